@@ -1,0 +1,1 @@
+"""The harness: command line, grids, stages, training, measuring, executing."""

@@ -1,0 +1,16 @@
+"""``python -m benchmark``."""
+
+import sys
+
+from benchmark.checkout import put_checkout_first
+from benchmark.errors import UserError
+
+if __name__ == "__main__":
+    try:
+        put_checkout_first()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    from benchmark.cli import start
+
+    start()

@@ -1,0 +1,76 @@
+"""The command line. A command's module is imported when the command is called, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from benchmark.errors import UserError
+
+# Name to (module with a click command of the same name + "_command", help line).
+COMMANDS = {
+    "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
+    "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
+    "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
+    "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
+}
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return import_module(COMMANDS[name][0]).command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option("0.1.0", prog_name="lgvit-bench")
+def main() -> None:
+    """LGViT-Bench: does early exiting in Vision Transformers work, and how much of the speed-up is real?
+
+    Start with: python -m benchmark run --grid
+    """
+
+
+def start() -> None:
+    """Run the command line; a user's mistake is one clear sentence each and exit code 2."""
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; the same command goes on from the last checkpoint", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except UserError as error:
+        _complain(error.messages)
+    except Exception as error:
+        from datasets.api import DataError
+        from results.store import StoreError
+
+        if not isinstance(error, DataError | StoreError):
+            raise
+        _complain([str(error)])
+
+
+def _complain(messages: Sequence[str]) -> NoReturn:
+    for message in messages:
+        click.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,97 @@
+"""``python -m benchmark plan``: what a grid needs, what is there, and why something is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.cli.options import DEFAULT_GRID, grid_option, results_option
+from benchmark.errors import UserError
+from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.stages import Stage
+from benchmark.plan import Plan, make_plan, why_stale
+from benchmark.registry import unknown
+from results.store import Store
+
+WHAT = {
+    "finetune": "fine-tune the backbone",
+    "exits": "train the exits",
+    "scores": "score val and test",
+    "cost": "count MACs",
+}
+
+
+@click.command("plan")
+@grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@results_option
+@click.option("--why", "why_run", metavar="RUN", help="Say which fields make this run's stages new.")
+def command(grid_name: str | None, results_dir: Path, why_run: str | None) -> None:
+    """Show a grid's runs and stages, which are finished, and which are shared.
+
+    \b
+    Examples:
+      python -m benchmark plan --grid quick
+      python -m benchmark plan --grid quick --why lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-0123abcd
+    """
+    console = Console()
+    store = Store(results_dir)
+    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID)), store)
+    if why_run is None:
+        show_plan(console, plan, runs=True)
+    else:
+        _show_why(console, plan, store, why_run)
+
+
+def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
+    """The plan: how many stages of each kind are there, to do, shared; on request also the runs."""
+    total, missing = len(plan.runs), len(plan.missing_runs)
+    console.print(f"Grid {plan.grid.name}: {total} runs, {total - missing} finished, {missing} to run", highlight=False)
+    table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    to_do = {stage.name for stage in plan.missing_stages}
+    for kind, what in WHAT.items():
+        stages = {stage: count for stage, count in plan.stages.items() if stage.kind == kind}
+        missing_here = [stage for stage in stages if stage.name in to_do]
+        done = sum(plan.is_done(stage) for stage in stages)
+        table.add_row(what, str(done), str(len(missing_here)), _shared(stages, missing_here))
+    console.print(table)
+    console.print()
+    if runs:
+        for run in plan.runs:
+            state = "finished" if run.run_id in plan.done_runs else "to run  "
+            console.print(f"{state}  {run.run_id}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shared(stages: dict[Stage, int], missing: list[Stage]) -> str:
+    """What one kind of stage saves by sharing."""
+    notes = []
+    most = max(stages.values(), default=0)
+    if most > 1:
+        shared = sum(count > 1 for count in stages.values())
+        notes.append(f"{shared} shared by {'up to ' if shared > 1 else ''}{most} runs")
+    passes = Counter(stage.shared_pass for stage in missing if stage.shared_pass)
+    if passes:
+        methods = ", ".join(dict.fromkeys(stage.run.train.method.label for stage in missing))
+        notes.append(f"in {len(passes)} pass{'es' if len(passes) > 1 else ''} over the data: {methods}")
+    return "; ".join(notes)
+
+
+def _show_why(console: Console, plan: Plan, store: Store, run_id: str) -> None:
+    runs = {run.run_id: run for run in plan.runs}
+    if run_id not in runs:
+        raise UserError(f"--why: {unknown('run', run_id, runs)}")
+    if run_id in plan.done_runs:
+        console.print(f"{run_id} is finished")
+        return
+    for stage in runs[run_id].chain:
+        if plan.is_done(stage):
+            console.print(f"{stage.name}: finished", highlight=False)
+            continue
+        lines = why_stale(stage, store)
+        console.print(f"{stage.name}: to do; against the nearest finished {stage.kind} stage:", highlight=False)
+        for line in lines or ["there is none"]:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

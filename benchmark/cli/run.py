@@ -1,0 +1,139 @@
+"""``python -m benchmark run``: the main job."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, grid_option, results_option
+from benchmark.cli.plan import show_plan
+from benchmark.errors import UserError
+from benchmark.grid import find_grid, load_grid
+from benchmark.plan import Plan, make_plan
+from benchmark.progress import Reporter, duration
+from results.store import Store
+
+
+@click.command("run")
+@grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@results_option
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, resolve_path=True),
+    envvar="LGVIT_BENCH_DATA",
+    help="Where your datasets are; also LGVIT_BENCH_DATA.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
+@click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+def command(
+    grid_name: str | None, results_dir: Path, data_dir: Path | None, device: str, threads: int | None, out: Path | None
+) -> None:
+    """Run a grid: train, score, measure, and write records, curves and the PDF report.
+
+    What is finished is not done again; what was interrupted goes on from its last checkpoint.
+
+    \b
+    Examples:
+      python -m benchmark run --grid                 the grid quick
+      python -m benchmark run --grid smoke           a shipped grid
+      python -m benchmark run --grid my/grid.yaml    your own
+    """
+    if grid_name is None:
+        raise UserError(f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others")
+    console = Console()
+    grid = load_grid(find_grid(grid_name))
+    store = Store(results_dir)
+    plan = make_plan(grid, store)
+    show_plan(console, plan)
+    failed: list[str] = []
+    if plan.missing_runs:
+        failed = _execute(console, plan, store, device, threads, data_dir)
+    else:
+        console.print("Nothing to run: every run of this grid is finished.\n")
+    _report(console, plan, store, out or REPORTS_OUT / grid.name)
+    if failed:
+        console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
+        raise click.exceptions.Exit(1)
+
+
+def _execute(
+    console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
+) -> list[str]:
+    """Run what is missing. torch is imported here and not before."""
+    for package in ("torch", "timm", "fvcore"):
+        if find_spec(package) is None:
+            raise UserError(
+                f"the package {package!r} is not installed in this Python, and training needs it. Set the environment up "
+                "with 'pipx run tox -e demo', or install by hand: pip install -e . -c constraints.txt"
+            )
+    store.prepare()
+    try:
+        with FileLock(store.root / ".lock", timeout=0):
+            return _execute_locked(console, plan, store, device, threads, data_dir)
+    except Timeout:
+        raise UserError(f"another run is at work in {store.root}; wait for it, or name another folder with --results") from None
+
+
+def _execute_locked(
+    console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
+) -> list[str]:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
+    # timm uses it on import; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    import torch
+
+    from benchmark.execute.interrupt import StopRequest
+    from benchmark.execute.local import LocalExecutor
+    from benchmark.pipeline.fit import Interrupted
+
+    torch.use_deterministic_algorithms(True)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = _device(device)
+    with StopRequest() as stop:
+        reporter = Reporter(console, lambda: stop.requested)
+        reporter.say(f"Running on {chosen} with {torch.get_num_threads()} threads")
+        try:
+            failed = LocalExecutor(plan, store, reporter, chosen, data_dir).execute()
+        except Interrupted:
+            raise click.Abort from None
+        reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
+    return failed
+
+
+def _device(name: str):  # type: ignore[no-untyped-def]
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N") from None
+    return device
+
+
+def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:
+    """Write the report unless it is already there for exactly these records; show the table and the files."""
+    from reports.paper import is_current, report_files
+
+    run_ids = [run.run_id for run in plan.runs]
+    if not is_current(out, store, run_ids):
+        from reports.paper import build_report
+
+        console.print("Writing the report ...")
+        build_report(store, run_ids, title=plan.grid.name, out=out)
+    console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    console.print("Files:")
+    console.print(f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True)
+    for path, what in report_files(out):
+        console.print(f"  {path}  {what}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,13 @@
+"""What a user did wrong, said in one clear sentence each; the command line prints them and exits with 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """One or more sentences for the user: what is wrong, where, what is allowed."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages: Sequence[str] = messages

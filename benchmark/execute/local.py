@@ -1,0 +1,301 @@
+"""Carries out a plan on this machine: run by run, each missing stage once, exits that share a backbone in one pass."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from benchmark import provenance, registry
+from benchmark.errors import UserError
+from benchmark.measure.cost import cost_table
+from benchmark.pipeline import exits as exits_stage
+from benchmark.pipeline import finetune as finetune_stage
+from benchmark.pipeline.evaluate import Evaluation, evaluate
+from benchmark.pipeline.exits import build_heads, exits_learner, frozen_pass, load_heads
+from benchmark.pipeline.finetune import build_backbone, finetune_learner, load_backbone
+from benchmark.pipeline.fit import Interrupted, Learner, fit
+from benchmark.pipeline.inputs import Inputs, read_inputs
+from benchmark.pipeline.score import SCORED, ExitScores, load_scores, save_scores, score_file, score_split
+from benchmark.pipeline.stages import STAGES, RunStages, Stage, heads_of, method_of
+from benchmark.plan import Plan
+from benchmark.progress import Reporter
+from benchmark.spec import TrainSpec
+from datasets.api import DataError
+from datasets.splits import identity
+from methods.model import ExitHeads, MultiExitModel
+from results.record import CostTable, DataCard, ExitMetrics, RunRecord, StageRef
+from results.store import Store, StoreError
+
+COSTS = "cost.json"
+# These end the whole command: they would meet every other run too, or the user wants to stop.
+FATAL = (UserError, DataError, StoreError, Interrupted, KeyboardInterrupt)
+
+
+@dataclass
+class LocalExecutor:
+    """One process that works through a plan.
+
+    Attributes:
+        data_dir: where the user keeps datasets, if named.
+    """
+
+    plan: Plan
+    store: Store
+    reporter: Reporter
+    device: torch.device
+    data_dir: Path | None
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def execute(self) -> list[str]:
+        """Make every missing run.
+
+        Returns:
+            the ids of runs that failed; each has a record with the cause.
+
+        Raises:
+            UserError, DataError, StoreError: something that the user must mend first.
+            Interrupted: the user asked to stop; nothing is lost.
+        """
+        self.check()
+        missing, failed = self.plan.missing_runs, []
+        for i, run in enumerate(missing, start=1):
+            self.place = f"run {i}/{len(missing)}"
+            begun = time.monotonic()
+            try:
+                for stage in run.chain:
+                    self.make(stage)
+                self.finish(run, time.monotonic() - begun)
+            except FATAL:
+                raise
+            except Exception as error:
+                failed.append(run.run_id)
+                self.fail(run, error)
+        return failed
+
+    def check(self) -> None:
+        """Build everything once before anything trains.
+
+        Raises:
+            UserError: a sentence for every part that does not fit.
+        """
+        mistakes = []
+        for run in self.plan.missing_runs:
+            train = run.spec.train
+            try:
+                build_heads(train)
+                for training in method_of(train).stages():
+                    registry.configured("loss", training.loss.name, training.loss.options)
+                for policy in run.spec.policies:
+                    registry.configured("policy", policy.name, policy.set)
+            except (KeyError, ValueError, TypeError) as error:
+                mistakes.append(f"{self.plan.grid.source}: {train.method.label} on {train.backbone}: {error.args[0]}")
+        if mistakes:
+            raise UserError(*dict.fromkeys(mistakes))
+        for run in self.plan.missing_runs:
+            read_inputs(run.spec.train, self.data_dir)
+
+    def make(self, stage: Stage) -> None:
+        """Make one stage unless it is there; with it, those that share its pass."""
+        if self.store.has_stage(stage.name):
+            return
+        if stage.name in self.broken:
+            raise BlockedError(f"blocked by {stage.name}: {self.broken[stage.name]}")
+        try:
+            if stage.kind == "finetune":
+                self.finetune(stage)
+            elif stage.kind == "exits":
+                self.exits(stage)
+            elif stage.kind == "scores":
+                self.scores(stage)
+            else:
+                self.cost(stage)
+        except FATAL:
+            raise
+        except Exception as error:
+            self.broken[stage.name] = f"{type(error).__name__}: {error}"
+            raise
+
+    def finetune(self, stage: Stage) -> None:
+        train = stage.run.train
+        inputs = self.inputs(train)
+        learner = finetune_learner(stage, inputs, self.device)
+        title = f"{self.place}: fine-tuning {train.backbone} on {train.dataset.name}, seed {train.seed}"
+        self.train(title, [stage], [learner], inputs, lambda batch: None, finetune_stage.WEIGHTS)
+
+    def exits(self, stage: Stage) -> None:
+        train = stage.run.train
+        together = [other for other in self.plan.missing_stages if other.shared_pass == stage.shared_pass]
+        together = [other for other in together if not self.store.has_stage(other.name)]
+        inputs = self.inputs(train)
+        backbone = self.backbone(stage.parents[0])
+        learners = [exits_learner(other, inputs, self.device) for other in together]
+        names = ", ".join(other.run.train.method.label for other in together)
+        title = f"{self.place}: training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"
+        self.train(title, together, learners, inputs, frozen_pass(backbone, together), exits_stage.WEIGHTS)
+
+    def train(
+        self, title: str, stages: Sequence[Stage], learners: Sequence[Learner], inputs: Inputs, frozen: Any, weights: str
+    ) -> None:
+        recipe, seed, kind = learners[0].recipe, stages[0].run.train.seed, stages[0].kind
+        with self.reporter.stage(title, learners[0].total_steps, recipe.epochs):
+            fit(
+                learners,
+                lambda epoch, skip: inputs.training(recipe, kind, seed, epoch, skip),
+                frozen,
+                lambda learner: self.store.progress(learner.name) / "checkpoint.pt",
+                self.reporter,
+                self.device,
+            )
+        for stage, learner in zip(stages, learners, strict=True):
+            with self.write(stage, learner.seconds, len(stages)) as folder:
+                state = {name: tensor.cpu().contiguous() for name, tensor in learner.module.state_dict().items()}
+                (folder / weights).write_bytes(save(state))
+                (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
+
+    def scores(self, stage: Stage) -> None:
+        train = stage.run.train
+        parent = stage.parents[0]
+        inputs = self.inputs(train)
+        if parent.kind == "exits":
+            backbone = self.backbone(parent.parents[0])
+            heads = load_heads(parent.run.train, self.store.artifact(parent.name, exits_stage.WEIGHTS), self.device)
+            label = train.method.label
+        else:
+            backbone, heads, label = self.backbone(parent), ExitHeads((), ()), "the backbone without exits"
+        begun = time.monotonic()
+        with self.reporter.stage(f"{self.place}: scoring {label} on {' and '.join(SCORED)}"):
+            model = MultiExitModel(backbone, heads).to(self.device).eval()
+            found = {split: score_split(model, inputs, split, self.device) for split in SCORED}
+        with self.write(stage, time.monotonic() - begun) as folder:
+            for split, scores in found.items():
+                save_scores(scores, folder / score_file(split))
+
+    def cost(self, stage: Stage) -> None:
+        train = stage.run.train
+        begun = time.monotonic()
+        with self.reporter.stage(f"{self.place}: counting the MACs of {train.method.label}"):
+            heads = build_heads(train)
+            model = MultiExitModel(build_backbone(train), heads)
+            table = cost_table(model, registry.card("backbone", train.backbone))
+        with self.write(stage, time.monotonic() - begun) as folder:
+            (folder / COSTS).write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    def finish(self, run: RunStages, seconds: float) -> None:
+        """The record and its tables."""
+        train = run.spec.train
+        costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
+        scores, static = self.load_scores(run.scores), self.load_scores(run.static_scores)
+        blocks = [*train.exits, len(costs.blocks)]
+        policies = list(run.spec.policies) if train.exits else []
+        evaluation = evaluate(scores, static, costs, blocks, policies)
+        record = RunRecord(
+            run_id=run.run_id,
+            label=train.method.label,
+            spec=run.spec.model_dump(mode="json"),
+            status="done",
+            stages=tuple(self.reference(stage) for stage in run.chain),
+            provenance=self.provenance(seconds),
+            data=self.data_card(train),
+            costs=costs,
+            exits=_exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
+            static_accuracy={split: _accuracy(found)[-1] for split, found in static.items()},
+            points=evaluation.points,
+        )
+        self.write_run(record, evaluation)
+        self.reporter.say(f"{self.place}: {run.run_id} is recorded")
+
+    def fail(self, run: RunStages, error: Exception) -> None:
+        cause = str(error) if isinstance(error, BlockedError) else f"{type(error).__name__}: {error}"
+        details = "".join(traceback.format_exception(error))
+        record = RunRecord(
+            run_id=run.run_id,
+            label=run.spec.train.method.label,
+            spec=run.spec.model_dump(mode="json"),
+            status="failed",
+            cause=cause,
+            provenance=self.provenance(0.0),
+        )
+        self.write_run(record, None, details)
+        self.reporter.say(f"{self.place}: {run.run_id} failed: {cause} (see {self.store.run(run.run_id) / 'traceback.txt'})")
+
+    # What the stages share
+
+    def inputs(self, train: TrainSpec) -> Inputs:
+        return read_inputs(train, self.data_dir)
+
+    def backbone(self, stage: Stage) -> Any:
+        return load_backbone(stage.run.train, self.store.artifact(stage.name, finetune_stage.WEIGHTS), self.device)
+
+    def load_scores(self, stage: Stage) -> dict[str, ExitScores]:
+        return {split: load_scores(self.store.artifact(stage.name, score_file(split))) for split in SCORED}
+
+    def write(self, stage: Stage, seconds: float, shared_pass: int = 1) -> Any:
+        made = self.provenance(seconds) | {"shared_pass": shared_pass}
+        return self.store.write_stage(stage.name, stage.fields, made)
+
+    def write_run(self, record: RunRecord, evaluation: Evaluation | None, details: str = "") -> None:
+        with self.store.write_run(record) as folder:
+            if evaluation is not None:
+                evaluation.outcomes.to_parquet(folder / "outcomes.parquet", index=False)
+                evaluation.curves.to_parquet(folder / "curves.parquet", index=False)
+            if details:
+                (folder / "traceback.txt").write_text(details, encoding="utf-8")
+
+    def provenance(self, seconds: float) -> dict[str, Any]:
+        return {
+            "code": provenance.code(),
+            "machine": provenance.machine(str(self.device)),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": provenance.peak_memory_bytes(),
+        }
+
+    def reference(self, stage: Stage) -> StageRef:
+        made = self.store.provenance(stage.name)
+        return StageRef(
+            stage=stage.kind,
+            key=stage.key,
+            code_version=STAGES[stage.kind].version,
+            seconds=made["seconds"],
+            shared_pass=made["shared_pass"],
+            artifacts=self.store.artifacts(stage.name),
+        )
+
+    def data_card(self, train: TrainSpec) -> DataCard:
+        inputs = self.inputs(train)
+        return DataCard(
+            name=train.dataset.name,
+            fingerprint=inputs.card.fingerprint,
+            classes=len(inputs.card.classes),
+            sizes={split: len(images) for split, images in inputs.splits.items()},
+            split_identity={split: identity(images) for split, images in inputs.splits.items()},
+            citation=inputs.card.citation,
+            licence=inputs.card.licence,
+        )
+
+
+class BlockedError(Exception):
+    """A stage that this run needs has failed in this command."""
+
+
+def _accuracy(scores: ExitScores) -> list[float]:
+    """Of every exit asked about every sample, length K."""
+    return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
+
+
+def _exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:
+    names = [*heads, "final classifier"]
+    val, test = _accuracy(scores["val"]), _accuracy(scores["test"])
+    return tuple(
+        ExitMetrics(block=block, head=head, val_accuracy=on_val, test_accuracy=on_test)
+        for block, head, on_val, on_test in zip(blocks, names, val, test, strict=True)
+    )

@@ -1,0 +1,106 @@
+"""The cost table of a multi-exit model, from one fvcore trace with fused attention counted.
+
+fvcore silently counts torch's fused attention as zero, so it is given a handle, and an operator that is neither counted
+nor known to be negligible is an error. One trace of all exits gives every module's count; leaving at exit k costs the
+stem, the blocks up to it and every head on the way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from methods.api import BackboneCard
+from methods.model import MultiExitModel
+from results.record import CostTable
+
+LINEAR_CONV = frozenset({"linear", "conv"})
+PRODUCTS = frozenset({"matmul", "bmm", "einsum", "addmm", "scaled_dot_product_attention"})
+NORMS = frozenset({"layer_norm", "batch_norm", "group_norm"})
+# Seen in timm's transformers and costing no multiply-accumulates worth counting.
+NEGLIGIBLE = frozenset(
+    f"aten::{name}"
+    for name in (
+        "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
+        "softmax", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
+    )
+)  # fmt: skip
+
+
+class UncountedOperator(Exception):
+    """The model runs an operator whose cost nobody stated."""
+
+
+def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
+    """Trace the model on one image and price every exit.
+
+    Args:
+        model: on the CPU; its weights do not matter.
+        card: of its backbone.
+
+    Raises:
+        UncountedOperator: an operator is neither counted nor on the list of negligible ones.
+    """
+    training = model.training
+    model.eval()
+    image = torch.zeros(1, card.channels, card.image_size, card.image_size)
+    analysis = FlopCountAnalysis(model, image)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    by_module = analysis.by_module_and_operator()
+    unknown = sorted(set(analysis.unsupported_ops()) - NEGLIGIBLE)
+    model.train(training)
+    if unknown:
+        raise UncountedOperator(
+            f"{', '.join(unknown)}: no cost is known for it; add a handle or list it as negligible in {__name__}"
+        )
+
+    heads = [by_module.get(f"exit_heads.heads.{i}", Counter()) for i in range(len(model.exit_heads.exits))]
+    blocks = [by_module[name] for name in model.backbone.block_names()]
+    total = by_module[""]
+    final = sum((by_module[name] for name in model.backbone.classifier_names()), Counter())
+    priced = LINEAR_CONV | PRODUCTS
+
+    def table(operators: frozenset[str]) -> tuple[int, list[int], list[int]]:
+        """Stem, blocks, heads with the final classifier last."""
+        of = [_count(counter, operators) for counter in blocks]
+        answers = [_count(counter, operators) for counter in [*heads, final]]
+        return _count(total, operators) - sum(of) - sum(answers), of, answers
+
+    stem, per_block, per_head = table(priced)
+    lean_stem, lean_blocks, lean_heads = table(LINEAR_CONV)
+    exits = [*model.exit_heads.exits, len(blocks)]
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return CostTable(
+        stem=stem,
+        blocks=tuple(per_block),
+        heads=tuple(per_head),
+        cumulative=_cumulative(stem, per_block, per_head, exits),
+        baseline=stem + sum(per_block) + per_head[-1],
+        norms=_count(total, NORMS),
+        linear_conv_cumulative=_cumulative(lean_stem, lean_blocks, lean_heads, exits),
+        linear_conv_baseline=lean_stem + sum(lean_blocks) + lean_heads[-1],
+        parameters=parameters,
+        heads_parameters=sum(parameter.numel() for parameter in model.exit_heads.parameters()),
+        uncounted=tuple(sorted(analysis.unsupported_ops())),
+    )
+
+
+def _cumulative(stem: int, blocks: list[int], heads: list[int], exits: list[int]) -> tuple[int, ...]:
+    paid = accumulate(heads)
+    return tuple(stem + sum(blocks[:block]) + head for block, head in zip(exits, paid, strict=True))
+
+
+def _count(counter: Counter[str], operators: frozenset[str]) -> int:
+    return int(sum(count for operator, count in counter.items() if operator in operators))
+
+
+def _attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Q K^T and the product with V: for q (..., N, D), k (..., M, D), v (..., M, E) it is batch * N * M * (D + E)."""
+    query, key, value = (value.type().sizes() for value in inputs[:3])
+    return Counter({"scaled_dot_product_attention": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])})

@@ -1,0 +1,95 @@
+"""What a grid needs and what is already there. Imports no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.grid import Grid
+from benchmark.pipeline.stages import STAGES, RunStages, Stage, run_stages
+from results.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid, its stages, and their state in one results folder.
+
+    Attributes:
+        runs: in the order of the grid, without duplicates.
+        done_runs: run ids with a finished record.
+        done_stages: names of stages whose artifacts are there.
+    """
+
+    grid: Grid
+    runs: tuple[RunStages, ...]
+    done_runs: frozenset[str]
+    done_stages: frozenset[str]
+
+    @property
+    def missing_runs(self) -> list[RunStages]:
+        return [run for run in self.runs if run.run_id not in self.done_runs]
+
+    @property
+    def stages(self) -> dict[Stage, int]:
+        """Every distinct stage, in order of execution, with the number of runs that share it."""
+        count = Counter(stage.name for run in self.runs for stage in run.chain)
+        distinct = {stage.name: stage for run in self.runs for stage in run.chain}
+        order = list(STAGES)
+        ordered = sorted(distinct.values(), key=lambda stage: order.index(stage.kind))
+        return {stage: count[stage.name] for stage in ordered}
+
+    def is_done(self, stage: Stage) -> bool:
+        return stage.name in self.done_stages
+
+    @property
+    def missing_stages(self) -> list[Stage]:
+        """Stages that the missing runs need and that are not there."""
+        needed = {stage.name for run in self.missing_runs for stage in run.chain}
+        return [stage for stage in self.stages if stage.name in needed and not self.is_done(stage)]
+
+
+def make_plan(grid: Grid, store: Store) -> Plan:
+    """Expand a grid into stages and look up which are there."""
+    runs = {stages.run_id: stages for stages in map(run_stages, grid.runs)}
+    names = {stage.name for run in runs.values() for stage in run.chain}
+    return Plan(
+        grid,
+        tuple(runs.values()),
+        frozenset(run_id for run_id in runs if store.is_done(run_id)),
+        frozenset(name for name in names if store.has_stage(name)),
+    )
+
+
+def why_stale(stage: Stage, store: Store) -> list[str]:
+    """What sets a missing stage apart from the most similar finished one of its kind: a line a field.
+
+    Empty if no stage of that kind has been finished.
+    """
+    wanted = _flat(stage.fields)
+    nearest: list[str] | None = None
+    for name in store.stages(stage.kind):
+        have = _flat(store.manifest(name)["fields"])
+        lines = [
+            f"{field}: {have.get(field, 'absent')} -> {wanted.get(field, 'absent')}"
+            for field in sorted(wanted.keys() | have.keys())
+            if wanted.get(field) != have.get(field)
+        ]
+        if nearest is None or len(lines) < len(nearest):
+            nearest = lines
+    return nearest or []
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            flat |= _flat({str(i + 1): entry for i, entry in enumerate(value)}, f"{name}.")
+        else:
+            flat[name] = value
+    return flat

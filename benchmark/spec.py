@@ -1,0 +1,97 @@
+"""What a run is: frozen, complete, and free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_bool)]  # also takes 1e-3, which YAML reads as text
+Name = Annotated[str, Field(strict=True, min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Recipe(Frozen):
+    """How one stage trains. Each stage's key reads its own recipe only.
+
+    Optimizer: AdamW without decay on norms, biases, positions and class tokens. Learning rate: linear warm-up from 0, then
+    `schedule`, set every step.
+    """
+
+    epochs: Count
+    """Passes over the train split."""
+    batch_size: Count = 100
+    """Images per optimizer step; the last step of an epoch may see fewer."""
+    lr: Annotated[Number, Field(gt=0, le=10)]
+    """Peak learning rate."""
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.05
+    warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    """Share of all steps that warm up."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """After the warm-up: to 0 along a cosine, to 0 along a line, or constant."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    """Of the fine-tuning's cross-entropy; losses of exits have options of their own."""
+    clip_grad: Annotated[Number, Field(gt=0)] | None = 1.0
+    """Largest gradient norm; null for none."""
+    augment: Name = "flip-shift"
+    """An augmentation of datasets.transforms."""
+
+
+DEFAULT_RECIPES = {
+    "finetune": Recipe(epochs=30, lr=3e-3, warmup=0.2),
+    "exits": Recipe(epochs=8, lr=2e-3),
+}
+
+
+class Recipes(Frozen):
+    """One recipe a training stage."""
+
+    finetune: Recipe = DEFAULT_RECIPES["finetune"]
+    """Stage 1: backbone and final classifier."""
+    exits: Recipe = DEFAULT_RECIPES["exits"]
+    """Stage 2: the heads, on the frozen backbone."""
+
+
+class Selection(Frozen):
+    """A registered name with options, as a grid writes it: ``name`` or ``{name: ..., set: {...}}``."""
+
+    name: Name
+    set: dict[str, Any] = {}
+
+    @property
+    def label(self) -> str:
+        """``name`` or ``name(option=value, ...)``."""
+        options = ", ".join(f"{key}={value}" for key, value in sorted(self.set.items()))
+        return f"{self.name}({options})" if options else self.name
+
+
+class TrainSpec(Frozen):
+    """Everything that training and scoring read."""
+
+    dataset: Selection
+    backbone: Name
+    method: Selection
+    exits: tuple[int, ...]
+    """1-based block numbers, ascending; empty for a method without early exits."""
+    recipes: Recipes
+    seed: int
+
+
+class RunSpec(Frozen):
+    """One run: what is trained, and what is measured on its stored scores."""
+
+    train: TrainSpec
+    scheme: str
+    """How the grid named the exits; a label, no part of any key."""
+    policies: tuple[Selection, ...]

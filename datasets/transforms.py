@@ -1,0 +1,30 @@
+"""From stored images to what a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Luminance weights of ITU-R BT.601, as PIL's mode "L" uses them.
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Stored images uint8 [B, H, W, C] to normalised float32 [B, channels, size, size].
+
+    Other sizes are resized bilinearly with antialiasing; grey becomes colour by repetition, colour becomes grey by
+    luminance. ``mean`` and ``std`` have one entry per stored channel.
+    """
+    batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    if batch.shape[-2:] != (size, size):
+        batch = F.interpolate(batch, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    batch = (batch - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    if batch.shape[1] == channels:
+        return batch
+    if batch.shape[1] == 1:
+        return batch.expand(-1, channels, -1, -1).contiguous()
+    return (batch * torch.tensor(LUMINANCE).view(-1, 1, 1)).sum(1, keepdim=True)

@@ -1,0 +1,70 @@
+"""What all exit heads share: their interface, their initialisation, and the classifier after the mixing."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from methods.tokens import Tokens
+
+
+class ExitHead(nn.Module):
+    """An exit: tokens after a block to logits.
+
+    Attributes:
+        group: heads of one group can imitate each other's features (LGViT's homogeneous loss); None for heads whose
+            feature is no token map.
+    """
+
+    group: ClassVar[Literal["local", "global"] | None] = None
+
+    def __init__(self, dim: int, num_classes: int, grid: int, prefix_tokens: int) -> None:
+        """
+        Args:
+            dim: channel width C of the tokens.
+            num_classes: number of logits.
+            grid: side g of the patch grid.
+            prefix_tokens: 1 (class token), 2 (class and distillation token) or 0 (Swin).
+        """
+        super().__init__()
+        self.dim, self.num_classes, self.grid, self.prefix_tokens = dim, num_classes, grid, prefix_tokens
+
+    def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Logits (B, num_classes) and the feature that distillation compares."""
+        raise NotImplementedError
+
+    def align(self, teacher: Tensor) -> Tensor:
+        """The tokens (B, N', C) of a teacher map (B, C, g, g) that face this head's feature tokens."""
+        return teacher.flatten(2).transpose(1, 2)
+
+    def reset_parameters(self) -> None:
+        """Truncated normal of std 0.02 for every Linear and Conv2d, zero biases; norms stay as torch made them.
+
+        Source: falcon-xu/LGViT, which inherits the rule from transformers.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+class MixedTokenClassifier(nn.Module):
+    """Mixed patch tokens to logits, as in the official LGViT code.
+
+    With class tokens: the mean of the mixed tokens is added to each class token, one Linear for each, logits averaged.
+    Without (Swin): LayerNorm, mean, Linear.
+    """
+
+    def __init__(self, dim: int, num_classes: int, prefix_tokens: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim) if prefix_tokens == 0 else None
+        self.linears = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(max(prefix_tokens, 1)))
+
+    def forward(self, mixed: Tensor, class_tokens: Tensor) -> Tensor:
+        """Mixed tokens (B, N', C) and class tokens (B, P, C) to logits (B, num_classes)."""
+        if self.norm is not None:
+            return self.linears[0](self.norm(mixed).mean(1))
+        pooled = mixed.mean(1)
+        return sum(linear(pooled + class_tokens[:, i]) for i, linear in enumerate(self.linears)) / len(self.linears)

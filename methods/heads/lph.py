@@ -1,0 +1,42 @@
+"""Local perception head: convolutions on the patch map (LGViT, arXiv 2308.00255; layout of the official code)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.heads.head import ExitHead, MixedTokenClassifier
+from methods.tokens import Tokens
+
+
+class LocalPerceptionHead(ExitHead):
+    """1x1 conv, GELU, BN; depthwise k x k conv, GELU, BN; 1x1 conv, BN; plus the input.
+
+    ``kernel=3`` is the official ``conv1_1``; ``kernel=0`` leaves the depthwise stage out (``conv2_1``, which is purely
+    pointwise). The feature is the token map after the residual sum, (B, N, C).
+    """
+
+    group: ClassVar = "local"
+
+    def __init__(self, dim: int, num_classes: int, grid: int, prefix_tokens: int, *, kernel: int = 3) -> None:
+        super().__init__(dim, num_classes, grid, prefix_tokens)
+        if kernel not in (0, 3, 5):
+            raise ValueError(f"lph: kernel is 3, 5 or 0 (no depthwise convolution), not {kernel}")
+        self.pointwise_in = nn.Conv2d(dim, dim, 1)
+        self.norm_in = nn.BatchNorm2d(dim)
+        self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim) if kernel else None
+        self.norm_depthwise = nn.BatchNorm2d(dim) if kernel else None
+        self.pointwise_out = nn.Conv2d(dim, dim, 1)
+        self.norm_out = nn.BatchNorm2d(dim)
+        self.classifier = MixedTokenClassifier(dim, num_classes, prefix_tokens)
+        self.reset_parameters()
+
+    def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        hidden = self.norm_in(F.gelu(self.pointwise_in(tokens.map)))
+        if self.depthwise is not None and self.norm_depthwise is not None:
+            hidden = self.norm_depthwise(F.gelu(self.depthwise(hidden)))
+        hidden = self.norm_out(self.pointwise_out(hidden))
+        feature = hidden.flatten(2).transpose(1, 2) + tokens.patches
+        return self.classifier(feature, tokens.class_tokens), feature

@@ -1,0 +1,92 @@
+"""A backbone with exits: the model that is trained, scored and priced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods.backbones.backbone import BlockBackbone
+from methods.heads.head import ExitHead
+from methods.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class BackbonePass:
+    """One pass through a backbone: what heads and their teachers read.
+
+    Attributes:
+        tokens: block number to block output, for the blocks that were asked for and the last one.
+        logits: final logits (B, num_classes).
+        depth: number of the last block.
+    """
+
+    tokens: Mapping[int, Tokens]
+    logits: Tensor
+    depth: int
+
+    @property
+    def last(self) -> Tokens:
+        return self.tokens[self.depth]
+
+
+@dataclass(frozen=True)
+class ExitOutputs:
+    """What the early exits say, shallow to deep.
+
+    Attributes:
+        logits: one (B, num_classes) an exit.
+        features: one an exit; see the heads.
+    """
+
+    logits: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class AllLogits:
+    """``logits`` [K, B, num_classes], final exit last."""
+
+    logits: Tensor
+
+
+def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]) -> BackbonePass:
+    """Run the whole backbone and keep the outputs of ``blocks`` (1-based)."""
+    tokens, kept = backbone.embed(images), {}
+    for number in range(1, backbone.depth + 1):
+        tokens = backbone.block(number, tokens)
+        if number in blocks or number == backbone.depth:
+            kept[number] = tokens
+    return BackbonePass(kept, backbone.classify(tokens), backbone.depth)
+
+
+class ExitHeads(nn.Module):
+    """The early exits of one method: a head after each of ``exits`` (1-based block numbers, ascending)."""
+
+    def __init__(self, exits: Sequence[int], heads: Sequence[ExitHead]) -> None:
+        super().__init__()
+        self.exits = tuple(exits)
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, tokens: Mapping[int, Tokens]) -> ExitOutputs:
+        outputs = [head(tokens[block]) for block, head in zip(self.exits, self.heads, strict=True)]
+        return ExitOutputs(tuple(logits for logits, _ in outputs), tuple(feature for _, feature in outputs))
+
+
+class MultiExitModel(nn.Module):
+    """A backbone and its early exits; without exits it is the plain backbone."""
+
+    def __init__(self, backbone: BlockBackbone, exit_heads: ExitHeads) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.exit_heads = exit_heads
+
+    def forward_all(self, images: Tensor) -> AllLogits:
+        """Every exit's answer to every image, nothing skipped."""
+        passed = backbone_pass(self.backbone, images, self.exit_heads.exits)
+        return AllLogits(torch.stack([*self.exit_heads(passed.tokens).logits, passed.logits]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.forward_all(images).logits

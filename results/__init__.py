@@ -1,0 +1,1 @@
+"""What came out: records, the store, curves, statistics, tables. Imports no torch."""

@@ -1,0 +1,165 @@
+"""A run's record: small, complete, written once when the run ends. Everything that a report says traces back to one."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+SCHEMA = 1
+
+PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifact(Frozen):
+    """One file of a stage, relative to the results folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            raise ValueError(f"the path {path!r} leaves the results folder")
+        return path
+
+
+class StageRef(Frozen):
+    """A stage that the run stands on."""
+
+    stage: str
+    key: str
+    code_version: int
+    seconds: float
+    """Wall time of the work, over all attempts; shared by all runs that share the stage."""
+    shared_pass: int
+    """How many stages were trained in one pass with this one, itself included; `seconds` is that of the whole pass."""
+    artifacts: tuple[Artifact, ...]
+
+
+class CostTable(Frozen):
+    """What leaving at each exit costs, in multiply-accumulates (MACs) for one image.
+
+    The headline counts convolution, linear, matrix products and fused attention; normalisation is listed apart.
+    """
+
+    unit: Literal["MAC"] = "MAC"
+    stem: int
+    """Patch embedding."""
+    blocks: tuple[int, ...]
+    """Each block, length L (patch merging counts to the block after it)."""
+    heads: tuple[int, ...]
+    """Each early exit's head and, last, the final classifier; length K."""
+    cumulative: tuple[int, ...]
+    """What has run when a sample leaves at each exit, every head on the way included; length K."""
+    baseline: int
+    """The same backbone without early exits."""
+    norms: int
+    """Normalisation of the whole model, counted by fvcore's convention; not part of the numbers above."""
+    linear_conv_cumulative: tuple[int, ...]
+    """`cumulative` with linear and convolution layers alone, for comparison with published values."""
+    linear_conv_baseline: int
+    parameters: int
+    heads_parameters: int
+    """Of the early exits' heads."""
+    uncounted: tuple[str, ...]
+    """Operators seen and known to cost no multiply-accumulates worth counting."""
+
+
+class ExitMetrics(Frozen):
+    """One exit asked about every sample (anytime accuracy)."""
+
+    block: int
+    head: str
+    val_accuracy: float
+    test_accuracy: float
+
+
+class Setting(Frozen):
+    """A threshold that takes part in an operating point."""
+
+    threshold: float
+    weight: float
+
+
+class Measured(Frozen):
+    """A policy at an operating point, on one split. Accuracies in [0, 1], costs in MACs."""
+
+    accuracy: float
+    mean_macs: float
+    mean_block: float
+    exit_shares: tuple[float, ...]
+
+
+class OperatingPoint(Frozen):
+    """A point chosen on val and looked up on test.
+
+    kind ``accuracy-drop``: the cheapest setting whose val accuracy is at most `target` below that of the static backbone.
+    kind ``equal-macs``: mean MACs of `target` times the baseline. The settings come from a grid fixed on val; on test the
+    two neighbours that enclose the budget are mixed so that the mean cost is exact. Only test costs enter, no test labels.
+    kind ``fixed``: the threshold that the grid named; `target` is that threshold.
+    """
+
+    policy: str
+    kind: PointKind
+    target: float
+    settings: tuple[Setting, ...]
+    """Empty when val offers no such setting (drop), or no setting reaches the budget."""
+    val: Measured | None
+    test: Measured | None
+
+    @property
+    def reached(self) -> bool:
+        return bool(self.settings)
+
+    @property
+    def name(self) -> str:
+        """For instance ``confidence/accuracy-drop-0.005``: the key into the outcomes."""
+        return f"{self.policy}/{self.kind}-{self.target:g}"
+
+
+class DataCard(Frozen):
+    """What the run was trained and measured on."""
+
+    name: str
+    fingerprint: str
+    classes: int
+    sizes: dict[str, int]
+    split_identity: dict[str, str]
+    """SHA-256 over sample ids and labels, by split."""
+    citation: str
+    licence: str
+
+
+class RunRecord(Frozen):
+    """One run."""
+
+    schema_version: int = SCHEMA
+    run_id: str
+    label: str
+    """The method with its options, for tables."""
+    spec: dict[str, Any]
+    status: Literal["done", "failed"]
+    cause: str | None = None
+    """Why it failed; None when done."""
+    stages: tuple[StageRef, ...] = ()
+    provenance: dict[str, Any]
+    data: DataCard | None = None
+    costs: CostTable | None = None
+    exits: tuple[ExitMetrics, ...] = ()
+    static_accuracy: dict[str, float] = {}
+    """Accuracy of the backbone without exits, same seed, by split: what every drop is measured against."""
+    points: tuple[OperatingPoint, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks of the backbone."""
+        assert self.costs is not None
+        return len(self.costs.blocks)

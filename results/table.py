@@ -1,0 +1,183 @@
+"""Tidy tables over runs: one row a run and operating point, one row a pair of methods, all from records and outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results.record import OperatingPoint, RunRecord
+from results.statistics import bootstrap_mean, detectable_difference, over_seeds
+from results.store import Store, StoreError
+
+STATIC = "static"
+SETTING = ["backbone", "dataset", "scheme"]
+"""Runs that agree on these are compared with each other."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record and its tables.
+
+    Attributes:
+        outcomes: one row per operating point, setting and test sample: point, threshold, weight, sample_id, exit,
+            prediction, label, score. The point ``static`` holds the answers of the backbone without exits.
+        curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
+    """
+
+    record: RunRecord
+    outcomes: pd.DataFrame
+    curves: pd.DataFrame
+
+    @property
+    def method(self) -> str:
+        return self.record.label
+
+    @property
+    def is_static(self) -> bool:
+        return not self.record.spec["train"]["exits"]
+
+    @property
+    def backbone(self) -> str:
+        return str(self.record.spec["train"]["backbone"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.record.spec["train"]["seed"])
+
+    @property
+    def dataset(self) -> str:
+        chosen = self.record.spec["train"]["dataset"]
+        sizes = ", ".join(f"{split}={count}" for split, count in chosen["set"].items())
+        return f"{chosen['name']} ({sizes})" if sizes else str(chosen["name"])
+
+    def correct(self, point: str) -> pd.Series:
+        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where
+        two settings are mixed."""
+        rows = self.outcomes[self.outcomes["point"] == point]
+        right = (rows["prediction"] == rows["label"]) * rows["weight"]
+        return right.groupby(rows["sample_id"].to_numpy()).sum().sort_index()
+
+
+def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
+    """The finished runs, and a sentence for every record that is missing, failed or damaged."""
+    runs, problems = [], []
+    for run_id in run_ids:
+        try:
+            record = store.record(run_id)
+            if record.status != "done":
+                problems.append(f"{run_id}: {record.status} ({record.cause})")
+                continue
+            folder = store.run(run_id)
+            runs.append(Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet")))
+        except StoreError as error:
+            problems.append(str(error))
+    return runs, problems
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise StoreError(f"{path}: cannot be read ({error})") from error
+
+
+def points(runs: list[Run]) -> pd.DataFrame:
+    """One row per run and operating point, on test.
+
+    Columns: run_id, the setting's, method, seed, point, policy, kind, target, reached, accuracy with interval over test
+    samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
+    layer_speedup, mac_speedup. Accuracies and drops in [0, 1]. A point that was not reached has NaN.
+    """
+    rows = []
+    for run in runs:
+        base = {"run_id": run.record.run_id, "backbone": run.backbone, "dataset": run.dataset}
+        base |= {"scheme": run.record.spec["scheme"], "method": run.method, "seed": run.seed}
+        if run.is_static:
+            rows.append(base | _static_row(run))
+        else:
+            rows += [base | _point_row(run, point) for point in run.record.points]
+    return pd.DataFrame(rows)
+
+
+def _static_row(run: Run) -> dict[str, object]:
+    correct = run.correct(STATIC).to_numpy()
+    low, high = bootstrap_mean(correct)
+    return {
+        "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
+        "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
+        "mean_block": float(run.record.depth), "layer_speedup": 1.0, "mac_speedup": 1.0,
+    }  # fmt: skip
+
+
+def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
+    row: dict[str, object] = {
+        "point": point.name, "policy": point.policy, "kind": point.kind, "target": point.target,
+        "reached": point.reached,
+    }  # fmt: skip
+    if point.test is None:
+        return row
+    assert run.record.costs is not None
+    correct = run.correct(point.name)
+    drop = (run.correct(STATIC) - correct).to_numpy()
+    low, high = bootstrap_mean(correct.to_numpy())
+    drop_low, drop_high = bootstrap_mean(drop)
+    return row | {
+        "accuracy": correct.mean(), "low": low, "high": high,
+        "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
+        "mean_block": point.test.mean_block,
+        "layer_speedup": run.record.depth / point.test.mean_block,
+        "mac_speedup": run.record.costs.baseline / point.test.mean_macs,
+    }  # fmt: skip
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """`points` over seeds: means, and `interval`, which says what low and high are.
+
+    With one seed the interval is that over test samples; with more it is the t interval over seeds.
+    """
+    rows = []
+    for keys, group in table.groupby([*SETTING, "method", "point", "policy", "kind", "target"], sort=False):
+        names = [*SETTING, "method", "point", "policy", "kind", "target"]
+        row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
+        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
+            row[column] = group[column].mean() if row["reached"] else np.nan
+        if len(group) == 1:
+            first = group.iloc[0]
+            row |= {"interval": "test samples", "low": first["low"], "high": first["high"]}
+        elif row["reached"]:
+            low, high = over_seeds(group["accuracy"].tolist())
+            row |= {"interval": "seeds", "low": low, "high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparisons(runs: list[Run]) -> pd.DataFrame:
+    """Every pair of methods in the same setting and seed, at every point that both reach, on the same test samples.
+
+    Columns: the setting's, seed, point, kind, target, first, second, difference (accuracy of first minus second) with
+    paired interval (low, high), detectable (the smallest difference that these samples would show).
+    """
+    rows = []
+    exiting = [run for run in runs if not run.is_static]
+    for first, second in combinations(exiting, 2):
+        setting = [(run.backbone, run.dataset, run.record.spec["scheme"], run.seed) for run in (first, second)]
+        if setting[0] != setting[1]:
+            continue
+        reached = {point.name for point in second.record.points if point.reached}
+        for point in first.record.points:
+            if not point.reached or point.name not in reached:
+                continue
+            difference = (first.correct(point.name) - second.correct(point.name)).to_numpy()
+            low, high = bootstrap_mean(difference)
+            rows.append(
+                dict(zip([*SETTING, "seed"], setting[0], strict=True))
+                | {"point": point.name, "kind": point.kind, "target": point.target}
+                | {"first": first.method, "second": second.method, "difference": difference.mean()}
+                | {"low": low, "high": high, "detectable": detectable_difference(difference)}
+            )
+    columns = [*SETTING, "seed", "point", "kind", "target", "first", "second", "difference", "low", "high", "detectable"]
+    return pd.DataFrame(rows, columns=columns)

@@ -198,13 +198,14 @@ class _Reader:
                     yield combination
 
     def reader(self, axis: str) -> Callable[[str, Any], Any]:
-        return {
+        readers: dict[str, Callable[[str, Any], Any]] = {
             "backbone": self.backbone,
             "dataset": self.dataset,
             "method": partial(self.selection, "method"),
             "exits": self.exits,
             "seed": self.seed,
-        }[axis]
+        }
+        return readers[axis]
 
     def partial(self, where: str, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry of include or exclude: the axes that it names."""

@@ -60,7 +60,12 @@ class Reporter:
         self._first_step: int | None = None
         begun = time.monotonic()
         if self.console.is_terminal:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[state]}"),
+            )
             with Progress(*columns, console=self.console, transient=True) as self._bar:
                 self._task = self._bar.add_task(title, total=total_steps or None, state="")
                 yield

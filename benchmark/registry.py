@@ -85,4 +85,3 @@ def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{kind} {name!r}, option {where!r}: {first['msg']}; options: {described}") from None
-

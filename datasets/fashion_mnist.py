@@ -119,7 +119,9 @@ def _read_idx(folder: Path, name: str, digest: str) -> np.ndarray:
     except (OSError, EOFError) as error:
         raise DataError(f"cannot read {path} ({error}); {FULL.how_to_get}") from error
     if hashlib.sha256(raw).hexdigest() != digest:
-        raise DataError(f"{path} is not the official file: its content's SHA-256 is not {digest[:12]}...; {FULL.how_to_get}")
+        raise DataError(
+            f"{path} is not the official file: its content's SHA-256 is not {digest[:12]}...; {FULL.how_to_get}"
+        )
     dimensions = raw[3]
     shape = np.frombuffer(raw, dtype=">i4", count=dimensions, offset=4)
     return np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)

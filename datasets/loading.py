@@ -33,7 +33,9 @@ class Batch:
 class _Batches(Dataset[Batch]):
     """A split that hands out whole batches; the DataLoader asks with lists of positions."""
 
-    def __init__(self, split: ImageSplit, card: DatasetCard, size: int, channels: int, augment: str, stream: int) -> None:
+    def __init__(
+        self, split: ImageSplit, card: DatasetCard, size: int, channels: int, augment: str, stream: int
+    ) -> None:
         self.split, self.stream = split, stream
         self.to_input = partial(to_input, size=size, channels=channels, mean=card.mean, std=card.std)
         self.draws, self.augment = AUGMENTATIONS[augment]

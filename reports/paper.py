@@ -1,4 +1,218 @@
-def is_current(*a): return False
-def report_files(o): return []
-def build_report(store, ids, title, out):
-    out.mkdir(parents=True,exist_ok=True); (out/'table.txt').write_text('')
+"""The report of a set of runs: figures, tables and the paper-style PDF, from records and outcomes alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.store import Store, unwritable
+
+FOLDER = Path(__file__).parent
+STAMP = "report.json"
+FILES = {
+    "paper.pdf": "the report, typeset",
+    "table.md": "its tables as Markdown",
+    "points.csv": "every operating point of every run",
+    "comparisons.csv": "every pair of methods, on the same test images",
+    "curves.csv": "every setting of every policy, on val and test",
+}
+
+
+def report_files(out: Path) -> list[tuple[Path, str]]:
+    """The report's files with what they are."""
+    named = [(out / name, what) for name, what in FILES.items() if (out / name).is_file()]
+    return [*named, (out / "figures", f"{len(list((out / 'figures').glob('*.pdf')))} figures as PDF")]
+
+
+def is_current(out: Path, store: Store, run_ids: list[str]) -> bool:
+    """Whether the report in ``out`` was made of exactly these records by exactly this code."""
+    try:
+        return json.loads((out / STAMP).read_text(encoding="utf-8")) == _stamp(store, run_ids)
+    except (OSError, ValueError):
+        return False
+
+
+def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> list[str]:
+    """Write the report of the finished ones among ``run_ids`` into ``out``, which appears whole or not at all.
+
+    Returns:
+        a sentence for every record that is missing, failed or damaged, and so left out.
+
+    Raises:
+        StoreError: ``out`` cannot be written.
+    """
+    from results.table import load_runs
+
+    runs, problems = load_runs(store, run_ids)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unfinished-") as name:
+            folder = Path(name) / "report"
+            (folder / "figures").mkdir(parents=True)
+            _write(folder, runs, problems, title)
+            (folder / STAMP).write_text(json.dumps(_stamp(store, run_ids), indent=1), encoding="utf-8")
+            if out.exists():
+                shutil.rmtree(out)
+            folder.rename(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    return problems
+
+
+def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> None:
+    from reports.tables import markdown, plain
+    from results.table import SETTING, comparisons, points
+
+    table, pairs = points(runs), comparisons(runs)
+    table.to_csv(folder / "points.csv", index=False)
+    pairs.to_csv(folder / "comparisons.csv", index=False)
+    curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
+    (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
+
+    settings = dict.fromkeys(
+        (run.backbone, run.dataset, run.record.spec["scheme"]) for run in runs if not run.is_static
+    )
+    sections = []
+    for number, setting in enumerate(settings, start=1):
+        where = dict(zip(SETTING, setting, strict=True))
+        chosen = [run for run in runs if _belongs(run, where)]
+        rows = table[table["run_id"].isin([run.record.run_id for run in chosen])]
+        mine = pairs
+        for column, value in where.items():
+            mine = mine[mine[column] == value]
+        sections.append(_section(folder, number, where, chosen, rows, mine))
+    text = [(caption, shown) for section in sections for caption, shown in section["tables"]]
+    (folder / "table.txt").write_text(plain(text), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(text), encoding="utf-8")
+    if sections:
+        _typeset(folder, _content(title, runs, sections, problems))
+
+
+def _belongs(run: Any, where: dict[str, str]) -> bool:
+    """Runs of a setting, and its static backbone, whatever the exits."""
+    same = (run.backbone, run.dataset) == (where["backbone"], where["dataset"])
+    return same and (run.is_static or run.record.spec["scheme"] == where["scheme"])
+
+
+def _section(
+    folder: Path, number: int, where: dict[str, str], runs: list[Any], table: pd.DataFrame, pairs: pd.DataFrame
+) -> dict[str, Any]:
+    """Tables, sentences and figures of one setting."""
+    from reports.figures.exits import exit_accuracy, exit_distribution
+    from reports.figures.speed_accuracy import speed_accuracy
+    from reports.findings import abstract, details, is_paper_scale
+    from reports.style import save_pdf
+    from reports.tables import budget_table, cost_columns, drop_table
+    from results.table import summary
+
+    totals = summary(table)
+    figures = {"speed-accuracy": speed_accuracy(runs), "exit-accuracy": exit_accuracy(runs)}
+    half = totals[(totals["kind"] == "equal-macs") & (totals["target"] == 0.5)]
+    distribution = exit_distribution(runs, half.iloc[0]["point"]) if not half.empty else None
+    if distribution is not None:
+        figures["exit-distribution"] = distribution
+    names = {}
+    for name, figure in figures.items():
+        names[name] = f"figures/{number}-{name}.pdf"
+        save_pdf(figure, folder / names[name])
+    setting = f"{where['backbone']}, {where['dataset']}, exits {where['scheme']}"
+    over = "t interval over training seeds" if (totals["seeds"] > 1).any() else "bootstrap over test images"
+    tables = [
+        (
+            f"Operating points, {setting}. Each is the cheapest threshold within the drop on val, looked up on test. Drop: "
+            "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. MACs: "
+            f"backbone without exits over mean MACs, every evaluated head counted. Brackets: 95 % {over}.",
+            drop_table(totals),
+        ),
+        (
+            f"Test accuracy (%) at equal MACs, {setting}, as a share of the backbone without exits. Brackets: 95 % {over}. "
+            "Bold: ahead of every other method beyond the detectable difference; without bold nothing is ranked.",
+            budget_table(totals, pairs),
+        ),
+        (
+            f"Cost of leaving after each block, in million MACs, {setting}: stem, blocks and every head up to there. The "
+            "last column: parameters of all exit heads.",
+            cost_columns(runs),
+        ),
+    ]
+    test_images = runs[0].record.data.sizes["test"]
+    sentences = abstract(totals, pairs, test_images, not all(is_paper_scale(run) for run in runs))
+    detectable = pairs[(pairs["kind"] == "equal-macs") & (pairs["target"] == 0.5)]["detectable"]
+    return {
+        "setting": setting,
+        "tables": tables,
+        "figures": names,
+        "abstract": sentences,
+        "details": details(runs, pairs),
+        "detectable": None if detectable.empty else f"{100 * detectable.max():.1f}",
+    }
+
+
+def _content(title: str, runs: list[Any], sections: list[dict[str, Any]], problems: list[str]) -> dict[str, Any]:
+    """Everything that the template shows, as plain data."""
+    from reports.findings import is_paper_scale, limits
+    from reports.setup import facts, provenance_rows
+
+    for section in sections:
+        section["tables"] = [
+            {
+                "caption": caption,
+                "header": table.header,
+                "rows": [
+                    [{"text": cell, "bold": (r, c) in table.bold} for c, cell in enumerate(row)]
+                    for r, row in enumerate(table.rows)
+                ],
+            }
+            for caption, table in section["tables"]
+        ]
+    return {
+        "title": title,
+        "date": max(run.record.provenance["finished"] for run in runs)[:10],
+        "runs": len(runs),
+        "demonstration": not any(is_paper_scale(run) for run in runs),
+        "abstract": [sentence for section in sections for sentence in section["abstract"]],
+        "facts": facts(runs),
+        "sections": sections,
+        "limits": limits(runs),
+        "problems": problems,
+        "provenance": provenance_rows(runs),
+    }
+
+
+def _typeset(folder: Path, content: dict[str, Any]) -> None:
+    import typst
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".typst-") as name:
+        work = Path(name)
+        for source in ("paper.typ", "references.yaml"):
+            shutil.copy(FOLDER / source, work / source)
+        shutil.copytree(folder / "figures", work / "figures")
+        (work / "content.json").write_text(json.dumps(content), encoding="utf-8")
+        pdf = typst.compile(str(work / "paper.typ"), root=str(work), ignore_system_fonts=True)
+        assert isinstance(pdf, bytes)
+        (folder / "paper.pdf").write_bytes(pdf)
+
+
+def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
+    """What a report depends on: the records and the code that shows them."""
+    code = hashlib.sha256()
+    for path in sorted(
+        [
+            *FOLDER.rglob("*.py"),
+            *FOLDER.glob("*.typ"),
+            *FOLDER.glob("*.yaml"),
+            *(FOLDER.parent / "results").glob("*.py"),
+        ]
+    ):
+        code.update(path.read_bytes())
+    records = {}
+    for run_id in run_ids:
+        path = store.run(run_id) / "record.json"
+        records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return {"code": code.hexdigest(), "records": records}

@@ -81,7 +81,9 @@ class Store:
         path = self.stage(name) / file
         expected = {entry["path"]: entry["sha256"] for entry in self.manifest(name)["artifacts"]}
         if not path.is_file() or expected.get(file) != sha256(path):
-            raise StoreError(f"{path} is missing or was changed since it was written; remove {path.parent} to make it again")
+            raise StoreError(
+                f"{path} is missing or was changed since it was written; remove {path.parent} to make it again"
+            )
         return path
 
     def artifacts(self, name: str) -> tuple[Artifact, ...]:

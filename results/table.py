@@ -94,7 +94,7 @@ def points(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in runs:
-        base = {"run_id": run.record.run_id, "backbone": run.backbone, "dataset": run.dataset}
+        base: dict[str, object] = {"run_id": run.record.run_id, "backbone": run.backbone, "dataset": run.dataset}
         base |= {"scheme": run.record.spec["scheme"], "method": run.method, "seed": run.seed}
         if run.is_static:
             rows.append(base | _static_row(run))
@@ -179,5 +179,17 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
                 | {"first": first.method, "second": second.method, "difference": difference.mean()}
                 | {"low": low, "high": high, "detectable": detectable_difference(difference)}
             )
-    columns = [*SETTING, "seed", "point", "kind", "target", "first", "second", "difference", "low", "high", "detectable"]
+    columns = [
+        *SETTING,
+        "seed",
+        "point",
+        "kind",
+        "target",
+        "first",
+        "second",
+        "difference",
+        "low",
+        "high",
+        "detectable",
+    ]
     return pd.DataFrame(rows, columns=columns)

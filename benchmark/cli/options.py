@@ -16,7 +16,13 @@ REPORTS_OUT = ROOT / "reports" / "out"
 def grid_option(help_text: str):  # type: ignore[no-untyped-def]
     """``--grid`` with an optional value: nothing is the default grid, a name a shipped one, a path the user's file."""
     return click.option(
-        "--grid", "grid_name", is_flag=False, flag_value=DEFAULT_GRID, default=None, metavar="[NAME|PATH]", help=help_text
+        "--grid",
+        "grid_name",
+        is_flag=False,
+        flag_value=DEFAULT_GRID,
+        default=None,
+        metavar="[NAME|PATH]",
+        help=help_text,
     )
 
 

@@ -46,7 +46,9 @@ def command(
       python -m benchmark run --grid my/grid.yaml    your own
     """
     if grid_name is None:
-        raise UserError(f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others")
+        raise UserError(
+            f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
+        )
     console = Console()
     grid = load_grid(find_grid(grid_name))
     store = Store(results_dir)
@@ -78,7 +80,9 @@ def _execute(
         with FileLock(store.root / ".lock", timeout=0):
             return _execute_locked(console, plan, store, device, threads, data_dir)
     except Timeout:
-        raise UserError(f"another run is at work in {store.root}; wait for it, or name another folder with --results") from None
+        raise UserError(
+            f"another run is at work in {store.root}; wait for it, or name another folder with --results"
+        ) from None
 
 
 def _execute_locked(
@@ -134,6 +138,8 @@ def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:
         build_report(store, run_ids, title=plan.grid.name, out=out)
     console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     console.print("Files:")
-    console.print(f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True)
+    console.print(
+        f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True
+    )
     for path, what in report_files(out):
         console.print(f"  {path}  {what}", markup=False, highlight=False, soft_wrap=True)

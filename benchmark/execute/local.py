@@ -143,7 +143,13 @@ class LocalExecutor:
         self.train(title, together, learners, inputs, frozen_pass(backbone, together), exits_stage.WEIGHTS)
 
     def train(
-        self, title: str, stages: Sequence[Stage], learners: Sequence[Learner], inputs: Inputs, frozen: Any, weights: str
+        self,
+        title: str,
+        stages: Sequence[Stage],
+        learners: Sequence[Learner],
+        inputs: Inputs,
+        frozen: Any,
+        weights: str,
     ) -> None:
         recipe, seed, kind = learners[0].recipe, stages[0].run.train.seed, stages[0].kind
         with self.reporter.stage(title, learners[0].total_steps, recipe.epochs):
@@ -225,7 +231,9 @@ class LocalExecutor:
             provenance=self.provenance(0.0),
         )
         self.write_run(record, None, details)
-        self.reporter.say(f"{self.place}: {run.run_id} failed: {cause} (see {self.store.run(run.run_id) / 'traceback.txt'})")
+        self.reporter.say(
+            f"{self.place}: {run.run_id} failed: {cause} (see {self.store.run(run.run_id) / 'traceback.txt'})"
+        )
 
     # What the stages share
 

@@ -27,12 +27,12 @@ NEGLIGIBLE = frozenset(
     f"aten::{name}"
     for name in (
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
-        "softmax", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
+        "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
     )
 )  # fmt: skip
 
 
-class UncountedOperator(Exception):
+class UncountedOperatorError(Exception):
     """The model runs an operator whose cost nobody stated."""
 
 
@@ -44,7 +44,7 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
         card: of its backbone.
 
     Raises:
-        UncountedOperator: an operator is neither counted nor on the list of negligible ones.
+        UncountedOperatorError: an operator is neither counted nor on the list of negligible ones.
     """
     training = model.training
     model.eval()
@@ -56,14 +56,14 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     unknown = sorted(set(analysis.unsupported_ops()) - NEGLIGIBLE)
     model.train(training)
     if unknown:
-        raise UncountedOperator(
+        raise UncountedOperatorError(
             f"{', '.join(unknown)}: no cost is known for it; add a handle or list it as negligible in {__name__}"
         )
 
     heads = [by_module.get(f"exit_heads.heads.{i}", Counter()) for i in range(len(model.exit_heads.exits))]
     blocks = [by_module[name] for name in model.backbone.block_names()]
     total = by_module[""]
-    final = sum((by_module[name] for name in model.backbone.classifier_names()), Counter())
+    final: Counter[str] = sum((by_module[name] for name in model.backbone.classifier_names()), Counter())
     priced = LINEAR_CONV | PRODUCTS
 
     def table(operators: frozenset[str]) -> tuple[int, list[int], list[int]]:

@@ -51,7 +51,11 @@ class Evaluation:
 
 
 def evaluate(
-    scores: dict[str, ExitScores], static: dict[str, ExitScores], costs: CostTable, blocks: list[int], policies: list[Selection]
+    scores: dict[str, ExitScores],
+    static: dict[str, ExitScores],
+    costs: CostTable,
+    blocks: list[int],
+    policies: list[Selection],
 ) -> Evaluation:
     """Sweep every policy over val and test.
 

@@ -37,7 +37,9 @@ def build_heads(train: TrainSpec) -> ExitHeads:
         options = dict(choice.options)
         torch.manual_seed(seed_for("head", train.seed, block, choice.name, json.dumps(options, sort_keys=True)))
         cls = registry.card("head", choice.name).load()
-        heads.append(cls(backbone.dims[block - 1], classes, backbone.grids[block - 1], backbone.prefix_tokens, **options))
+        heads.append(
+            cls(backbone.dims[block - 1], classes, backbone.grids[block - 1], backbone.prefix_tokens, **options)
+        )
     return ExitHeads(train.exits, heads)
 
 

@@ -27,7 +27,7 @@ from results.store import StoreError, write_file
 CHECKPOINT_SECONDS = 60.0
 
 
-class TrainingDiverged(Exception):
+class TrainingDivergedError(Exception):
     """The loss is no longer a number."""
 
 
@@ -98,7 +98,7 @@ class Learner:
         """Means over the images of the running epoch; of the last epoch between two epochs.
 
         Raises:
-            TrainingDiverged: the loss is not a number.
+            TrainingDivergedError: the loss is not a number.
         """
         if not self.sums:
             return self.history[-1] if self.history else {}
@@ -106,7 +106,9 @@ class Learner:
         means = {key: float(value) / images for key, value in self.sums.items() if key != "images"}
         if not torch.isfinite(torch.tensor(means["total"])):
             epoch = (self.step - 1) // self.steps_per_epoch + 1
-            raise TrainingDiverged(f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help")
+            raise TrainingDivergedError(
+                f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help"
+            )
         return means
 
     def save(self, path: Path) -> None:
@@ -159,7 +161,7 @@ def fit(
 
     Raises:
         Interrupted: the watcher wants to stop; every learner's checkpoint is written.
-        TrainingDiverged: a loss is not a number.
+        TrainingDivergedError: a loss is not a number.
     """
     for learner in learners:
         learner.resume(checkpoint(learner))

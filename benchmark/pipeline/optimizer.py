@@ -14,7 +14,8 @@ UNDECAYED = {"pos_embed", "cls_token", "dist_token", "relative_position_bias_tab
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, ICLR 2019); no weight decay on norms, biases, positions and class tokens."""
-    decayed, undecayed = [], []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         plain = parameter.ndim <= 1 or name.rsplit(".", 1)[-1] in UNDECAYED
         (undecayed if plain else decayed).append(parameter)

@@ -113,8 +113,11 @@ class RunStages:
 
     @property
     def chain(self) -> tuple[Stage, ...]:
-        """Every stage that leaves an artifact, in an order that can be executed."""
-        stages = [self.finetune, self.exits, self.static_scores, self.scores, self.cost]
+        """Every stage that leaves an artifact, in an order that can be executed.
+
+        The cost comes first: it takes a second, and a model that cannot be priced should not be trained.
+        """
+        stages = [self.cost, self.finetune, self.exits, self.static_scores, self.scores]
         return tuple(dict.fromkeys(stage for stage in stages if stage is not None))
 
 
@@ -142,7 +145,12 @@ def run_stages(run: RunSpec) -> RunStages:
 
     finetune = _stage(
         "finetune",
-        {"dataset": _train_only(data), "backbone": network, "recipe": _recipe(train.recipes.finetune), "seed": train.seed},
+        {
+            "dataset": _train_only(data),
+            "backbone": network,
+            "recipe": _recipe(train.recipes.finetune),
+            "seed": train.seed,
+        },
         (),
         run,
     )
@@ -163,7 +171,14 @@ def run_stages(run: RunSpec) -> RunStages:
     evaluate = _stage("evaluate", {"policies": policies}, tuple(dict.fromkeys((scores, static_scores, cost))), run)
     run_id = "-".join(
         _slug(part)
-        for part in (train.method.label, train.backbone, train.dataset.name, run.scheme, f"s{train.seed}", evaluate.key[:8])
+        for part in (
+            train.method.label,
+            train.backbone,
+            train.dataset.name,
+            run.scheme,
+            f"s{train.seed}",
+            evaluate.key[:8],
+        )
     )
     return RunStages(run, run_id, finetune, exits, scores, static_scores, cost, evaluate)
 

@@ -3,7 +3,9 @@
 from methods.api import BackboneCard
 
 
-def vit(*, image_size: int, patch_size: int, channels: int, width: int, attention_heads: int, summary: str) -> BackboneCard:
+def vit(
+    *, image_size: int, patch_size: int, channels: int, width: int, attention_heads: int, summary: str
+) -> BackboneCard:
     """The card of a plain 12-block Vision Transformer with one class token."""
     depth = 12
     return BackboneCard(

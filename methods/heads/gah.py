@@ -39,7 +39,9 @@ class GlobalAggregationHead(ExitHead):
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         batch, _, dim = tokens.patches.shape
-        queries_keys_values = self.qkv(self.align(tokens.map)).unflatten(2, (3, ATTENTION_HEADS, dim // ATTENTION_HEADS))
+        queries_keys_values = self.qkv(self.align(tokens.map)).unflatten(
+            2, (3, ATTENTION_HEADS, dim // ATTENTION_HEADS)
+        )
         query, key, value = queries_keys_values.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
         feature = self.proj(attended.transpose(1, 2).reshape(batch, -1, dim))

@@ -41,7 +41,9 @@ class Confidence(ExitPolicy):
     def default_grid(self, signal: Tensor) -> np.ndarray:
         """0, quantiles of the largest confidence that each sample reaches so far, pooled over exits, and 1."""
         best_so_far = signal.cummax(0).values.flatten().double()
-        quantiles = torch.quantile(best_so_far[:: max(1, len(best_so_far) // 2**20)], torch.linspace(0, 1, GRID_SIZE - 2).double())
+        quantiles = torch.quantile(
+            best_so_far[:: max(1, len(best_so_far) // 2**20)], torch.linspace(0, 1, GRID_SIZE - 2).double()
+        )
         return np.unique(np.concatenate([[0.0], quantiles.numpy(), [1.0]]))
 
     def step(self, exit_index: int, logits: Tensor, state: Any) -> Tensor:

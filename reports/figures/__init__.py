@@ -1,0 +1,1 @@
+"""The figures, drawn with matplotlib and seaborn from tidy tables."""

@@ -1,0 +1,70 @@
+"""What the runs of a report have in common, and where each number comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from results.table import Run
+
+RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
+
+
+def facts(runs: list[Run]) -> list[tuple[str, str]]:
+    """(what, how) lines of the setup; differing values of one thing are joined."""
+    spec = [run.record.spec["train"] for run in runs]
+    lines = [
+        ("Data", [_data(run) for run in runs]),
+        ("Backbone", [str(train["backbone"]) for train in spec]),
+        ("Exits", [f"after blocks {' '.join(map(str, train['exits']))}" for train in spec if train["exits"]]),
+        ("Fine-tuning", [_recipe(train["recipes"]["finetune"]) for train in spec]),
+        ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
+        ("Seeds", [str(train["seed"]) for train in spec]),
+        ("Hardware", [_hardware(run.record.provenance["machine"]) for run in runs]),
+        ("Software", [_software(run.record.provenance["machine"]["packages"]) for run in runs]),
+        ("Training time", [_training_time(runs)]),
+    ]
+    return [(what, "; ".join(dict.fromkeys(values))) for what, values in lines if values]
+
+
+def provenance_rows(runs: list[Run]) -> list[list[str]]:
+    """One row a run: id, code, when."""
+    rows = []
+    for run in runs:
+        code = run.record.provenance["code"]
+        commit = (code["commit"] or "no git")[:10] + ("+" if code["dirty"] else "")
+        rows.append([run.record.run_id, commit, run.record.provenance["finished"].replace("+00:00", "Z")])
+    return rows
+
+
+def _data(run: Run) -> str:
+    data = run.record.data
+    assert data is not None
+    sizes = " / ".join(f"{data.sizes[split]:,}" for split in ("train", "val", "test"))
+    return (
+        f"{data.name}: {sizes} images for train / val / test, {data.classes} classes. {data.citation}. {data.licence}."
+    )
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in RECIPE_FIELDS)
+
+
+def _hardware(machine: dict[str, Any]) -> str:
+    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+    kind = "deterministic" if machine["deterministic"] else "not deterministic"
+    return f"{where}, {machine['precision']}, {kind}"
+
+
+def _software(packages: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _training_time(runs: list[Run]) -> str:
+    """Wall time of the distinct training passes: a shared pass counts once."""
+    passes: dict[str, float] = {}
+    for run in runs:
+        for stage in run.record.stages:
+            if stage.stage in ("finetune", "exits"):
+                # Members of one shared pass have the same seconds to the last digit.
+                passes[f"{stage.stage} {stage.seconds}" if stage.shared_pass > 1 else stage.key] = stage.seconds
+    return f"{sum(passes.values()):.0f} s for {len(passes)} training passes"

@@ -1,0 +1,162 @@
+"""The tables as people read them: rows of short strings from the tidy tables of `results.table`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from textwrap import fill
+
+import pandas as pd
+
+from results.table import STATIC, Run
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows, all text; ``bold`` holds (row, column) of what leads beyond the detectable difference."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def percent(value: float) -> str:
+    return DASH if pd.isna(value) else f"{100 * value:.1f}"
+
+
+def signed(value: float) -> str:
+    """Percentage points with a sign and a true minus."""
+    return _minus(f"{100 * value:+.1f}")
+
+
+def interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{_minus(f'{100 * low:.1f}')}, {_minus(f'{100 * high:.1f}')}]"
+
+
+def _minus(number: str) -> str:
+    """A true minus, and none before a zero."""
+    return number.lstrip("+-") if float(number) == 0 else number.replace("-", "−")
+
+
+def times(value: float) -> str:
+    return DASH if pd.isna(value) else f"{value:.2f}×"
+
+
+def drop_table(summary: pd.DataFrame) -> Table:
+    """Operating points by accuracy drop (and fixed thresholds): what is kept, and the speed-up in layers and in MACs."""
+    header = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
+    rows = []
+    for _, row in summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])].iterrows():
+        if row["kind"] == STATIC:
+            point = "no exits"
+        elif row["kind"] == "fixed":
+            point = f"threshold {row['target']:g}"
+        else:
+            point = "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
+        if not row["reached"]:
+            rows.append((row["method"], point, "not reached", DASH, DASH, DASH, DASH))
+            continue
+        accuracy = f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip()
+        drop = DASH if row["kind"] == STATIC else signed(row["drop"])
+        speed = (f"{row['mean_block']:.1f}", times(row["layer_speedup"]), times(row["mac_speedup"]))
+        rows.append((row["method"], point, accuracy, drop, *speed))
+    return Table(header, tuple(rows))
+
+
+def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
+    """Test accuracy at equal MACs. Bold only where one method leads every other beyond the detectable difference."""
+    equal = summary[summary["kind"] == "equal-macs"]
+    targets = sorted(equal["target"].unique())
+    policies = list(dict.fromkeys(equal["policy"]))
+    header = ("Method", *(f"{target:g} × MACs" for target in targets))
+    rows: list[tuple[str, ...]] = []
+    bold: set[tuple[int, int]] = set()
+    for policy in policies:
+        of_policy = equal[equal["policy"] == policy]
+        for method in dict.fromkeys(of_policy["method"]):
+            cells = [method if len(policies) == 1 else f"{method}, {policy}"]
+            for column, target in enumerate(targets, start=1):
+                row = of_policy[(of_policy["method"] == method) & (of_policy["target"] == target)].iloc[0]
+                cells.append(f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip())
+                if leads(comparisons[comparisons["point"] == row["point"]], method):
+                    bold.add((len(rows), column))
+            rows.append(tuple(cells))
+    return Table(header, tuple(rows), frozenset(bold))
+
+
+def leads(comparisons: pd.DataFrame, method: str) -> bool:
+    """Whether ``method`` is ahead of every other one at a point, in every seed, beyond what the samples can tell apart."""
+    first = comparisons[comparisons["first"] == method]
+    second = comparisons[comparisons["second"] == method]
+    if first.empty and second.empty:
+        return False
+    ahead = (first["difference"] >= first["detectable"]) & (first["low"] > 0)
+    behind = (second["difference"] <= -second["detectable"]) & (second["high"] < 0)
+    return bool(ahead.all() and behind.all())
+
+
+def cost_columns(runs: list[Run]) -> Table:
+    """MACs of leaving at each exit, in millions, every head on the way included; and what the heads weigh."""
+    exiting = {run.method: run for run in runs if not run.is_static}
+    blocks = sorted({exit_.block for run in exiting.values() for exit_ in run.record.exits})
+    header = ("Method", *map(str, blocks), "Heads (k par.)")
+    rows = []
+    for method, run in exiting.items():
+        costs = run.record.costs
+        assert costs is not None
+        at = {exit_.block: macs for exit_, macs in zip(run.record.exits, costs.cumulative, strict=True)}
+        cells = [_millions(at[block]) if block in at else DASH for block in blocks]
+        rows.append((method, *cells, f"{costs.heads_parameters / 1e3:.1f}"))
+    baseline = next((run.record.costs.baseline for run in runs if run.record.costs), 0)
+    rows.append((STATIC, *[DASH] * (len(blocks) - 1), _millions(baseline), DASH))
+    return Table(header, tuple(rows))
+
+
+def _millions(macs: int) -> str:
+    value = macs / 1e6
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def plain(tables: list[tuple[str, Table]]) -> str:
+    """Tables as aligned text."""
+    parts = []
+    for caption, table in tables:
+        widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in (table.header, *table.rows)
+        ]
+        rule = "-" * len(lines[0])
+        parts.append(
+            "\n".join(
+                [
+                    fill(caption, max(len(rule), 80)),
+                    rule,
+                    lines[0].rstrip(),
+                    rule,
+                    *(line.rstrip() for line in lines[1:]),
+                    "",
+                ]
+            )
+        )
+    return "\n".join(parts)
+
+
+def markdown(tables: list[tuple[str, Table]]) -> str:
+    """Tables as GitHub renders them."""
+    parts = []
+    for caption, table in tables:
+        rule = ["---"] + ["---:"] * (len(table.header) - 1)
+        cells = [
+            tuple(f"**{cell}**" if (r, c) in table.bold else cell for c, cell in enumerate(row))
+            for r, row in enumerate(table.rows)
+        ]
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (table.header, rule, *cells)
+        ]
+        parts.append("\n".join([caption, "", *lines, ""]))
+    return "\n".join(parts)

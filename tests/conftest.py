@@ -1,0 +1,60 @@
+"""What the tests share: running the command line for real, and one run of the grid `smoke`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(__file__).parent / "data"
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a user's shell, without what pytest or the machine put there for us."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "LGVIT", "COV_"))}
+    return {**kept, "COLUMNS": "100", **changes}
+
+
+def call(*arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """``python -m benchmark`` with these arguments."""
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, arguments)],
+        cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def benchmark_command() -> Command:
+    return call
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """The grid `smoke`, run once for all tests that read its results; none of them may write there."""
+
+    results: Path
+    out: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    folder = tmp_path_factory.mktemp("smoke")
+    done = call("run", "--grid", "smoke", "--results", folder / "results", "--out", folder / "report", "--threads", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return SmokeRun(folder / "results", folder / "report", done.stdout)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> None:
+    import torch
+
+    torch.set_num_threads(2)

@@ -1,0 +1,114 @@
+"""The bundled subset is what it says, damage is found, and the full reader reads the official format."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import DATASETS, fashion_mnist
+from datasets.api import DataError
+from datasets.splits import identity
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_cards_are_complete(name: str) -> None:
+    card = DATASETS[name]
+    assert len(card.mean) == len(card.std) == card.channels
+    assert len(card.fingerprint) == 64
+    assert all((card.licence, card.citation, card.how_to_get, card.summary))
+
+
+def test_the_bundle_is_stratified_and_its_splits_are_disjoint() -> None:
+    splits = DATASETS["fashion-mnist-mini"].read(None)
+    for split, per_class in {"train": 600, "val": 200, "test": 400}.items():
+        assert np.bincount(splits[split].labels).tolist() == [per_class] * 10
+        assert splits[split].images.shape == (10 * per_class, 28, 28, 1)
+        assert splits[split].images.dtype == np.uint8
+        assert len(np.unique(splits[split].sample_id)) == 10 * per_class
+    # train and val come from the same official file
+    assert not set(splits["train"].sample_id) & set(splits["val"].sample_id)
+
+
+def test_the_bundle_is_small_and_has_its_licence() -> None:
+    assert fashion_mnist.BUNDLE.stat().st_size <= 5_000_000
+    assert "Zalando" in fashion_mnist.BUNDLE.with_name("LICENSE").read_text()
+
+
+def test_no_image_is_in_two_splits() -> None:
+    splits = DATASETS["fashion-mnist-mini"].read(None)
+    digests = {name: {hashlib.sha256(image.tobytes()).digest() for image in split.images} for name, split in splits.items()}
+    assert not digests["train"] & digests["test"]
+    assert not digests["val"] & digests["test"]
+    assert not digests["train"] & digests["val"]
+
+
+def test_a_damaged_bundle_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "bundle.xz"
+    content = bytearray(fashion_mnist.BUNDLE.read_bytes())
+    content[1000] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr(fashion_mnist, "BUNDLE", damaged)
+    with pytest.raises(DataError, match="is damaged"):
+        fashion_mnist.read_bundle(None)
+    damaged.unlink()
+    with pytest.raises(DataError, match="cannot read"):
+        fashion_mnist.read_bundle(None)
+
+
+def write_idx(folder: Path, name: str, array: np.ndarray, *, packed: bool) -> str:
+    """An IDX file of unsigned bytes, as the official ones; returns the SHA-256 of its content."""
+    content = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
+    path = folder / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(params=[True, False], ids=["gzipped", "plain"])
+def idx_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with small files in the official format, whose checksums the reader is told to expect."""
+    mini = DATASETS["fashion-mnist-mini"].read(None)
+    monkeypatch.setattr(fashion_mnist, "VAL_PER_CLASS", 60)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "no-such-package")
+    digests = {}
+    for stem, split in {"train": mini["train"], "t10k": mini["test"]}.items():
+        images, labels = split.images[..., 0], split.labels.astype(np.uint8)
+        for kind, array in {"images-idx3": images, "labels-idx1": labels}.items():
+            name = f"{stem}-{kind}-ubyte"
+            digests[name] = write_idx(tmp_path, name, array, packed=request.param)
+    monkeypatch.setattr(fashion_mnist, "IDX_FILES", digests)
+    return tmp_path
+
+
+def test_the_full_reader_cuts_val_from_train(idx_folder: Path) -> None:
+    splits = fashion_mnist.read_full(idx_folder)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 5400, "val": 600, "test": 4000}
+    assert np.bincount(splits["val"].labels).tolist() == [60] * 10
+    assert not set(splits["train"].sample_id) & set(splits["val"].sample_id)
+    assert identity(fashion_mnist.read_full(idx_folder)["val"]) == identity(splits["val"])
+
+
+def test_a_replaced_file_is_found_by_its_checksum(idx_folder: Path) -> None:
+    victim = next(idx_folder.glob("t10k-labels*"))
+    other = next(idx_folder.glob("train-labels*"))
+    victim.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte.* is not the official file"):
+        fashion_mnist.read_full(idx_folder)
+
+
+def test_a_truncated_file_is_named(idx_folder: Path) -> None:
+    victim = next(idx_folder.glob("train-images*"))
+    victim.write_bytes(victim.read_bytes()[:5000])
+    with pytest.raises(DataError, match="train-images-idx3-ubyte"):
+        fashion_mnist.read_full(idx_folder)
+
+
+def test_a_missing_set_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
+    with pytest.raises(DataError, match="dataset-fashion-mnist") as found:
+        fashion_mnist.read_full(tmp_path / "mine")
+    for place in ("mine", "mine/fashion-mnist", "mine/FashionMNIST/raw", "debian"):
+        assert str(tmp_path / place) in str(found.value)

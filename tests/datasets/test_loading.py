@@ -1,0 +1,89 @@
+"""What a sample looks like depends on seed, epoch and sample, on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets import DATASETS
+from datasets.augment import flip_shift, sample_draws
+from datasets.loading import training_batches
+from datasets.splits import stratified_head, stratified_holdout
+from datasets.transforms import to_input
+
+CARD = DATASETS["fashion-mnist-mini"]
+TRAIN = stratified_head(CARD.read(None)["train"], 50)
+
+
+def epoch(batch_size: int, skip: int = 0, stream: int = 7) -> dict[int, torch.Tensor]:
+    batches = training_batches(
+        TRAIN, CARD, size=28, channels=1, augment="flip-shift", batch_size=batch_size, order_seed=3, augment_stream=stream,
+        skip=skip,
+    )  # fmt: skip
+    return {int(i): image for batch in batches for i, image in zip(batch.sample_id, batch.images, strict=True)}
+
+
+def test_batches_and_resumes_do_not_change_a_sample() -> None:
+    whole, finer, rest = epoch(20), epoch(7), epoch(20, skip=1)
+    assert whole.keys() == finer.keys()
+    assert len(rest) == 30
+    assert all(torch.equal(whole[i], finer[i]) for i in whole)
+    assert all(torch.equal(whole[i], rest[i]) for i in rest)
+    other = epoch(20, stream=8)
+    assert any(not torch.equal(whole[i], other[i]) for i in whole)
+
+
+def test_a_loader_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    epoch(20)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30, deadline=None)
+def test_flip_shift_moves_by_at_most_one_pixel(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (1, 6, 6, 1), dtype=np.uint8)
+    draws = rng.random((1, 3))
+    found = flip_shift(image, draws)[0, :, :, 0]
+    padded = np.pad(image[0, :, :, 0], 1)
+    candidates = [padded[r : r + 6, c : c + 6] for r in range(3) for c in range(3)]
+    expected = [candidate[:, ::-1] for candidate in candidates] if draws[0, 0] < 0.5 else candidates
+    assert any(np.array_equal(found, candidate) for candidate in expected)
+
+
+def test_draws_are_uniform_and_differ_between_samples() -> None:
+    draws = sample_draws(11, np.arange(2000), 3)
+    assert abs(draws.mean() - 0.5) < 0.02
+    assert len(np.unique(draws)) == draws.size
+    assert np.array_equal(sample_draws(11, np.array([17]), 3)[0], draws[17])
+
+
+def test_to_input_normalises_resizes_and_repeats_grey() -> None:
+    images = np.full((2, 28, 28, 1), 255, np.uint8)
+    found = to_input(images, size=56, channels=3, mean=(0.5,), std=(0.25,))
+    assert found.shape == (2, 3, 56, 56)
+    torch.testing.assert_close(found, torch.full_like(found, 2.0))
+    grey = to_input(np.full((1, 4, 4, 3), 255, np.uint8), size=4, channels=1, mean=(0, 0, 0), std=(1, 1, 1))
+    torch.testing.assert_close(grey, torch.ones(1, 1, 4, 4))
+
+
+@given(st.integers(1, 20), st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_holdout_takes_the_same_share_of_every_class(per_class: int, seed: int) -> None:
+    labels = np.repeat(np.arange(4), 25)
+    kept, held = stratified_holdout(labels, per_class, seed)
+    assert sorted([*kept, *held]) == list(range(100))
+    assert np.bincount(labels[held]).tolist() == [per_class] * 4
+
+
+@pytest.mark.parametrize("count", [10, 15, 500])
+def test_a_smaller_split_stays_balanced(count: int) -> None:
+    split = stratified_head(CARD.read(None)["val"], count)
+    counts = np.bincount(split.labels, minlength=10)
+    assert len(split) == count
+    assert counts.max() - counts.min() <= 1

@@ -1,0 +1,105 @@
+"""The rules of the house: who imports whom, what needs no torch, what a file may be called, whose `datasets` wins."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, call, environment
+
+OURS = {"benchmark", "methods", "datasets", "results", "reports"}
+MAY_IMPORT = {
+    "benchmark": {"benchmark", "methods", "datasets", "results"},
+    "methods": {"methods"},
+    "datasets": {"datasets"},
+    "results": {"results"},
+    "reports": {"reports", "results"},
+}
+# A report is made inside its command alone.
+REPORT_COMMANDS = {"benchmark/cli/run.py", "benchmark/cli/report.py"}
+SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py") if "out" not in path.parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    allowed = MAY_IMPORT[name.split("/")[0]] | ({"reports"} if name in REPORT_COMMANDS else set())
+    assert imported(path) & OURS <= allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_results_and_reports_import_no_torch(path: Path) -> None:
+    if path.relative_to(ROOT).parts[0] in ("results", "reports"):
+        assert not imported(path) & {"torch", "torchvision", "timm", "fvcore"}
+
+
+def test_no_file_is_called_utils() -> None:
+    assert not [path for path in SOURCES if path.stem in {"utils", "helpers", "common", "misc"}]
+
+
+def test_help_imports_next_to_nothing() -> None:
+    code = "import sys; from benchmark.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"torch", "numpy", "pandas", "pydantic", "rich", "yaml"}
+    assert "python -m benchmark run --grid" in done.stdout
+
+
+def test_our_datasets_wins_over_an_impostor(tmp_path: Path) -> None:
+    impostor = tmp_path / "datasets"
+    impostor.mkdir()
+    (impostor / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
+    env = environment(PYTHONPATH=str(tmp_path))
+    assert call("list", env=env).returncode == 0
+
+    # The launcher starts anywhere: here, in the impostor's own folder.
+    done = subprocess.run(
+        [ROOT / "bin" / "lgvit-bench", "list"], cwd=tmp_path, env=environment(PYTHON=sys.executable),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "fashion-mnist-mini" in done.stdout
+
+
+def test_an_impostor_that_came_first_is_named(tmp_path: Path) -> None:
+    impostor = tmp_path / "datasets"
+    impostor.mkdir()
+    (impostor / "__init__.py").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import datasets\n"
+        f"sys.path.insert(0, {str(ROOT)!r}); import runpy; runpy.run_module('benchmark', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert str(impostor) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_who_wanted_hugging_face_is_told() -> None:
+    import datasets
+
+    with pytest.raises(AttributeError, match="Hugging Face"):
+        datasets.load_dataset  # noqa: B018
+
+
+def test_nothing_is_installed_as_a_package() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["packages"] == []
+    assert "Private :: Do Not Upload" in project["project"]["classifiers"]

@@ -47,9 +47,7 @@ def main() -> None:
 def start() -> None:
     """Run the command line; a user's mistake is one clear sentence each and exit code 2."""
     try:
-        main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(main(standalone_mode=False))  # a command's Exit(code) comes back as its code
     except click.ClickException as error:
         error.show()
         sys.exit(2)

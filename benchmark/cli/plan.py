@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from benchmark.plan import Plan, make_plan, why_stale
 from benchmark.registry import unknown
 from results.store import Store
 
+SHOWN_PASSES = 5
 WHAT = {
     "finetune": "fine-tune the backbone",
     "exits": "train the exits",
@@ -57,27 +57,36 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
         stages = {stage: count for stage, count in plan.stages.items() if stage.kind == kind}
         missing_here = [stage for stage in stages if stage.name in to_do]
         done = sum(plan.is_done(stage) for stage in stages)
-        table.add_row(what, str(done), str(len(missing_here)), _shared(stages, missing_here))
+        table.add_row(what, str(done), str(len(missing_here)), _shared(stages))
     console.print(table)
+    _show_passes(console, plan)
     console.print()
-    if runs:
-        for run in plan.runs:
-            state = "finished" if run.run_id in plan.done_runs else "to run  "
-            console.print(f"{state}  {run.run_id}", markup=False, highlight=False, soft_wrap=True)
+    for run in plan.runs if runs else ():
+        state = "finished" if run.run_id in plan.done_runs else "to run  "
+        console.print(f"{state}  {run.run_id}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _shared(stages: dict[Stage, int], missing: list[Stage]) -> str:
-    """What one kind of stage saves by sharing."""
-    notes = []
+def _shared(stages: dict[Stage, int]) -> str:
+    """How many stages of one kind serve several runs."""
     most = max(stages.values(), default=0)
-    if most > 1:
-        shared = sum(count > 1 for count in stages.values())
-        notes.append(f"{shared} shared by {'up to ' if shared > 1 else ''}{most} runs")
-    passes = Counter(stage.shared_pass for stage in missing if stage.shared_pass)
-    if passes:
-        methods = ", ".join(dict.fromkeys(stage.run.train.method.label for stage in missing))
-        notes.append(f"in {len(passes)} pass{'es' if len(passes) > 1 else ''} over the data: {methods}")
-    return "; ".join(notes)
+    shared = sum(count > 1 for count in stages.values())
+    if not shared:
+        return ""
+    return f"shared by {most} runs" if shared == len(stages) == 1 else f"{shared} shared by up to {most} runs"
+
+
+def _show_passes(console: Console, plan: Plan) -> None:
+    """Which methods train together."""
+    passes: dict[str, list[Stage]] = {}
+    for stage in plan.missing_stages:
+        if stage.shared_pass:
+            passes.setdefault(stage.shared_pass, []).append(stage)
+    together = [stages for stages in passes.values() if len(stages) > 1]
+    for stages in together[:SHOWN_PASSES]:
+        methods = ", ".join(stage.run.train.method.label for stage in stages)
+        console.print(f"In one pass over the data: {methods}", markup=False, highlight=False, soft_wrap=True)
+    if len(together) > SHOWN_PASSES:
+        console.print(f"... and {len(together) - SHOWN_PASSES} more shared passes", highlight=False)
 
 
 def _show_why(console: Console, plan: Plan, store: Store, run_id: str) -> None:

@@ -53,12 +53,12 @@ def command(
     grid = load_grid(find_grid(grid_name))
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    show_plan(console, plan)
     failed: list[str] = []
     if plan.missing_runs:
+        show_plan(console, plan)
         failed = _execute(console, plan, store, device, threads, data_dir)
     else:
-        console.print("Nothing to run: every run of this grid is finished.\n")
+        console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, out or REPORTS_OUT / grid.name)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")

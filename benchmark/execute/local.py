@@ -107,6 +107,8 @@ class LocalExecutor:
         """Make one stage unless it is there; with it, those that share its pass."""
         if self.store.has_stage(stage.name):
             return
+        if self.reporter.stop_requested():
+            raise Interrupted
         if stage.name in self.broken:
             raise BlockedError(f"blocked by {stage.name}: {self.broken[stage.name]}")
         try:

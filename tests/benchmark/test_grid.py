@@ -1,0 +1,174 @@
+"""Grid files: what they expand to, and every mistake said at once, in one sentence each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.grid import find_grid, load_grid
+from benchmark.registry import grids
+from benchmark.spec import RunSpec
+from tests.conftest import Command
+
+SOUND = """
+name: mine
+backbones: [vit_nano_patch4_28]
+datasets: [fashion-mnist-mini]
+methods: [static, lgvit]
+"""
+
+
+def expand(folder: Path, text: str) -> tuple[RunSpec, ...]:
+    path = folder / "grid.yaml"
+    path.write_text(dedent(text))
+    return load_grid(path).runs
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(UserError) as found:
+        expand(folder, text)
+    return [message.removeprefix(f"{folder / 'grid.yaml'}: ") for message in found.value.messages]
+
+
+@pytest.mark.parametrize("name", grids())
+def test_every_shipped_grid_is_sound_and_carries_its_name(name: str) -> None:
+    grid = load_grid(find_grid(name))
+    assert grid.name == name
+    assert grid.runs
+
+
+def test_quick_is_what_it_should_be() -> None:
+    runs = load_grid(find_grid("quick")).runs
+    assert [run.train.method.name for run in runs] == ["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
+    assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11)}
+
+
+def test_the_four_keys_are_enough(tmp_path: Path) -> None:
+    static, lgvit = expand(tmp_path, SOUND)
+    assert lgvit.train.exits == (4, 5, 6, 7, 8, 9, 10, 11)
+    assert lgvit.train.seed == 0
+    assert [policy.name for policy in lgvit.policies] == ["confidence"]
+    assert static.train.exits == ()
+
+
+def test_axes_multiply_and_static_is_made_once_a_seed(tmp_path: Path) -> None:
+    runs = expand(tmp_path, SOUND + "exits: [paper, [3, 9], {name: deep, set: {count: 2}}]\nseeds: [0, 1]\n")
+    assert len(runs) == 2 * (3 + 1)
+    assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11), (3, 9), (10, 11)}
+
+
+def test_include_adds_and_exclude_leaves_out(tmp_path: Path) -> None:
+    runs = expand(
+        tmp_path,
+        SOUND + "seeds: [0, 1]\nexclude: [{method: lgvit, seed: 1}]\ninclude: [{method: vanilla, exits: [6], seed: 5}]\n",
+    )
+    found = {(run.train.method.name, run.train.exits, run.train.seed) for run in runs}
+    paper = (4, 5, 6, 7, 8, 9, 10, 11)
+    assert found == {("static", (), 0), ("static", (), 1), ("lgvit", paper, 0), ("vanilla", (6,), 5)}
+
+
+def test_recipes_change_what_they_name_and_keep_the_rest(tmp_path: Path) -> None:
+    run = expand(tmp_path, SOUND + "recipes: {exits: {epochs: 2, lr: 1e-3}}\n")[1]
+    assert run.train.recipes.exits.epochs == 2
+    assert run.train.recipes.exits.lr == 1e-3  # YAML reads 1e-3 as text
+    assert run.train.recipes.finetune.epochs == 30
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        """
+        name: mine
+        backbones: [vit_nano_patch4_82, vit_nano_patch4_28]
+        datasets: [fashion-mnist-mimi]
+        methods: [lgvitt, {name: lgvit, set: {feature_term: true}}, {nam: vanilla}]
+        exits: [papr, [4, 4], [3, 12]]
+        seeds: [0, -1]
+        recipes: {finetune: {epochs: many, learning_rate: 1}, exit: {epochs: 3}}
+        policies: [confidense]
+        sedes: [1]
+        """,
+    )
+    assert len(found) == len(set(found))
+    text = "\n".join(found)
+    for part in (
+        "sedes: unknown key 'sedes'; did you mean 'seeds'?",
+        "recipes.finetune.epochs: Input should be a valid integer",
+        "recipes.finetune.learning_rate: unknown key 'learning_rate'",
+        "recipes.exit: unknown key 'exit'; did you mean 'exits'?",
+    ):
+        assert part in text
+
+
+def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        """
+        name: mine
+        backbones: [vit_nano_patch4_82, vit_nano_patch4_28]
+        datasets: [fashion-mnist-mimi, {name: fashion-mnist-mini, set: {train: 5}}]
+        methods: [lgvitt, {name: lgvit, set: {feature_term: true}}, {nam: vanilla}, {name: lgvit, set: {feature_terms: 3}}]
+        exits: [papr, [4, 4], [], {name: deep, set: {cuont: 3}}]
+        seeds: [0, -1]
+        policies: [confidense]
+        """,
+    )
+    text = "\n".join(found)
+    for part in (
+        "backbones[0]: unknown backbone 'vit_nano_patch4_82'; did you mean 'vit_nano_patch4_28'?",
+        "datasets[0]: unknown dataset 'fashion-mnist-mimi'; did you mean 'fashion-mnist-mini'?",
+        "datasets[1].set.train: a whole number of images from 10 to 6000, not 5",
+        "methods[0]: unknown method 'lgvitt'; did you mean 'lgvit'?",
+        "methods[1]: method 'lgvit' has no option 'feature_term'; did you mean 'feature_terms'?",
+        "methods[2].nam: unknown key 'nam'; did you mean 'name'?",
+        "methods[2].name: this key is required",
+        "methods[3]: method 'lgvit', option 'feature_terms': Input should be a valid boolean",
+        "exits[0]: unknown exit scheme 'papr'; did you mean 'paper'?",
+        "exits[1]: block 4 is given more than once",
+        "exits[2]: an empty list",
+        "exits[3].set: unknown key 'cuont'; did you mean 'count'?",
+        "seeds[1]: a seed is a whole number from 0",
+        "policies[0]: unknown policy 'confidense'; did you mean 'confidence'?",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(("extra", "sentence"), [
+    ("exits: [[3, 12]]", "exits: block 12 is no early exit of vit_nano_patch4_28: it has 12 blocks, exits are 1 to 11"),
+    ("exits: [{name: deep, set: {count: 12}}]", "exits: 12 exits do not fit before the last of 12 blocks"),
+    ("exits: [[a, 3]]", "exits[0]: 1-based block numbers, not ['a', 3]"),
+    ("seeds: []", "seeds: is empty, so the grid has no run"),
+    ("seeds: 3", "seeds: Input should be a valid list, not 3"),
+    ("exclude: [{seed: 0}]", "exclude: leaves no run"),
+    ("exclude: [{sed: 0}]", "exclude[0]: unknown key 'sed'; did you mean 'seed'?"),
+    ("recipes: {finetune: {augment: flip}}", "recipes.finetune.augment: unknown augmentation 'flip'"),
+    ("recipes: {finetune: {lr: true}}", "recipes.finetune.lr: Value error, a number, not true or false"),
+    ("recipes: {finetune: {lr: -1}}", "recipes.finetune.lr: Input should be greater than 0"),
+    ("recipes: [1]", "recipes: Input should be a valid dictionary"),
+])  # fmt: skip
+def test_one_mistake_one_sentence(tmp_path: Path, extra: str, sentence: str) -> None:
+    found = mistakes(tmp_path, SOUND + extra)
+    assert len(found) == 1
+    assert found[0].startswith(sentence)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("", "a grid is a mapping"), ("[1]", "a grid is a mapping"), ("name: [", "no valid YAML"),
+    ("name: mine", "backbones: this key is required"),
+    ("!!python/object/apply:os.system ['true']", "no valid YAML"),
+])  # fmt: skip
+def test_what_is_no_grid_says_so(tmp_path: Path, text: str, sentence: str) -> None:
+    assert mistakes(tmp_path, text)[0].startswith(sentence)
+
+
+def test_the_command_line_prints_them_and_exits_with_2(tmp_path: Path, benchmark_command: Command) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(SOUND + "sedes: [1]\nrecipes: {finetune: {epoch: 3}}\n")
+    done = benchmark_command("run", "--grid", path, "--results", tmp_path / "results")
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()

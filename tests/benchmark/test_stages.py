@@ -1,0 +1,95 @@
+"""A stage's key reads what it should: what changes it, what does not, and what is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.grid import load_grid
+from benchmark.pipeline.stages import RunStages, run_stages
+from benchmark.plan import make_plan, why_stale
+from results.store import Store
+
+BASE = {
+    "datasets": "[fashion-mnist-mini]",
+    "methods": "[lgvit]",
+    "exits": "[paper]",
+    "seeds": "[0]",
+    "recipes": "{finetune: {epochs: 3}, exits: {epochs: 3}}",
+    "policies": "[confidence]",
+}
+
+
+def stages(folder: Path, **changes: str) -> RunStages:
+    path = folder / "grid.yaml"
+    lines = [f"{key}: {value}" for key, value in (BASE | changes).items()]
+    path.write_text("\n".join(["name: keys", "backbones: [vit_nano_patch4_28]", *lines]))
+    (run,) = load_grid(path).runs
+    return run_stages(run)
+
+
+def names(run: RunStages) -> dict[str, str]:
+    parts = {"finetune": run.finetune, "exits": run.exits, "scores": run.scores, "cost": run.cost, "evaluate": run.evaluate}
+    return {name: stage.key for name, stage in parts.items() if stage is not None}
+
+
+@pytest.mark.parametrize(("change", "stale"), [
+    ({"recipes": "{finetune: {epochs: 4}, exits: {epochs: 3}}"}, {"finetune", "exits", "scores", "evaluate"}),
+    ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 4}}"}, {"exits", "scores", "evaluate"}),
+    ({"seeds": "[1]"}, {"finetune", "exits", "scores", "evaluate"}),
+    ({"methods": "[vanilla]"}, {"exits", "scores", "cost", "evaluate"}),
+    ({"methods": "[{name: lgvit, set: {feature_terms: true}}]"}, {"exits", "scores", "evaluate"}),
+    ({"exits": "[[3, 6]]"}, {"exits", "scores", "cost", "evaluate"}),
+    ({"exits": "[[4, 5, 6, 7, 8, 9, 10, 11]]"}, set()),
+    ({"policies": "[{name: confidence, set: {threshold: 0.8}}]"}, {"evaluate"}),
+    ({"datasets": "[{name: fashion-mnist-mini, set: {test: 500}}]"}, {"scores", "evaluate"}),
+    ({"datasets": "[{name: fashion-mnist-mini, set: {train: 500}}]"}, {"finetune", "exits", "scores", "evaluate"}),
+])  # fmt: skip
+def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str], stale: set[str]) -> None:
+    before, after = names(stages(tmp_path)), names(stages(tmp_path, **change))
+    assert {name for name in before if before[name] != after[name]} == stale
+
+
+def test_methods_on_one_backbone_share_its_fine_tuning_and_one_pass(tmp_path: Path) -> None:
+    lgvit, vanilla = stages(tmp_path), stages(tmp_path, methods="[vanilla]")
+    assert lgvit.finetune.key == vanilla.finetune.key
+    assert lgvit.static_scores.key == vanilla.static_scores.key
+    assert lgvit.exits is not None
+    assert vanilla.exits is not None
+    assert lgvit.exits.shared_pass == vanilla.exits.shared_pass
+    other = stages(tmp_path, recipes="{finetune: {epochs: 3}, exits: {epochs: 4}}").exits
+    assert other is not None
+    assert other.shared_pass != lgvit.exits.shared_pass
+
+
+def test_keys_hold_across_processes(tmp_path: Path) -> None:
+    """A key is a function of its fields; this one was written down when the test was made."""
+    run = stages(tmp_path)
+    assert run.run_id.startswith("lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-")
+    assert run.run_id.endswith(run.evaluate.key[:8])
+    assert names(run) == names(stages(tmp_path))
+
+
+def test_why_names_the_field(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    old = stages(tmp_path).finetune
+    with store.write_stage(old.name, old.fields, {}):
+        pass
+    new = stages(tmp_path, recipes="{finetune: {epochs: 4}, exits: {epochs: 3}}")
+    assert why_stale(new.finetune, store) == ["recipe.epochs: 3 -> 4"]
+    assert new.exits is not None
+    assert why_stale(new.exits, store) == []
+
+
+def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
+    stages(tmp_path, methods="[static, lgvit]".replace("static, ", ""))
+    grid = load_grid(tmp_path / "grid.yaml")
+    store = Store(tmp_path / "results")
+    plan = make_plan(grid, store)
+    assert len(plan.missing_runs) == 1
+    assert {stage.kind for stage in plan.missing_stages} == {"finetune", "exits", "scores", "cost"}
+    finetune = plan.runs[0].finetune
+    with store.write_stage(finetune.name, finetune.fields, {}):
+        pass
+    assert finetune.name not in {stage.name for stage in make_plan(grid, store).missing_stages}

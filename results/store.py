@@ -163,27 +163,42 @@ class Store:
     def _write_folder(self, target: Path) -> Iterator[Path]:
         folder = target.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
         try:
-            folder.mkdir(parents=True)
-            yield folder
-            for path in folder.rglob("*"):
-                _sync(path)
-            folder.rename(target)
-            _sync(target.parent)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and target.exists():
-                return  # another process made the same thing first
-            raise unwritable(target, error) from error
+            with _writing(target):
+                folder.mkdir(parents=True)
+            try:
+                yield folder
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise unwritable(target, error) from error
+                raise
+            with _writing(target):
+                for path in folder.rglob("*"):
+                    _sync(path)
+                if not target.exists():  # else another process made the same thing first
+                    folder.rename(target)
+                _sync(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+NO_ROOM = {
+    errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
+    errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
+    errno.EFBIG: "a file may not grow that large here (ulimit -f); finished stages are kept",
+}
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> StoreError:
     """The sentence about a place that cannot be written."""
-    advice = {
-        errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
-        errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
-        errno.EFBIG: "a file may not grow that large here (ulimit -f); finished stages are kept",
-    }.get(error.errno or 0, "name a folder that you may write to with --results")
+    advice = NO_ROOM.get(error.errno or 0, "name a folder that you may write to with --results")
     return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 

@@ -69,7 +69,9 @@ def main() -> None:
         reasons = list(old["no_effect"]) if old["version"] == version else []
         if old["version"] == version and old["tree"] != tree:
             if reason is None:
-                raise SystemExit(f"{name}: the code changed and its version is still {version}; raise it, or give --no-effect")
+                raise SystemExit(
+                    f"{name}: the code changed and its version is still {version}; raise it, or give --no-effect"
+                )
             reasons.append(reason)
         after[name] = {"version": version, "tree": tree, "no_effect": reasons}
     FILE.write_text(json.dumps(after, indent=1) + "\n", encoding="utf-8")

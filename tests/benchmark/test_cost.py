@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -32,8 +31,8 @@ def build(card: BackboneCard, method: str, exits: tuple[int, ...], classes: int)
 
 
 @pytest.fixture(scope="module")
-def lgvit_b() -> Iterator[MultiExitModel]:
-    yield build(VIT_B, "lgvit", tuple(range(4, 12)), 100)
+def lgvit_b() -> MultiExitModel:
+    return build(VIT_B, "lgvit", tuple(range(4, 12)), 100)
 
 
 def test_vit_b_with_lgvit_heads_equals_the_reference_to_the_integer(lgvit_b: MultiExitModel) -> None:

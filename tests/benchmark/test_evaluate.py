@@ -22,7 +22,9 @@ def run(request: pytest.FixtureRequest, smoke: SmokeRun) -> tuple[RunRecord, dic
     store = Store(smoke.results)
     plan = make_plan(load_grid(find_grid("smoke")), store)
     stages = next(stages for stages in plan.runs if stages.spec.train.method.name == request.param)
-    scores = {split: load_scores(store.artifact(stages.scores.name, f"{split}.safetensors")) for split in ("val", "test")}
+    scores = {
+        split: load_scores(store.artifact(stages.scores.name, f"{split}.safetensors")) for split in ("val", "test")
+    }
     return store.record(stages.run_id), scores
 
 
@@ -57,9 +59,7 @@ def test_points_are_found_again(run: tuple[RunRecord, dict[str, ExitScores]]) ->
             accuracy += setting.weight * sum(right) / len(right)
             depth += setting.weight * sum(blocks[k] for k in exits) / len(exits)
             # What ran: stem, blocks up to the exit, and every head passed on the way.
-            ran = [
-                costs.stem + sum(costs.blocks[: blocks[k]]) + sum(costs.heads[: k + 1]) for k in exits
-            ]
+            ran = [costs.stem + sum(costs.blocks[: blocks[k]]) + sum(costs.heads[: k + 1]) for k in exits]
             macs += setting.weight * sum(ran) / len(ran)
         # A confidence within float32 of the threshold may fall either way.
         assert test.accuracy == pytest.approx(accuracy, abs=2e-3)

@@ -42,7 +42,13 @@ def test_every_shipped_grid_is_sound_and_carries_its_name(name: str) -> None:
 
 def test_quick_is_what_it_should_be() -> None:
     runs = load_grid(find_grid("quick")).runs
-    assert [run.train.method.name for run in runs] == ["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
+    assert [run.train.method.name for run in runs] == [
+        "static",
+        "lgvit",
+        "vanilla",
+        "homogeneous-local",
+        "homogeneous-global",
+    ]
     assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11)}
 
 
@@ -63,7 +69,8 @@ def test_axes_multiply_and_static_is_made_once_a_seed(tmp_path: Path) -> None:
 def test_include_adds_and_exclude_leaves_out(tmp_path: Path) -> None:
     runs = expand(
         tmp_path,
-        SOUND + "seeds: [0, 1]\nexclude: [{method: lgvit, seed: 1}]\ninclude: [{method: vanilla, exits: [6], seed: 5}]\n",
+        SOUND
+        + "seeds: [0, 1]\nexclude: [{method: lgvit, seed: 1}]\ninclude: [{method: vanilla, exits: [6], seed: 5}]\n",
     )
     found = {(run.train.method.name, run.train.exits, run.train.seed) for run in runs}
     paper = (4, 5, 6, 7, 8, 9, 10, 11)

@@ -44,7 +44,14 @@ def test_norms_biases_positions_and_class_tokens_do_not_decay() -> None:
 
 
 def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
-    seeds = [seed_for("a"), seed_for("b"), seed_for("a", 0), seed_for("a", "0"), seed_for("a", 0, 1), seed_for("a", 1, 0)]
+    seeds = [
+        seed_for("a"),
+        seed_for("b"),
+        seed_for("a", 0),
+        seed_for("a", "0"),
+        seed_for("a", 0, 1),
+        seed_for("a", 1, 0),
+    ]
     assert len(set(seeds)) == len(seeds)
     torch.manual_seed(1)
     assert seed_for("a", 0) == seeds[2]

@@ -28,7 +28,20 @@ CPU = torch.device("cpu")
 
 
 def start(results: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmark", "run", "--grid", "smoke", "--results", results, "--out", out, "--threads", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "--grid",
+        "smoke",
+        "--results",
+        results,
+        "--out",
+        out,
+        "--threads",
+        "2",
+    ]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )  # type: ignore[call-overload, no-any-return]
@@ -73,7 +86,9 @@ def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Pat
         results = tmp_path / f"results-{finished}"
 
 
-def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
+    smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
+) -> None:
     results = tmp_path / "results"
     process = start(results, tmp_path / "out")
     assert process.stdout is not None

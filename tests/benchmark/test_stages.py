@@ -30,7 +30,13 @@ def stages(folder: Path, **changes: str) -> RunStages:
 
 
 def names(run: RunStages) -> dict[str, str]:
-    parts = {"finetune": run.finetune, "exits": run.exits, "scores": run.scores, "cost": run.cost, "evaluate": run.evaluate}
+    parts = {
+        "finetune": run.finetune,
+        "exits": run.exits,
+        "scores": run.scores,
+        "cost": run.cost,
+        "evaluate": run.evaluate,
+    }
     return {name: stage.key for name, stage in parts.items() if stage is not None}
 
 

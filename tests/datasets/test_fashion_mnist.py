@@ -40,7 +40,9 @@ def test_the_bundle_is_small_and_has_its_licence() -> None:
 
 def test_no_image_is_in_two_splits() -> None:
     splits = DATASETS["fashion-mnist-mini"].read(None)
-    digests = {name: {hashlib.sha256(image.tobytes()).digest() for image in split.images} for name, split in splits.items()}
+    digests = {
+        name: {hashlib.sha256(image.tobytes()).digest() for image in split.images} for name, split in splits.items()
+    }
     assert not digests["train"] & digests["test"]
     assert not digests["val"] & digests["test"]
     assert not digests["train"] & digests["val"]
@@ -95,7 +97,7 @@ def test_a_replaced_file_is_found_by_its_checksum(idx_folder: Path) -> None:
     victim = next(idx_folder.glob("t10k-labels*"))
     other = next(idx_folder.glob("train-labels*"))
     victim.write_bytes(other.read_bytes())
-    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte.* is not the official file"):
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.* is not the official file"):
         fashion_mnist.read_full(idx_folder)
 
 

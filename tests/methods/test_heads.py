@@ -86,7 +86,9 @@ def test_heads_equal_the_official_ones(family: str, kind: str) -> None:
         torch.testing.assert_close(feature, expected["eval_feature"], atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("cls", "options"), [(LocalPerceptionHead, {"kernel": 4}), (GlobalAggregationHead, {"stride": 8})])
+@pytest.mark.parametrize(
+    ("cls", "options"), [(LocalPerceptionHead, {"kernel": 4}), (GlobalAggregationHead, {"stride": 8})]
+)
 def test_heads_that_do_not_fit_say_so(cls: type[ExitHead], options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"not {next(iter(options.values()))}"):
         cls(64, 10, 7, 1, **options)

@@ -79,7 +79,9 @@ def test_the_deepest_head_of_a_group_is_not_drawn_to_the_others() -> None:
 def test_heads_without_a_token_map_have_no_feature_terms() -> None:
     torch.manual_seed(0)
     exits = ExitHeads((1,), [LinearHead(16, 5, 4, 1)])
-    teacher = BackbonePass({1: Tokens(torch.randn(3, 17, 16), 4, 1), 2: Tokens(torch.randn(3, 17, 16), 4, 1)}, torch.randn(3, 5), 2)
+    teacher = BackbonePass(
+        {1: Tokens(torch.randn(3, 17, 16), 4, 1), 2: Tokens(torch.randn(3, 17, 16), 4, 1)}, torch.randn(3, 5), 2
+    )
     terms = SelfDistillation(heterogeneous_weight=1.0, homogeneous_weight=1.0)(
         list(exits.heads), exits(teacher.tokens), teacher, torch.tensor([0, 1, 2])
     )

@@ -1,0 +1,187 @@
+"""The report: its numbers are the records', its bytes are stable, and nothing in a record can break or enter it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from reports.findings import against_others
+from reports.paper import build_report, is_current
+from reports.style import looks
+from reports.tables import Table, budget_table, leads, markdown, plain, signed
+from results.store import Store, StoreError
+from results.table import comparisons, load_runs, points, summary
+from tests.conftest import Command, SmokeRun
+
+
+def pdf_text(path: Path) -> str:
+    """The text of a PDF, with hyphenation and line breaks taken out."""
+    text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
+    return re.sub(r"\s+", " ", text.replace("\u00ad", "").replace("\u200b", ""))
+
+
+def copied(smoke: SmokeRun, folder: Path) -> Store:
+    """The records and tables alone: what somebody would send to a colleague."""
+    shutil.copytree(smoke.results / "runs", folder / "runs")
+    return Store(folder)
+
+
+def test_the_paper_says_what_the_records_say(smoke: SmokeRun) -> None:
+    text = pdf_text(smoke.out / "paper.pdf")
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = summary(points(runs))
+    for _, row in table[table["reached"]].iterrows():
+        assert f"{100 * row['accuracy']:.1f}" in text
+        if row["kind"] == "accuracy-drop":
+            assert f"{row['mac_speedup']:.2f}×" in text
+            assert f"{row['layer_speedup']:.2f}×" in text
+    assert "At small scale, not a test of the published claim:" in text
+    assert "no claim of the paper is judged by it" in text
+    assert "every evaluated head counted" in text
+    for part in ("Abstract", "Setup", "Results", "Limits", "Provenance", "References", "1,000 / 500 / 1,000 images"):
+        assert part in text
+
+
+def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path / "copied")
+    run_ids = json.loads((smoke.out / "report.json").read_text())["records"]
+    assert build_report(store, list(run_ids), title="smoke", out=tmp_path / "report") == []
+    files = sorted(path.relative_to(smoke.out) for path in smoke.out.rglob("*") if path.is_file())
+    assert len(files) >= 9
+    for file in files:
+        assert (tmp_path / "report" / file).read_bytes() == (smoke.out / file).read_bytes(), file
+
+
+def test_text_from_a_record_is_text(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    label = '#panic("x") $ \\ [evil] | *bold* <tag> @lgvit'
+    (victim,) = (path for path in tmp_path.glob("runs/*/record.json") if path.parent.name.startswith("vanilla"))
+    record = json.loads(victim.read_text())
+    record["label"] = label
+    victim.write_text(json.dumps(record))
+    build_report(store, store.run_ids(), title="#evil", out=tmp_path / "report")
+    assert '#panic("x")' in pdf_text(tmp_path / "report" / "paper.pdf")
+    assert "\\|" in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_damaged_and_missing_records_are_left_out_and_named(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    damaged, cut, *_ = [run_id for run_id in store.run_ids() if run_id.startswith("homogeneous")]
+    (store.run(damaged) / "record.json").write_text("{")
+    outcomes = store.run(cut) / "outcomes.parquet"
+    outcomes.write_bytes(outcomes.read_bytes()[:100])
+    problems = build_report(store, [*store.run_ids(), "never-run"], title="t", out=tmp_path / "report")
+    assert len(problems) == 3
+    assert [any(name in problem for problem in problems) for name in (damaged, cut, "never-run")] == [True] * 3
+    assert "Left out" in pdf_text(tmp_path / "report" / "paper.pdf")
+
+
+def test_one_run_alone_is_reported(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    (lgvit,) = smoke.results.glob("runs/lgvit-*")
+    shutil.copytree(lgvit, tmp_path / "results" / "runs" / lgvit.name)
+    done = benchmark_command("report", "--results", tmp_path / "results", "--out", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "paper.pdf").is_file()
+
+
+def test_a_report_is_current_until_a_record_changes(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    run_ids = store.run_ids()
+    out = tmp_path / "report"
+    assert not is_current(out, store, run_ids)
+    build_report(store, run_ids, title="t", out=out)
+    assert is_current(out, store, run_ids)
+    assert not is_current(out, store, run_ids[1:])
+    record = store.run(run_ids[0]) / "record.json"
+    record.write_text(record.read_text() + "\n")
+    assert not is_current(out, store, run_ids)
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store(smoke.results)
+    with pytest.raises(StoreError, match="cannot write"):
+        build_report(store, store.run_ids(), title="t", out=tmp_path / "file" / "report")
+
+
+def pairs(*rows: tuple[str, str, float, float, float, float]) -> pd.DataFrame:
+    """Comparisons at half of the MACs: first, second, difference, low, high, detectable."""
+    columns = ["first", "second", "difference", "low", "high", "detectable"]
+    return pd.DataFrame(rows, columns=columns).assign(kind="equal-macs", target=0.5, seed=0, point="p")
+
+
+def test_only_what_can_be_told_apart_is_ranked() -> None:
+    table = pairs(
+        ("lgvit", "vanilla", 0.03, 0.02, 0.04, 0.013),
+        ("lgvit", "local", 0.002, -0.004, 0.008, 0.012),
+        ("vanilla", "local", -0.028, -0.04, -0.02, 0.013),
+        ("lgvit", "global", 0.01, 0.001, 0.019, 0.012),
+    )
+    (sentence,) = against_others(table, "lgvit", 0.5)
+    assert "ahead of vanilla (+3.0 points [2.0, 4.0])" in sentence
+    assert "not to be told apart from local (+0.2 points [−0.4, 0.8]) and global" in sentence
+    assert not leads(table, "lgvit")
+    assert not leads(table, "local")
+    assert leads(table[table["second"] == "vanilla"], "lgvit")
+    assert not leads(table[table["second"] == "vanilla"], "vanilla")
+
+
+def test_a_leader_is_bold_and_a_tie_is_not() -> None:
+    rows = [
+        {"method": method, "policy": "confidence", "kind": "equal-macs", "target": 0.5, "point": "p"}
+        | {"accuracy": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01, "reached": True}
+        for method, accuracy in (("lgvit", 0.9), ("vanilla", 0.8))
+    ]
+    clear = pairs(("lgvit", "vanilla", 0.1, 0.08, 0.12, 0.02))
+    assert budget_table(pd.DataFrame(rows), clear).bold == {(0, 1)}
+    tie = pairs(("lgvit", "vanilla", 0.1, 0.08, 0.12, 0.2))
+    assert budget_table(pd.DataFrame(rows), tie).bold == set()
+
+
+def test_an_interval_over_seeds_replaces_that_over_samples(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    one = points(runs)
+    other = one.assign(seed=1, accuracy=one["accuracy"] + 0.01)
+    both = summary(pd.concat([one, other]))
+    row = both[both["point"] == "static"].iloc[0]
+    alone = summary(one)[summary(one)["point"] == "static"].iloc[0]
+    assert row["seeds"] == 2
+    assert row["interval"] == "seeds"
+    assert alone["interval"] == "test samples"
+    assert row["accuracy"] == pytest.approx(alone["accuracy"] + 0.005)
+    assert row["high"] - row["low"] == pytest.approx(2 * 12.7062 * 0.005, rel=1e-3)  # t with 1 degree of freedom
+
+
+def test_every_pair_is_compared_on_the_same_images(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = comparisons(runs)
+    half = table[(table["kind"] == "equal-macs") & (table["target"] == 0.75)]
+    assert len(half) == 6
+    for _, row in half.iterrows():
+        first, second = (next(run for run in runs if run.method == row[name]) for name in ("first", "second"))
+        accuracy = [run.correct(row["point"]).mean() for run in (first, second)]
+        assert row["difference"] == pytest.approx(accuracy[0] - accuracy[1])
+        assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert [signed(value) for value in (0.012, -0.012, -0.0001, 0.0)] == ["+1.2", "−1.2", "0.0", "0.0"]
+    table = Table(("Method", "x"), (("a", "1"), ("b", "22")), frozenset({(1, 1)}))
+    assert "| b | **22** |" in markdown([("Caption", table)])
+    assert "Method   x" in plain([("Caption", table)])
+
+
+def test_a_method_looks_the_same_everywhere() -> None:
+    assert looks(["lgvit", "vanilla"])["lgvit"] == looks(["x", "lgvit"])["lgvit"]
+    shown = looks(["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global", "a", "b"])
+    assert len({look.colour for look in shown.values()}) == len(shown)
+    assert len({look.marker for look in shown.values()}) == len(shown)

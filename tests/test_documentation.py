@@ -1,0 +1,121 @@
+"""What the documents promise works: the worked example of CONTRIBUTING, the commands of the README, plug-ins from outside."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import COMMANDS
+from tests.conftest import ROOT, call, environment
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this checkout, without what running it has made."""
+    copy = tmp_path_factory.mktemp("clone") / "checkout"
+    ignored = shutil.ignore_patterns(
+        ".git", ".tox", "__pycache__", "runs", "stages", "progress", "out", ".*_cache", ".hypothesis"
+    )
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
+def test_the_worked_example_of_contributing(checkout: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    name = re.search(r"The file, `([^`]+)`:", text)
+    assert name is not None
+    source, line = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (checkout / name[1]).write_text(source)
+    registry = checkout / "methods" / "__init__.py"
+    registry.write_text(
+        registry.read_text().replace("METHODS: dict[str, Card] = {\n", "METHODS: dict[str, Card] = {\n" + line)
+    )
+
+    listed = subprocess.run(
+        [sys.executable, "-m", "benchmark", "list"], cwd=checkout, env=environment(), capture_output=True, text=True
+    )
+    assert "reversed-lgvit" in listed.stdout, listed.stderr
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/methods/test_contract.py",
+        "-k",
+        "reversed-lgvit",
+        "-p",
+        "no:cacheprovider",
+    ]
+    tested = subprocess.run(command, cwd=checkout, env=environment(), capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout
+    assert "1 passed" in tested.stdout
+
+    grid = checkout / "order.yaml"
+    (content,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    grid.write_text(content)
+    planned = subprocess.run(
+        [sys.executable, "-m", "benchmark", "plan", "--grid", "order.yaml"],
+        cwd=checkout, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert "In one pass over the data: lgvit, reversed-lgvit" in planned.stdout, planned.stderr
+
+
+def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
+    (tmp_path / "their_method.py").write_text(
+        "from methods.api import Card\n"
+        "from methods.vanilla import Vanilla\n"
+        "card = Card(target='their_method:Vanilla', summary='from outside')\n"
+    )
+    info = tmp_path / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lgvit_bench.method]\ntheirs = their_method:card\n")
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("name: g\nbackbones: [vit_nano_patch4_28]\ndatasets: [fashion-mnist-mini]\nmethods: [theirs]\n")
+    env = environment(PYTHONPATH=str(tmp_path))
+    assert "from outside" in call("list", env=env).stdout
+    planned = call("plan", "--grid", grid, env=env)
+    assert planned.returncode == 0, planned.stderr
+    assert "theirs-vit_nano_patch4_28" in planned.stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_in_documents_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for command in re.findall(r"(?:python -m benchmark|bin/lgvit-bench) ([a-z-]+)", text):
+        assert command in COMMANDS, f"{document} speaks of {command!r}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_in_documents_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    made_by_running = ("results/", "reports/out", ".tox")
+    for name in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|yaml|md|txt|png))`", text):
+        if not name.startswith(made_by_running) and "reversed" not in name:
+            assert (ROOT / name).exists(), f"{document} names {name}"
+    for target in re.findall(r"\]\(([\w./-]+)\)", text):
+        assert (ROOT / target).exists(), f"{document} links to {target}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(command: str) -> None:
+    done = call(command, "--help")
+    assert done.returncode == 0
+    assert f"python -m benchmark {command}" in done.stdout
+
+
+def test_the_modules_doctests_hold() -> None:
+    modules = ["benchmark/seeds.py", "benchmark/progress.py", "results/curves.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--doctest-modules", *modules, "-p", "no:cacheprovider"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d+ passed", done.stdout)

@@ -59,22 +59,23 @@ class Reporter:
         self._stage_started = self._shown = time.monotonic()
         self._first_step: int | None = None
         begun = time.monotonic()
-        if self.console.is_terminal:
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[state]}"),
-            )
-            with Progress(*columns, console=self.console, transient=True) as self._bar:
-                self._task = self._bar.add_task(title, total=total_steps or None, state="")
-                yield
-            self._bar = None
+        if total_steps:
+            self.say(f"{title} ...")
+        if total_steps and self.console.is_terminal:
+            columns = (SpinnerColumn(), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
+            with Progress(*columns, console=self.console, transient=True) as bar:
+                self._bar, self._task = bar, bar.add_task("", total=total_steps, state="starting")
+                try:
+                    yield
+                finally:
+                    self._bar = None
         else:
-            if total_steps:
-                self.say(f"{title} ...")
             yield
         self.say(f"{title}: done in {duration(time.monotonic() - begun)}")
+
+    def resumed(self, step: int, epoch: int) -> None:
+        """A checkpoint was found after ``step`` steps, in ``epoch`` (0-based)."""
+        self.say(f"  going on from the checkpoint in epoch {epoch + 1}, step {step} of {self._total}")
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         """After ``step`` steps, in ``epoch`` (0-based). ``metrics`` is called only when something is shown."""

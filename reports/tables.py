@@ -119,30 +119,24 @@ def _millions(macs: int) -> str:
 
 
 def plain(tables: list[tuple[str, Table]]) -> str:
-    """Tables as aligned text."""
+    """Tables as aligned text; what is bold elsewhere carries a star."""
     parts = []
     for caption, table in tables:
-        widths = [max(len(row[i]) for row in (table.header, *table.rows)) for i in range(len(table.header))]
+        cells = [
+            tuple(f"{cell}*" if (r, c) in table.bold else cell for c, cell in enumerate(row))
+            for r, row in enumerate(table.rows)
+        ]
+        widths = [max(map(len, column)) for column in zip(table.header, *cells, strict=True)]
         lines = [
             "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
+                cell.rjust(width) if i else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
-            for row in (table.header, *table.rows)
+            for row in (table.header, *cells)
         ]
         rule = "-" * len(lines[0])
-        parts.append(
-            "\n".join(
-                [
-                    fill(caption, max(len(rule), 80)),
-                    rule,
-                    lines[0].rstrip(),
-                    rule,
-                    *(line.rstrip() for line in lines[1:]),
-                    "",
-                ]
-            )
-        )
+        text = fill(caption.replace("Bold:", "Star:").replace("without bold", "without a star"), max(len(rule), 80))
+        parts.append("\n".join([text, rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), ""]))
     return "\n".join(parts)
 
 

@@ -38,6 +38,8 @@ class Interrupted(Exception):
 class Watcher(Protocol):
     """Who is told about progress, and who says when to stop."""
 
+    def resumed(self, step: int, epoch: int) -> None: ...
+
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None: ...
 
     def stop_requested(self) -> bool: ...
@@ -167,6 +169,8 @@ def fit(
         learner.resume(checkpoint(learner))
     first = learners[0]
     step = min(learner.step for learner in learners)
+    if step:
+        watcher.resumed(step, step // first.steps_per_epoch)
     saved = started = time.monotonic()
 
     def save() -> None:

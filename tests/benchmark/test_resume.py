@@ -105,6 +105,7 @@ def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
     assert torch.load(checkpoint, weights_only=True)["step"] > 0
     done = benchmark_command("run", "--grid", "smoke", "--results", results, "--out", tmp_path / "out", "--threads", 2)
     assert done.returncode == 0, done.stderr
+    assert "going on from the checkpoint in epoch" in done.stdout
     assert contents(results) == contents(smoke.results)
 
 
@@ -116,6 +117,9 @@ class StopAt:
 
     def __init__(self, step: int | None = None) -> None:
         self.at, self.now = step, -1
+
+    def resumed(self, step: int, epoch: int) -> None:
+        self.now = step if step != self.at else -1
 
     def step(self, step: int, epoch: int, metrics: Any) -> None:
         self.now = step

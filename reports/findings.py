@@ -34,7 +34,7 @@ def abstract(summary: pd.DataFrame, comparisons: pd.DataFrame, test_images: int,
         sentences.append(
             f"At half of its multiply-accumulates, every evaluated head counted, the exits keep: {_join(parts)}."
         )
-    sentences += against_others(comparisons, "lgvit", 0.5)
+    sentences += against_others(comparisons, lgvit_of(comparisons), 0.5)
     one = _at(summary, "accuracy-drop", 0.01)
     if not one.empty:
         parts = [
@@ -51,7 +51,10 @@ def abstract(summary: pd.DataFrame, comparisons: pd.DataFrame, test_images: int,
 def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
     """Paragraphs of the results about one setting: single exits, what the heads cost, and every budget in turn."""
     exiting = [run for run in runs if not run.is_static]
-    first = [f"{run.method} {percent(run.record.exits[0].test_accuracy)} %" for run in exiting]
+    shallow: dict[str, list[float]] = {}
+    for run in exiting:
+        shallow.setdefault(run.method, []).append(run.record.exits[0].test_accuracy)
+    first = [f"{method} {percent(sum(found) / len(found))} %" for method, found in shallow.items()]
     block = {run.record.exits[0].block for run in exiting}
     paragraphs = []
     if len(block) == 1:
@@ -59,7 +62,7 @@ def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
             f"Asked about every test image, the first exit (after block {block.pop()}) answers right: {_join(first)}."
         )
     price = []
-    for run in exiting:
+    for run in {run.method: run for run in exiting}.values():
         costs = run.record.costs
         assert costs is not None
         price.append(f"{run.method} {100 * (costs.cumulative[-1] / costs.baseline - 1):.1f} %")
@@ -68,7 +71,7 @@ def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
         f"backbone without exits, namely {_join(price)}."
     )
     for budget in sorted(comparisons[comparisons["kind"] == "equal-macs"]["target"].unique()):
-        sentences = against_others(comparisons, "lgvit", budget)
+        sentences = against_others(comparisons, lgvit_of(comparisons), budget)
         paragraphs += [sentence.replace("There,", f"At {budget:g} of the MACs,", 1) for sentence in sentences]
     return paragraphs
 
@@ -87,6 +90,12 @@ def limits(runs: list[Run]) -> list[str]:
         found.append(f"There are {len(seeds)} training seeds; a headline needs at least 5.")
     found.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
     return found
+
+
+def lgvit_of(comparisons: pd.DataFrame) -> str:
+    """The first method that is LGViT, with or without options."""
+    methods = [*comparisons["first"], *comparisons["second"]]
+    return next((method for method in methods if method.split("(")[0] == "lgvit"), "lgvit")
 
 
 def against_others(comparisons: pd.DataFrame, method: str, budget: float) -> list[str]:

@@ -53,6 +53,7 @@ def speed_accuracy(runs: list[Run]) -> Figure:
 def _curve(run: Run) -> pd.DataFrame:
     assert run.record.costs is not None
     curve = run.curves[run.curves["split"] == "test"]
+    curve = curve[curve.groupby("policy")["policy"].transform("size") > 1]  # a fixed threshold is a point, no curve
     policies = list(dict.fromkeys(curve["policy"]))
     names = {policy: run.method if len(policies) == 1 else f"{run.method}, {policy}" for policy in policies}
     return pd.DataFrame(

@@ -212,6 +212,47 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(benchmark_comma
     assert "Traceback" not in done.stderr
 
 
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, smoke: SmokeRun) -> None:
+    """A real limit on file size stands for the disk that fills up while the first checkpoint is written."""
+    results = tmp_path / "results"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "--grid",
+        "smoke",
+        "--results",
+        results,
+        "--out",
+        tmp_path / "out",
+    ]
+    limited = subprocess.run(
+        ["bash", "-c", 'ulimit -f 64; exec "$@"', "bash", *map(str, command)],
+        cwd=ROOT, env=environment(PYTHONDONTWRITEBYTECODE="1"), capture_output=True, text=True,
+    )  # fmt: skip
+    assert limited.returncode == 2, limited.stderr
+    assert "cannot write" in limited.stderr
+    assert "finished stages are kept" in limited.stderr
+    assert "Traceback" not in limited.stderr
+    assert len(list(results.glob("stages/cost-*"))) == 1
+    assert not list(results.glob("progress/*/*"))
+
+
+def test_damaged_data_is_one_sentence(tmp_path: Path, benchmark_command: Command) -> None:
+    grid = tmp_path / "full.yaml"
+    text = find_grid("smoke").read_text().replace("name: fashion-mnist-mini", "name: fashion-mnist")
+    grid.write_text(text)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train-images-idx3-ubyte").write_bytes(b"not the images")
+    done = benchmark_command("run", "--grid", grid, "--results", tmp_path / "results", "--data-dir", data)
+    assert done.returncode == 2
+    assert f"{data / 'train-images-idx3-ubyte'} is not the official file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("results/stages/*"))
+
+
 def test_a_second_process_in_the_same_folder_is_told(tmp_path: Path, benchmark_command: Command) -> None:
     from filelock import FileLock
 

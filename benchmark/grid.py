@@ -16,23 +16,21 @@ The form (all keys but the first four are optional):
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.spec import DEFAULT_RECIPES, Recipe, Recipes, RunSpec, Selection, TrainSpec
-from datasets.api import SPLITS
-from datasets.augment import AUGMENTATIONS
-from methods.placement import SCHEMES, place_exits
+from benchmark.grid_values import ValueReader, unknown_key
+from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+from methods.placement import place_exits
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -46,12 +44,19 @@ class Grid:
     runs: tuple[RunSpec, ...]
 
 
+def _file_name(name: str) -> str:
+    """Reports go to a folder of this name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError("a name has letters, digits, '.', '_' and '-' and begins with a letter or digit")
+    return name
+
+
 class _File(BaseModel):
     """The keys of a grid file, before names are looked up."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
     backbones: list[Any]
     datasets: list[Any]
     methods: list[Any]
@@ -98,7 +103,7 @@ def load_grid(path: Path) -> Grid:
         UserError: one sentence for every mistake in the file.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -108,24 +113,30 @@ def load_grid(path: Path) -> Grid:
     return _Reader(path).read(content)
 
 
-class _Reader:
-    """Collects the mistakes of one file."""
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which lets the last of two equal keys win in silence; this one does not."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.mistakes: list[str] = []
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
-    def wrong(self, where: str, message: str) -> None:
-        sentence = f"{self.path}: {where}: {message}"
-        if sentence not in self.mistakes:
-            self.mistakes.append(sentence)
+
+class _Reader(ValueReader):
+    """Reads one file: its keys, its axes' values, and whether they fit each other."""
 
     def read(self, content: dict[str, Any]) -> Grid:
         file = self.validate(_File, content, "")
         recipes = self.recipes(content.get("recipes") or {})
         if file is None:
+            # Say at once also what is wrong in those keys that could be read.
+            for key, reader in self.readers.items():
+                if isinstance(content.get(key), list):
+                    self.each(key, content[key], reader)
             raise UserError(*self.mistakes)
-        policies = tuple(self.each("policies", file.policies, partial(self.selection, "policy")))
+        policies = tuple(self.each("policies", file.policies, self.readers["policies"]))
         combinations = list(self.combinations(file))
         if self.mistakes:
             raise UserError(*self.mistakes)
@@ -138,50 +149,8 @@ class _Reader:
             raise UserError(f"{self.path}: exclude: leaves no run")
         return Grid(file.name, self.path, tuple(runs.values()))
 
-    def validate(self, model: type[BaseModel], content: dict[str, Any], prefix: str) -> Any:
-        """The model, or None with its mistakes noted."""
-        try:
-            return model.model_validate(content)
-        except ValidationError as error:
-            for problem in error.errors():
-                keys = [str(part) for part in problem["loc"]]
-                where = ".".join([prefix, *keys] if prefix else keys)
-                if problem["type"] == "extra_forbidden":
-                    self.wrong(where, _unknown_key(keys[-1], list(model.model_fields)))
-                elif problem["type"] == "missing":
-                    self.wrong(where, "this key is required")
-                else:
-                    self.wrong(where, f"{problem['msg']}, not {problem['input']!r}")
-            return None
-
-    def recipes(self, given: Any) -> Recipes | None:
-        if not isinstance(given, dict):
-            return None  # already noted as a wrong type
-        stages: dict[str, Recipe] = {}
-        for stage, values in given.items():
-            if stage not in DEFAULT_RECIPES:
-                self.wrong(f"recipes.{stage}", _unknown_key(stage, list(DEFAULT_RECIPES)))
-            elif not isinstance(values, dict):
-                self.wrong(f"recipes.{stage}", f"a mapping with keys such as epochs and lr, not {values!r}")
-            else:
-                merged = DEFAULT_RECIPES[stage].model_dump() | values
-                recipe = self.validate(Recipe, merged, f"recipes.{stage}")
-                if recipe is not None and recipe.augment not in AUGMENTATIONS:
-                    where = f"recipes.{stage}.augment"
-                    self.wrong(where, registry.unknown("augmentation", recipe.augment, AUGMENTATIONS))
-                elif recipe is not None:
-                    stages[stage] = recipe
-        return Recipes(**stages)
-
-    def each(self, key: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
-        """The values of one axis that are sound; an empty axis is a mistake."""
-        if not values:
-            self.wrong(key, "is empty, so the grid has no run")
-        found = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
-        return [value for value in found if value is not None]
-
     def combinations(self, file: _File) -> Iterator[_Combination]:
-        axes = {axis: self.each(key, getattr(file, key), self.reader(axis)) for axis, key in AXES.items()}
+        axes = {axis: self.each(key, getattr(file, key), self.readers[key]) for axis, key in AXES.items()}
         excluded = [self.partial(f"exclude[{i}]", entry) for i, entry in enumerate(file.exclude)]
         if not all(axes.values()):
             return
@@ -197,109 +166,17 @@ class _Reader:
                 if self.fits(combination):
                     yield combination
 
-    def reader(self, axis: str) -> Callable[[str, Any], Any]:
-        readers: dict[str, Callable[[str, Any], Any]] = {
-            "backbone": self.backbone,
-            "dataset": self.dataset,
-            "method": partial(self.selection, "method"),
-            "exits": self.exits,
-            "seed": self.seed,
-        }
-        return readers[axis]
-
     def partial(self, where: str, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry of include or exclude: the axes that it names."""
         found = {}
         for axis, value in entry.items():
             if axis not in AXES:
-                self.wrong(where, _unknown_key(axis, list(AXES)))
+                self.wrong(where, unknown_key(axis, list(AXES)))
                 continue
-            read = self.reader(axis)(f"{where}.{axis}", value)
+            read = self.readers[AXES[axis]](f"{where}.{axis}", value)
             if read is not None:
                 found[axis] = read
         return found
-
-    def seed(self, where: str, value: Any) -> int | None:
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
-            return value
-        self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {value!r}")
-        return None
-
-    def backbone(self, where: str, value: Any) -> str | None:
-        try:
-            registry.card("backbone", value)
-        except (KeyError, TypeError) as error:
-            self.wrong(where, error.args[0])
-            return None
-        return value
-
-    def parse(self, where: str, value: Any) -> Selection | None:
-        """A name, or a mapping with ``name`` and ``set``."""
-        return self.validate(Selection, {"name": value} if isinstance(value, str) else value, where)
-
-    def selection(self, kind: str, where: str, value: Any) -> Selection | None:
-        selected = self.parse(where, value)
-        if selected is None:
-            return None
-        try:
-            # Policies need torch to be built; their options are checked when the run starts.
-            if kind == "policy":
-                registry.card(kind, selected.name)
-            else:
-                registry.configured(kind, selected.name, selected.set)
-        except (KeyError, ValueError) as error:
-            self.wrong(where, error.args[0])
-            return None
-        return selected
-
-    def dataset(self, where: str, value: Any) -> Selection | None:
-        selected = self.parse(where, value)
-        if selected is None:
-            return None
-        try:
-            card = registry.card("dataset", selected.name)
-        except KeyError as error:
-            self.wrong(where, error.args[0])
-            return None
-        for split, count in selected.set.items():
-            if split not in SPLITS:
-                self.wrong(f"{where}.set", _unknown_key(split, list(SPLITS)))
-                return None
-            low, high = len(card.classes), card.sizes[split]
-            if not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high:
-                self.wrong(f"{where}.set.{split}", f"a whole number of images from {low} to {high}, not {count!r}")
-                return None
-        return selected
-
-    def exits(self, where: str, value: Any) -> Selection | tuple[int, ...] | None:
-        if isinstance(value, list):
-            return self.blocks(where, value)
-        selected = self.parse(where, value)
-        if selected is None:
-            return None
-        if selected.name not in SCHEMES:
-            self.wrong(where, registry.unknown("exit scheme", selected.name, SCHEMES) + "; or a list of blocks")
-            return None
-        for key, count in selected.set.items():
-            if key != "count":
-                self.wrong(f"{where}.set", _unknown_key(key, ["count"]))
-                return None
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                self.wrong(f"{where}.set.count", f"a number of exits from 1, not {count!r}")
-                return None
-        return selected
-
-    def blocks(self, where: str, value: list[Any]) -> tuple[int, ...] | None:
-        if not value:
-            self.wrong(where, "an empty list; a model without early exits is the method 'static'")
-        elif any(not isinstance(block, int) or isinstance(block, bool) for block in value):
-            self.wrong(where, f"1-based block numbers, not {value!r}")
-        elif len(set(value)) < len(value):
-            twice = sorted({block for block in value if value.count(block) > 1})
-            self.wrong(where, f"block {', '.join(map(str, twice))} is given more than once")
-        else:
-            return tuple(sorted(value))
-        return None
 
     def fits(self, combination: _Combination) -> bool:
         """Whether the exits exist in the backbone."""
@@ -344,9 +221,3 @@ def _resolve(combination: _Combination) -> tuple[int, ...]:
 
 def _matches(combination: _Combination, rule: dict[str, Any]) -> bool:
     return all(getattr(combination, axis) == value for axis, value in rule.items())
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown key {key!r}; {hint}allowed: {', '.join(known)}"

@@ -106,6 +106,9 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         "recipes.finetune.epochs: Input should be a valid integer",
         "recipes.finetune.learning_rate: unknown key 'learning_rate'",
         "recipes.exit: unknown key 'exit'; did you mean 'exits'?",
+        "backbones[0]: unknown backbone 'vit_nano_patch4_82'",
+        "exits[1]: block 4 is given more than once",
+        "policies[0]: unknown policy 'confidense'",
     ):
         assert part in text
 
@@ -163,6 +166,8 @@ def test_one_mistake_one_sentence(tmp_path: Path, extra: str, sentence: str) -> 
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
+    (SOUND + "seeds: [1]\nseeds: [2]", "no valid YAML (the key 'seeds' is given twice"),
+    (SOUND.replace("mine", "../up"), "name: Value error, a name has letters"),
     ("", "a grid is a mapping"), ("[1]", "a grid is a mapping"), ("name: [", "no valid YAML"),
     ("name: mine", "backbones: this key is required"),
     ("!!python/object/apply:os.system ['true']", "no valid YAML"),

@@ -30,6 +30,7 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid_values import ValueReader, unknown_key
 from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+from methods.lookup import unknown
 from methods.placement import place_exits
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
@@ -93,7 +94,7 @@ def find_grid(name: str) -> Path:
         return path.resolve()
     if path.suffix in (".yaml", ".yml") or "/" in name:
         raise UserError(f"--grid: there is no file {path.absolute()}")
-    raise UserError("--grid: " + registry.unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
+    raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
 def load_grid(path: Path) -> Grid:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmark import registry
 from benchmark.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
 from datasets.api import SPLITS
 from datasets.augment import AUGMENTATIONS
+from methods.lookup import nearest, unknown
 from methods.placement import SCHEMES
 
 
@@ -76,7 +76,7 @@ class ValueReader:
                 recipe = self.validate(Recipe, merged, f"recipes.{stage}")
                 if recipe is not None and recipe.augment not in AUGMENTATIONS:
                     where = f"recipes.{stage}.augment"
-                    self.wrong(where, registry.unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                    self.wrong(where, unknown("augmentation", recipe.augment, AUGMENTATIONS))
                 elif recipe is not None:
                     stages[stage] = recipe
         return Recipes(**stages)
@@ -147,7 +147,7 @@ class ValueReader:
         if selected is None:
             return None
         if selected.name not in SCHEMES:
-            self.wrong(where, registry.unknown("exit scheme", selected.name, SCHEMES) + "; or a list of blocks")
+            self.wrong(where, unknown("exit scheme", selected.name, SCHEMES) + "; or a list of blocks")
             return None
         for key, count in selected.set.items():
             if key != "count":
@@ -173,6 +173,4 @@ class ValueReader:
 
 def unknown_key(key: str, known: list[str]) -> str:
     """The sentence about a key that is not allowed."""
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown key {key!r}; {hint}allowed: {', '.join(known)}"
+    return f"unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}"

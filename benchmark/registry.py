@@ -6,17 +6,13 @@ The tables are in `methods`, `datasets` and their folders. A package outside add
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from datasets import DATASETS
-from methods import LOSSES, METHODS
+from methods import LOSSES, METHODS, lookup
 from methods.backbones import BACKBONES
 from methods.heads import HEADS
 from methods.policies import POLICIES
@@ -44,14 +40,6 @@ def grids() -> dict[str, Path]:
     return {path.stem: path for path in sorted(GRIDS_FOLDER.glob("*.yaml"))}
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The sentence about a name that is not there."""
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {name!r}; {hint}there are: {', '.join(known)}"
-
-
 def card(kind: str, name: str) -> Any:
     """The card of a registered thing.
 
@@ -60,7 +48,7 @@ def card(kind: str, name: str) -> Any:
     """
     known = table(kind)
     if name not in known:
-        raise KeyError(unknown(kind, name, known))
+        raise KeyError(lookup.unknown(kind, name, known))
     return known[name]
 
 
@@ -71,17 +59,4 @@ def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
         KeyError: no such name.
         ValueError: an option is unknown or of the wrong type; the message names it and the valid ones.
     """
-    cls = card(kind, name).load()
-    defaults = {field.name: "required" if field.default is MISSING else field.default for field in fields(cls)}
-    described = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
-    for key in options:
-        if key not in defaults:
-            near = difflib.get_close_matches(key, list(defaults), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{kind} {name!r} has no option {key!r}; {hint}options: {described}")
-    try:
-        return TypeAdapter(cls).validate_python(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{kind} {name!r}, option {where!r}: {first['msg']}; options: {described}") from None
+    return lookup.configured(kind, name, card(kind, name).load(), options)

@@ -1,6 +1,6 @@
-"""Speed-accuracy curves and operating points. Pure functions over exits and correctness; nothing here knows a policy.
+"""Operating points on speed-accuracy curves. Pure functions over accuracies, costs and exit shares; none knows a policy.
 
-Shapes: T settings of one policy, N samples, K exits with the final one last. Settings may come in any order.
+Shapes: T settings of one policy, K exits with the final one last. Settings may come in any order.
 """
 
 from __future__ import annotations
@@ -10,19 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from results.record import CostTable, Measured
-
-
-def mean_cost(exits: np.ndarray, cost_at_exit: Sequence[float]) -> np.ndarray:
-    """Mean cost of every setting.
-
-    Args:
-        exits: exit index of each sample, ints [T, N].
-        cost_at_exit: cost of leaving at each exit, length K.
-
-    Returns:
-        floats [T].
-    """
-    return np.asarray(cost_at_exit, dtype=np.float64)[exits].mean(axis=-1)
 
 
 def cheapest_within_drop(accuracy: np.ndarray, cost: np.ndarray, reference: float, drop: float) -> int | None:
@@ -64,23 +51,27 @@ def enclosing_settings(cost: np.ndarray, budget: float) -> list[tuple[int, float
 
 
 def measure(
-    chosen: Sequence[tuple[int, float]], exits: np.ndarray, correct: np.ndarray, costs: CostTable, blocks: Sequence[int]
+    chosen: Sequence[tuple[int, float]],
+    accuracy: np.ndarray,
+    shares: np.ndarray,
+    costs: CostTable,
+    blocks: Sequence[int],
 ) -> Measured:
     """What a mixture of settings achieves on one split.
 
     Args:
         chosen: (index into T, weight) pairs.
-        exits: exit index, ints [T, N].
-        correct: whether the answer at that exit is right, bools [T, N].
+        accuracy: of every setting, [T].
+        shares: of samples that leave at each exit, [T, K].
         costs: of the run.
         blocks: block number of each exit, the last block for the final one; length K.
     """
-    count = len(blocks)
-    shares = sum(weight * np.bincount(exits[t], minlength=count) / exits.shape[1] for t, weight in chosen)
-    assert isinstance(shares, np.ndarray)
+    indices = [t for t, _ in chosen]
+    weights = np.array([weight for _, weight in chosen])
+    mixed = weights @ shares[indices]
     return Measured(
-        accuracy=float(sum(weight * correct[t].mean() for t, weight in chosen)),
-        mean_macs=float(shares @ np.asarray(costs.cumulative, dtype=np.float64)),
-        mean_block=float(shares @ np.asarray(blocks, dtype=np.float64)),
-        exit_shares=tuple(float(share) for share in shares),
+        accuracy=float(weights @ accuracy[indices]),
+        mean_macs=float(mixed @ np.asarray(costs.cumulative, dtype=np.float64)),
+        mean_block=float(mixed @ np.asarray(blocks, dtype=np.float64)),
+        exit_shares=tuple(float(share) for share in mixed),
     )

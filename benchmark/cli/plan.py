@@ -13,7 +13,7 @@ from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import Stage
 from benchmark.plan import Plan, make_plan, why_stale
-from benchmark.registry import unknown
+from methods.lookup import unknown
 from results.store import Store
 
 SHOWN_PASSES = 5

@@ -6,39 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmark import registry
 from benchmark.pipeline.score import ExitScores
+from benchmark.pipeline.sweep import Sweep, sweep
 from benchmark.spec import Selection
-from methods.policies.policy import ExitPolicy
-from results.curves import cheapest_within_drop, enclosing_settings, mean_cost, measure
+from methods.policies.policy import ExitPolicy, confidences
+from results.curves import cheapest_within_drop, enclosing_settings, measure
 from results.record import CostTable, OperatingPoint, PointKind, Setting
 from results.statistics import wilson
 from results.table import STATIC
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Every setting of a policy on one split.
-
-    Attributes:
-        exits: exit index of each sample, int64 [T, N].
-        predictions: predicted class, int64 [T, N].
-        correct: bool [T, N].
-        macs: mean cost of each setting, [T].
-    """
-
-    exits: np.ndarray
-    predictions: np.ndarray
-    correct: np.ndarray
-    macs: np.ndarray
-
-    @property
-    def accuracy(self) -> np.ndarray:
-        return self.correct.mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -70,58 +51,59 @@ def evaluate(
     points: list[OperatingPoint] = []
     outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
     for selection in policies:
-        policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
-        if policy.setting is None:
-            settings = policy.default_grid(policy.signal(scores["val"].logits))
-        else:
-            settings = np.array([policy.setting])
-        sweeps = {split: _sweep(policy, settings, scores[split], costs) for split in scores}
-        for point, mixed in _points(selection.label, settings, sweeps, costs, blocks, reference):
+        policy, settings = prepare(selection, scores["val"], costs)
+        sweeps = {split: sweep(policy, found, settings) for split, found in scores.items()}
+        for point in operating_points(selection.label, sweeps, costs, blocks, reference):
             points.append(point)
-            outcomes += [_outcomes(point, settings, t, weight, sweeps["test"], scores["test"]) for t, weight in mixed]
-        curves += [_curve(selection.label, split, settings, sweep, blocks) for split, sweep in sweeps.items()]
+            outcomes += [_outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
+        curves += [_curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
     return Evaluation(tuple(points), pd.concat(outcomes, ignore_index=True), pd.concat(curves, ignore_index=True))
 
 
-def _sweep(policy: ExitPolicy, settings: np.ndarray, scores: ExitScores, costs: CostTable) -> Sweep:
-    signal = policy.signal(scores.logits)
-    exits = np.stack([policy.exits(signal, float(setting)).numpy() for setting in settings])
-    answers = scores.logits.argmax(-1).numpy()
-    predictions = answers[exits, np.arange(exits.shape[1])]
-    return Sweep(exits, predictions, predictions == scores.labels.numpy(), mean_cost(exits, costs.cumulative))
+def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
+    """A policy, fitted on val where it learns, and the settings to look at: the chosen one, or a grid made on val."""
+    policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
+    policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
+    if policy.setting is not None:
+        return policy, np.array([policy.setting], dtype=np.float64)
+    return policy, policy.default_grid(val.logits)
 
 
-def _points(
-    policy: str, settings: np.ndarray, sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int], reference: float
-) -> list[tuple[OperatingPoint, list[tuple[int, float]]]]:
-    """Operating points, each with the (setting, weight) pairs that make it up on test."""
+def operating_points(
+    policy: str, sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int], reference: float
+) -> list[OperatingPoint]:
+    """The points of one policy: chosen on val, looked up on test.
+
+    Args:
+        policy: its label.
+        sweeps: of the same settings, by split.
+        costs: of the run.
+        blocks: block number of every exit.
+        reference: val accuracy of the backbone without exits.
+    """
     val, test = sweeps["val"], sweeps["test"]
-    found: list[tuple[PointKind, float, list[tuple[int, float]], list[tuple[int, float]]]] = []
-    if len(settings) == 1:
-        found.append(("fixed", float(settings[0]), [(0, 1.0)], [(0, 1.0)]))
-    for drop in DROPS if len(settings) > 1 else ():
-        t = cheapest_within_drop(val.accuracy, val.macs, reference, drop)
-        chosen = [] if t is None else [(t, 1.0)]
-        found.append(("accuracy-drop", drop, chosen, chosen))
-    for budget in BUDGETS if len(settings) > 1 else ():
-        on_val = enclosing_settings(val.macs, budget * costs.baseline)
-        on_test = enclosing_settings(test.macs, budget * costs.baseline)
-        if not (on_val and on_test):
-            on_val = on_test = []
-        found.append(("equal-macs", budget, on_val, on_test))
+    cost = {split: found.mean(costs.cumulative) for split, found in sweeps.items()}
+    wanted: list[tuple[PointKind, float, list[tuple[int, float]], list[tuple[int, float]]]] = []
+    if len(val.settings) == 1:
+        wanted.append(("fixed", float(val.settings[0]), [(0, 1.0)], [(0, 1.0)]))
+    else:
+        for drop in DROPS:
+            t = cheapest_within_drop(val.accuracy, cost["val"], reference, drop)
+            chosen = [] if t is None else [(t, 1.0)]
+            wanted.append(("accuracy-drop", drop, chosen, chosen))
+        for budget in BUDGETS:
+            on_val, on_test = (enclosing_settings(cost[split], budget * costs.baseline) for split in ("val", "test"))
+            wanted.append(("equal-macs", budget, *((on_val, on_test) if on_val and on_test else ([], []))))
     return [
-        (
-            OperatingPoint(
-                policy=policy,
-                kind=kind,
-                target=target,
-                settings=tuple(Setting(threshold=float(settings[t]), weight=weight) for t, weight in on_test),
-                val=measure(on_val, val.exits, val.correct, costs, blocks) if on_val else None,
-                test=measure(on_test, test.exits, test.correct, costs, blocks) if on_test else None,
-            ),
-            on_test,
+        OperatingPoint(
+            policy=policy,
+            kind=kind,
+            target=target,
+            settings=tuple(Setting(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test),
+            val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
+            test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
         )
-        for kind, target, on_val, on_test in found
+        for kind, target, on_val, on_test in wanted
     ]
 
 
@@ -140,34 +122,32 @@ def _static_outcomes(scores: ExitScores) -> pd.DataFrame:
     )
 
 
-def _outcomes(
-    point: OperatingPoint, settings: np.ndarray, t: int, weight: float, sweep: Sweep, scores: ExitScores
-) -> pd.DataFrame:
+def _outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
-    exits = sweep.exits[t]
-    confidence = scores.logits.softmax(-1).amax(-1).numpy()
+    deciding = policy.peek(scores.labels)
+    exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)
+    samples = torch.arange(len(exits))
     return pd.DataFrame(
         {
             "point": point.name,
-            "threshold": float(settings[t]),
-            "weight": weight,
+            "threshold": setting.threshold,
+            "weight": setting.weight,
             "sample_id": scores.sample_id.numpy(),
-            "exit": exits,
-            "prediction": sweep.predictions[t],
+            "exit": exits.numpy(),
+            "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
-            "score": confidence[exits, np.arange(len(exits))],
+            "score": confidences(scores.logits[exits, samples]).numpy(),
         }
     )
 
 
-def _curve(policy: str, split: str, settings: np.ndarray, sweep: Sweep, blocks: list[int]) -> pd.DataFrame:
-    depth = mean_cost(sweep.exits, blocks)
-    count = sweep.exits.shape[1]
+def _curve(policy: str, split: str, found: Sweep, costs: CostTable, blocks: list[int]) -> pd.DataFrame:
+    macs, depth = found.mean(costs.cumulative), found.mean(blocks)
     rows = []
-    for t, setting in enumerate(settings):
-        right = int(sweep.correct[t].sum())
-        low, high = wilson(right, count)
-        rows.append((policy, split, float(setting), right / count, low, high, sweep.macs[t], depth[t]))
+    for t, setting in enumerate(found.settings):
+        accuracy = float(found.accuracy[t])
+        low, high = wilson(round(accuracy * found.samples), found.samples)
+        rows.append((policy, split, float(setting), accuracy, low, high, macs[t], depth[t]))
     return _curve_frame(rows)
 
 

@@ -63,7 +63,15 @@ STAGES = {
     ),
     "scores": StageCode(1, ("benchmark/pipeline/score.py", "methods/model.py")),
     "cost": StageCode(1, ("benchmark/measure/cost.py", "methods/model.py")),
-    "evaluate": StageCode(1, ("benchmark/pipeline/evaluate.py", "methods/policies/policy.py", "results/curves.py")),
+    "evaluate": StageCode(
+        1,
+        (
+            "benchmark/pipeline/evaluate.py",
+            "benchmark/pipeline/sweep.py",
+            "methods/policies/policy.py",
+            "results/curves.py",
+        ),
+    ),
 }
 TRAINED = ("finetune", "exits")
 

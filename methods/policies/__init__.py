@@ -1,10 +1,57 @@
 """The exit policies: how a sample decides to leave."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from methods.api import Card
+from methods.lookup import configured, unknown
+
+if TYPE_CHECKING:
+    from methods.policies.policy import ExitPolicy
 
 POLICIES: dict[str, Card] = {
-    "confidence": Card(
-        target="methods.policies.confidence:Confidence",
-        summary="leave at the first exit whose largest probability exceeds the threshold",
+    "confidence": Card(target="methods.policies.confidence:Confidence", summary="largest probability > threshold"),
+    "margin": Card(target="methods.policies.margin:Margin", summary="largest - second largest probability > threshold"),
+    "entropy": Card(target="methods.policies.entropy:Entropy", summary="entropy < threshold"),
+    "patience": Card(target="methods.policies.patience:Patience", summary="enough successive exits agree"),
+    "pcee": Card(target="methods.policies.pcee:PCEE", summary="entropy < threshold at several exits in a row"),
+    "sdn": Card(
+        target="methods.policies.sdn:SDN", summary="confidence >= threshold, else the most confident of all answers"
     ),
+    "beem": Card(target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"),
+    "bin-accuracy": Card(
+        target="methods.policies.bin_accuracy:BinAccuracy", summary="exits this sure were right often enough on val"
+    ),
+    "budgeted": Card(
+        target="methods.policies.budgeted:Budgeted", summary="a threshold an exit, solved on val for a mean cost"
+    ),
+    "crc": Card(
+        target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
+    ),
+    "ltt": Card(
+        target="methods.policies.risk_control:LTT", summary="learn then test: bounds the risk with high probability"
+    ),
+    "confidence-scaled": Card(
+        target="methods.policies.temperature:ScaledConfidence", summary="confidence at temperatures fitted on val"
+    ),
+    "margin-scaled": Card(
+        target="methods.policies.temperature:ScaledMargin", summary="margin at temperatures fitted on val"
+    ),
+    "entropy-scaled": Card(
+        target="methods.policies.temperature:ScaledEntropy", summary="entropy at temperatures fitted on val"
+    ),
+    "oracle": Card(target="methods.policies.controls:Oracle", summary="control: the first exit that is right"),
+    "random": Card(target="methods.policies.controls:Random", summary="control: leaves by chance"),
 }
+
+
+def get_policy(name: str, **parameters: Any) -> ExitPolicy:
+    """A policy by its name, with its parameters.
+
+    Raises:
+        ValueError: the name or a parameter is unknown, or a value is out of range; the message says what is allowed.
+    """
+    if name not in POLICIES:
+        raise ValueError(unknown("policy", name, POLICIES))
+    return configured("policy", name, POLICIES[name].load(), parameters)

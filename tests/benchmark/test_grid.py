@@ -135,7 +135,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
         "methods[1]: method 'lgvit' has no option 'feature_term'; did you mean 'feature_terms'?",
         "methods[2].nam: unknown key 'nam'; did you mean 'name'?",
         "methods[2].name: this key is required",
-        "methods[3]: method 'lgvit', option 'feature_terms': Input should be a valid boolean",
+        "methods[3]: method 'lgvit': option 'feature_terms': Input should be a valid boolean",
         "exits[0]: unknown exit scheme 'papr'; did you mean 'paper'?",
         "exits[1]: block 4 is given more than once",
         "exits[2]: an empty list",

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.curves import cheapest_within_drop, enclosing_settings, mean_cost
+from results.curves import cheapest_within_drop, enclosing_settings, measure
+from results.record import CostTable
 
 accuracies = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
@@ -39,6 +40,12 @@ def test_the_mixture_costs_exactly_the_budget(costs: list[int], budget: float) -
     assert not ((cost > min(ends)) & (cost < max(ends))).any()
 
 
-def test_mean_cost_averages_over_samples() -> None:
-    exits = np.array([[0, 0, 2], [1, 1, 1]])
-    assert mean_cost(exits, [1, 10, 100]).tolist() == [34.0, 10.0]
+def test_a_mixture_is_measured_by_its_weights() -> None:
+    costs = CostTable(
+        stem=1, blocks=(10, 10), heads=(2, 3), cumulative=(13, 26), baseline=24, norms=0, linear_conv_cumulative=(13, 26),
+        linear_conv_baseline=24, parameters=0, heads_parameters=0, uncounted=(),
+    )  # fmt: skip
+    accuracy, shares = np.array([0.5, 0.9]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    found = measure([(0, 0.25), (1, 0.75)], accuracy, shares, costs, [1, 2])
+    assert (found.accuracy, found.mean_macs, found.mean_block) == (0.8, 22.75, 1.75)
+    assert found.exit_shares == (0.25, 0.75)

@@ -1,0 +1,62 @@
+"""Leave when exits that were this sure were right often enough on val (performance-control PCEE, arXiv 2412.19325)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.policies.policy import State, ThresholdPolicy, checked, confidences, probability
+
+BINS = 15
+
+
+@dataclass(kw_only=True)
+class BinAccuracy(ThresholdPolicy):
+    """Each exit's confidences on val fall into 15 bins of equal mass; leave where the sample's bin had accuracy >= target.
+
+    Attributes:
+        target: an accuracy in [0, 1].
+    """
+
+    swept = "target"
+    strict = False
+    learns = True
+
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        probability("bin-accuracy", "target", self.target)
+        self._edges: Tensor | None = None  # [K - 1, BINS - 1]
+        self._accuracy: Tensor | None = None  # [K - 1, BINS]
+
+    def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
+        if labels is None:
+            raise ValueError("bin-accuracy: fit needs the labels of val")
+        logits = checked(logits)
+        confidence = confidences(logits[:-1]).double()
+        right = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
+        cuts = torch.linspace(0, 1, BINS + 1).double()[1:-1]
+        self._edges = torch.quantile(confidence, cuts, dim=1).T.contiguous().float()
+        bins = torch.searchsorted(self._edges, confidence.float().contiguous())
+        members = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, torch.ones_like(right))
+        correct = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, right)
+        self._accuracy = (correct / members.clamp(min=1)).float()  # an empty bin counts as always wrong
+        return self
+
+    def signal(self, logits: Tensor) -> Tensor:
+        edges, accuracy = self._learned(logits.device)
+        return accuracy.gather(1, torch.searchsorted(edges, confidences(logits[:-1]).contiguous()))
+
+    def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
+        edges, accuracy = self._learned(logits.device)
+        bins = torch.searchsorted(edges[exit_index], confidences(logits))
+        return self.leave(accuracy[exit_index][bins], self.chosen())
+
+    def _learned(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if self._edges is None or self._accuracy is None:
+            raise ValueError("bin-accuracy: fit(logits, labels) on val comes first")
+        return self._edges.to(device), self._accuracy.to(device)

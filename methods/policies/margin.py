@@ -1,0 +1,35 @@
+"""Leave when the best class is far ahead: the two largest softmax probabilities differ by more than a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.policies.policy import State, ThresholdPolicy, probability
+
+
+@dataclass(kw_only=True)
+class Margin(ThresholdPolicy):
+    """Leave at the first exit where the largest probability exceeds the second largest by more than the threshold.
+
+    Attributes:
+        threshold: in [0, 1].
+    """
+
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        probability("margin", "threshold", self.threshold)
+
+    def signal(self, logits: Tensor) -> Tensor:
+        return margins(logits[:-1])
+
+    def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
+        return self.leave(margins(logits), self.chosen())
+
+
+def margins(logits: Tensor) -> Tensor:
+    """The largest softmax probability less the second largest, float32; logits [..., C] to [...]."""
+    first, second = logits.float().softmax(-1).topk(2, dim=-1).values.unbind(-1)
+    return first - second

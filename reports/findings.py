@@ -8,6 +8,7 @@ from reports.tables import interval, percent, signed, times
 from results.table import STATIC, Run
 
 SMALL_SCALE = "At small scale, not a test of the published claim:"
+MANY = 7
 PAPER_BACKBONES = {"vit_base_patch16_224", "deit_base_distilled_patch16_224", "swin_base_patch4_window7_224"}
 PAPER_DATASETS = {"cifar100", "food101", "imagenet"}
 
@@ -29,23 +30,49 @@ def abstract(summary: pd.DataFrame, comparisons: pd.DataFrame, test_images: int,
             f"{interval(row['low'], row['high'])} of {test_images:,} test images of {row['dataset']} right."
         )
     half = _at(summary, "equal-macs", 0.5)
+    one = _at(summary, "accuracy-drop", 0.01)
+    if summary["label"].nunique() > MANY:
+        return _small([*sentences, *_ranges(half, one)], small)
     if not half.empty:
-        parts = [f"{row['method']} {percent(row['accuracy'])} %" for _, row in half.iterrows()]
+        parts = [f"{row['label']} {percent(row['accuracy'])} %" for _, row in half.iterrows()]
         sentences.append(
             f"At half of its multiply-accumulates, every evaluated head counted, the exits keep: {_join(parts)}."
         )
     sentences += against_others(comparisons, lgvit_of(comparisons), 0.5)
-    one = _at(summary, "accuracy-drop", 0.01)
     if not one.empty:
         parts = [
-            f"{row['method']} {times(row['mac_speedup'])} ({times(row['layer_speedup'])})" for _, row in one.iterrows()
+            f"{row['label']} {times(row['mac_speedup'])} ({times(row['layer_speedup'])})" for _, row in one.iterrows()
         ]
         drops = [signed(row["drop"]) for _, row in one.iterrows()]
         sentences.append(
             "Allowed to lose at most 1 point on val, they save MACs by a factor of (in brackets: layers, as the paper counts) "
             f"{_join(parts)}; their drops on test are then {_join(drops)} points."
         )
+    return _small(sentences, small)
+
+
+def _small(sentences: list[str], small: bool) -> list[str]:
     return [f"{SMALL_SCALE} {sentences[0]}", *sentences[1:]] if small and sentences else sentences
+
+
+def _ranges(half: pd.DataFrame, one: pd.DataFrame) -> list[str]:
+    """The abstract where there are too many rows to name each: from which to which."""
+    sentences = []
+    if not half.empty:
+        ordered = half.sort_values("accuracy")
+        worst, best = ordered.iloc[0], ordered.iloc[-1]
+        sentences.append(
+            f"At half of its multiply-accumulates, every evaluated head counted, {len(half)} rows keep from "
+            f"{percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % ({best['label']})."
+        )
+    if not one.empty:
+        ordered = one.sort_values("mac_speedup")
+        worst, best = ordered.iloc[0], ordered.iloc[-1]
+        sentences.append(
+            "Allowed to lose at most 1 point on val, they save MACs by factors from "
+            f"{times(worst['mac_speedup'])} ({worst['label']}) to {times(best['mac_speedup'])} ({best['label']})."
+        )
+    return sentences
 
 
 def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
@@ -70,7 +97,10 @@ def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
         "Heads are not free, and layers do not show it: an image that passes every exit without leaving costs more than in the "
         f"backbone without exits, namely {_join(price)}."
     )
-    for budget in sorted(comparisons[comparisons["kind"] == "equal-macs"]["target"].unique()):
+    budgets = sorted(comparisons[comparisons["kind"] == "equal-macs"]["target"].unique())
+    if comparisons["second"].nunique() > MANY:
+        budgets = [budget for budget in budgets if budget == 0.5]  # the table has the others
+    for budget in budgets:
         sentences = against_others(comparisons, lgvit_of(comparisons), budget)
         paragraphs += [sentence.replace("There,", f"At {budget:g} of the MACs,", 1) for sentence in sentences]
     return paragraphs
@@ -93,9 +123,9 @@ def limits(runs: list[Run]) -> list[str]:
 
 
 def lgvit_of(comparisons: pd.DataFrame) -> str:
-    """The first method that is LGViT, with or without options."""
-    methods = [*comparisons["first"], *comparisons["second"]]
-    return next((method for method in methods if method.split("(")[0] == "lgvit"), "lgvit")
+    """The label of LGViT, with or without options; where the rows are policies of one method, that of the first."""
+    names = list(dict.fromkeys([*comparisons["first"], *comparisons["second"]]))
+    return next((name for name in names if name.split("(")[0].split(",")[0] == "lgvit"), names[0] if names else "lgvit")
 
 
 def against_others(comparisons: pd.DataFrame, method: str, budget: float) -> list[str]:

@@ -113,8 +113,7 @@ def _section(
 
     totals = summary(table)
     figures = {"speed-accuracy": speed_accuracy(runs), "exit-accuracy": exit_accuracy(runs)}
-    half = totals[(totals["kind"] == "equal-macs") & (totals["target"] == 0.5)]
-    distribution = exit_distribution(runs, half.iloc[0]["point"]) if not half.empty else None
+    distribution = exit_distribution(runs, "equal-macs", 0.5)
     if distribution is not None:
         figures["exit-distribution"] = distribution
     names = {}

@@ -51,16 +51,16 @@ def drop_table(summary: pd.DataFrame) -> Table:
         if row["kind"] == STATIC:
             point = "no exits"
         elif row["kind"] == "fixed":
-            point = f"threshold {row['target']:g}"
+            point = f"fixed at {row['target']:g}" if row["target"] else "fixed"
         else:
             point = "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
         if not row["reached"]:
-            rows.append((row["method"], point, "not reached", DASH, DASH, DASH, DASH))
+            rows.append((row["label"], point, "not reached", DASH, DASH, DASH, DASH))
             continue
         accuracy = f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip()
         drop = DASH if row["kind"] == STATIC else signed(row["drop"])
         speed = (f"{row['mean_block']:.1f}", times(row["layer_speedup"]), times(row["mac_speedup"]))
-        rows.append((row["method"], point, accuracy, drop, *speed))
+        rows.append((row["label"], point, accuracy, drop, *speed))
     return Table(header, tuple(rows))
 
 
@@ -68,20 +68,18 @@ def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
     """Test accuracy at equal MACs. Bold only where one method leads every other beyond the detectable difference."""
     equal = summary[summary["kind"] == "equal-macs"]
     targets = sorted(equal["target"].unique())
-    policies = list(dict.fromkeys(equal["policy"]))
     header = ("Method", *(f"{target:g} × MACs" for target in targets))
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
-    for policy in policies:
-        of_policy = equal[equal["policy"] == policy]
-        for method in dict.fromkeys(of_policy["method"]):
-            cells = [method if len(policies) == 1 else f"{method}, {policy}"]
-            for column, target in enumerate(targets, start=1):
-                row = of_policy[(of_policy["method"] == method) & (of_policy["target"] == target)].iloc[0]
-                cells.append(f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip())
-                if leads(comparisons[comparisons["point"] == row["point"]], method):
-                    bold.add((len(rows), column))
-            rows.append(tuple(cells))
+    for label in dict.fromkeys(equal["label"]):
+        cells = [label]
+        for column, target in enumerate(targets, start=1):
+            row = equal[(equal["label"] == label) & (equal["target"] == target)].iloc[0]
+            cells.append(f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip())
+            at_point = comparisons[(comparisons["kind"] == "equal-macs") & (comparisons["target"] == target)]
+            if leads(at_point, label):
+                bold.add((len(rows), column))
+        rows.append(tuple(cells))
     return Table(header, tuple(rows), frozenset(bold))
 
 

@@ -62,6 +62,21 @@ class Run:
         return right.groupby(rows["sample_id"].to_numpy()).sum().sort_index()
 
 
+def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
+    """What a row is called, by (run id, policy): the method, the policy, or both, whichever tells the runs apart."""
+    exiting = [run for run in runs if not run.is_static]
+    methods = {run.method for run in exiting}
+    policies = {point.policy for run in exiting for point in run.record.points}
+    named = {}
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points):
+            both = f"{run.method}, {policy}"
+            named[run.record.run_id, policy] = (
+                run.method if len(policies) == 1 else policy if len(methods) == 1 else both
+            )
+    return named
+
+
 def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged."""
     runs, problems = [], []
@@ -88,18 +103,22 @@ def _parquet(path: Path) -> pd.DataFrame:
 def points(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point, on test.
 
-    Columns: run_id, the setting's, method, seed, point, policy, kind, target, reached, accuracy with interval over test
-    samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
+    Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
+    test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
     layer_speedup, mac_speedup. Accuracies and drops in [0, 1]. A point that was not reached has NaN.
     """
     rows = []
+    named = labels(runs)
     for run in runs:
         base: dict[str, object] = {"run_id": run.record.run_id, "backbone": run.backbone, "dataset": run.dataset}
         base |= {"scheme": run.record.spec["scheme"], "method": run.method, "seed": run.seed}
         if run.is_static:
-            rows.append(base | _static_row(run))
+            rows.append(base | {"label": STATIC} | _static_row(run))
         else:
-            rows += [base | _point_row(run, point) for point in run.record.points]
+            rows += [
+                base | {"label": named[run.record.run_id, point.policy]} | _point_row(run, point)
+                for point in run.record.points
+            ]
     return pd.DataFrame(rows)
 
 
@@ -140,8 +159,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     With one seed the interval is that over test samples; with more it is the t interval over seeds.
     """
     rows = []
-    for keys, group in table.groupby([*SETTING, "method", "point", "policy", "kind", "target"], sort=False):
-        names = [*SETTING, "method", "point", "policy", "kind", "target"]
+    names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
+    for keys, group in table.groupby(names, sort=False):
         row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
         for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
             row[column] = group[column].mean() if row["reached"] else np.nan
@@ -156,40 +175,37 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(runs: list[Run]) -> pd.DataFrame:
-    """Every pair of methods in the same setting and seed, at every point that both reach, on the same test samples.
+    """Every pair of methods under one policy, and of policies on one run, at every point that both reach.
 
-    Columns: the setting's, seed, point, kind, target, first, second, difference (accuracy of first minus second) with
-    paired interval (low, high), detectable (the smallest difference that these samples would show).
+    Pairs agree in setting and seed and are compared on the same test samples. Columns: the setting's, seed, kind, target,
+    first, second (labels), difference (accuracy of first minus second) with paired interval (low, high), detectable (the
+    smallest difference that these samples would show).
     """
+    named = labels(runs)
+    contenders = [
+        (run, policy)
+        for run in runs
+        if not run.is_static
+        for policy in dict.fromkeys(point.policy for point in run.record.points)
+    ]
     rows = []
-    exiting = [run for run in runs if not run.is_static]
-    for first, second in combinations(exiting, 2):
+    for (first, one), (second, other) in combinations(contenders, 2):
         setting = [(run.backbone, run.dataset, run.record.spec["scheme"], run.seed) for run in (first, second)]
-        if setting[0] != setting[1]:
+        if setting[0] != setting[1] or (first is not second and one != other):
             continue
-        reached = {point.name for point in second.record.points if point.reached}
+        facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
-            if not point.reached or point.name not in reached:
+            against = facing.get((point.kind, point.target))
+            if not point.reached or point.policy != one or against is None or point.kind == "fixed":
                 continue
-            difference = (first.correct(point.name) - second.correct(point.name)).to_numpy()
+            difference = (first.correct(point.name) - second.correct(against.name)).to_numpy()
             low, high = bootstrap_mean(difference)
             rows.append(
                 dict(zip([*SETTING, "seed"], setting[0], strict=True))
-                | {"point": point.name, "kind": point.kind, "target": point.target}
-                | {"first": first.method, "second": second.method, "difference": difference.mean()}
-                | {"low": low, "high": high, "detectable": detectable_difference(difference)}
+                | {"kind": point.kind, "target": point.target}
+                | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
+                | {"difference": difference.mean(), "low": low, "high": high}
+                | {"detectable": detectable_difference(difference)}
             )
-    columns = [
-        *SETTING,
-        "seed",
-        "point",
-        "kind",
-        "target",
-        "first",
-        "second",
-        "difference",
-        "low",
-        "high",
-        "detectable",
-    ]
+    columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable"]
     return pd.DataFrame(rows, columns=columns)

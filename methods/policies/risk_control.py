@@ -25,7 +25,7 @@ class RiskControl(ExitPolicy):
 
     Attributes:
         risk: the bound, in (0, 1).
-        on: what is bounded. ``disagreement``: the answer differs from the full model's; needs no labels.
+        loss: what is bounded. ``disagreement``: the answer differs from the full model's; needs no labels.
             ``accuracy-gap``: the full model is right and the answer wrong, which bounds the loss of accuracy.
     """
 
@@ -33,7 +33,7 @@ class RiskControl(ExitPolicy):
     learns = True
 
     risk: float | None = None
-    on: Literal["disagreement", "accuracy-gap"] = "disagreement"
+    loss: Literal["disagreement", "accuracy-gap"] = "disagreement"
 
     def __post_init__(self) -> None:
         _open_unit(type(self).__name__.lower(), "risk", self.risk)
@@ -44,7 +44,7 @@ class RiskControl(ExitPolicy):
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         logits = checked(logits)
         answers = logits.argmax(-1)
-        if self.on == "disagreement":
+        if self.loss == "disagreement":
             lost = answers != answers[-1]
         elif labels is None:
             raise ValueError("risk control of the accuracy gap: fit needs the labels of val")

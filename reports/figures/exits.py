@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.style import COLUMN_WIDTH, RC, looks, new_figure
-from results.table import Run
+from reports.style import COLUMN_WIDTH, RC, add_legend, looks, new_figure
+from results.table import Run, labels
 
 
 def exit_accuracy(runs: list[Run]) -> Figure:
@@ -20,10 +20,10 @@ def exit_accuracy(runs: list[Run]) -> Figure:
         for exit_ in run.record.exits
     ]
     table = pd.DataFrame(rows)
-    style = looks([run.method for run in runs])
     methods = list(dict.fromkeys(table["method"]))
+    style = looks(methods)
     with mpl.rc_context(RC):
-        figure = new_figure(COLUMN_WIDTH, 2.1)
+        figure = new_figure(COLUMN_WIDTH, 2.1, entries=len(methods))
         axes = figure.subplots()
         sns.lineplot(
             table, x="block", y="accuracy", hue="method", style="method", hue_order=methods, style_order=methods, ax=axes,
@@ -33,25 +33,26 @@ def exit_accuracy(runs: list[Run]) -> Figure:
         )  # fmt: skip
         axes.set(xlabel="exit after block (the last is the final classifier)", ylabel="test accuracy (%)")
         axes.set_xticks(sorted(table["block"].unique()))
-        axes.legend(loc="lower right", title=None, handlelength=2.6)
+        add_legend(axes, loc="lower right")
     return figure
 
 
-def exit_distribution(runs: list[Run], point: str) -> Figure | None:
-    """Where test samples leave at one operating point; None if no method reaches it."""
-    rows = []
+def exit_distribution(runs: list[Run], kind: str, target: float) -> Figure | None:
+    """Where test samples leave at one operating point; None if nobody reaches it."""
+    named, rows = labels(runs), []
     for run in runs:
-        for candidate in run.record.points:
-            if candidate.name == point and candidate.test is not None:
-                for exit_, share in zip(run.record.exits, candidate.test.exit_shares, strict=True):
-                    rows.append({"method": run.method, "block": exit_.block, "share": 100 * share})
+        for point in run.record.points:
+            if (point.kind, point.target) == (kind, target) and point.test is not None:
+                for exit_, share in zip(run.record.exits, point.test.exit_shares, strict=True):
+                    label = named[run.record.run_id, point.policy]
+                    rows.append({"method": label, "block": exit_.block, "share": 100 * share})
     if not rows:
         return None
     table = pd.DataFrame(rows)
-    style = looks([run.method for run in runs])
     methods = list(dict.fromkeys(table["method"]))
+    style = looks(methods)
     with mpl.rc_context(RC):
-        figure = new_figure(COLUMN_WIDTH, 2.1)
+        figure = new_figure(COLUMN_WIDTH, 2.1, entries=len(methods))
         axes = figure.subplots()
         sns.barplot(
             table, x="block", y="share", hue="method", hue_order=methods, ax=axes, errorbar=None, saturation=1,
@@ -59,5 +60,5 @@ def exit_distribution(runs: list[Run], point: str) -> Figure | None:
         )  # fmt: skip
         axes.set(xlabel="exit after block", ylabel="samples leaving (%)")
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper right", title=None)
+        add_legend(axes, loc="upper right")
     return figure

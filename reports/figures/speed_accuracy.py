@@ -5,11 +5,12 @@ from __future__ import annotations
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.style import COLUMN_WIDTH, RC, looks, new_figure
+from reports.style import COLUMN_WIDTH, MANY, RC, add_legend, looks, new_figure
 from results.statistics import bootstrap_mean
-from results.table import STATIC, Run
+from results.table import STATIC, Run, labels
 
 
 def speed_accuracy(runs: list[Run]) -> Figure:
@@ -17,22 +18,28 @@ def speed_accuracy(runs: list[Run]) -> Figure:
 
     The lines join settings from a grid that was fixed on val; each was looked up on test.
     """
-    curves = pd.concat([_curve(run) for run in runs if not run.is_static], ignore_index=True)
+    named = labels(runs)
+    every = pd.concat([_curve(run, named) for run in runs if not run.is_static], ignore_index=True)
+    alone = every.groupby(["method", "seed"])["share"].transform("size") == 1  # a fixed threshold is a point, no curve
+    curves, marks = every[~alone], every[alone]
     methods = list(dict.fromkeys(curves["method"]))
-    style = looks([STATIC, *methods])
+    style = looks(list(dict.fromkeys([STATIC, *every["method"]])))
     with mpl.rc_context(RC):
-        figure = new_figure(COLUMN_WIDTH, 2.6)
+        figure = new_figure(COLUMN_WIDTH, 2.6, entries=len(style))
         axes = figure.subplots()
-        sns.lineplot(
-            curves, x="share", y="accuracy", hue="method", style="method", units="seed", estimator=None, ax=axes,
-            hue_order=methods, style_order=methods, sort=True,
-            palette={name: style[name].colour for name in methods}, dashes={name: style[name].line for name in methods},
-        )  # fmt: skip
+        if methods:
+            sns.lineplot(
+                curves, x="share", y="accuracy", hue="method", style="method", units="seed", estimator=None, ax=axes,
+                hue_order=methods, style_order=methods, sort=True,
+                palette={name: style[name].colour for name in methods}, dashes={name: style[name].line for name in methods},
+            )  # fmt: skip
         for (method, _), curve in curves.groupby(["method", "seed"], sort=False):
             ordered = curve.sort_values("share")
-            axes.fill_between(
-                ordered["share"], ordered["low"], ordered["high"], color=style[str(method)].colour, alpha=0.1, lw=0
-            )
+            colour = style[str(method)].colour
+            axes.fill_between(ordered["share"], ordered["low"], ordered["high"], color=colour, alpha=0.1, lw=0)
+        for _, mark in marks.iterrows():
+            look = style[mark["method"]]
+            axes.plot(mark["share"], mark["accuracy"], look.marker, color=look.colour, ms=5, label=mark["method"])
         for run in {run.seed: run for run in runs}.values():
             correct = run.correct(STATIC).to_numpy()
             low, high = (100 * end for end in bootstrap_mean(correct))
@@ -42,23 +49,18 @@ def speed_accuracy(runs: list[Run]) -> Figure:
             axes.errorbar(
                 1, accuracy, error, color=look.colour, marker=look.marker, ms=8, lw=0.8, capsize=2, label=STATIC, ls=""
             )
-        _zoom(axes, curves)
         axes.set(xlabel="mean MACs relative to the backbone without exits", ylabel="test accuracy (%)")
-        handles, labels = axes.get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        axes.legend(unique.values(), unique.keys(), loc="lower right", title=None, handlelength=2.6)
+        _zoom(axes, every, legend_inside=len(style) <= MANY)
+        add_legend(axes, loc="lower right")
     return figure
 
 
-def _curve(run: Run) -> pd.DataFrame:
+def _curve(run: Run, named: dict[tuple[str, str], str]) -> pd.DataFrame:
     assert run.record.costs is not None
     curve = run.curves[run.curves["split"] == "test"]
-    curve = curve[curve.groupby("policy")["policy"].transform("size") > 1]  # a fixed threshold is a point, no curve
-    policies = list(dict.fromkeys(curve["policy"]))
-    names = {policy: run.method if len(policies) == 1 else f"{run.method}, {policy}" for policy in policies}
     return pd.DataFrame(
         {
-            "method": curve["policy"].map(names),
+            "method": [named[run.record.run_id, policy] for policy in curve["policy"]],
             "seed": run.seed,
             "share": curve["mean_macs"] / run.record.costs.baseline,
             "accuracy": 100 * curve["accuracy"],
@@ -68,7 +70,7 @@ def _curve(run: Run) -> pd.DataFrame:
     )
 
 
-def _zoom(axes: mpl.axes.Axes, curves: pd.DataFrame) -> None:
-    """Leave room for the legend below the curves."""
+def _zoom(axes: Axes, curves: pd.DataFrame, *, legend_inside: bool) -> None:
+    """The range of the curves, with room for a legend below them."""
     low, high = curves["low"].min(), curves["high"].max()
-    axes.set_ylim(low - 0.45 * (high - low), high + 0.12 * (high - low))
+    axes.set_ylim(low - (0.45 if legend_inside else 0.05) * (high - low), high + 0.12 * (high - low))

@@ -35,8 +35,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "beem": [{"threshold": t} for t in (0.0, 0.8, 1.6, 3.0)],
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
-    "crc": [{"risk": 0.3}, {"risk": 0.1, "on": "accuracy-gap"}],
-    "ltt": [{"risk": 0.4}, {"risk": 0.3, "delta": 0.5, "on": "accuracy-gap"}],
+    "crc": [{"risk": 0.3}, {"risk": 0.1, "loss": "accuracy-gap"}],
+    "ltt": [{"risk": 0.4}, {"risk": 0.3, "delta": 0.5, "loss": "accuracy-gap"}],
     "confidence-scaled": [{"threshold": 0.4}, {"threshold": 0.8}],
     "margin-scaled": [{"threshold": 0.3}],
     "entropy-scaled": [{"threshold": 0.9}],
@@ -253,8 +253,8 @@ def sample(generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
     return logits, labels
 
 
-@pytest.mark.parametrize("on", ["disagreement", "accuracy-gap"])
-def test_risk_control_keeps_its_promise(on: str) -> None:
+@pytest.mark.parametrize("loss", ["disagreement", "accuracy-gap"])
+def test_risk_control_keeps_its_promise(loss: str) -> None:
     """Over repeated calibrations: CRC keeps the mean risk, LTT exceeds the bound in at most a delta of them."""
     bound, delta = 0.1, 0.1
     generator = torch.Generator().manual_seed(4)
@@ -263,9 +263,9 @@ def test_risk_control_keeps_its_promise(on: str) -> None:
     for _ in range(150):
         val, labels = sample(generator, 300)
         for name, parameters in (("crc", {}), ("ltt", {"delta": delta})):
-            _, answers = get_policy(name, risk=bound, on=on, **parameters).fit(val, labels).choose(test)
+            _, answers = get_policy(name, risk=bound, loss=loss, **parameters).fit(val, labels).choose(test)
             lost = answers != test[-1].argmax(-1)
-            if on == "accuracy-gap":
+            if loss == "accuracy-gap":
                 lost = (answers != test_labels) & (test[-1].argmax(-1) == test_labels)
             risks[name].append(lost.double().mean().item())
     assert np.mean(risks["crc"]) <= bound + 0.003

@@ -114,7 +114,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_pa
 def pairs(*rows: tuple[str, str, float, float, float, float]) -> pd.DataFrame:
     """Comparisons at half of the MACs: first, second, difference, low, high, detectable."""
     columns = ["first", "second", "difference", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=columns).assign(kind="equal-macs", target=0.5, seed=0, point="p")
+    return pd.DataFrame(rows, columns=columns).assign(kind="equal-macs", target=0.5, seed=0)
 
 
 def test_only_what_can_be_told_apart_is_ranked() -> None:
@@ -135,7 +135,7 @@ def test_only_what_can_be_told_apart_is_ranked() -> None:
 
 def test_a_leader_is_bold_and_a_tie_is_not() -> None:
     rows = [
-        {"method": method, "policy": "confidence", "kind": "equal-macs", "target": 0.5, "point": "p"}
+        {"label": method, "kind": "equal-macs", "target": 0.5}
         | {"accuracy": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01, "reached": True}
         for method, accuracy in (("lgvit", 0.9), ("vanilla", 0.8))
     ]
@@ -168,7 +168,7 @@ def test_every_pair_is_compared_on_the_same_images(smoke: SmokeRun) -> None:
     assert len(half) == 6
     for _, row in half.iterrows():
         first, second = (next(run for run in runs if run.method == row[name]) for name in ("first", "second"))
-        accuracy = [run.correct(row["point"]).mean() for run in (first, second)]
+        accuracy = [run.correct(f"confidence/equal-macs-{row['target']:g}").mean() for run in (first, second)]
         assert row["difference"] == pytest.approx(accuracy[0] - accuracy[1])
         assert row["low"] <= row["difference"] <= row["high"]
 

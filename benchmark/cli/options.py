@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from benchmark.checkout import ROOT
+from benchmark.errors import UserError
 
 DEFAULT_GRID = "quick"
 DEFAULT_RESULTS = ROOT / "results"
@@ -34,3 +37,19 @@ results_option = click.option(
     show_default="results/ of the checkout",
     help="The results folder.",
 )
+
+
+def require_torch() -> None:
+    """Called before torch is imported, by the commands that need it.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    for package in ("torch", "timm", "fvcore"):
+        if find_spec(package) is None:
+            raise UserError(
+                f"the package {package!r} is not installed in this Python, and this command needs it. Set the environment up "
+                "with 'pipx run tox -e demo', or install by hand: pip install -e . -c constraints.txt"
+            )
+    # timm uses it on import; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, grid_option, results_option
+from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, grid_option, require_torch, results_option
 from benchmark.cli.plan import show_plan
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
@@ -69,12 +67,7 @@ def _execute(
     console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
 ) -> list[str]:
     """Run what is missing. torch is imported here and not before."""
-    for package in ("torch", "timm", "fvcore"):
-        if find_spec(package) is None:
-            raise UserError(
-                f"the package {package!r} is not installed in this Python, and training needs it. Set the environment up "
-                "with 'pipx run tox -e demo', or install by hand: pip install -e . -c constraints.txt"
-            )
+    require_torch()
     store.prepare()
     try:
         with FileLock(store.root / ".lock", timeout=0):
@@ -89,8 +82,6 @@ def _execute_locked(
     console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
 ) -> list[str]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
-    # timm uses it on import; nothing a user could do about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
     import torch
 
     from benchmark.execute.interrupt import StopRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,13 @@ def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[Ex
 
 
 def operating_points(
-    policy: str, sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int], reference: float
+    policy: str,
+    sweeps: dict[str, Sweep],
+    costs: CostTable,
+    blocks: list[int],
+    reference: float,
+    drops: Sequence[float] = DROPS,
+    budgets: Sequence[float] = BUDGETS,
 ) -> list[OperatingPoint]:
     """The points of one policy: chosen on val, looked up on test.
 
@@ -80,6 +87,8 @@ def operating_points(
         costs: of the run.
         blocks: block number of every exit.
         reference: val accuracy of the backbone without exits.
+        drops: accuracy drops to allow on val.
+        budgets: mean costs to spend, as shares of the baseline.
     """
     val, test = sweeps["val"], sweeps["test"]
     cost = {split: found.mean(costs.cumulative) for split, found in sweeps.items()}
@@ -87,11 +96,11 @@ def operating_points(
     if len(val.settings) == 1:
         wanted.append(("fixed", float(val.settings[0]), [(0, 1.0)], [(0, 1.0)]))
     else:
-        for drop in DROPS:
+        for drop in drops:
             t = cheapest_within_drop(val.accuracy, cost["val"], reference, drop)
             chosen = [] if t is None else [(t, 1.0)]
             wanted.append(("accuracy-drop", drop, chosen, chosen))
-        for budget in BUDGETS:
+        for budget in budgets:
             on_val, on_test = (enclosing_settings(cost[split], budget * costs.baseline) for split in ("val", "test"))
             wanted.append(("equal-macs", budget, *((on_val, on_test) if on_val and on_test else ([], []))))
     return [

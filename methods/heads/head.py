@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from methods.tokens import Tokens
 
 
-class ExitHead(nn.Module):
+class ExitHead(nn.Module, ABC):
     """An exit: tokens after a block to logits.
 
     Attributes:
@@ -30,9 +31,9 @@ class ExitHead(nn.Module):
         super().__init__()
         self.dim, self.num_classes, self.grid, self.prefix_tokens = dim, num_classes, grid, prefix_tokens
 
+    @abstractmethod
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Logits (B, num_classes) and the feature that distillation compares."""
-        raise NotImplementedError
 
     def align(self, teacher: Tensor) -> Tensor:
         """The tokens (B, N', C) of a teacher map (B, C, g, g) that face this head's feature tokens."""

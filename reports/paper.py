@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.store import Store, unwritable
+from results.store import Store, StoreError, unwritable
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
@@ -45,10 +45,11 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
         a sentence for every record that is missing, failed or damaged, and so left out.
 
     Raises:
-        StoreError: ``out`` cannot be written.
+        StoreError: ``out`` cannot be written, or holds something that is not a report.
     """
     from results.table import load_runs
 
+    check_replaceable(out)
     runs, problems = load_runs(store, run_ids)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,17 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
     return problems
 
 
+def check_replaceable(out: Path) -> None:
+    """
+    Raises:
+        StoreError: writing a report there would take the place of something else.
+    """
+    if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError(
+            f"{out} is not empty and holds no report; name another folder with --out: a report replaces it whole"
+        )
+
+
 def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> None:
     from reports.tables import markdown, plain
     from results.table import SETTING, comparisons, points
@@ -75,18 +87,19 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
 
-    settings = dict.fromkeys(
-        (run.backbone, run.dataset, run.record.spec["scheme"]) for run in runs if not run.is_static
-    )
+    settings = dict.fromkeys(run.setting for run in runs if not run.is_static)
+    several = len({recipes for *_, recipes in settings}) > 1
     sections = []
     for number, setting in enumerate(settings, start=1):
         where = dict(zip(SETTING, setting, strict=True))
-        chosen = [run for run in runs if _belongs(run, where)]
+        chosen = _of_setting(runs, where)
         rows = table[table["run_id"].isin([run.record.run_id for run in chosen])]
         mine = pairs
         for column, value in where.items():
             mine = mine[mine[column] == value]
-        sections.append(_section(folder, number, where, chosen, rows, mine))
+        name = f"{where['backbone']}, {where['dataset']}, exits {where['scheme']}"
+        name += f", recipes {where['recipes']}" if several else ""
+        sections.append(_section(folder, number, name, chosen, rows, mine))
     text = [(caption, shown) for section in sections for caption, shown in section["tables"]]
     (folder / "table.txt").write_text(plain(text), encoding="utf-8")
     (folder / "table.md").write_text(markdown(text), encoding="utf-8")
@@ -94,14 +107,21 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
         _typeset(folder, _content(title, runs, sections, problems))
 
 
-def _belongs(run: Any, where: dict[str, str]) -> bool:
-    """Runs of a setting, and its static backbone, whatever the exits."""
-    same = (run.backbone, run.dataset) == (where["backbone"], where["dataset"])
-    return same and (run.is_static or run.record.spec["scheme"] == where["scheme"])
+def _of_setting(runs: list[Any], where: dict[str, str]) -> list[Any]:
+    """Runs of a setting, and the backbones without exits that they stand on."""
+    finetuned = [_finetuning(run) for run in runs if not run.is_static and run.setting == tuple(where.values())]
+    statics = dict(reversed([(str(_finetuning(run)), run) for run in runs if run.is_static]))
+    stand_on = [statics[text] for text in dict.fromkeys(map(str, finetuned)) if text in statics]
+    return stand_on + [run for run in runs if not run.is_static and run.setting == tuple(where.values())]
+
+
+def _finetuning(run: Any) -> tuple[Any, ...]:
+    """What a fine-tuned backbone depends on: runs that agree stand on the same one."""
+    return run.backbone, run.dataset, run.seed, run.record.spec["train"]["recipes"]["finetune"]
 
 
 def _section(
-    folder: Path, number: int, where: dict[str, str], runs: list[Any], table: pd.DataFrame, pairs: pd.DataFrame
+    folder: Path, number: int, setting: str, runs: list[Any], table: pd.DataFrame, pairs: pd.DataFrame
 ) -> dict[str, Any]:
     """Tables, sentences and figures of one setting."""
     from reports.figures.exits import exit_accuracy, exit_distribution
@@ -120,7 +140,6 @@ def _section(
     for name, figure in figures.items():
         names[name] = f"figures/{number}-{name}.pdf"
         save_pdf(figure, folder / names[name])
-    setting = f"{where['backbone']}, {where['dataset']}, exits {where['scheme']}"
     over = "t interval over training seeds" if (totals["seeds"] > 1).any() else "bootstrap over test images"
     tables = [
         (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 
 STATIC = "static"
-SETTING = ["backbone", "dataset", "scheme"]
+SETTING = ["backbone", "dataset", "scheme", "recipes"]
 """Runs that agree on these are compared with each other."""
 
 
@@ -54,6 +56,18 @@ class Run:
         sizes = ", ".join(f"{split}={count}" for split, count in chosen["set"].items())
         return f"{chosen['name']} ({sizes})" if sizes else str(chosen["name"])
 
+    @property
+    def recipes(self) -> str:
+        """Six digits that stand for how the run was trained."""
+        chosen = self.record.spec["train"]["recipes"]
+        recipes = json.dumps(chosen["finetune"] if self.is_static else chosen, sort_keys=True)
+        return hashlib.sha256(recipes.encode()).hexdigest()[:6]
+
+    @property
+    def setting(self) -> tuple[str, str, str, str]:
+        """The values of `SETTING`."""
+        return self.backbone, self.dataset, str(self.record.spec["scheme"]), self.recipes
+
     def correct(self, point: str) -> pd.Series:
         """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where
         two settings are mixed."""
@@ -90,7 +104,23 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
             runs.append(Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet")))
         except StoreError as error:
             problems.append(str(error))
-    return runs, problems
+    return without_repeats(runs), problems
+
+
+def without_repeats(runs: list[Run]) -> list[Run]:
+    """Runs of one training, evaluated for several grids, say everything once: a later one keeps the policies that are new."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for run in runs:
+        training = json.dumps(run.record.spec["train"], sort_keys=True)
+        points = tuple(point for point in run.record.points if (training, point.policy) not in seen)
+        policies = {point.policy for point in points}
+        if not policies and (training, STATIC) in seen:
+            continue
+        seen |= {(training, policy) for policy in policies | {STATIC}}
+        curves = run.curves[run.curves["policy"].isin(policies)]
+        kept.append(replace(run, record=run.record.model_copy(update={"points": points}), curves=curves))
+    return kept
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -110,8 +140,8 @@ def points(runs: list[Run]) -> pd.DataFrame:
     rows = []
     named = labels(runs)
     for run in runs:
-        base: dict[str, object] = {"run_id": run.record.run_id, "backbone": run.backbone, "dataset": run.dataset}
-        base |= {"scheme": run.record.spec["scheme"], "method": run.method, "seed": run.seed}
+        base: dict[str, object] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
+        base |= {"method": run.method, "seed": run.seed}
         if run.is_static:
             rows.append(base | {"label": STATIC} | _static_row(run))
         else:
@@ -190,7 +220,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     ]
     rows = []
     for (first, one), (second, other) in combinations(contenders, 2):
-        setting = [(run.backbone, run.dataset, run.record.spec["scheme"], run.seed) for run in (first, second)]
+        setting = [(*run.setting, run.seed) for run in (first, second)]
         if setting[0] != setting[1] or (first is not second and one != other):
             continue
         facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}

@@ -47,17 +47,21 @@ def command(
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
+    from reports.paper import check_replaceable
+
     console = Console()
     grid = load_grid(find_grid(grid_name))
     store = Store(results_dir)
     plan = make_plan(grid, store)
+    target = out or REPORTS_OUT / grid.name
+    check_replaceable(target)  # before hours of training, not after
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
         failed = _execute(console, plan, store, device, threads, data_dir)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
-    _report(console, plan, store, out or REPORTS_OUT / grid.name)
+    _report(console, plan, store, target)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)

@@ -22,7 +22,7 @@ from benchmark.pipeline import finetune as finetune_stage
 from benchmark.pipeline.evaluate import Evaluation, evaluate
 from benchmark.pipeline.exits import build_heads, exits_learner, frozen_pass, load_heads
 from benchmark.pipeline.finetune import build_backbone, finetune_learner, load_backbone
-from benchmark.pipeline.fit import Interrupted, Learner, fit
+from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
 from benchmark.pipeline.inputs import Inputs, read_inputs
 from benchmark.pipeline.score import SCORED, ExitScores, load_scores, save_scores, score_file, score_split
 from benchmark.pipeline.stages import STAGES, RunStages, Stage, heads_of, method_of
@@ -136,13 +136,21 @@ class LocalExecutor:
     def exits(self, stage: Stage) -> None:
         train = stage.run.train
         together = [other for other in self.plan.missing_stages if other.shared_pass == stage.shared_pass]
-        together = [other for other in together if not self.store.has_stage(other.name)]
+        together = [o for o in together if not self.store.has_stage(o.name) and o.name not in self.broken]
         inputs = self.inputs(train)
         backbone = self.backbone(stage.parents[0])
         learners = [exits_learner(other, inputs, self.device) for other in together]
         names = ", ".join(other.run.train.method.label for other in together)
         title = f"{self.place}: training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"
-        self.train(title, together, learners, inputs, frozen_pass(backbone, together), exits_stage.WEIGHTS)
+        try:
+            self.train(title, together, learners, inputs, frozen_pass(backbone, together), exits_stage.WEIGHTS)
+        except TrainingDivergedError as error:
+            if error.learner == stage.name:
+                raise
+            # Another method of this pass broke: go on without it, from the checkpoints of the others.
+            self.broken[error.learner] = f"{type(error).__name__}: {error}"
+            self.reporter.say(f"{self.place}: {error}; the others go on without it")
+            self.exits(stage)
 
     def train(
         self,

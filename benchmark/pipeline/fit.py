@@ -28,7 +28,15 @@ CHECKPOINT_SECONDS = 60.0
 
 
 class TrainingDivergedError(Exception):
-    """The loss is no longer a number."""
+    """The loss is no longer a number.
+
+    Attributes:
+        learner: name of the learner whose loss it is; the others in its pass are sound.
+    """
+
+    def __init__(self, learner: str, message: str) -> None:
+        super().__init__(message)
+        self.learner = learner
 
 
 class Interrupted(Exception):
@@ -108,9 +116,8 @@ class Learner:
         means = {key: float(value) / images for key, value in self.sums.items() if key != "images"}
         if not torch.isfinite(torch.tensor(means["total"])):
             epoch = (self.step - 1) // self.steps_per_epoch + 1
-            raise TrainingDivergedError(
-                f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help"
-            )
+            message = f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help"
+            raise TrainingDivergedError(self.name, message)
         return means
 
     def save(self, path: Path) -> None:

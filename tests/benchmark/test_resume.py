@@ -8,19 +8,28 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from benchmark.execute.local import LocalExecutor
 from benchmark.grid import load_grid
 from benchmark.pipeline.exits import exits_learner, frozen_pass
 from benchmark.pipeline.finetune import build_backbone, finetune_learner
 from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
 from benchmark.pipeline.inputs import read_inputs
 from benchmark.pipeline.stages import run_stages
-from results.store import StoreError
+from benchmark.plan import make_plan
+from benchmark.progress import Reporter
+from methods import LOSSES, METHODS
+from methods.api import Card, Choice, TrainStage
+from methods.losses import SelfDistillation
+from methods.vanilla import Vanilla
+from results.store import Store, StoreError
 from tests.conftest import ROOT, Command, SmokeRun, environment
 
 KILLS = 20
@@ -251,3 +260,35 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
         fit([learner], lambda e, s: loop.inputs.training(learner.recipe, "f", 0, e, s), lambda b: None,
             lambda learner: tmp_path / "checkpoint.pt", StopAt(), CPU)  # fmt: skip
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_method_that_diverges_does_not_sink_the_others_of_its_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "wild", Card(target=f"{__name__}:Wild", summary=""))
+    monkeypatch.setitem(LOSSES, "no-number", Card(target=f"{__name__}:NoNumber", summary=""))
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID.replace("[lgvit, vanilla, homogeneous-global]", "[lgvit, wild, vanilla]"))
+    store = Store(tmp_path / "results")
+    store.prepare()
+    plan = make_plan(load_grid(path), store)
+    failed = LocalExecutor(plan, store, Reporter(Console(quiet=True)), CPU, None).execute()
+    assert [store.record(run_id).label for run_id in failed] == ["wild"]
+    assert "the loss is nan" in str(store.record(failed[0]).cause)
+    assert sorted(store.record(run.run_id).status for run in plan.runs) == ["done", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class NoNumber(SelfDistillation):
+    """A loss that is no number."""
+
+    def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        return {name: term * float("nan") for name, term in super().__call__(*arguments).items()}
+
+
+@dataclass(frozen=True)
+class Wild(Vanilla):
+    """Linear heads with that loss."""
+
+    def stages(self) -> tuple[TrainStage, ...]:
+        return (TrainStage(loss=Choice("no-number")),)

@@ -111,6 +111,48 @@ def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_pa
         build_report(store, store.run_ids(), title="t", out=tmp_path / "file" / "report")
 
 
+def test_a_folder_that_holds_no_report_is_never_replaced(
+    smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for command in (("report", "--results", smoke.results), ("run", "--grid", "smoke", "--results", tmp_path / "new")):
+        done = benchmark_command(*command, "--out", tmp_path)
+        assert done.returncode == 2
+        assert "holds no report; name another folder with --out" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]  # and nothing was trained
+
+
+def test_one_training_in_two_grids_is_no_second_seed(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    (lgvit,) = (path for path in tmp_path.glob("runs/lgvit-*"))
+    other = lgvit.with_name("lgvit-z-of-another-grid")
+    shutil.copytree(lgvit, other)
+    record = json.loads((other / "record.json").read_text())
+    again = [point | {"policy": "entropy"} for point in record["points"]]
+    record |= {"run_id": other.name, "points": [*record["points"], *again]}
+    (other / "record.json").write_text(json.dumps(record))
+    runs, _ = load_runs(store, store.run_ids())
+    assert len(runs) == 6
+    policies = [{point.policy for point in run.record.points} for run in runs if run.method == "lgvit"]
+    assert policies == [{"confidence"}, {"entropy"}]
+
+
+def test_other_recipes_are_another_setting(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    for path in list(tmp_path.glob("runs/*")):
+        longer = path.with_name(f"{path.name}-longer")
+        shutil.copytree(path, longer)
+        record = json.loads((longer / "record.json").read_text())
+        record["run_id"] = longer.name
+        record["spec"]["train"]["recipes"]["finetune"]["epochs"] = 99
+        (longer / "record.json").write_text(json.dumps(record))
+    runs, _ = load_runs(store, store.run_ids())
+    assert (summary(points(runs))["seeds"] == 1).all()
+    build_report(store, store.run_ids(), title="t", out=tmp_path / "report")
+    assert len(list((tmp_path / "report" / "figures").glob("*-speed-accuracy.pdf"))) == 2
+    assert "recipes" in (tmp_path / "report" / "table.txt").read_text()
+
+
 def pairs(*rows: tuple[str, str, float, float, float, float]) -> pd.DataFrame:
     """Comparisons at half of the MACs: first, second, difference, low, high, detectable."""
     columns = ["first", "second", "difference", "low", "high", "detectable"]

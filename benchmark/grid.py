@@ -3,12 +3,13 @@
 The form (all keys but the first four are optional):
 
     name: quick
-    backbones: [vit_nano_patch4_28]
+    backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH}}
     datasets: [fashion-mnist-mini]
     methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: true}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
     seeds: [0]
-    recipes: {finetune: {epochs: 30}, exits: {epochs: 8}}
+    recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 8}}
+    overrides: []                       # recipes of a part: {backbone: swin_..., recipes: {finetune: {epochs: 50}}}
     policies: [{name: confidence}]
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
@@ -30,6 +31,8 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid_values import ValueReader, unknown_key
 from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+from benchmark.weights import SCRATCH, named
+from methods.backbones import truncated
 from methods.lookup import unknown
 from methods.placement import place_exits
 
@@ -64,6 +67,7 @@ class _File(BaseModel):
     exits: list[Any] = ["paper"]
     seeds: list[StrictInt] = [0]
     recipes: dict[str, Any] = {}
+    overrides: list[dict[str, Any]] = []
     policies: list[Any] = ["confidence"]
     include: list[dict[str, Any]] = []
     exclude: list[dict[str, Any]] = []
@@ -73,7 +77,7 @@ class _File(BaseModel):
 class _Combination:
     """One value on every axis, as it stands in the file: looked up when it becomes a run."""
 
-    backbone: str
+    backbone: Selection
     dataset: Selection
     method: Selection
     exits: Selection | tuple[int, ...]
@@ -97,8 +101,12 @@ def find_grid(name: str) -> Path:
     raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
-def load_grid(path: Path) -> Grid:
+def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
     """Read, check and expand a grid file.
+
+    Args:
+        path: of the file.
+        data_dir: where the user keeps data and pretrained weights, if named.
 
     Raises:
         UserError: one sentence for every mistake in the file.
@@ -111,7 +119,7 @@ def load_grid(path: Path) -> Grid:
         raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a grid is a mapping with the keys {', '.join(_File.model_fields)}")
-    return _Reader(path).read(content)
+    return _Reader(path, data_dir).read(content)
 
 
 class _Loader(yaml.SafeLoader):
@@ -130,7 +138,7 @@ class _Reader(ValueReader):
 
     def read(self, content: dict[str, Any]) -> Grid:
         file = self.validate(_File, content, "")
-        recipes = self.recipes(content.get("recipes") or {})
+        recipes = self.recipes(content.get("recipes") or {}, "recipes", {})
         if file is None:
             # Say at once also what is wrong in those keys that could be read.
             for key, reader in self.readers.items():
@@ -138,13 +146,19 @@ class _Reader(ValueReader):
                     self.each(key, content[key], reader)
             raise UserError(*self.mistakes)
         policies = tuple(self.each("policies", file.policies, self.readers["policies"]))
+        assert recipes is not None
+        overrides = self.overrides(file, recipes)
         combinations = list(self.combinations(file))
         if self.mistakes:
             raise UserError(*self.mistakes)
-        assert recipes is not None
         runs: dict[str, RunSpec] = {}
         for combination in combinations:
-            run = self.run(combination, recipes, policies)
+            chosen: Recipes | None = recipes
+            for rule, changed in overrides:
+                if chosen is not None and _matches(combination, rule):
+                    chosen = self.recipes(changed, "overrides", chosen.model_dump())
+            assert chosen is not None
+            run = self.run(combination, chosen, policies)
             runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
@@ -167,6 +181,21 @@ class _Reader(ValueReader):
                 if self.fits(combination):
                     yield combination
 
+    def overrides(self, file: _File, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """(partial combination, recipes to change there), in order; a later one goes over an earlier one."""
+        found = []
+        for i, entry in enumerate(file.overrides):
+            where = f"overrides[{i}]"
+            changed = entry.get("recipes")
+            if not isinstance(changed, dict) or len(entry) < 2:
+                self.wrong(where, "an override has the key recipes and at least one of " + ", ".join(AXES))
+                continue
+            self.recipes(changed, f"{where}.recipes", recipes.model_dump())
+            found.append(
+                (self.partial(where, {key: value for key, value in entry.items() if key != "recipes"}), changed)
+            )
+        return found
+
     def partial(self, where: str, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry of include or exclude: the axes that it names."""
         found = {}
@@ -181,10 +210,18 @@ class _Reader(ValueReader):
 
     def fits(self, combination: _Combination) -> bool:
         """Whether the exits exist in the backbone."""
+        method = registry.configured("method", combination.method.name, combination.method.set)
         try:
-            _resolve(combination)
+            blocks = _resolve(combination)
         except ValueError as error:
             self.wrong("exits", str(error))
+            return False
+        try:
+            card = registry.card("backbone", combination.backbone.name)
+            truncated(card, method.blocks(card))
+            method.heads(blocks, card)
+        except ValueError as error:
+            self.wrong("methods", f"{combination.method.label} on {combination.backbone.name}: {error}")
             return False
         return True
 
@@ -192,11 +229,13 @@ class _Reader(ValueReader):
         blocks = _resolve(combination)
         method = registry.configured("method", combination.method.name, combination.method.set)
         exits = combination.exits
-        if not method.heads(len(blocks)):  # a model without early exits is the same under every scheme
+        card = registry.card("backbone", combination.backbone.name)
+        if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
             blocks, exits = (), Selection(name="none")
         train = TrainSpec(
             dataset=combination.dataset,
-            backbone=combination.backbone,
+            backbone=combination.backbone.name,
+            weights=named(weights_source(combination.backbone), self.data_dir),
             method=combination.method,
             exits=blocks,
             recipes=recipes,
@@ -208,17 +247,28 @@ class _Reader(ValueReader):
 
 def _resolve(combination: _Combination) -> tuple[int, ...]:
     """The block numbers of a combination's exits."""
-    card = registry.card("backbone", combination.backbone)
+    card = registry.card("backbone", combination.backbone.name)
     if isinstance(combination.exits, Selection):
         return place_exits(combination.exits.name, card.depth, combination.exits.set.get("count"))
     for block in combination.exits:
         if not 1 <= block < card.depth:
             raise ValueError(
-                f"block {block} is no early exit of {combination.backbone}: it has {card.depth} blocks, exits are 1 to "
+                f"block {block} is no early exit of {combination.backbone.name}: it has {card.depth} blocks, exits are 1 to "
                 f"{card.depth - 1}"
             )
     return combination.exits
 
 
+def weights_source(backbone: Selection) -> str:
+    """What the grid says that a backbone starts from, or its card."""
+    tag = registry.card("backbone", backbone.name).weights
+    return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))
+
+
 def _matches(combination: _Combination, rule: dict[str, Any]) -> bool:
-    return all(getattr(combination, axis) == value for axis, value in rule.items())
+    """Whether a partial combination covers a whole one; a backbone's name alone covers it with any weights."""
+    for axis, value in rule.items():
+        own = getattr(combination, axis)
+        if own != value and not (axis == "backbone" and own.name == value.name and not value.set):
+            return False
+    return True

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from benchmark import registry
 from benchmark.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
+from benchmark.weights import check_source
 from datasets.api import SPLITS
 from datasets.augment import AUGMENTATIONS
 from methods.lookup import nearest, unknown
@@ -25,12 +26,14 @@ class ValueReader:
 
     Attributes:
         path: of the file.
+        data_dir: where the user keeps data and pretrained weights, if named.
         mistakes: one sentence each.
         readers: key of the file to the reader of one of its values.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data_dir: Path | None = None) -> None:
         self.path = path
+        self.data_dir = data_dir
         self.mistakes: list[str] = []
         self.readers: dict[str, Callable[[str, Any], Any]] = {
             "backbones": self.backbone,
@@ -62,21 +65,23 @@ class ValueReader:
                     self.wrong(where, f"{problem['msg']}, not {problem['input']!r}")
             return None
 
-    def recipes(self, given: Any) -> Recipes | None:
+    def recipes(self, given: Any, where: str, base: dict[str, Any]) -> Recipes | None:
+        """The recipes, with what is ``given`` going over ``base`` and that over the defaults."""
         if not isinstance(given, dict):
             return None  # already noted as a wrong type
         stages: dict[str, Recipe] = {}
-        for stage, values in given.items():
+        for stage, values in (base | given).items():
             if stage not in DEFAULT_RECIPES:
-                self.wrong(f"recipes.{stage}", unknown_key(stage, list(DEFAULT_RECIPES)))
+                self.wrong(f"{where}.{stage}", unknown_key(stage, list(DEFAULT_RECIPES)))
             elif not isinstance(values, dict):
-                self.wrong(f"recipes.{stage}", f"a mapping with keys such as epochs and lr, not {values!r}")
+                self.wrong(f"{where}.{stage}", f"a mapping with keys such as epochs and lr, not {values!r}")
             else:
-                merged = DEFAULT_RECIPES[stage].model_dump() | values
-                recipe = self.validate(Recipe, merged, f"recipes.{stage}")
+                merged = DEFAULT_RECIPES[stage].model_dump() | base.get(stage, {}) | values
+                recipe = self.validate(Recipe, merged, f"{where}.{stage}")
                 if recipe is not None and recipe.augment not in AUGMENTATIONS:
-                    where = f"recipes.{stage}.augment"
-                    self.wrong(where, unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                    self.wrong(f"{where}.{stage}.augment", unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                elif recipe is not None and recipe.epochs == 0 and stage != "finetune":
+                    self.wrong(f"{where}.{stage}.epochs", "at least 1; only finetune takes 0")
                 elif recipe is not None:
                     stages[stage] = recipe
         return Recipes(**stages)
@@ -94,13 +99,20 @@ class ValueReader:
         self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {value!r}")
         return None
 
-    def backbone(self, where: str, value: Any) -> str | None:
+    def backbone(self, where: str, value: Any) -> Selection | None:
+        selected = self.parse(where, value)
+        if selected is None:
+            return None
         try:
-            registry.card("backbone", value)
-        except (KeyError, TypeError) as error:
+            registry.card("backbone", selected.name)
+            for key, source in selected.set.items():
+                if key != "weights":
+                    raise ValueError(unknown_key(key, ["weights"]))
+                check_source(source)
+        except (KeyError, ValueError) as error:
             self.wrong(where, error.args[0])
             return None
-        return value
+        return selected
 
     def parse(self, where: str, value: Any) -> Selection | None:
         """A name, or a mapping with ``name`` and ``set``."""

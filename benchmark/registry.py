@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DATASETS
-from methods import LOSSES, METHODS, lookup
+from methods import METHODS, lookup
 from methods.backbones import BACKBONES
 from methods.heads import HEADS
+from methods.losses import LOSSES
 from methods.policies import POLICIES
 
 GRIDS_FOLDER = Path(__file__).with_name("grids")

@@ -29,8 +29,8 @@ class Recipe(Frozen):
     `schedule`, set every step.
     """
 
-    epochs: Count
-    """Passes over the train split."""
+    epochs: Annotated[int, Field(strict=True, ge=0)]
+    """Passes over the train split. Fine-tuning takes 0, too: the given weights as they stand."""
     batch_size: Count = 100
     """Images per optimizer step; the last step of an epoch may see fewer."""
     lr: Annotated[Number, Field(gt=0, le=10)]
@@ -41,15 +41,18 @@ class Recipe(Frozen):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """After the warm-up: to 0 along a cosine, to 0 along a line, or constant."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    """Of the fine-tuning's cross-entropy; losses of exits have options of their own."""
+    """Of every cross-entropy."""
     clip_grad: Annotated[Number, Field(gt=0)] | None = 1.0
     """Largest gradient norm; null for none."""
     augment: Name = "flip-shift"
     """An augmentation of datasets.transforms."""
+    accumulate: Count = 1
+    """Forward passes that a step's images are split into, for want of memory."""
 
 
 DEFAULT_RECIPES = {
     "finetune": Recipe(epochs=30, lr=3e-3, warmup=0.2),
+    "joint": Recipe(epochs=30, lr=3e-3, warmup=0.2),
     "exits": Recipe(epochs=8, lr=2e-3),
 }
 
@@ -59,8 +62,10 @@ class Recipes(Frozen):
 
     finetune: Recipe = DEFAULT_RECIPES["finetune"]
     """Stage 1: backbone and final classifier."""
+    joint: Recipe = DEFAULT_RECIPES["joint"]
+    """Stage 1 of methods whose heads train with the backbone. Without a stage 2, that one's epochs are added."""
     exits: Recipe = DEFAULT_RECIPES["exits"]
-    """Stage 2: the heads, on the frozen backbone."""
+    """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
 
 
 class Selection(Frozen):
@@ -76,11 +81,21 @@ class Selection(Frozen):
         return f"{self.name}({options})" if options else self.name
 
 
+class Weights(Frozen):
+    """What a backbone starts from."""
+
+    source: str = "scratch"
+    """``scratch``, ``timm:TAG`` or ``file:PATH``; see `benchmark.weights`."""
+    sha256: str | None = None
+    """Of the file; None for scratch, and while the file is not on this machine."""
+
+
 class TrainSpec(Frozen):
     """Everything that training and scoring read."""
 
     dataset: Selection
     backbone: Name
+    weights: Weights = Weights()
     method: Selection
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""

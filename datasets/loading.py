@@ -29,6 +29,11 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         return Batch(self.images.to(device), self.labels.to(device), self.sample_id)
 
+    def parts(self, count: int) -> list[Batch]:
+        """At most ``count`` parts of nearly equal size, in order."""
+        chunks = zip(*(torch.chunk(x, count) for x in (self.images, self.labels, self.sample_id)), strict=True)
+        return [Batch(*chunk) for chunk in chunks]
+
 
 class _Batches(Dataset[Batch]):
     """A split that hands out whole batches; the DataLoader asks with lists of positions."""

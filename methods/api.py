@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol
+from itertools import accumulate
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +38,43 @@ class BackboneCard(Card):
     """A backbone, described block by block so that a grid can be planned without building it.
 
     Attributes:
-        depth: number of blocks L; exits are 1-based block numbers below it.
+        stages: number of blocks in each stretch of equal width and grid; their sum is the depth L. One entry for ViT.
         dims: channel width after each block, length L.
         grids: side of the square patch grid after each block, length L.
-        prefix_tokens: tokens in front of the patch tokens (class token, distillation token); 0 for Swin.
+        attention_heads: of each block, length L.
+        prefix_tokens: tokens in front of the patch tokens (class, distillation and register tokens); 0 for Swin.
+        registers: how many of the prefix tokens are read by no classifier; they stand behind the class tokens.
         image_size: side of the square input, in pixels.
         channels: colour channels of the input.
+        weights: full timm tag of the pretrained weights that a run starts from unless a grid says otherwise; None for
+            a random start.
         architecture: keyword arguments of the builder behind `target`.
     """
 
-    depth: int
+    stages: tuple[int, ...]
     dims: tuple[int, ...]
     grids: tuple[int, ...]
+    attention_heads: tuple[int, ...]
     prefix_tokens: int
+    registers: int = 0
     image_size: int
     channels: int
+    weights: str | None = None
     architecture: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks L; exits are 1-based block numbers below it."""
+        return sum(self.stages)
+
+    @property
+    def class_tokens(self) -> int:
+        """Tokens that classifiers read: 1 (class), 2 (class and distillation) or 0 (they read the mean of the patches)."""
+        return self.prefix_tokens - self.registers
+
+    def stage_end(self, block: int) -> int:
+        """The last block whose output has the width and grid of that of ``block``."""
+        return next(end for end in accumulate(self.stages) if block <= end)
 
 
 @dataclass(frozen=True)
@@ -65,23 +87,47 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStage:
-    """One training stage after the backbone's fine-tuning: the heads train, the backbone is frozen.
+    """One training stage that a method adds to, or puts in the place of, the backbone's fine-tuning.
 
     Attributes:
+        trains: ``heads``: the heads, on the frozen backbone of the stage before; ``everything``: backbone, final
+            classifier and heads together.
         loss: a loss of `methods.LOSSES` and its options.
+        recipe: whose epochs, rates and batches it uses: a field of `benchmark.spec.Recipes`.
+        frozen_mode: of the frozen backbone in a ``heads`` stage: ``eval``, or ``train`` with its dropout and drop-path
+            at work, as in the official LGViT code.
     """
 
+    trains: Literal["heads", "everything"] = "heads"
     loss: Choice
+    recipe: Literal["joint", "exits"] = "exits"
+    frozen_mode: Literal["eval", "train"] = "eval"
 
 
-class Method(Protocol):
-    """What is compared: which head sits at each exit, and how the heads are trained.
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What is compared: which head sits at each exit, and how the model is trained.
 
     A method is a frozen dataclass whose fields are its options; it names heads and losses and holds no torch code.
     """
 
-    def heads(self, count: int) -> tuple[Choice, ...]:
-        """The heads of ``count`` early exits, shallow to deep; empty for a model without early exits."""
+    @property
+    def starts_finetuned(self) -> bool:
+        """Whether its stages follow the fine-tuning of the backbone, or start from the backbone's initial weights."""
+        return True
 
-    def stages(self) -> tuple[TrainStage, ...]:
-        """The training stages that follow the backbone's fine-tuning."""
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        """The heads after the blocks ``exits`` (1-based), shallow to deep; empty for a model without early exits."""
+        raise NotImplementedError
+
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
+        """The training stages behind the starting point; none for a backbone without exits."""
+        return ()
+
+    def blocks(self, backbone: BackboneCard) -> int:
+        """How many of the backbone's blocks are there; the final classifier sits behind the last of them."""
+        return backbone.depth
+
+    def finetuning_takes_all(self) -> bool:
+        """Whether the fine-tuning also gets the epochs that others spend on their exits."""
+        return False

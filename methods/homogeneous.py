@@ -1,39 +1,63 @@
-"""Homogeneous controls for LGViT's central claim: one of its two head kinds at every exit, all else equal."""
+"""Homogeneous controls for LGViT's central claim: one kind of head at every exit, all else equal."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from methods.api import Choice, TrainStage
+from methods.api import BackboneCard, Choice
+from methods.exit_method import ExitMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomogeneousLocal:
+class HomogeneousLocal(ExitMethod):
     """LPH everywhere.
 
     Attributes:
         kernel: side of the depthwise convolution; 0 leaves it out.
     """
 
-    kernel: int = 3
+    kernel: Literal[0, 3, 5] = 3
 
-    def heads(self, count: int) -> tuple[Choice, ...]:
-        return (Choice("lph", {"kernel": self.kernel}),) * count
-
-    def stages(self) -> tuple[TrainStage, ...]:
-        return (TrainStage(loss=Choice("self-distillation")),)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return (Choice("lph", {"kernel": self.kernel}),) * len(exits)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HomogeneousGlobal:
+class HomogeneousGlobal(ExitMethod):
     """GAH everywhere.
 
     Attributes:
-        stride: attention runs on every stride-th row and column of the patch grid.
+        stride: attention runs on a patch grid that is smaller by this factor.
+        pool: how it gets smaller: ``subsample`` or ``average``.
     """
 
     stride: int = 2
+    pool: Literal["subsample", "average"] = "subsample"
 
-    def heads(self, count: int) -> tuple[Choice, ...]:
-        return (Choice("gah", {"stride": self.stride}),) * count
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return (Choice("gah", {"stride": self.stride, "pool": self.pool}),) * len(exits)
 
-    def stages(self) -> tuple[TrainStage, ...]:
-        return (TrainStage(loss=Choice("self-distillation")),)
+
+@dataclass(frozen=True, kw_only=True)
+class HomogeneousMLP(ExitMethod):
+    """A multi-layer perceptron everywhere."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return (Choice("mlp"),) * len(exits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomogeneousConvolution(ExitMethod):
+    """A plain 3x3 convolution everywhere, the official code's ``conv_normal``."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return (Choice("convolution"),) * len(exits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomogeneousAttention(ExitMethod):
+    """The backbone's own attention everywhere, the official code's ``self_attention``."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return tuple(
+            Choice("self-attention", {"attention_heads": backbone.attention_heads[block - 1]}) for block in exits
+        )

@@ -18,18 +18,26 @@ class BackbonePass:
     """One pass through a backbone: what heads and their teachers read.
 
     Attributes:
-        tokens: block number to block output, for the blocks that were asked for and the last one.
+        backbone: whose pass it is.
+        tokens: block number to block output: the blocks that were asked for, and the last block of each one's stage.
         logits: final logits (B, num_classes).
-        depth: number of the last block.
     """
 
+    backbone: BlockBackbone
     tokens: Mapping[int, Tokens]
     logits: Tensor
-    depth: int
+
+    @property
+    def depth(self) -> int:
+        return self.backbone.depth
 
     @property
     def last(self) -> Tokens:
         return self.tokens[self.depth]
+
+    def stage_end(self, block: int) -> Tokens:
+        """The output of the last block with the width and grid of that of ``block``."""
+        return self.tokens[self.backbone.stage_end(block)]
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,14 @@ class AllLogits:
 
 
 def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]) -> BackbonePass:
-    """Run the whole backbone and keep the outputs of ``blocks`` (1-based)."""
+    """Run the whole backbone and keep the outputs of ``blocks`` (1-based) and of the blocks that end their stages."""
+    wanted = {*blocks, *map(backbone.stage_end, blocks), backbone.depth}
     tokens, kept = backbone.embed(images), {}
     for number in range(1, backbone.depth + 1):
         tokens = backbone.block(number, tokens)
-        if number in blocks or number == backbone.depth:
+        if number in wanted:
             kept[number] = tokens
-    return BackbonePass(kept, backbone.classify(tokens), backbone.depth)
+    return BackbonePass(backbone, kept, backbone.classify(tokens))
 
 
 class ExitHeads(nn.Module):
@@ -69,6 +78,11 @@ class ExitHeads(nn.Module):
         super().__init__()
         self.exits = tuple(exits)
         self.heads = nn.ModuleList(heads)
+
+    @property
+    def in_order(self) -> list[ExitHead]:
+        """The heads, shallow to deep."""
+        return list(self.heads)  # type: ignore[arg-type]
 
     def forward(self, tokens: Mapping[int, Tokens]) -> ExitOutputs:
         outputs = [head(tokens[block]) for block, head in zip(self.exits, self.heads, strict=True)]

@@ -1,16 +1,47 @@
-"""The backbone without exits: the denominator of every speed-up and the yardstick of every accuracy drop."""
+"""Models without early exits: the yardstick of every number, and what a user could take instead of exits."""
 
 from dataclasses import dataclass
 
-from methods.api import Choice, TrainStage
+from methods.api import BackboneCard, Choice, Method
 
 
 @dataclass(frozen=True, kw_only=True)
-class Static:
-    """No early exit, nothing trained after the fine-tuning."""
+class Static(Method):
+    """The backbone as it is: the denominator of every speed-up and the yardstick of every accuracy drop.
 
-    def heads(self, count: int) -> tuple[Choice, ...]:
+    Attributes:
+        longer: fine-tuned for the epochs that others spend on their exits, too: shows what more training alone brings.
+    """
+
+    longer: bool = False
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
         return ()
 
-    def stages(self) -> tuple[TrainStage, ...]:
+    def finetuning_takes_all(self) -> bool:
+        return self.longer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truncated(Method):
+    """The first blocks of the backbone and a final classifier behind them, fine-tuned like the whole.
+
+    Attributes:
+        depth: how many blocks are kept.
+    """
+
+    depth: int = 6
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"depth is a number of blocks from 1, not {self.depth}")
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
         return ()
+
+    def blocks(self, backbone: BackboneCard) -> int:
+        if self.depth >= backbone.depth:
+            raise ValueError(
+                f"truncated: the backbone has {backbone.depth} blocks, so depth is below that, not {self.depth}"
+            )
+        return self.depth

@@ -15,22 +15,29 @@ class Tokens:
         values: (B, P + N, C) with P prefix tokens first and N = g * g patch tokens in row-major order, or (B, g, g, C)
             for backbones that keep the map (Swin), which have no prefix tokens.
         grid: g, the side of the patch grid.
-        prefix: P.
+        prefix: P: class tokens, then registers.
+        registers: prefix tokens that no classifier reads.
     """
 
     values: Tensor
     grid: int
     prefix: int = 0
+    registers: int = 0
 
     @property
     def class_tokens(self) -> Tensor:
-        """(B, P, C)."""
-        return self.values[:, : self.prefix]
+        """(B, P - registers, C)."""
+        return self.values[:, : self.prefix - self.registers]
 
     @property
     def patches(self) -> Tensor:
         """(B, N, C)."""
         return self.values.flatten(1, 2) if self.values.ndim == 4 else self.values[:, self.prefix :]
+
+    @property
+    def sequence(self) -> Tensor:
+        """All tokens, (B, P + N, C)."""
+        return self.values.flatten(1, 2) if self.values.ndim == 4 else self.values
 
     @property
     def map(self) -> Tensor:

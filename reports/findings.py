@@ -77,7 +77,7 @@ def _ranges(half: pd.DataFrame, one: pd.DataFrame) -> list[str]:
 
 def details(runs: list[Run], comparisons: pd.DataFrame) -> list[str]:
     """Paragraphs of the results about one setting: single exits, what the heads cost, and every budget in turn."""
-    exiting = [run for run in runs if not run.is_static]
+    exiting = [run for run in runs if run.has_exits]
     shallow: dict[str, list[float]] = {}
     for run in exiting:
         shallow.setdefault(run.method, []).append(run.record.exits[0].test_accuracy)

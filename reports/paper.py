@@ -87,7 +87,7 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
 
-    settings = dict.fromkeys(run.setting for run in runs if not run.is_static)
+    settings = dict.fromkeys(run.setting for run in runs if run.has_exits)
     several = len({recipes for *_, recipes in settings}) > 1
     sections = []
     for number, setting in enumerate(settings, start=1):
@@ -108,11 +108,11 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
 
 
 def _of_setting(runs: list[Any], where: dict[str, str]) -> list[Any]:
-    """Runs of a setting, and the backbones without exits that they stand on."""
-    finetuned = [_finetuning(run) for run in runs if not run.is_static and run.setting == tuple(where.values())]
-    statics = dict(reversed([(str(_finetuning(run)), run) for run in runs if run.is_static]))
-    stand_on = [statics[text] for text in dict.fromkeys(map(str, finetuned)) if text in statics]
-    return stand_on + [run for run in runs if not run.is_static and run.setting == tuple(where.values())]
+    """Runs of a setting, and the models without exits whose backbone was fine-tuned alike."""
+    exiting = [run for run in runs if run.has_exits and run.setting == tuple(where.values())]
+    finetuned = {str(_finetuning(run)) for run in exiting}
+    beside = [run for run in runs if not run.has_exits and str(_finetuning(run)) in finetuned]
+    return sorted(beside, key=lambda run: not run.is_static) + exiting
 
 
 def _finetuning(run: Any) -> tuple[Any, ...]:
@@ -213,7 +213,14 @@ def _typeset(folder: Path, content: dict[str, Any]) -> None:
             shutil.copy(FOLDER / source, work / source)
         shutil.copytree(folder / "figures", work / "figures")
         (work / "content.json").write_text(json.dumps(content), encoding="utf-8")
-        pdf = typst.compile(str(work / "paper.typ"), root=str(work), ignore_system_fonts=True)
+        source = str(work / "paper.typ")
+        try:
+            pdf = typst.compile(source, root=str(work), ignore_system_fonts=True)
+        except typst.TypstError as error:
+            if "internal error" not in str(error):
+                raise
+            # Typst's accessibility tags fail on some pages with many floats (typst#8487): better untagged than none.
+            pdf = typst.compile(source, root=str(work), ignore_system_fonts=True, pdf_tags=False)
         assert isinstance(pdf, bytes)
         (folder / "paper.pdf").write_bytes(pdf)
 

@@ -7,7 +7,7 @@ from textwrap import fill
 
 import pandas as pd
 
-from results.table import STATIC, Run
+from results.table import NO_POLICY, STATIC, Run
 
 DASH = "–"
 
@@ -48,7 +48,7 @@ def drop_table(summary: pd.DataFrame) -> Table:
     header = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
     rows = []
     for _, row in summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])].iterrows():
-        if row["kind"] == STATIC:
+        if row["kind"] == STATIC or row["policy"] == NO_POLICY:
             point = "no exits"
         elif row["kind"] == "fixed":
             point = f"fixed at {row['target']:g}" if row["target"] else "fixed"
@@ -96,7 +96,7 @@ def leads(comparisons: pd.DataFrame, method: str) -> bool:
 
 def cost_columns(runs: list[Run]) -> Table:
     """MACs of leaving at each exit, in millions, every head on the way included; and what the heads weigh."""
-    exiting = {run.method: run for run in runs if not run.is_static}
+    exiting = {run.method: run for run in runs if run.has_exits}
     blocks = sorted({exit_.block for run in exiting.values() for exit_ in run.record.exits})
     header = ("Method", *map(str, blocks), "Heads (k par.)")
     rows = []

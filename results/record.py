@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-SCHEMA = 1
+SCHEMA = 2
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
 
@@ -59,8 +59,10 @@ class CostTable(Frozen):
     """Each early exit's head and, last, the final classifier; length K."""
     cumulative: tuple[int, ...]
     """What has run when a sample leaves at each exit, every head on the way included; length K."""
+    depth: int
+    """Blocks of the backbone that speed-ups are over; more than `blocks` where the model is truncated."""
     baseline: int
-    """The same backbone without early exits."""
+    """That backbone, whole and without early exits."""
     norms: int
     """Normalisation of the whole model, counted by fvcore's convention; not part of the numbers above."""
     linear_conv_cumulative: tuple[int, ...]
@@ -146,6 +148,8 @@ class RunRecord(Frozen):
     label: str
     """The method with its options, for tables."""
     spec: dict[str, Any]
+    method: dict[str, Any] = {}
+    """Every option of the method with its value, those that the spec leaves at their defaults included."""
     status: Literal["done", "failed"]
     cause: str | None = None
     """Why it failed; None when done."""
@@ -162,4 +166,4 @@ class RunRecord(Frozen):
     def depth(self) -> int:
         """Number of blocks of the backbone."""
         assert self.costs is not None
-        return len(self.costs.blocks)
+        return self.costs.depth

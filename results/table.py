@@ -16,6 +16,8 @@ from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 
 STATIC = "static"
+NO_POLICY = "none"
+"""The policy of a model without early exits that is not the reference, such as a truncated backbone."""
 SETTING = ["backbone", "dataset", "scheme", "recipes"]
 """Runs that agree on these are compared with each other."""
 
@@ -40,7 +42,12 @@ class Run:
 
     @property
     def is_static(self) -> bool:
-        return not self.record.spec["train"]["exits"]
+        """Whether it is the backbone without exits that others are measured against."""
+        return self.method == STATIC
+
+    @property
+    def has_exits(self) -> bool:
+        return bool(self.record.spec["train"]["exits"])
 
     @property
     def backbone(self) -> str:
@@ -60,7 +67,7 @@ class Run:
     def recipes(self) -> str:
         """Six digits that stand for how the run was trained."""
         chosen = self.record.spec["train"]["recipes"]
-        recipes = json.dumps(chosen["finetune"] if self.is_static else chosen, sort_keys=True)
+        recipes = json.dumps(chosen if self.has_exits else chosen["finetune"], sort_keys=True)
         return hashlib.sha256(recipes.encode()).hexdigest()[:6]
 
     @property
@@ -78,13 +85,13 @@ class Run:
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     """What a row is called, by (run id, policy): the method, the policy, or both, whichever tells the runs apart."""
-    exiting = [run for run in runs if not run.is_static]
+    exiting = [run for run in runs if run.has_exits]
     methods = {run.method for run in exiting}
     policies = {point.policy for run in exiting for point in run.record.points}
     named = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points):
-            both = f"{run.method}, {policy}"
+            both = run.method if policy == NO_POLICY else f"{run.method}, {policy}"
             named[run.record.run_id, policy] = (
                 run.method if len(policies) == 1 else policy if len(methods) == 1 else both
             )
@@ -215,7 +222,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     contenders = [
         (run, policy)
         for run in runs
-        if not run.is_static
+        if run.has_exits
         for policy in dict.fromkeys(point.policy for point in run.record.points)
     ]
     rows = []

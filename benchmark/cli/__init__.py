@@ -16,6 +16,7 @@ from benchmark.errors import UserError
 COMMANDS = {
     "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
+    "costs": ("benchmark.cli.costs", "Price a method on a backbone: parameters and MACs of every exit."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),

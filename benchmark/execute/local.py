@@ -6,7 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,31 @@ from safetensors.torch import save
 
 from benchmark import provenance, registry
 from benchmark.errors import UserError
-from benchmark.measure.cost import cost_table
-from benchmark.pipeline import exits as exits_stage
-from benchmark.pipeline import finetune as finetune_stage
-from benchmark.pipeline.evaluate import Evaluation, evaluate
-from benchmark.pipeline.exits import build_heads, exits_learner, frozen_pass, load_heads
-from benchmark.pipeline.finetune import build_backbone, finetune_learner, load_backbone
+from benchmark.measure.price import price
+from benchmark.pipeline.build import (
+    BACKBONE_WEIGHTS,
+    HEADS_WEIGHTS,
+    build_heads,
+    classes_of,
+    initial_backbone,
+    load_backbone,
+    load_heads,
+)
+from benchmark.pipeline.evaluate import Evaluation, evaluate, evaluate_without_exits
+from benchmark.pipeline.exits import exits_learner, frozen_pass
+from benchmark.pipeline.finetune import finetune_learner
 from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
 from benchmark.pipeline.inputs import Inputs, read_inputs
+from benchmark.pipeline.joint import joint_learner
 from benchmark.pipeline.score import SCORED, ExitScores, load_scores, save_scores, score_file, score_split
 from benchmark.pipeline.stages import STAGES, RunStages, Stage, heads_of, method_of
 from benchmark.plan import Plan
 from benchmark.progress import Reporter
 from benchmark.spec import TrainSpec
+from benchmark.weights import locate
 from datasets.api import DataError
 from datasets.splits import identity
+from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
 from results.record import CostTable, DataCard, ExitMetrics, RunRecord, StageRef
 from results.store import Store, StoreError
@@ -92,8 +102,9 @@ class LocalExecutor:
             train = run.spec.train
             try:
                 build_heads(train)
-                for training in method_of(train).stages():
-                    registry.configured("loss", training.loss.name, training.loss.options)
+                for stage in run.training:
+                    if stage.training is not None:
+                        registry.configured("loss", stage.training.loss.name, stage.training.loss.options)
                 for policy in run.spec.policies:
                     registry.configured("policy", policy.name, policy.set)
             except (KeyError, ValueError, TypeError) as error:
@@ -102,6 +113,23 @@ class LocalExecutor:
             raise UserError(*dict.fromkeys(mistakes))
         for run in self.plan.missing_runs:
             read_inputs(run.spec.train, self.data_dir)
+        self.check_weights()
+
+    def check_weights(self) -> None:
+        """Put every pretrained file into the backbone that it is for.
+
+        Raises:
+            UserError: it does not fit.
+        """
+        checked = set()
+        for stage in self.plan.missing_stages:
+            if stage.recipe is None or not stage.fields.get("weights"):
+                continue
+            as_it_stands = stage.kind == "finetune" and stage.recipe.epochs == 0
+            what = (stage.fields["weights"], json.dumps(stage.fields["backbone"]), as_it_stands)
+            if what not in checked:
+                checked.add(what)
+                initial_backbone(stage.run.train, stage.blocks, self.weights(stage), as_it_stands=as_it_stands)
 
     def make(self, stage: Stage) -> None:
         """Make one stage unless it is there; with it, those that share its pass."""
@@ -114,6 +142,8 @@ class LocalExecutor:
         try:
             if stage.kind == "finetune":
                 self.finetune(stage)
+            elif stage.kind == "joint":
+                self.joint(stage)
             elif stage.kind == "exits":
                 self.exits(stage)
             elif stage.kind == "scores":
@@ -129,9 +159,22 @@ class LocalExecutor:
     def finetune(self, stage: Stage) -> None:
         train = stage.run.train
         inputs = self.inputs(train)
-        learner = finetune_learner(stage, inputs, self.device)
-        title = f"{self.place}: fine-tuning {train.backbone} on {train.dataset.name}, seed {train.seed}"
-        self.train(title, [stage], [learner], inputs, lambda batch: None, finetune_stage.WEIGHTS)
+        learner = finetune_learner(stage, inputs, self.weights(stage), self.device)
+        whole = stage.blocks == registry.card("backbone", train.backbone).depth
+        what = train.backbone if whole else f"the first {stage.blocks} blocks of {train.backbone}"
+        title = f"{self.place}: fine-tuning {what} on {train.dataset.name}, seed {train.seed}"
+        self.train(title, [stage], [learner], inputs, lambda batch: None)
+
+    def joint(self, stage: Stage) -> None:
+        train = stage.run.train
+        inputs = self.inputs(train)
+        if stage.parents:
+            backbone = self.backbone(stage.parents[0])
+        else:
+            backbone = initial_backbone(train, stage.blocks, self.weights(stage), as_it_stands=False)
+        learner = joint_learner(stage, backbone, inputs, self.device)
+        title = f"{self.place}: training {train.method.label} together with {train.backbone}, seed {train.seed}"
+        self.train(title, [stage], [learner], inputs, lambda batch: None)
 
     def exits(self, stage: Stage) -> None:
         train = stage.run.train
@@ -139,11 +182,11 @@ class LocalExecutor:
         together = [o for o in together if not self.store.has_stage(o.name) and o.name not in self.broken]
         inputs = self.inputs(train)
         backbone = self.backbone(stage.parents[0])
-        learners = [exits_learner(other, inputs, self.device) for other in together]
+        learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in together]
         names = ", ".join(other.run.train.method.label for other in together)
         title = f"{self.place}: training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"
         try:
-            self.train(title, together, learners, inputs, frozen_pass(backbone, together), exits_stage.WEIGHTS)
+            self.train(title, together, learners, inputs, frozen_pass(backbone, together))
         except TrainingDivergedError as error:
             if error.learner == stage.name:
                 raise
@@ -159,7 +202,6 @@ class LocalExecutor:
         learners: Sequence[Learner],
         inputs: Inputs,
         frozen: Any,
-        weights: str,
     ) -> None:
         recipe, seed, kind = learners[0].recipe, stages[0].run.train.seed, stages[0].kind
         with self.reporter.stage(title, learners[0].total_steps, recipe.epochs):
@@ -173,20 +215,24 @@ class LocalExecutor:
             )
         for stage, learner in zip(stages, learners, strict=True):
             with self.write(stage, learner.seconds, len(stages)) as folder:
-                state = {name: tensor.cpu().contiguous() for name, tensor in learner.module.state_dict().items()}
-                (folder / weights).write_bytes(save(state))
+                module = learner.module
+                if isinstance(module, MultiExitModel):
+                    parts = {BACKBONE_WEIGHTS: module.backbone, HEADS_WEIGHTS: module.exit_heads}
+                else:
+                    parts = {HEADS_WEIGHTS if isinstance(module, ExitHeads) else BACKBONE_WEIGHTS: module}
+                for file, part in parts.items():
+                    state = {name: tensor.cpu().contiguous() for name, tensor in part.state_dict().items()}
+                    (folder / file).write_bytes(save(state))
                 (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
 
     def scores(self, stage: Stage) -> None:
         train = stage.run.train
         parent = stage.parents[0]
         inputs = self.inputs(train)
-        if parent.kind == "exits":
-            backbone = self.backbone(parent.parents[0])
-            heads = load_heads(parent.run.train, self.store.artifact(parent.name, exits_stage.WEIGHTS), self.device)
-            label = train.method.label
-        else:
-            backbone, heads, label = self.backbone(parent), ExitHeads((), ()), "the backbone without exits"
+        backbone = self.backbone(parent.backbone)
+        heads = self.heads(parent)
+        label = "the backbone without exits" if heads is None else train.method.label
+        heads = heads or ExitHeads((), ())
         begun = time.monotonic()
         with self.reporter.stage(f"{self.place}: scoring {label} on {' and '.join(SCORED)}"):
             model = MultiExitModel(backbone, heads).to(self.device).eval()
@@ -199,9 +245,7 @@ class LocalExecutor:
         train = stage.run.train
         begun = time.monotonic()
         with self.reporter.stage(f"{self.place}: counting the MACs of {train.method.label}"):
-            heads = build_heads(train)
-            model = MultiExitModel(build_backbone(train), heads)
-            table = cost_table(model, registry.card("backbone", train.backbone))
+            table = price(train.backbone, method_of(train), train.exits, classes_of(train))
         with self.write(stage, time.monotonic() - begun) as folder:
             (folder / COSTS).write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
@@ -211,12 +255,15 @@ class LocalExecutor:
         costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
         scores, static = self.load_scores(run.scores), self.load_scores(run.static_scores)
         blocks = [*train.exits, len(costs.blocks)]
-        policies = list(run.spec.policies) if train.exits else []
-        evaluation = evaluate(scores, static, costs, blocks, policies)
+        if train.exits:
+            evaluation = evaluate(scores, static, costs, blocks, list(run.spec.policies))
+        else:
+            evaluation = evaluate_without_exits(None if run.scores is run.static_scores else scores, static, costs)
         record = RunRecord(
             run_id=run.run_id,
             label=train.method.label,
             spec=run.spec.model_dump(mode="json"),
+            method={"name": train.method.name, **asdict(method_of(train))},
             status="done",
             stages=tuple(self.reference(stage) for stage in run.chain),
             provenance=self.provenance(seconds),
@@ -250,8 +297,19 @@ class LocalExecutor:
     def inputs(self, train: TrainSpec) -> Inputs:
         return read_inputs(train, self.data_dir)
 
-    def backbone(self, stage: Stage) -> Any:
-        return load_backbone(stage.run.train, self.store.artifact(stage.name, finetune_stage.WEIGHTS), self.device)
+    def weights(self, stage: Stage) -> Path | None:
+        """The pretrained file that a stage starts from."""
+        return locate(stage.run.train.weights.source, self.data_dir)
+
+    def backbone(self, stage: Stage) -> BlockBackbone:
+        artifact = self.store.artifact(stage.name, BACKBONE_WEIGHTS)
+        return load_backbone(stage.run.train, stage.blocks, artifact, self.device)
+
+    def heads(self, stage: Stage) -> ExitHeads | None:
+        """The heads that a stage leaves, or that it was given; None if there are none yet."""
+        if stage.heads is None:
+            return None
+        return load_heads(stage.run.train, self.store.artifact(stage.heads.name, HEADS_WEIGHTS), self.device)
 
     def load_scores(self, stage: Stage) -> dict[str, ExitScores]:
         return {split: load_scores(self.store.artifact(stage.name, score_file(split))) for split in SCORED}

@@ -28,6 +28,7 @@ NEGLIGIBLE = frozenset(
     for name in (
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
+        "avg_pool2d",
     )
 )  # fmt: skip
 
@@ -61,7 +62,9 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
         )
 
     heads = [by_module.get(f"exit_heads.heads.{i}", Counter()) for i in range(len(model.exit_heads.exits))]
-    blocks = [by_module[name] for name in model.backbone.block_names()]
+    blocks: list[Counter[str]] = [
+        sum((by_module[name] for name in names), Counter()) for names in model.backbone.block_names()
+    ]
     total = by_module[""]
     final: Counter[str] = sum((by_module[name] for name in model.backbone.classifier_names()), Counter())
     priced = LINEAR_CONV | PRODUCTS
@@ -81,6 +84,7 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
         blocks=tuple(per_block),
         heads=tuple(per_head),
         cumulative=_cumulative(stem, per_block, per_head, exits),
+        depth=len(per_block),
         baseline=stem + sum(per_block) + per_head[-1],
         norms=_count(total, NORMS),
         linear_conv_cumulative=_cumulative(lean_stem, lean_blocks, lean_heads, exits),

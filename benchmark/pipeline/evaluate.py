@@ -17,7 +17,7 @@ from methods.policies.policy import ExitPolicy, confidences
 from results.curves import cheapest_within_drop, enclosing_settings, measure
 from results.record import CostTable, OperatingPoint, PointKind, Setting
 from results.statistics import wilson
-from results.table import STATIC
+from results.table import NO_POLICY, STATIC
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
@@ -46,9 +46,9 @@ def evaluate(
         static: of the backbone without exits, same seed; what drops are measured against.
         costs: of the run.
         blocks: block number of every exit, the last block for the final one; length K.
-        policies: none for the static backbone.
+        policies: at least one.
     """
-    reference = float((static["val"].logits[-1].argmax(-1) == static["val"].labels).double().mean())
+    reference = _final_accuracy(static["val"])
     points: list[OperatingPoint] = []
     outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
     for selection in policies:
@@ -59,6 +59,37 @@ def evaluate(
             outcomes += [_outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
         curves += [_curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
     return Evaluation(tuple(points), pd.concat(outcomes, ignore_index=True), pd.concat(curves, ignore_index=True))
+
+
+def evaluate_without_exits(
+    scores: dict[str, ExitScores] | None, static: dict[str, ExitScores], costs: CostTable
+) -> Evaluation:
+    """A model that decides nothing has one operating point, where all samples take its final classifier.
+
+    Args:
+        scores: of a model that stands beside the backbone, such as a truncated one; None for the backbone itself.
+        static: of the backbone without exits.
+        costs: of the model.
+    """
+    if scores is None:
+        return Evaluation((), _static_outcomes(static["test"]), _curve_frame([]))
+    blocks = [len(costs.blocks)]
+    only = {
+        split: Sweep(np.zeros(1), np.array([_final_accuracy(found)]), np.ones((1, 1)), len(found.labels))
+        for split, found in scores.items()
+    }
+    chosen = [(0, 1.0)]
+    val, test = (measure(chosen, only[split].accuracy, only[split].shares, costs, blocks) for split in ("val", "test"))
+    setting = Setting(threshold=0.0, weight=1.0)
+    point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
+    own = _static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
+    curves = [_curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
+    outcomes = pd.concat([_static_outcomes(static["test"]), own], ignore_index=True)
+    return Evaluation((point,), outcomes, pd.concat(curves, ignore_index=True))
+
+
+def _final_accuracy(scores: ExitScores) -> float:
+    return float((scores.logits[-1].argmax(-1) == scores.labels).double().mean())
 
 
 def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:

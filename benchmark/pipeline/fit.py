@@ -53,6 +53,14 @@ class Watcher(Protocol):
     def stop_requested(self) -> bool: ...
 
 
+@dataclass(frozen=True)
+class Position:
+    """Where a training is: optimizer steps and forward passes done, which differ where gradients are accumulated."""
+
+    step: int
+    forward: int
+
+
 @dataclass
 class Learner:
     """Something that learns from batches.
@@ -60,7 +68,7 @@ class Learner:
     Attributes:
         name: of the stage that it trains; names the checkpoint.
         module: what is trained and stored.
-        losses: (batch, frozen pass) to named scalars; ``total`` is minimised, the rest is logged.
+        losses: (batch, frozen pass, position) to named scalars; ``total`` is minimised, the rest is logged.
         recipe: how.
         seed: of whatever is random inside a step (dropout, drop-path).
         steps_per_epoch: batches in an epoch.
@@ -68,12 +76,13 @@ class Learner:
 
     name: str
     module: nn.Module
-    losses: Callable[[Batch, Any], dict[str, Tensor]]
+    losses: Callable[[Batch, Any, Position], dict[str, Tensor]]
     recipe: Recipe
     seed: int
     steps_per_epoch: int
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -84,25 +93,29 @@ class Learner:
     def total_steps(self) -> int:
         return self.recipe.epochs * self.steps_per_epoch
 
-    def update(self, batch: Batch, frozen: Any) -> None:
-        """One optimizer step."""
-        torch.manual_seed(seed_for("step", self.seed, self.step))
+    def backward(self, part: Batch, frozen: Any, number: int, share: float) -> None:
+        """Forward and backward of the ``number``-th part of a step, which holds ``share`` of its images."""
+        torch.manual_seed(seed_for("step", self.seed, self.step, number))
+        if number == 0:
+            self.optimizer.zero_grad()
+        terms = self.losses(part, frozen, Position(self.step, self.step * self.recipe.accumulate + number))
+        (share * terms["total"]).backward()
+        count = len(part.labels)
+        for key, value in terms.items():  # a term that only some steps have is a mean over those
+            self.sums[key] = self.sums.get(key, torch.zeros((), dtype=torch.float64)) + value.detach().double() * count
+            self.images[key] = self.images.get(key, 0) + count
+
+    def update(self) -> None:
+        """The optimizer's step, when all parts have gone backward."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
-        terms = self.losses(batch, frozen)
-        self.optimizer.zero_grad()
-        terms["total"].backward()
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_grad)
         self.optimizer.step()
-        count = len(batch.labels)
-        for key, value in terms.items():
-            self.sums[key] = self.sums.get(key, torch.zeros((), dtype=torch.float64)) + value.detach().double() * count
-        self.sums["images"] = self.sums.get("images", torch.zeros((), dtype=torch.float64)) + count
         self.step += 1
         if self.step % self.steps_per_epoch == 0:
             self.history.append(self.means())
-            self.sums = {}
+            self.sums, self.images = {}, {}
 
     def means(self) -> dict[str, float]:
         """Means over the images of the running epoch; of the last epoch between two epochs.
@@ -112,8 +125,7 @@ class Learner:
         """
         if not self.sums:
             return self.history[-1] if self.history else {}
-        images = float(self.sums["images"])
-        means = {key: float(value) / images for key, value in self.sums.items() if key != "images"}
+        means = {key: float(value) / self.images[key] for key, value in self.sums.items()}
         if not torch.isfinite(torch.tensor(means["total"])):
             epoch = (self.step - 1) // self.steps_per_epoch + 1
             message = f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help"
@@ -127,6 +139,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "sums": self.sums,
+            "images": self.images,
             "history": self.history,
             "seconds": self.seconds,
             "threads": torch.get_num_threads(),
@@ -145,7 +158,8 @@ class Learner:
             self.optimizer.load_state_dict(state["optimizer"])
         except Exception as error:  # whatever a damaged file makes torch raise
             raise StoreError(f"{path} cannot be resumed from ({error}); remove it to start this stage again") from error
-        self.step, self.sums, self.history = state["step"], state["sums"], state["history"]
+        self.step, self.history = state["step"], state["history"]
+        self.sums, self.images = state["sums"], state["images"]
         self.seconds = state["seconds"]
         torch.set_num_threads(state["threads"])
 
@@ -192,12 +206,16 @@ def fit(
     while step < first.total_steps:
         epoch, skip = divmod(step, first.steps_per_epoch)
         for batch in batches(epoch, skip):
-            batch = batch.to(device)
-            shared = frozen(batch)
             # After a kill between two saves one learner may be ahead: it waits until the others have caught up.
-            for learner in learners:
-                if learner.step == step:
-                    learner.update(batch, shared)
+            learning = [learner for learner in learners if learner.step == step]
+            for number, part in enumerate(batch.parts(first.recipe.accumulate)):
+                part = part.to(device)
+                torch.manual_seed(seed_for("frozen", first.seed, step, number))
+                shared = frozen(part)
+                for learner in learning:
+                    learner.backward(part, shared, number, len(part.labels) / len(batch.labels))
+            for learner in learning:
+                learner.update()
             step += 1
             watcher.step(step, epoch, first.means)
             if watcher.stop_requested():

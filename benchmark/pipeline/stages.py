@@ -1,10 +1,13 @@
 """The stage graph: a run is a chain of stages, and a stage's key says exactly what it read.
 
-    finetune -> exits -> scores ---> evaluate (the record)
-       \\------> scores (static) --/   cost --/
+    finetune ---> exits ---> scores ----> evaluate (the record)
+       | \\----> joint -------/   /   cost --/
+       |  joint -> exits ----/   /
+       \\------> scores (static) /
 
-A key hashes the fields that the stage reads, its parents' keys and the code version. Runs that share a key share the
-artifact. Nothing here imports torch.
+What a method adds behind the fine-tuning, or puts in its place, are its training stages: `exits` trains heads on the frozen
+backbone of the stage before, `joint` trains backbone and heads together. A key hashes the fields that the stage reads,
+its parents' keys and the code version. Runs that share a key share the artifact. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 from benchmark import registry
 from benchmark.spec import Recipe, RunSpec, Selection, TrainSpec
-from methods.api import BackboneCard, Choice, Method
+from methods.api import BackboneCard, Choice, Method, TrainStage
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,19 @@ class StageCode:
     modules: tuple[str, ...]
 
 
+TRAINING = ("benchmark/pipeline/fit.py", "benchmark/pipeline/optimizer.py", "benchmark/pipeline/build.py")
+WITH_HEADS = (
+    "methods/heads/head.py",
+    "methods/losses/terms.py",
+    "methods/losses/training_pass.py",
+    "methods/model.py",
+)
 STAGES = {
     "finetune": StageCode(
-        1,
+        2,
         (
-            "benchmark/pipeline/fit.py",
+            *TRAINING,
             "benchmark/pipeline/finetune.py",
-            "benchmark/pipeline/optimizer.py",
             "benchmark/pipeline/inputs.py",
             "benchmark/seeds.py",
             "datasets/augment.py",
@@ -48,21 +57,14 @@ STAGES = {
             "datasets/splits.py",
             "datasets/transforms.py",
             "methods/backbones/backbone.py",
+            "methods/backbones/pretrained.py",
             "methods/tokens.py",
         ),
     ),
-    "exits": StageCode(
-        1,
-        (
-            "benchmark/pipeline/exits.py",
-            "benchmark/pipeline/fit.py",
-            "benchmark/pipeline/optimizer.py",
-            "methods/heads/head.py",
-            "methods/model.py",
-        ),
-    ),
+    "joint": StageCode(1, (*TRAINING, *WITH_HEADS, "benchmark/pipeline/joint.py")),
+    "exits": StageCode(2, (*TRAINING, *WITH_HEADS, "benchmark/pipeline/exits.py")),
     "scores": StageCode(1, ("benchmark/pipeline/score.py", "methods/model.py")),
-    "cost": StageCode(1, ("benchmark/measure/cost.py", "methods/model.py")),
+    "cost": StageCode(2, ("benchmark/measure/cost.py", "benchmark/measure/price.py", "methods/model.py")),
     "evaluate": StageCode(
         1,
         (
@@ -73,10 +75,10 @@ STAGES = {
         ),
     ),
 }
-TRAINED = ("finetune", "exits")
+TRAINED = ("finetune", "joint", "exits")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """A node of the graph.
 
@@ -86,6 +88,9 @@ class Stage:
         fields: what the key was made of, parents' keys and code version included.
         parents: what must be there first.
         run: a run that needs it; any one, as they agree on all that the stage reads.
+        recipe: of a stage that trains.
+        training: what the method said of it, for ``joint`` and ``exits``.
+        blocks: how many of the backbone's blocks are there.
     """
 
     kind: str
@@ -93,6 +98,9 @@ class Stage:
     fields: dict[str, Any]
     parents: tuple[Stage, ...]
     run: RunSpec
+    recipe: Recipe | None = None
+    training: TrainStage | None = None
+    blocks: int
 
     @property
     def name(self) -> str:
@@ -103,17 +111,35 @@ class Stage:
         """Stages with the same value are trained in one pass: heads on the same frozen backbone with the same recipe."""
         if self.kind != "exits":
             return None
-        return json.dumps([self.parents[0].key, self.fields["recipe"], self.fields["seed"]], sort_keys=True)
+        shared = [self.parents[0].key, *(self.fields[field] for field in ("recipe", "seed", "frozen_mode"))]
+        return json.dumps(shared, sort_keys=True)
+
+    @property
+    def backbone(self) -> Stage:
+        """The stage that holds the backbone's weights: this one, or the nearest before it."""
+        return self if self.kind in ("finetune", "joint") else self.parents[0].backbone
+
+    @property
+    def heads(self) -> Stage | None:
+        """The stage that holds the heads' weights, likewise; None for a backbone without exits."""
+        if self.kind in ("joint", "exits"):
+            return self
+        return self.parents[0].heads if self.parents else None
 
 
 @dataclass(frozen=True)
 class RunStages:
-    """The stages of one run, parents before children; the last one is ``evaluate``."""
+    """The stages of one run, parents before children; the last one is ``evaluate``.
+
+    Attributes:
+        reference: the whole backbone without exits, fine-tuned.
+        training: the run's own training, in order; the reference alone for ``static``.
+    """
 
     spec: RunSpec
     run_id: str
-    finetune: Stage
-    exits: Stage | None
+    reference: Stage
+    training: tuple[Stage, ...]
     scores: Stage
     static_scores: Stage
     cost: Stage
@@ -125,8 +151,7 @@ class RunStages:
 
         The cost comes first: it takes a second, and a model that cannot be priced should not be trained.
         """
-        stages = [self.cost, self.finetune, self.exits, self.static_scores, self.scores]
-        return tuple(dict.fromkeys(stage for stage in stages if stage is not None))
+        return tuple(dict.fromkeys((self.cost, self.reference, *self.training, self.static_scores, self.scores)))
 
 
 def method_of(train: TrainSpec) -> Method:
@@ -134,49 +159,61 @@ def method_of(train: TrainSpec) -> Method:
 
 
 def heads_of(train: TrainSpec) -> tuple[Choice, ...]:
-    return method_of(train).heads(len(train.exits))
+    return method_of(train).heads(train.exits, registry.card("backbone", train.backbone))
 
 
 def run_stages(run: RunSpec) -> RunStages:
     """The stages of a run, with their keys."""
     train = run.train
-    backbone: BackboneCard = registry.card("backbone", train.backbone)
+    card: BackboneCard = registry.card("backbone", train.backbone)
     dataset = registry.card("dataset", train.dataset.name)
-    classes = len(dataset.classes)
+    method = method_of(train)
+    recipes, blocks = train.recipes, method.blocks(card)
     data = {
         "name": train.dataset.name,
         "sizes": {**dataset.sizes, **train.dataset.set},
         "fingerprint": dataset.fingerprint,
         "code_version": dataset.code_version,
     }
-    network = {"name": train.backbone, "code_version": backbone.code_version, "num_classes": classes}
+    network = {"name": train.backbone, "code_version": card.code_version, "num_classes": len(dataset.classes)}
+    weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
+    start = {"dataset": _train_only(data), "weights": weights, "seed": train.seed}
+    placed = {"exits": list(train.exits), "heads": [_choice("head", head) for head in heads_of(train)]}
 
-    finetune = _stage(
-        "finetune",
-        {
-            "dataset": _train_only(data),
-            "backbone": network,
-            "recipe": _recipe(train.recipes.finetune),
-            "seed": train.seed,
-        },
-        (),
-        run,
-    )
-    exits = None
-    heads = [_choice("head", head) for head in heads_of(train)]
-    placed = {"exits": list(train.exits), "heads": heads}
-    for training in method_of(train).stages():
-        fields = placed | {
-            "loss": _choice("loss", training.loss),
-            "recipe": _recipe(train.recipes.exits),
-            "seed": train.seed,
-        }
-        exits = _stage("exits", fields, (finetune,), run)
-    static_scores = _stage("scores", {"dataset": data}, (finetune,), run)
-    scores = static_scores if exits is None else _stage("scores", {"dataset": data}, (exits,), run)
-    cost = _stage("cost", {"backbone": network, **placed}, (), run)
-    policies = [_policy(policy) for policy in run.policies] if heads else []
-    evaluate = _stage("evaluate", {"policies": policies}, tuple(dict.fromkeys((scores, static_scores, cost))), run)
+    def finetune(recipe: Recipe, blocks: int) -> Stage:
+        fields = {"backbone": network | {"blocks": blocks}, "recipe": _recipe(recipe), **start}
+        return _stage("finetune", fields, (), run, recipe=recipe, blocks=blocks)
+
+    reference = finetune(recipes.finetune, card.depth)
+    later = method.stages(card)
+    if later:
+        training = [reference] if method.starts_finetuned else []
+    else:
+        spent = recipes.exits.epochs if method.finetuning_takes_all() else 0
+        own = finetune(_longer(recipes.finetune, spent), blocks)
+        training = [reference if own.key == reference.key else own]
+    for i, stage in enumerate(later):
+        recipe = getattr(recipes, stage.recipe)
+        fields = placed | {"loss": _choice("loss", stage.loss), "seed": train.seed}
+        if stage.trains == "heads":
+            fields |= {"recipe": _recipe(recipe), "frozen_mode": stage.frozen_mode}
+            kind = "exits"
+        else:
+            if stage.recipe == "joint" and i == len(later) - 1:
+                recipe = _longer(recipe, recipes.exits.epochs)
+            fields |= {"recipe": _recipe(recipe)}
+            if not training:
+                fields |= start | {"backbone": network | {"blocks": blocks}}
+            kind = "joint"
+        training.append(_stage(kind, fields, tuple(training[-1:]), run, recipe=recipe, training=stage, blocks=blocks))
+    static_scores = _stage("scores", {"dataset": data}, (reference,), run, blocks=card.depth)
+    scores = static_scores
+    if training != [reference]:
+        scores = _stage("scores", {"dataset": data}, (training[-1],), run, blocks=blocks)
+    cost = _stage("cost", {"backbone": network | {"blocks": blocks}, **placed}, (), run, blocks=blocks)
+    policies = [_policy(policy) for policy in run.policies] if placed["heads"] else []
+    parents = tuple(dict.fromkeys((scores, static_scores, cost)))
+    evaluate = _stage("evaluate", {"policies": policies}, parents, run, blocks=blocks)
     run_id = "-".join(
         _slug(part)
         for part in (
@@ -188,17 +225,39 @@ def run_stages(run: RunSpec) -> RunStages:
             evaluate.key[:8],
         )
     )
-    return RunStages(run, run_id, finetune, exits, scores, static_scores, cost, evaluate)
+    return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
 
 
-def _stage(kind: str, fields: dict[str, Any], parents: tuple[Stage, ...], run: RunSpec) -> Stage:
+def _longer(recipe: Recipe, epochs: int) -> Recipe:
+    return recipe.model_copy(update={"epochs": recipe.epochs + epochs})
+
+
+def _stage(
+    kind: str,
+    fields: dict[str, Any],
+    parents: tuple[Stage, ...],
+    run: RunSpec,
+    *,
+    blocks: int,
+    recipe: Recipe | None = None,
+    training: TrainStage | None = None,
+) -> Stage:
     complete = {
         "code_version": STAGES[kind].version,
         "parents": {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(parents)},
         **fields,
     }
     text = json.dumps({"stage": kind, **complete}, sort_keys=True)
-    return Stage(kind, hashlib.sha256(text.encode()).hexdigest()[:16], complete, parents, run)
+    return Stage(
+        kind=kind,
+        key=hashlib.sha256(text.encode()).hexdigest()[:16],
+        fields=complete,
+        parents=parents,
+        run=run,
+        recipe=recipe,
+        training=training,
+        blocks=blocks,
+    )
 
 
 def _train_only(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,44 @@
-"""The backbones. A line says all that planning needs; a test compares it with the built model."""
+"""The backbones. A line says all that planning needs; a test compares it with the built model.
+
+Full-size ones are timm's, of the same name; the nano siblings have the same anatomy at a size that a CPU trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 from methods.api import BackboneCard
 
+TOKENS = {"": 1, "distilled": 2, "idle-distillation": 2}
+BUILDERS = {"": "build", "distilled": "build_distilled", "idle-distillation": "build_idle_distillation"}
+
 
 def vit(
-    *, image_size: int, patch_size: int, channels: int, width: int, attention_heads: int, summary: str
+    *,
+    image_size: int,
+    patch_size: int,
+    channels: int,
+    width: int,
+    attention_heads: int,
+    summary: str,
+    kind: str = "",
+    weights: str | None = None,
 ) -> BackboneCard:
-    """The card of a plain 12-block Vision Transformer with one class token."""
+    """The card of a 12-block Vision Transformer; ``kind`` is a key of `TOKENS`."""
     depth = 12
     return BackboneCard(
-        target="methods.backbones.vit:build",
+        target=f"methods.backbones.vit:{BUILDERS[kind]}",
         summary=summary,
-        depth=depth,
+        stages=(depth,),
         dims=(width,) * depth,
         grids=(image_size // patch_size,) * depth,
-        prefix_tokens=1,
+        attention_heads=(attention_heads,) * depth,
+        prefix_tokens=TOKENS[kind],
+        registers=1 if kind == "idle-distillation" else 0,
         image_size=image_size,
         channels=channels,
+        weights=weights,
         architecture={
             "img_size": image_size,
             "patch_size": patch_size,
@@ -28,13 +50,155 @@ def vit(
     )
 
 
-BACKBONES: dict[str, BackboneCard] = {
-    "vit_nano_patch4_28": vit(
-        image_size=28,
-        patch_size=4,
-        channels=1,
-        width=32,
-        attention_heads=2,
-        summary="ViT, 12 blocks of width 32, 7x7 patches of a 28x28 grey image: CPU-sized",
-    ),
+def swin(
+    *,
+    image_size: int,
+    patch_size: int,
+    channels: int,
+    window: int,
+    width: int,
+    stages: tuple[int, ...],
+    attention_heads: tuple[int, ...],
+    drop_path: float,
+    summary: str,
+    weights: str | None = None,
+) -> BackboneCard:
+    """The card of a Swin Transformer whose grid halves and width doubles from stage to stage."""
+    side = image_size // patch_size
+    return BackboneCard(
+        target="methods.backbones.swin:build",
+        summary=summary,
+        stages=stages,
+        dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
+        grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
+        attention_heads=tuple(attention_heads[s] for s, blocks in enumerate(stages) for _ in range(blocks)),
+        prefix_tokens=0,
+        image_size=image_size,
+        channels=channels,
+        weights=weights,
+        architecture={
+            "img_size": image_size,
+            "patch_size": patch_size,
+            "in_chans": channels,
+            "window_size": window,
+            "embed_dim": width,
+            "depths": stages,
+            "num_heads": attention_heads,
+            "drop_path_rate": drop_path,
+        },
+    )
+
+
+FULL: dict[str, Any] = {"image_size": 224, "channels": 3}
+SWIN_FULL: dict[str, Any] = {**FULL, "patch_size": 4, "window": 7, "drop_path": 0.1}
+GREY_28: dict[str, Any] = {"image_size": 28, "channels": 1}
+COLOUR_32: dict[str, Any] = {"image_size": 32, "channels": 3}
+NANO: dict[str, Any] = {"patch_size": 4, "width": 32, "attention_heads": 2}
+SWIN_NANO: dict[str, Any] = {
+    "patch_size": 2,
+    "width": 24,
+    "stages": (4, 8),
+    "attention_heads": (2, 4),
+    "drop_path": 0.0,
 }
+
+BACKBONES: dict[str, BackboneCard] = {
+    # The paper's three.
+    "vit_base_patch16_224": vit(
+        **FULL, patch_size=16, width=768, attention_heads=12,
+        weights="vit_base_patch16_224.augreg_in21k_ft_in1k", summary="ViT-B/16, 12 blocks of width 768, 14x14 patches",
+    ),
+    "deit_base_distilled_patch16_224": vit(
+        **FULL, patch_size=16, width=768, attention_heads=12, kind="distilled",
+        weights="deit_base_distilled_patch16_224.fb_in1k",
+        summary="DeiT-B/16 distilled: ViT-B with a distillation token and a second classifier",
+    ),
+    "swin_base_patch4_window7_224": swin(
+        **SWIN_FULL, width=128, stages=(2, 2, 18, 2), attention_heads=(4, 8, 16, 32),
+        weights="swin_base_patch4_window7_224.ms_in1k",
+        summary="Swin-B, 24 blocks of widths 128 to 1024, grids 56x56 to 7x7",
+    ),
+    "vit_base_patch16_224_198_tokens": vit(
+        **FULL, patch_size=16, width=768, attention_heads=12, kind="idle-distillation",
+        weights="deit_base_distilled_patch16_224.fb_in1k",
+        summary="ViT-B/16 with DeiT's distillation token that nobody reads: the official code's ViT of July 2023",
+    ),
+    # Their smaller siblings.
+    "vit_small_patch16_224": vit(
+        **FULL, patch_size=16, width=384, attention_heads=6,
+        weights="vit_small_patch16_224.augreg_in21k_ft_in1k", summary="ViT-S/16, width 384",
+    ),
+    "vit_tiny_patch16_224": vit(
+        **FULL, patch_size=16, width=192, attention_heads=3,
+        weights="vit_tiny_patch16_224.augreg_in21k_ft_in1k", summary="ViT-Ti/16, width 192",
+    ),
+    "deit_small_distilled_patch16_224": vit(
+        **FULL, patch_size=16, width=384, attention_heads=6, kind="distilled",
+        weights="deit_small_distilled_patch16_224.fb_in1k", summary="DeiT-S/16 distilled, width 384",
+    ),
+    "deit_tiny_distilled_patch16_224": vit(
+        **FULL, patch_size=16, width=192, attention_heads=3, kind="distilled",
+        weights="deit_tiny_distilled_patch16_224.fb_in1k", summary="DeiT-Ti/16 distilled, width 192",
+    ),
+    "swin_small_patch4_window7_224": swin(
+        **SWIN_FULL, width=96, stages=(2, 2, 18, 2), attention_heads=(3, 6, 12, 24),
+        weights="swin_small_patch4_window7_224.ms_in1k", summary="Swin-S, 24 blocks of widths 96 to 768",
+    ),
+    "swin_tiny_patch4_window7_224": swin(
+        **SWIN_FULL, width=96, stages=(2, 2, 6, 2), attention_heads=(3, 6, 12, 24),
+        weights="swin_tiny_patch4_window7_224.ms_in1k", summary="Swin-T, 12 blocks of widths 96 to 768",
+    ),
+    # CPU-sized.
+    "vit_nano_patch4_28": vit(
+        **GREY_28, **NANO, summary="ViT, 12 blocks of width 32, 7x7 patches of a 28x28 grey image: CPU-sized"
+    ),
+    "vit_nano_patch4_28_idle_token": vit(
+        **GREY_28, **NANO, kind="idle-distillation", summary="the same with a distillation token that nobody reads"
+    ),
+    "deit_nano_distilled_patch4_28": vit(
+        **GREY_28, **NANO, kind="distilled", summary="distilled DeiT of that size, two classifiers"
+    ),
+    "swin_nano_patch2_window7_28": swin(
+        **GREY_28, **SWIN_NANO, window=7,
+        summary="Swin, 4 blocks of width 24 on 14x14 and 8 of width 48 on 7x7 patches: CPU-sized",
+    ),
+    "vit_nano_patch4_32": vit(
+        **COLOUR_32, **NANO, summary="ViT, 12 blocks of width 32, 8x8 patches of a 32x32 colour image: CPU-sized"
+    ),
+    "deit_nano_distilled_patch4_32": vit(
+        **COLOUR_32, **NANO, kind="distilled", summary="distilled DeiT of that size"
+    ),
+    "swin_nano_patch2_window4_32": swin(
+        **COLOUR_32, **SWIN_NANO, window=4,
+        summary="Swin, 4 blocks of width 24 on 16x16 and 8 of width 48 on 8x8 patches: CPU-sized",
+    ),
+}  # fmt: skip
+
+
+def truncated(card: BackboneCard, blocks: int) -> BackboneCard:
+    """The card of the backbone's first ``blocks`` blocks; the final norm and classifier sit behind the last of them.
+
+    Raises:
+        ValueError: the backbone does not say how it is built with fewer blocks.
+    """
+    if blocks == card.depth:
+        return card
+    stages: list[int] = []
+    for count in card.stages:
+        if sum(stages) < blocks:
+            stages.append(min(count, blocks - sum(stages)))
+    architecture = dict(card.architecture)
+    if "depths" in architecture:
+        architecture |= {"depths": tuple(stages), "num_heads": architecture["num_heads"][: len(stages)]}
+    elif "depth" in architecture:
+        architecture["depth"] = blocks
+    else:
+        raise ValueError("this backbone's architecture has no 'depth' or 'depths', so it cannot be truncated")
+    return replace(
+        card,
+        stages=tuple(stages),
+        dims=card.dims[:blocks],
+        grids=card.grids[:blocks],
+        attention_heads=card.attention_heads[:blocks],
+        architecture=architecture,
+    )

@@ -1,4 +1,4 @@
-"""Vision Transformer (Dosovitskiy et al., ICLR 2021, arXiv 2010.11929), timm's implementation."""
+"""Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) and DeiT (Touvron et al., arXiv 2012.12877), by timm."""
 
 from __future__ import annotations
 
@@ -6,39 +6,81 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from methods.backbones.backbone import BlockBackbone
+from methods.backbones.backbone import BlockBackbone, FinalNorm, final_norm, with_norm
 from methods.tokens import Tokens
 
 
 class ViT(BlockBackbone):
-    """A timm `VisionTransformer`, opened between its blocks."""
+    """A timm `VisionTransformer`, opened between its blocks; what stands before the patch tokens is taken from the model.
+
+    Args:
+        model: with or without class, distillation and register tokens.
+
+    Raises:
+        ValueError: the patch grid is not square.
+    """
 
     def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
+        rows, columns = model.patch_embed.grid_size
+        if rows != columns:
+            raise ValueError(f"exit heads need a square patch grid, and this backbone's is {rows}x{columns}")
         self.model = model
         self.depth = len(model.blocks)
-        self.grid = model.patch_embed.grid_size[0]
+        self.grid = rows
+        self.registers = getattr(model, "num_reg_tokens", 0)
 
     def embed(self, images: Tensor) -> Tokens:
-        values = self.model._pos_embed(self.model.patch_embed(images))
-        return Tokens(self.model.norm_pre(values), self.grid, self.model.num_prefix_tokens)
+        values = self.model.patch_drop(self.model._pos_embed(self.model.patch_embed(images)))
+        return Tokens(self.model.norm_pre(values), self.grid, self.model.num_prefix_tokens, self.registers)
 
     def block(self, number: int, tokens: Tokens) -> Tokens:
         return replace(tokens, values=self.model.blocks[number - 1](tokens.values))
 
-    def classify(self, tokens: Tokens) -> Tensor:
-        return self.model.forward_head(self.model.norm(tokens.values))
+    def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
+        return self.model.forward_head(final_norm(self.model.norm, tokens.values, norm))
 
-    def block_names(self) -> list[str]:
-        return [f"backbone.model.blocks.{i}" for i in range(self.depth)]
+    def stage_end(self, number: int) -> int:
+        return self.depth
+
+    def block_names(self) -> list[tuple[str, ...]]:
+        return [(f"backbone.model.blocks.{i}",) for i in range(self.depth)]
 
     def classifier_names(self) -> list[str]:
-        return [f"backbone.model.{name}" for name in ("norm", "fc_norm", "head")]
+        names = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
+        return [f"backbone.model.{name}" for name in names if getattr(self.model, name, None) is not None]
+
+
+class IdleDistillation(VisionTransformerDistilled):
+    """DeiT's tokens with ViT's classifier: the distillation token takes part in attention, and nobody reads it.
+
+    The "ViT" of the official LGViT code in July 2023, when the paper was written: 198 tokens.
+    """
+
+    def __init__(self, **architecture: Any) -> None:
+        super().__init__(**architecture)
+        del self.head_dist
+        self.num_reg_tokens = 1
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        token = self.head_drop(x[:, 0])
+        return token if pre_logits else self.head(token)
 
 
 def build(architecture: Mapping[str, Any], num_classes: int) -> ViT:
-    """A randomly initialised ViT; ``architecture`` holds timm's keyword arguments."""
-    return ViT(VisionTransformer(num_classes=num_classes, **architecture))
+    """A randomly initialised ViT; ``architecture`` holds timm's keyword arguments, and ``norm_eps`` if not timm's."""
+    return ViT(VisionTransformer(num_classes=num_classes, **with_norm(architecture)))
+
+
+def build_distilled(architecture: Mapping[str, Any], num_classes: int) -> ViT:
+    """A randomly initialised distilled DeiT: two class tokens, two classifiers, logits averaged."""
+    return ViT(VisionTransformerDistilled(num_classes=num_classes, **with_norm(architecture)))
+
+
+def build_idle_distillation(architecture: Mapping[str, Any], num_classes: int) -> ViT:
+    """A randomly initialised ViT with an idle distillation token."""
+    return ViT(IdleDistillation(num_classes=num_classes, **with_norm(architecture)))

@@ -6,6 +6,18 @@ HEADS: dict[str, Card] = {
     "lph": Card(
         target="methods.heads.lph:LocalPerceptionHead", summary="LGViT's convolutional head (kernel: 3, 5 or 0)"
     ),
-    "gah": Card(target="methods.heads.gah:GlobalAggregationHead", summary="LGViT's attention head (stride: 1, 2 or 3)"),
+    "gah": Card(
+        target="methods.heads.gah:GlobalAggregationHead",
+        code_version=2,
+        summary="LGViT's attention head (stride: 1, 2, 3, ...; pool: subsample, average; residual)",
+    ),
     "linear": Card(target="methods.heads.linear:LinearHead", summary="pooler + linear classifier on the class token"),
+    "mlp": Card(target="methods.heads.mlp:MLPHead", summary="one hidden layer on the class token (hidden_ratio)"),
+    "vit-ee": Card(target="methods.heads.vit_ee:ViTEEHead", summary="one more transformer block, then the linear head"),
+    "convolution": Card(
+        target="methods.heads.convolution:ConvolutionHead", summary="plain 3x3 convolution over all channels"
+    ),
+    "self-attention": Card(
+        target="methods.heads.self_attention:SelfAttentionHead", summary="plain self-attention over all patches"
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,35 +14,52 @@ ATTENTION_HEADS = 8
 
 
 class GlobalAggregationHead(ExitHead):
-    """Every ``stride``-th row and column of the patch map, then 8-head attention; no residual, no norm, no MLP.
+    """A smaller patch map, then 8-head attention; no norm, no MLP.
 
-    The official code subsamples by an average pool with kernel 1, which averages nothing; so does this. The feature is
-    the attention's output, (B, N', C) with N' = ceil(g / stride)^2.
+    ``pool="subsample"`` takes every ``stride``-th row and column, N' = ceil(g / stride)^2 tokens: the official code's
+    average pool has kernel 1, which averages nothing. ``pool="average"`` averages stride x stride patches,
+    N' = floor(g / stride)^2. The feature is the attention's output, (B, N', C); ``residual`` adds the attention's input,
+    which the official head does not.
     """
 
     group: ClassVar = "global"
 
-    def __init__(self, dim: int, num_classes: int, grid: int, prefix_tokens: int, *, stride: int = 2) -> None:
-        super().__init__(dim, num_classes, grid, prefix_tokens)
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        grid: int,
+        class_tokens: int,
+        *,
+        stride: int = 2,
+        pool: Literal["subsample", "average"] = "subsample",
+        residual: bool = False,
+    ) -> None:
+        super().__init__(dim, num_classes, grid, class_tokens)
         if not 1 <= stride <= grid:
             raise ValueError(f"gah: stride is 1 to {grid} on a {grid}x{grid} grid, not {stride}")
+        if pool not in ("subsample", "average"):
+            raise ValueError(f"gah: pool is subsample or average, not {pool}")
         if dim % ATTENTION_HEADS:
             raise ValueError(f"gah: the width {dim} does not divide into {ATTENTION_HEADS} attention heads")
-        self.stride = stride
+        self.stride, self.pool, self.residual = stride, pool, residual
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.proj = nn.Linear(dim, dim)
-        self.classifier = MixedTokenClassifier(dim, num_classes, prefix_tokens)
+        self.classifier = MixedTokenClassifier(dim, num_classes, class_tokens)
         self.reset_parameters()
 
     def align(self, teacher: Tensor) -> Tensor:
-        return teacher[:, :, :: self.stride, :: self.stride].flatten(2).transpose(1, 2)
+        step = self.stride
+        smaller = F.avg_pool2d(teacher, step) if self.pool == "average" else teacher[:, :, ::step, ::step]
+        return smaller.flatten(2).transpose(1, 2)
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        batch, _, dim = tokens.patches.shape
-        queries_keys_values = self.qkv(self.align(tokens.map)).unflatten(
-            2, (3, ATTENTION_HEADS, dim // ATTENTION_HEADS)
-        )
+        inputs = self.align(tokens.map)
+        batch, _, dim = inputs.shape
+        queries_keys_values = self.qkv(inputs).unflatten(2, (3, ATTENTION_HEADS, dim // ATTENTION_HEADS))
         query, key, value = queries_keys_values.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
         feature = self.proj(attended.transpose(1, 2).reshape(batch, -1, dim))
+        if self.residual:
+            feature = feature + inputs
         return self.classifier(feature, tokens.class_tokens), feature

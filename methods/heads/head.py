@@ -20,16 +20,16 @@ class ExitHead(nn.Module, ABC):
 
     group: ClassVar[Literal["local", "global"] | None] = None
 
-    def __init__(self, dim: int, num_classes: int, grid: int, prefix_tokens: int) -> None:
+    def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         """
         Args:
             dim: channel width C of the tokens.
             num_classes: number of logits.
             grid: side g of the patch grid.
-            prefix_tokens: 1 (class token), 2 (class and distillation token) or 0 (Swin).
+            class_tokens: how many a classifier reads: 1 (class), 2 (class and distillation) or 0 (Swin).
         """
         super().__init__()
-        self.dim, self.num_classes, self.grid, self.prefix_tokens = dim, num_classes, grid, prefix_tokens
+        self.dim, self.num_classes, self.grid, self.class_tokens = dim, num_classes, grid, class_tokens
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -58,10 +58,10 @@ class MixedTokenClassifier(nn.Module):
     Without (Swin): LayerNorm, mean, Linear.
     """
 
-    def __init__(self, dim: int, num_classes: int, prefix_tokens: int) -> None:
+    def __init__(self, dim: int, num_classes: int, class_tokens: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim) if prefix_tokens == 0 else None
-        self.linears = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(max(prefix_tokens, 1)))
+        self.norm = nn.LayerNorm(dim) if class_tokens == 0 else None
+        self.linears = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(max(class_tokens, 1)))
 
     def forward(self, mixed: Tensor, class_tokens: Tensor) -> Tensor:
         """Mixed tokens (B, N', C) and class tokens (B, P, C) to logits (B, num_classes)."""

@@ -20,8 +20,8 @@ class LocalPerceptionHead(ExitHead):
 
     group: ClassVar = "local"
 
-    def __init__(self, dim: int, num_classes: int, grid: int, prefix_tokens: int, *, kernel: int = 3) -> None:
-        super().__init__(dim, num_classes, grid, prefix_tokens)
+    def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int, *, kernel: int = 3) -> None:
+        super().__init__(dim, num_classes, grid, class_tokens)
         if kernel not in (0, 3, 5):
             raise ValueError(f"lph: kernel is 3, 5 or 0 (no depthwise convolution), not {kernel}")
         self.pointwise_in = nn.Conv2d(dim, dim, 1)
@@ -30,7 +30,7 @@ class LocalPerceptionHead(ExitHead):
         self.norm_depthwise = nn.BatchNorm2d(dim) if kernel else None
         self.pointwise_out = nn.Conv2d(dim, dim, 1)
         self.norm_out = nn.BatchNorm2d(dim)
-        self.classifier = MixedTokenClassifier(dim, num_classes, prefix_tokens)
+        self.classifier = MixedTokenClassifier(dim, num_classes, class_tokens)
         self.reset_parameters()
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ def exit_accuracy(runs: list[Run]) -> Figure:
     rows = [
         {"method": run.method, "seed": run.seed, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
         for run in runs
-        if not run.is_static
+        if run.has_exits
         for exit_ in run.record.exits
     ]
     table = pd.DataFrame(rows)

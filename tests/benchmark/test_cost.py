@@ -3,64 +3,122 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 
 import pytest
 import torch
+from timm.layers import set_fused_attn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.cli.costs import conventions
 from benchmark.measure.cost import UncountedOperatorError, cost_table
+from benchmark.measure.price import price
 from benchmark.registry import table
-from methods.api import BackboneCard
-from methods.backbones import vit
+from methods.api import BackboneCard, Method
 from methods.heads.head import ExitHead
 from methods.model import ExitHeads, MultiExitModel
 from methods.tokens import Tokens
-from tests.conftest import DATA
+from tests.conftest import DATA, Command
 
-GOLDEN = json.loads((DATA / "cost_tables.json").read_text(encoding="utf-8"))["per_exit"]["ViT-B/16 (197 tokens)"]
-VIT_B = vit(image_size=224, patch_size=16, channels=3, width=768, attention_heads=12, summary="")
+REFERENCE = json.loads((DATA / "cost_tables.json").read_text(encoding="utf-8"))
+CLASSES = (100, 101, 1000)
+# Our backbone: (its name in the reference's tables, in its list of models, final and exit classifiers each, LGViT's exits).
+BACKBONES = {
+    "vit_base_patch16_224": ("ViT-B/16 (197 tokens)", "ViT", 1, tuple(range(4, 12))),
+    "deit_base_distilled_patch16_224": ("DeiT-B distilled (198 tokens)", "DeiT", 2, tuple(range(4, 12))),
+    "swin_base_patch4_window7_224": ("Swin-B window 7", "Swin", 1, (4, 7, 10, 13, 16, 19, 22, 23)),
+}
+CONVENTIONS = {"linear_conv": "linconv", "matrix_products": "linconv_matmul"}
 
 
-def build(card: BackboneCard, method: str, exits: tuple[int, ...], classes: int) -> MultiExitModel:
-    choices = table("method")[method].load()().heads(len(exits))
+def method(name: str) -> Method:
+    return table("method")[name].load()()
+
+
+def build(card: BackboneCard, name: str, exits: tuple[int, ...], classes: int) -> MultiExitModel:
+    choices = method(name).heads(exits, card)
     heads = [
-        table("head")[choice.name].load()(card.dims[0], classes, card.grids[0], card.prefix_tokens, **choice.options)
-        for choice in choices
+        table("head")[choice.name].load()(
+            card.dims[block - 1], classes, card.grids[block - 1], card.class_tokens, **choice.options
+        )
+        for block, choice in zip(exits, choices, strict=True)
     ]
     return MultiExitModel(card.load()(card.architecture, classes), ExitHeads(exits, heads))
 
 
-@pytest.fixture(scope="module")
-def lgvit_b() -> MultiExitModel:
-    return build(VIT_B, "lgvit", tuple(range(4, 12)), 100)
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_lgvit_costs_what_the_reference_says_to_the_integer(backbone: str, classes: int) -> None:
+    tables, models, classifiers, exits = BACKBONES[backbone]
+    card = table("backbone")[backbone]
+    found = {entry["convention"]: entry for entry in conventions(price(backbone, method("lgvit"), exits, classes))}
+    # The reference tables are for 100 classes; every classifier costs its width for each class more.
+    more = [(classes - 100) * classifiers * card.dims[block - 1] for block in exits]
+    final = (classes - 100) * classifiers * card.dims[-1]
+    for ours, theirs in CONVENTIONS.items():
+        golden = REFERENCE["per_exit"][tables][theirs]
+        whole = golden["M0"] + golden["sum_of_8_heads"]
+        expected = [row["all_heads_so_far"] for row in golden["lgvit"] if row["block"] in exits] + [whole]
+        paid = [*accumulate(more), sum(more) + final]
+        assert found[ours]["macs_cumulative"] == [e + m for e, m in zip(expected, paid, strict=True)]
+        assert found[ours]["baseline_macs"] == golden["M0"] + final
+    model = REFERENCE["models"][f"{models}/LGViT8"][f"K={classes}"]
+    assert found["linear_conv"]["params_total"] == model.get("params_no_pooler", model["params"])
+    plain = REFERENCE["backbones"][backbone][f"K={classes}"]
+    assert found["linear_conv"]["baseline_macs"] == plain["linconv"]
+    assert found["linear_conv"]["params_total"] - found["linear_conv"]["heads_params"] == plain["params"]
+    assert method("lgvit-official").heads(exits, card) == method("lgvit").heads(exits, card)
 
 
-def test_vit_b_with_lgvit_heads_equals_the_reference_to_the_integer(lgvit_b: MultiExitModel) -> None:
-    costs = cost_table(lgvit_b, VIT_B)
-    for convention, found, baseline in (
-        ("linconv_matmul", costs.cumulative, costs.baseline),
-        ("linconv", costs.linear_conv_cumulative, costs.linear_conv_baseline),
-    ):
-        expected = [row["all_heads_so_far"] for row in GOLDEN[convention]["lgvit"]]
-        assert list(found[: len(expected)]) == expected
-        assert baseline == GOLDEN[convention]["M0"]
-    assert costs.stem == GOLDEN["linconv_matmul"]["embed"]
-    assert set(costs.blocks) == {GOLDEN["linconv_matmul"]["block"]}
-    assert costs.heads[-1] == GOLDEN["linconv_matmul"]["final_classifier"]
-    assert costs.parameters == 100_686_468  # of the authors' released model, without its unused pooler
-    assert costs.norms > 0
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(("name", "label"), [("vanilla", "linear"), ("vit-ee", "ViT-EE")])
+def test_the_competitors_heads_cost_what_the_reference_says(backbone: str, name: str, label: str) -> None:
+    _, models, _, exits = BACKBONES[backbone]
+    card = table("backbone")[backbone]
+    if name == "vit-ee":
+        exits = (card.depth // 2,)
+    elif models != "Swin":
+        exits = tuple(range(1, 12))
+    costs = price(backbone, method(name), exits, 100)
+    model = REFERENCE["models"][f"{models}/{label}{len(exits)}"]["K=100"]
+    pooler = 589_824 if models != "Swin" else 0  # the official classes carry one that no classifier reads
+    assert costs.linear_conv_cumulative[-1] == model["linconv"] - pooler
+    assert costs.parameters == model.get("params_no_pooler", model["params"])
+    rows = REFERENCE["per_exit"][BACKBONES[backbone][0]]["linconv_matmul"].get("linear11")
+    if name == "vanilla" and rows:
+        assert list(costs.cumulative[:11]) == [row["all_heads_so_far"] for row in rows][:11]
 
 
-def test_eleven_linear_heads_equal_the_reference() -> None:
-    costs = cost_table(build(VIT_B, "vanilla", tuple(range(1, 12)), 100), VIT_B)
-    expected = [row["all_heads_so_far"] for row in GOLDEN["linconv_matmul"]["linear11"]]
-    assert list(costs.cumulative[: len(expected)]) == expected
+@pytest.mark.parametrize(("head", "name", "options"), [
+    ("conv1_1", "lph", {"kernel": 3}), ("conv2_1", "lph", {"kernel": 0}), ("attention_r1", "gah", {"stride": 1}),
+    ("attention_r2", "gah", {"stride": 2}), ("attention_r3", "gah", {"stride": 3}), ("conv_normal", "convolution", {}),
+    ("self_attention", "self-attention", {"attention_heads": 12}), ("linear", "linear", {}),
+    ("ViT-EE", "vit-ee", {"attention_heads": 12}),
+])  # fmt: skip
+@pytest.mark.parametrize(("family", "tokens"), [("ViT", 1), ("DeiT", 2)])
+def test_every_head_weighs_what_the_reference_says(
+    family: str, tokens: int, head: str, name: str, options: dict[str, object]
+) -> None:
+    for classes in CLASSES:
+        found = table("head")[name].load()(768, classes, 14, tokens, **options)
+        assert sum(p.numel() for p in found.parameters()) == REFERENCE["heads"][family][f"K={classes}"][head]["params"]
 
 
-@pytest.mark.parametrize("method", [name for name in table("method") if name != "static"])
-def test_the_table_equals_torchs_own_counter(method: str) -> None:
-    card = table("backbone")["vit_nano_patch4_28"]
-    model = build(card, method, (2, 5, 8, 11), 10).eval()
+@pytest.mark.parametrize("depth", [6, 8, 10])
+def test_a_truncated_backbone_saves_its_last_blocks(depth: int) -> None:
+    golden = REFERENCE["per_exit"]["ViT-B/16 (197 tokens)"]["linconv_matmul"]
+    truncated = table("method")["truncated"].load()(depth=depth)
+    costs = price("vit_base_patch16_224", truncated, (), 100)
+    assert costs.cumulative == (golden["embed"] + depth * golden["block"] + golden["final_classifier"],)
+    assert costs.baseline == golden["M0"]
+    assert costs.depth == 12
+
+
+@pytest.mark.parametrize("backbone", [n for n, card in table("backbone").items() if card.image_size < 224])
+@pytest.mark.parametrize("name", [n for n in table("method") if n not in ("static", "truncated")])
+def test_the_table_equals_torchs_own_counter(name: str, backbone: str) -> None:
+    card = table("backbone")[backbone]
+    model = build(card, name, (2, 4, 8, 11), 10).eval()
     costs = cost_table(model, card)
     # On the meta device fused attention is decomposed, so this counter sees it too; it counts two FLOPs for a MAC.
     meta = model.to("meta")
@@ -70,8 +128,52 @@ def test_the_table_equals_torchs_own_counter(method: str) -> None:
     assert costs.cumulative[-1] == counter.get_total_flops() / 2
 
 
-def test_fused_attention_is_not_free(lgvit_b: MultiExitModel) -> None:
-    costs = cost_table(lgvit_b, VIT_B)
+@pytest.mark.parametrize("fused", [False, True])
+def test_swin_costs_the_same_with_and_without_fused_attention(fused: bool) -> None:
+    card = table("backbone")["swin_nano_patch2_window7_28"]
+    plain = cost_table(build(card, "vanilla", (4, 8), 10), card)
+    try:
+        set_fused_attn(fused, experimental=True)
+        assert cost_table(build(card, "vanilla", (4, 8), 10), card).cumulative == plain.cumulative
+    finally:
+        set_fused_attn(True)
+
+
+# The command
+
+
+def test_the_command_prints_both_conventions(benchmark_command: Command) -> None:
+    arguments = ("costs", "--backbone", "vit_nano_patch4_28", "--method", "lgvit", "--num-classes", 10)
+    done = benchmark_command(*arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [entry["convention"] for entry in found] == ["linear_conv", "matrix_products"]
+    assert all(len(entry["macs_cumulative"]) == 9 for entry in found)
+    shown = benchmark_command(*arguments, "--exits", "3,9").stdout
+    assert "every evaluated head counted" in shown
+    counted = price("vit_nano_patch4_28", method("lgvit"), (3, 9), 10)
+    assert all(f"{macs:,}" in shown for macs in (*counted.cumulative, *counted.linear_conv_cumulative))
+
+
+@pytest.mark.parametrize(("changed", "sentence"), [
+    (("--backbone", "vit_base"), "--backbone: unknown backbone 'vit_base'; did you mean"),
+    (("--method", "lgvitt"), "--method: unknown method 'lgvitt'; did you mean 'lgvit'?"),
+    (("--method", "lgvit:kernel=3"), "--method: method 'lgvit' has no option 'kernel'; did you mean 'kernels'?"),
+    (("--exits", "4,12"), "--exits: exits of 12 blocks are 1 to 11, not 4,12"),
+    (("--exits", "papr"), "--exits: no exit scheme 'papr'"),
+    (("--method", "homogeneous-global:stride=8"), "gah: stride is 1 to 7 on a 7x7 grid, not 8"),
+    (("--method", "truncated:depth=12"), "truncated: the backbone has 12 blocks"),
+])  # fmt: skip
+def test_the_command_explains_a_mistake(benchmark_command: Command, changed: tuple[str, str], sentence: str) -> None:
+    arguments = {"--backbone": "vit_nano_patch4_28", "--method": "lgvit", "--num-classes": "10"} | dict([changed])
+    done = benchmark_command("costs", *(part for pair in arguments.items() for part in pair))
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_fused_attention_is_not_free() -> None:
+    costs = price("vit_base_patch16_224", method("static"), (), 100)
     assert costs.baseline / costs.linear_conv_baseline > 1.04
 
 

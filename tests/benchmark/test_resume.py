@@ -18,16 +18,18 @@ from rich.console import Console
 
 from benchmark.execute.local import LocalExecutor
 from benchmark.grid import load_grid
+from benchmark.pipeline.build import build_backbone
 from benchmark.pipeline.exits import exits_learner, frozen_pass
-from benchmark.pipeline.finetune import build_backbone, finetune_learner
+from benchmark.pipeline.finetune import finetune_learner
 from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
 from benchmark.pipeline.inputs import read_inputs
 from benchmark.pipeline.stages import run_stages
 from benchmark.plan import make_plan
 from benchmark.progress import Reporter
-from methods import LOSSES, METHODS
-from methods.api import Card, Choice, TrainStage
-from methods.losses import SelfDistillation
+from methods import METHODS
+from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.losses import LOSSES
+from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 from results.store import Store, StoreError
 from tests.conftest import ROOT, Command, SmokeRun, environment
@@ -158,10 +160,10 @@ class Loop:
         self.backbone = build_backbone(self.train).eval().requires_grad_(False)
 
     def learners(self, *methods: int) -> list[Learner]:
-        return [exits_learner(self.stages[i].exits, self.inputs, CPU) for i in methods]  # type: ignore[arg-type]
+        return [exits_learner(self.stages[i].training[-1], None, self.inputs, CPU) for i in methods]
 
     def fit(self, learners: list[Learner], folder: Path, stop: int | None = None) -> list[dict[str, torch.Tensor]]:
-        run_frozen = frozen_pass(self.backbone, [stages.exits for stages in self.stages if stages.exits])
+        run_frozen = frozen_pass(self.backbone, [stages.training[-1] for stages in self.stages])
         recipe = self.train.recipes.exits
         fit(
             learners,
@@ -253,7 +255,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
-    learner = finetune_learner(loop.stages[0].finetune, loop.inputs, CPU)
+    learner = finetune_learner(loop.stages[0].reference, loop.inputs, None, CPU)
     with torch.no_grad():
         next(learner.module.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingDivergedError, match="the loss is nan in epoch 1"):
@@ -290,5 +292,5 @@ class NoNumber(SelfDistillation):
 class Wild(Vanilla):
     """Linear heads with that loss."""
 
-    def stages(self) -> tuple[TrainStage, ...]:
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         return (TrainStage(loss=Choice("no-number")),)

@@ -31,8 +31,8 @@ def stages(folder: Path, **changes: str) -> RunStages:
 
 def names(run: RunStages) -> dict[str, str]:
     parts = {
-        "finetune": run.finetune,
-        "exits": run.exits,
+        "finetune": run.reference,
+        "exits": run.training[-1],
         "scores": run.scores,
         "cost": run.cost,
         "evaluate": run.evaluate,
@@ -45,7 +45,7 @@ def names(run: RunStages) -> dict[str, str]:
     ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 4}}"}, {"exits", "scores", "evaluate"}),
     ({"seeds": "[1]"}, {"finetune", "exits", "scores", "evaluate"}),
     ({"methods": "[vanilla]"}, {"exits", "scores", "cost", "evaluate"}),
-    ({"methods": "[{name: lgvit, set: {feature_terms: true}}]"}, {"exits", "scores", "evaluate"}),
+    ({"methods": "[{name: lgvit, set: {feature_terms: false}}]"}, {"exits", "scores", "evaluate"}),
     ({"exits": "[[3, 6]]"}, {"exits", "scores", "cost", "evaluate"}),
     ({"exits": "[[4, 5, 6, 7, 8, 9, 10, 11]]"}, set()),
     ({"policies": "[{name: confidence, set: {threshold: 0.8}}]"}, {"evaluate"}),
@@ -59,14 +59,13 @@ def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str],
 
 def test_methods_on_one_backbone_share_its_fine_tuning_and_one_pass(tmp_path: Path) -> None:
     lgvit, vanilla = stages(tmp_path), stages(tmp_path, methods="[vanilla]")
-    assert lgvit.finetune.key == vanilla.finetune.key
+    assert lgvit.reference.key == vanilla.reference.key
     assert lgvit.static_scores.key == vanilla.static_scores.key
-    assert lgvit.exits is not None
-    assert vanilla.exits is not None
-    assert lgvit.exits.shared_pass == vanilla.exits.shared_pass
-    other = stages(tmp_path, recipes="{finetune: {epochs: 3}, exits: {epochs: 4}}").exits
-    assert other is not None
-    assert other.shared_pass != lgvit.exits.shared_pass
+    assert lgvit.training[-1].shared_pass == vanilla.training[-1].shared_pass
+    other = stages(tmp_path, recipes="{finetune: {epochs: 3}, exits: {epochs: 4}}").training[-1]
+    assert other.shared_pass != lgvit.training[-1].shared_pass
+    train_mode = stages(tmp_path, methods="[{name: lgvit, set: {frozen_mode: train}}]").training[-1]
+    assert train_mode.shared_pass != lgvit.training[-1].shared_pass
 
 
 def test_keys_hold_across_processes(tmp_path: Path) -> None:
@@ -79,13 +78,12 @@ def test_keys_hold_across_processes(tmp_path: Path) -> None:
 
 def test_why_names_the_field(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    old = stages(tmp_path).finetune
+    old = stages(tmp_path).reference
     with store.write_stage(old.name, old.fields, {}):
         pass
     new = stages(tmp_path, recipes="{finetune: {epochs: 4}, exits: {epochs: 3}}")
-    assert why_stale(new.finetune, store) == ["recipe.epochs: 3 -> 4"]
-    assert new.exits is not None
-    assert why_stale(new.exits, store) == []
+    assert why_stale(new.reference, store) == ["recipe.epochs: 3 -> 4"]
+    assert why_stale(new.training[-1], store) == []
 
 
 def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
@@ -95,7 +93,7 @@ def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
     plan = make_plan(grid, store)
     assert len(plan.missing_runs) == 1
     assert {stage.kind for stage in plan.missing_stages} == {"finetune", "exits", "scores", "cost"}
-    finetune = plan.runs[0].finetune
+    finetune = plan.runs[0].reference
     with store.write_stage(finetune.name, finetune.fields, {}):
         pass
     assert finetune.name not in {stage.name for stage in make_plan(grid, store).missing_stages}

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmark.grid import load_grid
-from benchmark.measure.cost import cost_table
-from benchmark.pipeline.exits import build_heads, exits_learner, frozen_pass
-from benchmark.pipeline.finetune import build_backbone
+from benchmark.measure.price import price
+from benchmark.pipeline.build import build_backbone, build_heads
+from benchmark.pipeline.exits import exits_learner, frozen_pass
+from benchmark.pipeline.finetune import finetune_learner
+from benchmark.pipeline.fit import Learner
 from benchmark.pipeline.inputs import Inputs, read_inputs
+from benchmark.pipeline.joint import joint_learner
 from benchmark.pipeline.score import score_split
-from benchmark.pipeline.stages import Stage, run_stages
+from benchmark.pipeline.stages import Stage, method_of, run_stages
 from benchmark.registry import table
+from benchmark.seeds import seed_for
 from benchmark.spec import RunSpec
-from methods.model import MultiExitModel
+from methods.backbones.backbone import BlockBackbone
+from methods.model import ExitHeads, MultiExitModel
 
 CPU = torch.device("cpu")
+REGIMES = ["joint", "alternating", "mixed", "alternating-frozen"]
+# One of each family; `tests/methods/test_backbones.py` looks at all.
+FAMILIES = [
+    "vit_nano_patch4_28",
+    "deit_nano_distilled_patch4_28",
+    "swin_nano_patch2_window7_28",
+    "vit_nano_patch4_28_idle_token",
+]
 
 
 def run_of(method: str, backbone: str, folder: Path) -> RunSpec:
@@ -32,82 +45,125 @@ backbones: [{backbone}]
 datasets: [{{name: fashion-mnist-mini, set: {{train: 40, val: 20, test: 30}}}}]
 methods: [{method}]
 exits: [{{name: uniform, set: {{count: 3}}}}]
-recipes: {{exits: {{epochs: 1, batch_size: 20}}}}
+recipes:
+  finetune: {{epochs: 1, batch_size: 20}}
+  joint: {{epochs: 1, batch_size: 20}}
+  exits: {{epochs: 1, batch_size: 20}}
 """
     )
     (run,) = load_grid(grid).runs
     return run
 
 
-PAIRS = [(method, backbone) for method in table("method") for backbone in table("backbone")]
-
-
-@pytest.mark.parametrize(("method", "backbone"), PAIRS)
+@pytest.mark.parametrize("backbone", FAMILIES)
+@pytest.mark.parametrize("method", table("method"))
 def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path) -> None:
-    run = run_of(method, backbone, tmp_path)
-    inputs = read_inputs(run.train, None)
-    frozen = build_backbone(run.train).eval().requires_grad_(False)
-    before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
-    stage = run_stages(run).exits
-    heads = build_heads(run.train)
-    if stage is not None:
-        heads = trained_for_two_steps(stage, inputs, frozen)
+    keeps_the_contract(run_of(method, backbone, tmp_path))
 
-    assert all(torch.equal(tensor, before[name]) for name, tensor in frozen.state_dict().items())
-    model = MultiExitModel(frozen, heads).eval()
+
+@pytest.mark.parametrize("backbone", FAMILIES[:3])
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_regime_keeps_the_contract(regime: str, backbone: str, tmp_path: Path) -> None:
+    keeps_the_contract(run_of(f"{{name: lgvit, set: {{regime: {regime}}}}}", backbone, tmp_path))
+
+
+def keeps_the_contract(run: RunSpec) -> None:
+    """Two optimizer steps of every training stage, then scores and costs."""
+    inputs = read_inputs(run.train, None)
+    stages = run_stages(run)
+    backbone: BlockBackbone = build_backbone(run.train, stages.training[-1].blocks)
+    heads = ExitHeads((), ())
+    for stage in stages.training:
+        if stage.kind == "finetune":
+            learner = finetune_learner(stage, inputs, None, CPU)
+            two_steps(learner, inputs, stage)
+            backbone = learner.module  # type: ignore[assignment]
+        elif stage.kind == "joint":
+            learner = joint_learner(stage, backbone, inputs, CPU)
+            two_steps(learner, inputs, stage)
+            backbone, heads = learner.module.backbone, learner.module.exit_heads  # type: ignore[assignment]
+        else:
+            frozen = backbone.eval().requires_grad_(False)
+            frozen.zero_grad()
+            before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
+            learner = exits_learner(stage, heads if heads.exits else None, inputs, CPU)
+            two_steps(learner, inputs, stage, frozen)
+            assert all(torch.equal(tensor, before[name]) for name, tensor in frozen.state_dict().items())
+            assert all(parameter.grad is None for parameter in frozen.parameters())
+            heads = learner.module  # type: ignore[assignment]
+
+    model = MultiExitModel(backbone, heads).eval()
     exits = len(run.train.exits) + 1
     scores = score_split(model, inputs, "test", CPU)
     assert scores.logits.shape == (exits, 30, 10)
     assert torch.isfinite(scores.logits).all()
 
-    costs = cost_table(model, table("backbone")[backbone])
+    costs = price(run.train.backbone, method_of(run.train), run.train.exits, 10)
     assert len(costs.heads) == len(costs.cumulative) == exits
     assert costs.cumulative[-1] == costs.stem + sum(costs.blocks) + sum(costs.heads)
-    assert costs.baseline == costs.stem + sum(costs.blocks) + costs.heads[-1]
+    if len(costs.blocks) == costs.depth:
+        assert costs.baseline == costs.stem + sum(costs.blocks) + costs.heads[-1]
+    else:
+        assert costs.baseline > costs.cumulative[-1]
     assert all(head > 0 for head in costs.heads)
     assert costs.parameters == sum(p.numel() for p in model.parameters())
 
 
-def trained_for_two_steps(stage: Stage, inputs: Inputs, frozen: torch.nn.Module) -> torch.nn.Module:
-    learner = exits_learner(stage, inputs, CPU)
+def two_steps(learner: Learner, inputs: Inputs, stage: Stage, frozen: BlockBackbone | None = None) -> None:
+    """Two optimizer steps: everything that learns gets gradients and moves."""
     start = {name: tensor.clone() for name, tensor in learner.module.named_parameters()}
-    run_frozen = frozen_pass(frozen, [stage])  # type: ignore[arg-type]
-    for batch in inputs.training(learner.recipe, "exits", 0, 0, 0):
-        learner.update(batch, run_frozen(batch))
+    run_frozen = frozen_pass(frozen, [stage]) if frozen is not None else lambda batch: None
+    for batch in inputs.training(learner.recipe, stage.kind, 0, 0, 0):
+        if learner.step == 2:
+            break
+        torch.manual_seed(seed_for("frozen", learner.seed, learner.step, 0))
+        learner.backward(batch, run_frozen(batch), 0, 1.0)
+        learner.update()
     assert learner.step == 2
     for name, parameter in learner.module.named_parameters():
         assert parameter.grad is not None, f"{name} got no gradient"
         assert not torch.equal(parameter, start[name]), f"{name} did not move"
-    assert all(parameter.grad is None for parameter in frozen.parameters())
-    assert learner.history[0]["total"] > 0
-    return learner.module.eval()
 
 
-def test_lgvits_heads_are_the_authors_for_2_4_and_8_exits() -> None:
-    lgvit = table("method")["lgvit"].load()()
-    shown = {
-        count: " ".join(
-            f"R{choice.options['stride']}" if choice.name == "gah" else "A" if choice.options["kernel"] else "B"
-            for choice in lgvit.heads(count)
-        )
-        for count in (2, 4, 8)
-    }
-    assert shown == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
+VIT, SWIN = table("backbone")["vit_base_patch16_224"], table("backbone")["swin_base_patch4_window7_224"]
+
+
+def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:
+    """A and B for LPHs with and without depthwise convolution, R and the stride for GAHs."""
+    return " ".join(
+        f"R{choice.options['stride']}" if choice.name == "gah" else "A" if choice.options["kernel"] else "B"
+        for choice in table("method")[method].load()().heads(exits, SWIN if swin else VIT)
+    )
+
+
+@pytest.mark.parametrize("method", ["lgvit", "lgvit-official"])
+def test_lgvits_heads_are_the_authors_for_2_4_and_8_exits(method: str) -> None:
+    found = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 8)}
+    assert found == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
+    assert layout(method, (4, 7, 10, 13, 16, 19, 22, 23), swin=True) == "A A B B R1 R1 R2 R2"
 
 
 def test_lph_goes_to_the_lower_half() -> None:
-    lgvit = table("method")["lgvit"].load()()
     for count in range(1, 12):
-        names = [choice.name for choice in lgvit.heads(count)]
-        assert names == ["lph"] * ((count + 1) // 2) + ["gah"] * (count // 2)
+        kinds = ["R" if name[0] == "R" else "L" for name in layout("lgvit", tuple(range(1, count + 1))).split()]
+        assert kinds == ["L"] * ((count + 1) // 2) + ["R"] * (count // 2)
 
 
-def test_the_switch_for_the_feature_terms_changes_the_loss_alone() -> None:
-    lgvit = table("method")["lgvit"].load()
-    plain, featured = lgvit(), replace(lgvit(), feature_terms=True)
-    assert plain.heads(8) == featured.heads(8)
-    assert plain.stages()[0].loss.options["heterogeneous_weight"] == 0
-    assert featured.stages()[0].loss.options["heterogeneous_weight"] == 0.01
+def test_the_official_reading_is_the_papers_with_other_switches() -> None:
+    """The two are one class: a grid that sets every switch of the official one trains the same stages."""
+    lgvit, official = (table("method")[name].load() for name in ("lgvit", "lgvit-official"))
+    changed = {field.name: getattr(official(), field.name) for field in fields(official)}
+    assert lgvit(**changed).stages(VIT) == official().stages(VIT)
+    assert {name for name, value in changed.items() if getattr(lgvit(), name) != value} == {
+        "regime", "joint_weights", "teacher_norm", "reduction", "kd_divisor", "feature_divisor", "detach_group_teacher",
+        "heads_always", "frozen_mode", "alternate_by",
+    }  # fmt: skip
+
+
+def test_official_swin_has_plain_distillation_weighted_by_depth() -> None:
+    (_, stage) = table("method")["lgvit-official"].load()().stages(SWIN)
+    chosen = {"heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "exit_weights": "depth", "teacher_norm": "plain"}
+    assert chosen.items() <= dict(stage.loss.options).items()
 
 
 def test_methods_share_the_head_that_they_share(tmp_path: Path) -> None:
@@ -116,3 +172,13 @@ def test_methods_share_the_head_that_they_share(tmp_path: Path) -> None:
     local = build_heads(run_of("homogeneous-local", "vit_nano_patch4_28", tmp_path).train)
     for first, second in zip(lgvit.heads[0].parameters(), local.heads[0].parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
+    """What has no second stage adds the second's epochs to its first."""
+    spent = {}
+    for method in ("lgvit", "lgvit-official", *(f"{{name: lgvit, set: {{regime: {r}}}}}" for r in REGIMES)):
+        stages = run_stages(run_of(method, "vit_nano_patch4_28", tmp_path)).training
+        spent[method] = sum(stage.recipe.epochs for stage in stages if stage.recipe is not None)
+    longer = run_stages(run_of("{name: static, set: {longer: true}}", "vit_nano_patch4_28", tmp_path)).training
+    assert set(spent.values()) == {2} == {stage.recipe.epochs for stage in longer if stage.recipe is not None}

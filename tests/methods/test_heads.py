@@ -9,81 +9,111 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark.registry import table
 from methods.heads.gah import GlobalAggregationHead
 from methods.heads.head import ExitHead
-from methods.heads.linear import LinearHead
 from methods.heads.lph import LocalPerceptionHead
+from methods.heads.self_attention import SelfAttentionHead
+from methods.official_names import head_sources
 from methods.tokens import Tokens
 from tests.conftest import DATA
 
-PREFIX = {"swin": 0, "vit": 1, "deit": 2}
-HEADS: dict[str, tuple[type[ExitHead], dict[str, Any]]] = {
-    "conv1_1": (LocalPerceptionHead, {"kernel": 3}),
-    "conv2_1": (LocalPerceptionHead, {"kernel": 0}),
-    "attention_r1": (GlobalAggregationHead, {"stride": 1}),
-    "attention_r2": (GlobalAggregationHead, {"stride": 2}),
-    "attention_r3": (GlobalAggregationHead, {"stride": 3}),
-    "linear": (LinearHead, {}),
+CLASS_TOKENS = {"swin": 0, "vit": 1, "deit": 2}
+# Official head type to ours.
+HEADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "conv1_1": ("lph", {"kernel": 3}),
+    "conv2_1": ("lph", {"kernel": 0}),
+    "attention_r1": ("gah", {"stride": 1}),
+    "attention_r2": ("gah", {"stride": 2}),
+    "attention_r3": ("gah", {"stride": 3}),
+    "linear": ("linear", {}),
+    "conv_normal": ("convolution", {}),
+    "self_attention": ("self-attention", {"attention_heads": 4}),
+    "vit_ee": ("vit-ee", {"attention_heads": 4, "mlp_ratio": 2.0}),
 }
-# Official name of a part, behind "mlp." or the wrapper, to ours.
-MIXING = {
-    "mlp.conv1.0": "pointwise_in",
-    "mlp.conv1.2": "norm_in",
-    "mlp.proj_bn": "norm_depthwise",
-    "mlp.conv2.0": "pointwise_out",
-    "mlp.conv2.1": "norm_out",
-    "mlp.qkv": "qkv",
-}
-CLASSIFIERS = {
-    "classifier.classifier": "linears.0",
-    "classifier.layernorm": "norm",
-    "cls_classifier": "linears.0",
-    "distillation_classifier": "linears.1",
-    "pooler.dense": "pooler",
-    "layernorm": "norm",
-    "classifier": "linears.0",
-}
+ON_SWIN = ("conv1_1", "conv2_1", "attention_r1", "attention_r2", "linear")
+ON_14 = ("conv1_1", "conv2_1", "attention_r1", "attention_r2", "attention_r3")
 
 
-def translated(name: str, kind: str) -> str:
-    """Our name of an official parameter."""
-    part, leaf = name.rsplit(".", 1)
-    if part == "mlp.proj":
-        return f"{'proj' if kind.startswith('attention') else 'depthwise'}.{leaf}"
-    if part in MIXING:
-        return f"{MIXING[part]}.{leaf}"
-    ours = CLASSIFIERS[part]
-    return f"{ours}.{leaf}" if kind == "linear" else f"classifier.{ours}.{leaf}"
-
-
-def golden(family: str, kind: str) -> tuple[ExitHead, Tokens, dict[str, Tensor]]:
-    tensors = load_file(DATA / f"heads_{family}_d64_g7.safetensors")
-    cls, options = HEADS[kind]
-    head = cls(64, 10, 7, PREFIX[family], **options)
-    weights = f"{kind}/weights/"
-    head.load_state_dict(
-        {translated(name[len(weights) :], kind): tensor for name, tensor in tensors.items() if name.startswith(weights)}
-    )
+def golden(family: Any, kind: str, dim: int, grid: int) -> tuple[ExitHead, Tokens, dict[str, Tensor]]:
+    tensors = load_file(DATA / f"heads_{family}_d{dim}_g{grid}.safetensors")
+    name, options = HEADS[kind]
+    head = table("head")[name].load()(dim, 10, grid, CLASS_TOKENS[family], **options)
+    weights = {
+        ours: tensors[f"{kind}/weights/{theirs[0]}"]
+        if len(theirs) == 1
+        else torch.cat([tensors[f"{kind}/weights/{part}"] for part in theirs])
+        for ours, theirs in head_sources(name, family, head.state_dict()).items()
+    }
+    head.load_state_dict(weights)
     expected = {name.rsplit("/", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}/")}
-    return head, Tokens(tensors["input"], 7, PREFIX[family]), expected
+    return head, Tokens(tensors["input"], grid, CLASS_TOKENS[family]), expected
 
 
-CASES = [(f, k) for f in PREFIX for k in HEADS if (f, k) != ("swin", "attention_r3")]
+CASES = [
+    *((family, kind, 64, 7) for family in ("vit", "deit") for kind in HEADS),
+    *(("swin", kind, 64, 7) for kind in ON_SWIN),
+    *(("vit", kind, 96, 14) for kind in ON_14),
+]
 
 
-@pytest.mark.parametrize(("family", "kind"), CASES)
-def test_heads_equal_the_official_ones(family: str, kind: str) -> None:
-    head, tokens, expected = golden(family, kind)
+@pytest.mark.parametrize(("family", "kind", "dim", "grid"), CASES)
+def test_heads_equal_the_official_ones(family: str, kind: str, dim: int, grid: int) -> None:
+    head, tokens, expected = golden(family, kind, dim, grid)
     if family == "swin":  # our tokens of Swin are a map; the official head takes the flattened one
-        tokens = Tokens(tokens.values.unflatten(1, (7, 7)), 7)
+        tokens = Tokens(tokens.values.unflatten(1, (grid, grid)), grid)
     with torch.no_grad():
         torch.testing.assert_close(head.train()(tokens)[0], expected["train_logits"], atol=2e-5, rtol=0)
-    head, _, _ = golden(family, kind)  # training mode has moved the running statistics
+    head, _, _ = golden(family, kind, dim, grid)  # training mode has moved the running statistics
     with torch.no_grad():
         logits, feature = head.eval()(tokens)
     torch.testing.assert_close(logits, expected["eval_logits"], atol=2e-5, rtol=0)
     if family != "swin" or kind == "linear":  # the official Swin feature is the pooled vector
         torch.testing.assert_close(feature, expected["eval_feature"], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", table("head"))
+@pytest.mark.parametrize("grid", [3, 4, 7, 8])
+@pytest.mark.parametrize("class_tokens", [0, 1, 2])
+@pytest.mark.parametrize("registers", [0, 3])
+def test_heads_work_on_any_square_grid_and_prefix(name: str, grid: int, class_tokens: int, registers: int) -> None:
+    """And a register that no classifier reads changes an answer only through attention over all tokens."""
+    torch.manual_seed(0)
+    head = table("head")[name].load()(16, 5, grid, class_tokens).eval()
+    values = torch.randn(2, class_tokens + registers + grid**2, 16)
+    logits, _ = head(Tokens(values, grid, class_tokens + registers, registers))
+    assert logits.shape == (2, 5)
+    if registers and name != "vit-ee":
+        changed = values.clone()
+        changed[:, class_tokens : class_tokens + registers] += 1
+        torch.testing.assert_close(head(Tokens(changed, grid, class_tokens + registers, registers))[0], logits)
+    if class_tokens == 0 and registers == 0:
+        as_map = Tokens(values.unflatten(1, (grid, grid)), grid)
+        torch.testing.assert_close(head(as_map)[0], logits)
+
+
+@pytest.mark.parametrize(("grid", "stride", "subsampled", "averaged"), [
+    (14, 2, 49, 49), (14, 3, 25, 16), (7, 2, 16, 9), (7, 3, 9, 4), (7, 1, 49, 49),
+])  # fmt: skip
+def test_both_ways_to_shrink_the_map_before_a_gah(grid: int, stride: int, subsampled: int, averaged: int) -> None:
+    """The official pool takes every stride-th token; a true average also has another number of tokens."""
+    tokens = Tokens(torch.randn(2, 1 + grid**2, 16), grid, 1)
+    for pool, count in (("subsample", subsampled), ("average", averaged)):
+        head = GlobalAggregationHead(16, 5, grid, 1, stride=stride, pool=pool)  # type: ignore[arg-type]
+        _, feature = head(tokens)
+        assert feature.shape == (2, count, 16)
+        assert head.align(tokens.map).shape == feature.shape
+    first = tokens.map[:, :, :stride, :stride].mean((2, 3))
+    torch.testing.assert_close(head.align(tokens.map)[:, 0], first)
+
+
+def test_a_gah_with_residual_adds_its_input() -> None:
+    tokens = Tokens(torch.randn(2, 50, 16), 7, 1)
+    torch.manual_seed(0)
+    plain = GlobalAggregationHead(16, 5, 7, 1, stride=3)
+    torch.manual_seed(0)
+    residual = GlobalAggregationHead(16, 5, 7, 1, stride=3, residual=True)
+    torch.testing.assert_close(residual(tokens)[1], plain(tokens)[1] + plain.align(tokens.map))
 
 
 @pytest.mark.parametrize(
@@ -97,3 +127,5 @@ def test_heads_that_do_not_fit_say_so(cls: type[ExitHead], options: dict[str, in
 def test_attention_needs_a_width_that_divides() -> None:
     with pytest.raises(ValueError, match="36 does not divide into 8"):
         GlobalAggregationHead(36, 10, 7, 1)
+    with pytest.raises(ValueError, match="36 does not divide into 5"):
+        SelfAttentionHead(36, 10, 7, 1, attention_heads=5)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmark.registry import table
 from methods.heads.gah import GlobalAggregationHead
 from methods.heads.linear import LinearHead
 from methods.heads.lph import LocalPerceptionHead
-from methods.losses import SelfDistillation, channel_divergence, distillation, gram_distance
-from methods.model import BackbonePass, ExitHeads
-from methods.tokens import Tokens
+from methods.losses.joint_cross_entropy import JointCrossEntropy
+from methods.losses.self_distillation import SelfDistillation, groups_of
+from methods.losses.terms import channel_divergence, distillation, gram_distance
+from methods.losses.training_pass import TrainingPass
+from methods.model import ExitHeads, backbone_pass
 from tests.conftest import DATA
 
 
@@ -42,47 +47,167 @@ def test_heterogeneous_is_the_official_one_per_token(
 def test_homogeneous_terms_equal_the_official_ones(golden: dict[str, torch.Tensor], grid: str) -> None:
     local = torch.nn.functional.mse_loss(golden[f"{grid}/conv_a"], golden[f"{grid}/conv_b"])
     torch.testing.assert_close(local, golden[f"{grid}/homo_conv"], rtol=1e-5, atol=0)
-    # With the division by the token count taken back, the Gram distance is the official one.
     first, second = golden[f"{grid}/attn_r2"], golden[f"{grid}/attn_r3"]
+    torch.testing.assert_close(
+        gram_distance(first, second, per_token=False), golden[f"{grid}/homo_attn"], rtol=1e-5, atol=0
+    )
+    # Per token it is the same distance of features that are smaller by the root of their number.
     scaled = gram_distance(first * first.shape[1] ** 0.5, second * second.shape[1] ** 0.5)
     torch.testing.assert_close(scaled, golden[f"{grid}/homo_attn"], rtol=1e-5, atol=0)
 
 
-def small_exits() -> tuple[ExitHeads, BackbonePass, torch.Tensor]:
-    torch.manual_seed(0)
+def small(seed: int = 0) -> TrainingPass:
+    """Five heads on the nano ViT, which has random weights: two LPHs, a linear head, two GAHs."""
+    torch.manual_seed(seed)
+    card = table("backbone")["vit_nano_patch4_28"]
+    backbone = card.load()(card.architecture, 5).eval()
     heads = [
-        LocalPerceptionHead(16, 5, 4, 1), LocalPerceptionHead(16, 5, 4, 1, kernel=0), LinearHead(16, 5, 4, 1),
-        GlobalAggregationHead(16, 5, 4, 1), GlobalAggregationHead(16, 5, 4, 1, stride=3),
+        LocalPerceptionHead(32, 5, 7, 1), LocalPerceptionHead(32, 5, 7, 1, kernel=0), LinearHead(32, 5, 7, 1),
+        GlobalAggregationHead(32, 5, 7, 1), GlobalAggregationHead(32, 5, 7, 1, stride=3),
     ]  # fmt: skip
-    tokens = {block: Tokens(torch.randn(6, 17, 16), 4, 1) for block in range(1, 7)}
-    return ExitHeads(range(1, 6), heads), BackbonePass(tokens, torch.randn(6, 5), 6), torch.arange(6) % 5
+    exits = ExitHeads((2, 4, 6, 8, 10), heads)
+    with torch.no_grad():
+        passed = backbone_pass(backbone, torch.randn(6, 1, 28, 28), exits.exits)
+    return TrainingPass(exits, passed, torch.arange(6) % 5)
 
 
 def test_total_is_the_documented_sum_of_the_raw_terms() -> None:
-    exits, teacher, labels = small_exits()
-    loss = SelfDistillation(heterogeneous_weight=0.01, homogeneous_weight=0.02)
-    terms = loss(list(exits.heads), exits(teacher.tokens), teacher, labels)
+    terms = SelfDistillation(heterogeneous_weight=0.01, homogeneous_weight=0.02)(small())
     total = 0.7 * terms["cross_entropy"] + 0.3 * terms["distillation"]
     total = total + 0.01 * terms["heterogeneous"] + 0.02 * terms["homogeneous"]
     torch.testing.assert_close(terms["total"], total)
-    assert all(term.item() > 0 for term in terms.values())
+    assert all(terms[name].item() > 0 for name in ("cross_entropy", "distillation", "heterogeneous", "homogeneous"))
 
 
-def test_the_deepest_head_of_a_group_is_not_drawn_to_the_others() -> None:
-    exits, teacher, _ = small_exits()
-    loss = SelfDistillation(homogeneous_weight=1.0)
-    loss.homogeneous(list(exits.heads), exits(teacher.tokens).features).backward()
-    moved = [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in exits.heads]
-    assert moved == [True, False, False, True, False]
+def test_official_sums_are_what_the_reference_writes() -> None:
+    """Section 5.2 of the official stage 2, written out by hand on the same features."""
+    training = small()
+    loss = SelfDistillation(
+        heterogeneous_weight=0.01, homogeneous_weight=0.01, teacher_norm="none", reduction="sum",
+        kd_divisor="elements", feature_divisor="none", detach_group_teacher=False,
+    )  # fmt: skip
+    terms = loss(training)
+    logits, features = training.outputs.logits, training.outputs.features
+    last = training.passed.last
+    teacher = training.passed.backbone.model.head(last.values[:, 0])  # no norm before it
+    batch, classes = teacher.shape
+    soft_teacher = (teacher / 2).softmax(-1)
+    kd = sum(
+        4 / (batch * classes) * (soft_teacher * (soft_teacher.log() - (z / 2).log_softmax(-1))).sum() for z in logits
+    )
+    cross_entropy = sum(-z.log_softmax(-1)[torch.arange(batch), training.labels].mean() for z in logits)
+    patches, every_second, every_third = last.patches, last.map[:, :, ::2, ::2], last.map[:, :, ::3, ::3]
+    targets = [patches, patches, *(grid.flatten(2).transpose(1, 2) for grid in (every_second, every_third))]
+    hete = torch.zeros(())
+    for feature, target in zip((features[0], features[1], features[3], features[4]), targets, strict=True):
+        soft = target.softmax(-1)
+        hete = hete + (soft * (soft.log() - feature.log_softmax(-1))).sum() / batch
+    gram = [feature.transpose(1, 2) @ feature for feature in (features[3], features[4])]
+    homo = ((features[0] - features[1]) ** 2).mean() + ((gram[0] - gram[1]) ** 2).mean()
+    for name, expected in (
+        ("cross_entropy", cross_entropy), ("distillation", kd), ("heterogeneous", hete), ("homogeneous", homo),
+        ("total", 0.7 * cross_entropy + 0.3 * kd + 0.01 * hete + 0.01 * homo),
+    ):  # fmt: skip
+        torch.testing.assert_close(terms[name], torch.as_tensor(expected), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("detached", "moved"), [
+    (True, [True, False, False, True, False]), (False, [True, True, False, True, True]),
+])  # fmt: skip
+def test_the_deepest_head_of_a_group_moves_only_where_the_official_code_moves_it(
+    detached: bool, moved: list[bool]
+) -> None:
+    training = small()
+    SelfDistillation(homogeneous_weight=1.0, detach_group_teacher=detached)(training)["homogeneous"].backward()
+    heads = training.exit_heads.in_order
+    assert [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads] == moved
+
+
+def test_all_heads_with_a_token_map_can_be_drawn_to_the_backbone() -> None:
+    training = small()
+    loss = SelfDistillation(heterogeneous_weight=1.0, heterogeneous_exits="all")
+    loss(training)["heterogeneous"].backward()
+    heads = training.exit_heads.in_order
+    moved = [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads]
+    assert moved == [True, True, False, True, True]
 
 
 def test_heads_without_a_token_map_have_no_feature_terms() -> None:
-    torch.manual_seed(0)
-    exits = ExitHeads((1,), [LinearHead(16, 5, 4, 1)])
-    teacher = BackbonePass(
-        {1: Tokens(torch.randn(3, 17, 16), 4, 1), 2: Tokens(torch.randn(3, 17, 16), 4, 1)}, torch.randn(3, 5), 2
-    )
-    terms = SelfDistillation(heterogeneous_weight=1.0, homogeneous_weight=1.0)(
-        list(exits.heads), exits(teacher.tokens), teacher, torch.tensor([0, 1, 2])
-    )
+    training = small()
+    linear = ExitHeads((6,), [training.exit_heads.in_order[2]])
+    terms = SelfDistillation(heterogeneous_weight=1.0, homogeneous_weight=1.0)(replace(training, exit_heads=linear))
     assert terms["heterogeneous"] == terms["homogeneous"] == 0
+
+
+def test_swins_groups_end_at_its_stages() -> None:
+    """A head is compared with heads, and drawn to tokens, of its own width and grid."""
+    card = table("backbone")["swin_nano_patch2_window7_28"]
+    torch.manual_seed(0)
+    backbone = card.load()(card.architecture, 5).eval()
+    exits = (2, 4, 6, 8, 10)
+    heads = ExitHeads(exits, [LocalPerceptionHead(card.dims[b - 1], 5, card.grids[b - 1], 0) for b in exits])
+    assert groups_of(heads) == {("local", 24, 14): [0, 1], ("local", 48, 7): [2, 3, 4]}
+    passed = backbone_pass(backbone, torch.randn(3, 1, 28, 28), exits)
+    assert passed.stage_end(2).values.shape == (3, 14, 14, 24)
+    assert passed.stage_end(6) is passed.last
+    terms = SelfDistillation(heterogeneous_weight=1.0, homogeneous_weight=1.0)(
+        TrainingPass(heads, passed, torch.tensor([0, 1, 2]))
+    )
+    assert terms["heterogeneous"] > 0
+    assert terms["homogeneous"] > 0
+
+
+@pytest.mark.parametrize(("norm", "official"), [("final", False), ("none", True), ("plain", False)])
+def test_the_teacher_classifies_behind_the_norm_that_was_asked_for(norm: str, official: bool) -> None:
+    training = small()
+    backbone, last = training.passed.backbone, training.passed.last
+    with torch.no_grad():
+        backbone.model.norm.weight.mul_(3)
+        found = backbone.classify(last, norm=norm)  # type: ignore[arg-type]
+        raw = backbone.model.head(last.values[:, 0])
+        deployed = backbone.model.forward_head(backbone.model.norm(last.values))
+    assert torch.allclose(found, raw) is official
+    assert torch.allclose(found, deployed) is (norm == "final")
+
+
+# Joint training
+
+
+def joint(step: int = 0, forward: int | None = None) -> TrainingPass:
+    """As `small`, with gradients through the backbone."""
+    training = small()
+    passed = backbone_pass(training.passed.backbone, torch.randn(6, 1, 28, 28), training.exit_heads.exits)
+    return replace(training, passed=passed, step=step, forward=step if forward is None else forward)
+
+
+@pytest.mark.parametrize(("weights", "factors"), [
+    ("uniform", [1, 1, 1, 1, 1, 1]), ("depth", [2, 4, 6, 8, 10, 12]),
+])  # fmt: skip
+def test_joint_total_is_the_weighted_mean(weights: str, factors: list[int]) -> None:
+    training = joint()
+    terms = JointCrossEntropy(weights=weights)(training)  # type: ignore[arg-type]
+    logits = [*training.outputs.logits, training.passed.logits]
+    losses = [torch.nn.functional.cross_entropy(z, training.labels) for z in logits]
+    expected = sum(f * loss for f, loss in zip(factors, losses, strict=True)) / sum(factors)
+    torch.testing.assert_close(terms["total"], torch.as_tensor(expected))
+    torch.testing.assert_close(terms["cross_entropy"], sum(losses[:-1]) / 5)
+    torch.testing.assert_close(terms["final_cross_entropy"], losses[-1])
+
+
+def test_alternating_begins_with_the_final_exit_and_takes_turns_by_step_or_by_forward() -> None:
+    by_step, by_forward = JointCrossEntropy(alternate="step"), JointCrossEntropy(alternate="forward")
+    assert ["cross_entropy" in by_step(joint(step)) for step in range(4)] == [False, True, False, True]
+    # Two forward passes a step: the official counter splits every step between its two halves.
+    turns = [(0, 0), (0, 1), (1, 2), (1, 3)]
+    assert ["cross_entropy" in by_forward(joint(*turn)) for turn in turns] == [False, True, False, True]
+    assert ["cross_entropy" in by_step(joint(*turn)) for turn in turns] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_turn_of_the_final_exit_alone_moves_the_heads_statistics_only_if_asked(always: bool) -> None:
+    training = joint()
+    norm = training.exit_heads.in_order[0].norm_in
+    before = norm.running_mean.clone()
+    JointCrossEntropy(alternate="step", heads_always=always)(training)["total"].backward()
+    assert torch.equal(before, norm.running_mean) is not always
+    assert all(p.grad is None for p in training.exit_heads.parameters())

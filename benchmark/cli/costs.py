@@ -1,0 +1,106 @@
+"""``python -m benchmark costs``: parameters and MACs of a method on a backbone, without data or weights."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import registry
+from benchmark.cli.options import require_torch
+from benchmark.errors import UserError
+from benchmark.spec import Selection
+from methods.placement import place_exits
+from results.record import CostTable
+
+
+@click.command("costs")
+@click.option("--backbone", required=True, metavar="NAME")
+@click.option("--method", "method_text", required=True, metavar="NAME[:KEY=VALUE,...]")
+@click.option("--num-classes", type=click.IntRange(min=1), required=True, metavar="K")
+@click.option("--exits", "exits_text", default="paper", show_default=True, metavar="SCHEME|BLOCKS",
+              help="An exit scheme, or block numbers: 4,5,6.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(backbone: str, method_text: str, num_classes: int, exits_text: str, form: str) -> None:
+    """Price every exit: parameters, and multiply-accumulates with every head on the way included.
+
+    linear_conv counts linear and convolution layers alone, as published values mostly do; matrix_products adds the
+    matrix products of attention and is what the suite's speed-ups use.
+
+    \b
+    Examples:
+      python -m benchmark costs --backbone vit_base_patch16_224 --method lgvit --num-classes 100
+      python -m benchmark costs --backbone swin_base_patch4_window7_224 --method vit-ee --num-classes 1000 --exits 12
+      python -m benchmark costs --backbone vit_base_patch16_224 --method truncated:depth=8 --num-classes 100 --format json
+    """
+    try:
+        card = registry.card("backbone", backbone)
+    except KeyError as error:
+        raise UserError(f"--backbone: {error.args[0]}") from None
+    name, _, options = method_text.partition(":")
+    pairs = [pair.partition("=") for pair in options.split(",") if pair]
+    selection = Selection(name=name, set={key.strip(): yaml.safe_load(value) for key, _, value in pairs})
+    try:
+        method = registry.configured("method", selection.name, selection.set)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"--method: {error.args[0]}") from None
+    exits = _exits(exits_text, card.depth)
+    require_torch()
+    from benchmark.measure.price import price
+
+    try:
+        table = price(backbone, method, exits, num_classes)
+    except ValueError as error:
+        raise UserError(f"{selection.label} on {backbone}: {error}") from None
+    blocks = [*(exits if len(table.heads) > 1 else ()), len(table.blocks)]
+    if form == "json":
+        about = {"backbone": backbone, "method": selection.label, "num_classes": num_classes, "exits": blocks[:-1]}
+        click.echo(json.dumps([about | convention for convention in conventions(table)], indent=1))
+    else:
+        _show(table, blocks, f"{selection.label} on {backbone}, {num_classes} classes")
+
+
+def conventions(table: CostTable) -> list[dict[str, Any]]:
+    """The two ways to count, as plain data; MACs of one image."""
+    parameters = {"params_total": table.parameters, "heads_params": table.heads_parameters}
+    counts = {
+        "linear_conv": (table.linear_conv_baseline, table.linear_conv_cumulative),
+        "matrix_products": (table.baseline, table.cumulative),
+    }
+    return [
+        {"convention": name, **parameters, "baseline_macs": baseline, "macs_cumulative": list(cumulative)}
+        for name, (baseline, cumulative) in counts.items()
+    ]
+
+
+def _exits(text: str, depth: int) -> tuple[int, ...]:
+    numbers = text.replace(",", " ").split()
+    try:
+        if not all(number.isdigit() for number in numbers) or not numbers:
+            return place_exits(text, depth)
+    except ValueError as error:
+        raise UserError(f"--exits: {error}") from None
+    blocks = tuple(sorted({int(number) for number in numbers}))
+    if not 1 <= blocks[0] <= blocks[-1] < depth:
+        raise UserError(f"--exits: exits of {depth} blocks are 1 to {depth - 1}, not {text}")
+    return blocks
+
+
+def _show(table: CostTable, blocks: list[int], title: str) -> None:
+    console = Console(highlight=False)
+    console.print(f"{title}: {table.parameters:,} parameters, {table.heads_parameters:,} of them in the exit heads")
+    shown = Table("leave after block", "linear + conv", "speed-up", "+ matrix products", "speed-up", "layers", box=None)
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for block, lean, macs in zip(blocks, table.linear_conv_cumulative, table.cumulative, strict=True):
+        shown.add_row(
+            str(block), f"{lean:,}", f"{table.linear_conv_baseline / lean:.3f}x", f"{macs:,}",
+            f"{table.baseline / macs:.3f}x", f"{table.depth / block:.3f}x",
+        )  # fmt: skip
+    shown.add_row("no exits", f"{table.linear_conv_baseline:,}", "", f"{table.baseline:,}", "", "")
+    console.print(shown)
+    console.print("MACs of one image, every evaluated head counted; speed-ups are over the backbone without exits")

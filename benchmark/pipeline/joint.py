@@ -1,0 +1,39 @@
+"""Backbone, final classifier and heads trained together: in the place of the fine-tuning, or behind it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark import registry
+from benchmark.pipeline.build import build_heads
+from benchmark.pipeline.fit import Learner, Position
+from benchmark.pipeline.inputs import Inputs
+from benchmark.pipeline.stages import Stage
+from benchmark.seeds import seed_for
+from datasets.loading import Batch
+from methods.backbones.backbone import BlockBackbone
+from methods.losses.training_pass import TrainingPass
+from methods.model import MultiExitModel, backbone_pass
+
+
+def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device: torch.device) -> Learner:
+    """The learner of a ``joint`` stage, from this backbone and fresh heads."""
+    train, recipe, training = stage.run.train, stage.recipe, stage.training
+    assert recipe is not None
+    assert training is not None
+    model = MultiExitModel(backbone.requires_grad_(True), build_heads(train)).to(device).train()
+    loss = registry.configured("loss", training.loss.name, training.loss.options)
+
+    def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
+        passed = backbone_pass(model.backbone, batch.images, train.exits)
+        return loss(TrainingPass(model.exit_heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing))
+
+    return Learner(
+        name=stage.name,
+        module=model,
+        losses=losses,
+        recipe=recipe,
+        seed=seed_for("joint", train.seed),
+        steps_per_epoch=inputs.steps_per_epoch(recipe),
+    )

@@ -1,0 +1,70 @@
+"""Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030), timm's implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+from timm.models.swin_transformer import SwinTransformer
+from torch import Tensor
+
+from methods.backbones.backbone import BlockBackbone, FinalNorm, final_norm, with_norm
+from methods.tokens import Tokens
+
+
+class Swin(BlockBackbone):
+    """A timm `SwinTransformer`, opened between its blocks, which are counted over all stages.
+
+    Patch merging belongs to the first block of the stage behind it, so the output of a stage's last block has the width
+    and grid of its own stage, and an exit may sit there.
+
+    Raises:
+        ValueError: the patch grid is not square.
+    """
+
+    def __init__(self, model: SwinTransformer) -> None:
+        super().__init__()
+        patches: Any = model.patch_embed
+        rows, columns = patches.grid_size
+        if rows != columns:
+            raise ValueError(f"exit heads need a square patch grid, and this backbone's is {rows}x{columns}")
+        self.model = model
+        stages: Any = model.layers
+        self._place = [(s, i) for s, stage in enumerate(stages) for i in range(len(stage.blocks))]
+        self._ends = list(accumulate(len(stage.blocks) for stage in stages))
+        self.depth = len(self._place)
+
+    def embed(self, images: Tensor) -> Tokens:
+        values = self.model.patch_embed(images)
+        return Tokens(values, values.shape[1])
+
+    def block(self, number: int, tokens: Tokens) -> Tokens:
+        stage, index = self._place[number - 1]
+        layer, values = self.model.layers[stage], tokens.values
+        if index == 0:
+            values = layer.downsample(values)
+        values = layer.blocks[index](values)
+        return Tokens(values, values.shape[1])
+
+    def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
+        return self.model.forward_head(final_norm(self.model.norm, tokens.values, norm))
+
+    def stage_end(self, number: int) -> int:
+        return next(end for end in self._ends if number <= end)
+
+    def block_names(self) -> list[tuple[str, ...]]:
+        names: list[tuple[str, ...]] = []
+        for stage, index in self._place:
+            block = f"backbone.model.layers.{stage}.blocks.{index}"
+            merging = f"backbone.model.layers.{stage}.downsample"
+            names.append((merging, block) if stage and not index else (block,))
+        return names
+
+    def classifier_names(self) -> list[str]:
+        return ["backbone.model.norm", "backbone.model.head"]
+
+
+def build(architecture: Mapping[str, Any], num_classes: int) -> Swin:
+    """A randomly initialised Swin; ``architecture`` holds timm's keyword arguments, and ``norm_eps`` if not timm's."""
+    return Swin(SwinTransformer(num_classes=num_classes, **with_norm(architecture)))

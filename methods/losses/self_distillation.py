@@ -1,0 +1,136 @@
+"""Exits that learn from a frozen backbone. Every term is returned raw, under its own name, beside the total."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.backbones.backbone import FinalNorm
+from methods.losses.terms import channel_divergence, distillation, gram_distance, weighted_mean
+from methods.losses.training_pass import TrainingPass
+from methods.model import ExitHeads
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDistillation:
+    """Cross-entropy and distillation from the final exit, and LGViT's two feature terms (arXiv 2308.00255).
+
+    total = (1 - weight) * CE + weight * KD + heterogeneous_weight * hete + homogeneous_weight * homo
+
+    ``hete`` draws heads towards the frozen backbone's own tokens, ``homo`` the heads of a group towards its deepest one.
+    A group is the heads of one kind (local, global) on tokens of one width and grid: the whole of ViT, a stage of Swin;
+    the backbone's tokens are those of the last block of that width and grid. A head without a token map has no feature
+    term. The defaults make the size of each term depend on neither the token count nor the number of exits.
+
+    Attributes:
+        weight: share of the distillation term.
+        temperature: T of the distillation term.
+        heterogeneous_weight: factor of ``hete``; 0 leaves it out.
+        homogeneous_weight: factor of ``homo``; 0 leaves it out.
+        teacher_norm: what stands before the final classifier when it teaches: its own ``final`` norm, as deployed;
+            ``none`` (the official code on ViT and DeiT); ``plain``, one without learned affine (on Swin).
+        reduction: ``mean`` or ``sum`` over the exits, and over the terms of ``hete`` and ``homo``.
+        exit_weights: of the cross-entropy's mean: ``uniform``, ``depth`` (block numbers) or ``depth-1``.
+        kd_divisor: the KD term is summed over batch and classes and divided by the ``batch`` or by all its ``elements``.
+        feature_divisor: ``tokens``: ``hete`` is a mean over tokens and Gram matrices are divided by their number;
+            ``none``: sums over tokens.
+        detach_group_teacher: whether the deepest head of a group stays where it is when others are drawn to it.
+        heterogeneous_exits: the ``ends`` (first and last head of each group) or ``all``.
+    """
+
+    weight: float = 0.3
+    temperature: float = 2.0
+    heterogeneous_weight: float = 0.0
+    homogeneous_weight: float = 0.0
+    teacher_norm: FinalNorm = "final"
+    reduction: Literal["mean", "sum"] = "mean"
+    exit_weights: Literal["uniform", "depth", "depth-1"] = "uniform"
+    kd_divisor: Literal["batch", "elements"] = "batch"
+    feature_divisor: Literal["tokens", "none"] = "tokens"
+    detach_group_teacher: bool = True
+    heterogeneous_exits: Literal["ends", "all"] = "ends"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"self-distillation: weight is a share from 0 to 1, not {self.weight}")
+        if self.temperature <= 0:
+            raise ValueError(f"self-distillation: temperature is above 0, not {self.temperature}")
+        if self.reduction == "sum" and self.exit_weights != "uniform":
+            raise ValueError("self-distillation: exit_weights belong to a mean; reduction sum takes uniform")
+
+    def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
+        """The raw terms, ``accuracy`` and ``total``, each a scalar."""
+        heads, answers = training.exit_heads, training.outputs.logits
+        weights = {
+            "uniform": [1.0] * len(answers),
+            "depth": [float(block) for block in heads.exits],
+            "depth-1": [block - 1.0 for block in heads.exits],
+        }[self.exit_weights]
+        losses = [training.cross_entropy(logits) for logits in answers]
+        entropy = torch.stack(losses).sum() if self.reduction == "sum" else weighted_mean(losses, weights)
+        teacher = self._teacher(training)
+        divisor = 1 if self.kd_divisor == "batch" else teacher.shape[-1]
+        soft = self._over([distillation(logits, teacher, self.temperature) / divisor for logits in answers], entropy)
+        terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(answers)}
+        total = (1 - self.weight) * entropy + self.weight * soft
+        if self.heterogeneous_weight:
+            terms["heterogeneous"] = self._over(self._heterogeneous(training), entropy)
+            total = total + self.heterogeneous_weight * terms["heterogeneous"]
+        if self.homogeneous_weight:
+            terms["homogeneous"] = self._over(self._homogeneous(training), entropy)
+            total = total + self.homogeneous_weight * terms["homogeneous"]
+        return terms | {"total": total}
+
+    def _teacher(self, training: TrainingPass) -> Tensor:
+        passed = training.passed
+        if self.teacher_norm == "final":
+            return passed.logits.detach()
+        with torch.no_grad():
+            return passed.backbone.classify(passed.last, norm=self.teacher_norm)
+
+    def _over(self, values: Sequence[Tensor], like: Tensor) -> Tensor:
+        if not values:
+            return like.new_zeros(())
+        stacked = torch.stack(list(values))
+        return stacked.sum() if self.reduction == "sum" else stacked.mean()
+
+    def _heterogeneous(self, training: TrainingPass) -> list[Tensor]:
+        """`channel_divergence` of heads to the tokens of the last block of their width and grid."""
+        heads, features = training.exit_heads, training.outputs.features
+        groups = groups_of(heads).values()
+        ends = (i for members in groups for i in (members[0], members[-1]))
+        chosen = ends if self.heterogeneous_exits == "ends" else (i for members in groups for i in members)
+        found = []
+        for i in sorted(set(chosen)):
+            target = heads.in_order[i].align(training.passed.stage_end(heads.exits[i]).map)
+            divergence = channel_divergence(features[i], target)
+            found.append(divergence if self.feature_divisor == "tokens" else divergence * target.shape[1])
+        return found
+
+    def _homogeneous(self, training: TrainingPass) -> list[Tensor]:
+        """Distance of each head's feature to that of the deepest head of its group."""
+        features, found = training.outputs.features, []
+        for (kind, *_), members in groups_of(training.exit_heads).items():
+            deepest = features[members[-1]]
+            if self.detach_group_teacher:
+                deepest = deepest.detach()
+            for i in members[:-1]:
+                if kind == "local":
+                    found.append(F.mse_loss(features[i], deepest))
+                else:
+                    found.append(gram_distance(features[i], deepest, per_token=self.feature_divisor == "tokens"))
+        return found
+
+
+def groups_of(heads: ExitHeads) -> dict[tuple[str, int, int], list[int]]:
+    """(kind, width, grid) to the indices of the heads, shallow to deep; heads without a token map are in none."""
+    groups: dict[tuple[str, int, int], list[int]] = {}
+    for i, head in enumerate(heads.in_order):
+        if head.group is not None:
+            groups.setdefault((head.group, head.dim, head.grid), []).append(i)
+    return groups

@@ -1,0 +1,302 @@
+"""Checkpoints of the authors' code (falcon-xu/LGViT): their configuration and state dict to a model of this suite.
+
+What is read: models named DeiTHighwayForImageClassification and SwinHighwayForImageClassification, as released and as trained
+by the authors' scripts. ViT with 197 or 198 tokens, DeiT, Swin; every highway type but the ensemble.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from methods.api import BackboneCard, Choice
+from methods.heads import HEADS
+from methods.lookup import unknown
+from methods.model import ExitHeads, MultiExitModel
+from methods.official_names import IGNORED, backbone_sources, head_sources
+
+Family = Literal["vit", "deit", "swin"]
+
+# A and B are LPHs with and without the depthwise convolution, R a GAH with its stride.
+A, B = Choice("lph", {"kernel": 3}), Choice("lph", {"kernel": 0})
+R1, R2, R3 = (Choice("gah", {"stride": stride}) for stride in (1, 2, 3))
+LGVIT = {2: (A, R2), 4: (A, B, R2, R3), 6: (A, B, R2, R2, R3, R3), 8: (A, A, B, B, R2, R2, R3, R3)}
+LGVIT_SWIN = (A, A, B, B, R1, R1, R2, R2)
+SWIN_STAGES = (0, 1, 6, 1)
+HIGHWAYS = ("LGViT", "linear", "vit", "self_attention", "conv_normal", "conv1_1", "conv2_1", "attention_rN")
+
+
+class CheckpointError(ValueError):
+    """The configuration or the state dict is not what the authors' code writes; the message names what is wrong."""
+
+
+@dataclass(frozen=True)
+class OfficialModel:
+    """What a configuration describes.
+
+    Attributes:
+        family: of the backbone.
+        card: its card, with the authors' norm epsilon.
+        exits: 1-based block numbers, counted over all stages.
+        heads: one an exit.
+        places: of each exit in the authors' names: the prefix of its keys.
+        classes: number of logits.
+    """
+
+    family: Family
+    card: BackboneCard
+    exits: tuple[int, ...]
+    heads: tuple[Choice, ...]
+    places: tuple[str, ...]
+    classes: int
+
+
+def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> MultiExitModel:
+    """The authors' model, in evaluation mode.
+
+    Args:
+        state_dict: by the authors' names; an unused pooler and Swin's index buffers are passed over.
+        config: the content of their config.json.
+
+    Raises:
+        CheckpointError: the configuration is not understood, or keys are unknown, missing or misshapen: each is named.
+    """
+    described = describe(config, state_dict)
+    card = described.card
+    heads = [
+        HEADS[choice.name].load()(
+            card.dims[block - 1], described.classes, card.grids[block - 1], card.class_tokens, **choice.options
+        )
+        for block, choice in zip(described.exits, described.heads, strict=True)
+    ]
+    model = MultiExitModel(card.load()(card.architecture, described.classes), ExitHeads(described.exits, heads))
+    sources = {
+        f"backbone.model.{name}": official
+        for name, official in backbone_sources(described.family, model.backbone.model.state_dict(), card.stages).items()
+    }
+    for i, (choice, place, head) in enumerate(zip(described.heads, described.places, heads, strict=True)):
+        own = head_sources(choice.name, described.family, head.state_dict())
+        sources |= {f"exit_heads.heads.{i}.{name}": tuple(f"{place}.{n}" for n in parts) for name, parts in own.items()}
+    model.load_state_dict(_collect(state_dict, sources, model.state_dict()))
+    return model.eval()
+
+
+def _collect(
+    state_dict: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]], wanted: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Our state dict: each entry from one of the authors' tensors, or several along the first axis."""
+    wrong, found = [], {}
+    for name, target in wanted.items():
+        if name not in sources:  # buffers that the model makes itself
+            found[name] = target
+            continue
+        official = sources[name]
+        missing = [key for key in official if key not in state_dict]
+        wrong += [f"{key} is missing" for key in missing]
+        if missing:
+            continue
+        tensors = [state_dict[key] for key in official]
+        try:
+            value = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        except RuntimeError:
+            value = tensors[0]
+        if value.shape != target.shape:
+            shapes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in zip(official, tensors, strict=True))
+            wrong.append(f"{shapes}: the configuration wants {list(target.shape)}")
+        found[name] = value.to(target.dtype)
+    used = {key for official in sources.values() for key in official}
+    wrong += [f"{key} is unknown" for key in state_dict if key not in used and not IGNORED.search(key)]
+    if wrong:
+        raise CheckpointError("; ".join(wrong))
+    return found
+
+
+def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> OfficialModel:
+    """What a configuration describes; the state dict says whether a ViT has the idle distillation token.
+
+    Raises:
+        CheckpointError: a key is missing or has a value that the authors' code does not know.
+    """
+    kind = _value(config, "model_type")
+    classes = len(config["id2label"]) if config.get("id2label") else config.get("num_labels")
+    if not isinstance(classes, int) or classes < 1:
+        raise CheckpointError("config: neither id2label nor num_labels says how many classes there are")
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise CheckpointError(f"config: hidden_act is gelu in the authors' models, not {config['hidden_act']!r}")
+    if kind == "swin":
+        return _swin(config, state_dict, classes)
+    if kind == "deit":
+        return _vit(config, state_dict, classes)
+    raise CheckpointError(f"config: model_type is 'deit' (ViT and DeiT) or 'swin', not {kind!r}")
+
+
+def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
+    names = {"ViT": "vit", "DeiT": "deit"}
+    backbone = config.get("backbone", "ViT")
+    if backbone not in names:
+        raise CheckpointError(f"config: backbone is ViT or DeiT, not {backbone!r}")
+    family: Family = "deit" if backbone == "DeiT" else "vit"
+    idle = family == "vit" and "deit.embeddings.distillation_token" in state_dict
+    depth, width, image, patch = (
+        _count(config, key) for key in ("num_hidden_layers", "hidden_size", "image_size", "patch_size")
+    )
+    attention_heads, channels = _count(config, "num_attention_heads"), _count(config, "num_channels")
+    exits = _positions(config, depth)
+    if _json(config, "num_early_exits") != len(exits):
+        raise CheckpointError(f"config: num_early_exits is {config['num_early_exits']!r}, position_exits {list(exits)}")
+    build = "build_distilled" if family == "deit" else "build_idle_distillation" if idle else "build"
+    card = BackboneCard(
+        target=f"methods.backbones.vit:{build}",
+        summary="",
+        stages=(depth,),
+        dims=(width,) * depth,
+        grids=(image // patch,) * depth,
+        attention_heads=(attention_heads,) * depth,
+        prefix_tokens=2 if family == "deit" or idle else 1,
+        registers=1 if idle else 0,
+        image_size=image,
+        channels=channels,
+        architecture={
+            "img_size": image,
+            "patch_size": patch,
+            "in_chans": channels,
+            "embed_dim": width,
+            "depth": depth,
+            "num_heads": attention_heads,
+            "mlp_ratio": _count(config, "intermediate_size") / width,
+            "qkv_bias": bool(config.get("qkv_bias", True)),
+            "norm_eps": float(_value(config, "layer_norm_eps")),
+        },
+    )
+    block = {"attention_heads": attention_heads, "mlp_ratio": card.architecture["mlp_ratio"]}
+    places = tuple(f"deit.encoder.highway.{i}" for i in range(len(exits)))
+    return OfficialModel(family, card, exits, _highways(config, len(exits), block), places, classes)
+
+
+def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
+    stages = tuple(_value(config, "depths"))
+    heads = tuple(_value(config, "num_heads"))
+    width, image, patch = (_count(config, key) for key in ("embed_dim", "image_size", "patch_size"))
+    side, starts = image // patch, [0, *accumulate(stages)]
+    positions = _json(config, "position_exits")
+    counts = _json(config, "num_early_exits")
+    nested = isinstance(positions, list) and all(isinstance(stage, list) for stage in positions)
+    if not nested or len(positions) != len(stages) or [len(stage) for stage in positions] != counts:
+        raise CheckpointError(
+            f"config: position_exits lists the exits of each of {len(stages)} stages and num_early_exits counts them, not "
+            f"{config.get('position_exits')!r} and {config.get('num_early_exits')!r}"
+        )
+    exits, places = [], []
+    for stage, inside in enumerate(positions):
+        for i, block in enumerate(inside):
+            if not isinstance(block, int) or not 1 <= block <= stages[stage]:
+                raise CheckpointError(
+                    f"config: position_exits: stage {stage + 1} has blocks 1 to {stages[stage]}, not {block!r}"
+                )
+            exits.append(starts[stage] + block)
+            places.append(f"swin.encoder.layers.{stage}.highway.{i}")
+    if exits and (exits != sorted(set(exits)) or exits[-1] >= sum(stages)):
+        raise CheckpointError(
+            f"config: position_exits are ascending and before the last of {sum(stages)} blocks, not {exits}"
+        )
+    if config.get("highway_type") == "LGViT" and tuple(counts) != SWIN_STAGES:
+        raise CheckpointError(f"config: LGViT on Swin has num_early_exits {list(SWIN_STAGES)}, not {counts}")
+    card = BackboneCard(
+        target="methods.backbones.swin:build",
+        summary="",
+        stages=stages,
+        dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
+        grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
+        attention_heads=tuple(heads[s] for s, blocks in enumerate(stages) for _ in range(blocks)),
+        prefix_tokens=0,
+        image_size=image,
+        channels=_count(config, "num_channels"),
+        architecture={
+            "img_size": image,
+            "patch_size": patch,
+            "in_chans": _count(config, "num_channels"),
+            "embed_dim": width,
+            "depths": stages,
+            "num_heads": heads,
+            "window_size": _count(config, "window_size"),
+            "mlp_ratio": float(config.get("mlp_ratio", 4.0)),
+            "qkv_bias": bool(config.get("qkv_bias", True)),
+            "drop_path_rate": float(config.get("drop_path_rate", 0.0)),
+            "norm_eps": float(_value(config, "layer_norm_eps")),
+        },
+    )
+    block = {"attention_heads": 8}
+    for place, number in zip(places, exits, strict=True):
+        hidden = state_dict.get(f"{place}.layer.intermediate.dense.weight")
+        if hidden is not None:  # the authors' constant 3072, whatever the width
+            block["mlp_ratio"] = hidden.shape[0] / card.dims[number - 1]
+    return OfficialModel(
+        "swin", card, tuple(exits), _highways(config, len(exits), block, swin=True), tuple(places), classes
+    )
+
+
+def _highways(config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False) -> tuple[Choice, ...]:
+    """The heads that ``highway_type`` stands for."""
+    kind = str(_value(config, "highway_type"))
+    if kind == "LGViT":
+        if swin:
+            return LGVIT_SWIN
+        if count not in LGVIT:
+            raise CheckpointError(
+                f"config: LGViT has {', '.join(map(str, LGVIT))} exits in the authors' code, not {count}"
+            )
+        return LGVIT[count]
+    plain = {
+        "linear": Choice("linear"),
+        "vit": Choice("vit-ee", block),
+        "self_attention": Choice("self-attention", {"attention_heads": block["attention_heads"]}),
+        "conv_normal": Choice("convolution"),
+        "conv1_1": A,
+        "conv2_1": B,
+    }
+    if kind in plain:
+        return (plain[kind],) * count
+    stride = kind.removeprefix("attention_r")
+    if kind.startswith("attention_r") and stride.isdigit() and int(stride):
+        return (Choice("gah", {"stride": int(stride)}),) * count
+    raise CheckpointError("config: " + unknown("highway_type", kind, HIGHWAYS))
+
+
+def _positions(config: Mapping[str, Any], depth: int) -> tuple[int, ...]:
+    found = _json(config, "position_exits")
+    whole = isinstance(found, list) and bool(found) and all(isinstance(block, int) for block in found)
+    if not whole or found != sorted(set(found)) or not 1 <= found[0] <= found[-1] < depth:
+        raise CheckpointError(
+            f"config: position_exits lists blocks from 1 to {depth - 1}, ascending, not {config.get('position_exits')!r}"
+        )
+    return tuple(found)
+
+
+def _json(config: Mapping[str, Any], key: str) -> Any:
+    """A value that the authors write as text: parsed as JSON, never evaluated."""
+    value = _value(config, key)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise CheckpointError(f"config: {key} is no list: {value!r}") from None
+
+
+def _count(config: Mapping[str, Any], key: str) -> int:
+    value = _value(config, key)
+    if not isinstance(value, int) or value < 1:
+        raise CheckpointError(f"config: {key} is a number from 1, not {value!r}")
+    return value
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    if config.get(key) is None:
+        raise CheckpointError(f"config: the key {key!r} is missing")
+    return config[key]

@@ -1,0 +1,23 @@
+"""ViT-EE: one more transformer block before each exit's classifier (Bakhtiarnia et al., BMVC 2021, arXiv 2106.15183).
+
+The LGViT paper compares with a single such exit, after block 6 of 12 (12 of Swin's 24).
+"""
+
+from dataclasses import dataclass
+
+from methods.api import BackboneCard, Choice
+from methods.exit_method import ExitMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTEE(ExitMethod):
+    """An extra block and a linear head at every exit. On Swin the block is the LGViT port's: 8 attention heads, MLP of 6
+    times the width, attention over the whole grid."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        if not backbone.class_tokens:
+            return (Choice("vit-ee", {"attention_heads": 8, "mlp_ratio": 6.0}),) * len(exits)
+        return tuple(
+            Choice("vit-ee", {"attention_heads": backbone.attention_heads[block - 1], "mlp_ratio": 4.0})
+            for block in exits
+        )

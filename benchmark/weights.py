@@ -63,31 +63,34 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     return sha256(path)
 
 
-def obtain(source: str, data_dir: Path | None, *, offline: bool) -> Path:
-    """The file of a source that is no ``scratch``, downloaded where it must and may be.
-
-    Raises:
-        UserError: it is not there and cannot be fetched; the sentence says which file is wanted and where it was looked for.
-    """
-    found = locate(source, data_dir)
-    if found is not None:
-        return found
+def missing(source: str, data_dir: Path | None) -> str | None:
+    """The sentence about a source whose file is not on this machine: which file is wanted and where it was looked for."""
+    if source == SCRATCH or locate(source, data_dir) is not None:
+        return None
     kind, _, name = source.partition(":")
     if kind == "file":
-        raise UserError(f"weights {source}: there is no file {Path(name).expanduser().absolute()}")
-    from huggingface_hub import constants, hf_hub_download
+        return f"weights {source}: there is no file {Path(name).expanduser().absolute()}"
+    from huggingface_hub import constants
 
     places = [str(path) for path in _places(name, data_dir)]
     if data_dir is None:
         places.append("weights/ of a data folder (none is named: --data-dir or LGVIT_BENCH_DATA)")
-    places.append(f"the hub's cache {constants.HF_HUB_CACHE}")
-    looked = (
-        f"weights {source}: wanted is {HUB_FILE} of timm/{name}, as {name}.safetensors; looked in {', '.join(places)}"
-    )
-    if offline:
-        raise UserError(f"{looked}; --offline forbids the download")
+    looked = ", ".join([*places, f"the hub's cache {constants.HF_HUB_CACHE}"])
+    return f"weights {source}: wanted is {HUB_FILE} of timm/{name}, or {name}.safetensors; looked in {looked}"
+
+
+def fetch(source: str, data_dir: Path | None) -> None:
+    """Download a timm source, by which `locate` finds it.
+
+    Raises:
+        UserError: it cannot be fetched.
+    """
+    from huggingface_hub import hf_hub_download
+
     try:
-        return Path(hf_hub_download(f"timm/{name}", HUB_FILE))
+        hf_hub_download(f"timm/{source.partition(':')[2]}", HUB_FILE)
     except Exception as error:  # whatever the hub's client makes of a missing network, tag or permission
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{looked}; the download failed ({type(error).__name__}: {reason})") from None
+        raise UserError(
+            f"{missing(source, data_dir)}; the download failed ({type(error).__name__}: {reason})"
+        ) from None

@@ -39,6 +39,14 @@ results_option = click.option(
 )
 
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, resolve_path=True),
+    envvar="LGVIT_BENCH_DATA",
+    help="Where your datasets, and in weights/ pretrained weights, are; also LGVIT_BENCH_DATA.",
+)
+
+
 def require_torch() -> None:
     """Called before torch is imported, by the commands that need it.
 

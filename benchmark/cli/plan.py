@@ -8,17 +8,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.options import DEFAULT_GRID, grid_option, results_option
+from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import Stage
 from benchmark.plan import Plan, make_plan, why_stale
+from benchmark.weights import SCRATCH
 from methods.lookup import unknown
 from results.store import Store
 
 SHOWN_PASSES = 5
 WHAT = {
     "finetune": "fine-tune the backbone",
+    "joint": "train backbone and exits",
     "exits": "train the exits",
     "scores": "score val and test",
     "cost": "count MACs",
@@ -28,8 +30,9 @@ WHAT = {
 @click.command("plan")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @results_option
+@data_dir_option
 @click.option("--why", "why_run", metavar="RUN", help="Say which fields make this run's stages new.")
-def command(grid_name: str | None, results_dir: Path, why_run: str | None) -> None:
+def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, why_run: str | None) -> None:
     """Show a grid's runs and stages, which are finished, and which are shared.
 
     \b
@@ -39,7 +42,7 @@ def command(grid_name: str | None, results_dir: Path, why_run: str | None) -> No
     """
     console = Console()
     store = Store(results_dir)
-    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID)), store)
+    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
     if why_run is None:
         show_plan(console, plan, runs=True)
     else:
@@ -55,11 +58,18 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     to_do = {stage.name for stage in plan.missing_stages}
     for kind, what in WHAT.items():
         stages = {stage: count for stage, count in plan.stages.items() if stage.kind == kind}
+        if not stages:
+            continue
         missing_here = [stage for stage in stages if stage.name in to_do]
         done = sum(plan.is_done(stage) for stage in stages)
         table.add_row(what, str(done), str(len(missing_here)), _shared(stages))
     console.print(table)
     _show_passes(console, plan)
+    weights = {run.spec.train.weights for run in plan.missing_runs if run.spec.train.weights.source != SCRATCH}
+    for absent in sorted(found.source for found in weights if found.sha256 is None):
+        then = "there is no such file" if absent.startswith("file:") else "run fetches it"
+        text = f"Weights {absent}: not on this machine ({then}); until then keys and run names are provisional"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print()
     for run in plan.runs if runs else ():
         state = "finished" if run.run_id in plan.done_runs else "to run  "

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark.cli.options import REPORTS_OUT, grid_option, results_option
+from benchmark.cli.options import REPORTS_OUT, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import run_stages
@@ -17,8 +17,9 @@ from results.store import Store
 @click.command("report")
 @grid_option("Only the runs of this grid; without the option, every run in the results folder.")
 @results_option
+@data_dir_option
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
-def command(grid_name: str | None, results_dir: Path, out: Path | None) -> None:
+def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, out: Path | None) -> None:
     """Rebuild the PDF, the figures and the tables from the records and outcomes in a results folder.
 
     \b
@@ -34,7 +35,7 @@ def command(grid_name: str | None, results_dir: Path, out: Path | None) -> None:
         title, run_ids = results_dir.name, store.run_ids()
         advice = "python -m benchmark run --grid"
     else:
-        grid = load_grid(find_grid(grid_name))
+        grid = load_grid(find_grid(grid_name), data_dir)
         title, run_ids = grid.name, list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
         advice = f"python -m benchmark run --grid {grid_name}"
     if not any((store.run(run_id) / "record.json").is_file() for run_id in run_ids):

@@ -9,29 +9,39 @@ import click
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, grid_option, require_torch, results_option
+from benchmark.cli.options import (
+    DEFAULT_GRID,
+    REPORTS_OUT,
+    data_dir_option,
+    grid_option,
+    require_torch,
+    results_option,
+)
 from benchmark.cli.plan import show_plan
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
+from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
 from benchmark.progress import Reporter, duration
+from benchmark.weights import fetch, missing
 from results.store import Store
 
 
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @results_option
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, resolve_path=True),
-    envvar="LGVIT_BENCH_DATA",
-    help="Where your datasets are; also LGVIT_BENCH_DATA.",
-)
+@data_dir_option
+@click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 def command(
-    grid_name: str | None, results_dir: Path, data_dir: Path | None, device: str, threads: int | None, out: Path | None
+    grid_name: str | None,
+    results_dir: Path,
+    data_dir: Path | None,
+    offline: bool,
+    device: str,
+    threads: int | None,
+    out: Path | None,
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
 
@@ -50,7 +60,7 @@ def command(
     from reports.paper import check_replaceable
 
     console = Console()
-    grid = load_grid(find_grid(grid_name))
+    grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = out or REPORTS_OUT / grid.name
@@ -65,6 +75,20 @@ def command(
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
+
+
+def _with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
+    """The grid with the hash of all pretrained weights that it names: they are part of the keys."""
+    sources = dict.fromkeys(run.train.weights.source for run in grid.runs)
+    absent = {source: sentence for source in sources if (sentence := missing(source, data_dir))}
+    refused = [source for source in absent if offline or source.startswith("file:")]
+    if refused:
+        why = "; --offline forbids the download" if offline else ""
+        raise UserError(*(absent[source] + ("" if source.startswith("file:") else why) for source in refused))
+    for number, source in enumerate(absent, start=1):
+        console.print(f"weights {number}/{len(absent)}: fetching {source}", markup=False, highlight=False)
+        fetch(source, data_dir)
+    return load_grid(grid.source, data_dir) if absent else grid
 
 
 def _execute(

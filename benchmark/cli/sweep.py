@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.cli.options import grid_option, require_torch, results_option
+from benchmark.cli.options import data_dir_option, grid_option, require_torch, results_option
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import run_stages
@@ -22,6 +22,7 @@ from results.store import Store, StoreError, write_file
 @click.command("sweep")
 @grid_option("Only the runs of this grid; without the option, every run in the results folder.")
 @results_option
+@data_dir_option
 @click.option(
     "--policy",
     "policies",
@@ -39,6 +40,7 @@ from results.store import Store, StoreError, write_file
 def command(
     grid_name: str | None,
     results_dir: Path,
+    data_dir: Path | None,
     policies: tuple[str, ...],
     budgets: tuple[float, ...],
     drops: tuple[float, ...],
@@ -59,7 +61,7 @@ def command(
     console = Console()
     store = Store(results_dir)
     selections = _selections(policies)
-    records = _records(store, grid_name)
+    records = _records(store, grid_name, data_dir)
     if not drops and not budgets:
         drops, budgets = (0.01,), (0.5,)
     rows = []
@@ -91,11 +93,11 @@ def _selections(texts: tuple[str, ...]) -> list[Selection]:
     return selections
 
 
-def _records(store: Store, grid_name: str | None) -> list[RunRecord]:
+def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list[RunRecord]:
     """The finished runs with early exits."""
     wanted = store.run_ids()
     if grid_name is not None:
-        grid = load_grid(find_grid(grid_name))
+        grid = load_grid(find_grid(grid_name), data_dir)
         wanted = list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
     records = [store.record(run_id) for run_id in wanted if store.is_done(run_id)]
     records = [record for record in records if len(record.exits) > 1]

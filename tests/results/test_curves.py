@@ -42,8 +42,8 @@ def test_the_mixture_costs_exactly_the_budget(costs: list[int], budget: float) -
 
 def test_a_mixture_is_measured_by_its_weights() -> None:
     costs = CostTable(
-        stem=1, blocks=(10, 10), heads=(2, 3), cumulative=(13, 26), depth=2, baseline=24, norms=0, linear_conv_cumulative=(13, 26),
-        linear_conv_baseline=24, parameters=0, heads_parameters=0, uncounted=(),
+        stem=1, blocks=(10, 10), heads=(2, 3), cumulative=(13, 26), depth=2, baseline=24, norms=0,
+        linear_conv_cumulative=(13, 26), linear_conv_baseline=24, parameters=0, heads_parameters=0, uncounted=(),
     )  # fmt: skip
     accuracy, shares = np.array([0.5, 0.9]), np.array([[1.0, 0.0], [0.0, 1.0]])
     found = measure([(0, 0.25), (1, 0.75)], accuracy, shares, costs, [1, 2])

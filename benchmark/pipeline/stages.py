@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmark import registry
 from benchmark.spec import Recipe, RunSpec, Selection, TrainSpec
+from datasets.split_rules import SplitRule
 from methods.api import BackboneCard, Choice, Method
 
 
@@ -44,7 +45,10 @@ STAGES = {
             "benchmark/pipeline/inputs.py",
             "benchmark/seeds.py",
             "datasets/augment.py",
+            "datasets/crops.py",
+            "datasets/images.py",
             "datasets/loading.py",
+            "datasets/split_rules.py",
             "datasets/splits.py",
             "datasets/transforms.py",
             "methods/backbones/backbone.py",
@@ -143,18 +147,20 @@ def run_stages(run: RunSpec) -> RunStages:
     backbone: BackboneCard = registry.card("backbone", train.backbone)
     dataset = registry.card("dataset", train.dataset.name)
     classes = len(dataset.classes)
+    rule = SplitRule.of(train.dataset.set)
     data = {
-        "name": train.dataset.name,
-        "sizes": {**dataset.sizes, **train.dataset.set},
+        "name": dataset.name,
+        "sizes": {split: train.dataset.set.get(split, size) for split, size in rule.sizes(dataset).items()},
         "fingerprint": dataset.fingerprint,
         "code_version": dataset.code_version,
+        **rule.fields(),
     }
     network = {"name": train.backbone, "code_version": backbone.code_version, "num_classes": classes}
 
     finetune = _stage(
         "finetune",
         {
-            "dataset": _train_only(data),
+            "dataset": _train_only(data) | rule.train_fields(),
             "backbone": network,
             "recipe": _recipe(train.recipes.finetune),
             "seed": train.seed,
@@ -182,7 +188,7 @@ def run_stages(run: RunSpec) -> RunStages:
         for part in (
             train.method.label,
             train.backbone,
-            train.dataset.name,
+            f"{dataset.name} {rule.label}",
             run.scheme,
             f"s{train.seed}",
             evaluate.key[:8],

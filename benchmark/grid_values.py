@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from benchmark import registry
 from benchmark.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
-from datasets.api import SPLITS, DatasetCard
+from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
+from datasets.folder import absolute, is_folder
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from methods.lookup import nearest, unknown
 from methods.placement import SCHEMES
@@ -126,9 +127,11 @@ class ValueReader:
         selected = self.parse(where, value)
         if selected is None:
             return None
+        if is_folder(selected.name):
+            selected = Selection(name=absolute(selected.name, self.path.parent), set=selected.set)
         try:
             card = registry.card("dataset", selected.name)
-        except KeyError as error:
+        except (KeyError, DataError) as error:
             self.wrong(where, error.args[0])
             return None
         mistake = self.dataset_options(card, selected.set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,6 +27,23 @@ def hold_out(split: ImageSplit, per_class: int, seed: int) -> tuple[ImageSplit, 
     """The split without ``per_class`` samples of every class, and those; both in stored order."""
     kept, held = stratified_holdout(split.labels, per_class, seed)
     return split.select(kept), split.select(held)
+
+
+def stratified_shares(
+    split: ImageSplit, shares: Mapping[str, float], seed: int
+) -> tuple[ImageSplit, dict[str, ImageSplit]]:
+    """What is left, and named parts with a share of every class each: rounded, but at least one image."""
+    rng = np.random.default_rng(seed)
+    part = np.zeros(len(split), dtype=np.int64)  # 0: what is left
+    for label in np.unique(split.labels):
+        members = rng.permutation(np.flatnonzero(split.labels == label))
+        begin = 0
+        for number, share in enumerate(shares.values(), start=1):
+            count = max(1, round(share * len(members)))
+            part[members[begin : begin + count]] = number
+            begin += count
+    held = {name: split.select(np.flatnonzero(part == number)) for number, name in enumerate(shares, start=1)}
+    return split.select(np.flatnonzero(part == 0)), held
 
 
 def stratified_halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

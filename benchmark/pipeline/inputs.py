@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.spec import Recipe, TrainSpec
 from datasets.api import SPLITS, DatasetCard, ImageSplit
-from datasets.images import kept_in_memory
+from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.split_rules import SplitRule
 from datasets.splits import content, stratified_head
@@ -105,7 +103,7 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
 
 def _sensible_workers(splits: dict[str, ImageSplit], size: int) -> int:
     """None for small pictures in memory, which take no time; else a process for every CPU but that of the training."""
-    in_memory = all(isinstance(splits[name].images, np.ndarray) for name in SPLITS)
+    in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
     if size <= CHEAP_SIZE and in_memory:
         return 0
     return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1))

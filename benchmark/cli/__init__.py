@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
+    "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "bench": ("benchmark.cli.bench", "Measure the suite itself."),
 }

@@ -38,6 +38,13 @@ results_option = click.option(
     help="The results folder.",
 )
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, resolve_path=True),
+    envvar="LGVIT_BENCH_DATA",
+    help="Where your datasets are; also LGVIT_BENCH_DATA.",
+)
+
 
 def require_torch() -> None:
     """Called before torch is imported, by the commands that need it.

@@ -9,7 +9,7 @@ import click
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, grid_option, require_torch, results_option
+from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, data_dir_option, grid_option, require_torch, results_option
 from benchmark.cli.plan import show_plan
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
@@ -21,12 +21,7 @@ from results.store import Store
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @results_option
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, resolve_path=True),
-    envvar="LGVIT_BENCH_DATA",
-    help="Where your datasets are; also LGVIT_BENCH_DATA.",
-)
+@data_dir_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
@@ -114,7 +109,7 @@ def _execute_locked(
     torch.use_deterministic_algorithms(True)
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen = _device(device)
+    chosen = usable_device(device)
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)
         reporter.say(f"Running on {chosen} with {torch.get_num_threads()} threads")
@@ -126,7 +121,7 @@ def _execute_locked(
     return failed
 
 
-def _device(name: str):  # type: ignore[no-untyped-def]
+def usable_device(name: str):  # type: ignore[no-untyped-def]
     import torch
 
     if name == "auto":

@@ -30,6 +30,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid_values import ValueReader, unknown_key
+from benchmark.selection import seen_selection
 from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
 from benchmark.weights import SCRATCH, named
 from methods.backbones import truncated
@@ -162,6 +163,11 @@ class _Reader(ValueReader):
             runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
+        for run in runs.values():
+            if problem := seen_selection(run):
+                self.wrong("datasets", problem)
+        if self.mistakes:
+            raise UserError(*self.mistakes)
         return Grid(file.name, self.path, tuple(runs.values()))
 
     def combinations(self, file: _File) -> Iterator[_Combination]:

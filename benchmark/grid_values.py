@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from benchmark import registry
 from benchmark.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
 from benchmark.weights import check_source
-from datasets.api import SPLITS
+from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
+from datasets.folder import absolute, is_folder
+from datasets.split_rules import MODES, RESPLITS, SplitRule
 from methods.lookup import nearest, unknown
 from methods.placement import SCHEMES
 
@@ -137,20 +139,42 @@ class ValueReader:
         selected = self.parse(where, value)
         if selected is None:
             return None
+        if is_folder(selected.name):
+            selected = Selection(name=absolute(selected.name, self.path.parent), set=selected.set)
         try:
             card = registry.card("dataset", selected.name)
-        except KeyError as error:
+        except (KeyError, DataError) as error:
             self.wrong(where, error.args[0])
             return None
-        for split, count in selected.set.items():
-            if split not in SPLITS:
-                self.wrong(f"{where}.set", unknown_key(split, list(SPLITS)))
-                return None
-            low, high = len(card.classes), card.sizes[split]
-            if not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high:
-                self.wrong(f"{where}.set.{split}", f"a whole number of images from {low} to {high}, not {count!r}")
-                return None
+        mistake = self.dataset_options(card, selected.set)
+        if mistake is not None:
+            option, message = mistake
+            self.wrong(f"{where}.set{option}", message)
+            return None
         return selected
+
+    def dataset_options(self, card: DatasetCard, options: dict[str, Any]) -> tuple[str, str] | None:
+        """What is wrong with a dataset's options, and where; None if they are sound."""
+        known = ["split", "resplit", *SPLITS]
+        for key in options:
+            if key not in known:
+                return "", unknown_key(key, known)
+        mode = options.get("split", "held-out")
+        if mode not in list(MODES):  # what stands in a file may be unhashable
+            return ".split", unknown("split rule", mode, MODES)
+        resplit = options.get("resplit", 0)
+        if not isinstance(resplit, int) or isinstance(resplit, bool) or not 0 <= resplit < RESPLITS:
+            return ".resplit", f"a whole number from 0 to {RESPLITS - 1}, not {resplit!r}"
+        if "resplit" in options and mode != "halves":
+            return ".resplit", "goes with split: halves only"
+        sizes = SplitRule.of(options).sizes(card)
+        for split in SPLITS:
+            low, high, count = len(card.classes), sizes[split], options.get(split, sizes[split])
+            if split in options and (not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high):
+                return f".{split}", f"a whole number of images from {low} to {high}, not {count!r}"
+        if mode == "as-published" and options.get("val") != options.get("test"):
+            return ".val", "val is the test split here: give both the same number of images, or none"
+        return None
 
     def exits(self, where: str, value: Any) -> Selection | tuple[int, ...] | None:
         if isinstance(value, list):

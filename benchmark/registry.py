@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DATASETS
+from datasets.folder import folder_card, is_folder
 from methods import METHODS, lookup
 from methods.backbones import BACKBONES
 from methods.heads import HEADS
@@ -46,7 +47,10 @@ def card(kind: str, name: str) -> Any:
 
     Raises:
         KeyError: no such name; the message is the user's sentence.
+        DataError: a folder of images, named as a dataset, cannot be used; likewise.
     """
+    if kind == "dataset" and isinstance(name, str) and is_folder(name):
+        return folder_card(name)
     known = table(kind)
     if name not in known:
         raise KeyError(lookup.unknown(kind, name, known))

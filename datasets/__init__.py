@@ -6,11 +6,20 @@ This is LGViT-Bench's own package; Hugging Face's has the same name (ARCHITECTUR
 from typing import NoReturn
 
 from datasets.api import DatasetCard
+from datasets.cifar import CIFAR_10, CIFAR_100
 from datasets.fashion_mnist import FULL, MINI
+from datasets.food101 import FOOD_101
+from datasets.imagenet import IMAGENET_1K
+from datasets.tiny_imagenet import TINY_IMAGENET
 
 DATASETS: dict[str, DatasetCard] = {
     "fashion-mnist-mini": MINI,
     "fashion-mnist": FULL,
+    "cifar-10": CIFAR_10,
+    "cifar-100": CIFAR_100,
+    "food-101": FOOD_101,
+    "tiny-imagenet": TINY_IMAGENET,
+    "imagenet-1k": IMAGENET_1K,
 }
 
 

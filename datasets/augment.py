@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from datasets.crops import CROP_FLIP_DRAWS, crop_flip, resize_center_crop
+
+Images = np.ndarray | list[np.ndarray]  # uint8 [B, H, W, C], or B of [H, W, C] with sizes of their own
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One way to vary training images.
+
+    Attributes:
+        draws: uniform numbers that one image needs.
+        apply: (images, draws [B, draws], side of the model's input) to uint8 [B, H, W, C]; the side may still be another.
+        summary: what it does, for records.
+    """
+
+    draws: int
+    apply: Callable[[Images, np.ndarray, int], np.ndarray]
+    summary: str
+
+
+def square(images: Images, size: int) -> np.ndarray:
+    """Images of one square size as they are; others cut to the middle square of side ``size``."""
+    if isinstance(images, np.ndarray) and images.shape[1] == images.shape[2]:
+        return images
+    return np.stack([resize_center_crop(image, size) for image in images])
 
 
 def flip_shift(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -23,10 +50,23 @@ def flip_shift(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-# Name in a recipe: (uniform numbers that one image needs, the function).
-AUGMENTATIONS: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
-    "none": (0, lambda images, draws: images),
-    "flip-shift": (3, flip_shift),
+def _crop_flip(images: Sequence[np.ndarray] | np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
+    return np.stack([crop_flip(image, numbers, size) for image, numbers in zip(images, draws, strict=True)])
+
+
+# Name in a recipe to what it does.
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": Augmentation(0, lambda images, draws, size: square(images, size), "none"),
+    "flip-shift": Augmentation(
+        3,
+        lambda images, draws, size: flip_shift(square(images, size), draws),
+        "horizontal flip (1/2), shift by -1, 0 or 1 pixels along each axis (zeros come in), at the stored size",
+    ),
+    "crop-flip": Augmentation(
+        CROP_FLIP_DRAWS,
+        _crop_flip,
+        "random resized crop (8-100 % of the area, ratio 3/4-4/3, bilinear with antialiasing), horizontal flip (1/2)",
+    ),
 }
 
 
@@ -35,5 +75,7 @@ def sample_draws(stream: int, sample_id: np.ndarray, count: int) -> np.ndarray:
 
     ``stream`` is a 64-bit number that stands for seed and epoch.
     """
+    if not count:
+        return np.empty((len(sample_id), 0))
     keys = np.stack([np.full(len(sample_id), stream, np.uint64), sample_id.astype(np.uint64)], axis=1)
     return np.stack([np.random.Generator(np.random.Philox(key=key)).random(count) for key in keys])

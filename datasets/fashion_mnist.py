@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
-from datasets.splits import stratified_holdout
+from datasets.api import SPLITS, Archive, DataError, DatasetCard, ImageSplit
+from datasets.splits import hold_out
 
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 # SHA-256 of the four official IDX files, uncompressed.
@@ -22,60 +22,83 @@ IDX_FILES = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+# MD5 of the four packed files, and where they are published; as torchvision 0.29 lists both.
+PACKED_MD5 = {
+    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+PUBLISHER = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 VAL_PER_CLASS = 600
 VAL_SEED = 20230800255
 
-BUNDLE = Path(__file__).with_name("bundled") / "fashion_mnist_mini.safetensors.xz"
+BUNDLE = "fashion_mnist_mini.safetensors.xz"
 BUNDLE_SHA256 = "fdb7bda8593cdad539f786e2b144cd6a9dac45ee63742f865238ed8a77ffd2a5"
 
 CITATION = "Xiao, Rasul and Vollgraf (2017): Fashion-MNIST, arXiv 1708.07747"
 LICENCE = "MIT (Zalando SE)"
 
 MINI = DatasetCard(
+    name="fashion-mnist-mini",
     target="datasets.fashion_mnist:read_bundle",
     summary="6,000 / 2,000 / 4,000 grey 28x28 photographs of garments, 10 classes; ships with the suite",
     classes=CLASSES,
     image_size=28,
+    recipe_size=28,
     channels=1,
     mean=(0.2860,),
     std=(0.3530,),
     sizes={"train": 6_000, "val": 2_000, "test": 4_000},
+    val_rule="200 a class of the official train set, stratified and seeded when the subset was made",
     fingerprint=BUNDLE_SHA256,
     licence=LICENCE,
     redistributable=True,
     citation=CITATION,
     how_to_get="it is part of the checkout: git checkout -- datasets/bundled",
+    fixed_folders=(Path(__file__).with_name("bundled"),),
+    markers=(BUNDLE,),
 )
 FULL = DatasetCard(
+    name="fashion-mnist",
     target="datasets.fashion_mnist:read_full",
     summary="54,000 / 6,000 / 10,000 grey 28x28 photographs of garments, 10 classes",
     classes=CLASSES,
     image_size=28,
+    recipe_size=28,
     channels=1,
     mean=(0.2860,),
     std=(0.3530,),
     sizes={"train": 54_000, "val": 6_000, "test": 10_000},
+    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
     fingerprint=hashlib.sha256(f"{sorted(IDX_FILES.items())} {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
     licence=LICENCE,
     redistributable=True,
     citation=CITATION,
     how_to_get="apt-get install dataset-fashion-mnist, or name the folder of the four IDX files with --data-dir",
+    folders=("", "fashion-mnist", "FashionMNIST/raw"),
+    fixed_folders=(DEBIAN_FOLDER,),
+    markers=tuple(f"{name}{ending}" for name in IDX_FILES for ending in ("", ".gz")),
+    archives=tuple(
+        Archive(url=f"{PUBLISHER}{name}.gz", name=f"{name}.gz", md5=md5, folder="") for name, md5 in PACKED_MD5.items()
+    ),
 )
 
 
-def read_bundle(data_dir: Path | None) -> dict[str, ImageSplit]:
-    """The bundled subset; ``data_dir`` plays no part."""
+def read_bundle(folder: Path) -> dict[str, ImageSplit]:
+    """The bundled subset."""
+    path = folder / BUNDLE
     try:
-        packed = BUNDLE.read_bytes()
+        packed = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {BUNDLE} ({error.strerror}); {MINI.how_to_get}") from error
+        raise DataError(f"cannot read {path} ({error.strerror}); {MINI.how_to_get}") from error
     if hashlib.sha256(packed).hexdigest() != BUNDLE_SHA256:
-        raise DataError(f"{BUNDLE} is damaged: its SHA-256 is not {BUNDLE_SHA256[:12]}...; {MINI.how_to_get}")
+        raise DataError(f"{path} is damaged: its SHA-256 is not {BUNDLE_SHA256[:12]}...; {MINI.how_to_get}")
     try:
         tensors = load(lzma.decompress(packed))
     except (lzma.LZMAError, SafetensorError) as error:
-        raise DataError(f"{BUNDLE} cannot be unpacked ({error})") from error
+        raise DataError(f"{path} cannot be unpacked ({error})") from error
     return {
         split: ImageSplit(
             tensors[f"{split}/images"][..., None],
@@ -86,29 +109,15 @@ def read_bundle(data_dir: Path | None) -> dict[str, ImageSplit]:
     }
 
 
-def read_full(data_dir: Path | None) -> dict[str, ImageSplit]:
-    """The official files, gzipped or not; val is 600 a class of the official train set, stratified and seeded.
-
-    Looked for in ``data_dir``, in torchvision's place below it (``FashionMNIST/raw``), and in Debian's package.
-    """
-    folder = _idx_folder(data_dir)
+def read_full(folder: Path) -> dict[str, ImageSplit]:
+    """The official files, gzipped or not; val is 600 a class of the official train set, stratified and seeded."""
     arrays = {name: _read_idx(folder, name, digest) for name, digest in IDX_FILES.items()}
     images, labels = arrays["train-images-idx3-ubyte"], arrays["train-labels-idx1-ubyte"]
     everything = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
-    train, val = stratified_holdout(everything.labels, VAL_PER_CLASS, VAL_SEED)
+    train, val = hold_out(everything, VAL_PER_CLASS, VAL_SEED)
     images, labels = arrays["t10k-images-idx3-ubyte"], arrays["t10k-labels-idx1-ubyte"]
     test = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
-    return {"train": everything.select(train), "val": everything.select(val), "test": test}
-
-
-def _idx_folder(data_dir: Path | None) -> Path:
-    named = [data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"] if data_dir else []
-    looked = [*named, DEBIAN_FOLDER]
-    for folder in looked:
-        if any((folder / f"{name}{ending}").is_file() for name in IDX_FILES for ending in ("", ".gz")):
-            return folder
-    places = ", ".join(str(folder) for folder in looked)
-    raise DataError(f"dataset fashion-mnist: no IDX file ({', '.join(IDX_FILES)}) in {places}; {FULL.how_to_get}")
+    return {"train": train, "val": val, "test": test}
 
 
 def _read_idx(folder: Path, name: str, digest: str) -> np.ndarray:

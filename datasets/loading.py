@@ -1,8 +1,8 @@
-"""Batches of a split, in a stated order, through torch's DataLoader."""
+"""Batches of a split, in a stated order, through torch's DataLoader. Worker processes change nothing but the speed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,11 +11,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.api import DatasetCard, ImageSplit
+from datasets.api import DataError, DatasetCard, ImageSplit
 from datasets.augment import AUGMENTATIONS, sample_draws
+from datasets.images import decoded
 from datasets.transforms import to_input
 
 SCORING_BATCH = 500
+SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images come in smaller batches
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How batches are made; no part of any key, as the batches are the same bits.
+
+    Attributes:
+        count: worker processes; 0 makes batches in the process that asks for them.
+        pin: whether batches lie in page-locked memory, from where a GPU copies faster.
+    """
+
+    count: int = 0
+    pin: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,14 @@ class Batch:
     sample_id: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.images.to(device), self.labels.to(device), self.sample_id)
+        pinned = self.images.is_pinned()
+        return Batch(
+            self.images.to(device, non_blocking=pinned), self.labels.to(device, non_blocking=pinned), self.sample_id
+        )
+
+    def pin_memory(self) -> Batch:
+        """The name by which a DataLoader asks for it."""
+        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.sample_id)
 
     def parts(self, count: int) -> list[Batch]:
         """At most ``count`` parts of nearly equal size, in order."""
@@ -35,25 +57,56 @@ class Batch:
         return [Batch(*chunk) for chunk in chunks]
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[Batch | DataError]):
     """A split that hands out whole batches; the DataLoader asks with lists of positions."""
 
     def __init__(
         self, split: ImageSplit, card: DatasetCard, size: int, channels: int, augment: str, stream: int
     ) -> None:
-        self.split, self.stream = split, stream
+        self.split, self.size, self.stream, self.augment = split, size, stream, augment
         self.to_input = partial(to_input, size=size, channels=channels, mean=card.mean, std=card.std)
-        self.draws, self.augment = AUGMENTATIONS[augment]
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitems__(self, positions: list[int]) -> Batch:
+    def __getitems__(self, positions: list[int]) -> Batch | DataError:
         chosen = self.split.select(np.asarray(positions))
-        images = chosen.images
-        if self.draws:
-            images = self.augment(images, sample_draws(self.stream, chosen.sample_id, self.draws))
+        try:
+            images = decoded(chosen.images)
+        except DataError as error:
+            return error  # raised in a worker it would come out wrapped in a traceback
+        augmentation = AUGMENTATIONS[self.augment]
+        draws = sample_draws(self.stream, chosen.sample_id, augmentation.draws)
+        images = augmentation.apply(images, draws, self.size)
         return Batch(self.to_input(images), torch.from_numpy(chosen.labels), torch.from_numpy(chosen.sample_id))
+
+
+class BatchLoader:
+    """Iterates over batches.
+
+    Raises, when iterated:
+        DataError: an image cannot be decoded; the message names it.
+    """
+
+    def __init__(self, batches: _Batches, positions: Sequence[list[int]], seed: int, workers: Workers) -> None:
+        # A DataLoader's iterator draws from torch's global generator unless it is given one of its own.
+        self.loader: DataLoader[Batch | DataError] = DataLoader(
+            batches,
+            batch_sampler=positions,
+            collate_fn=_as_is,  # type: ignore[arg-type]
+            generator=torch.Generator().manual_seed(seed),
+            num_workers=workers.count,
+            pin_memory=workers.pin,
+        )
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
 
 
 def training_batches(
@@ -67,25 +120,25 @@ def training_batches(
     order_seed: int,
     augment_stream: int,
     skip: int = 0,
-) -> DataLoader[Batch]:
+    workers: Workers = Workers(),
+) -> BatchLoader:
     """One epoch in the order that ``order_seed`` names, without its first ``skip`` batches; the last may be smaller."""
     order = np.random.default_rng(order_seed).permutation(len(split)).tolist()
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return _loader(_Batches(split, card, size, channels, augment, augment_stream), batches[skip:], order_seed)
+    return BatchLoader(
+        _Batches(split, card, size, channels, augment, augment_stream), batches[skip:], order_seed, workers
+    )
 
 
-def scoring_batches(split: ImageSplit, card: DatasetCard, *, size: int, channels: int) -> DataLoader[Batch]:
+def scoring_batches(
+    split: ImageSplit, card: DatasetCard, *, size: int, channels: int, workers: Workers = Workers()
+) -> BatchLoader:
     """The split in stored order, as it is."""
+    count = max(1, min(SCORING_BATCH, SCORING_PIXELS // size**2))
     positions = list(range(len(split)))
-    batches = [positions[start : start + SCORING_BATCH] for start in range(0, len(split), SCORING_BATCH)]
-    return _loader(_Batches(split, card, size, channels, "none", 0), batches, 0)
+    batches = [positions[start : start + count] for start in range(0, len(split), count)]
+    return BatchLoader(_Batches(split, card, size, channels, "none", 0), batches, 0, workers)
 
 
-def _loader(dataset: _Batches, batches: Sequence[list[int]], seed: int) -> DataLoader[Batch]:
-    # A DataLoader's iterator draws from torch's global generator unless it is given one of its own.
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, generator=generator)  # type: ignore[arg-type]
-
-
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Batch | DataError) -> Batch | DataError:
     return batch

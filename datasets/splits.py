@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from datasets.api import DataError, ImageSplit
+from datasets.images import ImageFiles, decoded, join
 
 
 def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,6 +21,49 @@ def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[n
             raise DataError(f"class {label} has {len(members)} images: {per_class} cannot be held out")
         held[rng.permutation(members)[:per_class]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def hold_out(split: ImageSplit, per_class: int, seed: int) -> tuple[ImageSplit, ImageSplit]:
+    """The split without ``per_class`` samples of every class, and those; both in stored order."""
+    kept, held = stratified_holdout(split.labels, per_class, seed)
+    return split.select(kept), split.select(held)
+
+
+def stratified_shares(
+    split: ImageSplit, shares: Mapping[str, float], seed: int
+) -> tuple[ImageSplit, dict[str, ImageSplit]]:
+    """What is left, and named parts with a share of every class each: rounded, but at least one image."""
+    rng = np.random.default_rng(seed)
+    part = np.zeros(len(split), dtype=np.int64)  # 0: what is left
+    for label in np.unique(split.labels):
+        members = rng.permutation(np.flatnonzero(split.labels == label))
+        begin = 0
+        for number, share in enumerate(shares.values(), start=1):
+            count = max(1, round(share * len(members)))
+            part[members[begin : begin + count]] = number
+            begin += count
+    held = {name: split.select(np.flatnonzero(part == number)) for number, name in enumerate(shares, start=1)}
+    return split.select(np.flatnonzero(part == 0)), held
+
+
+def stratified_halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two halves, both ascending; of every class each gets half, and odd ones go to them in turn."""
+    members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    order = np.concatenate(members)
+    return np.sort(order[1::2]), np.sort(order[::2])
+
+
+def merge(first: ImageSplit, second: ImageSplit) -> ImageSplit:
+    """Two parts of one official set, back in the order of their sample ids.
+
+    Raises:
+        DataError: their images are not of one kind, or a sample is in both.
+    """
+    sample_id = np.concatenate([first.sample_id, second.sample_id])
+    if len(np.unique(sample_id)) < len(sample_id):
+        raise DataError("train and val share sample ids, so they are not parts of one set")
+    both = ImageSplit(join(first.images, second.images), np.concatenate([first.labels, second.labels]), sample_id)
+    return both.select(np.argsort(sample_id))
 
 
 def stratified_head(split: ImageSplit, count: int) -> ImageSplit:
@@ -35,3 +80,16 @@ def identity(split: ImageSplit) -> str:
     digest = hashlib.sha256(split.sample_id.astype("<i8").tobytes())
     digest.update(split.labels.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def content(split: ImageSplit) -> str:
+    """What images are there: ``pixels:`` and the SHA-256 of all of them, in order; for files that are decoded batch by batch
+    ``files:`` and that of their names and sizes in bytes."""
+    digest = hashlib.sha256()
+    if isinstance(split.images, ImageFiles):
+        for i, name in enumerate(split.images.names):
+            digest.update(bytes(name) + split.images.path(i).stat().st_size.to_bytes(8, "little"))
+        return f"files:{digest.hexdigest()}"
+    for image in decoded(split.images):
+        digest.update(np.array(image.shape, dtype="<i8").tobytes() + image.tobytes())
+    return f"pixels:{digest.hexdigest()}"

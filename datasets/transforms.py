@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datasets.api import DatasetCard
+from datasets.augment import AUGMENTATIONS
+
 # Luminance weights of ITU-R BT.601, as PIL's mode "L" uses them.
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -28,3 +31,28 @@ def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[flo
     if batch.shape[1] == 1:
         return batch.expand(-1, channels, -1, -1).contiguous()
     return (batch * torch.tensor(LUMINANCE).view(-1, 1, 1)).sum(1, keepdim=True)
+
+
+def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
+    """What `to_input` and, for files, `datasets.crops.resize_center_crop` do to an image that is scored, in words."""
+    parts = []
+    if card.image_size is None:
+        parts.append(f"shorter side to {size} (bilinear, antialiased), middle square of {size}")
+    elif card.image_size != size:
+        parts.append(f"resized from {card.image_size} to {size} (bilinear, antialiased)")
+    parts.append(f"divided by 255, less mean {_numbers(card.mean)}, over std {_numbers(card.std)}")
+    if card.channels != channels:
+        parts.append("grey repeated in every channel" if card.channels == 1 else "one channel by luminance (BT.601)")
+    return "; ".join(parts)
+
+
+def training_summary(card: DatasetCard, size: int, channels: int, augment: str) -> str:
+    """What an image goes through in training, in words."""
+    varied = AUGMENTATIONS[augment].summary
+    if augment == "crop-flip":
+        varied += f", to {size}"
+    return f"{varied}; then as in evaluation: {evaluation_summary(card, size, channels)}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)

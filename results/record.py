@@ -136,8 +136,16 @@ class DataCard(Frozen):
     sizes: dict[str, int]
     split_identity: dict[str, str]
     """SHA-256 over sample ids and labels, by split."""
+    content: dict[str, str] = {}
+    """SHA-256 over what was there, by split: ``pixels:`` of all images, or ``files:`` of their names and sizes in bytes."""
+    split_rule: str = ""
+    """What played train, val and test, in words."""
+    transforms: dict[str, str] = {}
+    """What an image goes through in each stage and in scoring, in words."""
     citation: str
     licence: str
+    redistributable: bool | None = None
+    """Whether a report may show the images; None in records from before this was noted."""
 
 
 class RunRecord(Frozen):

@@ -61,7 +61,9 @@ class Run:
     def dataset(self) -> str:
         chosen = self.record.spec["train"]["dataset"]
         sizes = ", ".join(f"{split}={count}" for split, count in chosen["set"].items())
-        return f"{chosen['name']} ({sizes})" if sizes else str(chosen["name"])
+        # A folder's name in the spec is its whole path; the data card has the short one.
+        name = self.record.data.name if self.record.data else str(chosen["name"])
+        return f"{name} ({sizes})" if sizes else name
 
     @property
     def recipes(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmark.pipeline.stages import STAGES
 from benchmark.registry import TABLES
+from datasets import folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = Path(__file__).with_suffix(".json")
@@ -35,6 +36,7 @@ def units() -> dict[str, tuple[int, tuple[str, ...]]]:
             continue  # a method's heads and losses are in the key themselves
         for name, card in cards.items():
             found[f"{kind} {name}"] = (card.code_version, (card.target.split(":")[0].replace(".", "/") + ".py",))
+    found["dataset folder:"] = (folder.CODE_VERSION, ("datasets/folder.py",))
     return found
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "costs": ("benchmark.cli.costs", "Price a method on a backbone: parameters and MACs of every exit."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
+    "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "bench": ("benchmark.cli.bench", "Measure the suite itself."),
 }

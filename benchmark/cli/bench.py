@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 from rich.console import Console
 
-from benchmark.cli.options import require_torch
+from benchmark import registry
+from benchmark.cli.options import data_dir_option, require_torch
+from benchmark.errors import UserError
+from benchmark.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
+from datasets.augment import AUGMENTATIONS
+from datasets.folder import absolute, is_folder
+from methods.lookup import unknown
+
+if TYPE_CHECKING:
+    import torch
 
 
 @click.group("bench", context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,6 +27,7 @@ def command() -> None:
     \b
     Example:
       python -m benchmark bench sweep
+      python -m benchmark bench loader
     """
 
 
@@ -51,4 +64,78 @@ def sweep(exits: int, samples: int, classes: int, settings: int, threads: int) -
         f"running vit_nano_patch4_28 with LGViT's heads once per setting would take {found.ratio:,.0f} times as long "
         f"({found.model_seconds:.2f} s a pass over {samples:,} images)",
         soft_wrap=True,
+    )
+
+
+@command.command("loader")
+@click.option("--dataset", default="fashion-mnist-mini", show_default=True, help="A name, or folder:PATH.")
+@click.option("--backbone", default="vit_nano_patch4_28", show_default=True, help="Sets the image size and the step.")
+@click.option("--augment", default="crop-flip", show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--batches", type=click.IntRange(min=1), default=50, show_default=True, help="Measured, after two that warm up."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=0), multiple=True, help="May be given more than once; default 0, 1 and 2."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_dir_option
+def loader(
+    dataset: str,
+    backbone: str,
+    augment: str,
+    batch_size: int,
+    batches: int,
+    workers: tuple[int, ...],
+    device: str,
+    data_dir: Path | None,
+) -> None:
+    """Images a second that the loader makes, and how long a fine-tuning step waits for them.
+
+    \b
+    Examples:
+      python -m benchmark bench loader
+      python -m benchmark bench loader --dataset food-101 --workers 4 --workers 8
+    """
+    require_torch()
+    from benchmark.cli.run import usable_device
+    from benchmark.measure.loader_speed import finetuning_step, measure_loader
+    from benchmark.pipeline.inputs import read_inputs
+
+    train = _spec(dataset, backbone, augment, batch_size)
+    chosen: torch.device = usable_device(device)
+    console = Console(highlight=False)
+    console.print(
+        f"{train.dataset.name} for {backbone}, {augment}, batches of {batch_size}, {chosen}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for count in workers or (0, 1, 2):
+        inputs = read_inputs(train, data_dir, count, pin=chosen.type == "cuda")
+        found = measure_loader(inputs, train.recipes.finetune, finetuning_step(train, chosen), batches)
+        console.print(
+            f"  {count:>2} workers  {found.alone:9,.0f} images/s alone  {found.training:9,.0f} in training"
+            f"  {100 * found.waiting:5.1f} % of a step waits for data",
+            soft_wrap=True,
+        )
+
+
+def _spec(dataset: str, backbone: str, augment: str, batch_size: int) -> TrainSpec:
+    """A run that names the data, the backbone and the recipe; every mistake is one sentence."""
+    name = absolute(dataset, Path.cwd()) if is_folder(dataset) else dataset
+    for kind, value in (("dataset", name), ("backbone", backbone)):
+        try:
+            registry.card(kind, value)
+        except KeyError as error:
+            raise UserError(f"--{kind}: {error.args[0]}") from None
+    if augment not in AUGMENTATIONS:
+        raise UserError(f"--augment: {unknown('augmentation', augment, AUGMENTATIONS)}")
+    recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"augment": augment, "batch_size": batch_size})
+    return TrainSpec(
+        dataset=Selection(name=name),
+        backbone=backbone,
+        method=Selection(name="static"),
+        exits=(),
+        recipes=Recipes(finetune=recipe),
+        seed=0,
     )

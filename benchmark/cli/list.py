@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.registry import TABLES, grids, table
+from datasets.folder import PREFIX, SUMMARY
 from methods.placement import SCHEMES
 
 PLURALS = {
@@ -36,6 +37,8 @@ def command() -> None:
         shown.add_row(f"[bold]{PLURALS[kind]}[/]", "")
         for name, card in table(kind).items():
             shown.add_row(f"  {name}", card.summary)
+        if kind == "dataset":
+            shown.add_row(f"  {PREFIX}PATH", SUMMARY)
     shown.add_row("[bold]exit schemes[/]", "")
     for name, rule in SCHEMES.items():
         shown.add_row(f"  {name}", rule)

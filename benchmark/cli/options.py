@@ -38,7 +38,6 @@ results_option = click.option(
     help="The results folder.",
 )
 
-
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, resolve_path=True),

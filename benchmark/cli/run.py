@@ -33,6 +33,7 @@ from results.store import Store
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 def command(
     grid_name: str | None,
@@ -41,6 +42,7 @@ def command(
     offline: bool,
     device: str,
     threads: int | None,
+    workers: int | None,
     out: Path | None,
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
@@ -68,7 +70,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = _execute(console, plan, store, device, threads, data_dir)
+        failed = _execute(console, plan, store, device, threads, data_dir, workers)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)
@@ -92,14 +94,20 @@ def _with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: 
 
 
 def _execute(
-    console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
+    console: Console,
+    plan: Plan,
+    store: Store,
+    device: str,
+    threads: int | None,
+    data_dir: Path | None,
+    workers: int | None,
 ) -> list[str]:
     """Run what is missing. torch is imported here and not before."""
     require_torch()
     store.prepare()
     try:
         with FileLock(store.root / ".lock", timeout=0):
-            return _execute_locked(console, plan, store, device, threads, data_dir)
+            return _execute_locked(console, plan, store, device, threads, data_dir, workers)
     except Timeout:
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
@@ -107,7 +115,13 @@ def _execute(
 
 
 def _execute_locked(
-    console: Console, plan: Plan, store: Store, device: str, threads: int | None, data_dir: Path | None
+    console: Console,
+    plan: Plan,
+    store: Store,
+    device: str,
+    threads: int | None,
+    data_dir: Path | None,
+    workers: int | None,
 ) -> list[str]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
     import torch
@@ -119,19 +133,19 @@ def _execute_locked(
     torch.use_deterministic_algorithms(True)
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen = _device(device)
+    chosen = usable_device(device)
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)
         reporter.say(f"Running on {chosen} with {torch.get_num_threads()} threads")
         try:
-            failed = LocalExecutor(plan, store, reporter, chosen, data_dir).execute()
+            failed = LocalExecutor(plan, store, reporter, chosen, data_dir, workers).execute()
         except Interrupted:
             raise click.Abort from None
         reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
     return failed
 
 
-def _device(name: str):  # type: ignore[no-untyped-def]
+def usable_device(name: str):  # type: ignore[no-untyped-def]
     import torch
 
     if name == "auto":

@@ -39,6 +39,7 @@ from benchmark.progress import Reporter
 from benchmark.spec import TrainSpec
 from benchmark.weights import locate
 from datasets.api import DataError
+from datasets.split_rules import SplitRule
 from datasets.splits import identity
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
@@ -56,6 +57,7 @@ class LocalExecutor:
 
     Attributes:
         data_dir: where the user keeps datasets, if named.
+        workers: processes that make batches; None to choose. Results do not depend on it.
     """
 
     plan: Plan
@@ -63,6 +65,7 @@ class LocalExecutor:
     reporter: Reporter
     device: torch.device
     data_dir: Path | None
+    workers: int | None = None
     broken: dict[str, str] = field(default_factory=dict)
 
     def execute(self) -> list[str]:
@@ -112,7 +115,7 @@ class LocalExecutor:
         if mistakes:
             raise UserError(*dict.fromkeys(mistakes))
         for run in self.plan.missing_runs:
-            read_inputs(run.spec.train, self.data_dir)
+            self.inputs(run.spec.train)
         self.check_weights()
 
     def check_weights(self) -> None:
@@ -295,7 +298,7 @@ class LocalExecutor:
     # What the stages share
 
     def inputs(self, train: TrainSpec) -> Inputs:
-        return read_inputs(train, self.data_dir)
+        return read_inputs(train, self.data_dir, self.workers, pin=self.device.type == "cuda")
 
     def weights(self, stage: Stage) -> Path | None:
         """The pretrained file that a stage starts from."""
@@ -349,13 +352,17 @@ class LocalExecutor:
     def data_card(self, train: TrainSpec) -> DataCard:
         inputs = self.inputs(train)
         return DataCard(
-            name=train.dataset.name,
+            name=inputs.card.name,
+            split_rule=SplitRule.of(train.dataset.set).describe(inputs.card),
+            transforms=inputs.transforms(train),
             fingerprint=inputs.card.fingerprint,
             classes=len(inputs.card.classes),
             sizes={split: len(images) for split, images in inputs.splits.items()},
             split_identity={split: identity(images) for split, images in inputs.splits.items()},
+            content=inputs.content(),
             citation=inputs.card.citation,
             licence=inputs.card.licence,
+            redistributable=inputs.card.redistributable,
         )
 
 

@@ -1,19 +1,25 @@
-"""A run's data, read once a process and cut to the sizes that the grid asks for."""
+"""A run's data, read once a process, arranged by its split rule and cut to the sizes that the grid asks for."""
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from torch.utils.data import DataLoader
-
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.spec import Recipe, TrainSpec
-from datasets.api import DatasetCard, ImageSplit
-from datasets.loading import Batch, scoring_batches, training_batches
-from datasets.splits import stratified_head
+from datasets.api import SPLITS, DatasetCard, ImageSplit
+from datasets.images import ImageFiles, kept_in_memory
+from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
+from datasets.split_rules import SplitRule
+from datasets.splits import content, stratified_head
+from datasets.transforms import evaluation_summary, training_summary
+
+MOST_WORKERS = 8
+CHEAP_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,12 @@ class Inputs:
     splits: dict[str, ImageSplit]
     size: int
     channels: int
+    workers: Workers
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
         return -(-len(self.splits["train"]) // recipe.batch_size)
 
-    def training(self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int) -> DataLoader[Batch]:
+    def training(self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int) -> BatchLoader:
         """The batches of one epoch from number ``skip`` on: order and augmentation depend on purpose, seed and epoch."""
         return training_batches(
             self.splits["train"],
@@ -40,25 +47,63 @@ class Inputs:
             order_seed=seed_for("order", purpose, seed, epoch),
             augment_stream=seed_for("augment", purpose, seed, epoch),
             skip=skip,
+            workers=self.workers,
         )
 
-    def scoring(self, split: str) -> DataLoader[Batch]:
-        return scoring_batches(self.splits[split], self.card, size=self.size, channels=self.channels)
+    def scoring(self, split: str) -> BatchLoader:
+        return scoring_batches(
+            self.splits[split], self.card, size=self.size, channels=self.channels, workers=self.workers
+        )
+
+    def transforms(self, train: TrainSpec) -> dict[str, str]:
+        """What an image goes through, in words: by training stage, and in scoring."""
+        recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
+        found = {
+            stage: training_summary(self.card, self.size, self.channels, recipe.augment)
+            for stage, recipe in recipes.items()
+        }
+        return found | {"scores": evaluation_summary(self.card, self.size, self.channels)}
+
+    def content(self) -> dict[str, str]:
+        """SHA-256 over the images that are there, by split."""
+        return {name: _content(split) for name, split in self.splits.items()}
 
 
-def read_inputs(train: TrainSpec, data_dir: Path | None) -> Inputs:
+def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
     """
+    Args:
+        train: names the dataset and the backbone that sets the image size.
+        data_dir: where the user keeps datasets, if named.
+        workers: processes that make batches; None to choose by the size of the work and the machine.
+        pin: whether batches go to page-locked memory.
+
     Raises:
         DataError: a file is missing or damaged.
     """
     card = registry.card("dataset", train.dataset.name)
     backbone = registry.card("backbone", train.backbone)
-    splits = dict(_read(train.dataset.name, data_dir))
-    for split, count in train.dataset.set.items():
-        splits[split] = stratified_head(splits[split], count)
-    return Inputs(card, splits, backbone.image_size, backbone.channels)
+    splits = _read(train.dataset.name, json.dumps(train.dataset.set, sort_keys=True), data_dir)
+    if workers is None:
+        workers = _sensible_workers(splits, backbone.image_size)
+    return Inputs(card, splits, backbone.image_size, backbone.channels, Workers(workers, pin))
+
+
+@lru_cache(maxsize=8)
+def _content(split: ImageSplit) -> str:
+    return content(split)
 
 
 @lru_cache(maxsize=2)
-def _read(dataset: str, data_dir: Path | None) -> dict[str, ImageSplit]:
-    return registry.card("dataset", dataset).read(data_dir)
+def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageSplit]:
+    chosen = json.loads(options)
+    splits = SplitRule.of(chosen).apply(registry.card("dataset", dataset).read(data_dir))
+    splits = {name: stratified_head(split, chosen[name]) if name in chosen else split for name, split in splits.items()}
+    return {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
+
+
+def _sensible_workers(splits: dict[str, ImageSplit], size: int) -> int:
+    """None for small pictures in memory, which take no time; else a process for every CPU but that of the training."""
+    in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
+    if size <= CHEAP_SIZE and in_memory:
+        return 0
+    return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1))

@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmark import registry
 from benchmark.spec import Recipe, RunSpec, Selection, TrainSpec
+from datasets.split_rules import SplitRule
 from methods.api import BackboneCard, Choice, Method, TrainStage
 
 
@@ -53,7 +54,10 @@ STAGES = {
             "benchmark/pipeline/inputs.py",
             "benchmark/seeds.py",
             "datasets/augment.py",
+            "datasets/crops.py",
+            "datasets/images.py",
             "datasets/loading.py",
+            "datasets/split_rules.py",
             "datasets/splits.py",
             "datasets/transforms.py",
             "methods/backbones/backbone.py",
@@ -169,15 +173,17 @@ def run_stages(run: RunSpec) -> RunStages:
     dataset = registry.card("dataset", train.dataset.name)
     method = method_of(train)
     recipes, blocks = train.recipes, method.blocks(card)
+    rule = SplitRule.of(train.dataset.set)
     data = {
-        "name": train.dataset.name,
-        "sizes": {**dataset.sizes, **train.dataset.set},
+        "name": dataset.name,
+        "sizes": {split: train.dataset.set.get(split, size) for split, size in rule.sizes(dataset).items()},
         "fingerprint": dataset.fingerprint,
         "code_version": dataset.code_version,
+        **rule.fields(),
     }
     network = {"name": train.backbone, "code_version": card.code_version, "num_classes": len(dataset.classes)}
     weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
-    start = {"dataset": _train_only(data), "weights": weights, "seed": train.seed}
+    start = {"dataset": _train_only(data) | rule.train_fields(), "weights": weights, "seed": train.seed}
     placed = {"exits": list(train.exits), "heads": [_choice("head", head) for head in heads_of(train)]}
 
     def finetune(recipe: Recipe, blocks: int) -> Stage:
@@ -219,7 +225,7 @@ def run_stages(run: RunSpec) -> RunStages:
         for part in (
             train.method.label,
             train.backbone,
-            train.dataset.name,
+            f"{dataset.name} {rule.label}",
             run.scheme,
             f"s{train.seed}",
             evaluate.key[:8],

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.stages import run_stages
 from benchmark.registry import grids
 from benchmark.spec import RunSpec
 from tests.conftest import Command
@@ -184,3 +185,47 @@ def test_the_command_line_prints_them_and_exits_with_2(tmp_path: Path, benchmark
     assert done.stderr.count("error: ") == 2
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ("split: as-publihed", ".split: unknown split rule 'as-publihed'; did you mean 'as-published'?"),
+    ("split: [halves]", ".split: unknown split rule"),
+    ("split: halves, resplit: 10", ".resplit: a whole number from 0 to 9, not 10"),
+    ("resplit: 1", ".resplit: goes with split: halves only"),
+    ("split: halves, val: 2001", ".val: a whole number of images from 10 to 2000, not 2001"),
+    ("split: as-published, test: 100", ".val: val is the test split here"),
+    ("splt: halves", ": unknown key 'splt'; did you mean 'split'?"),
+])  # fmt: skip
+def test_split_rules_are_checked(tmp_path: Path, options: str, sentence: str) -> None:
+    text = SOUND.replace("[fashion-mnist-mini]", "[{name: fashion-mnist-mini, set: {" + options + "}}]")
+    (found,) = mistakes(tmp_path, text)
+    assert found.startswith(f"datasets[0].set{sentence}")
+
+
+def test_a_split_rule_is_in_every_name(tmp_path: Path) -> None:
+    text = SOUND.replace(
+        "[fashion-mnist-mini]", "[{name: fashion-mnist-mini, set: {split: as-published, train: 8000}}]"
+    )
+    run = expand(tmp_path, text)[1]
+    assert run.train.dataset.label == "fashion-mnist-mini(split=as-published, train=8000)"
+    assert "-fashion-mnist-mini_as-published-" in run_stages(run).run_id
+
+
+@pytest.mark.parametrize(
+    "dataset", ["cifar-10", "cifar-100", "food-101", "tiny-imagenet", "imagenet-1k", "fashion-mnist"]
+)
+def test_every_dataset_plans_without_its_data(tmp_path: Path, dataset: str) -> None:
+    runs = expand(
+        tmp_path, SOUND.replace("fashion-mnist-mini", dataset) + "recipes: {finetune: {augment: crop-flip}}\n"
+    )
+    assert run_stages(runs[1]).reference.fields["dataset"]["sizes"].keys() == {"train"}
+
+
+def test_selection_on_images_that_the_weights_saw_is_refused(tmp_path: Path) -> None:
+    text = SOUND.replace("vit_nano_patch4_28", "vit_tiny_patch16_224").replace("fashion-mnist-mini", "imagenet-1k")
+    (refused,) = mistakes(tmp_path, text)
+    assert refused.startswith("datasets: vit_tiny_patch16_224: thresholds would be chosen on val images of imagenet-1k")
+    assert expand(tmp_path, text.replace("imagenet-1k", "{name: imagenet-1k, set: {split: halves, resplit: 2}}"))
+    assert expand(tmp_path, text + "policies: [{name: confidence, set: {threshold: 0.9}}]\n")
+    assert expand(tmp_path, text.replace("static, lgvit", "static"))
+    assert mistakes(tmp_path, text + "policies: [{name: confidence, set: {threshold: 0.9}}, entropy]\n")

@@ -51,10 +51,18 @@ def names(run: RunStages) -> dict[str, str]:
     ({"policies": "[{name: confidence, set: {threshold: 0.8}}]"}, {"evaluate"}),
     ({"datasets": "[{name: fashion-mnist-mini, set: {test: 500}}]"}, {"scores", "evaluate"}),
     ({"datasets": "[{name: fashion-mnist-mini, set: {train: 500}}]"}, {"finetune", "exits", "scores", "evaluate"}),
+    ({"datasets": "[{name: fashion-mnist-mini, set: {split: halves}}]"}, {"finetune", "exits", "scores", "evaluate"}),
 ])  # fmt: skip
 def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str], stale: set[str]) -> None:
     before, after = names(stages(tmp_path)), names(stages(tmp_path, **change))
     assert {name for name in before if before[name] != after[name]} == stale
+
+
+def test_resplits_and_as_published_share_their_training(tmp_path: Path) -> None:
+    rules = ("{split: as-published}", "{split: halves}", "{split: halves, resplit: 1}")
+    runs = [stages(tmp_path, datasets=f"[{{name: fashion-mnist-mini, set: {rule}}}]") for rule in rules]
+    assert len({run.training[-1].key for run in runs}) == 1
+    assert len({run.scores.key for run in runs}) == len({run.run_id for run in runs}) == 3
 
 
 def test_methods_on_one_backbone_share_its_fine_tuning_and_one_pass(tmp_path: Path) -> None:

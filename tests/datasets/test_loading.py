@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from datasets import DATASETS
+from datasets.api import DataError, ImageSplit
 from datasets.augment import flip_shift, sample_draws
-from datasets.loading import training_batches
+from datasets.images import ImageFiles, encoded, kept_in_memory
+from datasets.loading import Batch, Workers, scoring_batches, training_batches
 from datasets.splits import stratified_head, stratified_holdout
-from datasets.transforms import to_input
+from datasets.transforms import evaluation_summary, to_input, training_summary
 
 CARD = DATASETS["fashion-mnist-mini"]
+COLOUR = DATASETS["cifar-100"]
 TRAIN = stratified_head(CARD.read(None)["train"], 50)
 
 
@@ -87,3 +93,67 @@ def test_a_smaller_split_stays_balanced(count: int) -> None:
     counts = np.bincount(split.labels, minlength=10)
     assert len(split) == count
     assert counts.max() - counts.min() <= 1
+
+
+def files(folder: Path, count: int = 23) -> ImageSplit:
+    """Images of many sizes on disk, each with a colour of its own."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        height, width = rng.integers(20, 60, 2)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    names = encoded([f"{i}.png" for i in range(count)])
+    return ImageSplit(ImageFiles(folder, names), np.arange(count) % 10, np.arange(count))
+
+
+def colour_epoch(split: ImageSplit, workers: int, skip: int = 0) -> list[Batch]:
+    batches = training_batches(
+        split, COLOUR, size=24, channels=3, augment="crop-flip", batch_size=5, order_seed=3, augment_stream=9, skip=skip,
+        workers=Workers(workers),
+    )  # fmt: skip
+    return list(batches)
+
+
+def test_worker_processes_change_no_bit(tmp_path: Path) -> None:
+    split = files(tmp_path)
+    alone, helped = colour_epoch(split, 0), colour_epoch(split, 2)
+    assert len(alone) == len(helped) == 5
+    for one, other in zip(alone, helped, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.sample_id, other.sample_id)
+    rest = colour_epoch(split, 2, skip=3)
+    assert torch.equal(rest[0].images, alone[3].images)
+
+
+def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:
+    split = files(tmp_path)
+    kept = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
+    assert not isinstance(kept.images, ImageFiles)
+    for one, other in zip(colour_epoch(split, 0), colour_epoch(kept, 0), strict=True):
+        assert torch.equal(one.images, other.images)
+    scored = [list(scoring_batches(s, COLOUR, size=24, channels=3)) for s in (split, kept)]
+    assert torch.equal(scored[0][0].images, scored[1][0].images)
+    assert scored[0][0].images.shape == (23, 3, 24, 24)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_one_sentence_also_from_a_worker(tmp_path: Path, workers: int) -> None:
+    split = files(tmp_path)
+    (tmp_path / "11.png").write_bytes((tmp_path / "11.png").read_bytes()[:200])
+    with pytest.raises(DataError) as found:
+        colour_epoch(split, workers)
+    assert str(found.value).startswith(f"{tmp_path / '11.png'} is no image that can be read")
+    assert "Traceback" not in str(found.value)
+
+
+def test_large_images_are_scored_in_smaller_batches() -> None:
+    sizes = [len(next(iter(scoring_batches(TRAIN, CARD, size=size, channels=1))).labels) for size in (28, 400)]
+    assert sizes == [50, 12]
+
+
+def test_the_transform_is_said_in_full() -> None:
+    text = training_summary(COLOUR, 224, 3, "crop-flip")
+    for part in ("8-100 %", "3/4-4/3", "bilinear", "flip (1/2)", "to 224", "0.485 0.456 0.406", "0.229 0.224 0.225"):
+        assert part in text
+    assert "shorter side to 224" in evaluation_summary(DATASETS["food-101"], 224, 3)
+    assert "luminance" in evaluation_summary(COLOUR, 28, 1)

@@ -1,0 +1,225 @@
+"""``python -m benchmark data``: what there is, where it lies, whether it is sound, and how to get it. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import registry
+from benchmark.cli.options import data_dir_option
+from benchmark.errors import UserError
+from benchmark.progress import LINE_SECONDS
+from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.folder import PREFIX, SUMMARY, absolute, is_folder
+from datasets.integrity import digest_of, is_archive
+
+SHOWN_CLASSES = 20
+SHOWN_PROBLEMS = 20
+
+
+@click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Datasets: list them, find them, check every image, fetch what may be downloaded.
+
+    \b
+    Examples:
+      python -m benchmark data list
+      python -m benchmark data where cifar-100 --data-dir /data
+      python -m benchmark data check food-101 --data-dir /data
+      python -m benchmark data fetch cifar-100 --data-dir /data
+    """
+
+
+@command.command("list")
+@data_dir_option
+def list_datasets(data_dir: Path | None) -> None:
+    """Name every dataset: its splits, licence, and where it lies.
+
+    \b
+    Example:
+      python -m benchmark data list --data-dir /data
+    """
+    console = Console()
+    for name, card in registry.table("dataset").items():
+        console.print(f"[bold]{name}[/]  {card.summary}", highlight=False)
+        sizes = ", ".join(f"{split} {card.sizes[split]:,}" for split in SPLITS)
+        console.print(f"  {len(card.classes)} classes; {sizes}; val: {card.val_rule}", highlight=False, soft_wrap=True)
+        shown = "a report may show its images" if card.redistributable else "a report shows none of its images"
+        console.print(f"  licence: {card.licence}; {shown}", highlight=False, soft_wrap=True)
+        console.print(f"  {_place(card, data_dir)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"[bold]{PREFIX}PATH[/]  {SUMMARY}", highlight=False)
+
+
+def _place(card: DatasetCard, data_dir: Path | None) -> str:
+    try:
+        return f"in {card.find(data_dir)}"
+    except DataError:
+        return f"not here: {card.how_to_get}"
+
+
+@command.command("where")
+@click.argument("name")
+@data_dir_option
+def where(name: str, data_dir: Path | None) -> None:
+    """Show where a dataset is looked for, and where it is.
+
+    \b
+    Example:
+      python -m benchmark data where imagenet-1k --data-dir /data
+    """
+    card = _card(name)
+    console = Console()
+    place = card.find(data_dir)
+    for folder in card.places(data_dir):
+        console.print(f"looked in {folder}", highlight=False, markup=False, soft_wrap=True)
+        if folder == place:
+            break
+    console.print(f"{card.name} is in {place}", highlight=False, markup=False, soft_wrap=True)
+
+
+@command.command("check")
+@click.argument("name")
+@data_dir_option
+@click.option("--processes", type=click.IntRange(min=0), help="That decode images; default: one a CPU.")
+@click.option("--classes", "all_classes", is_flag=True, help="Count every class, however many there are.")
+def check(name: str, data_dir: Path | None, processes: int | None, all_classes: bool) -> None:
+    """Look at every image: counts, checksums, what cannot be read, what is in two splits.
+
+    Exits with 1 when an image cannot be read or a checksum is wrong.
+
+    \b
+    Examples:
+      python -m benchmark data check fashion-mnist-mini
+      python -m benchmark data check folder:my/photos
+    """
+    from datasets.check import scan
+
+    card = _card(name)
+    console = Console()
+    place = card.find(data_dir)
+    console.print(f"{card.name} in {place}", highlight=False, markup=False, soft_wrap=True)
+    wrong = _check_archives(console, card, place, data_dir)
+    splits = card.read(data_dir)
+    _show_counts(console, card, splits, all_classes)
+    with _Progress(console, "looked at", "images") as progress:
+        found = scan(splits, len(os.sched_getaffinity(0)) if processes is None else processes, progress.show)
+    total = sum(len(split) for split in splits.values())
+    for problem in found.damaged[:SHOWN_PROBLEMS]:
+        console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{total - len(found.damaged):,} of {total:,} images can be read", highlight=False)
+    for first, second in found.twice[:SHOWN_PROBLEMS]:
+        console.print(f"the same image: {first}; {second}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"images that are in two splits: {len(found.twice):,}", highlight=False)
+    if found.damaged or wrong:
+        raise click.exceptions.Exit(1)
+
+
+def _check_archives(console: Console, card: DatasetCard, place: Path, data_dir: Path | None) -> int:
+    """Compare the archives that are there with their checksums; returns how many are wrong.
+
+    Single files are verified by their readers, whatever they are packed in.
+    """
+    wrong = 0
+    for archive in card.archives:
+        for folder in dict.fromkeys([place, place.parent, *([data_dir] if data_dir else [])]):
+            path = folder / archive.name
+            if not path.is_file() or archive.md5 is None or not is_archive(archive.name):
+                continue
+            right = digest_of(path, "md5") == archive.md5
+            wrong += not right
+            verdict = "MD5 as published" if right else f"its MD5 is not {archive.md5}: truncated or replaced"
+            console.print(f"{path}: {verdict}", highlight=False, markup=False, soft_wrap=True)
+            break
+    return wrong
+
+
+def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSplit], all_classes: bool) -> None:
+    from datasets.check import class_counts
+
+    counts = class_counts(splits, len(card.classes))
+    table = Table("class", *splits, box=None, pad_edge=False, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    if all_classes or len(card.classes) <= SHOWN_CLASSES:
+        for label, name in enumerate(card.classes):
+            table.add_row(name, *(f"{counts[split][label]:,}" for split in splits))
+    else:
+        ranges = [f"{counts[split].min():,} to {counts[split].max():,}" for split in splits]
+        table.add_row(f"each of {len(card.classes):,}", *ranges)
+    table.add_row("all", *(f"{len(split):,}" for split in splits.values()))
+    console.print(table)
+
+
+@command.command("fetch")
+@click.argument("name")
+@data_dir_option
+def fetch(name: str, data_dir: Path | None) -> None:
+    """Download a dataset's official files to your folder for datasets, verify and unpack them.
+
+    An interrupted download goes on where it stopped.
+
+    \b
+    Example:
+      python -m benchmark data fetch cifar-100 --data-dir /data
+    """
+    from datasets.fetch import fetch as fetch_files
+
+    card = _card(name)
+    console = Console()
+    try:
+        console.print(f"{card.name} is in {card.find(data_dir)}", highlight=False, markup=False, soft_wrap=True)
+        return
+    except DataError:
+        if data_dir is None:
+            raise UserError("data fetch needs --data-dir (or LGVIT_BENCH_DATA): the folder for your datasets") from None
+    with _Progress(console, "received", "bytes") as progress:
+        lines = fetch_files(card, data_dir, lambda file, done, total: progress.show(done, total, file))
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{card.name} is in {card.find(data_dir)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _card(name: str) -> DatasetCard:
+    try:
+        return registry.card("dataset", absolute(name, Path.cwd()) if is_folder(name) else name)
+    except KeyError as error:
+        raise UserError(error.args[0]) from None
+
+
+class _Progress:
+    """A line that renews itself on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console, verb: str, noun: str) -> None:
+        self.console, self.verb, self.noun = console, verb, noun
+        self.pause = 0.2 if console.is_terminal else LINE_SECONDS
+        self.shown = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        self.status = self.console.status("starting") if self.console.is_terminal else None
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.status:
+            self.status.stop()
+
+    def show(self, done: int, total: int | None, what: str = "") -> None:
+        now = time.monotonic()
+        if now - self.shown < self.pause:
+            return
+        self.shown = now
+        text = (
+            f"{what} {self.verb} {done:,} of {total:,} {self.noun}"
+            if total
+            else f"{what} {self.verb} {done:,} {self.noun}"
+        )
+        if self.status:
+            self.status.update(text.strip())
+        else:
+            self.console.print(text.strip(), highlight=False, markup=False)

@@ -1,0 +1,41 @@
+"""Images sorted into one folder a class, as ImageNet, Tiny-ImageNet and most people's own images come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.api import DataError, ImageSplit
+from datasets.images import ImageFiles, encoded, image_names
+
+
+def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> ImageSplit:
+    """Every image of every class, by class and then by name; a sample's id is its place in that order.
+
+    Args:
+        root: the folder of the class folders.
+        classes: their names, by index.
+        inside: a folder between the class folder and its images.
+
+    Raises:
+        DataError: a class folder is missing or empty.
+    """
+    names: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        folder = root / name / inside
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}, which should hold the images of class {name!r}")
+        found = image_names(folder)
+        if not found:
+            raise DataError(f"{folder} holds no image: fill or remove it; a class needs images")
+        names += [f"{name}/{inside}/{image}" if inside else f"{name}/{image}" for image in found]
+        labels += [label] * len(found)
+    return ImageSplit(ImageFiles(root, encoded(names)), np.array(labels, dtype=np.int64), np.arange(len(names)))
+
+
+def subfolders(root: Path) -> list[str]:
+    """The names of the folders in a folder, sorted; hidden ones are passed over."""
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

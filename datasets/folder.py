@@ -1,0 +1,175 @@
+"""Anybody's images, in a grid ``folder:PATH``: one folder a class, as it stands or with train, val and test inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from datasets.api import IMAGENET_MEAN, IMAGENET_STD, SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.class_folders import read_class_folders, subfolders
+from datasets.images import ImageFiles
+from datasets.splits import stratified_shares
+
+PREFIX = "folder:"
+SUMMARY = "your own images: one folder a class, as it stands or with train/ and test/ (and val/) inside"
+CODE_VERSION = 1
+SPLIT_SEED = 20230800255
+SHARES = {"val": 0.2, "test": 0.2}
+VAL_OF_TRAIN = {"val": 0.1}
+VAL_NAMES = ("val", "valid", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderCard(DatasetCard):
+    """The card of a folder, made by looking into it.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: Path
+
+    def find(self, data_dir: Path | None) -> Path:
+        return self.root
+
+    def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:
+        return dict(_look(self.root).splits)
+
+
+@dataclass(frozen=True)
+class _Look:
+    classes: tuple[str, ...]
+    splits: Mapping[str, ImageSplit]
+    val_rule: str
+
+
+def is_folder(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def absolute(name: str, base: Path) -> str:
+    """The name with its path made absolute, seen from the folder ``base``."""
+    return PREFIX + str((base / Path(name.removeprefix(PREFIX)).expanduser()).resolve())
+
+
+@lru_cache(maxsize=8)
+def folder_card(name: str) -> DatasetCard:
+    """
+    The fingerprint reads every file once a process, about a second a gigabyte: whatever changes in the folder changes it.
+
+    Args:
+        name: ``folder:`` and an absolute path.
+
+    Raises:
+        DataError: the folder is not there, or its classes cannot be told or split; the message says what and where.
+    """
+    root = Path(name.removeprefix(PREFIX))
+    found = _look(root)
+    return FolderCard(
+        name=f"{PREFIX}{root.name}",
+        target="datasets.folder:folder_card",
+        summary=SUMMARY,
+        classes=found.classes,
+        image_size=None,
+        recipe_size=224,
+        channels=3,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        sizes={split: len(found.splits[split]) for split in SPLITS},
+        val_rule=found.val_rule,
+        fingerprint=_fingerprint(found.splits),
+        licence="the user's own images",
+        redistributable=False,
+        citation="the user's own images",
+        how_to_get=f"it is the folder {root}",
+        markers=("",),
+        code_version=CODE_VERSION,
+        root=root,
+    )
+
+
+@lru_cache(maxsize=8)
+def _look(root: Path) -> _Look:
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; write {PREFIX}PATH, relative to the grid file or absolute")
+    return _with_parts(root) if (root / "train").is_dir() else _as_it_stands(root)
+
+
+def _as_it_stands(root: Path) -> _Look:
+    classes = _classes(root)
+    everything = read_class_folders(root, classes)
+    for label, count in enumerate(np.bincount(everything.labels, minlength=len(classes))):
+        if count < 3:
+            raise DataError(
+                f"class {classes[label]!r} in {root} has {_images(count)}: it needs at least 3, one each for train, val and "
+                "test; add images, remove the class, or put train/ and test/ folders there yourself"
+            )
+    train, held = stratified_shares(everything, SHARES, SPLIT_SEED)
+    rule = f"20 % of every class, at least one image; test likewise; stratified, seed {SPLIT_SEED}"
+    return _Look(tuple(classes), {"train": train, **held}, rule)
+
+
+def _with_parts(root: Path) -> _Look:
+    classes = _classes(root / "train")
+    train = _part(root, "train", classes)
+    if not (root / "test").is_dir():
+        raise DataError(
+            f"{root} has train/ but no test/: add it, with the same class folders, or put the class folders directly there"
+        )
+    test = _part(root, "test", classes)
+    for name in VAL_NAMES:
+        if (root / name).is_dir():
+            val = _part(root, name, classes)
+            # Ids of their own, so that train and val can be put together again.
+            val = ImageSplit(val.images, val.labels, val.sample_id + len(train))
+            return _Look(tuple(classes), {"train": train, "val": val, "test": test}, f"the folder {name}/")
+    for label, count in enumerate(np.bincount(train.labels, minlength=len(classes))):
+        if count < 2:
+            raise DataError(
+                f"class {classes[label]!r} in {root / 'train'} has {_images(count)}: it needs at least 2, as one is held out "
+                "for val; add images, or a val/ folder"
+            )
+    rest, held = stratified_shares(train, VAL_OF_TRAIN, SPLIT_SEED)
+    rule = f"10 % of every class of train/, at least one image, stratified, seed {SPLIT_SEED}"
+    return _Look(tuple(classes), {"train": rest, **held, "test": test}, rule)
+
+
+def _classes(root: Path) -> list[str]:
+    classes = subfolders(root)
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(f"{root} should hold a folder for each of at least two classes, and has {found}")
+    return classes
+
+
+def _part(root: Path, part: str, classes: list[str]) -> ImageSplit:
+    others = sorted(set(subfolders(root / part)) - set(classes))
+    if others:
+        raise DataError(f"{root / part} has the class folder {others[0]!r}, which {root / 'train'} does not have")
+    return read_class_folders(root, [f"{part}/{name}" for name in classes])
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _fingerprint(splits: Mapping[str, ImageSplit]) -> str:
+    """SHA-256 over which image, with which content and label, is in which split."""
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        split = splits[name]
+        assert isinstance(split.images, ImageFiles)
+        for i, label in enumerate(split.labels.tolist()):
+            path = split.images.path(i)
+            try:
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise DataError(f"cannot read {path} ({error.strerror})") from error
+            digest.update(f"{name}\0{path.name}\0{label}\0{content}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,161 @@
+"""Images that stay files until a batch needs them, and what a file of any kind becomes: uint8, three colours."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+KEPT_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files below one folder; cheap to hold by the million, decoded on demand.
+
+    Attributes:
+        root: the folder.
+        names: bytes [N], paths relative to it.
+    """
+
+    root: Path
+    names: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: np.ndarray) -> ImageFiles:
+        return ImageFiles(self.root, self.names[index])
+
+    def path(self, position: int) -> Path:
+        return self.root / os.fsdecode(bytes(self.names[position]))
+
+    def decode(self) -> list[np.ndarray]:
+        """Each uint8 [H, W, 3].
+
+        Raises:
+            DataError: a file cannot be decoded; the message names it.
+        """
+        return [decode_file(self.path(i)) for i in range(len(self))]
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Decoded images of differing sizes, each uint8 [H, W, C]."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, index: np.ndarray) -> ImageList:
+        return ImageList(tuple(self.arrays[i] for i in np.arange(len(self))[index]))
+
+    def decode(self) -> list[np.ndarray]:
+        return list(self.arrays)
+
+
+def join(
+    first: np.ndarray | ImageFiles | ImageList, second: np.ndarray | ImageFiles | ImageList
+) -> np.ndarray | ImageFiles:
+    """Images of one kind, behind each other.
+
+    Raises:
+        DataError: they are not of one kind, or lie in different folders.
+    """
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return np.concatenate([first, second])
+    if isinstance(first, ImageFiles) and isinstance(second, ImageFiles) and first.root == second.root:
+        return ImageFiles(first.root, np.concatenate([first.names, second.names]))
+    raise DataError("train and val images lie in different places, so they cannot be put together")
+
+
+def decoded(images: np.ndarray | ImageFiles | ImageList) -> np.ndarray | list[np.ndarray]:
+    """Arrays as they are; anything else as a list of uint8 [H, W, C]."""
+    return images if isinstance(images, np.ndarray) else images.decode()
+
+
+def decode_file(path: Path) -> np.ndarray:
+    """An image file as uint8 [H, W, 3].
+
+    Grey and palette images become colour, CMYK is converted, transparency is laid on white, 16 bits are scaled to 8. The
+    camera's orientation tag plays no part, as in torchvision.
+
+    Raises:
+        DataError: it is missing, damaged, too large or of a kind that has no defined range.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of metadata that nobody reads
+            return np.asarray(_as_colour(image, path))
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
+        raise DataError(f"{path} is no image that can be read ({reason}); replace or remove it") from error
+
+
+def _as_colour(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode == "F":
+        raise DataError(f"{path} holds floating-point pixels, whose range is not defined; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits, which PIL would clip to 8
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        solid = image.convert("RGBA")
+        white = Image.new("RGBA", solid.size, "white")
+        return Image.alpha_composite(white, solid).convert("RGB")
+    return image.convert("RGB")
+
+
+def kept_in_memory(
+    images: np.ndarray | ImageFiles | ImageList, limit: int = KEPT_BYTES
+) -> np.ndarray | ImageFiles | ImageList:
+    """Files of a small set, decoded once: an array where all have one size, a list otherwise; a large set as it is.
+
+    Raises:
+        DataError: a file cannot be decoded.
+    """
+    if not isinstance(images, ImageFiles) or _decoded_bytes(images) > limit:
+        return images
+    arrays = images.decode()
+    if arrays and len({array.shape for array in arrays}) == 1:
+        return np.stack(arrays)
+    return ImageList(tuple(arrays))
+
+
+def _decoded_bytes(images: ImageFiles, looked_at: int = 50) -> float:
+    """An estimate from the headers of some files, evenly spread."""
+    positions = np.unique(np.linspace(0, len(images) - 1, min(looked_at, len(images))).astype(int))
+    sizes = [_pixels(images.path(i)) * 3 for i in positions]
+    return sum(sizes) / max(len(sizes), 1) * len(images)
+
+
+def _pixels(path: Path) -> int:
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return 0  # the decoding will name it
+
+
+def image_names(folder: Path) -> list[str]:
+    """The names of the image files in a folder, sorted; hidden files and files of other kinds are passed over."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
+        )
+
+
+def encoded(names: Sequence[str]) -> np.ndarray:
+    """Relative paths as `ImageFiles` keeps them."""
+    return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)

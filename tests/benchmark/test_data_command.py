@@ -1,0 +1,81 @@
+"""`python -m benchmark data`: what a user sees of sound, damaged and missing data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from datasets import DATASETS
+from tests.conftest import ROOT, Command, environment
+from tests.datasets.photos import write_photos
+
+
+def test_list_names_everything_and_its_licence(benchmark_command: Command, tmp_path: Path) -> None:
+    done = benchmark_command("data", "list", "--data-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, card in DATASETS.items():
+        assert name in done.stdout
+        assert card.licence in done.stdout
+    assert "not here: python -m benchmark data fetch cifar-100" in done.stdout
+    assert "folder:PATH" in done.stdout
+
+
+def test_where_says_where_it_looked(benchmark_command: Command, tmp_path: Path) -> None:
+    missing = benchmark_command("data", "where", "food-101", env=environment(LGVIT_BENCH_DATA=str(tmp_path)))
+    assert missing.returncode == 2
+    assert str(tmp_path / "food-101") in missing.stderr
+    (tmp_path / "food-101" / "meta").mkdir(parents=True)
+    (tmp_path / "food-101" / "meta" / "train.txt").touch()
+    found = benchmark_command("data", "where", "food-101", "--data-dir", tmp_path)
+    assert f"food-101 is in {tmp_path / 'food-101'}" in found.stdout
+
+
+def test_check_counts_and_finds_nothing_wrong_with_the_bundle(benchmark_command: Command) -> None:
+    done = benchmark_command("data", "check", "fashion-mnist-mini")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["Sneaker", "600", "200", "400"] in lines
+    assert "12,000 of 12,000 images can be read" in done.stdout
+    assert "images that are in two splits: 0" in done.stdout
+
+
+def test_check_names_damaged_and_doubled_images(benchmark_command: Command, tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "test")):
+        write_photos(tmp_path / "photos" / part, {"x": 8, "y": 6}, seed)
+    sound = benchmark_command("data", "check", "folder:photos", cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
+    assert sound.returncode == 0, sound.stderr
+    damaged = next((tmp_path / "photos" / "train" / "x").glob("*.jpg"))
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    doubled = next((tmp_path / "photos" / "train" / "y").glob("*.png"))
+    shutil.copy(doubled, tmp_path / "photos" / "test" / "y" / "again.png")
+    for processes in (0, 2):
+        done = benchmark_command("data", "check", f"folder:{tmp_path / 'photos'}", "--processes", processes)
+        assert done.returncode == 1
+        assert f"{damaged} is no image that can be read" in done.stdout
+        assert "28 of 29 images can be read" in done.stdout
+        assert f"{doubled}" in done.stdout
+        assert "test/y/again.png" in done.stdout
+        assert "images that are in two splits: 1" in done.stdout
+
+
+def test_a_wrong_archive_is_found(benchmark_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python").mkdir()
+    (tmp_path / "cifar-100-python" / "train").write_bytes(b"not CIFAR")
+    (tmp_path / "cifar-100-python.tar.gz").write_bytes(b"not CIFAR")
+    done = benchmark_command("data", "check", "cifar-100", "--data-dir", tmp_path)
+    assert "cifar-100-python.tar.gz: its MD5 is not eb9058c3a382ffc7106e4002c42a8d85" in done.stdout
+    assert done.returncode == 2
+    assert f"error: {tmp_path / 'cifar-100-python' / 'train'} is not the official file" in done.stderr
+
+
+def test_mistakes_are_one_sentence(benchmark_command: Command, tmp_path: Path) -> None:
+    for arguments, sentence in (
+        (("check", "cifar-1000"), "unknown dataset 'cifar-1000'; did you mean 'cifar-100'?"),
+        (("check", "folder:/no/such"), "there is no folder /no/such"),
+        (("fetch", "cifar-100"), "data fetch needs --data-dir (or LGVIT_BENCH_DATA)"),
+        (("fetch", "imagenet-1k", "--data-dir", tmp_path), "ImageNet needs an account"),
+    ):
+        done = benchmark_command("data", *arguments)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr

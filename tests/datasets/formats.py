@@ -1,0 +1,109 @@
+"""Small datasets in the official formats, for the tests of their readers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import struct
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+RNG_SEED = 5
+
+
+class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes what Python 2 wrote: byte strings as strings, numpy under its old module name."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def save_bytes(self, value: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(value)) + value)
+        self.memoize(value)
+
+    dispatch[bytes] = save_bytes
+
+
+def python2_pickle(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2).dump(content)
+    return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def write_cifar(path: Path, key: bytes, labels: list[int], seed: int = RNG_SEED) -> tuple[np.ndarray, str]:
+    """One official file with these labels; returns its images uint8 [N, 32, 32, 3] and its MD5."""
+    images = np.random.default_rng(seed).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+    content = {
+        b"batch_label": b"a batch",
+        key: labels,
+        b"data": np.ascontiguousarray(images.transpose(0, 3, 1, 2).reshape(len(labels), -1)),
+        b"filenames": [f"image_{i}.png".encode() for i in range(len(labels))],
+    }
+    raw = python2_pickle(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+    return images, hashlib.md5(raw).hexdigest()
+
+
+def write_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 16)) -> None:
+    """A picture of one colour, so that a decoded pixel tells which file it came from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path, quality=95)
+
+
+def write_food101(folder: Path, classes: tuple[str, ...], train: int, test: int) -> None:
+    """Food-101's tree: images by class, and the lists of the two official sets in an order of their own."""
+    lists: dict[str, list[str]] = {"train": [], "test": []}
+    for label, name in enumerate(classes):
+        for i in range(train + test):
+            number = str(1_000_000 + 1_000 * label + i)
+            write_image(folder / "images" / name / f"{number}.jpg", (40 * label, 0, 10 * i))
+            lists["train" if i < train else "test"].append(f"{name}/{number}")
+    (folder / "meta").mkdir()
+    for part, lines in lists.items():
+        (folder / "meta" / f"{part}.txt").write_text("\n".join(reversed(lines)) + "\n")
+
+
+def write_imagenet_train(folder: Path, wnids: tuple[str, ...], per_class: int) -> None:
+    for label, wnid in enumerate(wnids):
+        for i in range(per_class):
+            write_image(folder / "train" / wnid / f"{wnid}_{7 * i}.JPEG", (40 * label, 0, 5 * i))
+
+
+def write_imagenet_val(folder: Path, labels: list[int], wnids: tuple[str, ...], *, flat: bool) -> None:
+    for number, label in enumerate(labels, start=1):
+        place = folder / "val" if flat else folder / "val" / wnids[label]
+        write_image(place / f"ILSVRC2012_val_{number:08d}.JPEG", (40 * label, 200, 0))
+
+
+def write_devkit(folder: Path, labels: list[int], wnids: tuple[str, ...]) -> None:
+    """The two files that matter; class ids in an order that is not that of the wnids, and an inner node after the leaves."""
+    data = folder / "ILSVRC2012_devkit_t12" / "data"
+    data.mkdir(parents=True)
+    ids = {label: len(wnids) - label for label in range(len(wnids))}
+    (data / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{ids[label]}\n" for label in labels))
+    kind = np.dtype([
+        ("ILSVRC2012_ID", object), ("WNID", object), ("words", object), ("gloss", object), ("num_children", object),
+        ("children", object), ("wordnet_height", object), ("num_train_images", object),
+    ])  # fmt: skip
+    rows = [(ids[i], wnid, f"thing {i}", "a thing", 0, 0, 0, 1300) for i, wnid in enumerate(wnids)]
+    rows.append((len(wnids) + 1, "n00001740", "entity", "what is", 2, np.array([1, 2]), 3, 0))
+    synsets = np.array(sorted(rows, key=lambda row: row[0]), dtype=kind)[:, None]
+    savemat(data / "meta.mat", {"synsets": synsets})
+
+
+def write_tiny_imagenet(folder: Path, wnids: tuple[str, ...], per_class: int, labels: list[int]) -> None:
+    for label, wnid in enumerate(wnids):
+        for i in range(per_class):
+            write_image(folder / "train" / wnid / "images" / f"{wnid}_{i}.JPEG", (40 * label, 0, 0), (64, 64))
+        (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t0\t0\t62\t62\n")
+    lines = []
+    for i, label in enumerate(labels):
+        write_image(folder / "val" / "images" / f"val_{i}.JPEG", (40 * label, 200, 0), (64, 64))
+        lines.append(f"val_{i}.JPEG\t{wnids[label]}\t0\t32\t44\t62")
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    (folder / "wnids.txt").write_text("\n".join(reversed(wnids)) + "\n")

@@ -1,0 +1,152 @@
+"""Fetching over a real connection: whole, resumed, wrong, and not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from datasets import DATASETS
+from datasets.api import Archive, DataError, DatasetCard
+from datasets.fetch import fetch
+from tests.datasets.test_integrity import make_tar
+
+NAME = "cifar-100-python.tar.gz"
+
+
+@dataclass
+class Publisher:
+    """A server of one file.
+
+    Attributes:
+        content: of the file.
+        cut: after how many bytes of a response the connection ends; None to send all.
+        ranges: whether it can send a part.
+        asked: the Range headers that came.
+    """
+
+    content: bytes
+    cut: int | None = None
+    ranges: bool = True
+    asked: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    archive = make_tar(
+        tmp_path / NAME, {"cifar-100-python/train": bytes(range(256)) * 50, "cifar-100-python/test": b"t" * 500}
+    )
+    source = Publisher(archive.read_bytes())
+    archive.unlink()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            source.asked.append(asked)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and source.ranges else 0
+            if start >= len(source.content):
+                self.send_error(416)
+                return
+            body = source.content[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: source.cut])
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source.url = f"http://127.0.0.1:{server.server_port}/{NAME}"
+    yield source
+    server.shutdown()
+    server.server_close()
+
+
+def card_of(source: Publisher, md5: str | None = "right") -> DatasetCard:
+    if md5 == "right":
+        md5 = hashlib.md5(source.content).hexdigest()
+    archive = Archive(url=source.url, name=NAME, md5=md5, folder="cifar-100-python")
+    return replace(DATASETS["cifar-100"], archives=(archive,))
+
+
+def quiet(name: str, done: int, total: int | None) -> None:
+    pass
+
+
+def test_it_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher, tmp_path: Path) -> None:
+    card, data, told = card_of(publisher), tmp_path / "data", []
+    (line,) = fetch(card, data, lambda name, done, total: told.append((name, done, total)))
+    assert line == f"{data / NAME}  MD5 as published"
+    assert card.find(data) == data / "cifar-100-python"
+    assert told[-1] == (NAME, len(publisher.content), len(publisher.content))
+    fetch(card, data, quiet)
+    assert len(publisher.asked) == 1  # the archive was there
+
+
+def test_an_interrupted_download_goes_on(publisher: Publisher, tmp_path: Path) -> None:
+    card, data = card_of(publisher), tmp_path / "data"
+    publisher.cut = 100
+    with pytest.raises(DataError, match=r"ended after 100 of [\d,]+ bytes; the same command goes on from there"):
+        fetch(card, data, quiet)
+    with pytest.raises(DataError, match="ended after 200 of"):
+        fetch(card, data, quiet)
+    publisher.cut = None
+    fetch(card, data, quiet)
+    assert publisher.asked == [None, "bytes=100-", "bytes=200-"]
+    assert (data / NAME).read_bytes() == publisher.content
+    assert not list(data.glob("*.part"))
+
+
+def test_a_server_that_cannot_resume_starts_anew(publisher: Publisher, tmp_path: Path) -> None:
+    card, data = card_of(publisher), tmp_path / "data"
+    publisher.cut, publisher.ranges = 100, False
+    with pytest.raises(DataError, match="ended after 100"):
+        fetch(card, data, quiet)
+    publisher.cut = None
+    fetch(card, data, quiet)
+    assert (data / NAME).read_bytes() == publisher.content
+
+
+def test_a_whole_part_is_taken_over(publisher: Publisher, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / f"{NAME}.part").write_bytes(publisher.content)
+    fetch(card_of(publisher), data, quiet)
+    assert (data / "cifar-100-python" / "test").is_file()
+
+
+def test_a_replaced_file_is_not_kept(publisher: Publisher, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(DataError, match="is not the official file: its MD5 is"):
+        fetch(card_of(publisher, md5="0" * 32), data, quiet)
+    assert not list(data.iterdir())
+
+
+def test_without_a_published_checksum_the_hash_is_told(publisher: Publisher, tmp_path: Path) -> None:
+    (line,) = fetch(card_of(publisher, md5=None), tmp_path / "data", quiet)
+    assert hashlib.sha256(publisher.content).hexdigest() in line
+
+
+def test_offline_is_one_sentence_and_a_file_put_there_by_hand_helps(publisher: Publisher, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (archive,) = card_of(publisher).archives
+    offline = replace(card_of(publisher), archives=(replace(archive, url="http://127.0.0.1:9/x"),))
+    with pytest.raises(DataError, match=r"cannot download http://127\.0\.0\.1:9/x .*put it at") as found:
+        fetch(offline, data, quiet)
+    assert str(data / NAME) in str(found.value)
+    (data / NAME).write_bytes(publisher.content)
+    fetch(offline, data, quiet)
+    assert offline.find(data) == data / "cifar-100-python"
+
+
+def test_what_needs_an_account_says_how(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be fetched: ImageNet needs an account"):
+        fetch(DATASETS["imagenet-1k"], tmp_path, quiet)

@@ -1,0 +1,113 @@
+"""A folder of images: how its classes and splits are told, and a sentence for everything that cannot work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import folder
+from datasets.api import DataError, DatasetCard
+from datasets.split_rules import SplitRule
+from tests.datasets.photos import CLASSES, write_photos
+
+
+def card_of(root: Path) -> DatasetCard:
+    """As a new process would make it."""
+    folder.folder_card.cache_clear()
+    folder._look.cache_clear()
+    return folder.folder_card(folder.absolute("folder:photos", root))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "photos")
+    return tmp_path
+
+
+def test_as_it_stands_every_class_is_in_every_split(photos: Path) -> None:
+    card = card_of(photos)
+    assert card.name == "folder:photos"
+    assert card.classes == tuple(sorted(CLASSES))
+    splits = card.read(None)
+    assert card.sizes == {name: len(split) for name, split in splits.items()} == {"train": 24, "val": 8, "test": 8}
+    counts = {name: np.bincount(split.labels).tolist() for name, split in splits.items()}
+    assert counts == {"train": [4, 12, 8], "val": [1, 4, 3], "test": [1, 4, 3]}
+    ids = [set(split.sample_id) for split in splits.values()]
+    assert set.union(*ids) == set(range(40))
+    assert sum(map(len, ids)) == 40
+    for split in splits.values():
+        assert all(image.shape[2] == 3 for image in split.images.decode())  # type: ignore[union-attr]
+
+
+def test_as_published_also_works(photos: Path) -> None:
+    card = card_of(photos)
+    found = SplitRule("as-published").apply(card.read(None))
+    assert {name: len(split) for name, split in found.items()} == {"train": 32, "val": 8, "test": 8}
+
+
+@pytest.mark.parametrize("val", [None, "val", "validation"])
+def test_parts_inside_are_taken_as_they_are(tmp_path: Path, val: str | None) -> None:
+    parts = {"train": 12, "test": 4} | ({val: 5} if val else {})
+    for seed, (part, count) in enumerate(parts.items()):
+        write_photos(tmp_path / "photos" / part, dict.fromkeys("xyz", count), seed)
+    card = card_of(tmp_path)
+    assert card.sizes == ({"train": 36, "val": 15, "test": 12} if val else {"train": 33, "val": 3, "test": 12})
+    merged = SplitRule("as-published").apply(card.read(None))["train"]
+    assert len(merged) == card.sizes["train"] + card.sizes["val"]
+
+
+def test_any_change_changes_the_fingerprint_and_moving_does_not(photos: Path) -> None:
+    before = card_of(photos).fingerprint
+    assert card_of(photos).fingerprint == before
+    shutil.move(photos / "photos", photos / "elsewhere" / "photos")
+    root = photos / "elsewhere"
+    assert card_of(root).fingerprint == before
+    victim = next((root / "photos" / "cats").glob("*.jpg"))
+    content = bytearray(victim.read_bytes())
+    content[-10] ^= 1
+    victim.write_bytes(content)
+    changed = card_of(root).fingerprint
+    assert changed != before
+    victim.rename(root / "photos" / "dogs" / victim.name.replace(" ", "_"))
+    assert card_of(root).fingerprint not in (before, changed)
+
+
+def test_what_cannot_work_says_so(photos: Path) -> None:
+    root = photos / "photos"
+
+    def sentence() -> str:
+        with pytest.raises(DataError) as found:
+            card_of(photos)
+        return str(found.value)
+
+    (root / "birds").mkdir()
+    assert "birds holds no image: fill or remove it" in sentence()
+    shutil.copy(next((root / "cats").iterdir()), root / "birds")
+    assert "class 'birds' in" in sentence()
+    assert "has 1 image: it needs at least 3" in sentence()
+    for name in ("birds", "cats", "dogs"):
+        shutil.rmtree(root / name)
+    assert "at least two classes, and has only 'a b (c)'" in sentence()
+    shutil.rmtree(root)
+    assert f"there is no folder {root}" in sentence()
+
+
+def test_what_cannot_work_with_parts_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write_photos(root / "train", {"x": 4, "y": 1})
+    with pytest.raises(DataError, match="has train/ but no test/"):
+        card_of(tmp_path)
+    write_photos(root / "test", {"x": 2, "y": 1, "z": 1})
+    with pytest.raises(DataError, match=r"test has the class folder 'z', which .*train does not have"):
+        card_of(tmp_path)
+    shutil.rmtree(root / "test" / "z")
+    with pytest.raises(DataError, match=r"class 'y' in .*train has 1 image: it needs at least 2"):
+        card_of(tmp_path)
+    write_photos(root / "val", {"x": 1, "y": 1})
+    assert card_of(tmp_path).sizes == {"train": 5, "val": 2, "test": 3}
+    shutil.rmtree(root / "val" / "y")
+    with pytest.raises(DataError, match=r"no folder .*val/y"):
+        card_of(tmp_path)

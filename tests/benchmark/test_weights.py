@@ -1,0 +1,152 @@
+"""Pretrained weights: found, named by their hash, put into the backbone, or refused in one sentence before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmark.errors import UserError
+from benchmark.grid import load_grid
+from benchmark.pipeline.build import build_backbone, initial_backbone
+from benchmark.pipeline.stages import run_stages
+from benchmark.spec import TrainSpec
+from benchmark.weights import check_source, locate, missing, named
+from results.store import sha256
+from tests.conftest import Command, environment
+
+TAG = "vit_nano.test"
+GRID = """
+name: weights
+backbones: [{{name: vit_nano_patch4_28, set: {{weights: "{source}"}}}}]
+datasets: [{{name: fashion-mnist-mini, set: {{train: 20, val: 10, test: 10}}}}]
+methods: [{method}]
+recipes: {{finetune: {{epochs: {epochs}, batch_size: 10}}}}
+"""
+
+
+def write_grid(folder: Path, source: str, method: str = "static", epochs: int = 1) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(GRID.format(source=source, method=method, epochs=epochs))
+    return path
+
+
+def train_of(path: Path, data_dir: Path | None = None) -> TrainSpec:
+    (run,) = load_grid(path, data_dir).runs
+    return run.train
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A timm file of the backbone with other random weights, as for 10 classes."""
+    torch.manual_seed(7)
+    scratch = train_of(write_grid(tmp_path, "scratch"))
+    tensors = {name: torch.randn_like(t) for name, t in build_backbone(scratch).model.state_dict().items()}
+    path = tmp_path / "data" / "weights" / f"{TAG}.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(tensors, path)
+    return path
+
+
+def test_the_hash_is_in_the_key_and_the_path_is_not(tmp_path: Path, weights: Path) -> None:
+    by_path = train_of(write_grid(tmp_path, f"file:{weights}"))
+    assert by_path.weights.sha256 == sha256(weights)
+    data = tmp_path / "data"
+    grid = load_grid(write_grid(tmp_path, f"timm:{TAG}"), data)
+    by_tag = run_stages(grid.runs[0]).reference
+    assert by_tag.key == run_stages(load_grid(write_grid(tmp_path, f"file:{weights}")).runs[0]).reference.key
+    assert by_tag.fields["weights"] == sha256(weights)
+    scratch = run_stages(load_grid(write_grid(tmp_path, "scratch")).runs[0]).reference
+    assert by_tag.key != scratch.key
+
+
+def test_the_hubs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+    cache = tmp_path / "hub" / f"models--timm--{TAG}"
+    snapshot = cache / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    (snapshot / "model.safetensors").write_bytes(weights.read_bytes())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert locate(f"timm:{TAG}", None) == snapshot / "model.safetensors"
+    assert named(f"timm:{TAG}", None).sha256 == sha256(weights)
+
+
+def test_weights_go_into_the_backbone(tmp_path: Path, weights: Path) -> None:
+    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    backbone = initial_backbone(train, 12, weights, as_it_stands=True)
+    assert not torch.equal(backbone.model.pos_embed, build_backbone(train).model.pos_embed)
+    first = initial_backbone(train, 3, weights, as_it_stands=False)  # truncated: later blocks are left out
+    assert torch.equal(first.model.blocks[2].mlp.fc1.weight, backbone.model.blocks[2].mlp.fc1.weight)
+    assert torch.equal(first.model.pos_embed, backbone.model.pos_embed)
+
+
+def test_a_classifier_for_other_classes_is_made_anew_unless_it_must_stand(tmp_path: Path, weights: Path) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(weights)
+    tensors |= {"head.weight": torch.randn(5, 32), "head.bias": torch.randn(5)}
+    other = tmp_path / "five.safetensors"
+    save_file(tensors, other)
+    train = train_of(write_grid(tmp_path, f"file:{other}"))
+    fresh = build_backbone(train).model.head.weight
+    assert torch.equal(initial_backbone(train, 12, other, as_it_stands=False).model.head.weight, fresh)
+    with pytest.raises(UserError, match=r"head\.weight has shape \[5, 32\] and the backbone wants \[10, 32\]"):
+        initial_backbone(train, 12, other, as_it_stands=True)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(weights)
+    tensors["blocks.0.surplus"] = torch.zeros(1)
+    del tensors["blocks.1.norm1.weight"]
+    tensors["pos_embed"] = torch.zeros(1, 10, 32)
+    path = tmp_path / "wrong.safetensors"
+    save_file(tensors, path)
+    train = train_of(write_grid(tmp_path, f"file:{path}"))
+    with pytest.raises(UserError) as found:
+        initial_backbone(train, 12, path, as_it_stands=False)
+    for part in ("pos_embed has shape [1, 10, 32]", "blocks.1.norm1.weight is missing", "blocks.0.surplus is unknown"):
+        assert part in str(found.value)
+
+
+@pytest.mark.parametrize("source", ["timm:vit_base_patch16_224", "hub:x.y", "", "file:", 3])
+def test_a_source_has_one_of_three_forms(source: object) -> None:
+    with pytest.raises(ValueError, match="weights are 'scratch', 'timm:' with a full tag"):
+        check_source(source)
+
+
+def test_offline_says_which_file_it_wants_and_where_it_looked(tmp_path: Path, benchmark_command: Command) -> None:
+    grid = write_grid(tmp_path, "timm:vit_nowhere.at_all")
+    env = environment(HF_HUB_CACHE=str(tmp_path / "hub"))
+    arguments = ("--grid", grid, "--results", tmp_path / "results")
+    done = benchmark_command("run", *arguments, "--data-dir", tmp_path / "data", "--offline", env=env)
+    assert done.returncode == 2
+    for part in (
+        "model.safetensors of timm/vit_nowhere.at_all", "--offline forbids the download", str(tmp_path / "hub"),
+        str(tmp_path / "data" / "weights" / "vit_nowhere.at_all.safetensors"),
+    ):  # fmt: skip
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+    planned = benchmark_command("plan", *arguments, env=env)
+    assert "not on this machine (run fetches it)" in planned.stdout
+    assert (
+        missing("file:/nowhere/w.safetensors", None)
+        == "weights file:/nowhere/w.safetensors: there is no file /nowhere/w.safetensors"
+    )
+
+
+def test_no_epoch_takes_the_weights_as_they_stand(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:
+    grid = write_grid(tmp_path, f"file:{weights}", epochs=0)
+    done = benchmark_command(
+        "run", "--grid", grid, "--results", tmp_path / "results", "--out", tmp_path / "report", "--threads", 1
+    )
+    assert done.returncode == 0, done.stderr
+    from safetensors.torch import load_file
+
+    (artifact,) = tmp_path.glob("results/stages/finetune-*/backbone.safetensors")
+    assert torch.equal(load_file(artifact)["model.pos_embed"], load_file(weights)["pos_embed"])

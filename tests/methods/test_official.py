@@ -1,0 +1,127 @@
+"""The authors' checkpoints: read whole, or refused with every wrong key named. They are made here, under the authors' names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from methods.model import MultiExitModel
+from methods.official import CheckpointError, describe, from_official
+from methods.official_names import backbone_sources, head_sources
+
+VIT = {
+    "model_type": "deit", "backbone": "ViT", "hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 4,
+    "intermediate_size": 64, "image_size": 28, "patch_size": 4, "num_channels": 1, "qkv_bias": True, "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12, "num_early_exits": 8, "position_exits": "[4,5,6,7,8,9,10,11]", "highway_type": "LGViT",
+    "exit_strategy": "confidence", "train_strategy": "normal", "threshold": 0.8, "homo_coefficient": 0.01,
+    "hete_loss_coefficient": 0.01, "id2label": {str(i): str(i) for i in range(10)},
+}  # fmt: skip
+SWIN = {
+    "model_type": "swin", "embed_dim": 16, "depths": [1, 2, 19, 2], "num_heads": [1, 2, 4, 8], "window_size": 7,
+    "mlp_ratio": 2.0, "qkv_bias": True, "drop_path_rate": 0.1, "image_size": 56, "patch_size": 1, "num_channels": 3,
+    "layer_norm_eps": 1e-5, "num_early_exits": "[0,1,6,1]", "position_exits": "[[],[2],[3,6,9,12,15,18],[1]]",
+    "highway_type": "LGViT", "id2label": {str(i): str(i) for i in range(10)},
+}  # fmt: skip
+DEIT = VIT | {"backbone": "DeiT"}
+OLD_VIT = VIT | {"token": True}
+CASES = {
+    "vit-197": VIT, "vit-198": OLD_VIT, "deit": DEIT, "swin": SWIN,
+    **{f"{name}-{kind}": config | {"highway_type": kind} for name, config in (("vit", VIT), ("deit", DEIT))
+       for kind in ("linear", "vit", "self_attention", "conv_normal", "conv1_1", "conv2_1", "attention_r2")},
+    "vit-4-exits": VIT | {"num_early_exits": 4, "position_exits": "[2,5,8,11]"},
+    "vit-6-exits": VIT | {"num_early_exits": 6, "position_exits": "[2,4,6,8,9,11]"},
+    "swin-linear": SWIN | {"highway_type": "linear"},
+}  # fmt: skip
+
+
+def checkpoint(config: dict[str, Any]) -> tuple[dict[str, Tensor], MultiExitModel]:
+    """A state dict under the authors' names, and the model that it must become."""
+    marks = {"deit.embeddings.distillation_token": torch.zeros(1)} if config.get("token") else {}
+    described = describe(config, marks)
+    torch.manual_seed(0)
+    card = described.card
+    backbone = card.load()(card.architecture, described.classes)
+    from methods.heads import HEADS
+    from methods.model import ExitHeads
+
+    heads = [
+        HEADS[c.name].load()(card.dims[b - 1], described.classes, card.grids[b - 1], card.class_tokens, **c.options)
+        for b, c in zip(described.exits, described.heads, strict=True)
+    ]
+    model = MultiExitModel(backbone, ExitHeads(described.exits, heads))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    official: dict[str, Tensor] = {}
+
+    def put(sources: dict[str, tuple[str, ...]], own: dict[str, Tensor], prefix: str = "") -> None:
+        for name, parts in sources.items():
+            for part, piece in zip(parts, own[name].chunk(len(parts)) if len(parts) > 1 else [own[name]], strict=True):
+                official[prefix + part] = piece.clone()
+
+    put(backbone_sources(described.family, backbone.model.state_dict(), card.stages), backbone.model.state_dict())
+    for choice, place, head in zip(described.heads, described.places, heads, strict=True):
+        put(head_sources(choice.name, described.family, head.state_dict()), head.state_dict(), f"{place}.")
+    return official, model.eval()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_checkpoint_gives_the_models_answers(case: str) -> None:
+    config = CASES[case]
+    official, expected = checkpoint(config)
+    if config["model_type"] == "deit":  # carried by the authors' class, read by nobody
+        official |= {f"deit.pooler.dense.{leaf}": torch.zeros(32) for leaf in ("weight", "bias")}
+    model = from_official(official, json.loads(json.dumps(config)))
+    images = torch.randn(2, config["num_channels"], config["image_size"], config["image_size"])
+    with torch.no_grad():
+        found = model.forward_all(images).logits
+        torch.testing.assert_close(found, expected.forward_all(images).logits)
+    assert found.shape == (len(model.exit_heads.exits) + 1, 2, 10)
+    assert not model.training
+
+
+def test_exits_are_counted_over_swins_stages() -> None:
+    assert describe(SWIN, {}).exits == (3, 6, 9, 12, 15, 18, 21, 23)
+    assert describe(SWIN, {}).places[0] == "swin.encoder.layers.1.highway.0"
+    assert describe(VIT, {}).exits == tuple(range(4, 12))
+
+
+def test_every_wrong_key_is_named() -> None:
+    official, _ = checkpoint(VIT)
+    official["deit.encoder.highway.0.mlp.extra.weight"] = torch.zeros(1)
+    del official["deit.encoder.layer.3.attention.attention.key.weight"]
+    official["classifier.weight"] = torch.zeros(11, 32)
+    with pytest.raises(CheckpointError) as found:
+        from_official(official, VIT)
+    message = str(found.value)
+    assert "deit.encoder.highway.0.mlp.extra.weight is unknown" in message
+    assert "deit.encoder.layer.3.attention.attention.key.weight is missing" in message
+    assert "classifier.weight [11, 32]: the configuration wants [10, 32]" in message
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"backbone": "BEiT"}, "backbone is ViT or DeiT, not 'BEiT'"),
+    ({"model_type": "bert"}, "model_type is 'deit' (ViT and DeiT) or 'swin', not 'bert'"),
+    ({"position_exits": None}, "the key 'position_exits' is missing"),
+    ({"position_exits": "__import__('os')"}, "position_exits is no list"),
+    ({"position_exits": "[4,5,6,7,8,9,10,12]"}, "position_exits lists blocks from 1 to 11"),
+    ({"num_early_exits": 7}, "num_early_exits is 7"),
+    ({"num_early_exits": 3, "position_exits": "[3,6,9]"}, "LGViT has 2, 4, 6, 8 exits in the authors' code, not 3"),
+    ({"highway_type": "linaer"}, "unknown highway_type 'linaer'; did you mean 'linear'?"),
+    ({"id2label": {}}, "neither id2label nor num_labels"),
+    ({"hidden_act": "relu"}, "hidden_act is gelu in the authors' models, not 'relu'"),
+])  # fmt: skip
+def test_a_configuration_that_is_not_the_authors_says_so(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CheckpointError) as found:
+        describe(VIT | change, {})
+    assert sentence in str(found.value)
+
+
+def test_swins_layout_is_checked() -> None:
+    with pytest.raises(CheckpointError, match="position_exits lists the exits of each of 4 stages"):
+        describe(SWIN | {"num_early_exits": "[0,1,6,2]"}, {})
+    with pytest.raises(CheckpointError, match="stage 2 has blocks 1 to 2, not 3"):
+        describe(SWIN | {"position_exits": "[[],[3],[3,6,9,12,15,18],[1]]"}, {})

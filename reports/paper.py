@@ -21,6 +21,12 @@ FILES = {
     "points.csv": "every operating point of every run",
     "comparisons.csv": "every pair of methods, on the same test images",
     "curves.csv": "every setting of every policy, on val and test",
+    "areas.csv": "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
+    "routing.csv": "each policy between random and perfect routing, and its agreement with the full model",
+    "heads.csv": "oracle, overthinking and flips of each run's exits",
+    "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
+    "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
+    "classes.csv": "depth and accuracy drop of every class",
 }
 
 
@@ -79,6 +85,7 @@ def check_replaceable(out: Path) -> None:
 
 def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> None:
     from reports.tables import markdown, plain
+    from results import metrics
     from results.table import SETTING, comparisons, points
 
     table, pairs = points(runs), comparisons(runs)
@@ -86,6 +93,13 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
     pairs.to_csv(folder / "comparisons.csv", index=False)
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
+
+    tables = {
+        "areas": metrics.area_table, "routing": metrics.routing_table, "heads": metrics.head_table, "exits": metrics.exit_table,
+        "leaving": metrics.leaving_table, "classes": metrics.class_table,
+    }  # fmt: skip
+    for name, make in tables.items():
+        make(runs).to_csv(folder / f"{name}.csv", index=False)
 
     settings = dict.fromkeys(run.setting for run in runs if not run.is_static)
     several = len({recipes for *_, recipes in settings}) > 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from results.answers import Answers
 from results.record import OperatingPoint, RunRecord
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
@@ -28,11 +30,26 @@ class Run:
         outcomes: one row per operating point, setting and test sample: point, threshold, weight, sample_id, exit,
             prediction, label, score. The point ``static`` holds the answers of the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
+        folder: where the tables are.
     """
 
     record: RunRecord
     outcomes: pd.DataFrame
     curves: pd.DataFrame
+    folder: Path
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Every exit's answer to every test sample; read when first asked for.
+
+        Raises:
+            StoreError: the table is missing or damaged.
+        """
+        path = self.folder / "answers.parquet"
+        try:
+            return Answers.from_table(_parquet(path))
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
 
     @property
     def method(self) -> str:
@@ -101,7 +118,9 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
                 problems.append(f"{run_id}: {record.status} ({record.cause})")
                 continue
             folder = store.run(run_id)
-            runs.append(Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet")))
+            run = Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet"), folder)
+            _ = run.answers  # damaged ones leave the run out
+            runs.append(run)
         except StoreError as error:
             problems.append(str(error))
     return without_repeats(runs), problems

@@ -263,8 +263,7 @@ class LocalExecutor:
     def write_run(self, record: RunRecord, evaluation: Evaluation | None, details: str = "") -> None:
         with self.store.write_run(record) as folder:
             if evaluation is not None:
-                evaluation.outcomes.to_parquet(folder / "outcomes.parquet", index=False)
-                evaluation.curves.to_parquet(folder / "curves.parquet", index=False)
+                evaluation.write(folder)
             if details:
                 (folder / "traceback.txt").write_text(details, encoding="utf-8")
 

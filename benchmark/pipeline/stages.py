@@ -64,7 +64,7 @@ STAGES = {
     "scores": StageCode(1, ("benchmark/pipeline/score.py", "methods/model.py")),
     "cost": StageCode(1, ("benchmark/measure/cost.py", "methods/model.py")),
     "evaluate": StageCode(
-        1,
+        2,
         (
             "benchmark/pipeline/evaluate.py",
             "benchmark/pipeline/sweep.py",

@@ -7,8 +7,10 @@ import math
 import pytest
 
 from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.evaluate import evaluate
 from benchmark.pipeline.score import ExitScores, load_scores
 from benchmark.plan import make_plan
+from benchmark.spec import Selection
 from results.record import RunRecord
 from results.store import Store
 from results.table import load_runs, points
@@ -94,3 +96,29 @@ def test_the_table_is_the_record(smoke: SmokeRun) -> None:
             assert row["low"] <= row["accuracy"] <= row["high"]
             assert row["drop"] == pytest.approx(run.record.static_accuracy["test"] - point.test.accuracy)
             assert row["layer_speedup"] == pytest.approx(12 / point.test.mean_block)
+
+
+def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    policies = [Selection(name="confidence"), Selection(name="bin-accuracy"), Selection(name="patience")]
+    test = scores["test"]
+    other = ExitScores(test.logits.flip(1) * 2, test.labels, test.sample_id)
+    frozen = [
+        evaluate({"val": scores["val"], "test": found}, scores, record.costs, blocks, policies).thresholds
+        for found in (test, other)
+    ]
+    assert frozen[0] == frozen[1]
+    assert [len(policy["points"]) for policy in frozen[0]["policies"]] == [8, 8, 8]
+
+
+def test_choosing_on_test_is_refused(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    test = scores["test"]
+    half = ExitScores(test.logits[:, ::2], test.labels[::2], test.sample_id[::2])
+    for val in (test, half):
+        with pytest.raises(ValueError, match="must not have seen test"):
+            evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Selection(name="confidence")])

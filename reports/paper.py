@@ -22,6 +22,7 @@ FILES = {
     "comparisons.csv": "every pair of methods, on the same test images",
     "curves.csv": "every setting of every policy, on val and test",
     "areas.csv": "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
+    "iso-accuracy.csv": "speed-up at equal accuracy, with the share of replicates that do not reach it",
     "routing.csv": "each policy between random and perfect routing, and its agreement with the full model",
     "heads.csv": "oracle, overthinking and flips of each run's exits",
     "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
@@ -86,6 +87,7 @@ def check_replaceable(out: Path) -> None:
 def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> None:
     from reports.tables import markdown, plain
     from results import metrics
+    from results.iso_table import iso_table
     from results.table import SETTING, comparisons, points
 
     table, pairs = points(runs), comparisons(runs)
@@ -96,7 +98,7 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
 
     tables = {
         "areas": metrics.area_table, "routing": metrics.routing_table, "heads": metrics.head_table, "exits": metrics.exit_table,
-        "leaving": metrics.leaving_table, "classes": metrics.class_table,
+        "leaving": metrics.leaving_table, "classes": metrics.class_table, "iso-accuracy": iso_table,
     }  # fmt: skip
     for name, make in tables.items():
         make(runs).to_csv(folder / f"{name}.csv", index=False)

@@ -15,7 +15,6 @@ from results.exits import agreement, flips, leaving, overthinking
 from results.hull import SHARES, accuracy_at, area, upper_hull
 from results.optimism import optimism
 from results.record import OperatingPoint
-from results.speedups import official_swin_speedup
 from results.table import SETTING, STATIC, Run, labels
 
 
@@ -116,7 +115,7 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point: the policy between chance and perfection, on test.
 
     Columns: the run's, point, accuracy, random and oracle (at the same exit shares), regret, gain, agreement (with the run's
-    own final head), val_accuracy, val_macs and macs (shares of the MACs without exits), official_swin_speedup (Swin only).
+    own final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
     """
     rows = []
     for run, label, point in _points(runs):
@@ -126,8 +125,6 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
         taken = _Taken(run, point)
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
         found = regret(accuracy, run.answers.correct, shares)
-        blocks = [exit_.block for exit_ in run.record.exits]
-        is_swin = run.backbone.startswith("swin")
         rows.append(
             _base(run, label)
             | {"point": point.name, "accuracy": accuracy, "random": found.random, "oracle": found.oracle}
@@ -135,7 +132,6 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
             | {"agreement": agreement(taken.answer, taken.final, taken.weight)}
             | {"val_accuracy": point.val.accuracy, "val_macs": point.val.mean_macs / run.record.costs.baseline}
             | {"macs": point.test.mean_macs / run.record.costs.baseline}
-            | {"official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan}
         )
     return pd.DataFrame(rows)
 

@@ -21,6 +21,7 @@ from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy, confidences
 from results.curves import cheapest_within_drop, enclosing_settings, measure
+from results.hull import upper_hull
 from results.record import CostTable, OperatingPoint, PointKind, Setting
 from results.statistics import wilson
 from results.table import STATIC
@@ -39,6 +40,7 @@ class Evaluation:
         outcomes: see `results.table.Run`.
         curves: likewise.
         answers: every exit's answer to every test sample; see `results.answers`.
+        corners: what every test sample does at the corners of the val-built hulls; see `results.table.Run`.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -46,11 +48,12 @@ class Evaluation:
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     answers: pd.DataFrame
+    corners: pd.DataFrame
 
     def write(self, folder: Path) -> None:
         """The files beside the record."""
         (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
-        for name in ("outcomes", "curves", "answers"):
+        for name in ("outcomes", "curves", "answers", "corners"):
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
 
 
@@ -78,6 +81,7 @@ def evaluate(
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
     outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
+    corners = [_corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
         val = sweep(policy, scores["val"], settings)
@@ -89,12 +93,16 @@ def evaluate(
             points.append(point)
             outcomes += [_outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
         curves += [_curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
+        cost = val.mean(costs.cumulative)
+        for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
+            corners.append(_corner(selection.label, float(settings[t]), policy, scores["test"]))
     return Evaluation(
         tuple(points),
         {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
         pd.concat(outcomes, ignore_index=True),
         pd.concat(curves, ignore_index=True),
         _answers(scores["test"]),
+        pd.concat(corners, ignore_index=True),
     )
 
 
@@ -260,6 +268,28 @@ def _outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, score
             "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
             "score": confidences(scores.logits[exits, samples]).numpy(),
+        }
+    )
+
+
+def _corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+    """Exit and correctness of every test sample at one corner of a hull."""
+    deciding = policy.peek(scores.labels)
+    exits = deciding.exits(deciding.signal(scores.logits), setting)
+    right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
+    return _corner_frame(label, setting, scores, exits, right)
+
+
+def _corner_frame(
+    label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "policy": pd.Series([label] * len(exits), dtype="str"),
+            "threshold": np.full(len(exits), setting),
+            "sample_id": scores.sample_id.numpy()[: len(exits)],
+            "exit": exits.numpy().astype(np.int16),
+            "right": right.numpy().astype(bool),
         }
     )
 

@@ -70,6 +70,7 @@ STAGES = {
             "benchmark/pipeline/sweep.py",
             "methods/policies/policy.py",
             "results/curves.py",
+            "results/hull.py",
         ),
     ),
 }

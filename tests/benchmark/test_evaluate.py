@@ -13,7 +13,7 @@ from benchmark.plan import make_plan
 from benchmark.spec import Selection
 from results.record import RunRecord
 from results.store import Store
-from results.table import load_runs, points
+from results.table import comparisons, load_runs, points
 from tests.conftest import SmokeRun
 
 METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
@@ -122,3 +122,21 @@ def test_choosing_on_test_is_refused(run: tuple[RunRecord, dict[str, ExitScores]
     for val in (test, half):
         with pytest.raises(ValueError, match="must not have seen test"):
             evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Selection(name="confidence")])
+
+
+def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = points(runs)
+    reached = table[table["reached"]]
+    for name in ("layer", "mac"):
+        assert (reached[f"{name}_low"] <= reached[f"{name}_speedup"] + 1e-9).all()
+        assert (reached[f"{name}_speedup"] <= reached[f"{name}_high"] + 1e-9).all()
+    assert table["official_swin_speedup"].isna().all()  # none of these is a Swin
+    pairs = comparisons(runs)
+    equal = pairs[pairs["kind"] == "equal-macs"]
+    assert (equal["p_holm"] >= equal["p"]).all()
+    assert pairs[pairs["kind"] != "equal-macs"]["p"].isna().all()
+    for _, family in equal.groupby("target"):
+        # The smallest of m p-values is multiplied by m.
+        assert family["p_holm"].min() == pytest.approx(min(1, len(family) * family["p"].min()))

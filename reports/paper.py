@@ -27,6 +27,7 @@ FILES = {
     "heads.csv": "oracle, overthinking and flips of each run's exits",
     "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
     "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
+    "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory",
     "classes.csv": "depth and accuracy drop of every class",
 }
 
@@ -54,6 +55,7 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
     Raises:
         StoreError: ``out`` cannot be written, or holds something that is not a report.
     """
+    from results.failures import failed_records, failures
     from results.table import load_runs
 
     check_replaceable(out)
@@ -64,6 +66,7 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
             folder = Path(name) / "report"
             (folder / "figures").mkdir(parents=True)
             _write(folder, runs, problems, title)
+            failures(runs, failed_records(store, run_ids)).to_csv(folder / "failures.csv", index=False)
             (folder / STAMP).write_text(json.dumps(_stamp(store, run_ids), indent=1), encoding="utf-8")
             if out.exists():
                 shutil.rmtree(out)

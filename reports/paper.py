@@ -164,7 +164,7 @@ def _section(
         (
             f"Operating points, {setting}. Each is the cheapest threshold within the drop on val, looked up on test. Drop: "
             "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. MACs: "
-            f"backbone without exits over mean MACs, every evaluated head counted. Brackets: 95 % {over}.",
+            f"backbone without exits over mean MACs, every evaluated head counted. {_timing(runs)}Brackets: 95 % {over}.",
             drop_table(totals),
         ),
         (
@@ -189,6 +189,15 @@ def _section(
         "details": details(runs, pairs),
         "detectable": None if detectable.empty else f"{100 * detectable.max():.1f}",
     }
+
+
+def _timing(runs: list[Any]) -> str:
+    """What the column Time is, where there is one."""
+    from results.table import points
+
+    table = points([run for run in runs if run.latencies])
+    devices = [] if table.empty else [device for device in table["time_device"].unique() if device]
+    return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
 
 
 def _content(title: str, runs: list[Any], sections: list[dict[str, Any]], problems: list[str]) -> dict[str, Any]:
@@ -253,4 +262,4 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return {"code": code.hexdigest(), "records": records}
+    return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency")}

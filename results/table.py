@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from results.answers import Answers
+from results.latency import Latency, read_latencies
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
@@ -33,12 +34,14 @@ class Run:
             prediction, label, score. The point ``static`` holds the answers of the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
         folder: where the tables are.
+        latencies: measured times, if any.
     """
 
     record: RunRecord
     outcomes: pd.DataFrame
     curves: pd.DataFrame
     folder: Path
+    latencies: tuple[Latency, ...] = ()
 
     @cached_property
     def answers(self) -> Answers:
@@ -137,6 +140,7 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
 def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged."""
     runs, problems = [], []
+    timed = read_latencies(store)
     for run_id in run_ids:
         try:
             record = store.record(run_id)
@@ -144,7 +148,13 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
                 problems.append(f"{run_id}: {record.status} ({record.cause})")
                 continue
             folder = store.run(run_id)
-            run = Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet"), folder)
+            run = Run(
+                record,
+                _parquet(folder / "outcomes.parquet"),
+                _parquet(folder / "curves.parquet"),
+                folder,
+                tuple(timed.get(run_id, ())),
+            )
             _ = run.answers, run.corners  # damaged ones leave the run out
             runs.append(run)
         except StoreError as error:
@@ -180,8 +190,9 @@ def points(runs: list[Run]) -> pd.DataFrame:
 
     Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
-    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), official_swin_speedup (Swin only: the
-    authors' code counts an early exit one block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), time_speedup (measured at batch 1;
+    NaN where it was not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
+    block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
     """
     rows = []
     named = labels(runs)
@@ -205,7 +216,8 @@ def _static_row(run: Run) -> dict[str, object]:
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
         "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
         "mean_block": float(run.record.depth), "layer_speedup": 1.0, "layer_low": 1.0, "layer_high": 1.0,
-        "mac_speedup": 1.0, "mac_low": 1.0, "mac_high": 1.0, "official_swin_speedup": np.nan,
+        "mac_speedup": 1.0, "mac_low": 1.0, "mac_high": 1.0, "time_speedup": 1.0, "time_device": "",
+        "official_swin_speedup": np.nan,
     }  # fmt: skip
 
 
@@ -238,7 +250,18 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
         "mac_low": costs.baseline / slow_macs[1], "mac_high": costs.baseline / slow_macs[0],
         "official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan,
-    }  # fmt: skip
+    } | _time(run, point)  # fmt: skip
+
+
+def _time(run: Run, point: OperatingPoint) -> dict[str, object]:
+    """The measured speed-up at batch 1, if somebody measured it."""
+    for latency in run.latencies:
+        timing = latency.at(1)
+        if latency.point == point.name and timing is not None:
+            machine = latency.machine
+            device = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+            return {"time_speedup": timing.speedup, "time_device": f"{device}, {latency.precision}"}
+    return {"time_speedup": np.nan, "time_device": ""}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -250,7 +273,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
     for keys, group in table.groupby(names, sort=False):
         row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
-        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
+        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup", "time_speedup"):
             row[column] = group[column].mean() if row["reached"] else np.nan
         if len(group) == 1:
             first = group.iloc[0]

@@ -73,6 +73,14 @@ STAGES = {
             "results/hull.py",
         ),
     ),
+    "latency": StageCode(
+        1,
+        (
+            "benchmark/measure/dynamic.py",
+            "benchmark/measure/latency.py",
+            "benchmark/measure/timed_run.py",
+        ),
+    ),
 }
 TRAINED = ("finetune", "exits")
 
@@ -192,14 +200,24 @@ def run_stages(run: RunSpec) -> RunStages:
     return RunStages(run, run_id, finetune, exits, scores, static_scores, cost, evaluate)
 
 
+def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and complete fields of a measurement of time, keyed by run, operating point and device; no run waits for it."""
+    complete = {"code_version": STAGES["latency"].version, **fields}
+    return f"latency-{_key('latency', complete)}", complete
+
+
 def _stage(kind: str, fields: dict[str, Any], parents: tuple[Stage, ...], run: RunSpec) -> Stage:
     complete = {
         "code_version": STAGES[kind].version,
         "parents": {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(parents)},
         **fields,
     }
-    text = json.dumps({"stage": kind, **complete}, sort_keys=True)
-    return Stage(kind, hashlib.sha256(text.encode()).hexdigest()[:16], complete, parents, run)
+    return Stage(kind, _key(kind, complete), complete, parents, run)
+
+
+def _key(kind: str, fields: dict[str, Any]) -> str:
+    text = json.dumps({"stage": kind, **fields}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _train_only(data: dict[str, Any]) -> dict[str, Any]:

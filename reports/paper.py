@@ -21,6 +21,14 @@ FILES = {
     "points.csv": "every operating point of every run",
     "comparisons.csv": "every pair of methods, on the same test images",
     "curves.csv": "every setting of every policy, on val and test",
+    "areas.csv": "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
+    "iso-accuracy.csv": "speed-up at equal accuracy, with the share of replicates that do not reach it",
+    "routing.csv": "each policy between random and perfect routing, and its agreement with the full model",
+    "heads.csv": "oracle, overthinking and flips of each run's exits",
+    "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
+    "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
+    "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory",
+    "classes.csv": "depth and accuracy drop of every class",
 }
 
 
@@ -47,6 +55,7 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
     Raises:
         StoreError: ``out`` cannot be written, or holds something that is not a report.
     """
+    from results.failures import failed_records, failures
     from results.table import load_runs
 
     check_replaceable(out)
@@ -57,6 +66,7 @@ def build_report(store: Store, run_ids: list[str], *, title: str, out: Path) -> 
             folder = Path(name) / "report"
             (folder / "figures").mkdir(parents=True)
             _write(folder, runs, problems, title)
+            failures(runs, failed_records(store, run_ids)).to_csv(folder / "failures.csv", index=False)
             (folder / STAMP).write_text(json.dumps(_stamp(store, run_ids), indent=1), encoding="utf-8")
             if out.exists():
                 shutil.rmtree(out)
@@ -79,6 +89,8 @@ def check_replaceable(out: Path) -> None:
 
 def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> None:
     from reports.tables import markdown, plain
+    from results import metrics
+    from results.iso_table import iso_table
     from results.table import SETTING, comparisons, points
 
     table, pairs = points(runs), comparisons(runs)
@@ -86,6 +98,13 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
     pairs.to_csv(folder / "comparisons.csv", index=False)
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
+
+    tables = {
+        "areas": metrics.area_table, "routing": metrics.routing_table, "heads": metrics.head_table, "exits": metrics.exit_table,
+        "leaving": metrics.leaving_table, "classes": metrics.class_table, "iso-accuracy": iso_table,
+    }  # fmt: skip
+    for name, make in tables.items():
+        make(runs).to_csv(folder / f"{name}.csv", index=False)
 
     settings = dict.fromkeys(run.setting for run in runs if run.has_exits)
     several = len({recipes for *_, recipes in settings}) > 1
@@ -145,7 +164,7 @@ def _section(
         (
             f"Operating points, {setting}. Each is the cheapest threshold within the drop on val, looked up on test. Drop: "
             "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. MACs: "
-            f"backbone without exits over mean MACs, every evaluated head counted. Brackets: 95 % {over}.",
+            f"backbone without exits over mean MACs, every evaluated head counted. {_timing(runs)}Brackets: 95 % {over}.",
             drop_table(totals),
         ),
         (
@@ -170,6 +189,15 @@ def _section(
         "details": details(runs, pairs),
         "detectable": None if detectable.empty else f"{100 * detectable.max():.1f}",
     }
+
+
+def _timing(runs: list[Any]) -> str:
+    """What the column Time is, where there is one."""
+    from results.table import points
+
+    table = points([run for run in runs if run.latencies])
+    devices = [] if table.empty else [device for device in table["time_device"].unique() if device]
+    return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
 
 
 def _content(title: str, runs: list[Any], sections: list[dict[str, Any]], problems: list[str]) -> dict[str, Any]:
@@ -241,4 +269,4 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return {"code": code.hexdigest(), "records": records}
+    return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency")}

@@ -44,10 +44,14 @@ def times(value: float) -> str:
 
 
 def drop_table(summary: pd.DataFrame) -> Table:
-    """Operating points by accuracy drop (and fixed thresholds): what is kept, and the speed-up in layers and in MACs."""
-    header = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
+    """Operating points by accuracy drop (and fixed thresholds): what is kept, and the speed-up in layers, in MACs and in time,
+    where that was measured."""
+    header: tuple[str, ...] = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
+    shown = summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])]
+    timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
+    header += ("Time",) if timed else ()
     rows = []
-    for _, row in summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])].iterrows():
+    for _, row in shown.iterrows():
         if row["kind"] == STATIC or row["policy"] == NO_POLICY:
             point = "no exits"
         elif row["kind"] == "fixed":
@@ -55,11 +59,13 @@ def drop_table(summary: pd.DataFrame) -> Table:
         else:
             point = "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
         if not row["reached"]:
-            rows.append((row["label"], point, "not reached", DASH, DASH, DASH, DASH))
+            rows.append((row["label"], point, "not reached", *[DASH] * (len(header) - 3)))
             continue
         accuracy = f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip()
         drop = DASH if row["kind"] == STATIC else signed(row["drop"])
-        speed = (f"{row['mean_block']:.1f}", times(row["layer_speedup"]), times(row["mac_speedup"]))
+        speed = [f"{row['mean_block']:.1f}", times(row["layer_speedup"]), times(row["mac_speedup"])]
+        if timed:
+            speed.append(times(row["time_speedup"]))
         rows.append((row["label"], point, accuracy, drop, *speed))
     return Table(header, tuple(rows))
 

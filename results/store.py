@@ -1,7 +1,7 @@
 """The results folder: what is there is whole.
 
     stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
-    runs/<run_id>/           record.json, outcomes.parquet, curves.parquet
+    runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
     progress/<stage>-<key>/  checkpoints of work that has not ended
 
 Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.

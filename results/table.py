@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from results.answers import Answers
+from results.latency import Latency, read_latencies
 from results.record import OperatingPoint, RunRecord
+from results.significance import holm, mcnemar, realised
+from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 
@@ -30,11 +35,39 @@ class Run:
         outcomes: one row per operating point, setting and test sample: point, threshold, weight, sample_id, exit,
             prediction, label, score. The point ``static`` holds the answers of the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
+        folder: where the tables are.
+        latencies: measured times, if any.
     """
 
     record: RunRecord
     outcomes: pd.DataFrame
     curves: pd.DataFrame
+    folder: Path
+    latencies: tuple[Latency, ...] = ()
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Every exit's answer to every test sample; read when first asked for.
+
+        Raises:
+            StoreError: the table is missing or damaged.
+        """
+        path = self.folder / "answers.parquet"
+        try:
+            return Answers.from_table(_parquet(path))
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    @cached_property
+    def corners(self) -> pd.DataFrame:
+        """What every test sample does at the corners of the val-built hulls and where fewest leave; read when first asked for.
+
+        One row per policy, corner and sample: policy, threshold, sample_id, exit, right.
+
+        Raises:
+            StoreError: the table is missing or damaged.
+        """
+        return _parquet(self.folder / "corners.parquet")
 
     @property
     def method(self) -> str:
@@ -84,6 +117,19 @@ class Run:
         right = (rows["prediction"] == rows["label"]) * rows["weight"]
         return right.groupby(rows["sample_id"].to_numpy()).sum().sort_index()
 
+    def realised(self, point: str) -> np.ndarray:
+        """Right or wrong of every test sample at a point, in ascending order of ids; see `results.significance.realised`."""
+        rows = self.outcomes[self.outcomes["point"] == point].sort_values(["threshold", "sample_id"], kind="stable")
+        weights = rows.drop_duplicates("threshold")["weight"].to_numpy()
+        right = (rows["prediction"] == rows["label"]).to_numpy().reshape(len(weights), -1)
+        return realised(right, weights)
+
+    def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
+        """What every test sample pays at a point, in ascending order of ids, [N]; ``at_exit`` [K] is the price of each exit."""
+        rows = self.outcomes[self.outcomes["point"] == point]
+        paid = pd.Series(at_exit[rows["exit"].to_numpy()] * rows["weight"].to_numpy())
+        return paid.groupby(rows["sample_id"].to_numpy()).sum().sort_index().to_numpy()
+
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     """What a row is called, by (run id, policy): the method, the policy, or both, whichever tells the runs apart."""
@@ -103,6 +149,7 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
 def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged."""
     runs, problems = [], []
+    timed = read_latencies(store)
     for run_id in run_ids:
         try:
             record = store.record(run_id)
@@ -110,7 +157,15 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
                 problems.append(f"{run_id}: {record.status} ({record.cause})")
                 continue
             folder = store.run(run_id)
-            runs.append(Run(record, _parquet(folder / "outcomes.parquet"), _parquet(folder / "curves.parquet")))
+            run = Run(
+                record,
+                _parquet(folder / "outcomes.parquet"),
+                _parquet(folder / "curves.parquet"),
+                folder,
+                tuple(timed.get(run_id, ())),
+            )
+            _ = run.answers, run.corners  # damaged ones leave the run out
+            runs.append(run)
         except StoreError as error:
             problems.append(str(error))
     return without_repeats(runs), problems
@@ -144,7 +199,9 @@ def points(runs: list[Run]) -> pd.DataFrame:
 
     Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
-    layer_speedup, mac_speedup. Accuracies and drops in [0, 1]. A point that was not reached has NaN.
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), time_speedup (measured at batch 1;
+    NaN where it was not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
+    block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
     """
     rows = []
     named = labels(runs)
@@ -167,7 +224,9 @@ def _static_row(run: Run) -> dict[str, object]:
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
         "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
-        "mean_block": float(run.record.depth), "layer_speedup": 1.0, "mac_speedup": 1.0,
+        "mean_block": float(run.record.depth), "layer_speedup": 1.0, "layer_low": 1.0, "layer_high": 1.0,
+        "mac_speedup": 1.0, "mac_low": 1.0, "mac_high": 1.0, "time_speedup": 1.0, "time_device": "",
+        "official_swin_speedup": np.nan,
     }  # fmt: skip
 
 
@@ -178,8 +237,16 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     }  # fmt: skip
     if point.test is None:
         return row
-    assert run.record.costs is not None
+    costs = run.record.costs
+    assert costs is not None
+    blocks = [exit_.block for exit_ in run.record.exits]
     correct = run.correct(point.name)
+    # A percentile interval of a mean, turned over: dearer is slower.
+    slow_block, slow_macs = (
+        bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
+        for price in (blocks, costs.cumulative)
+    )
+    is_swin = run.backbone.startswith("swin")
     drop = (run.correct(STATIC) - correct).to_numpy()
     low, high = bootstrap_mean(correct.to_numpy())
     drop_low, drop_high = bootstrap_mean(drop)
@@ -187,9 +254,23 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         "accuracy": correct.mean(), "low": low, "high": high,
         "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
         "mean_block": point.test.mean_block,
-        "layer_speedup": run.record.depth / point.test.mean_block,
-        "mac_speedup": run.record.costs.baseline / point.test.mean_macs,
-    }  # fmt: skip
+        "layer_speedup": layer_speedup(point.test.exit_shares, blocks),
+        "layer_low": run.record.depth / slow_block[1], "layer_high": run.record.depth / slow_block[0],
+        "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
+        "mac_low": costs.baseline / slow_macs[1], "mac_high": costs.baseline / slow_macs[0],
+        "official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan,
+    } | _time(run, point)  # fmt: skip
+
+
+def _time(run: Run, point: OperatingPoint) -> dict[str, object]:
+    """The measured speed-up at batch 1, if somebody measured it."""
+    for latency in run.latencies:
+        timing = latency.at(1)
+        if latency.point == point.name and timing is not None:
+            machine = latency.machine
+            device = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+            return {"time_speedup": timing.speedup, "time_device": f"{device}, {latency.precision}"}
+    return {"time_speedup": np.nan, "time_device": ""}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -201,7 +282,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
     for keys, group in table.groupby(names, sort=False):
         row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
-        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
+        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup", "time_speedup"):
             row[column] = group[column].mean() if row["reached"] else np.nan
         if len(group) == 1:
             first = group.iloc[0]
@@ -218,7 +299,8 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
     Pairs agree in setting and seed and are compared on the same test samples. Columns: the setting's, seed, kind, target,
     first, second (labels), difference (accuracy of first minus second) with paired interval (low, high), detectable (the
-    smallest difference that these samples would show).
+    smallest difference that these samples would show). At equal MACs also p (McNemar's exact test) and p_holm (adjusted over
+    all pairs of the setting, seed and budget).
     """
     named = labels(runs)
     contenders = [
@@ -245,6 +327,15 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
                 | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}
                 | {"detectable": detectable_difference(difference)}
+                | {"p": _mcnemar(first, point, second, against) if point.kind == "equal-macs" else np.nan}
             )
-    columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_holm"] = np.nan
+    for _, family in table[table["kind"] == "equal-macs"].groupby([*SETTING, "seed", "target"]):
+        table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
+    return table
+
+
+def _mcnemar(first: Run, point: OperatingPoint, second: Run, against: OperatingPoint) -> float:
+    return mcnemar(first.realised(point.name), second.realised(against.name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -28,6 +28,7 @@ def command() -> None:
     Example:
       python -m benchmark bench sweep
       python -m benchmark bench loader
+      python -m benchmark bench dynamic
     """
 
 
@@ -139,3 +140,85 @@ def _spec(dataset: str, backbone: str, augment: str, batch_size: int) -> TrainSp
         recipes=Recipes(finetune=recipe),
         seed=0,
     )
+
+
+TARGET = 0.95
+
+
+@command.command("dynamic")
+@click.option(
+    "--backbone",
+    type=click.Choice(["vit_small_patch16_224", "vit_nano_patch4_28"]),
+    default="vit_small_patch16_224",
+    show_default=True,
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True, help="Timed, of each kind.")
+@click.option("--warmup", type=click.IntRange(min=1), default=2, show_default=True, help="Batches before the clock.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--map", "with_map", is_flag=True, help="Also a map over batch sizes and exit rates.")
+def dynamic(
+    backbone: str, batch_size: int, batches: int, warmup: int, threads: int, device: str, with_map: bool
+) -> None:
+    """Dynamic inference with imposed exit shares, beside the backbone without exits: how much of the MAC speed-up is real.
+
+    The shares are those of LGViT's released ViT-B for CIFAR-100 at threshold 0.90; weights are random. With LGViT's heads and
+    with linear ones. Time it on a machine that does nothing else.
+
+    \b
+    Examples:
+      python -m benchmark bench dynamic
+      python -m benchmark bench dynamic --map --batches 4
+    """
+    require_torch()
+    import numpy as np
+    import torch
+
+    from benchmark import registry
+    from benchmark.measure import dynamic_speed
+    from benchmark.measure.timed_run import usable_device
+
+    torch.set_num_threads(threads)
+    where = usable_device(device)
+    card = registry.card("backbone", backbone)
+    console = Console(highlight=False)
+    console.print(f"{backbone}, batch {batch_size}, {batches} batches, {device}, {threads} threads")
+    for method in ("lgvit", "vanilla"):
+        model, costs = dynamic_speed.random_model(method, card)
+        timing, parts = dynamic_speed.measure_imposed(
+            model, costs, np.array(dynamic_speed.RELEASED_SHARES), card,
+            batch_size=batch_size, batches=batches, warmup=warmup, device=where,
+        )  # fmt: skip
+        verdict = "reached" if timing.realised >= TARGET else "missed"
+        console.print(
+            f"heads of {method}: {timing.speedup:.2f}x in time, {timing.mac_speedup:.2f}x in MACs, "
+            f"{timing.realised:.3f} realised (target {TARGET}: {verdict})"
+        )
+        for part in parts:
+            console.print(
+                f"  {part.name:<18}{part.milliseconds:9.1f} ms a batch, {part.excess:+8.1f} ms against its MACs at the "
+                "backbone's rate",
+                soft_wrap=True,
+            )
+    if with_map:
+        _map(console, card, batch_size, batches, warmup, where)
+
+
+def _map(console: Console, card: Any, batch_size: int, batches: int, warmup: int, device: Any) -> None:
+    """Speed-up in time for some batch sizes and exit rates, with LGViT's heads."""
+    from benchmark.measure.dynamic_speed import BLOCKS, geometric_shares, measure_imposed, random_model
+
+    rates = (0.1, 0.3, 0.5, 0.8)
+    model, costs = random_model("lgvit", card)
+    console.print("speed-up in time (in MACs) with LGViT's heads; columns: share that leaves at every exit it reaches")
+    console.print("  batch " + "".join(f"{rate:>16.0%}" for rate in rates))
+    for size in sorted({1, 8, batch_size}):
+        cells = []
+        for rate in rates:
+            timing, _ = measure_imposed(
+                model, costs, geometric_shares(rate, len(BLOCKS) + 1), card,
+                batch_size=size, batches=max(batches, 32 // size), warmup=warmup, device=device,
+            )  # fmt: skip
+            cells.append(f"{timing.speedup:.2f}x ({timing.mac_speedup:.2f}x)")
+        console.print(f"  {size:>5} " + "".join(f"{cell:>16}" for cell in cells))

@@ -112,7 +112,7 @@ def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list
 def _sweep_run(
     store: Store, record: RunRecord, selections: list[Selection], drops: tuple[float, ...], budgets: tuple[float, ...]
 ) -> list[dict[str, object]]:
-    from benchmark.pipeline.evaluate import operating_points, prepare
+    from benchmark.pipeline.evaluate import choose, look_up, prepare
     from benchmark.pipeline.score import SCORED, load_scores, score_file
     from benchmark.pipeline.sweep import sweep
 
@@ -129,8 +129,8 @@ def _sweep_run(
         except ValueError as error:
             raise StoreError(f"{store.stage(stage)}: {selection.label}: {error}") from error
         static = record.static_accuracy
-        points = operating_points(selection.label, sweeps, record.costs, blocks, static["val"], drops, budgets)
-        for point in points:
+        chosen = choose(sweeps["val"], record.costs, static["val"], drops, budgets)
+        for point in look_up(selection.label, chosen, sweeps, record.costs, blocks):
             row: dict[str, object] = {"run_id": record.run_id, "method": record.label, "policy": selection.label}
             row |= {"point": point.kind, "target": point.target}
             if point.test is not None:

@@ -259,7 +259,9 @@ class LocalExecutor:
         scores, static = self.load_scores(run.scores), self.load_scores(run.static_scores)
         blocks = [*train.exits, len(costs.blocks)]
         if train.exits:
-            evaluation = evaluate(scores, static, costs, blocks, list(run.spec.policies))
+            as_published = SplitRule.of(train.dataset.set).mode == "as-published"
+            policies = list(run.spec.policies)
+            evaluation = evaluate(scores, static, costs, blocks, policies, as_published=as_published)
         else:
             evaluation = evaluate_without_exits(None if run.scores is run.static_scores else scores, static, costs)
         record = RunRecord(
@@ -324,8 +326,7 @@ class LocalExecutor:
     def write_run(self, record: RunRecord, evaluation: Evaluation | None, details: str = "") -> None:
         with self.store.write_run(record) as folder:
             if evaluation is not None:
-                evaluation.outcomes.to_parquet(folder / "outcomes.parquet", index=False)
-                evaluation.curves.to_parquet(folder / "curves.parquet", index=False)
+                evaluation.write(folder)
             if details:
                 (folder / "traceback.txt").write_text(details, encoding="utf-8")
 

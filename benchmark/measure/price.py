@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmark import registry
 from benchmark.measure.cost import cost_table
+from benchmark.pipeline.build import make_head
 from methods.api import Method
 from methods.backbones import truncated
 from methods.model import ExitHeads, MultiExitModel
@@ -33,9 +34,7 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     chosen = method.heads(exits, card)
     with _Unfilled():
         heads = [
-            registry.card("head", choice.name).load()(
-                card.dims[block - 1], classes, card.grids[block - 1], card.class_tokens, **choice.options
-            )
+            make_head(choice, block, card, classes)
             for block, choice in zip(exits if chosen else (), chosen, strict=True)
         ]
     own = truncated(card, blocks)

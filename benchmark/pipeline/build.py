@@ -14,9 +14,11 @@ from benchmark.errors import UserError
 from benchmark.pipeline.stages import heads_of
 from benchmark.seeds import seed_for
 from benchmark.spec import TrainSpec
+from methods.api import BackboneCard, Choice
 from methods.backbones import truncated
 from methods.backbones.backbone import BlockBackbone
 from methods.backbones.pretrained import load_pretrained
+from methods.heads.head import ExitHead
 from methods.model import ExitHeads
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
@@ -80,9 +82,18 @@ def build_heads(train: TrainSpec) -> ExitHeads:
     for block, choice in zip(train.exits, heads_of(train), strict=True):
         options = dict(choice.options)
         torch.manual_seed(seed_for("head", train.seed, block, choice.name, json.dumps(options, sort_keys=True)))
-        cls = registry.card("head", choice.name).load()
-        heads.append(cls(card.dims[block - 1], classes_of(train), card.grids[block - 1], card.class_tokens, **options))
+        heads.append(make_head(choice, block, card, classes_of(train)))
     return ExitHeads(train.exits, heads)
+
+
+def make_head(choice: Choice, block: int, card: BackboneCard, classes: int) -> ExitHead:
+    """The head that fits the tokens after a block.
+
+    Raises:
+        ValueError: it does not fit them.
+    """
+    cls = registry.card("head", choice.name).load()
+    return cls(card.dims[block - 1], classes, card.grids[block - 1], card.class_tokens, **choice.options)
 
 
 def load_heads(train: TrainSpec, weights: Path, device: torch.device) -> ExitHeads:

@@ -1,20 +1,27 @@
-"""From stored scores to a run's curve, operating points and outcomes. Settings are chosen on val and looked up on test."""
+"""From stored scores to a run's curve, operating points and outcomes. Settings are chosen on val, frozen, looked up on test."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
 from benchmark import registry
 from benchmark.pipeline.score import ExitScores
 from benchmark.pipeline.sweep import Sweep, sweep
 from benchmark.spec import Selection
+from datasets.api import ImageSplit
+from datasets.splits import identity
 from methods.policies.policy import ExitPolicy, confidences
 from results.curves import cheapest_within_drop, enclosing_settings, measure
+from results.hull import upper_hull
 from results.record import CostTable, OperatingPoint, PointKind, Setting
 from results.statistics import wilson
 from results.table import NO_POLICY, STATIC
@@ -25,11 +32,29 @@ BUDGETS = (0.4, 0.5, 0.6, 0.75)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one run's scores say."""
+    """What one run's scores say.
+
+    Attributes:
+        points: operating points, in the record.
+        thresholds: what was chosen on val, and the hash of val's sample ids and labels that it was chosen on.
+        outcomes: see `results.table.Run`.
+        curves: likewise.
+        answers: every exit's answer to every test sample; see `results.answers`.
+        corners: what every test sample does at the corners of the val-built hulls; see `results.table.Run`.
+    """
 
     points: tuple[OperatingPoint, ...]
+    thresholds: dict[str, Any]
     outcomes: pd.DataFrame
     curves: pd.DataFrame
+    answers: pd.DataFrame
+    corners: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """The files beside the record."""
+        (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
+        for name in ("outcomes", "curves", "answers", "corners"):
+            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
 
 
 def evaluate(
@@ -38,6 +63,8 @@ def evaluate(
     costs: CostTable,
     blocks: list[int],
     policies: list[Selection],
+    *,
+    as_published: bool = False,
 ) -> Evaluation:
     """Sweep every policy over val and test.
 
@@ -47,18 +74,57 @@ def evaluate(
         costs: of the run.
         blocks: block number of every exit, the last block for the final one; length K.
         policies: at least one.
+        as_published: val is the test split on purpose, as where numbers were published that way; labelled in the record.
+
+    Raises:
+        ValueError: val and test are the same images.
     """
+    if not as_published:
+        refuse_leak(scores["val"], scores["test"])
     reference = _final_accuracy(static["val"])
     points: list[OperatingPoint] = []
+    frozen: list[dict[str, Any]] = []
     outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
+    corners = [_corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
-        sweeps = {split: sweep(policy, found, settings) for split, found in scores.items()}
-        for point in operating_points(selection.label, sweeps, costs, blocks, reference):
+        val = sweep(policy, scores["val"], settings)
+        chosen = choose(val, costs, reference)
+        frozen.append({"policy": selection.label, "settings": settings.tolist(), "points": _frozen(chosen, settings)})
+        # From here on nothing is chosen any more.
+        sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
+        for point in look_up(selection.label, chosen, sweeps, costs, blocks):
             points.append(point)
             outcomes += [_outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
         curves += [_curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
-    return Evaluation(tuple(points), pd.concat(outcomes, ignore_index=True), pd.concat(curves, ignore_index=True))
+        cost = val.mean(costs.cumulative)
+        for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
+            corners.append(_corner(selection.label, float(settings[t]), policy, scores["test"]))
+    return Evaluation(
+        tuple(points),
+        {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
+        pd.concat(outcomes, ignore_index=True),
+        pd.concat(curves, ignore_index=True),
+        _answers(scores["test"]),
+        pd.concat(corners, ignore_index=True),
+    )
+
+
+def refuse_leak(val: ExitScores, test: ExitScores) -> None:
+    """
+    Raises:
+        ValueError: more than a tenth of the test samples are val samples too: same id, same label, same scores to the bit.
+    """
+    shared = len(_fingerprints(val) & _fingerprints(test))
+    if shared > 0.1 * len(test.labels):
+        raise ValueError(
+            f"{shared} of {len(test.labels)} test samples are val samples too: what is chosen on val must not have seen test"
+        )
+
+
+def _fingerprints(scores: ExitScores) -> set[int]:
+    rows = zip(scores.sample_id.tolist(), scores.labels.tolist(), scores.logits[-1].numpy(), strict=True)
+    return {hash((sample, label, logits.tobytes())) for sample, label, logits in rows}
 
 
 def evaluate_without_exits(
@@ -71,8 +137,12 @@ def evaluate_without_exits(
         static: of the backbone without exits.
         costs: of the model.
     """
+    answered = static if scores is None else scores
+    nothing = _corner_frame("", 0.0, answered["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    frozen = {"val": _identity(answered["val"]), "samples": len(answered["val"].labels), "policies": []}
+    answers = _answers(answered["test"])
     if scores is None:
-        return Evaluation((), _static_outcomes(static["test"]), _curve_frame([]))
+        return Evaluation((), frozen, _static_outcomes(static["test"]), _curve_frame([]), answers, nothing)
     blocks = [len(costs.blocks)]
     only = {
         split: Sweep(np.zeros(1), np.array([_final_accuracy(found)]), np.ones((1, 1)), len(found.labels))
@@ -85,7 +155,7 @@ def evaluate_without_exits(
     own = _static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
     curves = [_curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
     outcomes = pd.concat([_static_outcomes(static["test"]), own], ignore_index=True)
-    return Evaluation((point,), outcomes, pd.concat(curves, ignore_index=True))
+    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, nothing)
 
 
 def _final_accuracy(scores: ExitScores) -> float:
@@ -101,50 +171,110 @@ def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[Ex
     return policy, policy.default_grid(val.logits)
 
 
-def operating_points(
-    policy: str,
-    sweeps: dict[str, Sweep],
+@dataclass(frozen=True)
+class Chosen:
+    """An operating point as val chose it: (index into the settings, weight) pairs; none where val reaches no such point."""
+
+    kind: PointKind
+    target: float
+    mixture: list[tuple[int, float]]
+
+
+def choose(
+    val: Sweep,
     costs: CostTable,
-    blocks: list[int],
     reference: float,
     drops: Sequence[float] = DROPS,
     budgets: Sequence[float] = BUDGETS,
+) -> list[Chosen]:
+    """The points of one policy, from val alone.
+
+    Args:
+        val: the sweep on val.
+        costs: of the run.
+        reference: val accuracy of the backbone without exits.
+        drops: accuracy drops to allow.
+        budgets: mean costs to spend, as shares of the baseline.
+    """
+    if len(val.settings) == 1:
+        return [Chosen("fixed", float(val.settings[0]), [(0, 1.0)])]
+    cost = val.mean(costs.cumulative)
+    chosen = []
+    for drop in drops:
+        t = cheapest_within_drop(val.accuracy, cost, reference, drop)
+        chosen.append(Chosen("accuracy-drop", drop, [] if t is None else [(t, 1.0)]))
+    return chosen + [
+        Chosen("equal-macs", budget, enclosing_settings(cost, budget * costs.baseline)) for budget in budgets
+    ]
+
+
+def look_up(
+    policy: str, chosen: list[Chosen], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
 ) -> list[OperatingPoint]:
-    """The points of one policy: chosen on val, looked up on test.
+    """What the chosen points achieve on val and on test.
+
+    At equal MACs the frozen settings that enclose the budget on test are mixed, so that the cost is exact: test costs enter, no
+    test labels.
 
     Args:
         policy: its label.
+        chosen: on val.
         sweeps: of the same settings, by split.
         costs: of the run.
         blocks: block number of every exit.
-        reference: val accuracy of the backbone without exits.
-        drops: accuracy drops to allow on val.
-        budgets: mean costs to spend, as shares of the baseline.
     """
     val, test = sweeps["val"], sweeps["test"]
-    cost = {split: found.mean(costs.cumulative) for split, found in sweeps.items()}
-    wanted: list[tuple[PointKind, float, list[tuple[int, float]], list[tuple[int, float]]]] = []
-    if len(val.settings) == 1:
-        wanted.append(("fixed", float(val.settings[0]), [(0, 1.0)], [(0, 1.0)]))
-    else:
-        for drop in drops:
-            t = cheapest_within_drop(val.accuracy, cost["val"], reference, drop)
-            chosen = [] if t is None else [(t, 1.0)]
-            wanted.append(("accuracy-drop", drop, chosen, chosen))
-        for budget in budgets:
-            on_val, on_test = (enclosing_settings(cost[split], budget * costs.baseline) for split in ("val", "test"))
-            wanted.append(("equal-macs", budget, *((on_val, on_test) if on_val and on_test else ([], []))))
-    return [
-        OperatingPoint(
-            policy=policy,
-            kind=kind,
-            target=target,
-            settings=tuple(Setting(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test),
-            val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
-            test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
+    points = []
+    for choice in chosen:
+        on_val, on_test = choice.mixture, choice.mixture
+        if choice.kind == "equal-macs":
+            on_test = enclosing_settings(test.mean(costs.cumulative), choice.target * costs.baseline)
+        if not on_val or not on_test:
+            on_val = on_test = []
+        points.append(
+            OperatingPoint(
+                policy=policy,
+                kind=choice.kind,
+                target=choice.target,
+                settings=tuple(Setting(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test),
+                val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
+                test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
+            )
         )
-        for kind, target, on_val, on_test in wanted
+    return points
+
+
+def _frozen(chosen: list[Chosen], settings: np.ndarray) -> list[dict[str, Any]]:
+    """The choices as the file of thresholds holds them."""
+    return [
+        {
+            "kind": choice.kind,
+            "target": choice.target,
+            "settings": [{"threshold": float(settings[t]), "weight": weight} for t, weight in choice.mixture],
+        }
+        for choice in chosen
     ]
+
+
+def _identity(scores: ExitScores) -> str:
+    """SHA-256 over sample ids and labels, as the record's data card has it."""
+    return identity(ImageSplit(np.empty(0), scores.labels.numpy(), scores.sample_id.numpy()))
+
+
+def _answers(scores: ExitScores) -> pd.DataFrame:
+    exits, samples, _ = scores.logits.shape
+    logits = scores.logits.float()
+    nll = torch.stack([F.cross_entropy(row, scores.labels, reduction="none") for row in logits])
+    return pd.DataFrame(
+        {
+            "exit": np.repeat(np.arange(exits, dtype=np.int16), samples),
+            "sample_id": np.tile(scores.sample_id.numpy(), exits),
+            "label": np.tile(scores.labels.numpy().astype(np.int32), exits),
+            "prediction": logits.argmax(-1).numpy().astype(np.int32).ravel(),
+            "confidence": confidences(logits).numpy().ravel(),
+            "nll": nll.numpy().ravel(),
+        }
+    )
 
 
 def _static_outcomes(scores: ExitScores) -> pd.DataFrame:
@@ -177,6 +307,28 @@ def _outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, score
             "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
             "score": confidences(scores.logits[exits, samples]).numpy(),
+        }
+    )
+
+
+def _corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+    """Exit and correctness of every test sample at one corner of a hull."""
+    deciding = policy.peek(scores.labels)
+    exits = deciding.exits(deciding.signal(scores.logits), setting)
+    right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
+    return _corner_frame(label, setting, scores, exits, right)
+
+
+def _corner_frame(
+    label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "policy": pd.Series([label] * len(exits), dtype="str"),
+            "threshold": np.full(len(exits), setting),
+            "sample_id": scores.sample_id.numpy()[: len(exits)],
+            "exit": exits.numpy().astype(np.int16),
+            "right": right.numpy().astype(bool),
         }
     )
 

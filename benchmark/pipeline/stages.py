@@ -70,12 +70,21 @@ STAGES = {
     "scores": StageCode(1, ("benchmark/pipeline/score.py", "methods/model.py")),
     "cost": StageCode(2, ("benchmark/measure/cost.py", "benchmark/measure/price.py", "methods/model.py")),
     "evaluate": StageCode(
-        1,
+        2,
         (
             "benchmark/pipeline/evaluate.py",
             "benchmark/pipeline/sweep.py",
             "methods/policies/policy.py",
             "results/curves.py",
+            "results/hull.py",
+        ),
+    ),
+    "latency": StageCode(
+        1,
+        (
+            "benchmark/measure/dynamic.py",
+            "benchmark/measure/latency.py",
+            "benchmark/measure/timed_run.py",
         ),
     ),
 }
@@ -238,6 +247,12 @@ def _longer(recipe: Recipe, epochs: int) -> Recipe:
     return recipe.model_copy(update={"epochs": recipe.epochs + epochs})
 
 
+def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and complete fields of a measurement of time, keyed by run, operating point and device; no run waits for it."""
+    complete = {"code_version": STAGES["latency"].version, **fields}
+    return f"latency-{_key('latency', complete)}", complete
+
+
 def _stage(
     kind: str,
     fields: dict[str, Any],
@@ -253,10 +268,9 @@ def _stage(
         "parents": {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(parents)},
         **fields,
     }
-    text = json.dumps({"stage": kind, **complete}, sort_keys=True)
     return Stage(
         kind=kind,
-        key=hashlib.sha256(text.encode()).hexdigest()[:16],
+        key=_key(kind, complete),
         fields=complete,
         parents=parents,
         run=run,
@@ -264,6 +278,11 @@ def _stage(
         training=training,
         blocks=blocks,
     )
+
+
+def _key(kind: str, fields: dict[str, Any]) -> str:
+    text = json.dumps({"stage": kind, **fields}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _train_only(data: dict[str, Any]) -> dict[str, Any]:

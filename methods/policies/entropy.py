@@ -17,21 +17,31 @@ class Entropy(ThresholdPolicy):
     Attributes:
         threshold: in nats, or in [0, 1] when normalised; at 0 none leaves early.
         normalised: entropy as a share of its largest value, ln C.
+        guarded: whether p ln p is 0 at p = 0. The official LGViT code computes it as it stands: a softmax that reaches 0 has no
+            entropy there, and its sample stays (D14 of docs/discrepancies.md).
     """
 
     above = False
 
     threshold: float | None = None
     normalised: bool = False
+    guarded: bool = True
 
     def __post_init__(self) -> None:
         check_entropy_threshold("entropy", self.threshold)
 
     def signal(self, logits: Tensor) -> Tensor:
-        return entropies(logits[:-1], self.normalised)
+        return self.entropies(logits[:-1])
+
+    def entropies(self, logits: Tensor) -> Tensor:
+        """Logits [..., C] to [...]; infinite, so that none leaves, where the official code has no number."""
+        found = entropies(logits, self.normalised)
+        if self.guarded:
+            return found
+        return found.masked_fill((logits.float().softmax(-1) == 0).any(-1), float("inf"))
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return self.leave(entropies(logits, self.normalised), self.chosen())
+        return self.leave(self.entropies(logits), self.chosen())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         return entropy_ends(classes, self.normalised)

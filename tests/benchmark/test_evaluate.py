@@ -7,11 +7,13 @@ import math
 import pytest
 
 from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.evaluate import evaluate
 from benchmark.pipeline.score import ExitScores, load_scores
 from benchmark.plan import make_plan
+from benchmark.spec import Selection
 from results.record import RunRecord
 from results.store import Store
-from results.table import load_runs, points
+from results.table import comparisons, load_runs, points
 from tests.conftest import SmokeRun
 
 METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
@@ -94,3 +96,47 @@ def test_the_table_is_the_record(smoke: SmokeRun) -> None:
             assert row["low"] <= row["accuracy"] <= row["high"]
             assert row["drop"] == pytest.approx(run.record.static_accuracy["test"] - point.test.accuracy)
             assert row["layer_speedup"] == pytest.approx(12 / point.test.mean_block)
+
+
+def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    policies = [Selection(name="confidence"), Selection(name="bin-accuracy"), Selection(name="patience")]
+    test = scores["test"]
+    other = ExitScores(test.logits.flip(1) * 2, test.labels, test.sample_id)
+    frozen = [
+        evaluate({"val": scores["val"], "test": found}, scores, record.costs, blocks, policies).thresholds
+        for found in (test, other)
+    ]
+    assert frozen[0] == frozen[1]
+    assert [len(policy["points"]) for policy in frozen[0]["policies"]] == [8, 8, 8]
+
+
+def test_choosing_on_test_is_refused(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    test = scores["test"]
+    half = ExitScores(test.logits[:, ::2], test.labels[::2], test.sample_id[::2])
+    for val in (test, half):
+        with pytest.raises(ValueError, match="must not have seen test"):
+            evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Selection(name="confidence")])
+
+
+def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = points(runs)
+    reached = table[table["reached"]]
+    for name in ("layer", "mac"):
+        assert (reached[f"{name}_low"] <= reached[f"{name}_speedup"] + 1e-9).all()
+        assert (reached[f"{name}_speedup"] <= reached[f"{name}_high"] + 1e-9).all()
+    assert table["official_swin_speedup"].isna().all()  # none of these is a Swin
+    pairs = comparisons(runs)
+    equal = pairs[pairs["kind"] == "equal-macs"]
+    assert (equal["p_holm"] >= equal["p"]).all()
+    assert pairs[pairs["kind"] != "equal-macs"]["p"].isna().all()
+    for _, family in equal.groupby("target"):
+        # The smallest of m p-values is multiplied by m.
+        assert family["p_holm"].min() == pytest.approx(min(1, len(family) * family["p"].min()))

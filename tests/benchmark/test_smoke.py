@@ -110,6 +110,8 @@ def test_planning_listing_and_reporting_need_no_torch(
     for arguments in (
         ("plan", "--grid", "quick"),
         ("list",),
+        ("claims", "--results", smoke.results),
+        ("compare", smoke.results, smoke.results),
         ("report", "--results", smoke.results, "--out", tmp_path / "r"),
     ):
         done = torch_free(without_torch, *arguments)

@@ -124,6 +124,18 @@ def test_saturated_logits_leave_as_they_should(case: dict[str, Any]) -> None:
     assert predictions.item() == case["class"]
 
 
+@pytest.mark.parametrize("gap", [50, 200])
+def test_unguarded_entropy_does_as_the_official_code(gap: int) -> None:
+    """A sample whose softmax reaches 0 stays to the end; before that the two agree."""
+    (case,) = [c for c in GOLDEN["saturation"]["cases"] if (c["policy"], c["logit_gap"]) == ("entropy", gap)]
+    logits = torch.zeros(9, 1, 4)
+    logits[..., 0] = gap
+    exits, _ = get_policy("entropy", threshold=0.6, guarded=False).choose(logits)
+    assert 4 + exits.item() == case["official_block"]
+    probabilities = logits[0].softmax(-1)
+    assert (-(probabilities * probabilities.log()).sum(-1)).isnan().item() is (exits.item() == 8)
+
+
 # Properties
 
 

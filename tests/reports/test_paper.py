@@ -77,9 +77,11 @@ def test_damaged_and_missing_records_are_left_out_and_named(smoke: SmokeRun, tmp
     (store.run(damaged) / "record.json").write_text("{")
     outcomes = store.run(cut) / "outcomes.parquet"
     outcomes.write_bytes(outcomes.read_bytes()[:100])
+    (bare,) = [run_id for run_id in store.run_ids() if run_id.startswith("vanilla")]
+    (store.run(bare) / "answers.parquet").unlink()
     problems = build_report(store, [*store.run_ids(), "never-run"], title="t", out=tmp_path / "report")
-    assert len(problems) == 3
-    assert [any(name in problem for problem in problems) for name in (damaged, cut, "never-run")] == [True] * 3
+    assert len(problems) == 4
+    assert [any(name in problem for problem in problems) for name in (damaged, cut, bare, "never-run")] == [True] * 4
     assert "Left out" in pdf_text(tmp_path / "report" / "paper.pdf")
 
 

@@ -1,0 +1,71 @@
+"""``python -m benchmark claims``: what the records say about LGViT's claims and published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmark.cli.options import grid_option, results_option
+from benchmark.errors import UserError
+
+
+@click.command("claims")
+@grid_option("Only the runs of this grid; without the option, every run in the results folder.")
+@results_option
+@click.option("--strict", is_flag=True, help="Exit with 1 unless every claim is reproduced or close.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
+)
+def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | None) -> None:
+    """Join finished runs with LGViT's claims and with published numbers, and judge each by fixed rules.
+
+    A claim is reproduced when the 95 % interval lies beyond it, not reproduced when the interval excludes it, else
+    inconclusive; close is within the interval, half a point or 5 % of a speed-up of a published number. Runs on other data or
+    models judge nothing: their claim stays "not run", and what they show is printed apart.
+
+    \b
+    Examples:
+      python -m benchmark claims
+      python -m benchmark claims --grid paper.yaml --strict
+    """
+    from benchmark.grid import find_grid, load_grid
+    from benchmark.pipeline.stages import run_stages
+    from results.claims import judge
+    from results.literature import read_claims, read_numbers
+    from results.store import Store, write_file
+    from results.table import load_runs
+
+    store = Store(results_dir)
+    run_ids = store.run_ids()
+    if grid_name is not None:
+        grid = load_grid(find_grid(grid_name))
+        run_ids = list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
+    runs, problems = load_runs(store, run_ids)
+    if not runs:
+        raise UserError(
+            f"there is no finished run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"
+        )
+    console = Console(highlight=False)
+    for problem in problems:
+        console.print(f"left out: {problem}", markup=False, soft_wrap=True)
+    table = judge(runs, read_claims(), read_numbers())
+    if out is not None:
+        write_file(out, table.to_csv(index=False).encode())
+    for reading, rows in table.groupby("reading", sort=False):
+        console.print(f"\n{reading}", markup=False, style="bold")
+        for _, row in rows.iterrows():
+            where = ", ".join(part for part in (row["backbone"], row["dataset"], row["scheme"]) if part)
+            console.print(
+                f"  {row['claim']}: {row['verdict']}{f' ({where})' if where else ''}: {row['reason']}",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
+            if row["finding"]:
+                console.print(f"    at small scale {row['finding']}", markup=False, soft_wrap=True)
+            if row["run_ids"]:
+                console.print(f"    runs: {row['run_ids']}", markup=False, soft_wrap=True)
+    counts = table["verdict"].value_counts()
+    console.print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if strict and not table["verdict"].isin(["reproduced", "close"]).all():
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,98 @@
+"""A finished run's model, weights and policy, as its record names them."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.pipeline.build import BACKBONE_WEIGHTS, HEADS_WEIGHTS, load_backbone, load_heads
+from benchmark.pipeline.evaluate import prepare
+from benchmark.pipeline.score import SCORED, ExitScores, load_scores, score_file
+from benchmark.spec import RunSpec
+from methods.lookup import unknown
+from methods.model import MultiExitModel
+from methods.policies.policy import ExitPolicy
+from results.record import OperatingPoint, RunRecord
+from results.store import Store
+
+
+def load_model(store: Store, record: RunRecord, device: torch.device) -> MultiExitModel:
+    """The trained model in evaluation mode.
+
+    Raises:
+        StoreError: an artifact is missing or was changed.
+    """
+    train = RunSpec.model_validate(record.spec).train
+    assert record.costs is not None
+    kinds = {reference.stage for reference in record.stages}
+    trained = stage_name(record, "joint" if "joint" in kinds else "finetune")
+    headed = stage_name(record, "exits" if "exits" in kinds else "joint")
+    blocks = len(record.costs.blocks)
+    backbone = load_backbone(train, blocks, store.artifact(trained, BACKBONE_WEIGHTS), device)
+    heads = load_heads(train, store.artifact(headed, HEADS_WEIGHTS), device)
+    return MultiExitModel(backbone, heads).to(device).eval()
+
+
+def load_run_scores(store: Store, record: RunRecord) -> dict[str, ExitScores]:
+    """The run's own scores by split.
+
+    Raises:
+        StoreError: an artifact is missing or was changed.
+    """
+    stage = stage_name(record, "scores")
+    return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
+
+
+def stage_name(record: RunRecord, kind: str) -> str:
+    """The run's own stage of a kind; of two ``scores``, the backbone's come first and the run's last."""
+    return [f"{kind}-{reference.key}" for reference in record.stages if reference.stage == kind][-1]
+
+
+def finished_run(store: Store, run_id: str) -> RunRecord:
+    """
+    Raises:
+        UserError: there is no such finished run with early exits.
+        StoreError: its record is damaged.
+    """
+    known = store.run_ids()
+    if run_id not in known:
+        raise UserError(f"--run: {unknown('run', run_id, known) if known else f'there is no run in {store.root}'}")
+    record = store.record(run_id)
+    if record.status != "done":
+        raise UserError(f"--run {run_id}: it did not finish ({record.cause})")
+    if len(record.exits) < 2:
+        raise UserError(f"--run {run_id}: it has no early exits")
+    return record
+
+
+def choose_point(record: RunRecord, name: str | None) -> OperatingPoint:
+    """The operating point of that name; without one, the first of: 1 point of drop, any drop, any fixed threshold.
+
+    Raises:
+        UserError: there is none, or it mixes two thresholds.
+    """
+    usable = [point for point in record.points if len(point.settings) == 1]
+    if name is not None:
+        points = {point.name: point for point in record.points if point.reached}
+        if name not in points:
+            raise UserError(f"--point: {unknown('operating point', name, points)}")
+        if len(points[name].settings) > 1:
+            raise UserError(
+                f"--point {name}: it mixes two thresholds; take one of: {', '.join(point.name for point in usable)}"
+            )
+        return points[name]
+    order = [p for p in usable if (p.kind, p.target) == ("accuracy-drop", 0.01)] + usable
+    if not order:
+        raise UserError(f"--run {record.run_id}: it reached no operating point with one threshold")
+    return order[0]
+
+
+def policy_at(record: RunRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
+    """The point's policy, fitted on val, with the frozen threshold."""
+    assert record.costs is not None
+    selections = RunSpec.model_validate(record.spec).policies
+    selection = next(selection for selection in selections if selection.label == point.policy)
+    policy, _ = prepare(selection, val, record.costs)
+    if policy.setting is None:
+        setattr(policy, policy.swept, point.settings[0].threshold)
+    return policy

@@ -1,0 +1,136 @@
+"""The stage ``latency``: a finished run's dynamic inference, checked against its stored scores and timed on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmark import provenance
+from benchmark.errors import UserError
+from benchmark.measure.agreement import TOLERANCE, agreement
+from benchmark.measure.dynamic import PRECISIONS, run_dynamic
+from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
+from benchmark.measure.latency import time_batches, usable
+from benchmark.pipeline.inputs import Inputs, read_inputs
+from benchmark.pipeline.stages import latency_stage
+from benchmark.spec import RunSpec
+from results.latency import FILE, Latency
+from results.store import Store
+
+CHECKED_BATCH = 250
+LOOSE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
+"""What a stored logit may differ by, relative to the largest: another device or precision rounds otherwise."""
+
+
+def measure_run(
+    store: Store,
+    run_id: str,
+    batch_sizes: tuple[int, ...],
+    say: Callable[[str], None],
+    *,
+    point: str | None,
+    device: str,
+    precision: str,
+    threads: int | None,
+    images: int,
+    warmup: int,
+    data_dir: Path | None,
+) -> tuple[str, Latency]:
+    """Measure, unless the same was measured on this device before.
+
+    Returns:
+        name of the stage, and what it holds.
+
+    Raises:
+        UserError: the run, point or device does not exist; or dynamic inference does not do what the stored scores say.
+    """
+    record = finished_run(store, run_id)
+    chosen = choose_point(record, point)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = usable_device(device)
+    machine = provenance.machine(str(where))
+    fields = {
+        "run": run_id,
+        "point": chosen.name,
+        "threshold": chosen.settings[0].threshold,
+        "batch_sizes": list(batch_sizes),
+        "images": images,
+        "warmup": warmup,
+        "precision": precision,
+        "machine": {key: machine[key] for key in ("device", "gpu", "cpu", "threads")},
+        "torch": machine["packages"]["torch"],
+    }
+    name, complete = latency_stage(fields)
+    if store.has_stage(name):
+        say("measured before on this device, nothing to do")
+        return name, Latency.model_validate_json(store.artifact(name, FILE).read_bytes())
+
+    model = load_model(store, record, where).to(PRECISIONS[precision])
+    scores = load_run_scores(store, record)
+    policy = policy_at(record, chosen, scores["val"])
+    inputs = read_inputs(RunSpec.model_validate(record.spec).train, data_dir)
+    pixels = _first_images(inputs, images).to(where, PRECISIONS[precision])
+    found = []
+    for start in range(0, len(pixels), CHECKED_BATCH):
+        part = slice(start, start + CHECKED_BATCH)
+        routed = run_dynamic(model, policy, pixels[part], keep_logits=True)
+        found.append(agreement(routed, scores["test"].logits[:, part][:, : len(routed.exits)], policy))
+    error = max(part.logit_error for part in found)
+    if any(part.unexplained for part in found) or error > LOOSE[precision]:
+        raise UserError(
+            f"--run {run_id}: dynamic inference does not do what the stored scores say: {sum(p.unexplained for p in found)} "
+            f"samples leave elsewhere, and logits differ by {error:.1e} of the largest; nothing was timed"
+        )
+    if precision == "fp32" and error > TOLERANCE:
+        say(
+            f"logits differ from the stored ones by {error:.1e} of the largest: other hardware or threads than scored them"
+        )
+
+    assert record.costs is not None
+    timings = []
+    for size in usable(batch_sizes, len(pixels)):
+        say(f"timing batches of {size} ...")
+        timings.append(time_batches(model, policy, pixels, record.costs, size, warmup))
+    latency = Latency(
+        run_id=run_id,
+        point=chosen.name,
+        threshold=chosen.settings[0].threshold,
+        precision=precision,
+        machine=machine,
+        warmup=warmup,
+        moved=sum(part.moved for part in found),
+        checked=len(pixels),
+        logit_error=error,
+        timings=tuple(timings),
+    )
+    store.prepare()
+    with store.write_stage(name, complete, {"machine": machine, "code": provenance.code()}) as folder:
+        (folder / FILE).write_text(latency.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return name, latency
+
+
+def _first_images(inputs: Inputs, count: int) -> torch.Tensor:
+    """The first ``count`` test images, or all there are, as the model sees them."""
+    parts: list[torch.Tensor] = []
+    for batch in inputs.scoring("test"):
+        parts.append(batch.images)
+        if sum(map(len, parts)) >= count:
+            break
+    return torch.cat(parts)[:count]
+
+
+def usable_device(name: str) -> torch.device:
+    """
+    Raises:
+        UserError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not usable here ({reason}); allowed: cpu, cuda, cuda:N") from None
+    return device

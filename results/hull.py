@@ -1,0 +1,62 @@
+"""Curves as one number: hulls built on val, accuracy at a budget, area under the curve over a fixed interval.
+
+Costs are shares of the backbone without exits. A hull is what mixing settings can reach: its corners are chosen on val and
+looked up on test.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+INTERVAL = (0.4, 1.0)
+"""Of the area: from where LGViT's first exits lie to the price of the backbone without exits."""
+SHARES = (0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
+
+
+def upper_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Indices of the corners of the upper concave hull, from the cheapest setting to the most accurate one.
+
+    Args:
+        cost: [T].
+        accuracy: [T].
+    """
+    order = np.lexsort((-accuracy, cost))
+    corners: list[int] = []
+    for t in order:
+        if corners and cost[t] == cost[corners[-1]]:
+            continue  # equally dear and no better
+        while len(corners) >= 2 and _turns_up(cost[corners[-2:]], accuracy[corners[-2:]], cost[t], accuracy[t]):
+            corners.pop()
+        corners.append(int(t))
+    best = int(np.argmax(accuracy[corners]))  # dearer corners buy nothing
+    return np.array(corners[: best + 1])
+
+
+def _turns_up(cost: np.ndarray, accuracy: np.ndarray, new_cost: float, new_accuracy: float) -> bool:
+    """Whether the last corner lies on or below the line from the one before it to the new point."""
+    run, rise = np.diff(cost)[0], np.diff(accuracy)[0]
+    return bool(rise * (new_cost - cost[0]) <= (new_accuracy - accuracy[0]) * run)
+
+
+def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:
+    """Accuracy at a budget, linear between the two settings around it. Beyond the dearest one it stays: a budget need not be
+    spent. NaN below the cheapest.
+
+    Args:
+        cost: [T], in any order.
+        accuracy: [T].
+    """
+    order = np.argsort(cost, kind="stable")
+    return float(np.interp(budget, cost[order], accuracy[order], left=np.nan))
+
+
+def area(cost: np.ndarray, accuracy: np.ndarray, interval: tuple[float, float] = INTERVAL) -> float:
+    """Mean accuracy over a fixed interval of budgets: the trapezoid area under `accuracy_at`, over the interval's length.
+
+    NaN where the curve does not reach down to the interval's start: nothing is extrapolated.
+    """
+    low, high = interval
+    inner = cost[(cost > low) & (cost < high)]
+    budgets = np.unique(np.concatenate([[low], inner, [high]]))
+    heights = np.array([accuracy_at(cost, accuracy, float(budget)) for budget in budgets])
+    return float(np.trapezoid(heights, budgets) / (high - low))

@@ -1,0 +1,101 @@
+"""The bench of dynamic inference: imposed exit shares, where the time goes, and what it prints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import registry
+from benchmark.measure.dynamic import run_dynamic
+from benchmark.measure.dynamic_speed import (
+    RELEASED_SHARES,
+    Imposed,
+    geometric_shares,
+    measure_imposed,
+    random_model,
+    scheduled,
+    timed_parts,
+)
+from tests.conftest import Command
+
+CARD = registry.card("backbone", "vit_nano_patch4_28")
+
+
+def test_a_schedule_has_the_shares_as_nearly_as_whole_numbers_can() -> None:
+    counts = torch.bincount(scheduled(np.array(RELEASED_SHARES), 10_000), minlength=9)
+    assert counts.tolist() == list(RELEASED_SHARES)
+    few = torch.bincount(scheduled(np.array(RELEASED_SHARES), 320), minlength=9)
+    assert few.sum() == 320
+    assert np.abs(few.numpy() - 320 * np.array(RELEASED_SHARES) / 10_000).max() < 1
+    assert not torch.equal(scheduled(np.array(RELEASED_SHARES), 320), scheduled(np.array(RELEASED_SHARES), 320, seed=1))
+
+
+def test_geometric_shares() -> None:
+    np.testing.assert_allclose(geometric_shares(0.5, 4), [0.5, 0.25, 0.125, 0.125])
+    np.testing.assert_allclose(geometric_shares(0.0, 3), [0, 0, 1])
+
+
+def test_samples_leave_by_the_schedule_from_batch_to_batch() -> None:
+    model, _ = random_model("vanilla", CARD)
+    schedule = torch.tensor([8, 0, 3, 3, 7, 0])
+    policy = Imposed(schedule)
+    images = torch.randn(4, 1, 28, 28)
+    assert run_dynamic(model, policy, images).exits.tolist() == [8, 0, 3, 3]
+    assert run_dynamic(model, policy, images).exits.tolist() == [7, 0, 8, 0]  # begun anew
+
+
+def test_the_parts_make_up_the_time_and_leave_the_model_as_it_was() -> None:
+    model, costs = random_model("lgvit", CARD)
+    images = torch.randn(8, 1, 28, 28)
+    with torch.no_grad():
+        before = model(images)
+    ticks = iter(range(10_000))
+    spent: dict[str, float] = {}
+    policy = Imposed(torch.full((8,), 8))
+    with timed_parts(model, lambda: float(next(ticks)), spent):
+        run_dynamic(model, policy, images)
+    # A clock that ticks once a reading: one tick a call of the stem, 12 blocks, 8 heads, one classifier.
+    assert spent == {"stem and blocks": 13.0, "heads": 8.0, "final classifier": 1.0}
+    with torch.no_grad():
+        assert torch.equal(model(images), before)
+    assert "forward" not in vars(model.exit_heads.heads[0])
+    assert "block" not in vars(model.backbone)
+
+    timing, parts = measure_imposed(
+        model, costs, np.array(RELEASED_SHARES), CARD, batch_size=20, batches=2, warmup=1, device=torch.device("cpu")
+    )
+    assert [part.name for part in parts] == ["stem and blocks", "heads", "final classifier", "routing"]
+    assert all(part.milliseconds > 0 for part in parts)
+    assert parts[-1].excess == parts[-1].milliseconds  # routing has no MACs
+    mean = np.bincount(scheduled(np.array(RELEASED_SHARES), 40), minlength=9) / 40
+    assert timing.mac_speedup == pytest.approx(costs.baseline / (mean @ np.array(costs.cumulative)))
+
+
+def test_the_bench_says_what_is_realised_and_what_eats_the_rest(benchmark_command: Command) -> None:
+    done = benchmark_command(
+        "bench",
+        "dynamic",
+        "--backbone",
+        "vit_nano_patch4_28",
+        "--batch-size",
+        4,
+        "--batches",
+        2,
+        "--warmup",
+        1,
+        "--map",
+    )
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    for part in (
+        "heads of lgvit:",
+        "heads of vanilla:",
+        "realised (target 0.95",
+        "routing",
+        "speed-up in time (in MACs)",
+    ):
+        assert part in text
+    wrong = benchmark_command("bench", "dynamic", "--device", "cuda:7")
+    assert wrong.returncode == 2
+    assert "--device cuda:7: not usable here" in wrong.stderr

@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets import DATASETS
 from datasets.folder import folder_card, is_folder
+from datasets.synthetic import PREFIX, is_synthetic, synthetic_card
 from methods import METHODS, lookup
 from methods.backbones import BACKBONES
 from methods.heads import HEADS
@@ -51,6 +52,8 @@ def card(kind: str, name: str) -> Any:
     """
     if kind == "dataset" and isinstance(name, str) and is_folder(name):
         return folder_card(name)
+    if kind == "dataset" and isinstance(name, str) and is_synthetic(name):
+        return synthetic_card(card("dataset", name.removeprefix(PREFIX)))
     known = table(kind)
     if name not in known:
         raise KeyError(lookup.unknown(kind, name, known))

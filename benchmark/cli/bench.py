@@ -99,7 +99,7 @@ def loader(
       python -m benchmark bench loader --dataset food-101 --workers 4 --workers 8
     """
     require_torch()
-    from benchmark.cli.run import usable_device
+    from benchmark.execute.device import usable_device
     from benchmark.measure.loader_speed import finetuning_step, measure_loader
     from benchmark.pipeline.inputs import read_inputs
 
@@ -176,8 +176,8 @@ def dynamic(
     import torch
 
     from benchmark import registry
+    from benchmark.execute.device import usable_device
     from benchmark.measure import dynamic_speed
-    from benchmark.measure.timed_run import usable_device
 
     torch.set_num_threads(threads)
     where = usable_device(device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import click
@@ -23,6 +25,7 @@ from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
 from benchmark.progress import Reporter, duration
 from benchmark.weights import fetch, missing
+from reports.paper import build_report, check_replaceable
 from results.store import Store
 
 
@@ -34,6 +37,7 @@ from results.store import Store
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
+@click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 def command(
     grid_name: str | None,
@@ -43,25 +47,30 @@ def command(
     device: str,
     threads: int | None,
     workers: int | None,
+    rehearse: bool,
     out: Path | None,
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
 
-    What is finished is not done again; what was interrupted goes on from its last checkpoint.
+    What is finished is not done again; what was interrupted goes on from its last checkpoint. --rehearse shows in minutes
+    whether a grid will go through: each backbone with each method takes two optimizer steps of two random images, is killed
+    behind its first checkpoint, goes on, and is scored, priced, recorded and reported, in a folder of its own.
 
     \b
     Examples:
       python -m benchmark run --grid                 the grid quick
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
+      python -m benchmark run --grid paper-cifar100 --rehearse
     """
     if grid_name is None:
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
-    from reports.paper import check_replaceable
-
     console = Console()
+    if rehearse:
+        _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
+        return
     grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
@@ -76,6 +85,35 @@ def command(
     _report(console, plan, store, target)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
+        raise click.exceptions.Exit(1)
+
+
+def _rehearse(
+    console: Console, grid: Grid, results_dir: Path, device: str, threads: int | None, out: Path | None
+) -> None:
+    """The rehearsal, its report, and what it took. Its results hold no weights worth keeping, so they go."""
+    require_torch()
+    from benchmark.execute.rehearse import rehearsal_of, rehearse
+
+    small = rehearsal_of(grid)
+    target = out or REPORTS_OUT / small.name
+    check_replaceable(target)
+    store = Store(results_dir / "rehearsals" / grid.name)
+    begun = time.monotonic()
+    show_plan(console, make_plan(small, store))
+    done = rehearse(small, store, device, threads, console.print)
+    plan = make_plan(small, store)
+    problems = build_report(store, [run.run_id for run in plan.runs], title=small.name, out=target)
+    shutil.rmtree(store.root / "stages", ignore_errors=True)
+    took = duration(time.monotonic() - begun)
+    for problem in problems:
+        console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Rehearsed {grid.name} in {took}: {len(plan.runs) - len(done.failed)} of {len(plan.runs)} models went through, "
+        f"{done.kills} trainings were killed and went on; {target / 'paper.pdf'} shows the form, its numbers mean nothing",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if done.failed:
         raise click.exceptions.Exit(1)
 
 
@@ -126,6 +164,7 @@ def _execute_locked(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
     import torch
 
+    from benchmark.execute.device import usable_device
     from benchmark.execute.interrupt import StopRequest
     from benchmark.execute.local import LocalExecutor
     from benchmark.pipeline.fit import Interrupted
@@ -143,20 +182,6 @@ def _execute_locked(
             raise click.Abort from None
         reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
     return failed
-
-
-def usable_device(name: str):  # type: ignore[no-untyped-def]
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N") from None
-    return device
 
 
 def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from benchmark import provenance
 from benchmark.errors import UserError
+from benchmark.execute.device import usable_device
 from benchmark.measure.agreement import TOLERANCE, agreement
 from benchmark.measure.dynamic import PRECISIONS, run_dynamic
 from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
@@ -120,17 +121,3 @@ def _first_images(inputs: Inputs, count: int) -> torch.Tensor:
         if sum(map(len, parts)) >= count:
             break
     return torch.cat(parts)[:count]
-
-
-def usable_device(name: str) -> torch.device:
-    """
-    Raises:
-        UserError: there is no such device here.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: not usable here ({reason}); allowed: cpu, cuda, cuda:N") from None
-    return device

@@ -1,0 +1,24 @@
+"""The device that a command runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.errors import UserError
+
+
+def usable_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes CUDA where it is there.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N") from None
+    return device

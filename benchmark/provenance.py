@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,17 @@ def machine(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "precision": "float32",
+    }
+
+
+def made(device: str, seconds: float) -> dict[str, Any]:
+    """Everything about the making of a result: code, machine, when, how long, how much memory."""
+    return {
+        "code": code(),
+        "machine": machine(device),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
     "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
+    "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run of a checkpoint of the authors' code."),
     "bench": ("benchmark.cli.bench", "Measure the suite itself."),
 }
 

@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from benchmark.pipeline.build import (
     load_backbone,
     load_heads,
 )
-from benchmark.pipeline.evaluate import Evaluation, evaluate, evaluate_without_exits
+from benchmark.pipeline.evaluate import Evaluation, accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.pipeline.exits import exits_learner, frozen_pass
 from benchmark.pipeline.finetune import finetune_learner
 from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
@@ -40,10 +39,9 @@ from benchmark.spec import TrainSpec
 from benchmark.weights import locate
 from datasets.api import DataError
 from datasets.split_rules import SplitRule
-from datasets.splits import identity
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
-from results.record import CostTable, DataCard, ExitMetrics, RunRecord, StageRef
+from results.record import CostTable, RunRecord, StageRef
 from results.store import Store, StoreError
 
 COSTS = "cost.json"
@@ -272,10 +270,10 @@ class LocalExecutor:
             status="done",
             stages=tuple(self.reference(stage) for stage in run.chain),
             provenance=self.provenance(seconds),
-            data=self.data_card(train),
+            data=self.inputs(train).data_card(),
             costs=costs,
-            exits=_exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
-            static_accuracy={split: _accuracy(found)[-1] for split, found in static.items()},
+            exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
+            static_accuracy={split: accuracies(found)[-1] for split, found in static.items()},
             points=evaluation.points,
         )
         self.write_run(record, evaluation)
@@ -331,13 +329,7 @@ class LocalExecutor:
                 (folder / "traceback.txt").write_text(details, encoding="utf-8")
 
     def provenance(self, seconds: float) -> dict[str, Any]:
-        return {
-            "code": provenance.code(),
-            "machine": provenance.machine(str(self.device)),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": provenance.peak_memory_bytes(),
-        }
+        return provenance.made(str(self.device), seconds)
 
     def reference(self, stage: Stage) -> StageRef:
         made = self.store.provenance(stage.name)
@@ -350,36 +342,6 @@ class LocalExecutor:
             artifacts=self.store.artifacts(stage.name),
         )
 
-    def data_card(self, train: TrainSpec) -> DataCard:
-        inputs = self.inputs(train)
-        return DataCard(
-            name=inputs.card.name,
-            split_rule=SplitRule.of(train.dataset.set).describe(inputs.card),
-            transforms=inputs.transforms(train),
-            fingerprint=inputs.card.fingerprint,
-            classes=len(inputs.card.classes),
-            sizes={split: len(images) for split, images in inputs.splits.items()},
-            split_identity={split: identity(images) for split, images in inputs.splits.items()},
-            content=inputs.content(),
-            citation=inputs.card.citation,
-            licence=inputs.card.licence,
-            redistributable=inputs.card.redistributable,
-        )
-
 
 class BlockedError(Exception):
     """A stage that this run needs has failed in this command."""
-
-
-def _accuracy(scores: ExitScores) -> list[float]:
-    """Of every exit asked about every sample, length K."""
-    return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
-
-
-def _exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:
-    names = [*heads, "final classifier"]
-    val, test = _accuracy(scores["val"]), _accuracy(scores["test"])
-    return tuple(
-        ExitMetrics(block=block, head=head, val_accuracy=on_val, test_accuracy=on_test)
-        for block, head, on_val, on_test in zip(blocks, names, val, test, strict=True)
-    )

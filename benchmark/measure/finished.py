@@ -7,6 +7,7 @@ import torch
 from benchmark.errors import UserError
 from benchmark.pipeline.build import BACKBONE_WEIGHTS, HEADS_WEIGHTS, load_backbone, load_heads
 from benchmark.pipeline.evaluate import prepare
+from benchmark.pipeline.imported import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.pipeline.score import SCORED, ExitScores, load_scores, score_file
 from benchmark.spec import RunSpec
 from methods.lookup import unknown
@@ -24,6 +25,9 @@ def load_model(store: Store, record: RunRecord, device: torch.device) -> MultiEx
     """
     train = RunSpec.model_validate(record.spec).train
     assert record.costs is not None
+    if any(reference.stage == KIND for reference in record.stages):
+        imported = stage_name(record, KIND)
+        return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
     kinds = {reference.stage for reference in record.stages}
     trained = stage_name(record, "joint" if "joint" in kinds else "finetune")
     headed = stage_name(record, "exits" if "exits" in kinds else "joint")

@@ -22,7 +22,7 @@ from datasets.splits import identity
 from methods.policies.policy import ExitPolicy, confidences
 from results.curves import cheapest_within_drop, enclosing_settings, measure
 from results.hull import upper_hull
-from results.record import CostTable, OperatingPoint, PointKind, Setting
+from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Setting
 from results.statistics import wilson
 from results.table import NO_POLICY, STATIC
 
@@ -81,7 +81,7 @@ def evaluate(
     """
     if not as_published:
         refuse_leak(scores["val"], scores["test"])
-    reference = _final_accuracy(static["val"])
+    reference = accuracies(static["val"])[-1]
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
     outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
@@ -145,7 +145,7 @@ def evaluate_without_exits(
         return Evaluation((), frozen, _static_outcomes(static["test"]), _curve_frame([]), answers, nothing)
     blocks = [len(costs.blocks)]
     only = {
-        split: Sweep(np.zeros(1), np.array([_final_accuracy(found)]), np.ones((1, 1)), len(found.labels))
+        split: Sweep(np.zeros(1), np.array([accuracies(found)[-1]]), np.ones((1, 1)), len(found.labels))
         for split, found in scores.items()
     }
     chosen = [(0, 1.0)]
@@ -158,8 +158,19 @@ def evaluate_without_exits(
     return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, nothing)
 
 
-def _final_accuracy(scores: ExitScores) -> float:
-    return float((scores.logits[-1].argmax(-1) == scores.labels).double().mean())
+def accuracies(scores: ExitScores) -> list[float]:
+    """Of every exit asked about every sample, length K."""
+    return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
+
+
+def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:
+    """Every exit asked about every sample of val and test."""
+    names = [*heads, "final classifier"]
+    val, test = accuracies(scores["val"]), accuracies(scores["test"])
+    return tuple(
+        ExitMetrics(block=block, head=head, val_accuracy=on_val, test_accuracy=on_test)
+        for block, head, on_val, on_test in zip(blocks, names, val, test, strict=True)
+    )
 
 
 def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:

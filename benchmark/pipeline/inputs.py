@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from benchmark import registry
 from benchmark.seeds import seed_for
-from benchmark.spec import Recipe, TrainSpec
+from benchmark.spec import Recipe, Selection, TrainSpec
 from datasets.api import SPLITS, DatasetCard, ImageSplit
 from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.split_rules import SplitRule
-from datasets.splits import content, stratified_head
+from datasets.splits import content, identity, stratified_head
 from datasets.transforms import evaluation_summary, training_summary
+from methods.api import BackboneCard
+from results.record import DataCard
 
 MOST_WORKERS = 8
 CHEAP_SIZE = 64
@@ -31,6 +34,8 @@ class Inputs:
     size: int
     channels: int
     workers: Workers
+    rule: SplitRule
+    recipes: Mapping[str, Recipe]
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
         return -(-len(self.splits["train"]) // recipe.batch_size)
@@ -55,14 +60,29 @@ class Inputs:
             self.splits[split], self.card, size=self.size, channels=self.channels, workers=self.workers
         )
 
-    def transforms(self, train: TrainSpec) -> dict[str, str]:
+    def transforms(self) -> dict[str, str]:
         """What an image goes through, in words: by training stage, and in scoring."""
-        recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
         found = {
             stage: training_summary(self.card, self.size, self.channels, recipe.augment)
-            for stage, recipe in recipes.items()
+            for stage, recipe in self.recipes.items()
         }
         return found | {"scores": evaluation_summary(self.card, self.size, self.channels)}
+
+    def data_card(self) -> DataCard:
+        """What a record says of the data."""
+        return DataCard(
+            name=self.card.name,
+            split_rule=self.rule.describe(self.card),
+            transforms=self.transforms(),
+            fingerprint=self.card.fingerprint,
+            classes=len(self.card.classes),
+            sizes={split: len(images) for split, images in self.splits.items()},
+            split_identity={split: identity(images) for split, images in self.splits.items()},
+            content=self.content(),
+            citation=self.card.citation,
+            licence=self.card.licence,
+            redistributable=self.card.redistributable,
+        )
 
     def content(self) -> dict[str, str]:
         """SHA-256 over the images that are there, by split."""
@@ -70,9 +90,25 @@ class Inputs:
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
+    """The data of a run, for its backbone; see `inputs_of`."""
+    backbone = registry.card("backbone", train.backbone)
+    recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
+    return inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
+
+
+def inputs_of(
+    dataset: Selection,
+    backbone: BackboneCard,
+    recipes: Mapping[str, Recipe],
+    data_dir: Path | None,
+    workers: int | None = None,
+    pin: bool = False,
+) -> Inputs:
     """
     Args:
-        train: names the dataset and the backbone that sets the image size.
+        dataset: with its split rule and sizes.
+        backbone: sets image size and channels.
+        recipes: of the stages that train, for the record.
         data_dir: where the user keeps datasets, if named.
         workers: processes that make batches; None to choose by the size of the work and the machine.
         pin: whether batches go to page-locked memory.
@@ -80,12 +116,13 @@ def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = N
     Raises:
         DataError: a file is missing or damaged.
     """
-    card = registry.card("dataset", train.dataset.name)
-    backbone = registry.card("backbone", train.backbone)
-    splits = _read(train.dataset.name, json.dumps(train.dataset.set, sort_keys=True), data_dir)
+    card = registry.card("dataset", dataset.name)
+    splits = _read(dataset.name, json.dumps(dataset.set, sort_keys=True), data_dir)
     if workers is None:
         workers = _sensible_workers(splits, backbone.image_size)
-    return Inputs(card, splits, backbone.image_size, backbone.channels, Workers(workers, pin))
+    return Inputs(
+        card, splits, backbone.image_size, backbone.channels, Workers(workers, pin), SplitRule.of(dataset.set), recipes
+    )
 
 
 @lru_cache(maxsize=8)

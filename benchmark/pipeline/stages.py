@@ -69,6 +69,7 @@ STAGES = {
     "exits": StageCode(2, (*TRAINING, *WITH_HEADS, "benchmark/pipeline/exits.py")),
     "scores": StageCode(1, ("benchmark/pipeline/score.py", "methods/model.py")),
     "cost": StageCode(2, ("benchmark/measure/cost.py", "benchmark/measure/price.py", "methods/model.py")),
+    "imported": StageCode(1, ("benchmark/pipeline/imported.py", "methods/official.py", "methods/official_names.py")),
     "evaluate": StageCode(
         2,
         (

@@ -5,7 +5,7 @@ The form (all keys but the first four are optional):
     name: quick
     backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH}}
     datasets: [fashion-mnist-mini]
-    methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: true}}
+    methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: false}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
     seeds: [0]
     recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 8}}

@@ -6,6 +6,7 @@ itself is imported when it is first used.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -105,7 +106,7 @@ class TrainStage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(ABC):
     """What is compared: which head sits at each exit, and how the model is trained.
 
     A method is a frozen dataclass whose fields are its options; it names heads and losses and holds no torch code.
@@ -116,9 +117,9 @@ class Method:
         """Whether its stages follow the fine-tuning of the backbone, or start from the backbone's initial weights."""
         return True
 
+    @abstractmethod
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
         """The heads after the blocks ``exits`` (1-based), shallow to deep; empty for a model without early exits."""
-        raise NotImplementedError
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         """The training stages behind the starting point; none for a backbone without exits."""

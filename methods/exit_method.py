@@ -19,13 +19,13 @@ class ExitMethod(Method):
         joint_weights: of the exits where they train with the backbone: ``uniform``, or ``depth``, their block numbers.
         kd_weight: share of the distillation term in self-distillation; 0 is plain cross-entropy.
         feature_terms: whether self-distillation has LGViT's two feature terms, each with weight 0.01. They are empty for
-            heads whose feature is no token map. Off by default, so that a comparison of heads holds the loss fixed.
+            heads whose feature is no token map.
     """
 
     regime: Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"] = "frozen"
     joint_weights: Literal["uniform", "depth"] = "uniform"
     kd_weight: float = 0.3
-    feature_terms: bool = False
+    feature_terms: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.kd_weight <= 1:

@@ -101,7 +101,6 @@ class LGViTOfficial(LGViT):
 
     regime: Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"] = "alternating-frozen"
     joint_weights: Literal["uniform", "depth"] = "depth"
-    feature_terms: bool = True
     teacher_norm: Literal["final", "none", "plain"] = "none"
     reduction: Literal["mean", "sum"] = "sum"
     kd_divisor: Literal["batch", "elements"] = "elements"

@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
 from benchmark import registry
+from benchmark.pipeline import evaluation_tables as tables
 from benchmark.pipeline.score import ExitScores
 from benchmark.pipeline.sweep import Sweep, sweep
 from benchmark.spec import Selection
 from datasets.api import ImageSplit
 from datasets.splits import identity
-from methods.policies.policy import ExitPolicy, confidences
+from methods.policies.policy import ExitPolicy
 from results.curves import cheapest_within_drop, enclosing_settings, measure
 from results.hull import upper_hull
 from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Setting
-from results.statistics import wilson
-from results.table import NO_POLICY, STATIC
+from results.table import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
@@ -84,8 +83,8 @@ def evaluate(
     reference = accuracies(static["val"])[-1]
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
-    outcomes, curves = [_static_outcomes(static["test"])], [_curve_frame([])]
-    corners = [_corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
+    outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
+    corners = [tables.corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
         val = sweep(policy, scores["val"], settings)
@@ -95,17 +94,17 @@ def evaluate(
         sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks):
             points.append(point)
-            outcomes += [_outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
-        curves += [_curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
+            outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
+        curves += [tables.curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
         cost = val.mean(costs.cumulative)
         for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
-            corners.append(_corner(selection.label, float(settings[t]), policy, scores["test"]))
+            corners.append(tables.corner(selection.label, float(settings[t]), policy, scores["test"]))
     return Evaluation(
         tuple(points),
         {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
         pd.concat(outcomes, ignore_index=True),
         pd.concat(curves, ignore_index=True),
-        _answers(scores["test"]),
+        tables.answers(scores["test"]),
         pd.concat(corners, ignore_index=True),
     )
 
@@ -138,11 +137,11 @@ def evaluate_without_exits(
         costs: of the model.
     """
     answered = static if scores is None else scores
-    nothing = _corner_frame("", 0.0, answered["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    nothing = tables.corner_frame("", 0.0, answered["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     frozen = {"val": _identity(answered["val"]), "samples": len(answered["val"].labels), "policies": []}
-    answers = _answers(answered["test"])
+    answers = tables.answers(answered["test"])
     if scores is None:
-        return Evaluation((), frozen, _static_outcomes(static["test"]), _curve_frame([]), answers, nothing)
+        return Evaluation((), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, nothing)
     blocks = [len(costs.blocks)]
     only = {
         split: Sweep(np.zeros(1), np.array([accuracies(found)[-1]]), np.ones((1, 1)), len(found.labels))
@@ -152,9 +151,9 @@ def evaluate_without_exits(
     val, test = (measure(chosen, only[split].accuracy, only[split].shares, costs, blocks) for split in ("val", "test"))
     setting = Setting(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
-    own = _static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
-    curves = [_curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
-    outcomes = pd.concat([_static_outcomes(static["test"]), own], ignore_index=True)
+    own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
+    curves = [tables.curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
+    outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
     return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, nothing)
 
 
@@ -270,91 +269,3 @@ def _frozen(chosen: list[Chosen], settings: np.ndarray) -> list[dict[str, Any]]:
 def _identity(scores: ExitScores) -> str:
     """SHA-256 over sample ids and labels, as the record's data card has it."""
     return identity(ImageSplit(np.empty(0), scores.labels.numpy(), scores.sample_id.numpy()))
-
-
-def _answers(scores: ExitScores) -> pd.DataFrame:
-    exits, samples, _ = scores.logits.shape
-    logits = scores.logits.float()
-    nll = torch.stack([F.cross_entropy(row, scores.labels, reduction="none") for row in logits])
-    return pd.DataFrame(
-        {
-            "exit": np.repeat(np.arange(exits, dtype=np.int16), samples),
-            "sample_id": np.tile(scores.sample_id.numpy(), exits),
-            "label": np.tile(scores.labels.numpy().astype(np.int32), exits),
-            "prediction": logits.argmax(-1).numpy().astype(np.int32).ravel(),
-            "confidence": confidences(logits).numpy().ravel(),
-            "nll": nll.numpy().ravel(),
-        }
-    )
-
-
-def _static_outcomes(scores: ExitScores) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "point": STATIC,
-            "threshold": np.nan,
-            "weight": 1.0,
-            "sample_id": scores.sample_id.numpy(),
-            "exit": 0,
-            "prediction": scores.logits[-1].argmax(-1).numpy(),
-            "label": scores.labels.numpy(),
-            "score": scores.logits[-1].softmax(-1).amax(-1).numpy(),
-        }
-    )
-
-
-def _outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
-    """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
-    deciding = policy.peek(scores.labels)
-    exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)
-    samples = torch.arange(len(exits))
-    return pd.DataFrame(
-        {
-            "point": point.name,
-            "threshold": setting.threshold,
-            "weight": setting.weight,
-            "sample_id": scores.sample_id.numpy(),
-            "exit": exits.numpy(),
-            "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
-            "label": scores.labels.numpy(),
-            "score": confidences(scores.logits[exits, samples]).numpy(),
-        }
-    )
-
-
-def _corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
-    """Exit and correctness of every test sample at one corner of a hull."""
-    deciding = policy.peek(scores.labels)
-    exits = deciding.exits(deciding.signal(scores.logits), setting)
-    right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
-    return _corner_frame(label, setting, scores, exits, right)
-
-
-def _corner_frame(
-    label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "policy": pd.Series([label] * len(exits), dtype="str"),
-            "threshold": np.full(len(exits), setting),
-            "sample_id": scores.sample_id.numpy()[: len(exits)],
-            "exit": exits.numpy().astype(np.int16),
-            "right": right.numpy().astype(bool),
-        }
-    )
-
-
-def _curve(policy: str, split: str, found: Sweep, costs: CostTable, blocks: list[int]) -> pd.DataFrame:
-    macs, depth = found.mean(costs.cumulative), found.mean(blocks)
-    rows = []
-    for t, setting in enumerate(found.settings):
-        accuracy = float(found.accuracy[t])
-        low, high = wilson(round(accuracy * found.samples), found.samples)
-        rows.append((policy, split, float(setting), accuracy, low, high, macs[t], depth[t]))
-    return _curve_frame(rows)
-
-
-def _curve_frame(rows: list[tuple[str, str, float, float, float, float, float, float]]) -> pd.DataFrame:
-    columns = ["policy", "split", "threshold", "accuracy", "low", "high", "mean_macs", "mean_block"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"policy": str, "split": str} | dict.fromkeys(columns[2:], "float64"))

@@ -74,6 +74,7 @@ STAGES = {
         2,
         (
             "benchmark/pipeline/evaluate.py",
+            "benchmark/pipeline/evaluation_tables.py",
             "benchmark/pipeline/sweep.py",
             "methods/policies/policy.py",
             "results/curves.py",

@@ -45,7 +45,7 @@ def names(run: RunStages) -> dict[str, str]:
     ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 4}}"}, {"exits", "scores", "evaluate"}),
     ({"seeds": "[1]"}, {"finetune", "exits", "scores", "evaluate"}),
     ({"methods": "[vanilla]"}, {"exits", "scores", "cost", "evaluate"}),
-    ({"methods": "[{name: lgvit, set: {feature_terms: true}}]"}, {"exits", "scores", "evaluate"}),
+    ({"methods": "[{name: lgvit, set: {feature_terms: false}}]"}, {"exits", "scores", "evaluate"}),
     ({"exits": "[[3, 6]]"}, {"exits", "scores", "cost", "evaluate"}),
     ({"exits": "[[4, 5, 6, 7, 8, 9, 10, 11]]"}, set()),
     ({"policies": "[{name: confidence, set: {threshold: 0.8}}]"}, {"evaluate"}),

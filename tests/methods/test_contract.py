@@ -155,7 +155,7 @@ def test_the_official_reading_is_the_papers_with_other_switches() -> None:
     changed = {field.name: getattr(official(), field.name) for field in fields(official)}
     assert lgvit(**changed).stages(VIT) == official().stages(VIT)
     assert {name for name, value in changed.items() if getattr(lgvit(), name) != value} == {
-        "regime", "joint_weights", "feature_terms", "teacher_norm", "reduction", "kd_divisor", "feature_divisor",
+        "regime", "joint_weights", "teacher_norm", "reduction", "kd_divisor", "feature_divisor",
         "detach_group_teacher", "heads_always", "frozen_mode", "alternate_by",
     }  # fmt: skip
 

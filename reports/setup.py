@@ -17,6 +17,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Backbone", [str(train["backbone"]) for train in spec]),
         ("Exits", [f"after blocks {' '.join(map(str, train['exits']))}" for train in spec if train["exits"]]),
         ("Fine-tuning", [_recipe(train["recipes"]["finetune"]) for train in spec]),
+        ("Joint training", [_recipe(run.record.spec["train"]["recipes"]["joint"]) for run in runs if _is_joint(run)]),
         ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
         ("Seeds", [str(train["seed"]) for train in spec]),
         ("Hardware", [_hardware(run.record.provenance["machine"]) for run in runs]),
@@ -45,6 +46,11 @@ def _data(run: Run) -> str:
     )
 
 
+def _is_joint(run: Run) -> bool:
+    """Whether backbone and heads were trained together by the recipe of that name."""
+    return any(stage.stage == "joint" for stage in run.record.stages)
+
+
 def _recipe(recipe: dict[str, Any]) -> str:
     return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in RECIPE_FIELDS)
 
@@ -64,7 +70,7 @@ def _training_time(runs: list[Run]) -> str:
     passes: dict[str, float] = {}
     for run in runs:
         for stage in run.record.stages:
-            if stage.stage in ("finetune", "exits"):
+            if stage.stage in ("finetune", "joint", "exits"):
                 # Members of one shared pass have the same seconds to the last digit.
                 passes[f"{stage.stage} {stage.seconds}" if stage.shared_pass > 1 else stage.key] = stage.seconds
     return f"{sum(passes.values()):.0f} s for {len(passes)} training passes"

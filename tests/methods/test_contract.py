@@ -182,3 +182,18 @@ def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
         spent[method] = sum(stage.recipe.epochs for stage in stages if stage.recipe is not None)
     longer = run_stages(run_of("{name: static, set: {longer: true}}", "vit_nano_patch4_28", tmp_path)).training
     assert set(spent.values()) == {2} == {stage.recipe.epochs for stage in longer if stage.recipe is not None}
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_frozen_backbone_drops_no_path_unless_the_official_reading_asks(mode: str, tmp_path: Path) -> None:
+    """Swin-B has drop-path: the official code leaves it at work in the frozen teacher (D31)."""
+    run = run_of(f"{{name: lgvit, set: {{frozen_mode: {mode}}}}}", "swin_nano_patch2_window7_28", tmp_path)
+    card = table("backbone")["swin_nano_patch2_window7_28"]
+    torch.manual_seed(0)
+    backbone = card.load()({**card.architecture, "drop_path_rate": 0.5}, 10).train().requires_grad_(False)
+    (stage,) = [stage for stage in run_stages(run).training if stage.kind == "exits"]
+    run_frozen = frozen_pass(backbone, [stage])
+    batch = next(iter(read_inputs(run.train, None).scoring("test")))
+    passes = [run_frozen(batch).logits for _ in range(2)]
+    assert torch.equal(*passes) is (mode == "eval")
+    assert not any(logits.requires_grad for logits in passes)

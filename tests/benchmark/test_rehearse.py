@@ -79,6 +79,10 @@ def test_the_papers_grids_are_whole_and_rehearse_each_model_once(name: str) -> N
     swin = {run.train.recipes.finetune.epochs for run in grid.runs if run.train.backbone.startswith("swin")}
     others = {run.train.recipes.finetune.epochs for run in grid.runs if not run.train.backbone.startswith("swin")}
     assert (swin, others) == ({50}, {10})
+    for run in grid.runs:  # as in the authors' scripts, nothing left to the suite's defaults
+        for recipe in (run.train.recipes.finetune, run.train.recipes.joint, run.train.recipes.exits):
+            assert (recipe.lr, recipe.batch_size, recipe.weight_decay, recipe.warmup) == (5e-5, 192, 0.0, 0.0)
+            assert (recipe.schedule, recipe.clip_grad, recipe.augment) == ("linear", 1.0, "crop-flip")
     small = rehearsal_of(grid)
     assert len(small.runs) == len(grid.runs) / 3
     for run in small.runs:

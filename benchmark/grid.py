@@ -10,7 +10,8 @@ The form (all keys but the first four are optional):
     seeds: [0]
     recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 8}}
     overrides: []                       # recipes of a part: {backbone: swin_..., recipes: {finetune: {epochs: 50}}}
-    policies: [{name: confidence}]
+    policies: [{name: confidence}]      # own: each method's own rule
+    learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; of each method the best on val counts
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """
@@ -25,17 +26,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.grid_values import ValueReader, unknown_key
+from benchmark.grid_values import OWN, ValueReader, unknown_key
+from benchmark.pipeline.stages import heads_of, own_policy
 from benchmark.selection import seen_selection
-from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+from benchmark.spec import Number, Recipes, RunSpec, Selection, TrainSpec
 from benchmark.weights import SCRATCH, named
+from methods.api import Method
 from methods.backbones import truncated
 from methods.lookup import unknown
-from methods.placement import place_exits
+from methods.placement import PUBLISHED, place_exits
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -70,6 +73,7 @@ class _File(BaseModel):
     recipes: dict[str, Any] = {}
     overrides: list[dict[str, Any]] = []
     policies: list[Any] = ["confidence"]
+    learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
     include: list[dict[str, Any]] = []
     exclude: list[dict[str, Any]] = []
 
@@ -159,13 +163,15 @@ class _Reader(ValueReader):
                 if chosen is not None and _matches(combination, rule):
                     chosen = self.recipes(changed, "overrides", chosen.model_dump())
             assert chosen is not None
-            run = self.run(combination, chosen, policies)
-            runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
+            for factor in file.learning_rates or [1.0]:
+                run = self.run(combination, chosen, policies, factor, tuple(file.learning_rates))
+                runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
         for run in runs.values():
             if problem := seen_selection(run):
                 self.wrong("datasets", problem)
+            self.gates(run)
         if self.mistakes:
             raise UserError(*self.mistakes)
         return Grid(file.name, self.path, tuple(runs.values()))
@@ -231,11 +237,32 @@ class _Reader(ValueReader):
             return False
         return True
 
-    def run(self, combination: _Combination, recipes: Recipes, policies: tuple[Selection, ...]) -> RunSpec:
+    def gates(self, run: RunSpec) -> None:
+        """A policy that reads learned gates needs heads that have them."""
+        heads = heads_of(run.train)
+        if heads and not any(head.options.get("gate") for head in heads):
+            for policy in run.policies:
+                if policy.name == "learned-gate":
+                    message = f"learned-gate reads a gate that the exits of {run.train.method.label} do not have"
+                    self.wrong("policies", f"{message}; {OWN!r} takes each method's own rule")
+
+    def run(
+        self,
+        combination: _Combination,
+        recipes: Recipes,
+        policies: tuple[Selection, ...],
+        factor: float,
+        learning_rates: tuple[float, ...],
+    ) -> RunSpec:
         blocks = _resolve(combination)
-        method = registry.configured("method", combination.method.name, combination.method.set)
+        method: Method = registry.configured("method", combination.method.name, combination.method.set)
         exits = combination.exits
         card = registry.card("backbone", combination.backbone.name)
+        trained = {stage.recipe for stage in method.stages(card)}
+        scaled = {name: getattr(recipes, name) for name in trained}
+        recipes = recipes.model_copy(
+            update={name: recipe.model_copy(update={"lr": factor * recipe.lr}) for name, recipe in scaled.items()}
+        )
         if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
             blocks, exits = (), Selection(name="none")
         train = TrainSpec(
@@ -248,13 +275,22 @@ class _Reader(ValueReader):
             seed=combination.seed,
         )
         label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
-        return RunSpec(train=train, scheme=label, policies=policies)
+        chosen = (own_policy(train) if policy.name == OWN else policy for policy in policies)
+        return RunSpec(
+            train=train,
+            scheme=label,
+            policies=tuple({policy.label: policy for policy in chosen}.values()),
+            learning_rates=learning_rates if trained else (),
+        )
 
 
 def _resolve(combination: _Combination) -> tuple[int, ...]:
     """The block numbers of a combination's exits."""
     card = registry.card("backbone", combination.backbone.name)
     if isinstance(combination.exits, Selection):
+        if combination.exits.name == PUBLISHED:
+            method: Method = registry.configured("method", combination.method.name, combination.method.set)
+            return method.published_exits(card)
         return place_exits(combination.exits.name, card.depth, combination.exits.set.get("count"))
     for block in combination.exits:
         if not 1 <= block < card.depth:

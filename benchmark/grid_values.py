@@ -17,7 +17,10 @@ from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from methods.lookup import nearest, unknown
-from methods.placement import SCHEMES
+from methods.placement import PUBLISHED, SCHEMES
+
+OWN = "own"
+"""In a grid's policies: the rule of each method's own paper."""
 
 
 class ValueReader:
@@ -126,7 +129,10 @@ class ValueReader:
             return None
         try:
             # Policies need torch to be built; their options are checked when the run starts.
-            if kind == "policy":
+            if kind == "policy" and selected.name == OWN:
+                if selected.set:
+                    raise ValueError(f"{OWN!r} has no options; it takes each method's own rule")
+            elif kind == "policy":
                 registry.card(kind, selected.name)
             else:
                 registry.configured(kind, selected.name, selected.set)
@@ -188,6 +194,11 @@ class ValueReader:
         for key, count in selected.set.items():
             if key != "count":
                 self.wrong(f"{where}.set", unknown_key(key, ["count"]))
+                return None
+            if selected.name == PUBLISHED:
+                self.wrong(
+                    f"{where}.set", "published has no options: each method says how many exits it has, and where"
+                )
                 return None
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 self.wrong(f"{where}.set.count", f"a number of exits from 1, not {count!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,11 @@ def make_plan(grid: Grid, store: Store) -> Plan:
         frozenset(run_id for run_id in runs if store.is_done(run_id)),
         frozenset(name for name in names if store.has_stage(name)),
     )
+
+
+def counted(labels: Iterable[str]) -> str:
+    """Labels in a row, each once, with how often it came: a method may train at several learning rates or exits in one pass."""
+    return ", ".join(label if count == 1 else f"{label} ({count}x)" for label, count in Counter(labels).items())
 
 
 def why_stale(stage: Stage, store: Store) -> list[str]:

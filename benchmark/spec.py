@@ -110,3 +110,5 @@ class RunSpec(Frozen):
     scheme: str
     """How the grid named the exits; a label, no part of any key."""
     policies: tuple[Selection, ...]
+    learning_rates: tuple[float, ...] = ()
+    """Factors of the learning rate, of which this run tried one; results keep the best on val. Empty: none were tried."""

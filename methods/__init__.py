@@ -23,4 +23,19 @@ METHODS: dict[str, Card] = {
         target="methods.homogeneous:HomogeneousAttention", summary="plain self-attention at every exit"
     ),
     "vit-ee": Card(target="methods.vit_ee:ViTEE", summary="one more transformer block before each exit's classifier"),
+    "vit-ee-port": Card(target="methods.vit_ee:ViTEEPort", summary="the same, trained as in the LGViT code"),
+    "branchynet": Card(
+        target="methods.branchynet:BranchyNet", summary="trunk, then trunk and convolutional branches; entropy"
+    ),
+    "sdn": Card(target="methods.sdn:SDN", summary="joint with growing weights; else the most confident answer"),
+    "sdn-port": Card(target="methods.sdn:SDNPort", summary="SDN as in the LGViT code: weights by depth, confidence"),
+    "deebert": Card(target="methods.deebert:DeeBERT", summary="linear exits on the frozen backbone; entropy"),
+    "pabee": Card(target="methods.pabee:PABEE", summary="one pooler for all exits, weights by depth; patience"),
+    "pabee-port": Card(target="methods.pabee:PABEEPort", summary="PABEE as in the LGViT code: a pooler each"),
+    "pcee": Card(target="methods.pcee:PCEE", summary="trained as pabee; low entropy several times in a row"),
+    "pcee-port": Card(target="methods.pcee:PCEEPort", summary="PCEE as in the LGViT code: entropy in nats"),
+    "berxit": Card(
+        target="methods.berxit:BERxiT", summary="steps in turns, and a learned gate that says when to leave"
+    ),
+    "berxit-port": Card(target="methods.berxit:BERxiTPort", summary="BERxiT as in the LGViT code: no gate, confidence"),
 }

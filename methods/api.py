@@ -13,6 +13,8 @@ from importlib import import_module
 from itertools import accumulate
 from typing import Any, Literal
 
+from methods.placement import place_exits
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -121,6 +123,18 @@ class Method(ABC):
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
         """The heads after the blocks ``exits`` (1-based), shallow to deep; empty for a model without early exits."""
 
+    def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
+        """Where its authors put exits (the scheme ``published``); those of the LGViT paper for whoever published none.
+
+        Raises:
+            ValueError: they are not known for this depth.
+        """
+        return place_exits("paper", backbone.depth)
+
+    def policy(self) -> Choice:
+        """Its own rule for leaving (the policy ``own``)."""
+        return Choice("confidence")
+
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         """The training stages behind the starting point; none for a backbone without exits."""
         return ()
@@ -129,6 +143,6 @@ class Method(ABC):
         """How many of the backbone's blocks are there; the final classifier sits behind the last of them."""
         return backbone.depth
 
-    def finetuning_takes_all(self) -> bool:
-        """Whether the fine-tuning also gets the epochs that others spend on their exits."""
+    def first_stage_takes_all(self) -> bool:
+        """Whether a training without a second stage also gets the epochs that others spend on theirs."""
         return False

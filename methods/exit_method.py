@@ -1,9 +1,12 @@
 """What all methods with early exits share: how they are trained is a choice of its own, whatever their heads."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from methods.api import BackboneCard, Choice, Method, TrainStage
+
+Regime = Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"]
+JointWeights = Literal["uniform", "depth", "ramp", "final-double"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,16 +17,18 @@ class ExitMethod(Method):
         regime: ``frozen``: fine-tune the backbone, freeze it, train the heads by self-distillation. ``joint``: backbone and
             heads together from the backbone's initial weights. ``alternating``: the same, every other step learning from
             the final exit alone. ``mixed``: fine-tune, then backbone and heads together. ``alternating-frozen``:
-            alternating, then the heads go on by self-distillation on the frozen backbone. All see the same number of
-            epochs: what has no second stage adds the second's epochs to its first.
-        joint_weights: of the exits where they train with the backbone: ``uniform``, or ``depth``, their block numbers.
+            alternating, then the heads go on by self-distillation on the frozen backbone.
+        equal_epochs: all see the same number of epochs: what has no second stage adds the second's epochs to its first.
+            Otherwise it trains for those of its recipe alone, as the authors' scripts train their baselines.
+        joint_weights: of the exits where they train with the backbone; see `methods.losses.joint_cross_entropy`.
         kd_weight: share of the distillation term in self-distillation; 0 is plain cross-entropy.
         feature_terms: whether self-distillation has LGViT's two feature terms, each with weight 0.01. They are empty for
             heads whose feature is no token map.
     """
 
-    regime: Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"] = "frozen"
-    joint_weights: Literal["uniform", "depth"] = "uniform"
+    regime: Regime = "frozen"
+    equal_epochs: bool = True
+    joint_weights: JointWeights = "uniform"
     kd_weight: float = 0.3
     feature_terms: bool = True
 
@@ -34,6 +39,9 @@ class ExitMethod(Method):
     @property
     def starts_finetuned(self) -> bool:
         return self.regime in ("frozen", "mixed")
+
+    def first_stage_takes_all(self) -> bool:
+        return self.equal_epochs
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         heads, everything = self.heads_stage(backbone), self.everything_stage()
@@ -57,3 +65,21 @@ class ExitMethod(Method):
         options = {"weights": self.joint_weights, "alternate": alternate}
         recipe: Literal["joint", "exits"] = "exits" if self.regime == "mixed" else "joint"
         return TrainStage(trains="everything", loss=Choice("joint-cross-entropy", options), recipe=recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competitor(ExitMethod):
+    """A published method with its own loss: plain cross-entropy of the exits, without distillation and feature terms."""
+
+    kd_weight: float = 0.0
+    feature_terms: bool = False
+
+
+def with_loss(stage: TrainStage, **options: Any) -> TrainStage:
+    """The stage with options of its loss changed."""
+    return replace(stage, loss=Choice(stage.loss.name, {**stage.loss.options, **options}))
+
+
+def every_block(backbone: BackboneCard) -> tuple[int, ...]:
+    """An exit after each block but the last, which the final classifier follows."""
+    return tuple(range(1, backbone.depth))

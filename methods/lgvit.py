@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from methods.api import BackboneCard, Choice, TrainStage
-from methods.exit_method import ExitMethod
+from methods.exit_method import ExitMethod, JointWeights, Regime, with_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,9 @@ class LGViT(ExitMethod):
     """LPH on the lower ceil(n/2) exits, GAH on the others. D numbers name the differences in docs/discrepancies.md.
 
     Attributes:
-        kernels: ``authors``: the second half of the LPHs has no depthwise convolution; ``all``: each has one (D18).
+        lph_kernel: side of every LPH's depthwise convolution, 0 for none; null for the authors' layout, 3 in the first half
+            of the LPHs and none in the second (D18).
+        gah_stride: of every GAH; null for the authors' layout, 2 then 3 (on Swin 1 then 2).
         pool: before a GAH: ``subsample``, as the official code, or a true ``average`` (D19).
         gah_residual: whether a GAH adds its input, as an LPH does (D20).
         teacher_norm: before the final classifier when it teaches: ``final`` as deployed, ``none`` or ``plain`` (D5, D7).
@@ -36,7 +38,8 @@ class LGViT(ExitMethod):
         alternate_by: what alternates: optimizer ``step`` or ``forward`` pass (D32).
     """
 
-    kernels: Literal["authors", "all"] = "authors"
+    lph_kernel: Literal[0, 3, 5] | None = None
+    gah_stride: Literal[1, 2, 3] | None = None
     pool: Literal["subsample", "average"] = "subsample"
     gah_residual: bool = False
     teacher_norm: Literal["final", "none", "plain"] = "final"
@@ -59,10 +62,13 @@ class LGViT(ExitMethod):
         count = len(exits)
         local = (count + 1) // 2
         deep = count - local
-        last = 3 if self.kernels == "all" else 0
-        kernels = [3 if i < (local + 1) // 2 else last for i in range(local)]
+        kernels = [3 if i < (local + 1) // 2 else 0 for i in range(local)]
+        if self.lph_kernel is not None:
+            kernels = [self.lph_kernel] * local
         first = 2 if backbone.class_tokens else 1
         strides = [first if i < (deep + 1) // 2 else first + 1 for i in range(deep)]
+        if self.gah_stride is not None:
+            strides = [self.gah_stride] * deep
         options = {"pool": self.pool, "residual": self.gah_residual}
         return (
             *(Choice("lph", {"kernel": kernel}) for kernel in kernels),
@@ -80,15 +86,12 @@ class LGViT(ExitMethod):
             "detach_group_teacher": self.detach_group_teacher,
             "heterogeneous_exits": self.heterogeneous_exits,
         }
-        loss = Choice(stage.loss.name, {**stage.loss.options, **switches})
-        return replace(stage, loss=loss, frozen_mode=self.frozen_mode)
+        return replace(with_loss(stage, **switches), frozen_mode=self.frozen_mode)
 
     def everything_stage(self) -> TrainStage:
         stage = super().everything_stage()
-        options = {**stage.loss.options, "heads_always": self.heads_always}
-        if options["alternate"] != "never":
-            options["alternate"] = self.alternate_by
-        return replace(stage, loss=Choice(stage.loss.name, options))
+        alternate = self.alternate_by if self.regime.startswith("alternating") else "never"
+        return with_loss(stage, heads_always=self.heads_always, alternate=alternate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +102,8 @@ class LGViTOfficial(LGViT):
     weighted by depth and whose teacher classifies behind a norm that was never trained; so does this.
     """
 
-    regime: Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"] = "alternating-frozen"
-    joint_weights: Literal["uniform", "depth"] = "depth"
+    regime: Regime = "alternating-frozen"
+    joint_weights: JointWeights = "depth"
     teacher_norm: Literal["final", "none", "plain"] = "none"
     reduction: Literal["mean", "sum"] = "sum"
     kd_divisor: Literal["batch", "elements"] = "elements"
@@ -118,4 +121,4 @@ class LGViTOfficial(LGViT):
             "heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "teacher_norm": "plain", "reduction": "mean",
             "exit_weights": "depth",
         }  # fmt: skip
-        return replace(stage, loss=Choice(stage.loss.name, {**stage.loss.options, **plain}))
+        return with_loss(stage, **plain)

@@ -47,17 +47,24 @@ class ExitOutputs:
     Attributes:
         logits: one (B, num_classes) an exit.
         features: one an exit; see the heads.
+        errors: how likely each answer is wrong, one (B,) an exit; empty where the heads have no learned gate.
     """
 
     logits: tuple[Tensor, ...]
     features: tuple[Tensor, ...]
+    errors: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
 class AllLogits:
-    """``logits`` [K, B, num_classes], final exit last."""
+    """
+    Attributes:
+        logits: [K, B, num_classes], final exit last.
+        errors: of the early exits' learned gates, [K - 1, B]; None where they have none.
+    """
 
     logits: Tensor
+    errors: Tensor | None = None
 
 
 def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]) -> BackbonePass:
@@ -72,11 +79,18 @@ def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]
 
 
 class ExitHeads(nn.Module):
-    """The early exits of one method: a head after each of ``exits`` (1-based block numbers, ascending)."""
+    """The early exits of one method: a head after each of ``exits`` (1-based block numbers, ascending).
+
+    Modules that heads say they share are those of the first head of the same kind and width.
+    """
 
     def __init__(self, exits: Sequence[int], heads: Sequence[ExitHead]) -> None:
         super().__init__()
         self.exits = tuple(exits)
+        owned: dict[tuple[type, int, str], nn.Module] = {}
+        for head in heads:
+            for name in head.shared:
+                setattr(head, name, owned.setdefault((type(head), head.dim, name), getattr(head, name)))
         self.heads = nn.ModuleList(heads)
 
     @property
@@ -86,7 +100,12 @@ class ExitHeads(nn.Module):
 
     def forward(self, tokens: Mapping[int, Tokens]) -> ExitOutputs:
         outputs = [head(tokens[block]) for block, head in zip(self.exits, self.heads, strict=True)]
-        return ExitOutputs(tuple(logits for logits, _ in outputs), tuple(feature for _, feature in outputs))
+        gates = [head.error_probability(feature) for head, (_, feature) in zip(self.in_order, outputs, strict=True)]
+        return ExitOutputs(
+            tuple(logits for logits, _ in outputs),
+            tuple(feature for _, feature in outputs),
+            tuple(error for error in gates if error is not None),
+        )
 
 
 class MultiExitModel(nn.Module):
@@ -100,7 +119,9 @@ class MultiExitModel(nn.Module):
     def forward_all(self, images: Tensor) -> AllLogits:
         """Every exit's answer to every image, nothing skipped."""
         passed = backbone_pass(self.backbone, images, self.exit_heads.exits)
-        return AllLogits(torch.stack([*self.exit_heads(passed.tokens).logits, passed.logits]))
+        outputs = self.exit_heads(passed.tokens)
+        errors = torch.stack(outputs.errors) if outputs.errors else None
+        return AllLogits(torch.stack([*outputs.logits, passed.logits]), errors)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.forward_all(images).logits

@@ -10,6 +10,7 @@ PAPER_EXITS = {
     12: (4, 5, 6, 7, 8, 9, 10, 11),  # ViT-B, DeiT-B
     24: (4, 7, 10, 13, 16, 19, 22, 23),  # Swin-B, counted over all stages
 }
+PUBLISHED = "published"
 # Name to rule.
 SCHEMES = {
     "paper": "the authors' released 8 positions (depth 12: 4..11; depth 24: 4 7 10 13 16 19 22 23)",
@@ -17,6 +18,7 @@ SCHEMES = {
     "middle": "consecutive blocks from (depth - count) // 2 on (4 of 12: 4 5 6 7)",
     "deep": "the last blocks before the final one (4 of 12: 8 9 10 11)",
     "uniform": "steps of depth / count, counted back from the last block before the final one (4 of 12: 2 5 8 11)",
+    PUBLISHED: "where each method's own paper puts them",
 }
 DEFAULT_COUNT = 4
 
@@ -25,7 +27,7 @@ def place_exits(scheme: str, depth: int, count: int | None = None) -> tuple[int,
     """The block numbers of a scheme, ascending.
 
     Args:
-        scheme: one of `SCHEMES`.
+        scheme: one of `SCHEMES` but ``published``, which asks the method (`methods.api.Method.published_exits`).
         depth: number of blocks of the backbone.
         count: number of early exits; the default is 8 for ``paper`` and `DEFAULT_COUNT` for the others.
 
@@ -34,6 +36,8 @@ def place_exits(scheme: str, depth: int, count: int | None = None) -> tuple[int,
     """
     if scheme not in SCHEMES:
         raise ValueError(f"no exit scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+    if scheme == PUBLISHED:
+        raise ValueError("the scheme 'published' is the method's; without a method it has no blocks")
     if scheme == "paper":
         if depth not in PAPER_EXITS:
             raise ValueError(f"the scheme 'paper' is known for depths 12 and 24, not {depth}; give a list of blocks")

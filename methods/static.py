@@ -18,7 +18,10 @@ class Static(Method):
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
         return ()
 
-    def finetuning_takes_all(self) -> bool:
+    def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
+        return ()
+
+    def first_stage_takes_all(self) -> bool:
         return self.longer
 
 
@@ -37,6 +40,9 @@ class Truncated(Method):
             raise ValueError(f"depth is a number of blocks from 1, not {self.depth}")
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return ()
+
+    def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ()
 
     def blocks(self, backbone: BackboneCard) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from results.store import Store, StoreError, unwritable
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
+PAGE_ROWS = 60
 FILES = {
     "paper.pdf": "the report, typeset",
     "table.md": "its tables as Markdown",
@@ -29,6 +31,7 @@ FILES = {
     "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
     "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory",
     "classes.csv": "depth and accuracy drop of every class",
+    "learning-rates.csv": "the learning rates that were tried, with val accuracy, where a grid tried several",
 }
 
 
@@ -92,6 +95,7 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
     from results import metrics
     from results.iso_table import iso_table
     from results.table import SETTING, comparisons, points
+    from results.tuning import learning_rates
 
     table, pairs = points(runs), comparisons(runs)
     table.to_csv(folder / "points.csv", index=False)
@@ -103,6 +107,8 @@ def _write(folder: Path, runs: list[Any], problems: list[str], title: str) -> No
         "areas": metrics.area_table, "routing": metrics.routing_table, "heads": metrics.head_table, "exits": metrics.exit_table,
         "leaving": metrics.leaving_table, "classes": metrics.class_table, "iso-accuracy": iso_table,
     }  # fmt: skip
+    if any(run.tried for run in runs):
+        tables["learning-rates"] = learning_rates
     for name, make in tables.items():
         make(runs).to_csv(folder / f"{name}.csv", index=False)
 
@@ -146,13 +152,13 @@ def _section(
     from reports.figures.exits import exit_accuracy, exit_distribution
     from reports.figures.speed_accuracy import speed_accuracy
     from reports.findings import abstract, details, is_paper_scale
-    from reports.style import save_pdf
-    from reports.tables import budget_table, cost_columns, drop_table
-    from results.table import summary
+    from reports.style import is_wide, save_pdf
+    from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table
+    from results.table import summary, under_own_policy
 
-    totals = summary(table)
-    figures = {"speed-accuracy": speed_accuracy(runs), "exit-accuracy": exit_accuracy(runs)}
-    distribution = exit_distribution(runs, "equal-macs", 0.5)
+    totals, drawn = summary(table), under_own_policy(runs)
+    figures = {"speed-accuracy": speed_accuracy(drawn), "exit-accuracy": exit_accuracy(drawn)}
+    distribution = exit_distribution(drawn, "equal-macs", 0.5)
     if distribution is not None:
         figures["exit-distribution"] = distribution
     names = {}
@@ -178,6 +184,14 @@ def _section(
             cost_columns(runs),
         ),
     ]
+    if any(run.tried for run in runs):
+        tables.append(
+            (
+                f"Learning rates tried, {setting}, and val accuracy (%), mean over all exits. Bold: the best, which all other "
+                "numbers are of; the others count nowhere.",
+                learning_rate_table(runs),
+            )
+        )
     test_images = runs[0].record.data.sizes["test"]
     sentences = abstract(totals, pairs, test_images, not all(is_paper_scale(run) for run in runs))
     detectable = pairs[(pairs["kind"] == "equal-macs") & (pairs["target"] == 0.5)]["detectable"]
@@ -185,6 +199,7 @@ def _section(
         "setting": setting,
         "tables": tables,
         "figures": names,
+        "wide": [name for name, figure in figures.items() if is_wide(figure)],
         "abstract": sentences,
         "details": details(runs, pairs),
         "detectable": None if detectable.empty else f"{100 * detectable.max():.1f}",
@@ -206,17 +221,7 @@ def _content(title: str, runs: list[Any], sections: list[dict[str, Any]], proble
     from reports.setup import facts, provenance_rows
 
     for section in sections:
-        section["tables"] = [
-            {
-                "caption": caption,
-                "header": table.header,
-                "rows": [
-                    [{"text": cell, "bold": (r, c) in table.bold} for c, cell in enumerate(row)]
-                    for r, row in enumerate(table.rows)
-                ],
-            }
-            for caption, table in section["tables"]
-        ]
+        section["tables"] = [part for caption, table in section["tables"] for part in _parts(caption, table)]
     return {
         "title": title,
         "date": max(run.record.provenance["finished"] for run in runs)[:10],
@@ -230,6 +235,21 @@ def _content(title: str, runs: list[Any], sections: list[dict[str, Any]], proble
         "problems": problems,
         "provenance": provenance_rows(runs),
     }
+
+
+def _parts(caption: str, table: Any) -> list[dict[str, Any]]:
+    """A table as plain data; in several parts, each with whole groups of rows, if it is longer than a page."""
+    rows = [
+        [{"text": cell, "bold": (r, c) in table.bold} for c, cell in enumerate(row)] for r, row in enumerate(table.rows)
+    ]
+    parts: list[list[Any]] = [[]]
+    for _, grouped in groupby(rows, key=lambda row: row[0]["text"]):
+        group = list(grouped)
+        if len(parts[-1]) + len(group) > PAGE_ROWS and parts[-1]:
+            parts.append([])
+        parts[-1] += group
+    captions = [caption, *["(Continued.)"] * (len(parts) - 1)]
+    return [{"caption": c, "header": table.header, "rows": part} for c, part in zip(captions, parts, strict=True)]
 
 
 def _typeset(folder: Path, content: dict[str, Any]) -> None:

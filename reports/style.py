@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH = 3.4
-"""Inches; a figure of the whole text width is twice that."""
+TEXT_WIDTH = 7.0
+"""Both in inches."""
 
 RC: Any = {
     "axes.grid": True,
@@ -54,20 +55,39 @@ _SPARE = [
 ]
 MANY = 6
 """More entries than this put a legend below the axes."""
+WIDE = 10
+"""More entries than this make a figure as wide as the text."""
 
 
 def looks(methods: list[str]) -> dict[str, Look]:
-    """The look of every method; names without a fixed one take the spare ones in alphabetical order."""
-    others = sorted(set(methods) - _FIXED.keys())
-    spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
-    return {name: (_FIXED | spare)[name] for name in methods}
+    """The look of every label: a fixed one where it alone is of a method that has one, also behind a policy's name; the others
+    take the spare ones in alphabetical order."""
+    bases = [name.split(", ")[0] for name in methods]
+    fixed = {
+        name: _FIXED[base]
+        for name, base in zip(methods, bases, strict=True)
+        if base in _FIXED and bases.count(base) == 1
+    }
+    others = sorted(set(methods) - fixed.keys())
+    return fixed | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
 
 
-def new_figure(width: float, height: float, entries: int = 0) -> Figure:
-    """An empty figure in the house style, of a size in inches; taller where a legend of many entries goes below."""
-    extra = 0.15 * -(-entries // 2) if entries > MANY else 0.0
+def new_figure(height: float, entries: int) -> Figure:
+    """An empty figure in the house style, of a height in inches; taller and wider where a long legend goes below."""
+    extra = 0.15 * -(-entries // _columns(entries)) if entries > MANY else 0.0
     with mpl.rc_context(RC):
+        width = TEXT_WIDTH if entries > WIDE else COLUMN_WIDTH
         return Figure(figsize=(width, height + extra), layout="constrained")
+
+
+def is_wide(figure: Figure) -> bool:
+    """Whether a figure takes both columns."""
+    return bool(figure.get_figwidth() > COLUMN_WIDTH)
+
+
+def _columns(entries: int) -> int:
+    """Of a legend below the axes."""
+    return 3 if entries > WIDE else 2
 
 
 def add_legend(axes: Axes, loc: str) -> None:
@@ -77,7 +97,8 @@ def add_legend(axes: Axes, loc: str) -> None:
     automatic = axes.get_legend()
     if automatic is not None:
         automatic.remove()
-    place: dict[str, Any] = {"loc": loc} if len(unique) <= MANY else {"loc": "outside lower center", "ncols": 2}
+    columns = _columns(len(unique))
+    place: dict[str, Any] = {"loc": loc} if len(unique) <= MANY else {"loc": "outside lower center", "ncols": columns}
     owner: Any = axes if len(unique) <= MANY else axes.figure
     owner.legend(unique.values(), unique.keys(), handlelength=2.6, **place)
 

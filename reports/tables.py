@@ -117,6 +117,18 @@ def cost_columns(runs: list[Run]) -> Table:
     return Table(header, tuple(rows))
 
 
+def learning_rate_table(runs: list[Run]) -> Table:
+    """What was tried for each method, smallest first; the chosen one is bold."""
+    tuned = [run for run in runs if run.tried]
+    most = max(len(run.tried) for run in tuned)
+    rows, bold = [], set()
+    for r, run in enumerate(tuned):
+        cells = [f"{tried.rates}: {percent(tried.val_accuracy)}" for tried in run.tried]
+        bold |= {(r, c) for c, tried in enumerate(run.tried, start=2) if tried.chosen}
+        rows.append((run.method, str(run.seed), *cells, *[DASH] * (most - len(cells))))
+    return Table(("Method", "Seed", *("Rate: accuracy" for _ in range(most))), tuple(rows), frozenset(bold))
+
+
 def _millions(macs: int) -> str:
     value = macs / 1e6
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from results.iso_accuracy import Corners, costs_to_reach, iso_accuracy
-from results.table import SETTING, STATIC, Run, labels
+from results.table import SETTING, STATIC, Run, comparable, labels
 
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]
 
 
 def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
-    """Every run and policy against the backbone without exits, and every pair of methods under one policy.
+    """Every run and policy against the backbone without exits, and every pair of methods under one policy
+    or each under its own.
 
     Columns: the setting's, seed, drop (against the backbone without exits), first, second (labels), speedup (MACs of the second
     over MACs of the first), its interval over test samples (low, high), unreached (share of replicates).
@@ -37,7 +38,7 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
         rows.append(_row(run, drop, name, STATIC, mine, np.ones(len(mine))))
     for (first, one), (second, other) in combinations(contenders, 2):
         same = (*first.setting, first.seed) == (*second.setting, second.seed)
-        if not same or first is second or one != other:
+        if not same or first is second or not comparable(first, one, second, other):
             continue
         names = named[first.record.run_id, one], named[second.record.run_id, other]
         rows.append(_row(first, drop, *names, costs[first.record.run_id, one], costs[second.record.run_id, other]))

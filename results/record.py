@@ -156,6 +156,8 @@ class RunRecord(Frozen):
     label: str
     """The method with its options, for tables."""
     spec: dict[str, Any]
+    own_policy: str = ""
+    """The method's own rule for leaving, as `points` label it; empty where nobody asked."""
     method: dict[str, Any] = {}
     """Every option of the method with its value, those that the spec leaves at their defaults included."""
     status: Literal["done", "failed"]

@@ -19,6 +19,7 @@ from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
+from results.tuning import Tried, chosen_on_val, is_tuned, without_rates
 
 STATIC = "static"
 NO_POLICY = "none"
@@ -37,6 +38,7 @@ class Run:
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
         folder: where the tables are.
         latencies: measured times, if any.
+        tried: the learning rates that its grid tried, its own among them; see `results.tuning`.
     """
 
     record: RunRecord
@@ -44,6 +46,7 @@ class Run:
     curves: pd.DataFrame
     folder: Path
     latencies: tuple[Latency, ...] = ()
+    tried: tuple[Tried, ...] = ()
 
     @cached_property
     def answers(self) -> Answers:
@@ -100,8 +103,9 @@ class Run:
 
     @property
     def recipes(self) -> str:
-        """Six digits that stand for how the run was trained."""
+        """Six digits that stand for how the run was trained, but for a learning rate that was chosen on val."""
         chosen = self.record.spec["train"]["recipes"]
+        chosen = without_rates(chosen) if is_tuned(self) else chosen
         recipes = json.dumps(chosen if self.has_exits else chosen["finetune"], sort_keys=True)
         return hashlib.sha256(recipes.encode()).hexdigest()[:6]
 
@@ -139,15 +143,36 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     named = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points):
-            both = run.method if policy == NO_POLICY else f"{run.method}, {policy}"
+            both = run.method if policy in (NO_POLICY, run.method) else f"{run.method}, {policy}"
             named[run.record.run_id, policy] = (
                 run.method if len(policies) == 1 else policy if len(methods) == 1 else both
             )
     return named
 
 
+def under_own_policy(runs: list[Run]) -> list[Run]:
+    """Each run with what it does under its method's own rule alone, where it was asked for and other rules were too.
+
+    Rows of one method, whose policies are what is compared, stay as they are.
+    """
+    if len({run.method for run in runs if run.has_exits}) < 2:
+        return runs
+    found = []
+    for run in runs:
+        own = run.record.own_policy
+        points = tuple(point for point in run.record.points if point.policy == own)
+        if points:
+            record, curves = run.record.model_copy(update={"points": points}), run.curves[run.curves["policy"] == own]
+            run = replace(run, record=record, curves=curves)
+        found.append(run)
+    return found
+
+
 def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
-    """The finished runs, and a sentence for every record that is missing, failed or damaged."""
+    """The finished runs, and a sentence for every record that is missing, failed or damaged.
+
+    Of runs that differ in a tried learning rate alone, the best on val.
+    """
     runs, problems = [], []
     timed = read_latencies(store)
     for run_id in run_ids:
@@ -168,7 +193,7 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
             runs.append(run)
         except StoreError as error:
             problems.append(str(error))
-    return without_repeats(runs), problems
+    return without_repeats(chosen_on_val(runs)), problems
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:
@@ -295,7 +320,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(runs: list[Run]) -> pd.DataFrame:
-    """Every pair of methods under one policy, and of policies on one run, at every point that both reach.
+    """Every pair of methods under one policy or each under its own, and of policies on one run, at every point that both reach.
 
     Pairs agree in setting and seed and are compared on the same test samples. Columns: the setting's, seed, kind, target,
     first, second (labels), difference (accuracy of first minus second) with paired interval (low, high), detectable (the
@@ -312,7 +337,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     rows = []
     for (first, one), (second, other) in combinations(contenders, 2):
         setting = [(*run.setting, run.seed) for run in (first, second)]
-        if setting[0] != setting[1] or (first is not second and one != other):
+        if setting[0] != setting[1] or (first is not second and not comparable(first, one, second, other)):
             continue
         facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
@@ -335,6 +360,11 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     for _, family in table[table["kind"] == "equal-macs"].groupby([*SETTING, "seed", "target"]):
         table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
     return table
+
+
+def comparable(first: Run, one: str, second: Run, other: str) -> bool:
+    """Whether two methods face each other under these policies: the same one, or each under its own paper's."""
+    return one == other or (one == first.record.own_policy and other == second.record.own_policy)
 
 
 def _mcnemar(first: Run, point: OperatingPoint, second: Run, against: OperatingPoint) -> float:

@@ -14,7 +14,7 @@ from benchmark import registry
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
 from benchmark.spec import Selection
-from methods.placement import place_exits
+from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
 
 
@@ -48,7 +48,7 @@ def command(backbone: str, method_text: str, num_classes: int, exits_text: str, 
         method = registry.configured("method", selection.name, selection.set)
     except (KeyError, ValueError) as error:
         raise UserError(f"--method: {error.args[0]}") from None
-    exits = _exits(exits_text, card.depth)
+    exits = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
     require_torch()
     from benchmark.measure.price import price
 

@@ -12,7 +12,7 @@ from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, re
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import Stage
-from benchmark.plan import Plan, make_plan, why_stale
+from benchmark.plan import Plan, counted, make_plan, why_stale
 from benchmark.weights import SCRATCH
 from methods.lookup import unknown
 from results.store import Store
@@ -93,7 +93,7 @@ def _show_passes(console: Console, plan: Plan) -> None:
             passes.setdefault(stage.shared_pass, []).append(stage)
     together = [stages for stages in passes.values() if len(stages) > 1]
     for stages in together[:SHOWN_PASSES]:
-        methods = ", ".join(stage.run.train.method.label for stage in stages)
+        methods = counted(stage.run.train.method.label for stage in stages)
         console.print(f"In one pass over the data: {methods}", markup=False, highlight=False, soft_wrap=True)
     if len(together) > SHOWN_PASSES:
         console.print(f"... and {len(together) - SHOWN_PASSES} more shared passes", highlight=False)

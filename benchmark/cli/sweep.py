@@ -68,7 +68,7 @@ def command(
     for number, record in enumerate(records, start=1):
         if console.is_terminal:
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
-        rows += _sweep_run(store, record, selections, drops, budgets)
+        rows += _sweep_run(store, record, selections, drops, budgets, every=not policies)
     table = pd.DataFrame(rows)
     if out is not None:
         write_file(out, table.to_csv(index=False).encode())
@@ -110,8 +110,15 @@ def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list
 
 
 def _sweep_run(
-    store: Store, record: RunRecord, selections: list[Selection], drops: tuple[float, ...], budgets: tuple[float, ...]
+    store: Store,
+    record: RunRecord,
+    selections: list[Selection],
+    drops: tuple[float, ...],
+    budgets: tuple[float, ...],
+    *,
+    every: bool,
 ) -> list[dict[str, object]]:
+    """Rows of one run. Where ``every`` policy is swept, those that read gates are left out of runs without gates."""
     from benchmark.pipeline.evaluate import choose, look_up, prepare
     from benchmark.pipeline.score import SCORED, load_scores, score_file
     from benchmark.pipeline.sweep import sweep
@@ -123,6 +130,11 @@ def _sweep_run(
     blocks = [exit_.block for exit_ in record.exits]
     rows: list[dict[str, object]] = []
     for selection in selections:
+        reads_gates = registry.card("policy", selection.name).load().reads_gates
+        if reads_gates and scores["val"].errors is None:
+            if every:
+                continue
+            raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")
         try:
             policy, settings = prepare(selection, scores["val"], record.costs)
             sweeps = {split: sweep(policy, found, settings) for split, found in scores.items()}

@@ -32,8 +32,8 @@ from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, 
 from benchmark.pipeline.inputs import Inputs, read_inputs
 from benchmark.pipeline.joint import joint_learner
 from benchmark.pipeline.score import SCORED, ExitScores, load_scores, save_scores, score_file, score_split
-from benchmark.pipeline.stages import STAGES, RunStages, Stage, heads_of, method_of
-from benchmark.plan import Plan
+from benchmark.pipeline.stages import STAGES, RunStages, Stage, heads_of, method_of, own_policy
+from benchmark.plan import Plan, counted
 from benchmark.progress import Reporter
 from benchmark.spec import TrainSpec
 from benchmark.weights import locate
@@ -184,7 +184,7 @@ class LocalExecutor:
         inputs = self.inputs(train)
         backbone = self.backbone(stage.parents[0])
         learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in together]
-        names = ", ".join(other.run.train.method.label for other in together)
+        names = counted(other.run.train.method.label for other in together)
         title = f"{self.place}: training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"
         try:
             self.train(title, together, learners, inputs, frozen_pass(backbone, together))
@@ -222,7 +222,8 @@ class LocalExecutor:
                 else:
                     parts = {HEADS_WEIGHTS if isinstance(module, ExitHeads) else BACKBONE_WEIGHTS: module}
                 for file, part in parts.items():
-                    state = {name: tensor.cpu().contiguous() for name, tensor in part.state_dict().items()}
+                    # Heads may share modules; a file of safetensors holds each name on its own.
+                    state = {name: tensor.cpu().contiguous().clone() for name, tensor in part.state_dict().items()}
                     (folder / file).write_bytes(save(state))
                 (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
 
@@ -266,6 +267,7 @@ class LocalExecutor:
             run_id=run.run_id,
             label=train.method.label,
             spec=run.spec.model_dump(mode="json"),
+            own_policy=own_policy(train).label if train.exits else "",
             method={"name": train.method.name, **asdict(method_of(train))},
             status="done",
             stages=tuple(self.reference(stage) for stage in run.chain),

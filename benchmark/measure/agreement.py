@@ -39,13 +39,16 @@ class Agreement:
         return self.unexplained == 0 and self.logit_error <= tolerance
 
 
-def agreement(routed: Routed, offline: Tensor, policy: ExitPolicy, labels: Any = None) -> Agreement:
+def agreement(
+    routed: Routed, offline: Tensor, policy: ExitPolicy, labels: Any = None, errors: Tensor | None = None
+) -> Agreement:
     """
     Args:
         routed: with its logits kept.
         offline: logits of the same samples in the same order, all exits evaluated, [K, N, C].
         policy: that routed them.
         labels: unused by policies that may run inside inference; passed on to `peek`.
+        errors: what learned gates said of the same samples, [K - 1, N]; None without gates.
 
     Raises:
         ValueError: the logits were not kept.
@@ -53,19 +56,21 @@ def agreement(routed: Routed, offline: Tensor, policy: ExitPolicy, labels: Any =
     if not routed.evaluated:
         raise ValueError("agreement needs the logits of dynamic inference: run it with keep_logits=True")
     replayed = offline.clone().float()
+    replayed_errors = None if errors is None else errors.clone().float()
     last = len(replayed) - 1
     # Where an early exit emptied the batch, deeper ones did not run; the final head's logits come last if it ran.
     numbers = list(range(len(routed.evaluated)))
     if bool((routed.exits == last).any()):
         numbers[-1] = last
     error = 0.0
-    for k, (rows, logits) in zip(numbers, routed.evaluated, strict=True):
-        rows, logits = rows.cpu(), logits.cpu()
+    for k, found in zip(numbers, routed.evaluated, strict=True):
+        rows, logits = found.rows.cpu(), found.logits.cpu()
         error = max(error, float((logits - replayed[k, rows]).abs().max()))
         replayed[k, rows] = logits
-    deciding = policy.peek(labels) if labels is not None else policy
-    exits, predictions = deciding.choose(offline.float())
-    same_exits, same_predictions = deciding.choose(replayed)
+        if replayed_errors is not None and found.errors is not None:
+            replayed_errors[k, rows] = found.errors.cpu()
+    exits, predictions = policy.peek(labels, errors).choose(offline.float())
+    same_exits, same_predictions = policy.peek(labels, replayed_errors).choose(replayed)
     mine, answers = routed.exits.cpu(), routed.predictions.cpu()
     return Agreement(
         samples=len(mine),

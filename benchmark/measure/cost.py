@@ -8,15 +8,17 @@ stem, the blocks up to it and every head on the way.
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from itertools import accumulate
 from math import prod
 from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
 
 from methods.api import BackboneCard
-from methods.model import MultiExitModel
+from methods.model import ExitHeads, MultiExitModel
 from results.record import CostTable
 
 LINEAR_CONV = frozenset({"linear", "conv"})
@@ -28,7 +30,7 @@ NEGLIGIBLE = frozenset(
     for name in (
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
-        "avg_pool2d",
+        "avg_pool2d", "amax",
     )
 )  # fmt: skip
 
@@ -50,7 +52,7 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     training = model.training
     model.eval()
     image = torch.zeros(1, card.channels, card.image_size, card.image_size)
-    analysis = FlopCountAnalysis(model, image)
+    analysis = FlopCountAnalysis(_Traced(model).eval(), image)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_module = analysis.by_module_and_operator()
@@ -93,6 +95,20 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
         heads_parameters=sum(parameter.numel() for parameter in model.exit_heads.parameters()),
         uncounted=tuple(sorted(analysis.unsupported_ops())),
     )
+
+
+class _Traced(MultiExitModel):
+    """The model with every output, as what no output needs is not traced; each head has a copy of what heads share, as fvcore
+    counts a shared module for one of its users alone."""
+
+    def __init__(self, model: MultiExitModel) -> None:
+        heads = ExitHeads(model.exit_heads.exits, ())
+        heads.heads = nn.ModuleList(deepcopy(head) if head.shared else head for head in model.exit_heads.in_order)
+        super().__init__(model.backbone, heads)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        found = self.forward_all(images)
+        return (found.logits,) if found.errors is None else (found.logits, found.errors)
 
 
 def _cumulative(stem: int, blocks: list[int], heads: list[int], exits: list[int]) -> tuple[int, ...]:

@@ -18,19 +18,33 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """What an exit said of the samples that reached it.
+
+    Attributes:
+        rows: their places in the batch, [R].
+        logits: float32 [R, C].
+        errors: what the exit's learned gate said, [R]; None without one.
+    """
+
+    rows: Tensor
+    logits: Tensor
+    errors: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Routed:
     """What happened to a batch of B samples.
 
     Attributes:
         exits: 0-based over the K exits, int64 [B].
         predictions: classes, int64 [B].
-        evaluated: logits of the exits that ran, one (rows [R], logits float32 [R, C]) an exit, shallow to deep; exits after the
-            batch was empty are missing. Empty unless asked for.
+        evaluated: of the exits that ran, shallow to deep; exits after the batch was empty are missing. Empty unless asked for.
     """
 
     exits: Tensor
     predictions: Tensor
-    evaluated: tuple[tuple[Tensor, Tensor], ...] = ()
+    evaluated: tuple[Evaluated, ...] = ()
 
 
 @torch.no_grad()
@@ -56,7 +70,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     batch, device = len(images), images.device
     exits = torch.full((batch,), len(heads.exits), device=device)
     predictions = torch.empty(batch, dtype=torch.int64, device=device)
-    evaluated: list[tuple[Tensor, Tensor]] = []
+    evaluated: list[Evaluated] = []
     running = torch.arange(batch, device=device)
     state = policy.start(batch, device)
 
@@ -66,9 +80,13 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         if block not in exit_after:
             continue
         k = exit_after[block]
-        logits = heads.heads[k](tokens)[0].float()
+        head = heads.in_order[k]
+        answer, feature = head(tokens)
+        logits, error = answer.float(), head.error_probability(feature)
+        if error is not None:
+            state["error"] = error.float()
         if keep_logits:
-            evaluated.append((running, logits))
+            evaluated.append(Evaluated(running, logits, state.get("error")))
         leave = policy.step(k, logits, state)
         leaving = leave.nonzero()[:, 0]  # waits for the device
         if not len(leaving):
@@ -83,6 +101,6 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
 
     logits = backbone.classify(tokens).float()
     if keep_logits:
-        evaluated.append((running, logits))
+        evaluated.append(Evaluated(running, logits))
     predictions[running] = policy.finish(logits, state)
     return Routed(exits, predictions, tuple(evaluated))

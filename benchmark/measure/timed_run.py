@@ -78,7 +78,8 @@ def measure_run(
     for start in range(0, len(pixels), CHECKED_BATCH):
         part = slice(start, start + CHECKED_BATCH)
         routed = run_dynamic(model, policy, pixels[part], keep_logits=True)
-        found.append(agreement(routed, scores["test"].logits[:, part][:, : len(routed.exits)], policy))
+        stored = scores["test"].part(slice(start, start + len(routed.exits)))
+        found.append(agreement(routed, stored.logits, policy, errors=stored.errors))
     error = max(part.logit_error for part in found)
     if any(part.unexplained for part in found) or error > LOOSE[precision]:
         raise UserError(

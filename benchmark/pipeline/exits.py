@@ -30,9 +30,13 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
     assert training is not None
     modules = (heads or build_heads(train)).to(device).train()
     loss = registry.configured("loss", training.loss.name, training.loss.options)
+    steps_per_epoch = inputs.steps_per_epoch(recipe)
+    total_steps = recipe.epochs * steps_per_epoch
 
     def losses(batch: Batch, frozen: BackbonePass, at: Position) -> dict[str, Tensor]:
-        return loss(TrainingPass(modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing))
+        return loss(
+            TrainingPass(modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps)
+        )
 
     return Learner(
         name=stage.name,
@@ -40,7 +44,7 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
         losses=losses,
         recipe=recipe,
         seed=seed_for("exits", train.seed),
-        steps_per_epoch=inputs.steps_per_epoch(recipe),
+        steps_per_epoch=steps_per_epoch,
     )
 
 

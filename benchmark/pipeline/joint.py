@@ -24,10 +24,13 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
     assert training is not None
     model = MultiExitModel(backbone.requires_grad_(True), build_heads(train)).to(device).train()
     loss = registry.configured("loss", training.loss.name, training.loss.options)
+    steps_per_epoch = inputs.steps_per_epoch(recipe)
+    total_steps = recipe.epochs * steps_per_epoch
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
         passed = backbone_pass(model.backbone, batch.images, train.exits)
-        return loss(TrainingPass(model.exit_heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing))
+        heads = model.exit_heads
+        return loss(TrainingPass(heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps))
 
     return Learner(
         name=stage.name,
@@ -35,5 +38,5 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
         losses=losses,
         recipe=recipe,
         seed=seed_for("joint", train.seed),
-        steps_per_epoch=inputs.steps_per_epoch(recipe),
+        steps_per_epoch=steps_per_epoch,
     )

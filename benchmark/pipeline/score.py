@@ -23,11 +23,19 @@ class ExitScores:
         logits: float32 [K, N, C], final exit last.
         labels: int64 [N].
         sample_id: int64 [N].
+        errors: float32 [K - 1, N], how likely each early exit's learned gate takes its answer to be wrong; None where the
+            exits have no gate.
     """
 
     logits: Tensor
     labels: Tensor
     sample_id: Tensor
+    errors: Tensor | None = None
+
+    def part(self, samples: slice) -> ExitScores:
+        """Of some of the samples."""
+        errors = None if self.errors is None else self.errors[:, samples]
+        return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], errors)
 
 
 def score_file(split: str) -> str:
@@ -36,19 +44,26 @@ def score_file(split: str) -> str:
 
 def score_split(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device) -> ExitScores:
     """One forward pass over a split, nothing skipped."""
-    logits, labels, sample_id = [], [], []
+    logits, errors, labels, sample_id = [], [], [], []
     with torch.no_grad():
         for batch in inputs.scoring(split):
-            logits.append(model.forward_all(batch.images.to(device)).logits.float().cpu())
+            found = model.forward_all(batch.images.to(device))
+            logits.append(found.logits.float().cpu())
+            if found.errors is not None:
+                errors.append(found.errors.float().cpu())
             labels.append(batch.labels)
             sample_id.append(batch.sample_id)
-    return ExitScores(torch.cat(logits, dim=1), torch.cat(labels), torch.cat(sample_id))
+    gates = torch.cat(errors, dim=1) if errors else None
+    return ExitScores(torch.cat(logits, dim=1), torch.cat(labels), torch.cat(sample_id), gates)
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:
-    path.write_bytes(save({"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}))
+    tensors = {"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}
+    if scores.errors is not None:
+        tensors["errors"] = scores.errors
+    path.write_bytes(save(tensors))
 
 
 def load_scores(path: Path) -> ExitScores:
     tensors = load_file(path)
-    return ExitScores(tensors["logits"], tensors["labels"], tensors["sample_id"])
+    return ExitScores(tensors["logits"], tensors["labels"], tensors["sample_id"], tensors.get("errors"))

@@ -123,11 +123,12 @@ class Stage:
 
     @property
     def shared_pass(self) -> str | None:
-        """Stages with the same value are trained in one pass: heads on the same frozen backbone with the same recipe."""
-        if self.kind != "exits":
+        """Stages with the same value are trained in one pass: heads on the same frozen backbone that see the same batches."""
+        if self.kind != "exits" or self.recipe is None:
             return None
-        shared = [self.parents[0].key, *(self.fields[field] for field in ("recipe", "seed", "frozen_mode"))]
-        return json.dumps(shared, sort_keys=True)
+        batches = [getattr(self.recipe, field) for field in ("epochs", "batch_size", "accumulate", "augment")]
+        shared = [self.parents[0].key, *batches, *(self.fields[field] for field in ("seed", "frozen_mode"))]
+        return json.dumps(shared)
 
     @property
     def backbone(self) -> Stage:
@@ -173,6 +174,12 @@ def method_of(train: TrainSpec) -> Method:
     return registry.configured("method", train.method.name, train.method.set)
 
 
+def own_policy(train: TrainSpec) -> Selection:
+    """The rule for leaving of the method's own paper."""
+    own = method_of(train).policy()
+    return Selection(name=own.name, set=dict(own.options))
+
+
 def heads_of(train: TrainSpec) -> tuple[Choice, ...]:
     return method_of(train).heads(train.exits, registry.card("backbone", train.backbone))
 
@@ -206,7 +213,7 @@ def run_stages(run: RunSpec) -> RunStages:
     if later:
         training = [reference] if method.starts_finetuned else []
     else:
-        spent = recipes.exits.epochs if method.finetuning_takes_all() else 0
+        spent = recipes.exits.epochs if method.first_stage_takes_all() else 0
         own = finetune(_longer(recipes.finetune, spent), blocks)
         training = [reference if own.key == reference.key else own]
     for i, stage in enumerate(later):
@@ -216,7 +223,7 @@ def run_stages(run: RunSpec) -> RunStages:
             fields |= {"recipe": _recipe(recipe), "frozen_mode": stage.frozen_mode}
             kind = "exits"
         else:
-            if stage.recipe == "joint" and i == len(later) - 1:
+            if stage.recipe == "joint" and i == len(later) - 1 and method.first_stage_takes_all():
                 recipe = _longer(recipe, recipes.exits.epochs)
             fields |= {"recipe": _recipe(recipe)}
             if not training:
@@ -230,7 +237,8 @@ def run_stages(run: RunSpec) -> RunStages:
     cost = _stage("cost", {"backbone": network | {"blocks": blocks}, **placed}, (), run, blocks=blocks)
     policies = [_policy(policy) for policy in run.policies] if placed["heads"] else []
     parents = tuple(dict.fromkeys((scores, static_scores, cost)))
-    evaluate = _stage("evaluate", {"policies": policies}, parents, run, blocks=blocks)
+    tried = {"learning_rates": list(run.learning_rates)} if run.learning_rates else {}
+    evaluate = _stage("evaluate", {"policies": policies} | tried, parents, run, blocks=blocks)
     run_id = "-".join(
         _slug(part)
         for part in (

@@ -52,8 +52,9 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     taken = torch.zeros(len(settings), exits, dtype=torch.int64)
     rows = exits * torch.arange(len(settings))[:, None]
     for start in range(0, samples, CHUNK):
-        logits, labels = checked(scores.logits[:, start : start + CHUNK]), scores.labels[start : start + CHUNK]
-        deciding = policy.peek(labels)
+        part = scores.part(slice(start, start + CHUNK))
+        logits, labels = checked(part.logits), part.labels
+        deciding = policy.peek(labels, part.errors)
         left = deciding.sweep(deciding.signal(logits), settings)
         correct = deciding.answers(logits) == labels
         right += correct.gather(0, left).sum(1)

@@ -11,7 +11,14 @@ HEADS: dict[str, Card] = {
         code_version=2,
         summary="LGViT's attention head (stride: 1, 2, 3, ...; pool: subsample, average; residual)",
     ),
-    "linear": Card(target="methods.heads.linear:LinearHead", summary="pooler + linear classifier on the class token"),
+    "linear": Card(
+        target="methods.heads.linear:LinearHead",
+        summary="pooler + linear classifier on the class token (shared_pooler, gate)",
+    ),
+    "mixed-pool": Card(
+        target="methods.heads.mixed_pool:MixedPoolHead",
+        summary="SDN's mixture of largest and mean patch token, one linear",
+    ),
     "mlp": Card(target="methods.heads.mlp:MLPHead", summary="one hidden layer on the class token (hidden_ratio)"),
     "vit-ee": Card(target="methods.heads.vit_ee:ViTEEHead", summary="one more transformer block, then the linear head"),
     "convolution": Card(

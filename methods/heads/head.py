@@ -16,9 +16,13 @@ class ExitHead(nn.Module, ABC):
     Attributes:
         group: heads of one group can imitate each other's features (LGViT's homogeneous loss); None for heads whose
             feature is no token map.
+        shared: names of the modules that all heads of this kind and width have in common; see `methods.model.ExitHeads`.
+        gated: whether it predicts how likely its answer is wrong.
     """
 
     group: ClassVar[Literal["local", "global"] | None] = None
+    shared: tuple[str, ...] = ()
+    gated: bool = False
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         """
@@ -34,6 +38,10 @@ class ExitHead(nn.Module, ABC):
     @abstractmethod
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Logits (B, num_classes) and the feature that distillation compares."""
+
+    def error_probability(self, feature: Tensor) -> Tensor | None:
+        """How likely the answer is wrong, (B,) in [0, 1], from the feature; None for a head without a learned gate."""
+        return None
 
     def align(self, teacher: Tensor) -> Tensor:
         """The tokens (B, N', C) of a teacher map (B, C, g, g) that face this head's feature tokens."""

@@ -12,14 +12,30 @@ from methods.tokens import Tokens
 class LinearHead(ExitHead):
     """One class token: tanh(Linear) and Linear. Two: LayerNorm and one Linear each, averaged. None: LayerNorm, mean, Linear.
 
-    The feature is what enters the last Linear: (B, C), or (B, 2, C) with two class tokens.
+    The feature is what enters the last Linear: (B, C), or (B, 2, C) with two class tokens. ``shared_pooler`` gives all exits
+    of one width what stands before it (PABEE, Zhou et al., NeurIPS 2020). ``gate`` adds one Linear to a single number, shared
+    likewise, whose sigmoid predicts from the feature whether the answer is wrong (BERxiT, Xin et al., EACL 2021).
     """
 
-    def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        grid: int,
+        class_tokens: int,
+        *,
+        shared_pooler: bool = False,
+        gate: bool = False,
+    ) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
         self.pooler = nn.Linear(dim, dim) if class_tokens == 1 else None
         self.norm = None if class_tokens == 1 else nn.LayerNorm(dim, eps=1e-12 if class_tokens else 1e-5)
         self.linears = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(max(class_tokens, 1)))
+        self.gate = nn.Linear(dim, 1) if gate else None
+        if shared_pooler:
+            self.shared += ("pooler" if class_tokens == 1 else "norm",)
+        if gate:
+            self.shared, self.gated = (*self.shared, "gate"), True
         self.reset_parameters()
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -32,3 +48,8 @@ class LinearHead(ExitHead):
             return self.linears[0](feature), feature
         feature = self.norm(tokens.class_tokens)
         return sum(linear(feature[:, i]) for i, linear in enumerate(self.linears)) / len(self.linears), feature
+
+    def error_probability(self, feature: Tensor) -> Tensor | None:
+        if self.gate is None:
+            return None
+        return torch.sigmoid(self.gate(feature if feature.ndim == 2 else feature.mean(1))[:, 0])

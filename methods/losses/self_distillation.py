@@ -20,7 +20,7 @@ from methods.model import ExitHeads
 class SelfDistillation:
     """Cross-entropy and distillation from the final exit, and LGViT's two feature terms (arXiv 2308.00255).
 
-    total = (1 - weight) * CE + weight * KD + heterogeneous_weight * hete + homogeneous_weight * homo
+    total = (1 - weight) * CE + weight * KD + heterogeneous_weight * hete + homogeneous_weight * homo [+ gate error]
 
     ``hete`` draws heads towards the frozen backbone's own tokens, ``homo`` the heads of a group towards its deepest one.
     A group is the heads of one kind (local, global) on tokens of one width and grid: the whole of ViT, a stage of Swin;
@@ -84,6 +84,10 @@ class SelfDistillation:
         if self.homogeneous_weight:
             terms["homogeneous"] = self._over(self._homogeneous(training), entropy)
             total = total + self.homogeneous_weight * terms["homogeneous"]
+        gate = training.gate_error()
+        if gate is not None:
+            terms["gate_error"] = gate
+            total = total + gate
         return terms | {"total": total}
 
     def _teacher(self, training: TrainingPass) -> Tensor:

@@ -24,6 +24,7 @@ class TrainingPass:
         step: number of the optimizer step, 0-based.
         forward: number of the forward pass, 0-based; differs from ``step`` where gradients are accumulated.
         label_smoothing: of every cross-entropy.
+        total_steps: optimizer steps of the whole stage.
     """
 
     exit_heads: ExitHeads
@@ -32,6 +33,7 @@ class TrainingPass:
     step: int = 0
     forward: int = 0
     label_smoothing: float = 0.0
+    total_steps: int = 1
 
     @cached_property
     def outputs(self) -> ExitOutputs:
@@ -39,6 +41,17 @@ class TrainingPass:
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
+
+    def gate_error(self) -> Tensor | None:
+        """Squared error of the learned gates, mean over exits and batch; None where the heads have none.
+
+        A gate predicts 1 where its exit's answer is wrong, 0 where it is right (BERxiT, Xin et al., EACL 2021). As there,
+        gradients go through its input, and none through what is right.
+        """
+        if not any(head.gated for head in self.exit_heads.in_order):
+            return None
+        wrong = torch.stack([logits.detach().argmax(-1) != self.labels for logits in self.outputs.logits])
+        return F.mse_loss(torch.stack(self.outputs.errors), wrong.float())
 
     def accuracy(self, answers: Iterable[Tensor]) -> Tensor:
         """Share of right answers, mean over several logits (B, num_classes)."""

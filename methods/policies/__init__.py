@@ -41,6 +41,10 @@ POLICIES: dict[str, Card] = {
     "entropy-scaled": Card(
         target="methods.policies.temperature:ScaledEntropy", summary="entropy at temperatures fitted on val"
     ),
+    "learned-gate": Card(
+        target="methods.policies.learned_gate:LearnedGate",
+        summary="the gate's predicted error < threshold; needs heads that have a gate (berxit)",
+    ),
     "oracle": Card(target="methods.policies.controls:Oracle", summary="control: the first exit that is right"),
     "random": Card(target="methods.policies.controls:Random", summary="control: leaves by chance"),
 }

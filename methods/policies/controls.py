@@ -30,10 +30,10 @@ class Oracle(ExitPolicy):
         """It has none to choose."""
         return 0.0
 
-    def peek(self, labels: Any) -> Self:
+    def peek(self, labels: Any = None, errors: Tensor | None = None) -> Self:
         """A copy that knows the labels [N] of the samples that it decides next."""
         seeing = replace(self)
-        seeing._labels = torch.as_tensor(labels)
+        seeing._labels = None if labels is None else torch.as_tensor(labels)
         return seeing
 
     def signal(self, logits: Tensor) -> Tensor:

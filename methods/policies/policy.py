@@ -25,11 +25,13 @@ class ExitPolicy(ABC):
         swept: the parameter that a sweep varies; its value is called the setting.
         causal: whether exit k is decided by exits up to k of the same sample; only controls may be otherwise.
         learns: whether `fit` on val must come first.
+        reads_gates: whether it decides on what the exits' learned gates say; only exits that have them can use it.
     """
 
     swept: ClassVar[str] = "threshold"
     causal: ClassVar[bool] = True
     learns: ClassVar[bool] = False
+    reads_gates: ClassVar[bool] = False
 
     @property
     def setting(self) -> float | None:
@@ -49,8 +51,9 @@ class ExitPolicy(ABC):
         """
         return self
 
-    def peek(self, labels: Any) -> ExitPolicy:
-        """The policy as it decides on samples with these labels [N]; only a control looks at them."""
+    def peek(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
+        """The policy as it decides on the samples with these labels [N], at which only a control looks, and of whose answers
+        the exits' learned gates, where there are any, predict these probabilities to be wrong, [K - 1, N]."""
         return self
 
     @abstractmethod

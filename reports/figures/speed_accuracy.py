@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.style import COLUMN_WIDTH, MANY, RC, add_legend, looks, new_figure
+from reports.style import MANY, RC, add_legend, looks, new_figure
 from results.statistics import bootstrap_mean
 from results.table import STATIC, Run, labels
 
@@ -25,7 +25,7 @@ def speed_accuracy(runs: list[Run]) -> Figure:
     methods = list(dict.fromkeys(curves["method"]))
     style = looks(list(dict.fromkeys([STATIC, *every["method"]])))
     with mpl.rc_context(RC):
-        figure = new_figure(COLUMN_WIDTH, 2.6, entries=len(style))
+        figure = new_figure(2.6, len(style))
         axes = figure.subplots()
         if methods:
             sns.lineplot(

@@ -61,11 +61,12 @@ def prepared() -> dict[str, Any]:
     """Model, images and offline logits of every registered backbone, made on first use."""
 
     class OnUse(dict):  # type: ignore[type-arg]
-        def __missing__(self, backbone: str) -> tuple[MultiExitModel, Tensor, Tensor]:
-            model, images = small_model(backbone), images_for(backbone, 4 if is_large(backbone) else SAMPLES)
+        def __missing__(self, key: tuple[str, str] | str) -> tuple[MultiExitModel, Tensor, Tensor]:
+            backbone, method = (key, "lgvit") if isinstance(key, str) else key
+            model, images = small_model(backbone, method), images_for(backbone, 4 if is_large(backbone) else SAMPLES)
             with torch.no_grad():
-                self[backbone] = model, images, model(images)
-            return self[backbone]
+                self[key] = model, images, model(images)
+            return self[key]
 
     return OnUse()
 
@@ -93,11 +94,14 @@ CASES = [
 def test_every_policy_leaves_where_the_offline_sweep_says(
     backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
 ) -> None:
-    model, images, offline = prepared[backbone]
+    reads_gates = POLICIES[name].load().reads_gates
+    model, images, offline = prepared[backbone, "berxit" if reads_gates else "lgvit"]
     policy = fitted(name, parameters, offline)
+    with torch.no_grad():
+        errors = model.forward_all(images).errors
     routed = run_dynamic(model.to(device), policy, images.to(device), keep_logits=True)
     model.to("cpu")
-    found = agreement(routed, offline, policy)
+    found = agreement(routed, offline, policy, errors=errors)
     assert found.unexplained == 0
     assert found.logit_error <= (TOLERANCE if device == "cpu" else 1e-4)
     # Decisions differ only near a threshold; random numbers are drawn from the bits of the logits, so there any may.

@@ -50,8 +50,6 @@ def start(results: Path, out: Path) -> subprocess.Popen[str]:
         results,
         "--out",
         out,
-        "--threads",
-        "2",
     ]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -114,7 +112,7 @@ def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
     assert "Traceback" not in output
     (checkpoint,) = results.glob("progress/*/checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["step"] > 0
-    done = benchmark_command("run", "--grid", "smoke", "--results", results, "--out", tmp_path / "out", "--threads", 2)
+    done = benchmark_command("run", "--grid", "smoke", "--results", results, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "going on from the checkpoint in epoch" in done.stdout
     assert contents(results) == contents(smoke.results)
@@ -234,13 +232,13 @@ def test_history_is_the_same_however_it_was_reached(tmp_path: Path) -> None:
 
 def test_the_thread_count_of_the_start_is_kept(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     with pytest.raises(Interrupted):
         loop.fit(loop.learners(0), tmp_path / "c", stop=2)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     loop.fit(loop.learners(0), tmp_path / "c")
-    assert torch.get_num_threads() == 1
-    torch.set_num_threads(2)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

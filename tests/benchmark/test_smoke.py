@@ -33,7 +33,7 @@ def test_every_run_is_recorded_with_where_it_came_from(smoke: SmokeRun) -> None:
         assert record.status == "done"
         assert record.provenance["code"].keys() == {"commit", "dirty"}
         machine = record.provenance["machine"]
-        assert machine["threads"] == 2
+        assert machine["threads"] == 1
         assert machine["precision"] == "float32"
         assert machine["packages"]["torch"] == torch.__version__.split("+")[0]
         assert record.provenance["peak_memory_bytes"] > 50e6
@@ -143,7 +143,7 @@ def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, 
     assert counts["train the exits"] == ["4", "1"]
 
     before = {path: path.stat().st_mtime_ns for path in results.glob("stages/*/*")}
-    done = benchmark_command("run", "--grid", grid, "--results", results, "--out", tmp_path / "report", "--threads", 2)
+    done = benchmark_command("run", "--grid", grid, "--results", results, "--out", tmp_path / "report")
     assert done.returncode == 0, done.stderr
     assert "fine-tuning" not in done.stdout
     assert "training the exits of lgvit(feature_terms=False) on the frozen" in done.stdout

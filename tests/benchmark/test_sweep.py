@@ -24,7 +24,7 @@ def random_scores(samples: int) -> ExitScores:
     labels = torch.randint(5, (samples,), generator=generator)
     logits = 2 * torch.randn(4, samples, 5, generator=generator)
     logits[:, torch.arange(samples), labels] += torch.arange(4)[:, None]
-    return ExitScores(logits, labels, torch.arange(samples))
+    return ExitScores(logits, labels, torch.arange(samples), torch.rand(3, samples, generator=generator))
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -32,12 +32,12 @@ def test_a_sweep_is_choose_for_every_setting(name: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(sweep_module, "CHUNK", 70)  # several chunks, the last one smaller
     scores = random_scores(300)
     policy = get_policy(name).fit(scores.logits, scores.labels)
-    settings = policy.default_grid(scores.logits)[::7]
+    settings = policy.peek(scores.labels, scores.errors).default_grid(scores.logits)[::7]
     found = sweep(policy, scores, settings)
     for t, setting in enumerate(settings):
         if name != "oracle":
             setattr(policy, policy.swept, float(setting))
-        exits, answers = policy.peek(scores.labels).choose(scores.logits)
+        exits, answers = policy.peek(scores.labels, scores.errors).choose(scores.logits)
         assert found.accuracy[t] == pytest.approx((answers == scores.labels).double().mean().item())
         np.testing.assert_allclose(found.shares[t], torch.bincount(exits, minlength=4) / 300)
     np.testing.assert_allclose(found.mean([1, 2, 3, 4]), found.shares @ [1, 2, 3, 4])
@@ -68,7 +68,11 @@ def test_all_policies_over_one_grid(smoke: SmokeRun, benchmark_command: Command,
     out = tmp_path / "all.csv"
     done = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert set(pd.read_csv(out)["policy"]) == set(POLICIES)
+    gated = {name for name in POLICIES if POLICIES[name].load().reads_gates}
+    assert set(pd.read_csv(out)["policy"]) == set(POLICIES) - gated
+    refused = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--policy", "learned-gate")
+    assert refused.returncode == 2
+    assert "have no learned gate to read" in refused.stderr
 
 
 @pytest.mark.parametrize(("arguments", "sentences"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from benchmark.pipeline.inputs import Inputs, read_inputs
 from benchmark.pipeline.joint import joint_learner
 from benchmark.pipeline.score import score_split
 from benchmark.pipeline.stages import Stage, method_of, run_stages
-from benchmark.registry import table
+from benchmark.registry import configured, table
 from benchmark.seeds import seed_for
 from benchmark.spec import RunSpec
 from methods.backbones.backbone import BlockBackbone
@@ -113,19 +114,65 @@ def two_steps(learner: Learner, inputs: Inputs, stage: Stage, frozen: BlockBackb
     """Two optimizer steps: everything that learns gets gradients and moves."""
     start = {name: tensor.clone() for name, tensor in learner.module.named_parameters()}
     run_frozen = frozen_pass(frozen, [stage]) if frozen is not None else lambda batch: None
+    learned: set[str] = set()
     for batch in inputs.training(learner.recipe, stage.kind, 0, 0, 0):
         if learner.step == 2:
             break
         torch.manual_seed(seed_for("frozen", learner.seed, learner.step, 0))
         learner.backward(batch, run_frozen(batch), 0, 1.0)
+        learned |= {name for name, parameter in learner.module.named_parameters() if parameter.grad is not None}
         learner.update()
     assert learner.step == 2
     for name, parameter in learner.module.named_parameters():
-        assert parameter.grad is not None, f"{name} got no gradient"
+        assert name in learned, f"{name} got no gradient"
         assert not torch.equal(parameter, start[name]), f"{name} did not move"
 
 
 VIT, SWIN = table("backbone")["vit_base_patch16_224"], table("backbone")["swin_base_patch4_window7_224"]
+
+
+def test_pabees_exits_have_one_pooler_and_berxits_one_gate(tmp_path: Path) -> None:
+    pabee = build_heads(run_of("pabee", "vit_nano_patch4_28", tmp_path).train)
+    assert len({id(head.pooler) for head in pabee.in_order}) == 1  # type: ignore[attr-defined]
+    assert len({id(head.linears) for head in pabee.in_order}) == 3  # type: ignore[attr-defined]
+    swin = run_of("berxit", "swin_nano_patch2_window7_28", tmp_path).train
+    gates = {head.dim: head.gate for head in build_heads(swin).in_order}  # type: ignore[attr-defined]
+    for head in build_heads(swin).in_order:
+        assert head.gate.in_features == head.dim  # type: ignore[attr-defined]
+    assert len({id(head.gate) for head in build_heads(swin).in_order}) == len(gates) == 2  # type: ignore[attr-defined]
+
+
+def test_what_is_shared_costs_each_exit_its_own_and_weighs_once() -> None:
+    pooled, alone, gated = (
+        price("vit_nano_patch4_28", table("method")[name].load()(), (2, 5, 8), 10)
+        for name in ("pabee", "vanilla", "berxit")
+    )
+    assert pooled.cumulative == alone.cumulative
+    assert alone.heads_parameters - pooled.heads_parameters == 2 * (32 * 32 + 32)
+    assert [more - less for more, less in zip(gated.heads, alone.heads, strict=True)] == [32, 32, 32, 0]
+    assert gated.heads_parameters - alone.heads_parameters == 32 + 1
+
+
+@pytest.mark.parametrize(("method", "vit", "swin"), [
+    ("lgvit", range(4, 12), (4, 7, 10, 13, 16, 19, 22, 23)),
+    ("sdn", (2, 4, 5, 7, 9, 11), (4, 7, 11, 14, 18, 22)),
+    ("pabee", range(1, 12), range(1, 24)),
+    ("pcee-port", range(1, 12), (4, 7, 10, 13, 16, 19, 22, 23)),
+    ("vit-ee", (6,), (12,)),
+    ("branchynet", (1, 4), (1, 9)),
+])  # fmt: skip
+def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -> None:
+    made = table("method")[method].load()()
+    assert made.published_exits(VIT) == tuple(vit)
+    assert made.published_exits(SWIN) == tuple(swin)
+
+
+@pytest.mark.parametrize("method", table("method"))
+def test_a_methods_own_rule_is_a_policy_that_fits_it(method: str) -> None:
+    made = table("method")[method].load()()
+    policy = configured("policy", made.policy().name, made.policy().options)
+    heads = made.heads((3, 6), VIT)
+    assert not heads or policy.reads_gates == any(head.options.get("gate", False) for head in heads)
 
 
 def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:

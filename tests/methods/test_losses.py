@@ -181,7 +181,7 @@ def joint(step: int = 0, forward: int | None = None) -> TrainingPass:
 
 
 @pytest.mark.parametrize(("weights", "factors"), [
-    ("uniform", [1, 1, 1, 1, 1, 1]), ("depth", [2, 4, 6, 8, 10, 12]),
+    ("uniform", [1, 1, 1, 1, 1, 1]), ("depth", [2, 4, 6, 8, 10, 12]), ("final-double", [1, 1, 1, 1, 1, 2]),
 ])  # fmt: skip
 def test_joint_total_is_the_weighted_mean(weights: str, factors: list[int]) -> None:
     training = joint()
@@ -211,3 +211,71 @@ def test_a_turn_of_the_final_exit_alone_moves_the_heads_statistics_only_if_asked
     JointCrossEntropy(alternate="step", heads_always=always)(training)["total"].backward()
     assert torch.equal(before, norm.running_mean) is not always
     assert all(p.grad is None for p in training.exit_heads.parameters())
+
+
+@pytest.mark.parametrize(("step", "factors"), [
+    (0, [0.01, 0.01, 0.01, 0.01, 0.01]),
+    (50, [0.01 + k / 24 for k in (2, 4, 6, 8, 10)]),
+    (99, [k / 12 for k in (2, 4, 6, 8, 10)]),
+])  # fmt: skip
+def test_sdns_weights_grow_to_the_share_of_blocks(step: int, factors: list[float]) -> None:
+    training = replace(joint(step), total_steps=100)
+    terms = JointCrossEntropy(weights="ramp", reduction="sum")(training)
+    *early, final = (
+        torch.nn.functional.cross_entropy(z, training.labels)
+        for z in [*training.outputs.logits, training.passed.logits]
+    )
+    expected = sum(f * loss for f, loss in zip(factors, early, strict=True)) + final
+    torch.testing.assert_close(terms["total"], torch.as_tensor(expected))
+
+
+def gated(step: int = 0) -> TrainingPass:
+    """Three linear heads with a gate, gradients through the backbone."""
+    training = joint(step)
+    heads = ExitHeads((2, 6, 10), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(3)])
+    return replace(training, exit_heads=heads)
+
+
+def test_a_gate_learns_where_its_exit_is_wrong_and_teaches_no_classifier() -> None:
+    training = gated()
+    error = training.gate_error()
+    assert error is not None
+    heads = training.exit_heads.in_order
+    wrong = [(z.argmax(-1) != training.labels).float() for z in training.outputs.logits]
+    gates = [
+        torch.sigmoid(head.gate(feature))[:, 0] for head, feature in zip(heads, training.outputs.features, strict=True)
+    ]
+    expected = sum(((gate - target) ** 2).mean() for gate, target in zip(gates, wrong, strict=True)) / 3
+    torch.testing.assert_close(error, torch.as_tensor(expected))
+    error.backward()
+    assert all(head.gate.weight.grad.any() and head.pooler.weight.grad.any() for head in heads)
+    assert all(linear.weight.grad is None for head in heads for linear in head.linears)
+    assert training.passed.backbone.model.blocks[0].attn.qkv.weight.grad.any()  # not detached, as in the original
+
+
+@pytest.mark.parametrize(
+    ("step", "learns"), [(0, {"final": True, "early": False}), (1, {"final": False, "early": True})]
+)
+def test_berxits_turns_are_each_others_opposite_and_the_gate_learns_in_both(step: int, learns: dict[str, bool]) -> None:
+    training = gated(step)
+    loss = JointCrossEntropy(reduction="sum", alternate="step", final_in_turn=False)
+    terms = loss(training)
+    terms["total"].backward()
+    final = training.passed.backbone.model.head.weight.grad is not None
+    early = any(linear.weight.grad is not None for head in training.exit_heads.in_order for linear in head.linears)
+    assert {"final": final, "early": early} == learns
+    assert all(head.gate.weight.grad.any() for head in training.exit_heads.in_order)
+    answered = terms["final_cross_entropy"] if step == 0 else 3 * terms["cross_entropy"]
+    torch.testing.assert_close(terms["total"], answered + terms["gate_error"])
+
+
+def test_gates_learn_on_a_frozen_backbone_too() -> None:
+    training = small()
+    heads = ExitHeads((2, 6), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(2)])
+    terms = SelfDistillation(weight=0.0)(replace(training, exit_heads=heads))
+    torch.testing.assert_close(terms["total"], terms["cross_entropy"] + terms["gate_error"])
+
+
+def test_somebody_must_teach_the_final_exit() -> None:
+    with pytest.raises(ValueError, match="without alternation the final exit must learn"):
+        JointCrossEntropy(final_in_turn=False)

@@ -40,18 +40,33 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "confidence-scaled": [{"threshold": 0.4}, {"threshold": 0.8}],
     "margin-scaled": [{"threshold": 0.3}],
     "entropy-scaled": [{"threshold": 0.9}],
+    "learned-gate": [{"threshold": t} for t in (0.0, 0.2, 0.5, 1.0)],
     "oracle": [{}],
     "random": [{"probability": p} for p in (0.0, 0.3, 1.0)],
 }
 # A larger setting means a later exit (1), an earlier one (-1).
 LATER = {
     "confidence": 1, "margin": 1, "entropy": -1, "patience": 1, "pcee": -1, "sdn": 1, "beem": 1, "bin-accuracy": 1, "crc": -1,
-    "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "random": -1,
+    "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "random": -1,
 }  # fmt: skip
 
 
 def test_every_policy_is_under_test() -> None:
     assert set(PARAMETERS) == set(POLICIES)
+
+
+def gates(logits: Tensor) -> Tensor:
+    """What gates might say: errors [K - 1, N] that depend on each exit and sample alone."""
+    return 1 - logits[:-1].float().softmax(-1).amax(-1) ** 2
+
+
+def seeing(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
+    """The policy beside the gates of these samples."""
+    return policy.peek(errors=gates(logits))
+
+
+def choose(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
+    return seeing(policy, logits).choose(logits)
 
 
 def online(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,6 +75,7 @@ def online(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
     exits, answers = torch.full((samples,), len(logits) - 1), torch.full((samples,), -1)
     running, state = torch.arange(samples), policy.start(samples)
     for k in range(len(logits) - 1):
+        state["error"] = gates(logits)[k, running]
         leave = policy.step(k, logits[k, running], state)
         exits[running[leave]] = k
         answers[running[leave]] = logits[k, running[leave]].argmax(-1)
@@ -169,7 +185,7 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor, seed: int) -> 
 @settings(max_examples=400, deadline=None)
 def test_online_equals_offline(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case
-    for found, expected in zip(online(policy, logits), policy.choose(logits), strict=True):
+    for found, expected in zip(online(policy, logits), choose(policy, logits), strict=True):
         assert torch.equal(found, expected)
 
 
@@ -177,12 +193,12 @@ def test_online_equals_offline(case: tuple[ExitPolicy, Tensor]) -> None:
 @settings(max_examples=300, deadline=None)
 def test_samples_do_not_see_each_other(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case
-    together = policy.choose(logits)
-    single = [policy.choose(logits[:, n : n + 1]) for n in range(logits.shape[1])]
+    together = choose(policy, logits)
+    single = [choose(policy, logits[:, n : n + 1]) for n in range(logits.shape[1])]
     for i in range(2):
         assert together[i].tolist() == [found[i].item() for found in single]
     order = torch.randperm(logits.shape[1], generator=torch.Generator().manual_seed(0))
-    for found, expected in zip(policy.choose(logits[:, order]), together, strict=True):
+    for found, expected in zip(choose(policy, logits[:, order]), together, strict=True):
         assert torch.equal(found, expected[order])
 
 
@@ -190,11 +206,11 @@ def test_samples_do_not_see_each_other(case: tuple[ExitPolicy, Tensor]) -> None:
 @settings(max_examples=300, deadline=None)
 def test_later_exits_do_not_decide(case: tuple[ExitPolicy, Tensor], data: st.DataObject) -> None:
     policy, logits = case
-    exits, _ = policy.choose(logits)
+    exits, _ = choose(policy, logits)
     k = data.draw(st.integers(1, len(logits) - 1))
     changed = logits.clone()
     changed[k:] = changed[k:].flip(-1)
-    again, _ = policy.choose(changed)
+    again, _ = choose(policy, changed)
     assert torch.equal(exits[exits < k], again[exits < k])
     assert (again[exits >= k] >= k).all()
 
@@ -202,7 +218,7 @@ def test_later_exits_do_not_decide(case: tuple[ExitPolicy, Tensor], data: st.Dat
 @given(st.sampled_from(sorted(PARAMETERS)), scores(), st.integers(0, 2**31))
 @settings(max_examples=300, deadline=None)
 def test_the_sweep_is_the_fold_of_every_setting(name: str, logits: Tensor, seed: int) -> None:
-    policy = fitted(name, {}, logits, seed)
+    policy = seeing(fitted(name, {}, logits, seed), logits)
     signal = policy.signal(logits)
     assert not signal.isnan().any()
     grid = policy.default_grid(logits)
@@ -218,7 +234,7 @@ def test_the_sweep_is_the_fold_of_every_setting(name: str, logits: Tensor, seed:
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"sdn"}))
 def test_the_answer_is_that_of_the_exit_taken(name: str) -> None:
     logits = torch.randn(5, 200, 4, generator=torch.Generator().manual_seed(1))
-    exits, predictions = fitted(name, PARAMETERS[name][0], logits, 0).choose(logits)
+    exits, predictions = choose(fitted(name, PARAMETERS[name][0], logits, 0), logits)
     assert torch.equal(predictions, logits.argmax(-1)[exits, torch.arange(200)])
 
 
@@ -339,6 +355,19 @@ def test_random_leaves_with_the_probability_it_says() -> None:
     assert abs(np.corrcoef(chance, logits[0].amax(-1))[0, 1]) < 0.02
 
 
+def test_a_gate_is_read_and_missed_where_there_is_none() -> None:
+    logits, errors = torch.zeros(3, 2, 4), torch.tensor([[0.4, 0.9], [0.1, 0.8]])
+    policy = get_policy("learned-gate", threshold=0.5)
+    exits, _ = policy.peek(errors=errors).choose(logits)
+    assert exits.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="these exits have none"):
+        policy.peek()
+    with pytest.raises(ValueError, match="comes first, by peek"):
+        policy.choose(logits)
+    with pytest.raises(ValueError, match="this exit has none"):
+        policy.step(0, logits[0], {})
+
+
 # Bad input
 
 
@@ -400,6 +429,6 @@ def test_arrays_are_as_good_as_tensors_and_one_exit_is_enough() -> None:
         alone = torch.randn(1, 6, 4)
         if name in ("bin-accuracy", "budgeted", "crc", "ltt"):
             continue  # nothing to learn without an early exit
-        exits, predictions = fitted(name, cases[0], alone, 0).choose(alone)
+        exits, predictions = choose(fitted(name, cases[0], alone, 0), alone)
         assert (exits == 0).all()
         assert torch.equal(predictions, alone[0].argmax(-1))

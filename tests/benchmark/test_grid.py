@@ -229,3 +229,55 @@ def test_selection_on_images_that_the_weights_saw_is_refused(tmp_path: Path) -> 
     assert expand(tmp_path, text + "policies: [{name: confidence, set: {threshold: 0.9}}]\n")
     assert expand(tmp_path, text.replace("static, lgvit", "static"))
     assert mistakes(tmp_path, text + "policies: [{name: confidence, set: {threshold: 0.9}}, entropy]\n")
+
+
+def test_own_is_each_methods_rule_and_published_its_exits(tmp_path: Path) -> None:
+    text = (
+        SOUND.replace("[static, lgvit]", "[lgvit, pabee, pcee-port]")
+        + "exits: [published]\npolicies: [own, confidence]\n"
+    )
+    lgvit, pabee, pcee = expand(tmp_path, text)
+    assert [policy.label for policy in lgvit.policies] == ["confidence"]
+    assert [policy.label for policy in pabee.policies] == ["patience", "confidence"]
+    assert pcee.policies[0].label == "pcee(normalised=False, patience=2)"
+    assert pabee.train.exits == tuple(range(1, 12))
+    assert lgvit.train.exits == tuple(range(4, 12))
+
+
+def test_learning_rates_scale_what_a_method_trains_with_and_nothing_else(tmp_path: Path) -> None:
+    methods = "[static, lgvit, sdn, {name: lgvit, set: {regime: alternating-frozen}}]"
+    runs = expand(tmp_path, SOUND.replace("[static, lgvit]", methods) + "learning_rates: [0.5, 2]\n")
+    static, *tuned = runs
+    assert static.learning_rates == ()
+    rates = [tuple(getattr(run.train.recipes, stage).lr for stage in ("finetune", "joint", "exits")) for run in tuned]
+    assert rates == [
+        (3e-3, 3e-3, 1e-3), (3e-3, 3e-3, 4e-3),  # frozen
+        (3e-3, 1.5e-3, 2e-3), (3e-3, 6e-3, 2e-3),  # joint
+        (3e-3, 1.5e-3, 1e-3), (3e-3, 6e-3, 4e-3),  # both
+    ]  # fmt: skip
+    # A run that was made for itself is no candidate: it has another id.
+    (_, alone) = expand(tmp_path, SOUND)
+    (first, *_) = expand(tmp_path, SOUND.replace("static, ", "") + "learning_rates: [1, 2]\n")
+    assert first.train == alone.train
+    assert run_stages(first).run_id != run_stages(alone).run_id
+    assert run_stages(first).scores.key == run_stages(alone).scores.key
+
+
+def test_competitors_that_train_alike_share_their_training(tmp_path: Path) -> None:
+    methods = "[sdn-port, pabee-port, pcee-port, pabee, pcee, {name: pabee-port, set: {equal_epochs: false}}]"
+    runs = expand(tmp_path, SOUND.replace("[static, lgvit]", methods))
+    keys = [run_stages(run).training[-1].key for run in runs]
+    assert keys[0] == keys[1] == keys[2]
+    assert keys[3] == keys[4] != keys[0]
+    recipes = [run_stages(run).training[-1].recipe for run in (runs[1], runs[-1])]
+    assert [recipe.epochs for recipe in recipes if recipe] == [30 + 8, 30]
+
+
+@pytest.mark.parametrize(("extra", "sentence"), [
+    ("policies: [learned-gate]", "policies: learned-gate reads a gate that the exits of lgvit do not have"),
+    ("policies: [{name: own, set: {threshold: 0.5}}]", "policies[0]: 'own' has no options"),
+    ("exits: [{name: published, set: {count: 3}}]", "exits[0].set: published has no options"),
+    ("learning_rates: [0]", "learning_rates.0: Input should be greater than 0"),
+])  # fmt: skip
+def test_what_belongs_to_methods_is_checked(tmp_path: Path, extra: str, sentence: str) -> None:
+    assert any(message.startswith(sentence) for message in mistakes(tmp_path, SOUND + extra + "\n"))

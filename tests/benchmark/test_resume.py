@@ -141,14 +141,15 @@ GRID = """
 name: loop
 backbones: [vit_nano_patch4_28]
 datasets: [{name: fashion-mnist-mini, set: {train: 50, val: 10, test: 10}}]
-methods: [lgvit, vanilla, homogeneous-global]
+methods: [lgvit, vanilla, homogeneous-global, {name: pabee, set: {regime: frozen}}, {name: berxit, set: {regime: frozen}}]
 exits: [[3, 7]]
+learning_rates: [0.5, 1]
 recipes: {finetune: {epochs: 2, batch_size: 20}, exits: {epochs: 2, batch_size: 20, lr: 0.01}}
 """
 
 
 class Loop:
-    """The three methods of GRID on one frozen backbone of random weights, six steps each."""
+    """The runs of GRID, each method at two learning rates, on one frozen backbone of random weights, six steps each."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "grid.yaml").write_text(GRID)
@@ -189,7 +190,9 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 def test_learners_trained_together_give_the_bits_that_they_give_alone(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
-    together = loop.fit(loop.learners(0, 1, 2), tmp_path / "together")
+    assert len({stages.training[-1].shared_pass for stages in loop.stages}) == 1
+    together = loop.fit(loop.learners(*range(len(loop.stages))), tmp_path / "together")
+    assert len(together) == 5 * 2
     for i, expected in enumerate(together):
         (alone,) = loop.fit(loop.learners(i), tmp_path / f"alone-{i}")
         assert_same(alone, expected)

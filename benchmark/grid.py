@@ -33,7 +33,7 @@ from benchmark.errors import UserError
 from benchmark.grid_values import OWN, ValueReader, unknown_key
 from benchmark.pipeline.stages import heads_of, own_policy
 from benchmark.selection import seen_selection
-from benchmark.spec import Number, Recipes, RunSpec, Selection, TrainSpec
+from benchmark.spec import Instead, Number, Recipes, RunSpec, Selection, TrainSpec
 from benchmark.weights import SCRATCH, named
 from methods.api import Method
 from methods.backbones import truncated
@@ -231,11 +231,21 @@ class _Reader(ValueReader):
         try:
             card = registry.card("backbone", combination.backbone.name)
             truncated(card, method.blocks(card))
+            method.instead(card)
             method.heads(blocks, card)
         except ValueError as error:
             self.wrong("methods", f"{combination.method.label} on {combination.backbone.name}: {error}")
             return False
         return True
+
+    def instead(self, combination: _Combination, name: str | None) -> Instead | None:
+        """A backbone in the place of the combination's: from its own public weights, or from scratch as that one."""
+        if name is None:
+            return None
+        source = weights_source(Selection(name=name))
+        if weights_source(combination.backbone) == SCRATCH:
+            source = SCRATCH
+        return Instead(backbone=name, weights=named(source, self.data_dir))
 
     def gates(self, run: RunSpec) -> None:
         """A policy that reads learned gates needs heads that have them."""
@@ -269,6 +279,7 @@ class _Reader(ValueReader):
             dataset=combination.dataset,
             backbone=combination.backbone.name,
             weights=named(weights_source(combination.backbone), self.data_dir),
+            instead=self.instead(combination, method.instead(card)),
             method=combination.method,
             exits=blocks,
             recipes=recipes,

@@ -90,12 +90,21 @@ class Weights(Frozen):
     """Of the file; None for scratch, and while the file is not on this machine."""
 
 
+class Instead(Frozen):
+    """Another backbone and what it starts from."""
+
+    backbone: Name
+    weights: Weights = Weights()
+
+
 class TrainSpec(Frozen):
     """Everything that training and scoring read."""
 
     dataset: Selection
     backbone: Name
     weights: Weights = Weights()
+    instead: Instead | None = None
+    """What the method puts in the backbone's place; the backbone itself is then only what it is compared with."""
     method: Selection
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""

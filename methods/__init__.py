@@ -8,6 +8,9 @@ from methods.api import Card
 METHODS: dict[str, Card] = {
     "static": Card(target="methods.static:Static", summary="the backbone without exits: the yardstick of every number"),
     "truncated": Card(target="methods.static:Truncated", summary="the backbone's first blocks (depth), without exits"),
+    "next-smaller": Card(
+        target="methods.static:NextSmaller", summary="the next smaller backbone of the family, without exits"
+    ),
     "lgvit": Card(target="methods.lgvit:LGViT", summary="LPH at the lower half of the exits, GAH at the upper half"),
     "lgvit-official": Card(
         target="methods.lgvit:LGViTOfficial", summary="the same heads, trained as the authors' code does"

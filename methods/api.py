@@ -49,6 +49,7 @@ class BackboneCard(Card):
         registers: how many of the prefix tokens are read by no classifier; they stand behind the class tokens.
         image_size: side of the square input, in pixels.
         channels: colour channels of the input.
+        smaller: registered name of the next smaller backbone of the family; None if there is none.
         weights: full timm tag of the pretrained weights that a run starts from unless a grid says otherwise; None for
             a random start.
         architecture: keyword arguments of the builder behind `target`.
@@ -62,6 +63,7 @@ class BackboneCard(Card):
     registers: int = 0
     image_size: int
     channels: int
+    smaller: str | None = None
     weights: str | None = None
     architecture: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,6 +144,14 @@ class Method(ABC):
     def blocks(self, backbone: BackboneCard) -> int:
         """How many of the backbone's blocks are there; the final classifier sits behind the last of them."""
         return backbone.depth
+
+    def instead(self, backbone: BackboneCard) -> str | None:
+        """Registered name of the backbone that it puts in the place of this one; None where it keeps it.
+
+        Raises:
+            ValueError: there is none to put there.
+        """
+        return None
 
     def first_stage_takes_all(self) -> bool:
         """Whether a training without a second stage also gets the epochs that others spend on theirs."""

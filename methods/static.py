@@ -51,3 +51,19 @@ class Truncated(Method):
                 f"truncated: the backbone has {backbone.depth} blocks, so depth is below that, not {self.depth}"
             )
         return self.depth
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextSmaller(Method):
+    """The next smaller backbone of the family, fine-tuned like the one that it is compared with."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+        return ()
+
+    def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
+        return ()
+
+    def instead(self, backbone: BackboneCard) -> str | None:
+        if backbone.smaller is None:
+            raise ValueError("next-smaller: no smaller backbone of its family is registered")
+        return backbone.smaller

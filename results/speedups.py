@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def layer_speedup(shares: Sequence[float], blocks: Sequence[int]) -> float:
+def layer_speedup(shares: Sequence[float], blocks: Sequence[int], depth: int) -> float:
     """The paper's: depth over mean exit block. Heads, stem and patch merging are free in it.
 
     Args:
         shares: of samples that leave at each exit, length K, summing to 1.
         blocks: 1-based block of each exit, the last block for the final one; length K.
+        depth: blocks of the backbone without exits; more than the last of ``blocks`` where the model is truncated.
     """
-    return float(blocks[-1] / np.dot(shares, blocks))
+    return float(depth / np.dot(shares, blocks))
 
 
 def official_swin_speedup(shares: Sequence[float], blocks: Sequence[int]) -> float:

@@ -279,7 +279,7 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         "accuracy": correct.mean(), "low": low, "high": high,
         "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
         "mean_block": point.test.mean_block,
-        "layer_speedup": layer_speedup(point.test.exit_shares, blocks),
+        "layer_speedup": layer_speedup(point.test.exit_shares, blocks, run.record.depth),
         "layer_low": run.record.depth / slow_block[1], "layer_high": run.record.depth / slow_block[0],
         "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
         "mac_low": costs.baseline / slow_macs[1], "mac_high": costs.baseline / slow_macs[0],

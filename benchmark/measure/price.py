@@ -37,11 +37,12 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
             make_head(choice, block, card, classes)
             for block, choice in zip(exits if chosen else (), chosen, strict=True)
         ]
-    own = truncated(card, blocks)
+    instead = method.instead(card)
+    own = truncated(card, blocks) if instead is None else registry.card("backbone", instead)
     with _Unfilled():
         model = MultiExitModel(own.load()(own.architecture, classes), ExitHeads(exits if chosen else (), heads))
     table = cost_table(model, own)
-    if blocks == card.depth:
+    if own is card:
         return table
     with _Unfilled():
         whole = cost_table(MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ())), card)

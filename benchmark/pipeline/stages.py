@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark import registry
-from benchmark.spec import Recipe, RunSpec, Selection, TrainSpec
+from benchmark.spec import Instead, Recipe, RunSpec, Selection, TrainSpec
 from datasets.split_rules import SplitRule
 from methods.api import BackboneCard, Choice, Method, TrainStage
 
@@ -210,7 +210,10 @@ def run_stages(run: RunSpec) -> RunStages:
 
     reference = finetune(recipes.finetune, card.depth)
     later = method.stages(card)
-    if later:
+    instead = None if train.instead is None else _in_its_place(run, train.instead)
+    if instead is not None:
+        training = [instead.reference]
+    elif later:
         training = [reference] if method.starts_finetuned else []
     else:
         spent = recipes.exits.epochs if method.first_stage_takes_all() else 0
@@ -232,9 +235,14 @@ def run_stages(run: RunSpec) -> RunStages:
         training.append(_stage(kind, fields, tuple(training[-1:]), run, recipe=recipe, training=stage, blocks=blocks))
     static_scores = _stage("scores", {"dataset": data}, (reference,), run, blocks=card.depth)
     scores = static_scores
-    if training != [reference]:
+    if instead is not None:
+        scores = instead.static_scores
+    elif training != [reference]:
         scores = _stage("scores", {"dataset": data}, (training[-1],), run, blocks=blocks)
-    cost = _stage("cost", {"backbone": network | {"blocks": blocks}, **placed}, (), run, blocks=blocks)
+    priced = network | {"blocks": blocks}
+    if instead is not None:
+        priced |= {"instead": instead.cost.key}
+    cost = _stage("cost", {"backbone": priced, **placed}, (), run, blocks=blocks)
     policies = [_policy(policy) for policy in run.policies] if placed["heads"] else []
     parents = tuple(dict.fromkeys((scores, static_scores, cost)))
     tried = {"learning_rates": list(run.learning_rates)} if run.learning_rates else {}
@@ -251,6 +259,17 @@ def run_stages(run: RunSpec) -> RunStages:
         )
     )
     return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
+
+
+def _in_its_place(run: RunSpec, instead: Instead) -> RunStages:
+    """The stages of that other backbone without exits, which are those of its own ``static``."""
+    changed = {
+        "backbone": instead.backbone,
+        "weights": instead.weights,
+        "instead": None,
+        "method": Selection(name="static"),
+    }
+    return run_stages(run.model_copy(update={"train": run.train.model_copy(update=changed)}))
 
 
 def _longer(recipe: Recipe, epochs: int) -> Recipe:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import UserError
 from benchmark.grid import load_grid
 from benchmark.pipeline.stages import RunStages, run_stages
 from benchmark.plan import make_plan, why_stale
@@ -105,3 +106,21 @@ def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
     with store.write_stage(finetune.name, finetune.fields, {}):
         pass
     assert finetune.name not in {stage.name for stage in make_plan(grid, store).missing_stages}
+
+
+def test_the_next_smaller_backbone_is_its_own_static(tmp_path: Path) -> None:
+    """Whoever compares with it trains it once, whichever backbone it stands beside."""
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "name: g\nbackbones: [vit_nano_patch4_28, vit_pico_patch4_28]\ndatasets: [fashion-mnist-mini]\n"
+        "methods: [static, next-smaller]\nexclude: [{backbone: vit_pico_patch4_28, method: next-smaller}]\n"
+    )
+    nano, smaller, pico = (run_stages(run) for run in load_grid(grid).runs)
+    assert smaller.training == smaller.training[:1]
+    assert smaller.training[0].key == pico.reference.key != nano.reference.key
+    assert smaller.scores.key == pico.scores.key
+    assert smaller.static_scores.key == nano.scores.key
+    assert smaller.cost.key not in (nano.cost.key, pico.cost.key)
+    grid.write_text(grid.read_text().split("exclude")[0])
+    with pytest.raises(UserError, match="next-smaller: no smaller backbone"):
+        load_grid(grid)

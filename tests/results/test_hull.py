@@ -72,17 +72,17 @@ def test_a_calibrated_exit_has_an_error_near_zero_and_an_overconfident_one_its_e
 
 def test_speed_ups_by_hand() -> None:
     shares, blocks = [0.5, 0.0, 0.5], [4, 8, 24]
-    assert layer_speedup(shares, blocks) == 24 / 14
+    assert layer_speedup(shares, blocks, 24) == 24 / 14
     assert official_swin_speedup(shares, blocks) == 24 / 13.5
     assert mac_speedup(shares, [10, 20, 30], 28) == 28 / 20
-    assert layer_speedup([0, 0, 1], blocks) == official_swin_speedup([0, 0, 1], blocks) == 1
+    assert layer_speedup([0, 0, 1], blocks, 24) == official_swin_speedup([0, 0, 1], blocks) == 1
 
 
 def test_the_off_by_one_of_the_reference() -> None:
     """A true mean of 13.33 blocks of 24 is 1.80x and prints as about 1.94x where all leave early (reference, D3)."""
     blocks = [13, 14, 24]
     shares = [2 / 3, 1 / 3, 0]
-    assert layer_speedup(shares, blocks) == pytest.approx(1.80, abs=0.005)
+    assert layer_speedup(shares, blocks, 24) == pytest.approx(1.80, abs=0.005)
     assert official_swin_speedup(shares, blocks) == pytest.approx(1.946, abs=0.005)
 
 
@@ -108,3 +108,7 @@ def test_choosing_among_noise_on_test_is_optimistic_on_average() -> None:
         found = optimism((val, cost), (test, cost), static=(0.81, 0.81), drop=0.005)
         gaps.append(found.drop_gap)
     assert np.nanmean(gaps) > 0.005
+
+
+def test_a_truncated_model_saves_the_layers_that_it_lacks() -> None:
+    assert layer_speedup([1.0], [8], 12) == 1.5

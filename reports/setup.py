@@ -7,6 +7,7 @@ from typing import Any
 from results.table import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
+SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix")
 
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
@@ -52,7 +53,8 @@ def _is_joint(run: Run) -> bool:
 
 
 def _recipe(recipe: dict[str, Any]) -> str:
-    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in RECIPE_FIELDS)
+    fields = (*RECIPE_FIELDS, *(field for field in SHOWN_IF_SET if recipe.get(field)))
+    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in fields)
 
 
 def _hardware(machine: dict[str, Any]) -> str:

@@ -59,6 +59,7 @@ STAGES = {
             "datasets/loading.py",
             "datasets/split_rules.py",
             "datasets/splits.py",
+            "datasets/timm_augment.py",
             "datasets/transforms.py",
             "methods/backbones/backbone.py",
             "methods/backbones/pretrained.py",

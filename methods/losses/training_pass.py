@@ -20,7 +20,7 @@ class TrainingPass:
     Attributes:
         exit_heads: the heads in training.
         passed: the backbone's pass; without gradients where the backbone is frozen.
-        labels: class indices (B,).
+        labels: class indices (B,), or shares of the classes (B, num_classes) where Mixup or CutMix mixed the images.
         step: number of the optimizer step, 0-based.
         forward: number of the forward pass, 0-based; differs from ``step`` where gradients are accumulated.
         label_smoothing: of every cross-entropy.
@@ -41,5 +41,6 @@ class TrainingPass:
         return F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
 
     def accuracy(self, answers: Iterable[Tensor]) -> Tensor:
-        """Share of right answers, mean over several logits (B, num_classes)."""
-        return torch.stack([logits.argmax(-1) == self.labels for logits in answers]).float().mean()
+        """Share of right answers, mean over several logits (B, num_classes); of a mixed image its largest share is right."""
+        right = self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
+        return torch.stack([logits.argmax(-1) == right for logits in answers]).float().mean()

@@ -174,8 +174,10 @@ def _add_up(rank: int, backend: str, meeting: str) -> None:
     """One of the two processes."""
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     os.environ["GLOO_SOCKET_IFNAME"] = loopback  # both are here, whatever this machine's name resolves to
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
     device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
     numbers = torch.arange(1000.0, device=device) + rank
     dist.all_reduce(numbers)
     expected = RANKS * torch.arange(1000.0) + sum(range(RANKS))

@@ -63,7 +63,7 @@ class DeviceCheck:
         """One sentence: what, when, and the lines that did not pass, or all that were measured."""
         told = [check for check in self.checks if self.passed or check.status == "fail"]
         lines = "; ".join(f"{check.name}: {check.found}" for check in told)
-        return f"{device_name(self.machine)} {'passed' if self.passed else 'failed'} on {self.finished[:10]} ({lines})"
+        return f"{device_name(self.machine)} {'passed' if self.passed else 'failed'} on {self.finished[:10]}. {lines}"
 
 
 def device_name(machine: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ class Examination:
                 "dynamic", f"{found.unexplained} of {found.samples} images leave elsewhere on equal logits"
             )
         moved = f", {found.moved} within rounding of the threshold" if found.moved else ""
-        said = f"{found.samples} images leave where the sweep says{moved}; {self._up_to(found.logit_error, self.limit)}"
+        said = f"{found.samples} images leave where the sweep says{moved}, logits {self._up_to(found.logit_error, self.limit)}"
         return Check("dynamic", "ok", said) if found.within(self.limit) else self._fault("dynamic", said)
 
     def resume(self) -> Check:
@@ -108,10 +108,10 @@ class Examination:
         grid = Grid(self.grid.name, self.grid.source, (self.tested,))
         done = rehearse(grid, killed, str(self.device), None, lambda line: None, quiet=True)
         differing = self.differing(killed)
-        said = f"{done.kills} trainings were killed and went on; "
+        said = f"{done.kills} trainings were killed and went on, "
         if done.kills and not differing:
-            return Check("resume", "ok", f"{said}every stage has the bits of the undisturbed run")
-        return self._fault("resume", f"{said}other bits in: {', '.join(differing) or 'none'}")
+            return Check("resume", "ok", f"{said}with the bits of the undisturbed run in every stage")
+        return self._fault("resume", f"{said}with other bits in {', '.join(differing) or 'none'}")
 
     def differing(self, other: Store) -> list[str]:
         """Stages of the tested run that have other bits in another store."""

@@ -21,7 +21,7 @@ from tests.conftest import SmokeRun
 
 GPU = "NVIDIA H100 80GB HBM3"
 SOUND = (Check("logits", "ok", "the CPU answers alike"), Check("bf16", "warn", "none here", "leave it out"))
-FAULT = (*SOUND, Check("resume", "fail", "other bits in: exits-0", "do not publish"))
+FAULT = (*SOUND, Check("resume", "fail", "with other bits in exits-0", "do not publish"))
 
 
 def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, dict[str, Any]]:
@@ -62,14 +62,14 @@ def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Pat
     write_check(store, check_of(machine, FAULT))
     assert flagged() == run_ids
     assert dict(facts(load_runs(store, run_ids)[0]))["Device check"] == (
-        f"{GPU} failed on 2026-01-02 (resume: other bits in: exits-0)"
+        f"{GPU} failed on 2026-01-02. resume: with other bits in exits-0"
     )
 
     write_check(store, replace(check_of(machine, SOUND), finished="2026-01-03T00:00:00+00:00"))
     assert flagged() == []
     lines = dict(facts(load_runs(store, run_ids)[0]))
     assert UNVERIFIED not in lines["Hardware"]
-    assert lines["Device check"].startswith(f"{GPU} passed on 2026-01-03 (logits: the CPU answers alike")
+    assert lines["Device check"].startswith(f"{GPU} passed on 2026-01-03. logits: the CPU answers alike")
 
 
 def test_another_torch_or_another_gpu_is_another_machine(smoke: SmokeRun, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ imported another one first is named.
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,3 +34,10 @@ def put_checkout_first() -> None:
                 f"the package {name!r} resolves to {origin}, not to {ROOT / name}: another package of that name was "
                 "imported first. Run from the checkout (python -m benchmark) or use bin/lgvit-bench."
             )
+
+
+def hidden_packages() -> dict[str, str]:
+    """Other packages of our names that this Python would find without us: name to place."""
+    elsewhere = [entry for entry in sys.path if entry and not Path(entry).resolve().is_relative_to(ROOT)]
+    found = {name: PathFinder.find_spec(name, elsewhere) for name in PACKAGES}
+    return {name: spec.origin for name, spec in found.items() if spec is not None and spec.origin}

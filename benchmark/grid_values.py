@@ -16,6 +16,7 @@ from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from datasets.split_rules import MODES, RESPLITS, SplitRule
+from datasets.timm_augment import rand_augment_mistake
 from methods.lookup import nearest, unknown
 from methods.placement import PUBLISHED, SCHEMES
 
@@ -85,6 +86,8 @@ class ValueReader:
                 recipe = self.validate(Recipe, merged, f"{where}.{stage}")
                 if recipe is not None and recipe.augment not in AUGMENTATIONS:
                     self.wrong(f"{where}.{stage}.augment", unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                elif recipe is not None and (mistake := rand_augment_mistake(recipe.rand_augment)):
+                    self.wrong(f"{where}.{stage}.rand_augment", mistake)
                 elif recipe is not None and recipe.epochs == 0 and stage != "finetune":
                     self.wrong(f"{where}.{stage}.epochs", "at least 1; only finetune takes 0")
                 elif recipe is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Frozen(BaseModel):
@@ -45,9 +45,29 @@ class Recipe(Frozen):
     clip_grad: Annotated[Number, Field(gt=0)] | None = 1.0
     """Largest gradient norm; null for none."""
     augment: Name = "flip-shift"
-    """An augmentation of datasets.transforms."""
+    """An augmentation of datasets.augment."""
+    rand_augment: Name | None = None
+    """RandAugment behind the augmentation, in timm's form, such as rand-m9-mstd0.5-inc1; null for none."""
+    erasing: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    """Probability that a rectangle of the normalised image becomes noise."""
+    mixup: Annotated[Number, Field(ge=0, le=100)] = 0.0
+    """Alpha of Mixup; 0 for none. With CutMix as well, every batch draws one of the two."""
+    cutmix: Annotated[Number, Field(ge=0, le=100)] = 0.0
+    """Alpha of CutMix; 0 for none."""
     accumulate: Count = 1
     """Forward passes that a step's images are split into, for want of memory."""
+
+    @model_serializer(mode="wrap")
+    def _later_options_only_where_set(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys and records of recipes that leave a later option alone are those from before there was one."""
+        fields = type(self).model_fields
+        return {
+            name: value for name, value in plain(self).items() if name not in LATER or value != fields[name].default
+        }
+
+
+LATER = ("rand_augment", "erasing", "mixup", "cutmix")
+"""Options of a recipe that came after results had been made."""
 
 
 DEFAULT_RECIPES = {

@@ -77,7 +77,7 @@ class DatasetCard:
             the data: it covers official checksums where they are known, else name, split rule and version.
         folders: where it may lie below the user's folder for datasets.
         fixed_folders: other places where it may lie.
-        markers: paths inside the right folder; one of them is enough to know it.
+        markers: files inside the right folder, or folders, which end with a slash; one of them is enough to know it.
         archives: of the official distribution, for ``data fetch`` and ``data check``.
         licence: of the images.
         redistributable: whether a report may show the images.
@@ -122,7 +122,7 @@ class DatasetCard:
         """
         places = self.places(data_dir)
         for folder in places:
-            if any((folder / marker).exists() for marker in self.markers):
+            if any(_is_marked(folder, marker) for marker in self.markers):
                 return folder
         looked = ", ".join(str(folder) for folder in places) if places else "no folder"
         unnamed = "" if data_dir else "; name the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
@@ -150,3 +150,8 @@ class DatasetCard:
                     f"{folder} is not complete; {self.how_to_get}"
                 )
         return splits
+
+
+def _is_marked(folder: Path, marker: str) -> bool:
+    """CIFAR-100's file `train` must not be taken for the folder of that name that others have."""
+    return (folder / marker).is_dir() if marker.endswith("/") else (folder / marker).is_file()

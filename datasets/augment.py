@@ -79,3 +79,8 @@ def sample_draws(stream: int, sample_id: np.ndarray, count: int) -> np.ndarray:
         return np.empty((len(sample_id), 0))
     keys = np.stack([np.full(len(sample_id), stream, np.uint64), sample_id.astype(np.uint64)], axis=1)
     return np.stack([np.random.Generator(np.random.Philox(key=key)).random(count) for key in keys])
+
+
+def batch_draw(stream: int, sample_id: np.ndarray) -> float:
+    """A uniform number in [0, 1) for a batch, from a generator of its own per (stream, sample ids in order)."""
+    return float(np.random.default_rng([stream, *sample_id.tolist()]).random())

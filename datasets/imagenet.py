@@ -45,7 +45,7 @@ IMAGENET_1K = DatasetCard(
         f"class folders, or flat beside {DEVKIT} or Kaggle's {KAGGLE})"
     ),
     folders=("", "imagenet-1k", "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),
-    markers=("train/n01440764",),
+    markers=("train/n01440764/",),
     archives=(
         Archive(url=None, name="ILSVRC2012_img_train.tar", md5="1d675b47d978889d74fa0da5fadfb00e", folder="train"),
         Archive(url=None, name="ILSVRC2012_img_val.tar", md5="29b22e2961454d5413ddabcf34fc5622", folder="val"),

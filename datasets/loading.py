@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.api import DataError, DatasetCard, ImageSplit
-from datasets.augment import AUGMENTATIONS, sample_draws
+from datasets.augment import AUGMENTATIONS, batch_draw, sample_draws
 from datasets.images import decoded
+from datasets.timm_augment import NO_STRONGER, Stronger, erase, mix, rand_augment
 from datasets.transforms import to_input
 
 SCORING_BATCH = 500
@@ -35,11 +36,19 @@ class Workers:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images float32 [B, channels, size, size], class indices [B], sample ids [B]."""
+    """Images float32 [B, channels, size, size], class indices [B], sample ids [B].
+
+    Where Mixup or CutMix mixed the images, ``labels`` are shares of the classes instead, float32 [B, C].
+    """
 
     images: Tensor
     labels: Tensor
     sample_id: Tensor
+
+    @property
+    def classes(self) -> Tensor:
+        """Class indices [B]; of mixed images the class with the largest share."""
+        return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def to(self, device: torch.device) -> Batch:
         pinned = self.images.is_pinned()
@@ -61,9 +70,17 @@ class _Batches(Dataset[Batch | DataError]):
     """A split that hands out whole batches; the DataLoader asks with lists of positions."""
 
     def __init__(
-        self, split: ImageSplit, card: DatasetCard, size: int, channels: int, augment: str, stream: int
+        self,
+        split: ImageSplit,
+        card: DatasetCard,
+        size: int,
+        channels: int,
+        augment: str,
+        stream: int,
+        stronger: Stronger = NO_STRONGER,
     ) -> None:
-        self.split, self.size, self.stream, self.augment = split, size, stream, augment
+        self.split, self.size, self.stream, self.augment, self.stronger = split, size, stream, augment, stronger
+        self.mean, self.classes = card.mean, len(card.classes)
         self.to_input = partial(to_input, size=size, channels=channels, mean=card.mean, std=card.std)
 
     def __len__(self) -> int:
@@ -75,10 +92,17 @@ class _Batches(Dataset[Batch | DataError]):
             images = decoded(chosen.images)
         except DataError as error:
             return error  # raised in a worker it would come out wrapped in a traceback
-        augmentation = AUGMENTATIONS[self.augment]
-        draws = sample_draws(self.stream, chosen.sample_id, augmentation.draws)
-        images = augmentation.apply(images, draws, self.size)
-        return Batch(self.to_input(images), torch.from_numpy(chosen.labels), torch.from_numpy(chosen.sample_id))
+        augmentation, stronger = AUGMENTATIONS[self.augment], self.stronger
+        draws = sample_draws(self.stream, chosen.sample_id, augmentation.draws + stronger.draws)
+        varied = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
+        if stronger.rand_augment:
+            varied = rand_augment(varied, draws[:, -2], stronger.rand_augment, self.mean)
+        inputs, labels = self.to_input(varied), torch.from_numpy(chosen.labels)
+        if stronger.erasing:
+            inputs = erase(inputs, draws[:, -1], stronger.erasing)
+        if stronger.mixes:
+            inputs, labels = mix(inputs, labels, batch_draw(self.stream, chosen.sample_id), stronger, self.classes)
+        return Batch(inputs, labels, torch.from_numpy(chosen.sample_id))
 
 
 class BatchLoader:
@@ -119,6 +143,7 @@ def training_batches(
     batch_size: int,
     order_seed: int,
     augment_stream: int,
+    stronger: Stronger = NO_STRONGER,
     skip: int = 0,
     workers: Workers = Workers(),
 ) -> BatchLoader:
@@ -126,7 +151,7 @@ def training_batches(
     order = np.random.default_rng(order_seed).permutation(len(split)).tolist()
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return BatchLoader(
-        _Batches(split, card, size, channels, augment, augment_stream), batches[skip:], order_seed, workers
+        _Batches(split, card, size, channels, augment, augment_stream, stronger), batches[skip:], order_seed, workers
     )
 
 

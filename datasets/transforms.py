@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from datasets.api import DatasetCard
 from datasets.augment import AUGMENTATIONS
+from datasets.timm_augment import NO_STRONGER, Stronger
 
 # Luminance weights of ITU-R BT.601, as PIL's mode "L" uses them.
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -46,12 +47,15 @@ def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
     return "; ".join(parts)
 
 
-def training_summary(card: DatasetCard, size: int, channels: int, augment: str) -> str:
+def training_summary(
+    card: DatasetCard, size: int, channels: int, augment: str, stronger: Stronger = NO_STRONGER
+) -> str:
     """What an image goes through in training, in words."""
     varied = AUGMENTATIONS[augment].summary
     if augment == "crop-flip":
         varied += f", to {size}"
-    return f"{varied}; then as in evaluation: {evaluation_summary(card, size, channels)}"
+    parts = [varied, *stronger.image_summary(), f"then as in evaluation: {evaluation_summary(card, size, channels)}"]
+    return "; ".join([*parts, *stronger.input_summary()])
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.devices import read_checks
 from results.store import Store, StoreError, unwritable
 
 FOLDER = Path(__file__).parent
@@ -29,7 +30,7 @@ FILES = {
     "heads.csv": "oracle, overthinking and flips of each run's exits",
     "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
     "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
-    "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory",
+    "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory, devices",
     "classes.csv": "depth and accuracy drop of every class",
     "learning-rates.csv": "the learning rates that were tried, with val accuracy, where a grid tried several",
 }
@@ -289,4 +290,5 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency")}
+    devices = {name: check.finished for name, check in read_checks(store).items()}
+    return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
 from results.table import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
+SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix")
 
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
@@ -20,7 +22,8 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Joint training", [_recipe(run.record.spec["train"]["recipes"]["joint"]) for run in runs if _is_joint(run)]),
         ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
         ("Seeds", [str(train["seed"]) for train in spec]),
-        ("Hardware", [_hardware(run.record.provenance["machine"]) for run in runs]),
+        ("Hardware", [_hardware(run) for run in runs]),
+        ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
         ("Software", [_software(run.record.provenance["machine"]["packages"]) for run in runs]),
         ("Training time", [_training_time(runs)]),
     ]
@@ -52,13 +55,20 @@ def _is_joint(run: Run) -> bool:
 
 
 def _recipe(recipe: dict[str, Any]) -> str:
-    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in RECIPE_FIELDS)
+    fields = (*RECIPE_FIELDS, *(field for field in SHOWN_IF_SET if recipe.get(field)))
+    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in fields)
 
 
-def _hardware(machine: dict[str, Any]) -> str:
-    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+def _hardware(run: Run) -> str:
+    machine = run.record.provenance["machine"]
     kind = "deterministic" if machine["deterministic"] else "not deterministic"
-    return f"{where}, {machine['precision']}, {kind}"
+    flag = f", {UNVERIFIED}" if is_unverified(machine, run.device_checks) else ""
+    return f"{device_name(machine)}, {machine['precision']}, {kind}{flag}"
+
+
+def _device_check(run: Run) -> DeviceCheck | None:
+    """Of the machine that made the record."""
+    return run.device_checks.get(fingerprint(run.record.provenance["machine"]))
 
 
 def _software(packages: dict[str, str | None]) -> str:

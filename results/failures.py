@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from results.devices import UNVERIFIED
 from results.record import RunRecord
 from results.store import Store, StoreError
 from results.table import Run, points
@@ -68,6 +69,7 @@ def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
         *(failure for run in exiting for failure in unstable_between_splits(run)),
         *(failure for run in exiting for failure in heads_that_do_not_pay(run)),
         *(failure for run in runs for failure in nearly_full(run.record)),
+        *(failure for run in runs for failure in unverified(run)),
         *(failure for record in failed for failure in out_of_memory(record)),
     ]
     return pd.DataFrame([asdict(failure) for failure in found], columns=list(Failure.__dataclass_fields__))
@@ -200,3 +202,12 @@ def out_of_memory(record: RunRecord) -> Iterator[Failure]:
         yield Failure(
             "memory outgrows the device", record.run_id, "", np.nan, np.nan, str(record.cause).splitlines()[0]
         )
+
+
+def unverified(run: Run) -> Iterator[Failure]:
+    """A run that a GPU made or timed whose kind has not passed ``doctor --device`` in this results folder."""
+    for device in run.unverified_devices:
+        yield Failure(
+            UNVERIFIED, run.record.run_id, device, np.nan, np.nan,
+            f"{device} with its torch has passed no check in this results folder; run there: doctor --device cuda",
+        )  # fmt: skip

@@ -3,6 +3,7 @@
     stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
     runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
     progress/<stage>-<key>/  checkpoints of work that has not ended
+    devices/                 what `doctor --device` found, a file a kind of machine; see `results.devices`
 
 Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
 """

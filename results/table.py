@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from results.answers import Answers
+from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
@@ -39,6 +41,7 @@ class Run:
         folder: where the tables are.
         latencies: measured times, if any.
         tried: the learning rates that its grid tried, its own among them; see `results.tuning`.
+        device_checks: those of the results folder, by the machine's fingerprint.
     """
 
     record: RunRecord
@@ -47,6 +50,7 @@ class Run:
     folder: Path
     latencies: tuple[Latency, ...] = ()
     tried: tuple[Tried, ...] = ()
+    device_checks: Mapping[str, DeviceCheck] = field(default_factory=dict)
 
     @cached_property
     def answers(self) -> Answers:
@@ -80,6 +84,12 @@ class Run:
     def is_static(self) -> bool:
         """Whether it is the backbone without exits that others are measured against."""
         return self.method == STATIC
+
+    @property
+    def unverified_devices(self) -> tuple[str, ...]:
+        """GPUs that made or timed it and have not passed ``doctor --device``."""
+        machines = [self.record.provenance["machine"], *(latency.machine for latency in self.latencies)]
+        return tuple(dict.fromkeys(str(m["gpu"]) for m in machines if is_unverified(m, self.device_checks)))
 
     @property
     def has_exits(self) -> bool:
@@ -174,7 +184,7 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
     Of runs that differ in a tried learning rate alone, the best on val.
     """
     runs, problems = [], []
-    timed = read_latencies(store)
+    timed, checks = read_latencies(store), read_checks(store)
     for run_id in run_ids:
         try:
             record = store.record(run_id)
@@ -188,6 +198,7 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
                 _parquet(folder / "curves.parquet"),
                 folder,
                 tuple(timed.get(run_id, ())),
+                device_checks=checks,
             )
             _ = run.answers, run.corners  # damaged ones leave the run out
             runs.append(run)
@@ -292,9 +303,9 @@ def _time(run: Run, point: OperatingPoint) -> dict[str, object]:
     for latency in run.latencies:
         timing = latency.at(1)
         if latency.point == point.name and timing is not None:
-            machine = latency.machine
-            device = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
-            return {"time_speedup": timing.speedup, "time_device": f"{device}, {latency.precision}"}
+            device = f"{device_name(latency.machine)}, {latency.precision}"
+            flag = f", {UNVERIFIED}" if is_unverified(latency.machine, run.device_checks) else ""
+            return {"time_speedup": timing.speedup, "time_device": device + flag}
     return {"time_speedup": np.nan, "time_device": ""}
 
 

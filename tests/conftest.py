@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,24 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmokeRun:
             assert done.returncode == 0, done.stdout + done.stderr
             said.write_text(done.stdout)
     return SmokeRun(folder / "results", folder / "report", said.read_text())
+
+
+@pytest.fixture(scope="session")
+def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Python that has everything but torch: the site-packages of this one, less what training needs."""
+    folder = tmp_path_factory.mktemp("site")
+    left_out = ("torch", "timm", "fvcore", "functorch", "nvidia", "triton")
+    for packages in site.getsitepackages():
+        for path in Path(packages).iterdir():
+            if not path.name.startswith(left_out) and not (folder / path.name).exists():
+                (folder / path.name).symlink_to(path)
+    return environment(PYTHONPATH=str(folder))
+
+
+def torch_free(env: dict[str, str], *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """``python -m benchmark`` with these arguments in the environment of `without_torch`."""
+    command = [sys.executable, "-S", "-m", "benchmark", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,6 +25,7 @@ COMMANDS = {
     "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run of a checkpoint of the authors' code."),
+    "doctor": ("benchmark.cli.doctor", "Look at this machine: what is missing, and how to mend it."),
     "bench": ("benchmark.cli.bench", "Measure the suite itself."),
 }
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmark.cli.options import require_torch, results_option
 from benchmark.errors import UserError
+from results.devices import device_name
 from results.latency import FILE, Latency
 from results.store import Store
 
@@ -64,9 +65,8 @@ def command(run_id: str, results_dir: Path, **options: Any) -> None:
 
 def _show(console: Console, latency: Latency) -> None:
     machine = latency.machine
-    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
     console.print(f"{latency.run_id} at {latency.point} ({latency.threshold:.6g})", markup=False, soft_wrap=True)
-    console.print(f"{where}, {latency.precision}, torch {machine['packages']['torch']}", soft_wrap=True)
+    console.print(f"{device_name(machine)}, {latency.precision}, torch {machine['packages']['torch']}", soft_wrap=True)
     shown = Table(box=None, pad_edge=False)
     for title in ("batch", "backbone ms p50/p95/p99", "dynamic ms p50/p95/p99", "images/s", "time", "MACs", "realised"):
         shown.add_column(title, justify="right")

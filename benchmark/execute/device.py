@@ -21,4 +21,6 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N") from None
+    # Records say float32; unasked, cuDNN would round what it convolves to TF32's 10 bits of mantissa.
+    torch.backends.cudnn.allow_tf32 = False
     return device

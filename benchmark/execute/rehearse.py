@@ -63,15 +63,26 @@ def _short(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"epochs": EPOCHS, "batch_size": BATCH, "accumulate": 1})
 
 
-def rehearse(grid: Grid, store: Store, device: str, threads: int | None, say: Callable[[str], None]) -> Rehearsed:
-    """Work through a rehearsal grid in processes that kill themselves, until one comes to the end.
+def rehearse(
+    grid: Grid,
+    store: Store,
+    device: str,
+    threads: int | None,
+    say: Callable[[str], None],
+    *,
+    kill: bool = True,
+    quiet: bool = False,
+) -> Rehearsed:
+    """Work through a grid in processes that kill themselves, until one comes to the end.
 
     Args:
-        grid: of `rehearsal_of`.
+        grid: of `rehearsal_of`, or any other that trains for two epochs or more.
         store: a results folder of its own; what an earlier rehearsal left there is removed.
         device: of torch.
         threads: of torch; None for its own choice.
         say: told of every kill.
+        kill: whether each training is killed once; without, one process does it all.
+        quiet: show no progress.
 
     Raises:
         UserError: something that the user must mend first; it was printed.
@@ -79,12 +90,14 @@ def rehearse(grid: Grid, store: Store, device: str, threads: int | None, say: Ca
     if store.root.exists():
         shutil.rmtree(store.root)
     store.prepare()
+    # timm uses torch.jit.script on import; nothing a user could do about it.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning:torch.jit._script")
     # torch and timm are imported once; every worker is a fork of the process that has them.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmark.execute.local"])
     kills = 0
     while True:
-        worker = context.Process(target=_work, args=(grid, store.root, device, threads))
+        worker = context.Process(target=_work, args=(grid, store.root, device, threads, kill, quiet))
         worker.start()
         worker.join()
         if worker.exitcode == -signal.SIGKILL and any(store.root.glob(f"progress/*/{MARK}")):
@@ -115,7 +128,7 @@ class _Killer(Reporter):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work(grid: Grid, root: Path, device: str, threads: int | None) -> None:
+def _work(grid: Grid, root: Path, device: str, threads: int | None, kill: bool, quiet: bool) -> None:
     import torch
 
     from benchmark.execute.device import usable_device
@@ -125,11 +138,11 @@ def _work(grid: Grid, root: Path, device: str, threads: int | None) -> None:
     torch.use_deterministic_algorithms(True)
     if threads is not None:
         torch.set_num_threads(threads)
-    console, store = Console(), Store(root)
+    console, store = Console(quiet=quiet), Store(root)
+    reporter = _Killer(console, root) if kill else Reporter(console)
     try:
-        chosen = usable_device(device)
-        LocalExecutor(make_plan(grid, store), store, _Killer(console, root), chosen, None, workers=0).execute()
+        LocalExecutor(make_plan(grid, store), store, reporter, usable_device(device), None, workers=0).execute()
     except UserError as error:
         for message in error.messages:
-            console.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+            Console(stderr=True).print(f"error: {message}", style="red", markup=False, soft_wrap=True)
         os._exit(USER_MISTAKE)

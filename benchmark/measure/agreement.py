@@ -12,11 +12,16 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmark.measure.dynamic import Routed
+from benchmark.measure.dynamic import Routed, run_dynamic
+from benchmark.pipeline.score import ExitScores
+from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 
 TOLERANCE = 1e-5
 """Of a float32 logit, relative to the largest logit in absolute value."""
+LOOSE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
+"""What a logit may differ by, relative to the largest, from one of another device or precision: they round otherwise."""
+CHECKED_BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -77,4 +82,26 @@ def agreement(
         moved=int(((mine != exits) | (answers != predictions)).sum()),
         unexplained=int(((mine != same_exits) | (answers != same_predictions)).sum()),
         logit_error=error / float(offline.abs().max()),
+    )
+
+
+def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor, stored: ExitScores) -> Agreement:
+    """True dynamic inference on the images, batch by batch, against the stored scores of the same images.
+
+    Args:
+        model: in evaluation mode, on the device and in the precision of the images.
+        policy: with a setting.
+        images: (N, channels, H, W).
+        stored: of N images, or more behind them.
+    """
+    found = []
+    for start in range(0, len(images), CHECKED_BATCH):
+        routed = run_dynamic(model, policy, images[start : start + CHECKED_BATCH], keep_logits=True)
+        part = stored.part(slice(start, start + len(routed.exits)))
+        found.append(agreement(routed, part.logits, policy, errors=part.errors))
+    return Agreement(
+        samples=sum(part.samples for part in found),
+        moved=sum(part.moved for part in found),
+        unexplained=sum(part.unexplained for part in found),
+        logit_error=max(part.logit_error for part in found),
     )

@@ -10,8 +10,8 @@ import torch
 from benchmark import provenance
 from benchmark.errors import UserError
 from benchmark.execute.device import usable_device
-from benchmark.measure.agreement import TOLERANCE, agreement
-from benchmark.measure.dynamic import PRECISIONS, run_dynamic
+from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
+from benchmark.measure.dynamic import PRECISIONS
 from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
 from benchmark.measure.latency import time_batches, usable
 from benchmark.pipeline.inputs import Inputs, read_inputs
@@ -19,10 +19,6 @@ from benchmark.pipeline.stages import latency_stage
 from benchmark.spec import RunSpec
 from results.latency import FILE, Latency
 from results.store import Store
-
-CHECKED_BATCH = 250
-LOOSE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
-"""What a stored logit may differ by, relative to the largest: another device or precision rounds otherwise."""
 
 
 def measure_run(
@@ -73,22 +69,17 @@ def measure_run(
     scores = load_run_scores(store, record)
     policy = policy_at(record, chosen, scores["val"])
     inputs = read_inputs(RunSpec.model_validate(record.spec).train, data_dir)
-    pixels = _first_images(inputs, images).to(where, PRECISIONS[precision])
-    found = []
-    for start in range(0, len(pixels), CHECKED_BATCH):
-        part = slice(start, start + CHECKED_BATCH)
-        routed = run_dynamic(model, policy, pixels[part], keep_logits=True)
-        stored = scores["test"].part(slice(start, start + len(routed.exits)))
-        found.append(agreement(routed, stored.logits, policy, errors=stored.errors))
-    error = max(part.logit_error for part in found)
-    if any(part.unexplained for part in found) or error > LOOSE[precision]:
+    pixels = first_images(inputs, images).to(where, PRECISIONS[precision])
+    found = dynamic_agreement(model, policy, pixels, scores["test"])
+    if found.unexplained or found.logit_error > LOOSE[precision]:
         raise UserError(
-            f"--run {run_id}: dynamic inference does not do what the stored scores say: {sum(p.unexplained for p in found)} "
-            f"samples leave elsewhere, and logits differ by {error:.1e} of the largest; nothing was timed"
+            f"--run {run_id}: dynamic inference does not do what the stored scores say: {found.unexplained} samples leave "
+            f"elsewhere, and logits differ by {found.logit_error:.1e} of the largest; nothing was timed"
         )
-    if precision == "fp32" and error > TOLERANCE:
+    if precision == "fp32" and found.logit_error > TOLERANCE:
         say(
-            f"logits differ from the stored ones by {error:.1e} of the largest: other hardware or threads than scored them"
+            f"logits differ from the stored ones by {found.logit_error:.1e} of the largest: other hardware or threads than "
+            "scored them"
         )
 
     assert record.costs is not None
@@ -103,9 +94,9 @@ def measure_run(
         precision=precision,
         machine=machine,
         warmup=warmup,
-        moved=sum(part.moved for part in found),
+        moved=found.moved,
         checked=len(pixels),
-        logit_error=error,
+        logit_error=found.logit_error,
         timings=tuple(timings),
     )
     store.prepare()
@@ -114,7 +105,7 @@ def measure_run(
     return name, latency
 
 
-def _first_images(inputs: Inputs, count: int) -> torch.Tensor:
+def first_images(inputs: Inputs, count: int) -> torch.Tensor:
     """The first ``count`` test images, or all there are, as the model sees them."""
     parts: list[torch.Tensor] = []
     for batch in inputs.scoring("test"):

@@ -17,6 +17,7 @@ from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.split_rules import SplitRule
 from datasets.splits import content, identity, stratified_head
+from datasets.timm_augment import Stronger
 from datasets.transforms import evaluation_summary, training_summary
 from methods.api import BackboneCard
 from results.record import DataCard
@@ -48,6 +49,7 @@ class Inputs:
             size=self.size,
             channels=self.channels,
             augment=recipe.augment,
+            stronger=stronger_of(recipe),
             batch_size=recipe.batch_size,
             order_seed=seed_for("order", purpose, seed, epoch),
             augment_stream=seed_for("augment", purpose, seed, epoch),
@@ -63,7 +65,7 @@ class Inputs:
     def transforms(self) -> dict[str, str]:
         """What an image goes through, in words: by training stage, and in scoring."""
         found = {
-            stage: training_summary(self.card, self.size, self.channels, recipe.augment)
+            stage: training_summary(self.card, self.size, self.channels, recipe.augment, stronger_of(recipe))
             for stage, recipe in self.recipes.items()
         }
         return found | {"scores": evaluation_summary(self.card, self.size, self.channels)}
@@ -87,6 +89,11 @@ class Inputs:
     def content(self) -> dict[str, str]:
         """SHA-256 over the images that are there, by split."""
         return {name: _content(split) for name, split in self.splits.items()}
+
+
+def stronger_of(recipe: Recipe) -> Stronger:
+    """What a recipe adds to its augmentation."""
+    return Stronger(recipe.rand_augment, recipe.erasing, recipe.mixup, recipe.cutmix)
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
@@ -119,7 +126,7 @@ def inputs_of(
     card = registry.card("dataset", dataset.name)
     splits = _read(dataset.name, json.dumps(dataset.set, sort_keys=True), data_dir)
     if workers is None:
-        workers = _sensible_workers(splits, backbone.image_size)
+        workers = _sensible_workers(splits, backbone.image_size, recipes)
     return Inputs(
         card, splits, backbone.image_size, backbone.channels, Workers(workers, pin), SplitRule.of(dataset.set), recipes
     )
@@ -138,9 +145,9 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
     return {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
 
 
-def _sensible_workers(splits: dict[str, ImageSplit], size: int) -> int:
+def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping[str, Recipe]) -> int:
     """None for small pictures in memory, which take no time; else a process for every CPU but that of the training."""
     in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
-    if size <= CHEAP_SIZE and in_memory:
+    if size <= CHEAP_SIZE and in_memory and not any(recipe.rand_augment for recipe in recipes.values()):
         return 0
     return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1))

@@ -59,6 +59,7 @@ STAGES = {
             "datasets/loading.py",
             "datasets/split_rules.py",
             "datasets/splits.py",
+            "datasets/timm_augment.py",
             "datasets/transforms.py",
             "methods/backbones/backbone.py",
             "methods/backbones/pretrained.py",
@@ -90,6 +91,8 @@ STAGES = {
         ),
     ),
 }
+STEP_FIELDS = {"lr", "weight_decay", "warmup", "schedule", "label_smoothing", "clip_grad"}
+"""Of a recipe: what only the optimizer's step and the loss read; the other fields make the batches."""
 TRAINED = ("finetune", "joint", "exits")
 
 
@@ -126,9 +129,10 @@ class Stage:
         """Stages with the same value are trained in one pass: heads on the same frozen backbone that see the same batches."""
         if self.kind != "exits" or self.recipe is None:
             return None
-        batches = [getattr(self.recipe, field) for field in ("epochs", "batch_size", "accumulate", "augment")]
-        shared = [self.parents[0].key, *batches, *(self.fields[field] for field in ("seed", "frozen_mode"))]
-        return json.dumps(shared)
+        batches = self.recipe.model_dump(mode="json", exclude=STEP_FIELDS)
+        return json.dumps(
+            [self.parents[0].key, batches, self.fields["seed"], self.fields["frozen_mode"]], sort_keys=True
+        )
 
     @property
     def backbone(self) -> Stage:

@@ -97,6 +97,7 @@ FULL: dict[str, Any] = {"image_size": 224, "channels": 3}
 SWIN_FULL: dict[str, Any] = {**FULL, "patch_size": 4, "window": 7, "drop_path": 0.1}
 GREY_28: dict[str, Any] = {"image_size": 28, "channels": 1}
 COLOUR_32: dict[str, Any] = {"image_size": 32, "channels": 3}
+COLOUR_64: dict[str, Any] = {"image_size": 64, "channels": 3}
 NANO: dict[str, Any] = {"patch_size": 4, "width": 32, "attention_heads": 2}
 PICO: dict[str, Any] = {**NANO, "width": 24}
 SWIN_NANO: dict[str, Any] = {
@@ -185,6 +186,9 @@ BACKBONES: dict[str, BackboneCard] = {
     ),
     "vit_nano_patch4_32": vit(
         **COLOUR_32, **NANO, summary="ViT, 12 blocks of width 32, 8x8 patches of a 32x32 colour image: CPU-sized"
+    ),
+    "vit_nano_patch8_64": vit(
+        **COLOUR_64, **(NANO | {"patch_size": 8}), summary="the same on a 64x64 colour image, such as Tiny-ImageNet's"
     ),
     "deit_nano_distilled_patch4_32": vit(
         **COLOUR_32, **NANO, kind="distilled", summary="distilled DeiT of that size"

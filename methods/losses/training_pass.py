@@ -20,7 +20,7 @@ class TrainingPass:
     Attributes:
         exit_heads: the heads in training.
         passed: the backbone's pass; without gradients where the backbone is frozen.
-        labels: class indices (B,).
+        labels: class indices (B,), or shares of the classes (B, num_classes) where Mixup or CutMix mixed the images.
         step: number of the optimizer step, 0-based.
         forward: number of the forward pass, 0-based; differs from ``step`` where gradients are accumulated.
         label_smoothing: of every cross-entropy.
@@ -39,6 +39,11 @@ class TrainingPass:
     def outputs(self) -> ExitOutputs:
         return self.exit_heads(self.passed.tokens)
 
+    @property
+    def right(self) -> Tensor:
+        """The right class of every image (B,); of a mixed one that with the largest share."""
+        return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
+
     def cross_entropy(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
 
@@ -50,9 +55,9 @@ class TrainingPass:
         """
         if not any(head.gated for head in self.exit_heads.in_order):
             return None
-        wrong = torch.stack([logits.detach().argmax(-1) != self.labels for logits in self.outputs.logits])
+        wrong = torch.stack([logits.detach().argmax(-1) != self.right for logits in self.outputs.logits])
         return F.mse_loss(torch.stack(self.outputs.errors), wrong.float())
 
     def accuracy(self, answers: Iterable[Tensor]) -> Tensor:
         """Share of right answers, mean over several logits (B, num_classes)."""
-        return torch.stack([logits.argmax(-1) == self.labels for logits in answers]).float().mean()
+        return torch.stack([logits.argmax(-1) == self.right for logits in answers]).float().mean()

@@ -19,7 +19,7 @@ datasets: ["folder:photos"]
 methods: [static, lgvit]
 recipes:
   finetune: {epochs: 2, batch_size: 8, lr: 1.0e-3, augment: crop-flip}
-  exits: {epochs: 1, batch_size: 8, lr: 1.0e-3, augment: crop-flip}
+  exits: {epochs: 1, batch_size: 8, lr: 1.0e-3, augment: crop-flip, rand_augment: rand-m9-inc1, erasing: 0.25, mixup: 0.8}
 """
 
 
@@ -37,7 +37,9 @@ def test_a_folder_trains_as_it_stands(tmp_path: Path, benchmark_command: Command
     assert data.name == "folder:photos"
     assert data.classes == 3
     assert data.sizes == {"train": 24, "val": 8, "test": 8}
-    assert "random resized crop" in data.transforms["exits"]
+    for part in ("random resized crop", "RandAugment rand-m9-inc1", "erasing (0.25", "Mixup (alpha 0.8)"):
+        assert part in data.transforms["exits"]
+        assert (part in data.transforms["finetune"]) is (part == "random resized crop")
     assert data.content["train"].startswith("pixels:")
     assert "folder:photos" in (tmp_path / "out" / "points.csv").read_text()
     assert "all 2 runs are finished" in benchmark_command(*command).stdout

@@ -151,11 +151,11 @@ recipes: {finetune: {epochs: 2, batch_size: 20}, exits: {epochs: 2, batch_size: 
 class Loop:
     """The runs of GRID, each method at two learning rates, on one frozen backbone of random weights, six steps each."""
 
-    def __init__(self, folder: Path) -> None:
-        (folder / "grid.yaml").write_text(GRID)
+    def __init__(self, folder: Path, grid: str = GRID) -> None:
+        (folder / "grid.yaml").write_text(grid)
         self.stages = [run_stages(run) for run in load_grid(folder / "grid.yaml").runs]
         self.train = self.stages[0].spec.train
-        self.inputs = read_inputs(self.train, None)
+        self.inputs = read_inputs(self.train, None, workers=0)
         self.backbone = build_backbone(self.train).eval().requires_grad_(False)
 
     def learners(self, *methods: int) -> list[Learner]:
@@ -218,6 +218,33 @@ def test_a_kill_between_two_checkpoints_changes_no_bit(tmp_path: Path) -> None:
             loop.fit(loop.learners(method), tmp_path / "torn", stop=stop)
     for found, whole in zip(loop.fit(loop.learners(0, 1), tmp_path / "torn"), expected, strict=True):
         assert_same(found, whole)
+
+
+STRONGER = (
+    "augment: crop-flip, rand_augment: rand-m9-mstd0.5-inc1, erasing: 0.25, mixup: 0.8, cutmix: 1.0, accumulate: 2"
+)
+
+
+def test_with_stronger_augmentations_a_stop_changes_no_bit_and_a_shared_pass_none(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, GRID.replace("lr: 0.01", f"lr: 0.01, {STRONGER}"))
+    (alone,) = loop.fit(loop.learners(0), tmp_path / "alone")
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0, 1), tmp_path / "stopped", stop=4)
+    stopped = loop.learners(0, 1)
+    assert_same(loop.fit(stopped, tmp_path / "stopped")[0], alone)
+    assert all(0 < epoch["accuracy"] < 1 for epoch in stopped[0].history)
+
+
+def test_fine_tuning_learns_from_mixed_images(tmp_path: Path) -> None:
+    loop = Loop(
+        tmp_path, GRID.replace("finetune: {epochs: 2", f"finetune: {{lr: 0.01, warmup: 0, epochs: 4, {STRONGER}")
+    )
+    stage = loop.stages[0].reference
+    assert stage.recipe is not None
+    learner = finetune_learner(stage, loop.inputs, None, CPU)
+    fit([learner], lambda epoch, skip: loop.inputs.training(learner.recipe, "finetune", 0, epoch, skip), lambda batch: None,
+        lambda learner: tmp_path / "checkpoint.pt", StopAt(), CPU)  # fmt: skip
+    assert learner.history[-1]["total"] < learner.history[0]["total"]
 
 
 def test_history_is_the_same_however_it_was_reached(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import site
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.score import load_scores
 from benchmark.plan import Plan, make_plan
 from results.store import Store
-from tests.conftest import ROOT, Command, SmokeRun, environment
+from tests.conftest import ROOT, Command, SmokeRun, environment, torch_free
 
 METHODS = ["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
 
@@ -75,23 +74,7 @@ def test_the_frozen_backbone_answers_as_without_exits(smoke: SmokeRun) -> None:
             assert torch.equal(with_exits.sample_id, without.sample_id)
 
 
-# A Python that has everything but torch: the site-packages of this one, less what training needs.
-
-
-@pytest.fixture(scope="module")
-def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("site")
-    left_out = ("torch", "timm", "fvcore", "functorch", "nvidia", "triton")
-    for packages in site.getsitepackages():
-        for path in Path(packages).iterdir():
-            if not path.name.startswith(left_out) and not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path)
-    return environment(PYTHONPATH=str(folder))
-
-
-def torch_free(env: dict[str, str], *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-S", "-m", "benchmark", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+# Without torch
 
 
 def test_a_second_run_executes_nothing_and_needs_no_torch(smoke: SmokeRun, without_torch: dict[str, str]) -> None:

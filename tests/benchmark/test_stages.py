@@ -10,6 +10,7 @@ from benchmark.errors import UserError
 from benchmark.grid import load_grid
 from benchmark.pipeline.stages import RunStages, run_stages
 from benchmark.plan import make_plan, why_stale
+from benchmark.spec import RunSpec
 from results.store import Store
 
 BASE = {
@@ -44,6 +45,8 @@ def names(run: RunStages) -> dict[str, str]:
 @pytest.mark.parametrize(("change", "stale"), [
     ({"recipes": "{finetune: {epochs: 4}, exits: {epochs: 3}}"}, {"finetune", "exits", "scores", "evaluate"}),
     ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 4}}"}, {"exits", "scores", "evaluate"}),
+    ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 3, mixup: 0.8}}"}, {"exits", "scores", "evaluate"}),
+    ({"recipes": "{finetune: {epochs: 3}, exits: {epochs: 3, mixup: 0, cutmix: 0.0, rand_augment: null}}"}, set()),
     ({"seeds": "[1]"}, {"finetune", "exits", "scores", "evaluate"}),
     ({"methods": "[vanilla]"}, {"exits", "scores", "cost", "evaluate"}),
     ({"methods": "[{name: lgvit, set: {feature_terms: false}}]"}, {"exits", "scores", "evaluate"}),
@@ -57,6 +60,20 @@ def names(run: RunStages) -> dict[str, str]:
 def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str], stale: set[str]) -> None:
     before, after = names(stages(tmp_path)), names(stages(tmp_path, **change))
     assert {name for name in before if before[name] != after[name]} == stale
+
+
+def test_options_that_came_later_are_in_a_key_only_where_a_recipe_sets_them(tmp_path: Path) -> None:
+    """Or results from before them would be made again."""
+    plain = {
+        "epochs": 3, "batch_size": 100, "lr": 0.003, "weight_decay": 0.05, "warmup": 0.2, "schedule": "cosine",
+        "label_smoothing": 0.0, "clip_grad": 1.0, "augment": "flip-shift", "accumulate": 1,
+    }  # fmt: skip
+    stronger = "rand_augment: rand-m9-mstd0.5-inc1, mixup: 0.8, cutmix: 1, erasing: 0.25"
+    run = stages(tmp_path, recipes=f"{{finetune: {{epochs: 3, {stronger}}}, exits: {{epochs: 3}}}}")
+    assert stages(tmp_path).reference.fields["recipe"] == plain
+    set_here = {"rand_augment": "rand-m9-mstd0.5-inc1", "mixup": 0.8, "cutmix": 1.0, "erasing": 0.25}
+    assert run.reference.fields["recipe"] == plain | set_here
+    assert RunSpec.model_validate(run.spec.model_dump(mode="json")) == run.spec
 
 
 def test_resplits_and_as_published_share_their_training(tmp_path: Path) -> None:

@@ -70,3 +70,12 @@ def test_what_is_missing_says_where_and_how(name: str, tmp_path: Path) -> None:
     assert all(str(tmp_path / "data" / folder) in str(found.value) for folder in card.folders)
     with pytest.raises(DataError, match="--data-dir or LGVIT_BENCH_DATA"):
         card.read(None)
+
+
+def test_a_folder_is_not_taken_for_a_file_of_its_name(tmp_path: Path) -> None:
+    """ImageNet's folders train and test are not CIFAR-100's two files."""
+    (tmp_path / "train" / "n01440764").mkdir(parents=True)
+    (tmp_path / "test").mkdir()
+    assert DATASETS["imagenet-1k"].find(tmp_path) == tmp_path
+    with pytest.raises(DataError, match="dataset cifar-100: looked for"):
+        DATASETS["cifar-100"].find(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from datasets import DATASETS, fashion_mnist
 from datasets.api import DataError
-from datasets.splits import identity
+from datasets.splits import identity, merge
 
 BUNDLED = Path(fashion_mnist.__file__).with_name("bundled")
 
@@ -85,6 +85,18 @@ def test_the_full_reader_cuts_val_from_train(idx_folder: Path) -> None:
     assert np.bincount(splits["val"].labels).tolist() == [60] * 10
     assert not set(splits["train"].sample_id) & set(splits["val"].sample_id)
     assert identity(fashion_mnist.read_full(idx_folder)["val"]) == identity(splits["val"])
+
+
+@pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_the_real_set_is_read_and_the_bundle_is_a_part_of_it() -> None:
+    full, mini = DATASETS["fashion-mnist"].read(None), DATASETS["fashion-mnist-mini"].read(None)
+    assert np.bincount(full["train"].labels).tolist() == [5400] * 10
+    assert np.bincount(full["val"].labels).tolist() == [600] * 10
+    official = {"train": merge(full["train"], full["val"]), "test": full["test"]}
+    for name, split in mini.items():
+        same = official["test" if name == "test" else "train"].select(split.sample_id)
+        assert np.array_equal(same.images, split.images)
+        assert np.array_equal(same.labels, split.labels)
 
 
 def test_a_replaced_file_is_found_by_its_checksum(idx_folder: Path) -> None:

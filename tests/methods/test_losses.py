@@ -170,6 +170,19 @@ def test_the_teacher_classifies_behind_the_norm_that_was_asked_for(norm: str, of
     assert torch.allclose(found, deployed) is (norm == "final")
 
 
+@pytest.mark.parametrize("loss", [SelfDistillation(), JointCrossEntropy()], ids=["self-distillation", "joint"])
+def test_shares_of_the_classes_are_taken_for_labels(loss: SelfDistillation | JointCrossEntropy) -> None:
+    """One-hot shares are labels; of a mixture the cross-entropy is the mixture's, and its largest share is right."""
+    training = replace(small(), label_smoothing=0.1)
+    first, second = training.labels, training.labels.flip(0)
+    one, other = (torch.nn.functional.one_hot(labels, 5).float() for labels in (first, second))
+    terms = [loss(replace(training, labels=labels)) for labels in (first, one, second, 0.7 * one + 0.3 * other)]
+    hard, soft, reverse, mixed = (found["cross_entropy"] for found in terms)
+    torch.testing.assert_close(soft, hard)
+    torch.testing.assert_close(mixed, 0.7 * hard + 0.3 * reverse)
+    assert terms[3]["accuracy"] == terms[0]["accuracy"]
+
+
 # Joint training
 
 

@@ -156,9 +156,8 @@ def results_folder(results_dir: Path) -> Check:
     except OSError as error:
         found = f"cannot write {place}: {error.strerror or error}"
         return Check("results", "fail", found, "name a folder that you may write to with --results")
-    return Check(
-        "results", "ok", f"{results_dir} can be written" if place == results_dir else f"{place} can be written"
-    )
+    where = "written" if place == results_dir else f"made in {place}"
+    return Check("results", "ok", f"{results_dir} can be {where}")
 
 
 def datasets(data_dir: Path | None) -> Check:

@@ -22,12 +22,13 @@ from benchmark.errors import UserError
 from benchmark.grid import Grid
 from benchmark.plan import make_plan
 from benchmark.progress import Reporter
-from benchmark.spec import Recipe, Recipes, RunSpec, Selection, Weights
+from benchmark.spec import Instead, Recipe, Recipes, RunSpec, Selection, Weights
 from datasets.synthetic import PREFIX
 from results.store import Store
 
 EPOCHS = 2
 BATCH = 2
+RATE = 1e-4
 USER_MISTAKE = 2
 MARK = "killed"
 
@@ -50,17 +51,19 @@ def rehearsal_of(grid: Grid) -> Grid:
             update={
                 "dataset": Selection(name=PREFIX + train.dataset.name),
                 "weights": Weights(),
+                "instead": train.instead and Instead(backbone=train.instead.backbone),
                 "recipes": recipes,
                 "seed": 0,
             }
         )
-        made = run.model_copy(update={"train": small})
+        made = run.model_copy(update={"train": small, "learning_rates": ()})
         runs.setdefault(made.model_dump_json(exclude={"scheme"}), made)
     return Grid(f"{grid.name}-rehearsal", grid.source, tuple(runs.values()))
 
 
 def _short(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update={"epochs": EPOCHS, "batch_size": BATCH, "accumulate": 1})
+    """Two steps, at one rate, so that models that a grid trains at several are rehearsed once."""
+    return recipe.model_copy(update={"epochs": EPOCHS, "batch_size": BATCH, "accumulate": 1, "lr": RATE})
 
 
 def rehearse(

@@ -114,8 +114,16 @@ def test_a_truncated_backbone_saves_its_last_blocks(depth: int) -> None:
     assert costs.depth == 12
 
 
+def test_the_next_smaller_backbone_costs_what_it_costs_alone() -> None:
+    smaller = table("method")["next-smaller"].load()()
+    costs = price("vit_nano_patch4_28", smaller, (), 10)
+    alone = price("vit_pico_patch4_28", table("method")["static"].load()(), (), 10)
+    assert (costs.cumulative, costs.parameters) == (alone.cumulative, alone.parameters)
+    assert costs.baseline == price("vit_nano_patch4_28", table("method")["static"].load()(), (), 10).baseline
+
+
 @pytest.mark.parametrize("backbone", [n for n, card in table("backbone").items() if card.image_size < 224])
-@pytest.mark.parametrize("name", [n for n in table("method") if n not in ("static", "truncated")])
+@pytest.mark.parametrize("name", [n for n in table("method") if n not in ("static", "truncated", "next-smaller")])
 def test_the_table_equals_torchs_own_counter(name: str, backbone: str) -> None:
     card = table("backbone")[backbone]
     model = build(card, name, (2, 4, 8, 11), 10).eval()

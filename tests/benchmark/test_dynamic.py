@@ -135,6 +135,9 @@ class Counted(nn.Module):
         self.seen.append(len(tokens.values if isinstance(tokens, Tokens) else tokens))
         return self.inner(tokens)
 
+    def error_probability(self, feature: Tensor) -> Tensor | None:
+        return self.inner.error_probability(feature)
+
 
 def test_who_left_costs_nothing_more() -> None:
     model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")

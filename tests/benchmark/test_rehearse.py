@@ -91,6 +91,12 @@ def test_the_papers_grids_are_whole_and_rehearse_each_model_once(name: str) -> N
         assert stages.training[-1].fields.get("weights") is None
 
 
+def test_a_model_is_rehearsed_once_however_many_learning_rates_it_has() -> None:
+    grid = load_grid(find_grid("heads-cpu"))
+    assert len(grid.runs) == 1 + 3 * 16
+    assert len(rehearsal_of(grid).runs) == 1 + 16
+
+
 def test_the_discrepancies_are_each_one_switch_from_the_papers_reading() -> None:
     grid = load_grid(find_grid("discrepancies"))
     plain = "vit_nano_patch4_28"

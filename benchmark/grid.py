@@ -18,7 +18,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -28,14 +28,15 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, StrictInt
 
 from benchmark import registry
+from benchmark.collecting import made_to_stay
+from benchmark.combination import Combination, Placed, matches, resolve, weights_source
 from benchmark.errors import UserError
 from benchmark.grid_values import ValueReader, unknown_key
 from benchmark.selection import seen_selection
-from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
-from benchmark.weights import SCRATCH, named
+from benchmark.spec import Recipes, RunSpec, Selection
+from benchmark.weights import named
 from methods.backbones import truncated
 from methods.lookup import unknown
-from methods.placement import place_exits
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -74,17 +75,6 @@ class _File(BaseModel):
     exclude: list[dict[str, Any]] = []
 
 
-@dataclass(frozen=True)
-class _Combination:
-    """One value on every axis, as it stands in the file: looked up when it becomes a run."""
-
-    backbone: Selection
-    dataset: Selection
-    method: Selection
-    exits: Selection | tuple[int, ...]
-    seed: int
-
-
 def find_grid(name: str) -> Path:
     """The file of a shipped grid's name, or of a path.
 
@@ -102,6 +92,7 @@ def find_grid(name: str) -> Path:
     raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
+@made_to_stay()
 def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
     """Read, check and expand a grid file.
 
@@ -137,6 +128,10 @@ class _Loader(yaml.SafeLoader):
 class _Reader(ValueReader):
     """Reads one file: its keys, its axes' values, and whether they fit each other."""
 
+    def __init__(self, path: Path, data_dir: Path | None = None) -> None:
+        super().__init__(path, data_dir)
+        self._placed: dict[tuple[int, ...], tuple[object, Placed | None]] = {}
+
     def read(self, content: dict[str, Any]) -> Grid:
         file = self.validate(_File, content, "")
         recipes = self.recipes(content.get("recipes") or {}, "recipes", {})
@@ -152,25 +147,27 @@ class _Reader(ValueReader):
         combinations = list(self.combinations(file))
         if self.mistakes:
             raise UserError(*self.mistakes)
-        runs: dict[str, RunSpec] = {}
-        for combination in combinations:
-            chosen: Recipes | None = recipes
-            for rule, changed in overrides:
-                if chosen is not None and _matches(combination, rule):
-                    chosen = self.recipes(changed, "overrides", chosen.model_dump())
-            assert chosen is not None
-            run = self.run(combination, chosen, policies)
-            runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
+        changed_recipes: dict[tuple[int, ...], tuple[Recipes, str]] = {}
+        runs: dict[tuple[str, str, int], RunSpec] = {}
+        for combination, placed in combinations:
+            matching = tuple(i for i, (rule, _) in enumerate(overrides) if matches(combination, rule))
+            if matching not in changed_recipes:
+                chosen = self.overridden(recipes, [overrides[i][1] for i in matching])
+                changed_recipes[matching] = chosen, chosen.model_dump_json()
+            chosen, text = changed_recipes[matching]
+            same = placed.text, text, combination.seed
+            if same not in runs:
+                runs[same] = placed.run(combination, chosen, policies)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
-        for run in runs.values():
+        for run in _differing_for_selection(runs.values()):
             if problem := seen_selection(run):
                 self.wrong("datasets", problem)
         if self.mistakes:
             raise UserError(*self.mistakes)
         return Grid(file.name, self.path, tuple(runs.values()))
 
-    def combinations(self, file: _File) -> Iterator[_Combination]:
+    def combinations(self, file: _File) -> Iterator[tuple[Combination, Placed]]:
         axes = {axis: self.each(key, getattr(file, key), self.readers[key]) for axis, key in AXES.items()}
         excluded = [self.partial(f"exclude[{i}]", entry) for i, entry in enumerate(file.exclude)]
         if not all(axes.values()):
@@ -180,12 +177,13 @@ class _Reader(ValueReader):
             given = self.partial(f"include[{i}]", entry)
             products.append(axes | {axis: [value] for axis, value in given.items()})
         for position, values in enumerate(products):
-            for chosen in product(*values.values()):
-                combination = _Combination(*chosen)
-                if any(rule and _matches(combination, rule) for rule in excluded) and position == 0:
-                    continue
-                if self.fits(combination):
-                    yield combination
+            *others, seeds = values.values()
+            for backbone, dataset, method, exits in product(*others):
+                kept = [Combination(backbone, dataset, method, exits, seed) for seed in seeds]
+                if position == 0 and excluded:
+                    kept = [one for one in kept if not any(rule and matches(one, rule) for rule in excluded)]
+                if kept and (placed := self.placed(kept[0])) is not None:
+                    yield from ((one, placed) for one in kept)
 
     def overrides(self, file: _File, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(partial combination, recipes to change there), in order; a later one goes over an earlier one."""
@@ -214,67 +212,46 @@ class _Reader(ValueReader):
                 found[axis] = read
         return found
 
-    def fits(self, combination: _Combination) -> bool:
-        """Whether the exits exist in the backbone."""
+    def overridden(self, recipes: Recipes, changes: list[dict[str, Any]]) -> Recipes:
+        """The recipes with the changes of some overrides, in order."""
+        for changed in changes:
+            found = self.recipes(changed, "overrides", recipes.model_dump())
+            assert found is not None
+            recipes = found
+        return recipes
+
+    def placed(self, combination: Combination) -> Placed | None:
+        """What the combination gives for any seed; None where it does not fit together, which is noted."""
+        values = combination.backbone, combination.dataset, combination.method, combination.exits
+        known = tuple(map(id, values))
+        if known not in self._placed:  # with the values, so that no id is given to something else
+            self._placed[known] = values, self._place(combination)
+        return self._placed[known][1]
+
+    def _place(self, combination: Combination) -> Placed | None:
+        exits: Selection | tuple[int, ...] = combination.exits
         method = registry.configured("method", combination.method.name, combination.method.set)
+        card = registry.card("backbone", combination.backbone.name)
         try:
-            blocks = _resolve(combination)
+            blocks = resolve(combination)
         except ValueError as error:
             self.wrong("exits", str(error))
-            return False
+            return None
         try:
-            card = registry.card("backbone", combination.backbone.name)
             truncated(card, method.blocks(card))
-            method.heads(blocks, card)
+            if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
+                blocks, exits = (), Selection(name="none")
         except ValueError as error:
             self.wrong("methods", f"{combination.method.label} on {combination.backbone.name}: {error}")
-            return False
-        return True
-
-    def run(self, combination: _Combination, recipes: Recipes, policies: tuple[Selection, ...]) -> RunSpec:
-        blocks = _resolve(combination)
-        method = registry.configured("method", combination.method.name, combination.method.set)
-        exits = combination.exits
-        card = registry.card("backbone", combination.backbone.name)
-        if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
-            blocks, exits = (), Selection(name="none")
-        train = TrainSpec(
-            dataset=combination.dataset,
-            backbone=combination.backbone.name,
-            weights=named(weights_source(combination.backbone), self.data_dir),
-            method=combination.method,
-            exits=blocks,
-            recipes=recipes,
-            seed=combination.seed,
-        )
+            return None
         label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
-        return RunSpec(train=train, scheme=label, policies=policies)
+        return Placed(combination, blocks, label, named(weights_source(combination.backbone), self.data_dir))
 
 
-def _resolve(combination: _Combination) -> tuple[int, ...]:
-    """The block numbers of a combination's exits."""
-    card = registry.card("backbone", combination.backbone.name)
-    if isinstance(combination.exits, Selection):
-        return place_exits(combination.exits.name, card.depth, combination.exits.set.get("count"))
-    for block in combination.exits:
-        if not 1 <= block < card.depth:
-            raise ValueError(
-                f"block {block} is no early exit of {combination.backbone.name}: it has {card.depth} blocks, exits are 1 to "
-                f"{card.depth - 1}"
-            )
-    return combination.exits
-
-
-def weights_source(backbone: Selection) -> str:
-    """What the grid says that a backbone starts from, or its card."""
-    tag = registry.card("backbone", backbone.name).weights
-    return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))
-
-
-def _matches(combination: _Combination, rule: dict[str, Any]) -> bool:
-    """Whether a partial combination covers a whole one; a backbone's name alone covers it with any weights."""
-    for axis, value in rule.items():
-        own = getattr(combination, axis)
-        if own != value and not (axis == "backbone" and own.name == value.name and not value.set):
-            return False
-    return True
+def _differing_for_selection(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
+    """One run of those that are alike to `seen_selection`: the policies of a grid are the same for all."""
+    alike = {}
+    for run in runs:
+        train = run.train
+        alike[id(train.dataset), train.backbone, id(train.weights), bool(train.exits)] = run
+    return alike.values()

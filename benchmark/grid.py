@@ -18,7 +18,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -111,6 +111,20 @@ def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
         raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a grid is a mapping with the keys {', '.join(_File.model_fields)}")
+    return grid_of(content, path, data_dir)
+
+
+def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:
+    """Check and expand what stands in a grid file.
+
+    Args:
+        content: its keys.
+        path: of the file, for sentences about mistakes.
+        data_dir: where the user keeps data and pretrained weights, if named.
+
+    Raises:
+        UserError: one sentence for every mistake.
+    """
     return _Reader(path, data_dir).read(content)
 
 
@@ -149,6 +163,7 @@ class _Reader(ValueReader):
             raise UserError(*self.mistakes)
         changed_recipes: dict[tuple[int, ...], tuple[Recipes, str]] = {}
         runs: dict[tuple[str, str, int], RunSpec] = {}
+        first: dict[Placed, RunSpec] = {}
         for combination, placed in combinations:
             matching = tuple(i for i, (rule, _) in enumerate(overrides) if matches(combination, rule))
             if matching not in changed_recipes:
@@ -158,9 +173,10 @@ class _Reader(ValueReader):
             same = placed.text, text, combination.seed
             if same not in runs:
                 runs[same] = placed.run(combination, chosen, policies)
+                first.setdefault(placed, runs[same])
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
-        for run in _differing_for_selection(runs.values()):
+        for run in first.values():
             if problem := seen_selection(run):
                 self.wrong("datasets", problem)
         if self.mistakes:
@@ -246,12 +262,3 @@ class _Reader(ValueReader):
             return None
         label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
         return Placed(combination, blocks, label, named(weights_source(combination.backbone), self.data_dir))
-
-
-def _differing_for_selection(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
-    """One run of those that are alike to `seen_selection`: the policies of a grid are the same for all."""
-    alike = {}
-    for run in runs:
-        train = run.train
-        alike[id(train.dataset), train.backbone, id(train.weights), bool(train.exits)] = run
-    return alike.values()

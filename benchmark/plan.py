@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,8 +46,10 @@ class Plan:
     @cached_property
     def missing_stages(self) -> list[Stage]:
         """Stages that the missing runs need and that are not there."""
-        needed = {stage for run in self.missing_runs for stage in run.chain}
-        return [stage for stage in self.stages if stage in needed and not self.is_done(stage)]
+        needed: Collection[Stage] = self.stages
+        if self.done_runs:
+            needed = {stage for run in self.missing_runs for stage in run.chain}
+        return [stage for stage in self.stages if stage in needed and stage.name not in self.done_stages]
 
 
 @made_to_stay()
@@ -67,18 +69,23 @@ def why_stale(stage: Stage, store: Store) -> list[str]:
 
     Empty if no stage of that kind has been finished.
     """
-    wanted = _flat(stage.fields)
     nearest: list[str] | None = None
     for name in store.stages(stage.kind):
-        have = _flat(store.manifest(name)["fields"])
-        lines = [
-            f"{field}: {have.get(field, 'absent')} -> {wanted.get(field, 'absent')}"
-            for field in sorted(wanted.keys() | have.keys())
-            if wanted.get(field) != have.get(field)
-        ]
+        found = changed_fields(store.manifest(name)["fields"], stage.fields)
+        lines = [f"{field}: {have} -> {wanted}" for field, have, wanted in found]
         if nearest is None or len(lines) < len(nearest):
             nearest = lines
     return nearest or []
+
+
+def changed_fields(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Dotted name and both values of every field in which two stages differ."""
+    first, second = _flat(have), _flat(wanted)
+    return [
+        (field, first.get(field, "absent"), second.get(field, "absent"))
+        for field in sorted(first.keys() | second.keys())
+        if first.get(field) != second.get(field)
+    ]
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +128,19 @@ class Store:
             StoreError: there is no such record, or it is damaged.
         """
         path = self.run(run_id) / "record.json"
-        content = _read_json(path)
-        if content.get("schema_version") != SCHEMA:
-            raise StoreError(f"{path}: schema {content.get('schema_version')!r}, this version reads {SCHEMA}")
         try:
-            record = RunRecord.model_validate(content)
+            record = RunRecord.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error})") from error
         except ValidationError as error:
+            schema = _read_json(path).get("schema_version")
+            if schema != SCHEMA:
+                raise StoreError(f"{path}: schema {schema!r}, this version reads {SCHEMA}") from None
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise StoreError(f"{path}: {where}: {first['msg']}") from None
+        if record.schema_version != SCHEMA:
+            raise StoreError(f"{path}: schema {record.schema_version}, this version reads {SCHEMA}")
         if record.run_id != run_id:
             raise StoreError(f"{path}: holds the record of {record.run_id!r}")
         return record
@@ -219,7 +223,8 @@ def write_file(path: Path, content: bytes) -> None:
         _sync(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise unwritable(path, error) from error
 
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from benchmark import registry
+from benchmark.cli import bench_harness
 from benchmark.cli.options import data_dir_option, require_torch
 from benchmark.errors import UserError
 from benchmark.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
@@ -29,7 +30,11 @@ def command() -> None:
       python -m benchmark bench sweep
       python -m benchmark bench loader
       python -m benchmark bench dynamic
+      python -m benchmark bench harness
     """
+
+
+command.add_command(bench_harness.command)
 
 
 @command.command("sweep")

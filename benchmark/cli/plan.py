@@ -57,10 +57,10 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     console.print(f"Grid {plan.grid.name}: {total} runs, {total - missing} finished, {missing} to run", highlight=False)
     table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
     table.columns[1].justify = table.columns[2].justify = "right"
-    to_do = Counter(stage.kind for stage in plan.missing_stages)
+    to_do = Counter(stage.form.kind for stage in plan.missing_stages)
     of_kind: dict[str, dict[Stage, int]] = {}
     for stage, count in plan.stages.items():
-        of_kind.setdefault(stage.kind, {})[stage] = count
+        of_kind.setdefault(stage.form.kind, {})[stage] = count
     for kind, what in WHAT.items():
         if stages := of_kind.get(kind):
             table.add_row(what, str(sum(map(plan.is_done, stages))), str(to_do[kind]), _shared(stages))

@@ -116,9 +116,10 @@ def stages_of(runs: Iterable[RunSpec]) -> Iterator[RunStages]:
         train = run.train
         parts = (train.dataset, train.weights, train.method, train.recipes, *run.policies)
         shared = (*map(id, parts), train.backbone, train.exits, run.scheme)
-        if shared not in families:
-            families[shared] = _Family(run, made)  # holds the run, so that no id is given to something else
-        yield families[shared].stages(run)
+        family = families.get(shared)
+        if family is None:  # it holds the run, so that no id is given to something else
+            family = families[shared] = _Family(run, made)
+        yield family.stages(run)
 
 
 class _Made:

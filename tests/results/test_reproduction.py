@@ -43,7 +43,7 @@ def judged(smoke: SmokeRun, run_id: str, folder: Path, bend: Bend, *, bitwise: b
 
 
 def off(found: Reproduction) -> set[str]:
-    return {part.what for part in found.parts if not part.close}
+    return {part.what for part in found.parts if part.judged and not part.close}
 
 
 def test_the_same_run_is_reproduced_by_either_rule(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
@@ -90,6 +90,18 @@ def test_numbers_may_differ_by_so_much(smoke: SmokeRun, run_id: str, tmp_path: P
     slow, slower = (changed(name, mean_macs=lambda value, by=by: value / (1 - by * SPEEDUP)) for by in (0.9, 1.1))
     assert off(judged(smoke, run_id, tmp_path / "slow", slow)) == set()
     assert off(judged(smoke, run_id, tmp_path / "slower", slower)) == {f"confidence/{name}"}
+
+
+def test_where_val_chose_the_threshold_points_are_told_and_not_judged(
+    smoke: SmokeRun, run_id: str, tmp_path: Path
+) -> None:
+    moved = changed("accuracy-drop-0.02", accuracy=lambda value: value - 0.1, mean_macs=lambda value: value / 1.5)
+    found = judged(smoke, run_id, tmp_path, moved)
+    (part,) = (part for part in found.parts if part.what == "confidence/accuracy-drop-0.02")
+    assert part.remark == "-10.00 points, speed-up +50.0 %"
+    assert not part.judged
+    assert found.within_tolerance
+    assert not found.same_bits
 
 
 def test_macs_and_points_that_are_missing_are_never_close(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 
 @click.command("harness")
-@click.option("--images", type=click.IntRange(100, 6000), default=3000, show_default=True, help="Of a training epoch.")
+@click.option("--images", type=click.IntRange(100, 6000), default=6000, show_default=True, help="Of a training epoch.")
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Of each loop, in turn.")
 @click.option("--plan-runs", type=click.IntRange(min=2000), default=100_000, show_default=True)
 @click.option("--records", type=click.IntRange(min=4), default=10_000, show_default=True)

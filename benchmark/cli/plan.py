@@ -58,12 +58,13 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
     table.columns[1].justify = table.columns[2].justify = "right"
     to_do = Counter(stage.form.kind for stage in plan.missing_stages)
-    of_kind: dict[str, dict[Stage, int]] = {}
+    done = Counter(stage.form.kind for stage in plan.stages if stage.name in plan.done_stages)
+    shared_by: dict[str, list[int]] = {kind: [] for kind in WHAT}
     for stage, count in plan.stages.items():
-        of_kind.setdefault(stage.form.kind, {})[stage] = count
+        shared_by[stage.form.kind].append(count)
     for kind, what in WHAT.items():
-        if stages := of_kind.get(kind):
-            table.add_row(what, str(sum(map(plan.is_done, stages))), str(to_do[kind]), _shared(stages))
+        if counts := shared_by[kind]:
+            table.add_row(what, str(done[kind]), str(to_do[kind]), _shared(counts))
     console.print(table)
     _show_passes(console, plan)
     weights = {run.spec.train.weights.source: run.spec.train.weights for run in plan.missing_runs}
@@ -78,21 +79,21 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
         console.file.write("".join(lines))  # at once: rich takes minutes over a hundred thousand lines
 
 
-def _shared(stages: dict[Stage, int]) -> str:
-    """How many stages of one kind serve several runs."""
-    most = max(stages.values(), default=0)
-    shared = sum(count > 1 for count in stages.values())
+def _shared(counts: list[int]) -> str:
+    """How many stages of one kind serve several runs; given the number of runs of each."""
+    most = max(counts)
+    shared = sum(count > 1 for count in counts)
     if not shared:
         return ""
-    return f"shared by {most} runs" if shared == len(stages) == 1 else f"{shared} shared by up to {most} runs"
+    return f"shared by {most} runs" if shared == len(counts) == 1 else f"{shared} shared by up to {most} runs"
 
 
 def _show_passes(console: Console, plan: Plan) -> None:
     """Which methods train together."""
     passes: dict[Hashable, list[Stage]] = {}
     for stage in plan.missing_stages:
-        if stage.shared_pass:
-            passes.setdefault(stage.shared_pass, []).append(stage)
+        if shared := stage.shared_pass:
+            passes.setdefault(shared, []).append(stage)
     together = [stages for stages in passes.values() if len(stages) > 1]
     for stages in together[:SHOWN_PASSES]:
         times = Counter(stage.run.train.method.label for stage in stages)

@@ -129,7 +129,7 @@ class _Made:
         self.parts: dict[tuple[Hashable, ...], Any] = {}
         self.forms: dict[str, StageForm] = {}
         self.stages: dict[str, Stage] = {}
-        self.references: dict[tuple[StageForm, StageForm, int], tuple[Stage, Stage]] = {}
+        self.references: dict[tuple[StageForm, StageForm], dict[int, tuple[Stage, Stage]]] = {}
         self.texts = Texts()
 
     def once(self, *name: Hashable, make: Callable[[], Any]) -> Any:
@@ -223,16 +223,16 @@ class _Family:
         self.evaluate = made.form("evaluate", {"policies": policies}, blocks=blocks)
         parts = (train.method.label, train.backbone, f"{dataset.name} {rule.label}", run.scheme)
         self.named = "-".join(map(_slug, parts))
+        self.references = made.references.setdefault((self.reference, self.static_scores), {})
 
     def stages(self, run: RunSpec) -> RunStages:
         """The stages of one of the runs."""
         make, seed = self.made.stage, run.train.seed
-        known = self.reference, self.static_scores, seed
-        if known not in self.made.references:
+        if seed not in self.references:
             reference = make(self.reference, run, (), "")
             scores = make(self.static_scores, run, (reference,), f'"0:finetune": "{reference.key}"')
-            self.made.references[known] = reference, scores
-        reference, static_scores = self.made.references[known]
+            self.references[seed] = reference, scores
+        reference, static_scores = self.references[seed]
         training: list[Stage] = []
         last = None
         for form in self.training:
@@ -253,8 +253,9 @@ class _Family:
             scores = make(self.scores, run, (last,), f'"0:{last.form.kind}": "{last.key}"')
             parents = scores, static_scores, cost
             named = f'"0:scores": "{scores.key}", "1:scores": "{static_scores.key}", "2:cost": "{cost.key}"'
-        evaluate = make(self.evaluate, run, parents, named)
-        run_id = f"{self.named}-s{seed}-{evaluate.key[:8]}"
+        key = self.evaluate.keys.key(named, seed)
+        evaluate = Stage(self.evaluate, parents, run, key, f"evaluate-{key}")
+        run_id = f"{self.named}-s{seed}-{key[:8]}"
         return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
 
 

@@ -29,16 +29,16 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from benchmark import registry
+from benchmark.collecting import made_to_stay
+from benchmark.combination import Combination, Placed, matches, resolve, weights_source
 from benchmark.errors import UserError
 from benchmark.grid_values import OWN, ValueReader, unknown_key
-from benchmark.pipeline.stages import heads_of, own_policy
+from benchmark.pipeline.stages import heads_of
 from benchmark.selection import seen_selection
-from benchmark.spec import Instead, Number, Recipes, RunSpec, Selection, TrainSpec
+from benchmark.spec import Instead, Number, Recipes, RunSpec, Selection
 from benchmark.weights import SCRATCH, named
-from methods.api import Method
 from methods.backbones import truncated
 from methods.lookup import unknown
-from methods.placement import PUBLISHED, place_exits
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -78,17 +78,6 @@ class _File(BaseModel):
     exclude: list[dict[str, Any]] = []
 
 
-@dataclass(frozen=True)
-class _Combination:
-    """One value on every axis, as it stands in the file: looked up when it becomes a run."""
-
-    backbone: Selection
-    dataset: Selection
-    method: Selection
-    exits: Selection | tuple[int, ...]
-    seed: int
-
-
 def find_grid(name: str) -> Path:
     """The file of a shipped grid's name, or of a path.
 
@@ -106,6 +95,7 @@ def find_grid(name: str) -> Path:
     raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
+@made_to_stay()
 def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
     """Read, check and expand a grid file.
 
@@ -124,6 +114,20 @@ def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
         raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a grid is a mapping with the keys {', '.join(_File.model_fields)}")
+    return grid_of(content, path, data_dir)
+
+
+def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:
+    """Check and expand what stands in a grid file.
+
+    Args:
+        content: its keys.
+        path: of the file, for sentences about mistakes.
+        data_dir: where the user keeps data and pretrained weights, if named.
+
+    Raises:
+        UserError: one sentence for every mistake.
+    """
     return _Reader(path, data_dir).read(content)
 
 
@@ -141,6 +145,10 @@ class _Loader(yaml.SafeLoader):
 class _Reader(ValueReader):
     """Reads one file: its keys, its axes' values, and whether they fit each other."""
 
+    def __init__(self, path: Path, data_dir: Path | None = None) -> None:
+        super().__init__(path, data_dir)
+        self._placed: dict[tuple[int, ...], tuple[object, Placed | None]] = {}
+
     def read(self, content: dict[str, Any]) -> Grid:
         file = self.validate(_File, content, "")
         recipes = self.recipes(content.get("recipes") or {}, "recipes", {})
@@ -156,19 +164,28 @@ class _Reader(ValueReader):
         combinations = list(self.combinations(file))
         if self.mistakes:
             raise UserError(*self.mistakes)
-        runs: dict[str, RunSpec] = {}
-        for combination in combinations:
-            chosen: Recipes | None = recipes
-            for rule, changed in overrides:
-                if chosen is not None and _matches(combination, rule):
-                    chosen = self.recipes(changed, "overrides", chosen.model_dump())
-            assert chosen is not None
-            for factor in file.learning_rates or [1.0]:
-                run = self.run(combination, chosen, policies, factor, tuple(file.learning_rates))
-                runs.setdefault(run.model_dump_json(exclude={"scheme"}), run)
+        changed_recipes: dict[tuple[int, ...], Recipes] = {}
+        scaled: dict[tuple[Hashable, ...], tuple[Recipes, str]] = {}
+        tried = tuple(file.learning_rates)
+        runs: dict[tuple[str, str, int], RunSpec] = {}
+        first: dict[Placed, RunSpec] = {}
+        for combination, placed in combinations:
+            matching = tuple(i for i, (rule, _) in enumerate(overrides) if matches(combination, rule))
+            if matching not in changed_recipes:
+                changed_recipes[matching] = self.overridden(recipes, [overrides[i][1] for i in matching])
+            for factor in tried or (1.0,):
+                wanted = matching, factor, placed.trained
+                if wanted not in scaled:
+                    chosen = _scaled(changed_recipes[matching], placed.trained, factor)
+                    scaled[wanted] = chosen, chosen.model_dump_json()
+                chosen, text = scaled[wanted]
+                same = placed.text, text, combination.seed
+                if same not in runs:
+                    runs[same] = placed.run(combination, chosen, policies, tried)
+                    first.setdefault(placed, runs[same])
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
-        for run in runs.values():
+        for run in first.values():
             if problem := seen_selection(run):
                 self.wrong("datasets", problem)
             self.gates(run)
@@ -176,7 +193,7 @@ class _Reader(ValueReader):
             raise UserError(*self.mistakes)
         return Grid(file.name, self.path, tuple(runs.values()))
 
-    def combinations(self, file: _File) -> Iterator[_Combination]:
+    def combinations(self, file: _File) -> Iterator[tuple[Combination, Placed]]:
         axes = {axis: self.each(key, getattr(file, key), self.readers[key]) for axis, key in AXES.items()}
         excluded = [self.partial(f"exclude[{i}]", entry) for i, entry in enumerate(file.exclude)]
         if not all(axes.values()):
@@ -186,12 +203,13 @@ class _Reader(ValueReader):
             given = self.partial(f"include[{i}]", entry)
             products.append(axes | {axis: [value] for axis, value in given.items()})
         for position, values in enumerate(products):
-            for chosen in product(*values.values()):
-                combination = _Combination(*chosen)
-                if any(rule and _matches(combination, rule) for rule in excluded) and position == 0:
-                    continue
-                if self.fits(combination):
-                    yield combination
+            *others, seeds = values.values()
+            for backbone, dataset, method, exits in product(*others):
+                kept = [Combination(backbone, dataset, method, exits, seed) for seed in seeds]
+                if position == 0 and excluded:
+                    kept = [one for one in kept if not any(rule and matches(one, rule) for rule in excluded)]
+                if kept and (placed := self.placed(kept[0])) is not None:
+                    yield from ((one, placed) for one in kept)
 
     def overrides(self, file: _File, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(partial combination, recipes to change there), in order; a later one goes over an earlier one."""
@@ -220,25 +238,44 @@ class _Reader(ValueReader):
                 found[axis] = read
         return found
 
-    def fits(self, combination: _Combination) -> bool:
-        """Whether the exits exist in the backbone."""
+    def overridden(self, recipes: Recipes, changes: list[dict[str, Any]]) -> Recipes:
+        """The recipes with the changes of some overrides, in order."""
+        for changed in changes:
+            found = self.recipes(changed, "overrides", recipes.model_dump())
+            assert found is not None
+            recipes = found
+        return recipes
+
+    def placed(self, combination: Combination) -> Placed | None:
+        """What the combination gives for any seed; None where it does not fit together, which is noted."""
+        values = combination.backbone, combination.dataset, combination.method, combination.exits
+        known = tuple(map(id, values))
+        if known not in self._placed:  # with the values, so that no id is given to something else
+            self._placed[known] = values, self._place(combination)
+        return self._placed[known][1]
+
+    def _place(self, combination: Combination) -> Placed | None:
+        exits: Selection | tuple[int, ...] = combination.exits
         method = registry.configured("method", combination.method.name, combination.method.set)
+        card = registry.card("backbone", combination.backbone.name)
         try:
-            blocks = _resolve(combination)
+            blocks = resolve(combination)
         except ValueError as error:
             self.wrong("exits", str(error))
-            return False
+            return None
         try:
-            card = registry.card("backbone", combination.backbone.name)
             truncated(card, method.blocks(card))
-            method.instead(card)
-            method.heads(blocks, card)
+            instead = self.instead(combination, method.instead(card))
+            if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
+                blocks, exits = (), Selection(name="none")
         except ValueError as error:
             self.wrong("methods", f"{combination.method.label} on {combination.backbone.name}: {error}")
-            return False
-        return True
+            return None
+        label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
+        weights = named(weights_source(combination.backbone), self.data_dir)
+        return Placed(combination, blocks, label, weights, instead)
 
-    def instead(self, combination: _Combination, name: str | None) -> Instead | None:
+    def instead(self, combination: Combination, name: str | None) -> Instead | None:
         """A backbone in the place of the combination's: from its own public weights, or from scratch as that one."""
         if name is None:
             return None
@@ -256,72 +293,10 @@ class _Reader(ValueReader):
                     message = f"learned-gate reads a gate that the exits of {run.train.method.label} do not have"
                     self.wrong("policies", f"{message}; {OWN!r} takes each method's own rule")
 
-    def run(
-        self,
-        combination: _Combination,
-        recipes: Recipes,
-        policies: tuple[Selection, ...],
-        factor: float,
-        learning_rates: tuple[float, ...],
-    ) -> RunSpec:
-        blocks = _resolve(combination)
-        method: Method = registry.configured("method", combination.method.name, combination.method.set)
-        exits = combination.exits
-        card = registry.card("backbone", combination.backbone.name)
-        trained = {stage.recipe for stage in method.stages(card)}
-        scaled = {name: getattr(recipes, name) for name in trained}
-        recipes = recipes.model_copy(
-            update={name: recipe.model_copy(update={"lr": factor * recipe.lr}) for name, recipe in scaled.items()}
-        )
-        if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
-            blocks, exits = (), Selection(name="none")
-        train = TrainSpec(
-            dataset=combination.dataset,
-            backbone=combination.backbone.name,
-            weights=named(weights_source(combination.backbone), self.data_dir),
-            instead=self.instead(combination, method.instead(card)),
-            method=combination.method,
-            exits=blocks,
-            recipes=recipes,
-            seed=combination.seed,
-        )
-        label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
-        chosen = (own_policy(train) if policy.name == OWN else policy for policy in policies)
-        return RunSpec(
-            train=train,
-            scheme=label,
-            policies=tuple({policy.label: policy for policy in chosen}.values()),
-            learning_rates=learning_rates if trained else (),
-        )
 
-
-def _resolve(combination: _Combination) -> tuple[int, ...]:
-    """The block numbers of a combination's exits."""
-    card = registry.card("backbone", combination.backbone.name)
-    if isinstance(combination.exits, Selection):
-        if combination.exits.name == PUBLISHED:
-            method: Method = registry.configured("method", combination.method.name, combination.method.set)
-            return method.published_exits(card)
-        return place_exits(combination.exits.name, card.depth, combination.exits.set.get("count"))
-    for block in combination.exits:
-        if not 1 <= block < card.depth:
-            raise ValueError(
-                f"block {block} is no early exit of {combination.backbone.name}: it has {card.depth} blocks, exits are 1 to "
-                f"{card.depth - 1}"
-            )
-    return combination.exits
-
-
-def weights_source(backbone: Selection) -> str:
-    """What the grid says that a backbone starts from, or its card."""
-    tag = registry.card("backbone", backbone.name).weights
-    return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))
-
-
-def _matches(combination: _Combination, rule: dict[str, Any]) -> bool:
-    """Whether a partial combination covers a whole one; a backbone's name alone covers it with any weights."""
-    for axis, value in rule.items():
-        own = getattr(combination, axis)
-        if own != value and not (axis == "backbone" and own.name == value.name and not value.set):
-            return False
-    return True
+def _scaled(recipes: Recipes, stages: frozenset[str], factor: float) -> Recipes:
+    """The recipes with the learning rates of some stages multiplied."""
+    changed = {stage: getattr(recipes, stage) for stage in stages}
+    return recipes.model_copy(
+        update={stage: recipe.model_copy(update={"lr": factor * recipe.lr}) for stage, recipe in changed.items()}
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from benchmark.collecting import made_to_stay
 from benchmark.grid import Grid
-from benchmark.pipeline.stages import STAGES, RunStages, Stage, run_stages
+from benchmark.pipeline.stages import STAGES, RunStages, Stage, stages_of
 from results.store import Store
 
 
@@ -27,38 +29,38 @@ class Plan:
     done_runs: frozenset[str]
     done_stages: frozenset[str]
 
-    @property
+    @cached_property
     def missing_runs(self) -> list[RunStages]:
         return [run for run in self.runs if run.run_id not in self.done_runs]
 
-    @property
+    @cached_property
     def stages(self) -> dict[Stage, int]:
         """Every distinct stage, in order of execution, with the number of runs that share it."""
-        count = Counter(stage.name for run in self.runs for stage in run.chain)
-        distinct = {stage.name: stage for run in self.runs for stage in run.chain}
-        order = list(STAGES)
-        ordered = sorted(distinct.values(), key=lambda stage: order.index(stage.kind))
-        return {stage: count[stage.name] for stage in ordered}
+        count = Counter(stage for run in self.runs for stage in run.chain)
+        order = {kind: place for place, kind in enumerate(STAGES)}
+        return {stage: count[stage] for stage in sorted(count, key=lambda stage: order[stage.kind])}
 
     def is_done(self, stage: Stage) -> bool:
         return stage.name in self.done_stages
 
-    @property
+    @cached_property
     def missing_stages(self) -> list[Stage]:
         """Stages that the missing runs need and that are not there."""
-        needed = {stage.name for run in self.missing_runs for stage in run.chain}
-        return [stage for stage in self.stages if stage.name in needed and not self.is_done(stage)]
+        needed: Collection[Stage] = self.stages
+        if self.done_runs:
+            needed = {stage for run in self.missing_runs for stage in run.chain}
+        return [stage for stage in self.stages if stage in needed and stage.name not in self.done_stages]
 
 
+@made_to_stay()
 def make_plan(grid: Grid, store: Store) -> Plan:
     """Expand a grid into stages and look up which are there."""
-    runs = {stages.run_id: stages for stages in map(run_stages, grid.runs)}
-    names = {stage.name for run in runs.values() for stage in run.chain}
+    runs = {stages.run_id: stages for stages in stages_of(grid.runs)}
     return Plan(
         grid,
         tuple(runs.values()),
-        frozenset(run_id for run_id in runs if store.is_done(run_id)),
-        frozenset(name for name in names if store.has_stage(name)),
+        frozenset(run_id for run_id in store.run_ids() if run_id in runs and store.is_done(run_id)),
+        store.done_stages(),
     )
 
 
@@ -72,18 +74,23 @@ def why_stale(stage: Stage, store: Store) -> list[str]:
 
     Empty if no stage of that kind has been finished.
     """
-    wanted = _flat(stage.fields)
     nearest: list[str] | None = None
     for name in store.stages(stage.kind):
-        have = _flat(store.manifest(name)["fields"])
-        lines = [
-            f"{field}: {have.get(field, 'absent')} -> {wanted.get(field, 'absent')}"
-            for field in sorted(wanted.keys() | have.keys())
-            if wanted.get(field) != have.get(field)
-        ]
+        found = changed_fields(store.manifest(name)["fields"], stage.fields)
+        lines = [f"{field}: {have} -> {wanted}" for field, have, wanted in found]
         if nearest is None or len(lines) < len(nearest):
             nearest = lines
     return nearest or []
+
+
+def changed_fields(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Dotted name and both values of every field in which two stages differ."""
+    first, second = _flat(have), _flat(wanted)
+    return [
+        (field, first.get(field, "absent"), second.get(field, "absent"))
+        for field in sorted(first.keys() | second.keys())
+        if first.get(field) != second.get(field)
+    ]
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

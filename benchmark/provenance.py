@@ -46,6 +46,9 @@ def machine(device: str) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+        "gpu_memory_bytes": torch.cuda.get_device_properties(device).total_memory
+        if device.startswith("cuda")
+        else None,
         "device": device,
         "memory_bytes": memory_bytes(),
         "threads": torch.get_num_threads(),
@@ -62,6 +65,7 @@ def made(device: str, seconds: float) -> dict[str, Any]:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_memory_bytes(),
+        "gpu_peak_memory_bytes": _gpu_peak_memory_bytes(device),
     }
 
 
@@ -69,6 +73,13 @@ def peak_memory_bytes() -> int:
     """The largest resident size that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _gpu_peak_memory_bytes(device: str) -> int | None:
+    """The most that this process has had reserved on a GPU."""
+    import torch
+
+    return torch.cuda.max_memory_reserved(device) if device.startswith("cuda") else None
 
 
 def memory_bytes() -> int | None:

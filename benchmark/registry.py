@@ -7,6 +7,7 @@ The tables are in `methods`, `datasets` and their folders. A package outside add
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,13 @@ TABLES: dict[str, Mapping[str, Any]] = {
 
 def table(kind: str) -> dict[str, Any]:
     """Name to card, those of outside packages included."""
-    outside = {point.name: point.load() for point in entry_points(group=f"lgvit_bench.{kind}")}
-    return {**outside, **TABLES[kind]}
+    return {**_outside(kind), **TABLES[kind]}
+
+
+@lru_cache
+def _outside(kind: str) -> dict[str, Any]:
+    """Looked for once a process: it reads the metadata of every installed package."""
+    return {point.name: point.load() for point in entry_points(group=f"lgvit_bench.{kind}")}
 
 
 def grids() -> dict[str, Path]:

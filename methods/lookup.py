@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,15 +29,12 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
     Raises:
         ValueError: an option is unknown, of the wrong type or out of range; the message names it and the valid ones.
     """
-    defaults = {
-        field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
-    }
-    described = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
+    adapter, defaults, described = _form(cls)
     for key in options:
         if key not in defaults:
             raise ValueError(f"{kind} {name!r} has no option {key!r}; {nearest(key, defaults)}options: {described}")
     try:
-        return TypeAdapter(cls).validate_python(dict(options))
+        return adapter.validate_python(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -46,3 +44,13 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
             else first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
         )
         raise ValueError(f"{kind} {name!r}: {what}; options: {described}") from None
+
+
+@lru_cache(maxsize=256)
+def _form(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
+    """What checks options for a dataclass, the defaults, and these in words. Made once: that takes far longer than a check."""
+    defaults = {
+        field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
+    }
+    described = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
+    return TypeAdapter(cls), defaults, described

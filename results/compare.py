@@ -16,7 +16,7 @@ from results.statistics import bootstrap_mean, detectable_difference
 from results.table import STATIC, Run
 
 # Differ between any two runs and say nothing.
-PASSING = ("finished", "seconds", "peak_memory_bytes")
+PASSING = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
 
 
 @dataclass(frozen=True)

@@ -186,14 +186,16 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
 
 
 def nearly_full(record: RunRecord) -> Iterator[Failure]:
-    """A run that finished with nearly all of its machine's memory in use."""
-    peak = record.provenance.get("peak_memory_bytes")
-    memory = record.provenance.get("machine", {}).get("memory_bytes")
-    if peak and memory and peak / memory > FULL:
-        yield Failure(
-            "memory nearly outgrows the device", record.run_id, "", peak / memory, FULL,
-            f"{peak / 2**30:.1f} of {memory / 2**30:.1f} GiB were in use",
-        )  # fmt: skip
+    """A run that finished with nearly all memory of its machine, or of its GPU, in use."""
+    made, machine = record.provenance, record.provenance.get("machine", {})
+    for place, prefix in (("", ""), ("GPU", "gpu_")):
+        peak, memory = made.get(f"{prefix}peak_memory_bytes"), machine.get(f"{prefix}memory_bytes")
+        if peak and memory and peak / memory > FULL:
+            where = f" of the {place}" if place else ""
+            yield Failure(
+                "memory nearly outgrows the device", record.run_id, place, peak / memory, FULL,
+                f"{peak / 2**30:.1f} of {memory / 2**30:.1f} GiB{where} were in use",
+            )  # fmt: skip
 
 
 def out_of_memory(record: RunRecord) -> Iterator[Failure]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCHEMA = 2
 
@@ -34,8 +34,9 @@ class Artifact(Frozen):
 class StageRef(Frozen):
     """A stage that the run stands on."""
 
-    stage: str
-    key: str
+    stage: Annotated[str, Field(pattern=r"^[a-z]+$")]
+    """Its kind; with the key the name of a folder, so that nothing else may stand in either."""
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     code_version: int
     seconds: float
     """Wall time of the work, over all attempts; shared by all runs that share the stage."""

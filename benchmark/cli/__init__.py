@@ -20,8 +20,12 @@ COMMANDS = {
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
     "claims": ("benchmark.cli.claims", "Judge LGViT's claims and published numbers by the records."),
+    "reproduce": ("benchmark.cli.reproduce", "Train a finished run again from its record, and judge."),
     "compare": ("benchmark.cli.compare", "Put two runs or two results folders side by side."),
-    "list": ("benchmark.cli.list", "Name the registered methods, heads, policies, backbones, datasets and grids."),
+    "list": (
+        "benchmark.cli.list",
+        "Name what is registered: methods, heads, policies, ...; or the runs that are there.",
+    ),
     "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run of a checkpoint of the authors' code."),

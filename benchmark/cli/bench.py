@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from benchmark import registry
+from benchmark.cli import bench_harness
 from benchmark.cli.bench_shared_heads import shared_heads
 from benchmark.cli.options import data_dir_option, require_torch
 from benchmark.errors import UserError
@@ -31,10 +32,12 @@ def command() -> None:
       python -m benchmark bench loader
       python -m benchmark bench dynamic
       python -m benchmark bench shared-heads
+      python -m benchmark bench harness
     """
 
 
 command.add_command(shared_heads)
+command.add_command(bench_harness.command)
 
 
 @command.command("sweep")

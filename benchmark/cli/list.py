@@ -1,12 +1,16 @@
-"""``python -m benchmark list``: everything registered, by name."""
+"""``python -m benchmark list``: everything registered, by name, or every run in a results folder."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.cli.options import results_option
+from benchmark.errors import UserError
 from benchmark.registry import TABLES, grids, table
 from datasets.folder import PREFIX, SUMMARY
 from methods.placement import SCHEMES
@@ -22,14 +26,27 @@ PLURALS = {
 
 
 @click.command("list")
-def command() -> None:
+@click.option("--runs", is_flag=True, help="The runs in the results folder, from their records.")
+@results_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    help="With --runs: also write a CSV file.",
+)
+def command(runs: bool, results_dir: Path, out: Path | None) -> None:
     """Name the registered methods, heads, losses, policies, backbones, datasets, exit schemes and grids.
 
+    With --runs: the runs in the results folder, finished and failed.
+
     \b
-    Example:
+    Examples:
       python -m benchmark list
+      python -m benchmark list --runs --out runs.csv
     """
     console = Console()
+    if runs:
+        _show_runs(console, results_dir, out)
+        return
     shown = Table(box=None, pad_edge=False, show_header=False)
     shown.add_column(no_wrap=True)
     shown.add_column()
@@ -48,3 +65,42 @@ def command() -> None:
         axes = f"{len(content['methods'])} methods, {', '.join(content['backbones'])}"
         shown.add_row(f"  {name}", axes)
     console.print(shown)
+
+
+def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
+    from benchmark.collecting import made_to_stay
+    from results.overview import overview
+    from results.store import Store, write_file
+
+    store = Store(results_dir)
+    with made_to_stay():
+        table, problems = overview(store)
+    for problem in problems:
+        console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
+    if table.empty:
+        readable = "readable " if problems else ""
+        raise UserError(
+            f"there is no {readable}run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"
+        )
+    if out is not None:
+        write_file(out, table.to_csv(index=False).encode())
+    heading = f"{'without exits':>13}  {'at most 1 point on val':>22}  {'layers':>7}  {'MACs':>7}  run"
+    lines = (_line(*row) for row in table[list(SHOWN)].itertuples(index=False, name=None))
+    console.file.write("\n".join([heading, *lines, ""]))  # at once: rich takes long over thousands of lines
+    finished = int((table["status"] == "done").sum())
+    console.print(
+        f"{finished} finished, {len(table) - finished} failed; accuracies and speed-ups on test", highlight=False
+    )
+
+
+SHOWN = ("status", "cause", "static_accuracy", "accuracy", "layer_speedup", "mac_speedup", "run_id")
+
+
+def _line(status: str, cause: str, static: float, accuracy: float, layers: float, macs: float, run_id: str) -> str:
+    if status != "done":
+        return f"{'failed':>13}  {run_id}: {str(cause).splitlines()[0]}"
+    shown = [f"{100 * static:.1f} %", f"{100 * accuracy:.1f} %", f"{layers:.2f}x", f"{macs:.2f}x"]
+    if accuracy != accuracy:
+        shown[1:] = "---"
+    widths = (13, 22, 7, 7)
+    return "  ".join([*(text.rjust(width) for text, width in zip(shown, widths, strict=True)), run_id])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 
 import click
@@ -55,42 +57,43 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     console.print(f"Grid {plan.grid.name}: {total} runs, {total - missing} finished, {missing} to run", highlight=False)
     table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
     table.columns[1].justify = table.columns[2].justify = "right"
-    to_do = {stage.name for stage in plan.missing_stages}
+    to_do = Counter(stage.form.kind for stage in plan.missing_stages)
+    done = Counter(stage.form.kind for stage in plan.stages if stage.name in plan.done_stages)
+    shared_by: dict[str, list[int]] = {kind: [] for kind in WHAT}
+    for stage, count in plan.stages.items():
+        shared_by[stage.form.kind].append(count)
     for kind, what in WHAT.items():
-        stages = {stage: count for stage, count in plan.stages.items() if stage.kind == kind}
-        if not stages:
-            continue
-        missing_here = [stage for stage in stages if stage.name in to_do]
-        done = sum(plan.is_done(stage) for stage in stages)
-        table.add_row(what, str(done), str(len(missing_here)), _shared(stages))
+        if counts := shared_by[kind]:
+            table.add_row(what, str(done[kind]), str(to_do[kind]), _shared(counts))
     console.print(table)
     _show_passes(console, plan)
-    weights = {run.spec.train.weights for run in plan.missing_runs if run.spec.train.weights.source != SCRATCH}
-    for absent in sorted(found.source for found in weights if found.sha256 is None):
+    weights = {run.spec.train.weights.source: run.spec.train.weights for run in plan.missing_runs}
+    for absent in sorted(source for source, found in weights.items() if source != SCRATCH and found.sha256 is None):
         then = "there is no such file" if absent.startswith("file:") else "run fetches it"
         text = f"Weights {absent}: not on this machine ({then}); until then keys and run names are provisional"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print()
-    for run in plan.runs if runs else ():
-        state = "finished" if run.run_id in plan.done_runs else "to run  "
-        console.print(f"{state}  {run.run_id}", markup=False, highlight=False, soft_wrap=True)
+    if runs:
+        states = ("finished" if run.run_id in plan.done_runs else "to run  " for run in plan.runs)
+        lines = (f"{state}  {run.run_id}\n" for state, run in zip(states, plan.runs, strict=True))
+        console.file.write("".join(lines))  # at once: rich takes minutes over a hundred thousand lines
 
 
-def _shared(stages: dict[Stage, int]) -> str:
-    """How many stages of one kind serve several runs."""
-    most = max(stages.values(), default=0)
-    shared = sum(count > 1 for count in stages.values())
+def _shared(counts: list[int]) -> str:
+    """How many stages of one kind serve several runs; given the number of runs of each."""
+    most = max(counts)
+    shared = sum(count > 1 for count in counts)
     if not shared:
         return ""
-    return f"shared by {most} runs" if shared == len(stages) == 1 else f"{shared} shared by up to {most} runs"
+    return f"shared by {most} runs" if shared == len(counts) == 1 else f"{shared} shared by up to {most} runs"
 
 
 def _show_passes(console: Console, plan: Plan) -> None:
     """Which methods train together."""
-    passes: dict[str, list[Stage]] = {}
+    passes: dict[Hashable, list[Stage]] = {}
     for stage in plan.missing_stages:
-        if stage.shared_pass:
-            passes.setdefault(stage.shared_pass, []).append(stage)
+        if shared := stage.shared_pass:
+            passes.setdefault(shared, []).append(stage)
     together = [stages for stages in passes.values() if len(stages) > 1]
     for stages in together[:SHOWN_PASSES]:
         methods = counted(stage.run.train.method.label for stage in stages)

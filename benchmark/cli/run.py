@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import click
-from filelock import FileLock, Timeout
 from rich.console import Console
 
+from benchmark.cli.executing import bring_weights, execute
 from benchmark.cli.options import (
     DEFAULT_GRID,
     REPORTS_OUT,
@@ -23,8 +23,7 @@ from benchmark.cli.plan import show_plan
 from benchmark.errors import UserError
 from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
-from benchmark.progress import Reporter, duration
-from benchmark.weights import fetch, missing
+from benchmark.progress import duration
 from reports.paper import build_report, check_replaceable
 from results.store import Store
 
@@ -79,7 +78,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = _execute(console, plan, store, device, threads, data_dir, workers)
+        failed = execute(console, plan, store, device, threads, data_dir, workers)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)
@@ -119,69 +118,9 @@ def _rehearse(
 
 def _with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
     """The grid with the hash of all pretrained weights that it names: they are part of the keys."""
-    sources = dict.fromkeys(run.train.weights.source for run in grid.runs)
-    absent = {source: sentence for source in sources if (sentence := missing(source, data_dir))}
-    refused = [source for source in absent if offline or source.startswith("file:")]
-    if refused:
-        why = "; --offline forbids the download" if offline else ""
-        raise UserError(*(absent[source] + ("" if source.startswith("file:") else why) for source in refused))
-    for number, source in enumerate(absent, start=1):
-        console.print(f"weights {number}/{len(absent)}: fetching {source}", markup=False, highlight=False)
-        fetch(source, data_dir)
-    return load_grid(grid.source, data_dir) if absent else grid
-
-
-def _execute(
-    console: Console,
-    plan: Plan,
-    store: Store,
-    device: str,
-    threads: int | None,
-    data_dir: Path | None,
-    workers: int | None,
-) -> list[str]:
-    """Run what is missing. torch is imported here and not before."""
-    require_torch()
-    store.prepare()
-    try:
-        with FileLock(store.root / ".lock", timeout=0):
-            return _execute_locked(console, plan, store, device, threads, data_dir, workers)
-    except Timeout:
-        raise UserError(
-            f"another run is at work in {store.root}; wait for it, or name another folder with --results"
-        ) from None
-
-
-def _execute_locked(
-    console: Console,
-    plan: Plan,
-    store: Store,
-    device: str,
-    threads: int | None,
-    data_dir: Path | None,
-    workers: int | None,
-) -> list[str]:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
-    import torch
-
-    from benchmark.execute.device import usable_device
-    from benchmark.execute.interrupt import StopRequest
-    from benchmark.execute.local import LocalExecutor
-    from benchmark.pipeline.fit import Interrupted
-
-    torch.use_deterministic_algorithms(True)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = usable_device(device)
-    with StopRequest() as stop:
-        reporter = Reporter(console, lambda: stop.requested)
-        reporter.say(f"Running on {chosen} with {torch.get_num_threads()} threads")
-        try:
-            failed = LocalExecutor(plan, store, reporter, chosen, data_dir, workers).execute()
-        except Interrupted:
-            raise click.Abort from None
-        reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
-    return failed
+    sources = list(dict.fromkeys(run.train.weights.source for run in grid.runs))
+    fetched = bring_weights(console, sources, data_dir, offline)
+    return load_grid(grid.source, data_dir) if fetched else grid
 
 
 def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:

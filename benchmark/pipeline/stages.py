@@ -12,16 +12,18 @@ its parents' keys and the code version. Runs that share a key share the artifact
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark import registry
-from benchmark.spec import Instead, Recipe, RunSpec, Selection, TrainSpec
+from benchmark.pipeline.keys import KeyForm, Texts, stage_key
+from benchmark.pipeline.nodes import RunStages, Stage, StageForm
+from benchmark.spec import Recipe, RunSpec, Selection, TrainSpec
+from datasets.api import DatasetCard
 from datasets.split_rules import SplitRule
-from methods.api import BackboneCard, Choice, Method, TrainStage
+from methods.api import BackboneCard, Choice, Method
 
 
 @dataclass(frozen=True)
@@ -91,87 +93,8 @@ STAGES = {
         ),
     ),
 }
-STEP_FIELDS = {"lr", "weight_decay", "warmup", "schedule", "label_smoothing", "clip_grad"}
-"""Of a recipe: what only the optimizer's step and the loss read; the other fields make the batches."""
+STATIC = Selection(name="static")
 TRAINED = ("finetune", "joint", "exits")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Stage:
-    """A node of the graph.
-
-    Attributes:
-        kind: a key of `STAGES`.
-        key: 16 hex digits.
-        fields: what the key was made of, parents' keys and code version included.
-        parents: what must be there first.
-        run: a run that needs it; any one, as they agree on all that the stage reads.
-        recipe: of a stage that trains.
-        training: what the method said of it, for ``joint`` and ``exits``.
-        blocks: how many of the backbone's blocks are there.
-    """
-
-    kind: str
-    key: str
-    fields: dict[str, Any]
-    parents: tuple[Stage, ...]
-    run: RunSpec
-    recipe: Recipe | None = None
-    training: TrainStage | None = None
-    blocks: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.key}"
-
-    @property
-    def shared_pass(self) -> str | None:
-        """Stages with the same value are trained in one pass: heads on the same frozen backbone that see the same batches."""
-        if self.kind != "exits" or self.recipe is None:
-            return None
-        batches = self.recipe.model_dump(mode="json", exclude=STEP_FIELDS)
-        return json.dumps(
-            [self.parents[0].key, batches, self.fields["seed"], self.fields["frozen_mode"]], sort_keys=True
-        )
-
-    @property
-    def backbone(self) -> Stage:
-        """The stage that holds the backbone's weights: this one, or the nearest before it."""
-        return self if self.kind in ("finetune", "joint") else self.parents[0].backbone
-
-    @property
-    def heads(self) -> Stage | None:
-        """The stage that holds the heads' weights, likewise; None for a backbone without exits."""
-        if self.kind in ("joint", "exits"):
-            return self
-        return self.parents[0].heads if self.parents else None
-
-
-@dataclass(frozen=True)
-class RunStages:
-    """The stages of one run, parents before children; the last one is ``evaluate``.
-
-    Attributes:
-        reference: the whole backbone without exits, fine-tuned.
-        training: the run's own training, in order; the reference alone for ``static``.
-    """
-
-    spec: RunSpec
-    run_id: str
-    reference: Stage
-    training: tuple[Stage, ...]
-    scores: Stage
-    static_scores: Stage
-    cost: Stage
-    evaluate: Stage
-
-    @property
-    def chain(self) -> tuple[Stage, ...]:
-        """Every stage that leaves an artifact, in an order that can be executed.
-
-        The cost comes first: it takes a second, and a model that cannot be priced should not be trained.
-        """
-        return tuple(dict.fromkeys((self.cost, self.reference, *self.training, self.static_scores, self.scores)))
 
 
 def method_of(train: TrainSpec) -> Method:
@@ -190,90 +113,177 @@ def heads_of(train: TrainSpec) -> tuple[Choice, ...]:
 
 def run_stages(run: RunSpec) -> RunStages:
     """The stages of a run, with their keys."""
-    train = run.train
-    card: BackboneCard = registry.card("backbone", train.backbone)
-    dataset = registry.card("dataset", train.dataset.name)
-    method = method_of(train)
-    recipes, blocks = train.recipes, method.blocks(card)
-    rule = SplitRule.of(train.dataset.set)
-    data = {
-        "name": dataset.name,
-        "sizes": {split: train.dataset.set.get(split, size) for split, size in rule.sizes(dataset).items()},
-        "fingerprint": dataset.fingerprint,
-        "code_version": dataset.code_version,
-        **rule.fields(),
-    }
-    network = {"name": train.backbone, "code_version": card.code_version, "num_classes": len(dataset.classes)}
-    weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
-    start = {"dataset": _train_only(data) | rule.train_fields(), "weights": weights, "seed": train.seed}
-    placed = {"exits": list(train.exits), "heads": [_choice("head", head) for head in heads_of(train)]}
+    return next(stages_of([run]))
 
-    def finetune(recipe: Recipe, blocks: int) -> Stage:
-        fields = {"backbone": network | {"blocks": blocks}, "recipe": _recipe(recipe), **start}
-        return _stage("finetune", fields, (), run, recipe=recipe, blocks=blocks)
 
-    reference = finetune(recipes.finetune, card.depth)
-    later = method.stages(card)
-    instead = None if train.instead is None else _in_its_place(run, train.instead)
-    if instead is not None:
-        training = [instead.reference]
-    elif later:
-        training = [reference] if method.starts_finetuned else []
-    else:
-        spent = recipes.exits.epochs if method.first_stage_takes_all() else 0
-        own = finetune(_longer(recipes.finetune, spent), blocks)
-        training = [reference if own.key == reference.key else own]
-    for i, stage in enumerate(later):
-        recipe = getattr(recipes, stage.recipe)
-        fields = placed | {"loss": _choice("loss", stage.loss), "seed": train.seed}
-        if stage.trains == "heads":
-            fields |= {"recipe": _recipe(recipe), "frozen_mode": stage.frozen_mode}
-            kind = "exits"
+def stages_of(runs: Iterable[RunSpec]) -> Iterator[RunStages]:
+    """The stages of many runs: one object a stage, and what runs share is worked out once where they share the very objects."""
+    families: dict[tuple[Hashable, ...], _Family] = {}
+    made = _Made()
+    for run in runs:
+        train = run.train
+        parts = (train.dataset, train.weights, train.method, train.recipes, *run.policies)
+        shared = (*map(id, parts), train.backbone, train.exits, run.scheme, train.instead, run.learning_rates)
+        family = families.get(shared)
+        if family is None:  # it holds the run, so that no id is given to something else
+            family = families[shared] = _Family(run, made)
+        yield family.stages(run)
+
+
+class _Made:
+    """What is there already, one object each: parts of fields, forms, stages."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[Hashable, ...], Any] = {}
+        self.forms: dict[str, StageForm] = {}
+        self.stages: dict[str, Stage] = {}
+        self.references: dict[tuple[StageForm, StageForm], dict[int, tuple[Stage, Stage]]] = {}
+        self.texts = Texts()
+
+    def once(self, *name: Hashable, make: Callable[[], Any]) -> Any:
+        if name not in self.parts:
+            self.parts[name] = make()
+        return self.parts[name]
+
+    def form(self, kind: str, fields: dict[str, Any], *, seeded: bool = False, **others: Any) -> StageForm:
+        fields = {"code_version": STAGES[kind].version, **fields}
+        keys = KeyForm(kind, fields, seeded=seeded, texts=self.texts)
+        text = f"{keys.text} {others['blocks']}"
+        if text not in self.forms:
+            self.forms[text] = StageForm(kind=kind, own_fields=fields, seeded=seeded, keys=keys, **others)
+        return self.forms[text]
+
+    def stage(self, form: StageForm, run: RunSpec, parents: tuple[Stage, ...], named: str) -> Stage:
+        """
+        Args:
+            form: of the stage.
+            run: that needs it.
+            parents: in order.
+            named: their kinds and keys, as `KeyForm.key` wants them.
+        """
+        key = form.keys.key(named, run.train.seed)
+        name = f"{form.kind}-{key}"
+        stage = self.stages.get(name)
+        if stage is None:
+            stage = self.stages[name] = Stage(form, parents, run, key, name)
+        return stage
+
+
+class _Family:
+    """Runs that differ in their seed alone."""
+
+    def __init__(self, run: RunSpec, made: _Made) -> None:
+        self.run, self.made = run, made
+        train = run.train
+        card: BackboneCard = registry.card("backbone", train.backbone)
+        dataset = registry.card("dataset", train.dataset.name)
+        method = method_of(train)
+        recipes, blocks = train.recipes, method.blocks(card)
+        rule = SplitRule.of(train.dataset.set)
+        model = id(train.method), train.backbone, train.exits
+        data = made.once("data", id(train.dataset), make=lambda: _data(train.dataset, dataset, rule))
+        seen = made.once("train data", id(train.dataset), make=lambda: _train_only(data) | rule.train_fields())
+        weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
+        heads = made.once("heads", *model, make=lambda: [_choice("head", head) for head in heads_of(train)])
+        placed = {"exits": made.once("exits", *model, make=lambda: list(train.exits)), "heads": heads}
+
+        def recipe_fields(recipe: Recipe) -> dict[str, Any]:
+            return {"recipe": made.once("recipe", recipe, make=lambda: recipe.model_dump(mode="json"))}
+
+        def network(blocks: int) -> dict[str, Any]:
+            told = {"name": train.backbone, "code_version": card.code_version, "num_classes": len(dataset.classes)}
+            name = "backbone", train.backbone, id(train.dataset), blocks
+            return {"backbone": made.once(*name, make=lambda: told | {"blocks": blocks})}
+
+        def finetune(recipe: Recipe, blocks: int) -> StageForm:
+            fields = network(blocks) | recipe_fields(recipe) | {"dataset": seen, "weights": weights}
+            return made.form("finetune", fields, seeded=True, recipe=recipe, blocks=blocks)
+
+        self.reference = finetune(recipes.finetune, card.depth)
+        self.instead = None if train.instead is None else _Family(_in_its_place(run), made)
+        later = method.stages(card)
+        self.training: list[StageForm] = []
+        if self.instead is not None:
+            self.training.append(self.instead.reference)
+        elif later:
+            if method.starts_finetuned:
+                self.training.append(self.reference)
         else:
-            if stage.recipe == "joint" and i == len(later) - 1 and method.first_stage_takes_all():
-                recipe = _longer(recipe, recipes.exits.epochs)
-            fields |= {"recipe": _recipe(recipe)}
-            if not training:
-                fields |= start | {"backbone": network | {"blocks": blocks}}
-            kind = "joint"
-        training.append(_stage(kind, fields, tuple(training[-1:]), run, recipe=recipe, training=stage, blocks=blocks))
-    static_scores = _stage("scores", {"dataset": data}, (reference,), run, blocks=card.depth)
-    scores = static_scores
-    if instead is not None:
-        scores = instead.static_scores
-    elif training != [reference]:
-        scores = _stage("scores", {"dataset": data}, (training[-1],), run, blocks=blocks)
-    priced = network | {"blocks": blocks}
-    if instead is not None:
-        priced |= {"instead": instead.cost.key}
-    cost = _stage("cost", {"backbone": priced, **placed}, (), run, blocks=blocks)
-    policies = [_policy(policy) for policy in run.policies] if placed["heads"] else []
-    parents = tuple(dict.fromkeys((scores, static_scores, cost)))
-    tried = {"learning_rates": list(run.learning_rates)} if run.learning_rates else {}
-    evaluate = _stage("evaluate", {"policies": policies} | tried, parents, run, blocks=blocks)
-    run_id = "-".join(
-        _slug(part)
-        for part in (
-            train.method.label,
-            train.backbone,
-            f"{dataset.name} {rule.label}",
-            run.scheme,
-            f"s{train.seed}",
-            evaluate.key[:8],
-        )
-    )
-    return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
+            spent = recipes.exits.epochs if method.first_stage_takes_all() else 0
+            self.training.append(finetune(_longer(recipes.finetune, spent), blocks))
+        for i, stage in enumerate(later):
+            recipe = getattr(recipes, stage.recipe)
+            fields = placed | {"loss": made.once("loss", *model, i, make=lambda: _choice("loss", stage.loss))}  # noqa: B023
+            if stage.trains == "heads":
+                fields |= {"frozen_mode": stage.frozen_mode}
+                kind = "exits"
+            else:
+                if stage.recipe == "joint" and i == len(later) - 1 and method.first_stage_takes_all():
+                    recipe = _longer(recipe, recipes.exits.epochs)
+                if not self.training:
+                    fields |= network(blocks) | {"dataset": seen, "weights": weights}
+                kind = "joint"
+            fields |= recipe_fields(recipe)
+            self.training.append(made.form(kind, fields, seeded=True, recipe=recipe, training=stage, blocks=blocks))
+        self.static_scores = made.form("scores", {"dataset": data}, blocks=card.depth)
+        self.scores = made.form("scores", {"dataset": data}, blocks=blocks)
+        priced = network(blocks) | placed
+        if self.instead is not None:
+            priced["backbone"] = priced["backbone"] | {"instead": self.instead.cost.key}
+        cost = made.form("cost", priced, blocks=blocks)
+        chosen = run.policies if heads else ()
+        policies = made.once("policies", *map(id, chosen), make=lambda: [_policy(policy) for policy in chosen])
+        self.cost: Stage = made.stage(cost, run, (), "")
+        tried = {"learning_rates": list(run.learning_rates)} if run.learning_rates else {}
+        self.evaluate = made.form("evaluate", {"policies": policies} | tried, blocks=blocks)
+        parts = (train.method.label, train.backbone, f"{dataset.name} {rule.label}", run.scheme)
+        self.named = "-".join(map(_slug, parts))
+        self.references = made.references.setdefault((self.reference, self.static_scores), {})
+
+    def stages(self, run: RunSpec) -> RunStages:
+        """The stages of one of the runs."""
+        make, seed = self.made.stage, run.train.seed
+        if seed not in self.references:
+            reference = make(self.reference, run, (), "")
+            scores = make(self.static_scores, run, (reference,), f'"0:finetune": "{reference.key}"')
+            self.references[seed] = reference, scores
+        reference, static_scores = self.references[seed]
+        training: list[Stage] = []
+        last = None
+        inside = None if self.instead is None else self.instead.stages(_in_its_place(run))
+        for form in self.training:
+            if form is self.reference:
+                last = reference
+            elif inside is not None:
+                last = inside.reference
+            elif last is None:
+                last = make(form, run, (), "")
+            else:
+                last = make(form, run, (last,), f'"0:{last.form.kind}": "{last.key}"')
+            training.append(last)
+        assert last is not None
+        cost = self.cost
+        parents: tuple[Stage, ...]
+        if last is reference:
+            scores, parents = static_scores, (static_scores, cost)
+            named = f'"0:scores": "{scores.key}", "1:cost": "{cost.key}"'
+        else:
+            named = f'"0:{last.form.kind}": "{last.key}"'
+            scores = make(self.scores, run, (last,), named) if inside is None else inside.static_scores
+            parents = scores, static_scores, cost
+            named = f'"0:scores": "{scores.key}", "1:scores": "{static_scores.key}", "2:cost": "{cost.key}"'
+        key = self.evaluate.keys.key(named, seed)
+        evaluate = Stage(self.evaluate, parents, run, key, f"evaluate-{key}")
+        run_id = f"{self.named}-s{seed}-{key[:8]}"
+        return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
 
 
-def _in_its_place(run: RunSpec, instead: Instead) -> RunStages:
-    """The stages of that other backbone without exits, which are those of its own ``static``."""
-    changed = {
-        "backbone": instead.backbone,
-        "weights": instead.weights,
-        "instead": None,
-        "method": Selection(name="static"),
-    }
-    return run_stages(run.model_copy(update={"train": run.train.model_copy(update=changed)}))
+def _in_its_place(run: RunSpec) -> RunSpec:
+    """That other backbone without exits: its own ``static``."""
+    instead = run.train.instead
+    assert instead is not None
+    static = {"backbone": instead.backbone, "weights": instead.weights, "instead": None, "method": STATIC}
+    return run.model_copy(update={"train": run.train.model_copy(update=static)})
 
 
 def _longer(recipe: Recipe, epochs: int) -> Recipe:
@@ -283,48 +293,22 @@ def _longer(recipe: Recipe, epochs: int) -> Recipe:
 def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name and complete fields of a measurement of time, keyed by run, operating point and device; no run waits for it."""
     complete = {"code_version": STAGES["latency"].version, **fields}
-    return f"latency-{_key('latency', complete)}", complete
+    return f"latency-{stage_key('latency', complete)}", complete
 
 
-def _stage(
-    kind: str,
-    fields: dict[str, Any],
-    parents: tuple[Stage, ...],
-    run: RunSpec,
-    *,
-    blocks: int,
-    recipe: Recipe | None = None,
-    training: TrainStage | None = None,
-) -> Stage:
-    complete = {
-        "code_version": STAGES[kind].version,
-        "parents": {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(parents)},
-        **fields,
+def _data(chosen: Selection, dataset: DatasetCard, rule: SplitRule) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "sizes": {split: chosen.set.get(split, size) for split, size in rule.sizes(dataset).items()},
+        "fingerprint": dataset.fingerprint,
+        "code_version": dataset.code_version,
+        **rule.fields(),
     }
-    return Stage(
-        kind=kind,
-        key=_key(kind, complete),
-        fields=complete,
-        parents=parents,
-        run=run,
-        recipe=recipe,
-        training=training,
-        blocks=blocks,
-    )
-
-
-def _key(kind: str, fields: dict[str, Any]) -> str:
-    text = json.dumps({"stage": kind, **fields}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _train_only(data: dict[str, Any]) -> dict[str, Any]:
     """Training reads the train split alone: a change of the others must not retrain."""
     return data | {"sizes": {"train": data["sizes"]["train"]}}
-
-
-def _recipe(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json")
 
 
 def _choice(kind: str, choice: Choice) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def test_the_table_is_the_record(smoke: SmokeRun) -> None:
             assert row["low"] <= row["accuracy"] <= row["high"]
             assert row["drop"] == pytest.approx(run.record.static_accuracy["test"] - point.test.accuracy)
             assert row["layer_speedup"] == pytest.approx(12 / point.test.mean_block)
+            assert run.record.costs is not None
+            assert row["mac_speedup"] == pytest.approx(run.record.costs.baseline / point.test.mean_macs)
 
 
 def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:

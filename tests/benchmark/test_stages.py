@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.grid import load_grid
-from benchmark.pipeline.stages import RunStages, run_stages
+from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.keys import stage_key
+from benchmark.pipeline.stages import RunStages, run_stages, stages_of
 from benchmark.plan import make_plan, why_stale
+from benchmark.registry import grids
 from benchmark.spec import RunSpec
 from results.store import Store
 
@@ -100,6 +102,21 @@ def test_keys_hold_across_processes(tmp_path: Path) -> None:
     assert run.run_id.startswith("lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-")
     assert run.run_id.endswith(run.evaluate.key[:8])
     assert names(run) == names(stages(tmp_path))
+
+
+@pytest.mark.parametrize("name", grids())
+def test_a_key_hashes_all_fields_of_its_stage(name: str) -> None:
+    """However it is put together: the key is that of the stage's fields as they stand in the manifest."""
+    runs = load_grid(find_grid(name)).runs
+    together = list(stages_of(runs))
+    for run, stages in zip(runs, together, strict=True):
+        for stage in (*stages.chain, stages.evaluate):
+            assert stage.key == stage_key(stage.kind, stage.fields)
+        alone = run_stages(run)
+        assert alone.run_id == stages.run_id
+        assert [stage.name for stage in alone.chain] == [stage.name for stage in stages.chain]
+    distinct = {stage for run in together for stage in run.chain}
+    assert len(distinct) == len({stage.name for stage in distinct})  # one object a stage
 
 
 def test_why_names_the_field(tmp_path: Path) -> None:

@@ -148,10 +148,10 @@ def test_low_accuracy_despite_speed_up_and_broken_promises(runs: list[Run]) -> N
     assert (promises["value"] > promises["limit"]).all()
 
 
-def memory(peak: float) -> Callable[[RunRecord], dict[str, Any]]:
+def memory(peak: float, of: str = "") -> Callable[[RunRecord], dict[str, Any]]:
     def change(record: RunRecord) -> dict[str, Any]:
-        machine = record.provenance["machine"] | {"memory_bytes": 100 * 2**30}
-        return {"provenance": record.provenance | {"machine": machine, "peak_memory_bytes": peak * 2**30}}
+        machine = record.provenance["machine"] | {f"{of}memory_bytes": 100 * 2**30}
+        return {"provenance": record.provenance | {"machine": machine, f"{of}peak_memory_bytes": peak * 2**30}}
 
     return change
 
@@ -160,6 +160,9 @@ def test_memory_that_outgrows_the_device(runs: list[Run], smoke: SmokeRun) -> No
     name = "memory nearly outgrows the device"
     assert found(bent(runs, memory(89)), name).empty
     assert found(bent(runs, memory(95)), name)["sentence"].tolist() == ["95.0 of 100.0 GiB were in use"]
+    on_gpu = found(bent(runs, memory(95, "gpu_")), name)
+    assert on_gpu["sentence"].tolist() == ["95.0 of 100.0 GiB of the GPU were in use"]
+    assert on_gpu["place"].tolist() == ["GPU"]
 
     causes = ["OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "ValueError: something else"]
     broken = [

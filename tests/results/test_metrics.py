@@ -152,6 +152,69 @@ def test_areas_and_claims_of_peeking(runs: list[Run]) -> None:
             assert not row[f"drop_{point.target:g}_claimed_drop"] > point.target + 1e-9
 
 
+def test_areas_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    """Every setting sample by sample, the hull by walking from corner to corner, the area by a fine sum."""
+    run = next(run for run in runs if run.method == "lgvit")
+    costs = run.record.costs
+    assert costs is not None
+    ran = [
+        costs.stem + sum(costs.blocks[: e.block]) + sum(costs.heads[: k + 1]) for k, e in enumerate(run.record.exits)
+    ]
+    settings = json.loads((run.folder / "thresholds.json").read_text())["policies"][0]["settings"]
+    curve = {
+        split: [_at(found, threshold, ran) for threshold in settings] for split, found in _sure(scores, run).items()
+    }
+    corners = _corners(curve["val"])
+    points = sorted((cost / costs.baseline, accuracy) for cost, accuracy in (curve["test"][t] for t in corners))
+    fine = [0.4 + 0.6 * (i + 0.5) / 20_000 for i in range(20_000)]
+    heights = [_height(points, budget) for budget in fine]
+    row = area_table([run]).iloc[0]
+    # A confidence within float32 of a threshold may fall either way.
+    assert row["area"] == pytest.approx(sum(heights) / len(heights), abs=2e-3)
+    for share in (0.5, 0.75, 1.0):
+        assert row[f"accuracy_at_{100 * share:.0f}"] == pytest.approx(_height(points, share), abs=2e-3)
+
+
+def _sure(scores: dict[str, dict[str, ExitScores]], run: Run) -> dict[str, list[list[tuple[float, bool]]]]:
+    """Confidence and correctness of every exit, a list a sample."""
+    return {
+        split: [
+            [(max(softmax(logits)), logits.index(max(logits)) == label) for logits in found.logits[:, n].tolist()]
+            for n, label in enumerate(found.labels.tolist())
+        ]
+        for split, found in scores[run.record.run_id].items()
+    }
+
+
+def _at(samples: list[list[tuple[float, bool]]], threshold: float, ran: list[int]) -> tuple[float, float]:
+    """Mean cost and accuracy at a threshold."""
+    cost = right = 0.0
+    for exits in samples:
+        k = next((k for k, (sure, _) in enumerate(exits[:-1]) if sure > threshold), len(exits) - 1)
+        cost, right = cost + ran[k], right + exits[k][1]
+    return cost / len(samples), right / len(samples)
+
+
+def _corners(curve: list[tuple[float, float]]) -> list[int]:
+    """From the cheapest setting always on to the one that the steepest line leads to, while it leads up."""
+    at = min(range(len(curve)), key=lambda t: (curve[t][0], -curve[t][1]))
+    corners = [at]
+    while True:
+        dearer = [t for t in range(len(curve)) if curve[t][0] > curve[at][0]]
+        slope = {t: (curve[t][1] - curve[at][1]) / (curve[t][0] - curve[at][0]) for t in dearer}
+        if not slope or max(slope.values()) <= 0:
+            return corners
+        at = max(slope, key=lambda t: (slope[t], curve[t][0]))
+        corners.append(at)
+
+
+def _height(points: list[tuple[float, float]], budget: float) -> float:
+    for (low, below), (high, above) in pairwise(points):
+        if low <= budget <= high:
+            return below + (above - below) * (budget - low) / (high - low)
+    return points[-1][1]
+
+
 def test_thresholds_are_frozen_on_val(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
     for run in runs:
         frozen = json.loads((run.folder / "thresholds.json").read_text())

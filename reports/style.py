@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -56,7 +57,10 @@ _SPARE = [
 MANY = 6
 """More entries than this put a legend below the axes."""
 WIDE = 10
-"""More entries than this make a figure as wide as the text."""
+"""More entries than this make a figure as wide as the text; so do more than `MANY` whose names are long."""
+LONG = 24
+LONGER = 36
+"""Characters of a name: two columns of longer ones do not fit below a column of text, three not below the whole of it."""
 
 
 def looks(methods: list[str]) -> dict[str, Look]:
@@ -72,12 +76,12 @@ def looks(methods: list[str]) -> dict[str, Look]:
     return fixed | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
 
 
-def new_figure(height: float, entries: int) -> Figure:
+def new_figure(height: float, names: Sequence[str]) -> Figure:
     """An empty figure in the house style, of a height in inches; taller and wider where a long legend goes below."""
-    extra = 0.15 * -(-entries // _columns(entries)) if entries > MANY else 0.0
+    wide, columns = _legend(names)
+    extra = 0.15 * -(-len(names) // columns) if len(names) > MANY else 0.0
     with mpl.rc_context(RC):
-        width = TEXT_WIDTH if entries > WIDE else COLUMN_WIDTH
-        return Figure(figsize=(width, height + extra), layout="constrained")
+        return Figure(figsize=(TEXT_WIDTH if wide else COLUMN_WIDTH, height + extra), layout="constrained")
 
 
 def is_wide(figure: Figure) -> bool:
@@ -85,9 +89,12 @@ def is_wide(figure: Figure) -> bool:
     return bool(figure.get_figwidth() > COLUMN_WIDTH)
 
 
-def _columns(entries: int) -> int:
-    """Of a legend below the axes."""
-    return 3 if entries > WIDE else 2
+def _legend(names: Sequence[str]) -> tuple[bool, int]:
+    """Whether the figure is as wide as the text, and the columns of a legend below the axes."""
+    longest = max(map(len, names), default=0)
+    if len(names) <= MANY or (len(names) <= WIDE and longest <= LONG):
+        return False, 2
+    return True, 3 if longest <= LONGER else 2
 
 
 def add_legend(axes: Axes, loc: str) -> None:
@@ -97,7 +104,7 @@ def add_legend(axes: Axes, loc: str) -> None:
     automatic = axes.get_legend()
     if automatic is not None:
         automatic.remove()
-    columns = _columns(len(unique))
+    _, columns = _legend(list(unique))
     place: dict[str, Any] = {"loc": loc} if len(unique) <= MANY else {"loc": "outside lower center", "ncols": columns}
     owner: Any = axes if len(unique) <= MANY else axes.figure
     owner.legend(unique.values(), unique.keys(), handlelength=2.6, **place)

@@ -23,7 +23,7 @@ def exit_accuracy(runs: list[Run]) -> Figure:
     methods = list(dict.fromkeys(table["method"]))
     style = looks(methods)
     with mpl.rc_context(RC):
-        figure = new_figure(2.1, len(methods))
+        figure = new_figure(2.1, methods)
         axes = figure.subplots()
         sns.lineplot(
             table, x="block", y="accuracy", hue="method", style="method", hue_order=methods, style_order=methods, ax=axes,
@@ -52,7 +52,7 @@ def exit_distribution(runs: list[Run], kind: str, target: float) -> Figure | Non
     methods = list(dict.fromkeys(table["method"]))
     style = looks(methods)
     with mpl.rc_context(RC):
-        figure = new_figure(2.1, len(methods))
+        figure = new_figure(2.1, methods)
         axes = figure.subplots()
         sns.barplot(
             table, x="block", y="share", hue="method", hue_order=methods, ax=axes, errorbar=None, saturation=1,

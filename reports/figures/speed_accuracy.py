@@ -25,7 +25,7 @@ def speed_accuracy(runs: list[Run]) -> Figure:
     methods = list(dict.fromkeys(curves["method"]))
     style = looks(list(dict.fromkeys([STATIC, *every["method"]])))
     with mpl.rc_context(RC):
-        figure = new_figure(2.6, len(style))
+        figure = new_figure(2.6, list(style))
         axes = figure.subplots()
         if methods:
             sns.lineplot(

@@ -41,7 +41,7 @@ class Placed:
         self.trained = frozenset(stage.recipe for stage in stages)
         own = method.policy()
         self._own = Selection(name=own.name, set=dict(own.options))
-        self._policies: dict[tuple[int, ...], tuple[Selection, ...]] = {}
+        self._runs: dict[tuple[int, int], tuple[Recipes, tuple[Selection, ...], RunSpec]] = {}
         meant = [weights, combination.dataset, combination.method]
         self.text = "\n".join([combination.backbone.name, str(blocks), *(part.model_dump_json() for part in meant)])
 
@@ -52,30 +52,32 @@ class Placed:
         policies: tuple[Selection, ...],
         learning_rates: tuple[float, ...],
     ) -> RunSpec:
-        train = TrainSpec(
-            dataset=combination.dataset,
-            backbone=combination.backbone.name,
-            weights=self.weights,
-            instead=self.instead,
-            method=combination.method,
-            exits=self.blocks,
-            recipes=recipes,
-            seed=combination.seed,
-        )
-        return RunSpec(
-            train=train,
-            scheme=self.scheme,
-            policies=self.policies(policies),
-            learning_rates=learning_rates if self.trained else (),
-        )
+        """The run of a combination; where recipes and policies are the same objects, that of the first seed with another."""
+        same = id(recipes), id(policies)
+        if same not in self._runs:
+            train = TrainSpec(
+                dataset=combination.dataset,
+                backbone=combination.backbone.name,
+                weights=self.weights,
+                instead=self.instead,
+                method=combination.method,
+                exits=self.blocks,
+                recipes=recipes,
+                seed=combination.seed,
+            )
+            run = RunSpec(
+                train=train,
+                scheme=self.scheme,
+                policies=self.policies(policies),
+                learning_rates=learning_rates if self.trained else (),
+            )
+            self._runs[same] = recipes, policies, run  # with both, so that no id is given to something else
+        return self._runs[same][-1].with_seed(combination.seed)
 
     def policies(self, policies: tuple[Selection, ...]) -> tuple[Selection, ...]:
-        """With the method's own rule in the place of ``own``; the same objects for the same policies."""
-        known = tuple(map(id, policies))
-        if known not in self._policies:
-            chosen = (self._own if policy.name == OWN else policy for policy in policies)
-            self._policies[known] = tuple({policy.label: policy for policy in chosen}.values())
-        return self._policies[known]
+        """With the method's own rule in the place of ``own``."""
+        chosen = (self._own if policy.name == OWN else policy for policy in policies)
+        return tuple({policy.label: policy for policy in chosen}.values())
 
 
 def resolve(combination: Combination) -> tuple[int, ...]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def having(self, **values: Any) -> Self:
+        """A copy with other values, which are taken as they are: `model_copy`, at a tenth of its time, for very many runs."""
+        copy = type(self).__new__(type(self))
+        copy.__setstate__({
+            "__dict__": self.__dict__ | values,
+            "__pydantic_fields_set__": self.__pydantic_fields_set__,
+            "__pydantic_extra__": None,
+            "__pydantic_private__": None,
+        })  # fmt: skip
+        return copy
 
 
 def _no_bool(value: object) -> object:
@@ -141,3 +152,6 @@ class RunSpec(Frozen):
     policies: tuple[Selection, ...]
     learning_rates: tuple[float, ...] = ()
     """Factors of the learning rate, of which this run tried one; results keep the best on val. Empty: none were tried."""
+
+    def with_seed(self, seed: int) -> RunSpec:
+        return self.having(train=self.train.having(seed=seed))

@@ -285,3 +285,10 @@ def test_competitors_that_train_alike_share_their_training(tmp_path: Path) -> No
 ])  # fmt: skip
 def test_what_belongs_to_methods_is_checked(tmp_path: Path, extra: str, sentence: str) -> None:
     assert any(message.startswith(sentence) for message in mistakes(tmp_path, SOUND + extra + "\n"))
+
+
+def test_every_seed_gives_a_complete_run_of_its_own(tmp_path: Path) -> None:
+    runs = expand(tmp_path, SOUND + "seeds: [3, 1]\npolicies: [own, confidence]\n")
+    assert [run.train.seed for run in runs] == [3, 1, 3, 1]
+    for run in runs:
+        assert RunSpec.model_validate_json(run.model_dump_json()) == run

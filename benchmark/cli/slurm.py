@@ -1,0 +1,238 @@
+"""``run --executor slurm``: plan, estimate, freeze, submit, and leave or follow."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.cli.options import require_torch
+from benchmark.cli.slurm_options import ASIDE
+from benchmark.errors import UserError
+from benchmark.execute.slurm import scheduler
+from benchmark.execute.slurm.estimate import Estimate, Estimator, total
+from benchmark.execute.slurm.freeze import code_hash, freeze
+from benchmark.execute.slurm.layout import JobArray, arrays_of
+from benchmark.execute.slurm.options import SlurmChoice, read_options
+from benchmark.execute.slurm.submission import Manifest, Settings, Submission, named_by_code, new_submission, submissions
+from benchmark.plan import Plan
+from results.store import Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line of ``run`` says beside the options for Slurm."""
+
+    device: str
+    threads: int | None
+    loader_processes: int | None
+    data_dir: Path | None
+    out: Path
+
+
+def run_on_slurm(console: Console, plan: Plan, store: Store, asked: Asked, given: Mapping[str, Any]) -> Submission | None:
+    """Submit what is neither done nor in flight.
+
+    Args:
+        console: where to write.
+        plan: of the grid.
+        store: of the results.
+        asked: the options of ``run`` that every executor knows.
+        given: the options for Slurm that were named.
+
+    Returns:
+        the submission; None where nothing was submitted.
+
+    Raises:
+        UserError: an option is wrong, the plan too dear, or Slurm refuses.
+    """
+    choice = read_options({name: value for name, value in given.items() if name not in ASIDE}, given.get("profile"))
+    dry, most_hours = given.get("dry_run", False), given.get("max_gpu_hours")
+    there = scheduler.is_there()
+    if not there and not dry:
+        raise UserError("sbatch, squeue, scancel and srun must be in PATH: this machine cannot submit; --dry-run works anywhere")
+    flying = in_flight(store) if there else {}
+    arrays = arrays_of(plan, choice, flying, scheduler.max_array_size() if there else 1001)
+    if not arrays:
+        waiting = sum(run.run_id in flying for run in plan.missing_runs)
+        console.print(f"Nothing to submit: {len(plan.done_runs)} runs are finished, {waiting} in flight", highlight=False)
+        return None
+    _refuse_several_gpus(arrays)
+    if dry or most_hours is not None:
+        estimates = _estimates(store, arrays)
+        hours = _gpu_hours(arrays, estimates, choice)
+        if dry:
+            show(console, arrays, estimates, choice, plan.grid.name)
+        if most_hours is not None and hours > most_hours:
+            raise UserError(
+                f"estimated are {hours:.1f} GPU-hours at {choice.options.tflops:g} TFLOP/s, --max-gpu-hours allows {most_hours:g}"
+            )
+    if dry:
+        _show_scripts(console, arrays, choice, store, plan.grid.name)
+        return None
+    require_torch()
+    store.prepare()
+    submission, manifest = _submit(plan, store, arrays, choice, asked)
+    console.print(f"Submitted {plan.grid.name} in {len(manifest.arrays)} jobs, from a copy of the code ({manifest.code}):", highlight=False)
+    for array in manifest.arrays:
+        after = f", after {' and '.join(array.after)}" if array.after else ""
+        console.print(f"  {array.job}  {array.name}: {_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True)
+    console.print(f"Logs: {submission.jobs}", markup=False, highlight=False, soft_wrap=True)
+    console.print("You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel", highlight=False)
+    return submission
+
+
+def _submit(
+    plan: Plan, store: Store, arrays: Sequence[JobArray], choice: SlurmChoice, asked: Asked
+) -> tuple[Submission, Manifest]:
+    from benchmark.execute.checking import check_parts
+    from benchmark.execute.slurm.submit import submit
+
+    check_parts(plan.missing_runs, str(plan.grid.source))  # now rather than in each task
+    options = choice.options
+    submission = new_submission(store.root, plan.grid.name)
+    try:
+        code = freeze(submission.code)
+        submission = named_by_code(submission, code)
+        settings = Settings(
+            name=submission.name,
+            grid=plan.grid.name,
+            source=plan.grid.source,
+            results=store.root,
+            data_dir=asked.data_dir,
+            device=asked.device,
+            threads=asked.threads or options.cpus_per_task or 1,
+            loader_processes=asked.loader_processes,
+            out=asked.out,
+            max_requeues=options.max_requeues,
+            patience=options.signal_delay / 2,
+        )
+        submission.write_order(settings, plan)
+        manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
+        return submission, submit(arrays, submission, manifest, options)
+    except BaseException:
+        if not (submission.folder / "manifest.json").exists():
+            shutil.rmtree(submission.folder, ignore_errors=True)
+        raise
+
+
+def in_flight(store: Store) -> dict[str, str]:
+    """Stages and runs that jobs of earlier submissions are still for, to job ids.
+
+    Raises:
+        UserError: squeue does not answer.
+    """
+    earlier = submissions(store.root)
+    live = scheduler.live_jobs() if earlier else {}
+    return {
+        name: task.job
+        for _, manifest in earlier
+        for array in manifest.arrays
+        for task in array.tasks
+        if task.job in live and live[task.job].in_flight
+        for name in task.names
+    }
+
+
+def other_code(store: Store) -> list[str]:
+    """A sentence for every submission in flight whose code is not that of the checkout."""
+    earlier, live = submissions(store.root), {}
+    if earlier and scheduler.is_there():
+        live = scheduler.live_jobs()
+    here = code_hash(Path(__file__).resolve().parents[2]) if live else ""
+    return [
+        f"submission {submission.name} runs the code {manifest.code}, the checkout is {here}"
+        for submission, manifest in earlier
+        if manifest.code != here and any(task.job in live and live[task.job].in_flight for a in manifest.arrays for task in a.tasks)
+    ]
+
+
+def _refuse_several_gpus(arrays: Sequence[JobArray]) -> None:
+    from benchmark.execute.slurm.layout import several_gpus
+
+    for array in arrays:
+        if several_gpus(array):
+            raise UserError(
+                f"{array.name}: a training takes one GPU so far, not {array.resources.gpus}; --gpus-per-node 1 starts as many "
+                "tasks on a node as it has GPUs"
+            )
+
+
+def _estimates(store: Store, arrays: Sequence[JobArray]) -> list[list[Estimate]]:
+    estimator = Estimator(store)
+    return [estimator.of_array(array) for array in arrays]
+
+
+def _gpu_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], choice: SlurmChoice) -> float:
+    """Of the arrays that ask for GPUs."""
+    pairs = zip(arrays, estimates, strict=True)
+    return sum(total(each).hours(choice.options.tflops) for array, each in pairs if array.resources.gpus)
+
+
+def show(
+    console: Console, arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], choice: SlurmChoice, grid: str
+) -> None:
+    """The plan as a table: arrays, what they wait for, how long they take, what they store."""
+    table = Table("", "array", "tasks", "at once", "after", "GPUs", "limit", "longest", "hours", "keeps", box=None, pad_edge=False, header_style="bold")  # fmt: skip
+    for column in (0, 2, 3, 5, 6, 7, 8, 9):
+        table.columns[column].justify = "right"
+    tflops = choice.options.tflops
+    for number, (array, each) in enumerate(zip(arrays, estimates, strict=True), start=1):
+        whole = total(each)
+        table.add_row(
+            str(number), array.name, str(len(array.tasks)), str(array.at_once),
+            ", ".join([*(str(i + 1) for i in array.after), *array.after_jobs]), str(array.resources.gpus), _hours(array.resources.time / 60),
+            _hours(max(one.hours(tflops) for one in each)), f"{whole.hours(tflops):.1f}", _size(whole.kept),
+        )  # fmt: skip
+    everything = total(one for each in estimates for one in each)
+    tasks = sum(len(array.tasks) for array in arrays)
+    console.print(f"Grid {grid} on Slurm: {_tasks(tasks)} in {len(arrays)} arrays", highlight=False)
+    console.print(table, soft_wrap=True)
+    console.print(
+        f"Estimated at {tflops:g} TFLOP/s a GPU (--tflops): {_gpu_hours(arrays, estimates, choice):.1f} GPU-hours; "
+        f"{_size(everything.kept)} to keep, at most {_size(everything.passing)} of checkpoints beside it",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    for array, each in zip(arrays, estimates, strict=True):
+        longest, limit = max(one.hours(tflops) for one in each), array.resources.time / 60
+        if longest > limit * (choice.options.max_requeues + 1):
+            console.print(f"{array.name}: a task is estimated at {_hours(longest)}, more than its limit and all requeues allow", style="red", highlight=False)  # fmt: skip
+        elif longest > limit:
+            console.print(f"{array.name}: a task is estimated at {_hours(longest)}, so it will be requeued and go on", highlight=False)
+    console.print()
+
+
+def _show_scripts(console: Console, arrays: Sequence[JobArray], choice: SlurmChoice, store: Store, grid: str) -> None:
+    from benchmark.execute.slurm.submit import executor_of
+
+    submission = Submission(store.root / "submissions" / f"<time>-{grid}-<code>")
+    for number, array in enumerate(arrays, start=1):
+        after = [*(f"<{i + 1}>" for i in array.after), *array.after_jobs]
+        text = executor_of(array, submission, choice.options, after, grid).script(len(array.tasks))
+        console.print(f"# --- script {number}: {array.name}", markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print("Nothing was submitted.")
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" + ("" if count == 1 else "s")
+
+
+def _hours(hours: float) -> str:
+    """``8:30``."""
+    minutes = -(-hours * 60 // 1)
+    return f"{int(minutes // 60)}:{int(minutes % 60):02d}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,152 @@
+"""The work of a task, on a node: makes its stages, records its runs, or writes the report; says why where it cannot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmark.errors import UserError
+from benchmark.execute.slurm.signals import SchedulerSignals
+from benchmark.execute.slurm.submission import Submission
+from benchmark.execute.slurm.task import SlurmTask
+from benchmark.execute.slurm.verdicts import note, note_verdicts
+from benchmark.pipeline.stages import RunStages, Stage
+from benchmark.plan import Plan
+from benchmark.progress import Reporter
+from results.attempts import this_process
+from results.store import Store
+
+if TYPE_CHECKING:
+    from benchmark.execute.maker import StageMaker
+
+
+class TaskFailedError(Exception):
+    """Some of a task's work failed; the causes are noted, and Slurm shall show the task as failed."""
+
+
+def work(task: SlurmTask, signals: SchedulerSignals) -> None:
+    """Do what a task is for. What is there already is passed over.
+
+    Raises:
+        TaskFailedError: not everything could be made.
+        SystemExit: the task was requeued.
+    """
+    submission = Submission(Path(task.folder))
+    settings = submission.settings()
+    signals.patience = settings.patience
+    store = Store(settings.results)
+    store.prepare()
+    plan = submission.plan(store)
+    reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
+    job = job_id()
+    reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
+    me = this_process(settings.name, submission.log(job))
+    names = [name for unit in task.units for name in unit]
+    if restarts() > settings.max_requeues:
+        sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
+        note(store, me, names, "time-limit", sentence)
+        raise TaskFailedError(sentence)
+    if task.kind == "report":
+        _finish(plan, store, submission, reporter)
+        return
+
+    from benchmark.execute.maker import StageMaker
+
+    device = _device(settings.device, settings.threads, task.kind)
+    maker = StageMaker(
+        plan, store, reporter, device, settings.data_dir, settings.loader_processes, settings.name, submission.log(job)
+    )
+    try:
+        if task.kind == "records":
+            runs = {run.run_id: run for run in plan.runs}
+            failed = _record(maker, submission, [runs[name] for name in names])
+        else:
+            stages = {stage.name: stage for stage in plan.stages}
+            failed = _make(maker, signals, [stages[name] for name in names])
+        if signals.requested:
+            signals.go()
+    except Exception as error:
+        if "timed-out too many times" not in str(error):  # submitit's word for it
+            raise
+        sentence = f"the time limit ended it {settings.max_requeues + 1} times; give it more --time or --max-requeues"
+        note(store, me, [name for name in names if not store.has_stage(name)], "time-limit", sentence)
+        raise TaskFailedError(sentence) from None
+    if failed:
+        raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage]) -> int:
+    """How many failed. Ends early when the scheduler wants us to."""
+    from benchmark.execute.causes import BlockedError
+    from benchmark.pipeline.fit import Interrupted
+
+    failed = 0
+    for stage in stages:
+        try:
+            maker.make(stage)
+        except Interrupted:
+            return failed
+        except Exception as error:  # noted by the maker, unless it is about what the stage needs
+            if signals.requested:  # the signal reached processes that make batches, too
+                note(maker.store, maker.attempts.me, [stage.name], None, "")
+                return failed
+            failed += 1
+            if isinstance(error, UserError | BlockedError):
+                note(maker.store, maker.attempts.me, [stage.name], "blocked" if isinstance(error, BlockedError) else "error", str(error))
+            maker.reporter.say(f"{stage.name} failed: {type(error).__name__}: {error}")
+    return failed
+
+
+def _record(maker: StageMaker, submission: Submission, runs: Iterable[RunStages]) -> int:
+    runs = [run for run in runs if not maker.store.is_done(run.run_id)]
+    note_verdicts(maker.plan, maker.store, submission, runs)
+    return sum(not maker.conclude(run) for run in runs)
+
+
+def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter) -> None:
+    """Records that no task wrote, and the report."""
+    settings = submission.settings()
+    missing = [run for run in plan.missing_runs if not (store.run(run.run_id) / "record.json").is_file()]
+    if missing:
+        from benchmark.execute.maker import StageMaker
+
+        device = _device("cpu", settings.threads, "report")
+        maker = StageMaker(plan, store, reporter, device, settings.data_dir, 0, settings.name, submission.log(job_id()))
+        _record(maker, submission, missing)
+    from benchmark.execute.slurm.final import write_report
+
+    write_report(store, [run.run_id for run in plan.runs], settings, reporter.say)
+
+
+def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
+    from benchmark.cli.executing import set_up_torch
+
+    device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
+    if name == "auto" and device.type == "cpu" and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        raise UserError(
+            f"Slurm gave GPU {os.environ['CUDA_VISIBLE_DEVICES']} on {where()}, and torch cannot use it; --device cpu does without"
+        )
+    return device
+
+
+def job_id() -> str:
+    """As submitit names it: ``array_task``, or the job's own."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def restarts() -> int:
+    """How often Slurm has started this task before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def where() -> str:
+    return os.environ.get("SLURMD_NODENAME") or platform.node()
+
+

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -21,6 +23,7 @@ from benchmark.cli.options import (
     results_option,
 )
 from benchmark.cli.plan import show_plan
+from benchmark.cli.slurm_options import slurm_options
 from benchmark.errors import UserError
 from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
@@ -37,8 +40,16 @@ from results.store import Store
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
 @loader_workers_option
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Here, or as Slurm jobs.",
+)
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@slurm_options
 def command(
     grid_name: str | None,
     results_dir: Path,
@@ -47,8 +58,10 @@ def command(
     device: str,
     threads: int | None,
     loader_workers: int | None,
+    executor: str,
     rehearse: bool,
     out: Path | None,
+    slurm: Mapping[str, Any],
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
 
@@ -62,11 +75,14 @@ def command(
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
       python -m benchmark run --grid paper-cifar100 --rehearse
+      python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
     """
     if grid_name is None:
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
+    if slurm and executor != "slurm":
+        raise UserError(f"--{next(iter(slurm)).replace('_', '-')} goes with --executor slurm")
     console = Console()
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
@@ -76,6 +92,13 @@ def command(
     plan = make_plan(grid, store)
     target = out or REPORTS_OUT / grid.name
     check_replaceable(target)  # before hours of training, not after
+    if executor == "slurm" and plan.missing_runs:
+        from benchmark.cli.slurm import Asked, run_on_slurm
+
+        asked = Asked(device, threads, loader_workers, data_dir, target)
+        if run_on_slurm(console, plan, store, asked, slurm):
+            return
+        return
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)

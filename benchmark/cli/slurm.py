@@ -20,7 +20,14 @@ from benchmark.execute.slurm.estimate import Estimate, Estimator, total
 from benchmark.execute.slurm.freeze import code_hash, freeze
 from benchmark.execute.slurm.layout import JobArray, arrays_of
 from benchmark.execute.slurm.options import SlurmChoice, read_options
-from benchmark.execute.slurm.submission import Manifest, Settings, Submission, named_by_code, new_submission, submissions
+from benchmark.execute.slurm.submission import (
+    Manifest,
+    Settings,
+    Submission,
+    named_by_code,
+    new_submission,
+    submissions,
+)
 from benchmark.plan import Plan
 from results.store import Store
 
@@ -36,7 +43,9 @@ class Asked:
     out: Path
 
 
-def run_on_slurm(console: Console, plan: Plan, store: Store, asked: Asked, given: Mapping[str, Any]) -> Submission | None:
+def run_on_slurm(
+    console: Console, plan: Plan, store: Store, asked: Asked, given: Mapping[str, Any]
+) -> Submission | None:
     """Submit what is neither done nor in flight.
 
     Args:
@@ -56,12 +65,16 @@ def run_on_slurm(console: Console, plan: Plan, store: Store, asked: Asked, given
     dry, most_hours = given.get("dry_run", False), given.get("max_gpu_hours")
     there = scheduler.is_there()
     if not there and not dry:
-        raise UserError("sbatch, squeue, scancel and srun must be in PATH: this machine cannot submit; --dry-run works anywhere")
+        raise UserError(
+            "sbatch, squeue, scancel and srun must be in PATH: this machine cannot submit; --dry-run works anywhere"
+        )
     flying = in_flight(store) if there else {}
     arrays = arrays_of(plan, choice, flying, scheduler.max_array_size() if there else 1001)
     if not arrays:
         waiting = sum(run.run_id in flying for run in plan.missing_runs)
-        console.print(f"Nothing to submit: {len(plan.done_runs)} runs are finished, {waiting} in flight", highlight=False)
+        console.print(
+            f"Nothing to submit: {len(plan.done_runs)} runs are finished, {waiting} in flight", highlight=False
+        )
         return None
     _refuse_several_gpus(arrays)
     if dry or most_hours is not None:
@@ -79,12 +92,20 @@ def run_on_slurm(console: Console, plan: Plan, store: Store, asked: Asked, given
     require_torch()
     store.prepare()
     submission, manifest = _submit(plan, store, arrays, choice, asked)
-    console.print(f"Submitted {plan.grid.name} in {len(manifest.arrays)} jobs, from a copy of the code ({manifest.code}):", highlight=False)
+    console.print(
+        f"Submitted {plan.grid.name} in {len(manifest.arrays)} jobs, from a copy of the code ({manifest.code}):",
+        highlight=False,
+    )
     for array in manifest.arrays:
         after = f", after {' and '.join(array.after)}" if array.after else ""
-        console.print(f"  {array.job}  {array.name}: {_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True)
+        console.print(
+            f"  {array.job}  {array.name}: {_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
+        )
     console.print(f"Logs: {submission.jobs}", markup=False, highlight=False, soft_wrap=True)
-    console.print("You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel", highlight=False)
+    console.print(
+        "You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel",
+        highlight=False,
+    )
     return submission
 
 
@@ -95,6 +116,10 @@ def _submit(
     from benchmark.execute.slurm.submit import submit
 
     check_parts(plan.missing_runs, str(plan.grid.source))  # now rather than in each task
+    ours = {name for array in arrays for task in array.tasks for unit in task.units for name in unit.names}
+    for run in plan.missing_runs:
+        if run.run_id in ours:
+            store.set_aside(run.run_id)  # a failed run is tried again
     options = choice.options
     submission = new_submission(store.root, plan.grid.name)
     try:
@@ -149,7 +174,8 @@ def other_code(store: Store) -> list[str]:
     return [
         f"submission {submission.name} runs the code {manifest.code}, the checkout is {here}"
         for submission, manifest in earlier
-        if manifest.code != here and any(task.job in live and live[task.job].in_flight for a in manifest.arrays for task in a.tasks)
+        if manifest.code != here
+        and any(task.job in live and live[task.job].in_flight for a in manifest.arrays for task in a.tasks)
     ]
 
 
@@ -176,7 +202,11 @@ def _gpu_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate
 
 
 def show(
-    console: Console, arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], choice: SlurmChoice, grid: str
+    console: Console,
+    arrays: Sequence[JobArray],
+    estimates: Sequence[Sequence[Estimate]],
+    choice: SlurmChoice,
+    grid: str,
 ) -> None:
     """The plan as a table: arrays, what they wait for, how long they take, what they store."""
     table = Table("", "array", "tasks", "at once", "after", "GPUs", "limit", "longest", "hours", "keeps", box=None, pad_edge=False, header_style="bold")  # fmt: skip
@@ -204,7 +234,10 @@ def show(
         if longest > limit * (choice.options.max_requeues + 1):
             console.print(f"{array.name}: a task is estimated at {_hours(longest)}, more than its limit and all requeues allow", style="red", highlight=False)  # fmt: skip
         elif longest > limit:
-            console.print(f"{array.name}: a task is estimated at {_hours(longest)}, so it will be requeued and go on", highlight=False)
+            console.print(
+                f"{array.name}: a task is estimated at {_hours(longest)}, so it will be requeued and go on",
+                highlight=False,
+            )
     console.print()
 
 

@@ -129,4 +129,6 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
 
 def _sizes(train: TrainSpec) -> dict[str, int]:
     card = registry.card("dataset", train.dataset.name)
-    return {split: train.dataset.set.get(split, size) for split, size in SplitRule.of(train.dataset.set).sizes(card).items()}
+    return {
+        split: train.dataset.set.get(split, size) for split, size in SplitRule.of(train.dataset.set).sizes(card).items()
+    }

@@ -13,7 +13,9 @@ def write_report(store: Store, run_ids: Sequence[str], settings: Settings, say: 
     """As ``run`` writes it at its end; a grid without any finished run gets none."""
     done = [run_id for run_id in run_ids if store.is_done(run_id)]
     if not done:
-        say(f"none of the {len(run_ids)} runs is finished, so there is nothing to report; see python -m benchmark status")
+        say(
+            f"none of the {len(run_ids)} runs is finished, so there is nothing to report; see python -m benchmark status"
+        )
         return
     for problem in build_report(store, list(run_ids), title=settings.grid, out=settings.out):
         say(problem)

@@ -32,14 +32,18 @@ def files_of(root: Path = ROOT) -> list[str]:
     tracked = _git(root, "ls-files", "-z")
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *PACKAGES)
     if tracked is None or new is None:
-        raise UserError(f"{root} is no git checkout, or git is not installed: Slurm tasks run from a copy that git lists")
+        raise UserError(
+            f"{root} is no git checkout, or git is not installed: Slurm tasks run from a copy that git lists"
+        )
     fresh = {name for name in new.split("\0") if name.endswith(SOURCES) and SUBMISSIONS not in Path(name).parts}
     return [name for name in sorted({*tracked.split("\0"), *fresh} - {""}) if (root / name).is_file()]
 
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -124,7 +124,8 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], mos
     units = units_of(plan, in_flight)
     if not units:
         return []
-    for number, level in enumerate(levels_of(units)):
+    levels = levels_of(units)
+    for number, level in enumerate(levels):
         # By content: two kinds may ask for the same.
         sets: dict[str, list[Task]] = {}
         resources = {}
@@ -147,8 +148,10 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], mos
                 made_in |= {name: len(arrays) for task in chunk for unit in task.units for name in unit.names}
                 arrays.append(array)
     runs = {run.run_id for run in plan.missing_runs}
-    report = JobArray(f"{len(levels_of(units))}-report", choice.of("report"), [Task("report", (Unit("report", (), frozenset()),))], 1)
-    report.after = list(range(len(arrays)))
+    nothing = Unit("report", (), frozenset())
+    report = JobArray(f"{len(levels)}-report", choice.of("report"), [Task("report", (nothing,))], 1)
+    waited_for = {i for array in arrays for i in array.after}
+    report.after = [i for i in range(len(arrays)) if i not in waited_for]
     report.after_jobs = sorted({job for name, job in in_flight.items() if name in runs})
     return [*arrays, report]
 

@@ -56,9 +56,9 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         _finish(plan, store, submission, reporter)
         return
 
+    device = _device(settings.device, settings.threads, task.kind)
     from benchmark.execute.maker import StageMaker
 
-    device = _device(settings.device, settings.threads, task.kind)
     maker = StageMaker(
         plan, store, reporter, device, settings.data_dir, settings.loader_processes, settings.name, submission.log(job)
     )
@@ -98,7 +98,13 @@ def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage])
                 return failed
             failed += 1
             if isinstance(error, UserError | BlockedError):
-                note(maker.store, maker.attempts.me, [stage.name], "blocked" if isinstance(error, BlockedError) else "error", str(error))
+                note(
+                    maker.store,
+                    maker.attempts.me,
+                    [stage.name],
+                    "blocked" if isinstance(error, BlockedError) else "error",
+                    str(error),
+                )
             maker.reporter.say(f"{stage.name} failed: {type(error).__name__}: {error}")
     return failed
 
@@ -114,9 +120,9 @@ def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter
     settings = submission.settings()
     missing = [run for run in plan.missing_runs if not (store.run(run.run_id) / "record.json").is_file()]
     if missing:
+        device = _device("cpu", settings.threads, "report")
         from benchmark.execute.maker import StageMaker
 
-        device = _device("cpu", settings.threads, "report")
         maker = StageMaker(plan, store, reporter, device, settings.data_dir, 0, settings.name, submission.log(job_id()))
         _record(maker, submission, missing)
     from benchmark.execute.slurm.final import write_report
@@ -148,5 +154,3 @@ def restarts() -> int:
 
 def where() -> str:
     return os.environ.get("SLURMD_NODENAME") or platform.node()
-
-

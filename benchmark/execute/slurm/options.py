@@ -198,7 +198,9 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(model: type[Resources], content: Any, where: str, mistakes: list[str], beside: tuple[str, ...] = ()) -> Any:
+def _checked(
+    model: type[Resources], content: Any, where: str, mistakes: list[str], beside: tuple[str, ...] = ()
+) -> Any:
     """The model, or None with a sentence for every mistake noted."""
     known = [*map(_name, model.model_fields), *beside]
     prefix = f"{where}: " if where else "--"

@@ -64,7 +64,9 @@ def live_jobs() -> dict[str, JobState]:
     found = {}
     for line in done.stdout.splitlines():
         job, task, state, reason, node = [*line.strip().split("|"), "", "", "", ""][:5]
-        found[job if task in ("", "N/A") else f"{job}_{task}"] = JobState(state, "" if reason == "None" else reason, node)
+        found[job if task in ("", "N/A") else f"{job}_{task}"] = JobState(
+            state, "" if reason == "None" else reason, node
+        )
     return found
 
 
@@ -77,7 +79,16 @@ def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
     found = {}
     for i in range(0, len(arrays), SACCT_JOBS):
         ids = ",".join(arrays[i : i + SACCT_JOBS])
-        done = _run(["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode,NodeList", f"--jobs={ids}"])
+        done = _run(
+            [
+                "sacct",
+                "--noheader",
+                "--parsable2",
+                "--allocations",
+                "--format=JobID,State,ExitCode,NodeList",
+                f"--jobs={ids}",
+            ]
+        )
         if done is None or done.returncode:
             return found
         for line in done.stdout.splitlines():
@@ -137,4 +148,8 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
 
 
 def _why(done: subprocess.CompletedProcess[str] | None) -> str:
-    return " ".join(done.stderr.split()) or f"exit code {done.returncode}" if done else "not found, or no answer in a minute"
+    return (
+        " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        if done
+        else "not found, or no answer in a minute"
+    )

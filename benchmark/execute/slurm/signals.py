@@ -61,7 +61,9 @@ class SchedulerSignals:
     def _on_warning(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() == self._process and not self.requeue:
             self.requested = self.requeue = True
-            os.write(1, b"\nthe scheduler wants this task to end: it is requeued as soon as the checkpoint is written\n")
+            os.write(
+                1, b"\nthe scheduler wants this task to end: it is requeued as soon as the checkpoint is written\n"
+            )
             signal.alarm(max(1, round(self.patience)))
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:

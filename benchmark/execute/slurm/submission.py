@@ -1,11 +1,11 @@
 """A submission's folder: what was submitted, from which code, and where its logs are.
 
-    results/submissions/<time>-<grid>-<code>/    mode 0700
-        code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
-        runs.jsonl        the specs of its runs, one a line
-        settings.json     what the tasks must know of the command
-        manifest.json     arrays, their job ids, and what each task makes; written again after every array
-        jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
+results/submissions/<time>-<grid>-<code>/    mode 0700
+    code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
+    runs.jsonl        the specs of its runs, one a line
+    settings.json     what the tasks must know of the command
+    manifest.json     arrays, their job ids, and what each task makes; written again after every array
+    jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ def new_submission(root: Path, grid: str) -> Submission:
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = base / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-new"
     folder.mkdir(mode=0o700)
+    (folder / "jobs").mkdir(mode=0o700)
     return Submission(folder)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import submitit
@@ -34,7 +35,9 @@ class _Executor(submitit.SlurmExecutor):
         return self._make_submission_file_text(self._submitit_command_str, "")
 
 
-def executor_of(array: JobArray, submission: Submission, options: SlurmOptions, after: Sequence[str], grid: str) -> _Executor:
+def executor_of(
+    array: JobArray, submission: Submission, options: SlurmOptions, after: Sequence[str], grid: str
+) -> _Executor:
     """
     Args:
         array: to submit.
@@ -45,7 +48,9 @@ def executor_of(array: JobArray, submission: Submission, options: SlurmOptions, 
     """
     asked = array.resources
     # -P: what lies in the folder that a job starts in is no package of ours, whatever it is called.
-    executor = _Executor(submission.jobs, max_num_timeout=options.max_requeues, python=f"{shlex.quote(sys.executable)} -P")
+    executor = _Executor(
+        submission.jobs, max_num_timeout=options.max_requeues, python=f"{shlex.quote(sys.executable)} -P"
+    )
     path = f'export PYTHONPATH={shlex.quote(str(submission.code))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
     setup = ["set -e", *asked.setup, "set +e", path] if asked.setup else [path]
     more: dict[str, Any] = {"chdir": str(submission.code), "requeue": True}
@@ -96,8 +101,7 @@ def submit(arrays: Sequence[JobArray], submission: Submission, manifest: Manifes
         UserError: sbatch refuses one; what was submitted before is cancelled.
     """
     ids: list[str] = []
-    # Submitted from within a job, sbatch would take this job's own limits for the new one's.
-    with submitit.helpers.clean_env():
+    with _outside_of_jobs():
         for array in arrays:
             after = [*(ids[i] for i in array.after), *array.after_jobs]
             executor = executor_of(array, submission, options, after, manifest.grid)
@@ -112,11 +116,25 @@ def submit(arrays: Sequence[JobArray], submission: Submission, manifest: Manifes
                 taken = f"; the {len(ids)} arrays before it were cancelled" if ids else "; nothing was submitted"
                 raise UserError(f"sbatch refuses the array {array.name}: {_said(error)}{taken}") from error
             ids.append(names[0].split("_")[0])
-            tasks = tuple(entry_of(task, job, array.resources.gpus) for task, job in zip(array.tasks, names, strict=True))
+            tasks = tuple(
+                entry_of(task, job, array.resources.gpus) for task, job in zip(array.tasks, names, strict=True)
+            )
             entry = ArrayEntry(name=array.name, job=ids[-1], after=tuple(after), tasks=tasks)
             manifest = manifest.model_copy(update={"arrays": (*manifest.arrays, entry)})
             submission.write_manifest(manifest)
     return manifest
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Submitted from within a job, sbatch and srun would take that job's settings for the new one's."""
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("SLURM") and name != "SLURM_CONF"}
+    for name in inherited:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(inherited)
 
 
 def _said(error: BaseException) -> str:

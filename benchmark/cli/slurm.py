@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmark.cli.options import require_torch
 from benchmark.cli.slurm_options import ASIDE
+from benchmark.cli.slurm_plan import counted_tasks, estimates_of, gpu_hours, show_arrays, show_scripts
 from benchmark.errors import UserError
 from benchmark.execute.slurm import scheduler
-from benchmark.execute.slurm.estimate import Estimate, Estimator, total
 from benchmark.execute.slurm.freeze import code_hash, freeze
 from benchmark.execute.slurm.layout import JobArray, arrays_of
 from benchmark.execute.slurm.options import SlurmChoice, read_options
@@ -78,28 +77,27 @@ def run_on_slurm(
         return None
     _refuse_several_gpus(arrays)
     if dry or most_hours is not None:
-        estimates = _estimates(store, arrays)
-        hours = _gpu_hours(arrays, estimates, choice)
+        estimates = estimates_of(store, arrays)
+        hours = gpu_hours(arrays, estimates, choice)
         if dry:
-            show(console, arrays, estimates, choice, plan.grid.name)
+            show_arrays(console, arrays, estimates, choice, plan.grid.name)
         if most_hours is not None and hours > most_hours:
             raise UserError(
-                f"estimated are {hours:.1f} GPU-hours at {choice.options.tflops:g} TFLOP/s, --max-gpu-hours allows {most_hours:g}"
+                f"estimated are {hours:.1f} GPU-hours at {choice.options.tflops:g} TFLOP/s a GPU, more than the {most_hours:g} "
+                "of --max-gpu-hours"
             )
     if dry:
-        _show_scripts(console, arrays, choice, store, plan.grid.name)
+        show_scripts(console, arrays, choice, store, plan.grid.name)
         return None
     require_torch()
     store.prepare()
     submission, manifest = _submit(plan, store, arrays, choice, asked)
-    console.print(
-        f"Submitted {plan.grid.name} in {len(manifest.arrays)} jobs, from a copy of the code ({manifest.code}):",
-        highlight=False,
-    )
+    jobs = f"{len(manifest.arrays)} job" + ("" if len(manifest.arrays) == 1 else "s")
+    console.print(f"Submitted {plan.grid.name} in {jobs}, from a copy of the code ({manifest.code}):", highlight=False)
     for array in manifest.arrays:
         after = f", after {' and '.join(array.after)}" if array.after else ""
         console.print(
-            f"  {array.job}  {array.name}: {_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
+            f"  {array.job}  {array.name}: {counted_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
         )
     console.print(f"Logs: {submission.jobs}", markup=False, highlight=False, soft_wrap=True)
     console.print(
@@ -188,84 +186,3 @@ def _refuse_several_gpus(arrays: Sequence[JobArray]) -> None:
                 f"{array.name}: a training takes one GPU so far, not {array.resources.gpus}; --gpus-per-node 1 starts as many "
                 "tasks on a node as it has GPUs"
             )
-
-
-def _estimates(store: Store, arrays: Sequence[JobArray]) -> list[list[Estimate]]:
-    estimator = Estimator(store)
-    return [estimator.of_array(array) for array in arrays]
-
-
-def _gpu_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], choice: SlurmChoice) -> float:
-    """Of the arrays that ask for GPUs."""
-    pairs = zip(arrays, estimates, strict=True)
-    return sum(total(each).hours(choice.options.tflops) for array, each in pairs if array.resources.gpus)
-
-
-def show(
-    console: Console,
-    arrays: Sequence[JobArray],
-    estimates: Sequence[Sequence[Estimate]],
-    choice: SlurmChoice,
-    grid: str,
-) -> None:
-    """The plan as a table: arrays, what they wait for, how long they take, what they store."""
-    table = Table("", "array", "tasks", "at once", "after", "GPUs", "limit", "longest", "hours", "keeps", box=None, pad_edge=False, header_style="bold")  # fmt: skip
-    for column in (0, 2, 3, 5, 6, 7, 8, 9):
-        table.columns[column].justify = "right"
-    tflops = choice.options.tflops
-    for number, (array, each) in enumerate(zip(arrays, estimates, strict=True), start=1):
-        whole = total(each)
-        table.add_row(
-            str(number), array.name, str(len(array.tasks)), str(array.at_once),
-            ", ".join([*(str(i + 1) for i in array.after), *array.after_jobs]), str(array.resources.gpus), _hours(array.resources.time / 60),
-            _hours(max(one.hours(tflops) for one in each)), f"{whole.hours(tflops):.1f}", _size(whole.kept),
-        )  # fmt: skip
-    everything = total(one for each in estimates for one in each)
-    tasks = sum(len(array.tasks) for array in arrays)
-    console.print(f"Grid {grid} on Slurm: {_tasks(tasks)} in {len(arrays)} arrays", highlight=False)
-    console.print(table, soft_wrap=True)
-    console.print(
-        f"Estimated at {tflops:g} TFLOP/s a GPU (--tflops): {_gpu_hours(arrays, estimates, choice):.1f} GPU-hours; "
-        f"{_size(everything.kept)} to keep, at most {_size(everything.passing)} of checkpoints beside it",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    for array, each in zip(arrays, estimates, strict=True):
-        longest, limit = max(one.hours(tflops) for one in each), array.resources.time / 60
-        if longest > limit * (choice.options.max_requeues + 1):
-            console.print(f"{array.name}: a task is estimated at {_hours(longest)}, more than its limit and all requeues allow", style="red", highlight=False)  # fmt: skip
-        elif longest > limit:
-            console.print(
-                f"{array.name}: a task is estimated at {_hours(longest)}, so it will be requeued and go on",
-                highlight=False,
-            )
-    console.print()
-
-
-def _show_scripts(console: Console, arrays: Sequence[JobArray], choice: SlurmChoice, store: Store, grid: str) -> None:
-    from benchmark.execute.slurm.submit import executor_of
-
-    submission = Submission(store.root / "submissions" / f"<time>-{grid}-<code>")
-    for number, array in enumerate(arrays, start=1):
-        after = [*(f"<{i + 1}>" for i in array.after), *array.after_jobs]
-        text = executor_of(array, submission, choice.options, after, grid).script(len(array.tasks))
-        console.print(f"# --- script {number}: {array.name}", markup=False, highlight=False, soft_wrap=True)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print("Nothing was submitted.")
-
-
-def _tasks(count: int) -> str:
-    return f"{count} task" + ("" if count == 1 else "s")
-
-
-def _hours(hours: float) -> str:
-    """``8:30``."""
-    minutes = -(-hours * 60 // 1)
-    return f"{int(minutes // 60)}:{int(minutes % 60):02d}"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -1,9 +1,9 @@
 """How long a plan takes and how much it stores, from multiply-accumulates and a stated throughput.
 
 Training an image is three forward passes (forward, and twice as much backward); heads on a frozen backbone need one of the
-backbone and three of their own. A multiply-accumulate is two operations. The backbone is counted from its card, so that nothing here
-imports torch; a head from its finished cost stage, and until there is one as a quarter of its block, which is above most. What
-reading images and starting Python take is not counted, nor is anything for costs, records and the report.
+backbone and three of their own. A multiply-accumulate is two operations. The backbone is counted from its card, so that nothing
+here imports torch; a head from its finished cost stage, and until there is one as a quarter of its block, which is above most.
+What reading images and starting Python take is not counted, nor is anything for costs, records and the report.
 """
 
 from __future__ import annotations
@@ -75,20 +75,19 @@ class Estimator:
         macs, weights = backbone_size(card, stage.blocks)
         if stage.kind == "scores":
             images = sizes["val"] + sizes["test"]
-            heads = self.heads(stage)[0] if stage.heads else 0
-            exits = 1 + (len(train.exits) if stage.heads else 0)
+            own, exits = (self.heads(stage)[0], len(train.exits)) if stage.heads else (0, 0)
             classes = len(registry.card("dataset", train.dataset.name).classes)
-            return Estimate(images * (macs + heads), FLOAT * images * exits * classes)
-        images = [sizes["train"] * each.recipe.epochs for each in unit.stages if each.recipe]
+            return Estimate(images * (macs + own), FLOAT * images * (exits + 1) * classes)
+        seen = [sizes["train"] * each.recipe.epochs for each in unit.stages if each.recipe]
         if stage.kind == "finetune":
-            return Estimate(BACKWARD * images[0] * macs, FLOAT * weights, CHECKPOINT * FLOAT * weights)
+            return Estimate(BACKWARD * seen[0] * macs, FLOAT * weights, CHECKPOINT * FLOAT * weights)
         heads = [self.heads(each) for each in unit.stages]
-        work = sum(BACKWARD * seen * head for seen, (head, _) in zip(images, heads, strict=True))
+        work = sum(BACKWARD * images * head for images, (head, _) in zip(seen, heads, strict=True))
         trained = sum(size for _, size in heads)
         if stage.kind == "exits":
-            work += max(images) * macs  # one forward pass of the backbone for all
+            work += max(seen) * macs  # one forward pass of the backbone for all
         else:
-            work, trained = work + BACKWARD * images[0] * macs, trained + weights
+            work, trained = work + BACKWARD * seen[0] * macs, trained + weights
         return Estimate(work, FLOAT * trained, CHECKPOINT * FLOAT * trained)
 
     def heads(self, stage: Stage) -> tuple[float, int]:
@@ -105,7 +104,7 @@ class Estimator:
 
 
 def block_size(card: BackboneCard, block: int) -> tuple[int, int]:
-    """MACs for an image and weights of a transformer block (1-based) of the usual form: an MLP four times as wide as the tokens."""
+    """MACs for an image and weights of a transformer block (1-based) whose MLP is four times as wide as its tokens."""
     dim, side = card.dims[block - 1], card.grids[block - 1]
     tokens = side * side + card.prefix_tokens
     window = card.architecture.get("window_size")

@@ -1,7 +1,7 @@
 """The code of a submission: a copy of the checkout as it stands, from which all its tasks run.
 
-Tracked files as they are on disk, so with what is not committed, and new files of our packages that git does not ignore. The hash
-covers what computes: a changed page of the documentation is no other code.
+Tracked files as they are on disk, so with what is not committed, and new files of our packages that git does not ignore. The
+hash covers what computes: a changed page of the documentation is no other code.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a plan to tasks and job arrays: what is made together, in which order, and what waits for what. Imports no torch.
 
 A *unit* is made as a whole: a stage, the stages that share a pass over the data, a run's record. A *task* is a unit, or several
-short ones; an *array* holds tasks of one level of the graph that ask for the same resources. An array waits for those that make its
-tasks' parents, however these end: what lacks a parent says so in its record.
+short ones; an *array* holds tasks of one level of the graph that ask for the same resources. An array waits for those that make
+its tasks' parents, however these end: what lacks a parent says so in its record.
 """
 
 from __future__ import annotations
@@ -117,43 +117,43 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], mos
         in_flight: see `units_of`.
         most: tasks that an array of this cluster may have.
     """
-    options = choice.options
-    most = min(most, options.max_array_size or most)
+    most = min(most, choice.options.max_array_size or most)
     arrays: list[JobArray] = []
     made_in: dict[str, int] = {}
-    units = units_of(plan, in_flight)
-    if not units:
+    levels = levels_of(units_of(plan, in_flight))
+    if not levels:
         return []
-    levels = levels_of(units)
     for number, level in enumerate(levels):
-        # By content: two kinds may ask for the same.
-        sets: dict[str, list[Task]] = {}
-        resources = {}
-        for kind in KINDS:
-            tasks = _packed(kind, [unit for unit in level if unit.kind == kind], options.stages_per_task)
-            if tasks:
-                wanted = choice.of(kind)
-                resources[wanted.model_dump_json()] = wanted
-                sets.setdefault(wanted.model_dump_json(), []).extend(tasks)
-        for wanted, tasks in sets.items():
+        for resources, tasks in _sets(level, choice):
             chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]
             for i, chunk in enumerate(chunks, start=1):
                 kinds = "+".join(dict.fromkeys(task.kind for task in chunk))
                 name = f"{number}-{kinds}" + (f"-{i}" if len(chunks) > 1 else "")
-                at_once = max(1, options.array_parallelism // len(chunks))
-                array = JobArray(name, resources[wanted], chunk, min(at_once, len(chunk)))
-                parents = {name for task in chunk for unit in task.units for name in unit.parents}
-                array.after = sorted({made_in[name] for name in parents if name in made_in})
-                array.after_jobs = sorted({in_flight[name] for name in parents if name in in_flight})
-                made_in |= {name: len(arrays) for task in chunk for unit in task.units for name in unit.names}
+                at_once = max(1, choice.options.array_parallelism // len(chunks))
+                array = JobArray(name, resources, chunk, min(at_once, len(chunk)))
+                units = [unit for task in chunk for unit in task.units]
+                parents = {parent for unit in units for parent in unit.parents}
+                array.after = sorted({made_in[parent] for parent in parents if parent in made_in})
+                array.after_jobs = sorted({in_flight[parent] for parent in parents if parent in in_flight})
+                made_in |= {made: len(arrays) for unit in units for made in unit.names}
                 arrays.append(array)
-    runs = {run.run_id for run in plan.missing_runs}
     nothing = Unit("report", (), frozenset())
     report = JobArray(f"{len(levels)}-report", choice.of("report"), [Task("report", (nothing,))], 1)
     waited_for = {i for array in arrays for i in array.after}
     report.after = [i for i in range(len(arrays)) if i not in waited_for]
+    runs = {run.run_id for run in plan.missing_runs}
     report.after_jobs = sorted({job for name, job in in_flight.items() if name in runs})
     return [*arrays, report]
+
+
+def _sets(level: list[Unit], choice: SlurmChoice) -> list[tuple[Resources, list[Task]]]:
+    """Tasks by what they ask for; two kinds may ask for the same."""
+    sets: dict[str, tuple[Resources, list[Task]]] = {}
+    for kind in KINDS:
+        if tasks := _packed(kind, [unit for unit in level if unit.kind == kind], choice.options.stages_per_task):
+            resources = choice.of(kind)
+            sets.setdefault(resources.model_dump_json(), (resources, []))[1].extend(tasks)
+    return list(sets.values())
 
 
 def _packed(kind: str, units: list[Unit], together: int) -> list[Task]:

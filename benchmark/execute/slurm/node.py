@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmark.errors import UserError
+from benchmark.execute.slurm.options import TRAINING
 from benchmark.execute.slurm.signals import SchedulerSignals
 from benchmark.execute.slurm.submission import Submission
 from benchmark.execute.slurm.task import SlurmTask
@@ -134,10 +135,9 @@ def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
     from benchmark.cli.executing import set_up_torch
 
     device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
-    if name == "auto" and device.type == "cpu" and os.environ.get("CUDA_VISIBLE_DEVICES"):
-        raise UserError(
-            f"Slurm gave GPU {os.environ['CUDA_VISIBLE_DEVICES']} on {where()}, and torch cannot use it; --device cpu does without"
-        )
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if name == "auto" and device.type == "cpu" and given and kind in (*TRAINING, "scores"):
+        raise UserError(f"Slurm gave GPU {given} on {where()}, and torch cannot use it; --device cpu does without")
     return device
 
 

@@ -8,8 +8,8 @@ A profile is a YAML file with the names of the command line's options as keys, a
     finetune: {time: 8:00:00, gpus-per-node: 4}
     scores: {time: 0:10:00}
 
-The command line goes above the profile, its sections included. Set-up commands and sbatch keys run as the user on a node: they come
-from these two places and never from a grid.
+The command line goes above the profile, its sections included. Set-up commands and sbatch keys run as the user on a node: they
+come from these two places and never from a grid.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ NO_GPU = ("cost", "records", "report")
 TRAINING = ("finetune", "joint", "exits")
 """Kinds that may take several GPUs."""
 OURS = {
-    "array", "begin", "chdir", "dependency", "error", "export", "open-mode", "output", "parsable", "requeue", "signal", "wait", "wrap",
+    "array", "begin", "chdir", "dependency", "error", "export", "open-mode", "output", "parsable", "requeue", "signal", "wait",
+    "wrap", "ntasks", "ntasks-per-node",
 }  # fmt: skip
 """sbatch keys that the submission itself sets."""
 NAMED = {
-    "partition", "gpus-per-node", "time", "account", "qos", "constraint", "mem", "cpus-per-task", "nodes", "exclude", "ntasks-per-node",
+    "partition", "gpus-per-node", "time", "account", "qos", "constraint", "mem", "cpus-per-task", "nodes", "exclude",
 }  # fmt: skip
 """sbatch keys that are options of their own."""
 TIMES = (
@@ -71,7 +72,7 @@ def minutes(text: object) -> int:
 def _keys(given: object) -> object:
     """sbatch keys as a mapping, or as the command line's list of KEY=VALUE; a key alone is a switch."""
     if isinstance(given, list | tuple):
-        given = dict((*str(entry).lstrip("-").split("=", 1), "")[:2] for entry in given)
+        given = {key: value for key, _, value in (str(entry).lstrip("-").partition("=") for entry in given)}
     if isinstance(given, Mapping):
         for key in given:
             if not re.fullmatch(r"[a-z][a-z0-9-]*", str(key)):

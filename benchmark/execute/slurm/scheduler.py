@@ -1,7 +1,7 @@
-"""What Slurm says of jobs: squeue for those that wait and run, sacct for those that ended. One call each, whatever the number of jobs.
+"""What Slurm says of jobs: squeue for those that wait and run, sacct for those that ended. One call each for any number.
 
-squeue must answer: without it nobody knows what is in flight. sacct may be missing or behind; then a job that has gone without a
-trace is ``LOST``.
+squeue must answer: without it nobody knows what is in flight; for some minutes it also knows jobs that have ended. sacct may be
+missing or behind; then a job that has gone without a trace is ``LOST``.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class JobState:
 
 
 def live_jobs() -> dict[str, JobState]:
-    """The user's jobs that wait or run: ``job`` or ``array_task`` to state.
+    """The user's jobs that wait or run, and those that have just ended: ``job`` or ``array_task`` to state.
 
     Raises:
         UserError: squeue does not answer.
     """
-    command = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N"]
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N"]
     done = _run(command)
     if done is None or done.returncode:
         raise UserError(f"squeue does not answer ({_why(done)}), so nobody knows what waits and runs; try again later")
@@ -76,7 +76,7 @@ def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
 
     wanted = set(jobs)
     arrays = sorted({job.split("_")[0] for job in wanted})
-    found = {}
+    found: dict[str, JobState] = {}
     for i in range(0, len(arrays), SACCT_JOBS):
         ids = ",".join(arrays[i : i + SACCT_JOBS])
         done = _run(

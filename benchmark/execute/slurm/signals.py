@@ -1,10 +1,10 @@
 """The scheduler's signals in a task: the running step ends, its checkpoint is written, then the task is requeued.
 
-submitit's own handler requeues at once, in the middle of a step. Ours notes the wish; the training stops behind the next step, and only
-then submitit's handler is called. Where nothing stops in time (scoring has no checkpoints), it is called anyway.
+submitit's own handler requeues at once, in the middle of a step. Ours notes the wish; the training stops behind the next step,
+and only then submitit's handler is called. Where nothing stops in time (scoring has no checkpoints), it is called anyway.
 
-SIGTERM alone comes from scancel, and from sites that preempt without the job's own signal. The checkpoint is written; whether the job
-goes on is for Slurm to say, so the task waits for its end rather than reporting one of its own.
+SIGTERM alone comes from scancel, and from sites that preempt without the job's own signal. The checkpoint is written; whether
+the job goes on is for Slurm to say, so the task waits for its end rather than reporting one of its own.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from benchmark.errors import UserError
 from benchmark.execute.slurm import scheduler
 from benchmark.execute.slurm.scheduler import LOST, JobState
 from benchmark.execute.slurm.submission import Submission, submissions
-from benchmark.errors import UserError
 from benchmark.pipeline.stages import RunStages
 from benchmark.plan import Plan
 from results.attempts import Attempt, Worker, now, this_process
@@ -24,7 +24,7 @@ ACCOUNTING_SECONDS = 10.0
 
 CAUSES: dict[str, tuple[Failure, str]] = {
     "OUT_OF_MEMORY": ("oom", "Slurm killed it for memory; ask for more --mem"),
-    "TIMEOUT": ("time-limit", "it ran into its time limit before it could write a checkpoint; give it more --time or --signal-delay"),
+    "TIMEOUT": ("time-limit", "it ran into its time limit before its checkpoint; give it more --time or --signal-delay"),
     "DEADLINE": ("time-limit", "its deadline has passed"),
     "NODE_FAIL": ("node-failure", "its node failed, and Slurm did not requeue it"),
     "BOOT_FAIL": ("node-failure", "its node did not start"),
@@ -47,11 +47,11 @@ def sentence_of(job: str, state: JobState) -> tuple[Failure, str]:
 
 def jobs_of(store: Store) -> dict[str, tuple[Submission, str]]:
     """Every stage and run that was ever submitted, to its latest submission and job."""
-    found = {}
+    found: dict[str, tuple[Submission, str]] = {}
     for submission, manifest in submissions(store.root):
         for array in manifest.arrays:
             for task in array.tasks:
-                found |= {name: (submission, task.job) for name in task.names}
+                found |= dict.fromkeys(task.names, (submission, task.job))
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from benchmark.errors import UserError
 from benchmark.plan import Plan
 from benchmark.progress import Reporter, duration
 from benchmark.weights import fetch, missing
+from results.commands import LOCK, Command
+from results.locks import can_lock
 from results.store import Store
 
 if TYPE_CHECKING:
@@ -43,21 +45,15 @@ def bring_weights(console: Console, sources: Sequence[str], data_dir: Path | Non
 
 
 def set_up_torch(device: str, threads: int | None) -> torch.device:
-    """Deterministic torch with this number of threads, and the device, checked. torch is imported here and not before.
+    """`benchmark.execute.device.set_up_torch`; torch is imported here and not before.
 
     Raises:
         UserError: a package is not installed, or there is no such device.
     """
     require_torch()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
-    import torch
+    from benchmark.execute import device as devices
 
-    from benchmark.execute.device import usable_device
-
-    torch.use_deterministic_algorithms(True)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return usable_device(device)
+    return devices.set_up_torch(device, threads)
 
 
 def execute(
@@ -68,6 +64,7 @@ def execute(
     threads: int | None,
     data_dir: Path | None,
     loader_processes: int | None,
+    workers: int = 1,
 ) -> list[str]:
     """Run what is missing; the ids of runs that failed.
 
@@ -77,38 +74,93 @@ def execute(
     """
     require_torch()
     store.prepare()
+    if workers > 1 and not can_lock(store.root):
+        raise UserError(
+            f"{store.root} lies on a file system that cannot lock files, which several workers need: name another folder with "
+            "--results, or leave out --workers"
+        )
     try:
-        with FileLock(store.root / ".lock", timeout=0):
+        with FileLock(store.root / LOCK, timeout=0), Command.open(store, plan.grid.name) as command:
             for run in plan.missing_runs:
                 store.set_aside(run.run_id)  # a failed run is tried again
-            return _execute_locked(console, plan, store, set_up_torch(device, threads), data_dir, loader_processes)
+            chosen = set_up_torch(device, threads)
+            if workers > 1:
+                _execute_in_several(console, plan, store, chosen, threads, data_dir, loader_processes, workers, command)
+            else:
+                _execute_here(console, plan, store, chosen, data_dir, loader_processes, command)
     except Timeout:
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
         ) from None
+    runs = [run.run_id for run in plan.missing_runs if (store.run(run.run_id) / "record.json").is_file()]
+    return [run_id for run_id in runs if not store.is_done(run_id)]
 
 
-def _execute_locked(
+def _execute_here(
     console: Console,
     plan: Plan,
     store: Store,
     device: torch.device,
     data_dir: Path | None,
     loader_processes: int | None,
-) -> list[str]:
+    command: Command,
+) -> None:
     import torch
 
-    from benchmark.execute.interrupt import StopRequest
     from benchmark.execute.local import execute_here
     from benchmark.execute.maker import StageMaker
+
+    with _stoppable(console) as reporter:
+        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads")
+        execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes, command.session))
+
+
+def _execute_in_several(
+    console: Console,
+    plan: Plan,
+    store: Store,
+    device: torch.device,
+    threads: int | None,
+    data_dir: Path | None,
+    loader_processes: int | None,
+    workers: int,
+    command: Command,
+) -> None:
+    import torch
+
+    from benchmark.execute.crew import Crew, orders_for
+    from benchmark.execute.maker import StageMaker
+    from benchmark.execute.worker import Order
+
+    each = threads or max(1, torch.get_num_threads() // workers)
+    devices = [str(device)]
+    if device.type == "cuda" and device.index is None:
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    logs = store.logs(command.session)
+    order = Order(
+        plan.grid, store.root, "", each, data_dir, loader_processes, command.session, logs, console.is_terminal
+    )
+    with _stoppable(console) as reporter:
+        where = device if len(devices) == 1 else f"{len(devices)} GPUs"
+        reporter.say(f"Running on {where} with {workers} workers of {each} threads each; their logs: {logs}")
+        StageMaker(plan, store, reporter, device, data_dir, loader_processes).check()
+        Crew(orders_for(workers, order, devices), store, reporter).run()
+
+
+@contextmanager
+def _stoppable(console: Console) -> Iterator[Reporter]:
+    """A reporter that knows of Ctrl-C.
+
+    Raises:
+        click.Abort: the user asked to stop, and everything did.
+    """
+    from benchmark.execute.interrupt import StopRequest
     from benchmark.pipeline.fit import Interrupted
 
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)
-        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads")
         try:
-            failed = execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes))
+            yield reporter
         except Interrupted:
             raise click.Abort from None
         reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
-    return failed

@@ -38,7 +38,15 @@ from results.store import Store
 @data_dir_option
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each worker; results are the same bits per thread count.",
+)
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Who does the work.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
+)
 @loader_workers_option
 @click.option(
     "--executor",
@@ -57,6 +65,8 @@ def command(
     offline: bool,
     device: str,
     threads: int | None,
+    executor: str,
+    workers: int,
     loader_workers: int | None,
     executor: str,
     rehearse: bool,
@@ -74,6 +84,7 @@ def command(
       python -m benchmark run --grid                 the grid quick
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
+      python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
       python -m benchmark run --grid paper-cifar100 --rehearse
       python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
     """
@@ -102,7 +113,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, loader_workers)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)

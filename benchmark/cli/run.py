@@ -43,18 +43,13 @@ from results.store import Store
     type=click.IntRange(min=1),
     help="CPU threads of each worker; results are the same bits per thread count.",
 )
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Who does the work.")
+@click.option(
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Who does the work."
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
 )
 @loader_workers_option
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "slurm"]),
-    default="local",
-    show_default=True,
-    help="Here, or as Slurm jobs.",
-)
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 @slurm_options
@@ -68,7 +63,6 @@ def command(
     executor: str,
     workers: int,
     loader_workers: int | None,
-    executor: str,
     rehearse: bool,
     out: Path | None,
     slurm: Mapping[str, Any],
@@ -94,6 +88,8 @@ def command(
         )
     if slurm and executor != "slurm":
         raise UserError(f"--{next(iter(slurm)).replace('_', '-')} goes with --executor slurm")
+    if executor == "slurm" and (workers > 1 or rehearse):
+        raise UserError(f"--{'rehearse' if rehearse else 'workers'} goes with --executor local")
     console = Console()
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
@@ -107,8 +103,7 @@ def command(
         from benchmark.cli.slurm import Asked, run_on_slurm
 
         asked = Asked(device, threads, loader_workers, data_dir, target)
-        if run_on_slurm(console, plan, store, asked, slurm):
-            return
+        run_on_slurm(console, plan, store, asked, slurm)
         return
     failed: list[str] = []
     if plan.missing_runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,7 +133,9 @@ def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter
 
 
 def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
-    from benchmark.cli.executing import set_up_torch
+    # timm uses torch.jit.script on import; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    from benchmark.execute.device import set_up_torch
 
     device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

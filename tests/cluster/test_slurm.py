@@ -85,7 +85,7 @@ def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPa
     (folder / "datasets" / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
     grid = write_grid(folder, "many", "[static, lgvit, vanilla, homogeneous-local]", "[0, 1]")
     options = ("--gpus-per-node", 1, "--array-parallelism", 2, "--stages-per-task", 2, "--account", "bench")
-    env = cluster.env | {"PYTHONPATH": f"{os.getcwd()}:{cluster.env['PYTHONPATH']}"}
+    env = cluster.env | {"PYTHONPATH": f"{Path.cwd()}:{cluster.env['PYTHONPATH']}"}
     done = Cluster(cluster.folder, env).command(
         "run", "--grid", grid.name, "--results", "my results", "--out", "report", "--device", "cpu", "--executor", "slurm",
         *options, cwd=folder, safe_path=True,
@@ -138,7 +138,7 @@ def test_only_tasks_that_train_or_score_get_a_gpu(arrays: Path, cluster: Cluster
         given = cluster.says("sacct", "-n", "-P", "-X", "--format=AllocTRES,Account", "-j", array["job"])
         kinds = {task["kind"] for task in array["tasks"]}
         assert ("gres/gpu=1" in given) == bool(kinds & {"finetune", "exits", "scores"}), array["name"]
-        assert set(line.split("|")[1] for line in given.splitlines()) == {"bench"}
+        assert {line.split("|")[1] for line in given.splitlines()} == {"bench"}
 
 
 def test_nobody_else_may_look_into_a_submission(arrays: Path) -> None:

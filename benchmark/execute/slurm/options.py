@@ -33,6 +33,8 @@ NO_GPU = ("cost", "records", "report")
 """Kinds that compute on the CPU: they ask for a GPU only where their own section does."""
 TRAINING = ("finetune", "joint", "exits")
 """Kinds that may take several GPUs."""
+FOR_GPUS = {"gres", "gpus", "gpus-per-task", "gpu-bind", "cpus-per-gpu", "mem-per-gpu"}
+"""sbatch keys that mean GPUs."""
 OURS = {
     "array", "begin", "chdir", "dependency", "error", "export", "open-mode", "output", "parsable", "requeue", "signal", "wait",
     "wrap", "ntasks", "ntasks-per-node",
@@ -120,8 +122,11 @@ class Resources(BaseModel):
 
     @property
     def gpus(self) -> int:
-        """Of one task."""
-        return (self.gpus_per_node or 0) * self.nodes
+        """Of one task; some sites want them as ``gres=gpu:a100:1``."""
+        if self.gpus_per_node is not None:
+            return self.gpus_per_node * self.nodes
+        found = re.search(r"gpu(?::[^:,]*[^\d:,][^:,]*)?(?::(\d+))?(?:,|$)", self.sbatch.get("gres", ""))
+        return int(found[1] or 1) * self.nodes if found else 0
 
 
 class SlurmOptions(Resources):
@@ -152,7 +157,8 @@ class SlurmChoice:
         """What a task of this kind asks for."""
         values = {name: getattr(self.options, name) for name in Resources.model_fields}
         if kind in NO_GPU:
-            values["gpus_per_node"] = None
+            kept = {key: value for key, value in self.options.sbatch.items() if key not in FOR_GPUS}
+            values |= {"gpus_per_node": None, "sbatch": kept}
         if kind not in TRAINING:  # one process on one device
             values |= {"nodes": 1, "gpus_per_node": values["gpus_per_node"] and 1}
         return Resources.model_construct(**(values | dict(self.sections.get(kind, {}))))

@@ -94,7 +94,9 @@ def command(
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
-    grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
+    grid = load_grid(find_grid(grid_name), data_dir)
+    if not slurm.get("dry_run"):
+        grid = _with_weights(console, grid, data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = out or REPORTS_OUT / grid.name

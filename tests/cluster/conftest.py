@@ -20,7 +20,7 @@ from tests.conftest import call, environment
 HERE = Path(__file__).parent
 SCRIPT = HERE / "local-slurm.sh"
 ASKED_FOR = "CLUSTER_TESTS"
-MOST_TASKS = 3
+MOST_TASKS = 2
 """The cluster's MaxArraySize."""
 
 
@@ -43,7 +43,7 @@ class Cluster:
     def says(self, *command: str) -> str:
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
 
-    def wait(self, results: Path, seconds: float = 240) -> dict[str, Any]:
+    def wait(self, results: Path, seconds: float = 420) -> dict[str, Any]:
         """Until no job of the results folder's submissions is left; the last manifest."""
         until(lambda: not self.queue(results), seconds, lambda: self.says("squeue") + self.logs(results))
         return manifests(results)[-1]

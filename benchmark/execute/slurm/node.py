@@ -21,7 +21,7 @@ from benchmark.execute.slurm.verdicts import note, note_verdicts
 from benchmark.pipeline.stages import RunStages, Stage
 from benchmark.plan import Plan
 from benchmark.progress import Reporter
-from results.attempts import this_process
+from results.attempts import Worker, this_process
 from results.store import Store
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         _finish(plan, store, submission, reporter)
         return
 
+    stages = {stage.name: stage for stage in plan.stages}
+    if task.kind != "records":
+        names = [name for name in names if not store.has_stage(name)]
+        possible = _startable(store, me, [stages[name] for name in names], reporter)
+        if not possible:
+            if names:
+                raise TaskFailedError(f"all of {len(names)} are blocked")
+            return
     device = _device(settings.device, settings.threads, task.kind)
     from benchmark.execute.maker import StageMaker
 
@@ -69,8 +77,7 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
             runs = {run.run_id: run for run in plan.runs}
             failed = _record(maker, submission, [runs[name] for name in names])
         else:
-            stages = {stage.name: stage for stage in plan.stages}
-            failed = _make(maker, signals, [stages[name] for name in names])
+            failed = len(names) - len(possible) + _make(maker, signals, possible)
         if signals.requested:
             signals.go()
     except Exception as error:
@@ -81,6 +88,21 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         raise TaskFailedError(sentence) from None
     if failed:
         raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Reporter) -> list[Stage]:
+    """Those whose parents are there; the others are noted as blocked, before minutes go into torch and data."""
+    found = []
+    for stage in stages:
+        lacking = next((parent for parent in stage.parents if not store.has_stage(parent.name)), None)
+        if lacking is None:
+            found.append(stage)
+            continue
+        ends = [one for one in store.attempts(lacking.name).attempts() if one.outcome != "started"]
+        why = (ends[-1].sentence if ends else "") or "it is not there"
+        note(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
+        reporter.say(f"{stage.name} is blocked by {lacking.name}: {why}")
+    return found
 
 
 def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage]) -> int:

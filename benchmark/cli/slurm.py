@@ -134,6 +134,7 @@ def _submit(
             loader_processes=asked.loader_processes,
             out=asked.out,
             max_requeues=options.max_requeues,
+            stage_data=options.stage_data,
             patience=options.signal_delay / 2,
         )
         submission.write_order(settings, plan)

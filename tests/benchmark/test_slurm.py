@@ -26,6 +26,7 @@ from benchmark.execute.slurm.freeze import code_hash, files_of
 from benchmark.execute.slurm.layout import JobArray, arrays_of, units_of
 from benchmark.execute.slurm.options import minutes, read_options
 from benchmark.execute.slurm.signals import SchedulerSignals
+from benchmark.execute.slurm.staging import staged
 from benchmark.execute.slurm.submission import Submission, submissions
 from benchmark.execute.slurm.verdicts import note_verdicts
 from benchmark.grid import find_grid, load_grid
@@ -415,3 +416,38 @@ def test_gpus_are_counted_however_they_are_asked_for() -> None:
         ("gpu:h100:2,tmp:9", 2),
     ):
         assert read_options({"sbatch": (f"gres={gres}",)}, None).of("exits").gpus == count
+
+
+def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = registry.card("dataset", "cifar-10")
+    data_dir, disk, said = tmp_path / "data", tmp_path / "disk", []
+    folder = data_dir / card.folders[1]
+    disk.mkdir()
+    (folder / "deeper").mkdir(parents=True)
+    (folder / card.markers[0].rstrip("/")).write_bytes(b"images")
+    (folder / "deeper" / "more").write_bytes(b"more images")
+    (data_dir / "weights").mkdir()
+    monkeypatch.setenv("SLURM_TMPDIR", str(disk))
+    root = staged(data_dir, [card], said.append)
+    assert root.is_relative_to(disk)
+    copy = card.find(root)
+    assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == {
+        path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    assert (root / "weights").resolve() == data_dir / "weights"
+    assert staged(data_dir, [card], said.append) == root
+    assert len(said) == 1  # the second found it there
+    (folder / card.markers[0].rstrip("/")).write_bytes(b"others")
+    assert staged(data_dir, [card], said.append) != root
+
+
+def test_a_disk_without_room_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = registry.card("dataset", "cifar-10")
+    folder = tmp_path / "data" / card.folders[1]
+    folder.mkdir(parents=True)
+    with (folder / card.markers[0].rstrip("/")).open("wb") as file:
+        file.truncate(1 << 43)  # eight terabytes of nothing
+    monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
+    said: list[str] = []
+    assert staged(tmp_path / "data", [card], said.append) == tmp_path / "data"
+    assert "has no room" in said[0]

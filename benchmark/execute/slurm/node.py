@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.execute.slurm.options import TRAINING
 from benchmark.execute.slurm.signals import SchedulerSignals
-from benchmark.execute.slurm.submission import Submission
+from benchmark.execute.slurm.submission import Settings, Submission
 from benchmark.execute.slurm.task import SlurmTask
 from benchmark.execute.slurm.verdicts import note, note_verdicts
 from benchmark.pipeline.stages import RunStages, Stage
 from benchmark.plan import Plan
 from benchmark.progress import Reporter
+from datasets.api import DataError
 from results.attempts import Worker, this_process
+from results.record import Failure
 from results.store import Store
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         return
 
     stages = {stage.name: stage for stage in plan.stages}
+    possible: list[Stage] = []
     if task.kind != "records":
         names = [name for name in names if not store.has_stage(name)]
         possible = _startable(store, me, [stages[name] for name in names], reporter)
@@ -66,11 +70,17 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
             if names:
                 raise TaskFailedError(f"all of {len(names)} are blocked")
             return
-    device = _device(settings.device, settings.threads, task.kind)
+    try:
+        device = _device(settings.device, settings.threads, task.kind)
+        data_dir = _data_dir(settings, possible, reporter)
+    except (UserError, DataError) as error:
+        cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
+        note(store, me, [stage.name for stage in possible], cause, str(error))
+        raise TaskFailedError(str(error)) from error
     from benchmark.execute.maker import StageMaker
 
     maker = StageMaker(
-        plan, store, reporter, device, settings.data_dir, settings.loader_processes, settings.name, submission.log(job)
+        plan, store, reporter, device, data_dir, settings.loader_processes, settings.name, submission.log(job)
     )
     try:
         if task.kind == "records":
@@ -88,6 +98,16 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         raise TaskFailedError(sentence) from None
     if failed:
         raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+def _data_dir(settings: Settings, stages: Iterable[Stage], reporter: Reporter) -> Path | None:
+    """Where this node reads datasets."""
+    wanted = {stage.run.train.dataset.name: None for stage in stages if stage.kind != "cost"}
+    if settings.data_dir is None or not settings.stage_data or not wanted:
+        return settings.data_dir
+    from benchmark.execute.slurm.staging import staged
+
+    return staged(settings.data_dir, [registry.card("dataset", name) for name in wanted], reporter.say)
 
 
 def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Reporter) -> list[Stage]:

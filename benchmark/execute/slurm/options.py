@@ -142,6 +142,8 @@ class SlurmOptions(Resources):
     """How often a task may start again, for whatever reason."""
     signal_delay: Annotated[int, Field(ge=10)] = 120
     """Seconds before its time limit at which a task writes its checkpoint and is requeued."""
+    stage_data: bool = False
+    """Whether datasets are copied to the node's own disk first."""
     tflops: Annotated[float, Field(gt=0)] = 10.0
     """Throughput that estimates assume, in 10^12 operations a second and GPU (a multiply-accumulate is two)."""
 

@@ -48,6 +48,7 @@ class Settings(_Frozen):
     out: Path
     """The report's folder."""
     max_requeues: int
+    stage_data: bool = False
     patience: float
     """Seconds after the scheduler's warning within which the running step must end."""
 

@@ -14,7 +14,8 @@ from benchmark.execute.slurm.submission import Submission
 from benchmark.plan import counted
 from results.store import Store
 
-SHOWN_TASKS = 5
+SHOWN_TASKS = 3
+SHOWN_UNITS = 2
 
 
 def estimates_of(store: Store, arrays: Sequence[JobArray]) -> list[list[Estimate]]:
@@ -72,7 +73,7 @@ def show_arrays(
             text = f"{number}.{i}  {task.kind}: {_what(task)}{took}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         if len(array.tasks) > SHOWN_TASKS:
-            console.print(f"     ... and {len(array.tasks) - SHOWN_TASKS} more tasks like these", highlight=False)
+            console.print(f"     ... and {len(array.tasks) - SHOWN_TASKS} more tasks", highlight=False)
     console.print()
 
 
@@ -81,7 +82,7 @@ def _what(task: Task) -> str:
     if task.kind == "report":
         return "the missing records, and the report"
     parts = []
-    for unit in task.units:
+    for unit in task.units[:SHOWN_UNITS]:
         if not unit.stages:
             parts.append(unit.names[0])
             continue
@@ -89,7 +90,8 @@ def _what(task: Task) -> str:
         methods = counted(stage.run.train.method.label for stage in unit.stages)
         seed = "" if task.kind == "cost" else f", seed {train.seed}"
         parts.append(f"{methods} on {train.backbone}{seed}" if task.kind != "finetune" else f"{train.backbone}{seed}")
-    return "; ".join(parts)
+    more = len(task.units) - SHOWN_UNITS
+    return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
 
 
 def show_scripts(console: Console, arrays: Sequence[JobArray], choice: SlurmChoice, store: Store, grid: str) -> None:

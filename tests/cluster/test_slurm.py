@@ -23,7 +23,7 @@ seeds: {seeds}
 recipes: {{finetune: {{epochs: 1, batch_size: 50}}, exits: {{epochs: 4, batch_size: 20}}}}
 """
 # A training that lasts until its time limit the first time, and no time when it goes on.
-SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1.5 || echo 0)'
+SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
 
 
 def write_grid(folder: Path, name: str, methods: str, seeds: str = "[0]") -> Path:
@@ -57,10 +57,10 @@ class Submitted:
 
 @pytest.fixture(scope="session")
 def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
-    """Submitted before anything else, as it takes longest: a training whose first attempt meets the limit of a minute."""
+    """Submitted before anything else, as it takes longest: a training whose first attempt meets its limit of two minutes."""
     folder = tmp_path_factory.mktemp("limited")
     grid = write_grid(folder, "limited", "[slow]")
-    (folder / "profile.yaml").write_text("time: 10\nsignal-delay: 20\nexits: {time: 0:01:00}\n")
+    (folder / "profile.yaml").write_text("time: 10\nsignal-delay: 20\nexits: {time: 0:02:00}\n")
     options = ("--profile", folder / "profile.yaml", "--setup", SLOW_AT_FIRST)
     done = cluster.command(*on_slurm(grid, folder / "results", *options))
     assert done.returncode == 0, done.stderr

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from submitit.core.utils import UncompletedJobError
 
 from benchmark import registry
 from benchmark.errors import UserError
@@ -82,22 +84,35 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
     maker = StageMaker(
         plan, store, reporter, device, data_dir, settings.loader_processes, settings.name, submission.log(job)
     )
-    try:
-        if task.kind == "records":
-            runs = {run.run_id: run for run in plan.runs}
-            failed = _record(maker, submission, [runs[name] for name in names])
-        else:
-            failed = len(names) - len(possible) + _make(maker, signals, possible)
-        if signals.requested:
-            signals.go()
-    except Exception as error:
-        if "timed-out too many times" not in str(error):  # submitit's word for it
-            raise
-        sentence = f"the time limit ended it {settings.max_requeues + 1} times; give it more --time or --max-requeues"
-        note(store, me, [name for name in names if not store.has_stage(name)], "time-limit", sentence)
-        raise TaskFailedError(sentence) from None
+    if task.kind == "records":
+        runs = {run.run_id: run for run in plan.runs}
+        failed = _record(maker, submission, [runs[name] for name in names])
+    else:
+        failed = len(names) - len(possible) + _make(maker, signals, possible)
+    left = [name for name in names if not (store.has_stage(name) or store.is_done(name))]
+    if signals.requested and left:
+        _end_early(signals, store, me, left, settings.max_requeues)
     if failed:
         raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Sequence[str], requeues: int) -> None:
+    """Be requeued, or note why that cannot be.
+
+    Raises:
+        SystemExit: requeued.
+        TaskFailedError: not requeued.
+    """
+    try:
+        signals.go()
+    except subprocess.SubprocessError as error:
+        sentence = f"Slurm does not requeue it ({error}); the same command goes on from the checkpoint"
+    except UncompletedJobError:
+        sentence = f"the time limit ended it {requeues + 1} times; give it more --time or --max-requeues"
+    else:
+        return
+    note(store, me, names, "time-limit", sentence)
+    raise TaskFailedError(sentence)
 
 
 def _data_dir(settings: Settings, stages: Iterable[Stage], reporter: Reporter) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,10 @@ def execute(
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
         ) from None
-    runs = [run.run_id for run in plan.missing_runs if (store.run(run.run_id) / "record.json").is_file()]
-    return [run_id for run_id in runs if not store.is_done(run_id)]
+    failed = [run.run_id for run in plan.missing_runs if not store.is_done(run.run_id)]
+    if not failed:
+        shutil.rmtree(store.logs(command.session), ignore_errors=True)
+    return failed
 
 
 def _execute_here(
@@ -142,7 +145,8 @@ def _execute_in_several(
     )
     with _stoppable(console) as reporter:
         where = device if len(devices) == 1 else f"{len(devices)} GPUs"
-        reporter.say(f"Running on {where} with {workers} workers of {each} threads each; their logs: {logs}")
+        threads_each = "1 thread" if each == 1 else f"{each} threads"
+        reporter.say(f"Running on {where} with {workers} workers of {threads_each} each; their logs: {logs}")
         StageMaker(plan, store, reporter, device, data_dir, loader_processes).check()
         Crew(orders_for(workers, order, devices), store, reporter).run()
 

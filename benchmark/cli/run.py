@@ -17,10 +17,14 @@ from benchmark.cli.options import (
     DEFAULT_GRID,
     REPORTS_OUT,
     data_dir_option,
+    device_option,
+    executor_option,
     grid_option,
     loader_workers_option,
     require_torch,
     results_option,
+    threads_option,
+    workers_option,
 )
 from benchmark.cli.plan import show_plan
 from benchmark.cli.slurm_options import slurm_options
@@ -37,18 +41,10 @@ from results.store import Store
 @results_option
 @data_dir_option
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads of each worker; results are the same bits per thread count.",
-)
-@click.option(
-    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Who does the work."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
-)
+@device_option
+@threads_option
+@executor_option
+@workers_option
 @loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
@@ -96,16 +92,14 @@ def command(
         return
     grid = load_grid(find_grid(grid_name), data_dir)
     if not slurm.get("dry_run"):
-        grid = _with_weights(console, grid, data_dir, offline)
+        grid = with_weights(console, grid, data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    target = out or REPORTS_OUT / grid.name
-    check_replaceable(target)  # before hours of training, not after
+    target = report_folder(out, grid)
     if executor == "slurm" and plan.missing_runs:
         from benchmark.cli.slurm import Asked, run_on_slurm
 
-        asked = Asked(device, threads, loader_workers, data_dir, target)
-        run_on_slurm(console, plan, store, asked, slurm)
+        run_on_slurm(console, plan, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
         return
     failed: list[str] = []
     if plan.missing_runs:
@@ -113,7 +107,7 @@ def command(
         failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
-    _report(console, plan, store, target)
+    report_on(console, plan, store, target)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
@@ -148,14 +142,25 @@ def _rehearse(
         raise click.exceptions.Exit(1)
 
 
-def _with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
+def report_folder(out: Path | None, grid: Grid) -> Path:
+    """Where the report goes; looked at before hours of training, not after.
+
+    Raises:
+        UserError: what is there is no report.
+    """
+    target = out or REPORTS_OUT / grid.name
+    check_replaceable(target)
+    return target
+
+
+def with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
     """The grid with the hash of all pretrained weights that it names: they are part of the keys."""
     sources = list(dict.fromkeys(run.train.weights.source for run in grid.runs))
     fetched = bring_weights(console, sources, data_dir, offline)
     return load_grid(grid.source, data_dir) if fetched else grid
 
 
-def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:
+def report_on(console: Console, plan: Plan, store: Store, out: Path) -> None:
     """Write the report unless it is already there for exactly these records; show the table and the files."""
     from reports.paper import is_current, report_files
 

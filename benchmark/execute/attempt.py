@@ -121,6 +121,18 @@ class Attempts:
                         self._note(stage.name, "stopped")
             raise
 
+    def is_dangerous(self, name: str) -> bool:
+        """Whether one more death would be one too many: such a stage is made alone, so that it sinks no other."""
+        return self.deaths(name) >= MOST_DEATHS - 1
+
+    def deaths(self, name: str) -> int:
+        """How many processes died without a word while they made a stage, in this session; none of its locks may be ours."""
+        progress = self.store.attempts(name)
+        mine = [one for one in progress.attempts() if one.by.session == self.me.session]
+        noted = sum(one.outcome == "killed" for one in mine)
+        just_now = bool(mine) and mine[-1].outcome == "started" and progress.is_being_made() is False
+        return noted + just_now
+
     def startable(self, stages: Sequence[Stage]) -> list[Stage]:
         """Those of stages, whose locks we have, that have not been the death of too many processes."""
         for stage in stages:

@@ -30,13 +30,13 @@ class Scheduled:
     """What a scheduler says of a stage that it knows.
 
     Attributes:
-        state: whether it waits or works.
+        state: whether it waits or works; ``lost`` if it has ended without the stage.
         job: its number there.
-        reason: why it waits; empty where it works.
+        reason: why it waits, or what became of it; empty where it works.
         log: the file that its output goes to.
     """
 
-    state: Literal["queued", "running"]
+    state: Literal["queued", "running", "lost"]
     job: str
     reason: str = ""
     log: str | None = None

@@ -23,7 +23,8 @@ from results.store import Store
 @data_dir_option
 @click.option("--now", is_flag=True, help="Stop at once; what was done since the last checkpoint is done again.")
 def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now: bool) -> None:
-    """Ask the command that runs a grid in this results folder, and its workers, to stop behind the next checkpoint.
+    """Ask the command that runs a grid in this results folder, and its workers, to stop behind the next checkpoint; cancel its
+    Slurm jobs, which write one as well.
 
     \b
     Examples:
@@ -31,7 +32,35 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now
       python -m benchmark cancel --grid quick --now
     """
     grid = load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir)
-    click.echo(cancel_local(Store(results_dir), grid.name, now=now))
+    store = Store(results_dir)
+    jobs = cancel_jobs(store, grid.name) if (store.root / "submissions").is_dir() else None
+    if jobs:
+        click.echo(jobs)
+    if jobs is None or Command.at_work(store):
+        click.echo(cancel_local(store, grid.name, now=now))
+
+
+def cancel_jobs(store: Store, grid: str) -> str | None:
+    """Cancel a grid's Slurm jobs.
+
+    Returns:
+        what was done, in a sentence; None where there are none.
+
+    Raises:
+        UserError: squeue or scancel does not answer.
+    """
+    from benchmark.execute.slurm import scheduler
+    from benchmark.execute.slurm.submission import submissions
+
+    live = scheduler.live_jobs()
+    tasks = [
+        t for _, manifest in submissions(store.root) if manifest.grid == grid for a in manifest.arrays for t in a.tasks
+    ]
+    left = [task.job for task in tasks if task.job in live and live[task.job].in_flight]
+    if not left:
+        return None
+    scheduler.cancel({job.split("_")[0] for job in left})
+    return f"cancelled {len(left)} Slurm tasks; those at work write a checkpoint, and 'run' goes on from there"
 
 
 def cancel_local(store: Store, grid: str, *, now: bool) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -23,6 +24,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.plan import show_plan
 from benchmark.cli.run import report_folder, report_on, with_weights
+from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.plan import make_plan
@@ -46,6 +48,7 @@ CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
 @workers_option
 @loader_workers_option
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@slurm_options
 def command(
     grid_name: str | None,
     failed: bool,
@@ -59,6 +62,7 @@ def command(
     workers: int,
     loader_workers: int | None,
     out: Path | None,
+    slurm: Mapping[str, Any],
 ) -> None:
     """Run failed runs again, and nothing else. Cause and traceback of the attempts before are kept.
 
@@ -69,9 +73,11 @@ def command(
     Examples:
       python -m benchmark retry --grid quick --failed
       python -m benchmark retry --grid quick --failed --cause oom --cause killed --workers 1
+      python -m benchmark retry --grid quick --failed --cause oom --executor slurm --mem 64G
     """
     if not failed:
         raise UserError("retry needs --failed, which says what to try again; --cause narrows it")
+    check_executor(executor, slurm, workers=workers > 1)
     console = Console()
     grid = with_weights(console, load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), data_dir, offline)
     store = Store(results_dir)
@@ -83,6 +89,11 @@ def command(
         console.print(f"Grid {grid.name}: no run has failed{which}, nothing to try again", highlight=False)
         return
     part = replace(plan, runs=tuple(one.run for one in chosen))
+    if executor == "slurm":
+        from benchmark.cli.slurm import Asked, run_on_slurm
+
+        run_on_slurm(console, part, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
+        return
     show_plan(console, part)
     again = execute(console, part, store, device, threads, data_dir, loader_workers, workers)
     report_on(console, plan, store, target)

@@ -27,7 +27,7 @@ from benchmark.cli.options import (
     workers_option,
 )
 from benchmark.cli.plan import show_plan
-from benchmark.cli.slurm_options import slurm_options
+from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
 from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
@@ -82,10 +82,7 @@ def command(
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
-    if slurm and executor != "slurm":
-        raise UserError(f"--{next(iter(slurm)).replace('_', '-')} goes with --executor slurm")
-    if executor == "slurm" and (workers > 1 or rehearse):
-        raise UserError(f"--{'rehearse' if rehearse else 'workers'} goes with --executor local")
+    check_executor(executor, slurm, workers=workers > 1, rehearse=rehearse)
     console = Console()
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)

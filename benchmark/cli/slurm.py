@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 
 from benchmark.cli.options import require_torch
 from benchmark.cli.slurm_options import ASIDE
 from benchmark.cli.slurm_plan import counted_tasks, estimates_of, gpu_hours, show_arrays, show_scripts
+from benchmark.cli.status import watch
 from benchmark.errors import UserError
 from benchmark.execute.slurm import scheduler
 from benchmark.execute.slurm.freeze import code_hash, freeze
@@ -27,7 +29,8 @@ from benchmark.execute.slurm.submission import (
     new_submission,
     submissions,
 )
-from benchmark.plan import Plan
+from benchmark.plan import Plan, looked_up_again
+from benchmark.status import Status
 from results.store import Store
 
 
@@ -43,13 +46,14 @@ class Asked:
 
 
 def run_on_slurm(
-    console: Console, plan: Plan, store: Store, asked: Asked, given: Mapping[str, Any]
+    console: Console, plan: Plan, whole: Plan, store: Store, asked: Asked, given: Mapping[str, Any]
 ) -> Submission | None:
     """Submit what is neither done nor in flight.
 
     Args:
         console: where to write.
-        plan: of the grid.
+        plan: of the runs that are wanted.
+        whole: of the grid, for the report.
         store: of the results.
         asked: the options of ``run`` that every executor knows.
         given: the options for Slurm that were named.
@@ -91,7 +95,7 @@ def run_on_slurm(
         return None
     require_torch()
     store.prepare()
-    submission, manifest = _submit(plan, store, arrays, choice, asked)
+    submission, manifest = _submit(plan, whole, store, arrays, choice, asked)
     jobs = f"{len(manifest.arrays)} job" + ("" if len(manifest.arrays) == 1 else "s")
     console.print(f"Submitted {plan.grid.name} in {jobs}, from a copy of the code ({manifest.code}):", highlight=False)
     for array in manifest.arrays:
@@ -104,11 +108,36 @@ def run_on_slurm(
         "You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel",
         highlight=False,
     )
+    if given.get("wait"):
+        _follow(console, whole, store, submission)
     return submission
 
 
+def _follow(console: Console, plan: Plan, store: Store, submission: Submission) -> None:
+    """Show progress until no job of a submission is left.
+
+    Raises:
+        click.exceptions.Exit: some runs are not done.
+    """
+    jobs = {task.job for array in submission.manifest().arrays for task in array.tasks}
+
+    def left(status: Status) -> bool:
+        live = scheduler.live_jobs()
+        return any(job in live and live[job].in_flight for job in jobs)
+
+    watch(console, plan, store, left)
+    after = looked_up_again(plan, store)
+    if after.missing_runs:
+        console.print(
+            f"{len(after.missing_runs)} of {len(after.runs)} runs are not done; python -m benchmark status says why",
+            style="red", highlight=False,
+        )  # fmt: skip
+        raise click.exceptions.Exit(1)
+    console.print(f"All {len(after.runs)} runs are done; the report is in {submission.settings().out}", highlight=False)
+
+
 def _submit(
-    plan: Plan, store: Store, arrays: Sequence[JobArray], choice: SlurmChoice, asked: Asked
+    plan: Plan, whole: Plan, store: Store, arrays: Sequence[JobArray], choice: SlurmChoice, asked: Asked
 ) -> tuple[Submission, Manifest]:
     from benchmark.execute.checking import check_parts
     from benchmark.execute.slurm.submit import submit
@@ -137,7 +166,7 @@ def _submit(
             stage_data=options.stage_data,
             patience=options.signal_delay / 2,
         )
-        submission.write_order(settings, plan)
+        submission.write_order(settings, plan, [run.run_id for run in whole.runs])
         manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
         return submission, submit(arrays, submission, manifest, options)
     except BaseException:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+from benchmark.errors import UserError
 
 SIGNAL_DELAY = "from the warning to the time limit.  [default: 120]"
 TFLOPS = "throughput of a GPU that estimates assume.  [default: 10]"
@@ -58,3 +60,20 @@ def slurm_options(command: Callable[..., Any]) -> Callable[..., Any]:
         added = option(added)
         names.append(added.__click_params__[-1].name)
     return added
+
+
+def check_executor(executor: str, slurm: Mapping[str, Any], **local: bool) -> None:
+    """
+    Args:
+        executor: that was chosen.
+        slurm: the options for Slurm that were given.
+        local: options that only the executor ``local`` has, and whether they were given.
+
+    Raises:
+        UserError: an option belongs to another executor.
+    """
+    if executor != "slurm" and slurm:
+        raise UserError(f"--{next(iter(slurm)).replace('_', '-')} goes with --executor slurm")
+    for name, given in local.items():
+        if executor == "slurm" and given:
+            raise UserError(f"--{name} goes with --executor local")

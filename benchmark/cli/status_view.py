@@ -72,7 +72,7 @@ def _under_way(status: Status, stages: list[StageStatus]) -> list[RenderableType
         column.justify = "right"
     for column in table.columns[1:]:
         column.no_wrap = True
-    for group in _together(stages, lambda stage: stage.last and (stage.last.by.pid, stage.last.by.host)):
+    for group in _together(stages, _who):
         beat = group[0].heartbeat
         trains = beat is not None and beat.epochs > 0
         rate = beat.images_per_second if beat else None
@@ -91,12 +91,12 @@ def _under_way(status: Status, stages: list[StageStatus]) -> list[RenderableType
 def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     lost = [stage for stage in stages if stage.state == "lost"]
-    for group in _together(lost, lambda stage: stage.last and (stage.last.by.pid, stage.last.by.host)):
+    for group in _together(lost, _who):
         beat = group[0].heartbeat
         at = f", in epoch {beat.epoch} of {beat.epochs}" if beat and beat.epochs else ""
-        lines.append(
-            Text(f"  {_what(group)}: last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})")
-        )
+        heard = f"last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})"
+        scheduled = group[0].scheduled
+        lines.append(Text(f"  {_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
         lines += _log(group[0].log)
     return lines
 
@@ -190,6 +190,13 @@ def _what(group: list[StageStatus]) -> str:
     name = methods if first.kind in ("exits", "joint", "scores", "cost") else train.backbone
     on = f" on {train.backbone}" if first.kind in ("exits", "joint") else ""
     return f"{WHAT[first.kind]} {name}{on}, {train.dataset.name}, seed {train.seed}"
+
+
+def _who(stage: StageStatus) -> Hashable:
+    """The process at a stage, or the job where none has begun."""
+    if stage.last is None:
+        return stage.scheduled and stage.scheduled.job
+    return stage.last.by.pid, stage.last.by.host
 
 
 def _waiting(status: Status, group: list[StageStatus]) -> int:

@@ -103,7 +103,7 @@ def plan_of(store: Store, text: str = GRID) -> Plan:
 def run(plan: Plan, store: Store, **given: Any) -> tuple[Submission | None, str]:
     out = io.StringIO()
     asked = Asked("cpu", None, None, None, store.root.parent / "report")
-    return run_on_slurm(Console(file=out, width=100), plan, store, asked, given), out.getvalue()
+    return run_on_slurm(Console(file=out, width=100), plan, plan, store, asked, given), out.getvalue()
 
 
 def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:

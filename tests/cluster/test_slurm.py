@@ -165,8 +165,24 @@ def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Pat
     assert found["vanilla"]["blocked_by"].startswith("finetune-")
     assert "cifar-10" in found["vanilla"]["cause"]
     shown = cluster.command("status", "--grid", grid, "--results", results)
-    assert "cifar-10" in shown.stdout
-    assert "missing-data" in shown.stdout
+    assert "2 blocked" in shown.stdout
+    assert "dataset cifar-10: looked for data_batch_1" in shown.stdout
+    assert "_0_log.out" in shown.stdout
+    assert "Traceback" not in cluster.logs(results)
+
+
+def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    grid, results = write_grid(tmp_path, "held", "[static, vanilla]"), tmp_path / "results"
+    assert cluster.command(*on_slurm(grid, results, "--sbatch", "hold")).returncode == 0
+    again = cluster.command(*on_slurm(grid, results))
+    assert "Nothing to submit: 0 runs are finished, 2 in flight" in again.stdout
+    assert len(manifests(results)) == 1
+    asked = ("--grid", grid, "--results", results)
+    assert "waits (JobHeldUser)" in cluster.command("status", *asked).stdout
+    assert "cancelled 7 Slurm tasks" in cluster.command("cancel", *asked).stdout
+    shown = cluster.command("status", *asked).stdout
+    assert "its job was cancelled (job" in shown
+    assert "6 arrays" in cluster.command(*on_slurm(grid, results, "--dry-run")).stdout
 
 
 def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:

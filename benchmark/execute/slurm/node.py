@@ -186,7 +186,7 @@ def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter
         _record(maker, submission, missing)
     from benchmark.execute.slurm.final import write_report
 
-    write_report(store, [run.run_id for run in plan.runs], settings, reporter.say)
+    write_report(store, submission.reported(), settings, reporter.say)
 
 
 def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 results/submissions/<time>-<grid>-<code>/    mode 0700
     code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
     runs.jsonl        the specs of its runs, one a line
+    report.txt        the ids of all runs of the grid, which the report is about
     settings.json     what the tasks must know of the command
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
     jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
@@ -11,7 +12,7 @@ results/submissions/<time>-<grid>-<code>/    mode 0700
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,11 +117,16 @@ class Submission:
     def write_manifest(self, manifest: Manifest) -> None:
         write_file(self.folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
 
-    def write_order(self, settings: Settings, plan: Plan) -> None:
+    def write_order(self, settings: Settings, plan: Plan, reported: Sequence[str]) -> None:
         """What the tasks read."""
+        write_file(self.folder / "report.txt", "".join(f"{run_id}\n" for run_id in reported).encode())
         write_file(self.folder / "settings.json", (settings.model_dump_json(indent=1) + "\n").encode())
         specs = "".join(run.spec.model_dump_json() + "\n" for run in plan.runs)
         write_file(self.folder / "runs.jsonl", specs.encode())
+
+    def reported(self) -> list[str]:
+        """The ids of the runs that the report is about."""
+        return (self.folder / "report.txt").read_text(encoding="utf-8").split()
 
     @made_to_stay()
     def plan(self, store: Store) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,13 @@ class SlurmTask:
             from benchmark.checkout import put_checkout_first
 
             put_checkout_first()
-            from benchmark.execute.slurm.node import work
+            from benchmark.execute.slurm.node import TaskFailedError, work
 
-            work(self, signals)
+            try:
+                work(self, signals)
+            except TaskFailedError as error:  # the causes are noted; a traceback would only hide them in the log
+                print(error, flush=True)
+                sys.exit(1)
 
     def checkpoint(self) -> Any:
         """submitit asks when it requeues: the same again, which goes on from the checkpoints in the results folder."""

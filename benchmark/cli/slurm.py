@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmark.cli.options import require_torch
 from benchmark.cli.slurm_options import ASIDE
 from benchmark.cli.slurm_plan import counted_tasks, estimates_of, gpu_hours, show_arrays, show_scripts
-from benchmark.cli.status import watch
+from benchmark.cli.status import follow
 from benchmark.errors import UserError
 from benchmark.execute.slurm import scheduler
 from benchmark.execute.slurm.freeze import code_hash, freeze
@@ -104,12 +104,11 @@ def run_on_slurm(
             f"  {array.job}  {array.name}: {counted_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
         )
     console.print(f"Logs: {submission.jobs}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        "You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel",
-        highlight=False,
-    )
     if given.get("wait"):
         _follow(console, whole, store, submission)
+    else:
+        advice = "You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel"
+        console.print(advice, highlight=False, soft_wrap=True)
     return submission
 
 
@@ -125,7 +124,7 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
         live = scheduler.live_jobs()
         return any(job in live and live[job].in_flight for job in jobs)
 
-    watch(console, plan, store, left)
+    follow(console, plan, store, left)
     after = looked_up_again(plan, store)
     if after.missing_runs:
         console.print(

@@ -47,7 +47,7 @@ def command(
     store = Store(results_dir)
     plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
     if watch:
-        watch(console, plan, store, _under_way, runs=runs)
+        follow(console, plan, store, _under_way, runs=runs)
         return
     status = status_of(plan, store, slurm_if_used)
     if as_text:
@@ -79,7 +79,7 @@ def _warn_of_other_code(console: Console, store: Store) -> None:
                 console.print(sentence, style="yellow", soft_wrap=True)
 
 
-def watch(
+def follow(
     console: Console, plan: Plan, store: Store, going_on: Callable[[Status], bool], *, runs: bool = False
 ) -> None:
     """Follow until it is over. On a terminal the screen, else a line whenever the totals change."""

@@ -88,12 +88,9 @@ class StageStatus:
             return f"job {self.scheduled.job} waits{why}"
         if self.last is None or self.last.outcome == "failed":
             return "failed before, is tried again" if self.last else ""
-        at = f" in epoch {self.heartbeat.epoch} of {self.heartbeat.epochs}" if self._trains else ""
+        beat = self.heartbeat
+        at = f" in epoch {beat.epoch} of {beat.epochs}" if beat is not None and beat.epochs else ""
         return f"{self.last.outcome}{at}, goes on from its checkpoint"
-
-    @property
-    def _trains(self) -> bool:
-        return self.heartbeat is not None and self.heartbeat.epochs > 0
 
 
 @dataclass(frozen=True)
@@ -194,7 +191,7 @@ class Status:
         for state in ("running", "lost", "queued", "failed"):
             for way in ways:
                 if way.state == state:
-                    return RunStatus(run, "queued" if state == "failed" else state, way)  # type: ignore[arg-type]
+                    return RunStatus(run, "queued" if state == "failed" else state, way)
         return RunStatus(run, "queued")
 
 

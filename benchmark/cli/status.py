@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -55,7 +56,7 @@ def command(
 def _watch(console: Console, plan: Plan, store: Store, runs: bool) -> None:
     """On a terminal the screen, else a line whenever the totals change."""
     said = None
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
         while True:
             status = status_of(looked_up_again(plan, store), store, no_scheduler)
             at_work = Command.at_work(store)

@@ -181,7 +181,7 @@ class Status:
         if run.run_id in self.plan.done_runs:
             return RunStatus(run, "done")
         ways = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
-        if recorded:
+        if recorded and not any(way.state == "running" for way in ways):  # else it is being tried again
             record = self.store.record(run.run_id)
             failed = [way for way in ways if way.state == "failed"]
             at = next((way for way in failed if way.stage.name == record.blocked_by), failed[0] if failed else None)

@@ -88,12 +88,9 @@ class StageStatus:
             return f"job {self.scheduled.job} waits{why}"
         if self.last is None or self.last.outcome == "failed":
             return "failed before, is tried again" if self.last else ""
-        at = f" in epoch {self.heartbeat.epoch} of {self.heartbeat.epochs}" if self._trains else ""
+        beat = self.heartbeat
+        at = f" in epoch {beat.epoch} of {beat.epochs}" if beat is not None and beat.epochs else ""
         return f"{self.last.outcome}{at}, goes on from its checkpoint"
-
-    @property
-    def _trains(self) -> bool:
-        return self.heartbeat is not None and self.heartbeat.epochs > 0
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ class Status:
         if run.run_id in self.plan.done_runs:
             return RunStatus(run, "done")
         ways = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
-        if recorded:
+        if recorded and not any(way.state == "running" for way in ways):  # else it is being tried again
             record = self.store.record(run.run_id)
             failed = [way for way in ways if way.state == "failed"]
             at = next((way for way in failed if way.stage.name == record.blocked_by), failed[0] if failed else None)
@@ -194,7 +191,7 @@ class Status:
         for state in ("running", "lost", "queued", "failed"):
             for way in ways:
                 if way.state == state:
-                    return RunStatus(run, "queued" if state == "failed" else state, way)  # type: ignore[arg-type]
+                    return RunStatus(run, "queued" if state == "failed" else state, way)
         return RunStatus(run, "queued")
 
 

@@ -82,8 +82,6 @@ def execute(
         )
     try:
         with FileLock(store.root / LOCK, timeout=0), Command.open(store, plan.grid.name) as command:
-            for run in plan.missing_runs:
-                store.set_aside(run.run_id)  # a failed run is tried again
             chosen = set_up_torch(device, threads)
             if workers > 1:
                 _execute_in_several(console, plan, store, chosen, threads, data_dir, loader_processes, workers, command)
@@ -148,6 +146,8 @@ def _execute_in_several(
         threads_each = "1 thread" if each == 1 else f"{each} threads"
         reporter.say(f"Running on {where} with {workers} workers of {threads_each} each; their logs: {logs}")
         StageMaker(plan, store, reporter, device, data_dir, loader_processes).check()
+        for run in plan.missing_runs:
+            store.set_aside(run.run_id)  # from here on a failed record is one of this command
         Crew(orders_for(workers, order, devices), store, reporter).run()
 
 

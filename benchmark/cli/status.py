@@ -84,7 +84,7 @@ def follow(
 ) -> None:
     """Follow until it is over. On a terminal the screen, else a line whenever the totals change."""
     said = None
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
         while True:
             status = status_of(looked_up_again(plan, store), store, slurm_if_used)
             at_work = Command.at_work(store)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.plan import counted
 from benchmark.progress import duration
+from benchmark.registry import grids
 from benchmark.status import STATES, RunStatus, StageStatus, Status, last_lines
 from results.attempts import Worker
 from results.commands import Command
@@ -96,7 +99,7 @@ def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
         at = f", in epoch {beat.epoch} of {beat.epochs}" if beat and beat.epochs else ""
         heard = f"last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})"
         scheduled = group[0].scheduled
-        lines.append(Text(f"  {_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
+        lines.append(_line(f"{_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
         lines += _log(group[0].log)
     return lines
 
@@ -107,10 +110,15 @@ def _failed(status: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
     groups = _together(failed, lambda run: (run.failure, _without_names(run.sentence)))
     for group in groups[:SHOWN_GROUPS]:
-        lines.append(Text(f"  {group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
+        lines.append(_line(f"{group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
         lines += _names(group)
         details = status.store.run(group[0].run.run_id) / "traceback.txt"
         lines += _log(group[0].at.log if group[0].at else None) or _log(str(details) if details.is_file() else None)
+    if lines:
+        grid = status.plan.grid
+        name = grid.name if grid.name in grids() else shlex.quote(str(grid.source))
+        again = f"python -m benchmark retry --grid {name} --failed"
+        lines.append(_line(f"again: {again}, with --cause only some", style="dim"))
     return [*lines, *_more(len(groups), "causes")]
 
 
@@ -119,7 +127,7 @@ def _blocked(status: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
     groups = _together(blocked, lambda run: run.record and run.record.blocked_by)
     for group in groups[:SHOWN_GROUPS]:
-        lines.append(Text(f"  {_count(group)}: {group[0].sentence}", style="yellow"))
+        lines.append(_line(f"{_count(group)}: {group[0].sentence}", style="yellow"))
         lines += _names(group)
         lines += _log(group[0].at.log if group[0].at else None)
     return [*lines, *_more(len(groups), "stages")]
@@ -129,17 +137,18 @@ def _queued(status: Status) -> list[RenderableType]:
     """By what there is to say of them."""
     count = Counter(run.sentence for run in status.runs if run.state == "queued")
     shown = count.most_common(SHOWN_GROUPS)
-    lines: list[RenderableType] = [Text(f"  {_runs(number)}{f': {note}' if note else ''}") for note, number in shown]
+    lines: list[RenderableType] = [_line(f"{_runs(number)}{f': {note}' if note else ''}") for note, number in shown]
     return [*lines, *_more(len(count), "groups")]
 
 
 def _all(status: Status) -> list[RenderableType]:
-    table = _table("state", "run", "")
-    table.columns[1].overflow = "fold"
+    lines: list[RenderableType] = []
     for run in status.runs:
+        lines.append(_line(f"{run.state:<8} {run.run.run_id}", style=COLOURS[run.state]))
         cause = f"{run.failure}: " if run.state == "failed" else ""
-        table.add_row(Text(run.state, style=COLOURS[run.state]), run.run.run_id, Text(cause + run.sentence))
-    return [table]
+        if cause + run.sentence:
+            lines.append(_line(cause + run.sentence, 11, style="dim", cut=True))
+    return lines
 
 
 def as_json(status: Status, command: Command | None) -> dict[str, Any]:
@@ -183,6 +192,13 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
+def _line(text: str, indent: int = 2, *, style: str = "", cut: bool = False) -> RenderableType:
+    """A line that keeps its indent where it wraps; or is cut there."""
+    return Padding(
+        Text(text, style, no_wrap=cut, overflow="ellipsis" if cut else "fold"), (0, 0, 0, indent), expand=False
+    )
+
+
 def _what(group: list[StageStatus]) -> str:
     first = group[0].stage
     train = first.run.train
@@ -220,19 +236,19 @@ def _name(by: Worker) -> str:
 def _log(path: str | None) -> list[RenderableType]:
     if path is None:
         return []
-    return [Text(f"    {path}"), *(Text(f"      {line}", style="dim") for line in last_lines(Path(path)))]
+    return [_line(path, 4), *(_line(line, 6, style="dim", cut=True) for line in last_lines(Path(path)))]
 
 
 def _names(group: list[RunStatus]) -> Iterator[RenderableType]:
     for run in group[:SHOWN_RUNS]:
-        yield Text(f"    {run.run.run_id}")
+        yield _line(run.run.run_id, 4)
     if len(group) > SHOWN_RUNS:
-        yield Text(f"    ... and {len(group) - SHOWN_RUNS} more")
+        yield _line(f"... and {len(group) - SHOWN_RUNS} more", 4)
 
 
 def _more(count: int, what: str) -> list[RenderableType]:
     return (
-        [Text(f"  ... and {count - SHOWN_GROUPS} more {what}; --runs shows every run")] if count > SHOWN_GROUPS else []
+        [_line(f"... and {count - SHOWN_GROUPS} more {what}; --runs shows every run")] if count > SHOWN_GROUPS else []
     )
 
 

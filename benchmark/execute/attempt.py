@@ -113,6 +113,8 @@ class Attempts:
         except BaseException as error:
             about = error.learner if isinstance(error, TrainingDivergedError) else asked.name
             for stage in stages:
+                if self.store.has_stage(stage.name):
+                    continue
                 with suppress(StoreError):  # a full disk is what we may be about to tell
                     if stage.name == about and not isinstance(error, STOPS):
                         details = "".join(traceback.format_exception(error))

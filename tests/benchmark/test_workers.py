@@ -74,7 +74,7 @@ def start(grid: Path, results: Path, *more: str) -> subprocess.Popen[str]:
 
 def wait_for_training(process: subprocess.Popen[str], results: Path, step: int = 1) -> Heartbeat:
     """Until the fine-tuning has taken this step."""
-    ended = time.monotonic() + 120
+    ended = time.monotonic() + 300
     while time.monotonic() < ended:
         for path in results.glob("progress/finetune-*"):
             found = Store(results).attempts(path.name).heartbeat()
@@ -82,7 +82,7 @@ def wait_for_training(process: subprocess.Popen[str], results: Path, step: int =
                 return found
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError("no training within two minutes")
+    raise AssertionError("no training within five minutes")
 
 
 def is_running(pid: int) -> bool:
@@ -100,7 +100,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
     process = start(grid, tmp_path / "results")
     at_work = wait_for_training(process, tmp_path / "results")
     os.kill(at_work.by.pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert "was killed by SIGKILL" in output
     assert "going on from the checkpoint" in output
@@ -115,7 +115,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     process = start(grid, results)
     beat = wait_for_training(process, results)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "the same command goes on from the last checkpoint" in output
     assert "Traceback" not in output
@@ -137,7 +137,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     assert "runs the grid tiny, not smoke" in other.stderr
     done = call("cancel", "--grid", grid, "--results", results, "--now")
     assert done.returncode == 0, done.stderr
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert not is_running(beat.by.pid)
     lost = call("status", "--grid", grid, "--results", results)
@@ -156,7 +156,7 @@ def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert not is_running(beat.by.pid)

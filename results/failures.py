@@ -200,7 +200,7 @@ def nearly_full(record: RunRecord) -> Iterator[Failure]:
 
 def out_of_memory(record: RunRecord) -> Iterator[Failure]:
     """A run that ended for want of memory."""
-    if OUT_OF_MEMORY.search(record.cause or ""):
+    if record.failure == "oom" or OUT_OF_MEMORY.search(record.cause or ""):
         yield Failure(
             "memory outgrows the device", record.run_id, "", np.nan, np.nan, str(record.cause).splitlines()[0]
         )

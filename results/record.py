@@ -10,6 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 SCHEMA = 2
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
+Failure = Literal[
+    "oom",
+    "nan",
+    "disk-full",
+    "missing-data",
+    "time-limit",
+    "node-failure",
+    "cancelled",
+    "killed",
+    "blocked",
+    "error",
+]
+"""Why something was not made: too little memory, a loss that is no number, a full disk, data that are missing or damaged where
+the work was done, the scheduler's time limit, a machine that failed, a job that was taken back, processes that died without a
+word more often than is tried, a stage before it, or anything else."""
 
 
 class Frozen(BaseModel):
@@ -163,7 +178,11 @@ class RunRecord(Frozen):
     """Every option of the method with its value, those that the spec leaves at their defaults included."""
     status: Literal["done", "failed"]
     cause: str | None = None
-    """Why it failed; None when done."""
+    """Why it failed, in a sentence; None when done."""
+    failure: Failure | None = None
+    """The kind of cause; None when done, and in records from before it was noted."""
+    blocked_by: str | None = None
+    """Of a blocked run: the name of the stage that is not there."""
     stages: tuple[StageRef, ...] = ()
     provenance: dict[str, Any]
     data: DataCard | None = None

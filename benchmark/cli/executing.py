@@ -67,7 +67,7 @@ def execute(
     device: str,
     threads: int | None,
     data_dir: Path | None,
-    workers: int | None,
+    loader_processes: int | None,
 ) -> list[str]:
     """Run what is missing; the ids of runs that failed.
 
@@ -79,7 +79,9 @@ def execute(
     store.prepare()
     try:
         with FileLock(store.root / ".lock", timeout=0):
-            return _execute_locked(console, plan, store, set_up_torch(device, threads), data_dir, workers)
+            for run in plan.missing_runs:
+                store.set_aside(run.run_id)  # a failed run is tried again
+            return _execute_locked(console, plan, store, set_up_torch(device, threads), data_dir, loader_processes)
     except Timeout:
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
@@ -92,19 +94,20 @@ def _execute_locked(
     store: Store,
     device: torch.device,
     data_dir: Path | None,
-    workers: int | None,
+    loader_processes: int | None,
 ) -> list[str]:
     import torch
 
     from benchmark.execute.interrupt import StopRequest
-    from benchmark.execute.local import LocalExecutor
+    from benchmark.execute.local import execute_here
+    from benchmark.execute.maker import StageMaker
     from benchmark.pipeline.fit import Interrupted
 
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)
         reporter.say(f"Running on {device} with {torch.get_num_threads()} threads")
         try:
-            failed = LocalExecutor(plan, store, reporter, device, data_dir, workers).execute()
+            failed = execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes))
         except Interrupted:
             raise click.Abort from None
         reporter.say(f"All runs ended after {duration(reporter.elapsed)}")

@@ -45,6 +45,10 @@ data_dir_option = click.option(
     help="Where your datasets, and in weights/ pretrained weights, are; also LGVIT_BENCH_DATA.",
 )
 
+loader_workers_option = click.option(
+    "--loader-workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone."
+)
+
 
 def require_torch() -> None:
     """Called before torch is imported, by the commands that need it.

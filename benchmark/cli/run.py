@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     REPORTS_OUT,
     data_dir_option,
     grid_option,
+    loader_workers_option,
     require_torch,
     results_option,
 )
@@ -35,7 +36,7 @@ from results.store import Store
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
+@loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 def command(
@@ -45,7 +46,7 @@ def command(
     offline: bool,
     device: str,
     threads: int | None,
-    workers: int | None,
+    loader_workers: int | None,
     rehearse: bool,
     out: Path | None,
 ) -> None:
@@ -78,7 +79,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, workers)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)

@@ -135,7 +135,8 @@ def _work(grid: Grid, root: Path, device: str, threads: int | None, kill: bool, 
     import torch
 
     from benchmark.execute.device import usable_device
-    from benchmark.execute.local import LocalExecutor
+    from benchmark.execute.local import execute_here
+    from benchmark.execute.maker import StageMaker
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
@@ -144,7 +145,8 @@ def _work(grid: Grid, root: Path, device: str, threads: int | None, kill: bool, 
     console, store = Console(quiet=quiet), Store(root)
     reporter = _Killer(console, root) if kill else Reporter(console)
     try:
-        LocalExecutor(make_plan(grid, store), store, reporter, usable_device(device), None, workers=0).execute()
+        plan = make_plan(grid, store)
+        execute_here(StageMaker(plan, store, reporter, usable_device(device), None, loader_processes=0))
     except UserError as error:
         for message in error.messages:
             Console(stderr=True).print(f"error: {message}", style="red", markup=False, soft_wrap=True)

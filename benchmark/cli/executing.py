@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from results.store import Store
 
 if TYPE_CHECKING:
     import torch
+
+    from benchmark.execute.distributed import Team
 
 
 def bring_weights(console: Console, sources: Sequence[str], data_dir: Path | None, offline: bool) -> bool:
@@ -49,14 +52,9 @@ def set_up_torch(device: str, threads: int | None) -> torch.device:
         UserError: a package is not installed, or there is no such device.
     """
     require_torch()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
-    import torch
+    from benchmark.execute.device import set_up, usable_device
 
-    from benchmark.execute.device import usable_device
-
-    torch.use_deterministic_algorithms(True)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_up(threads)
     return usable_device(device)
 
 
@@ -68,11 +66,16 @@ def execute(
     threads: int | None,
     data_dir: Path | None,
     loader_processes: int | None,
+    gpus: int = 1,
 ) -> list[str]:
     """Run what is missing; the ids of runs that failed.
 
+    Args:
+        gpus: that each training and scoring is shared among, by a process each; on the CPU, processes.
+
     Raises:
         UserError: something that the user must mend first; another process is at work in the folder.
+        RankError: one of several processes failed or died.
         click.Abort: the user asked to stop.
     """
     require_torch()
@@ -81,7 +84,11 @@ def execute(
         with FileLock(store.root / ".lock", timeout=0):
             for run in plan.missing_runs:
                 store.set_aside(run.run_id)  # a failed run is tried again
-            return _execute_locked(console, plan, store, set_up_torch(device, threads), data_dir, loader_processes)
+            if gpus > 1 and threads is None and "OMP_NUM_THREADS" not in os.environ:
+                threads = max(1, len(os.sched_getaffinity(0)) // gpus)
+            found = set_up_torch(device, threads)
+            with _team(gpus, device, store, data_dir, loader_processes) as team:
+                return _execute_locked(console, plan, store, found, data_dir, loader_processes, team)
     except Timeout:
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
@@ -95,6 +102,7 @@ def _execute_locked(
     device: torch.device,
     data_dir: Path | None,
     loader_processes: int | None,
+    team: Team,
 ) -> list[str]:
     import torch
 
@@ -105,10 +113,23 @@ def _execute_locked(
 
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)
-        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads")
+        shared = f", {team.ranks.size} processes together" if team.ranks.size > 1 else ""
+        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads{shared}")
         try:
-            failed = execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes))
+            failed = execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes, team=team))
         except Interrupted:
             raise click.Abort from None
         reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
     return failed
+
+
+@contextmanager
+def _team(gpus: int, device: str, store: Store, data_dir: Path | None, loader_processes: int | None) -> Iterator[Team]:
+    from benchmark.execute.distributed import Team
+    from benchmark.execute.local_ranks import local_team
+
+    if gpus == 1:
+        yield Team()
+        return
+    with local_team(gpus, device, store, data_dir, loader_processes) as team:
+        yield team

@@ -35,6 +35,9 @@ from results.store import Store
 @data_dir_option
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="That each training is shared among."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
 @loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
@@ -45,6 +48,7 @@ def command(
     data_dir: Path | None,
     offline: bool,
     device: str,
+    gpus: int,
     threads: int | None,
     loader_workers: int | None,
     rehearse: bool,
@@ -69,6 +73,8 @@ def command(
         )
     console = Console()
     if rehearse:
+        if gpus > 1:
+            raise UserError("--rehearse takes every model through two steps in one process; leave --gpus out")
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
     grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
@@ -79,7 +85,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, loader_workers)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, gpus)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from benchmark.errors import UserError
+
+
+def set_up(threads: int | None) -> None:
+    """Deterministic torch with this number of threads; None leaves that to torch."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def usable_device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,17 +29,20 @@ from benchmark.pipeline.nodes import Stage
 from benchmark.pipeline.ranks import ALONE, Ranks
 from benchmark.pipeline.stages import run_stages
 from benchmark.spec import RunSpec
+from datasets.api import DataError
 from results.store import StoreError
 
 MEETING = timedelta(minutes=5)
 ANSWER = timedelta(minutes=10)
 """The longest that a rank waits for another within a step; then the training ends in one sentence."""
-LOOK = timedelta(seconds=20)
+LOOK_SECONDS = 0.05
 CAUSE_SECONDS = 5.0
+PARTING_SECONDS = 20.0
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 END = "end"
-# These are told to all ranks, which go on together, or are sentences of their own.
-SHARED = (Interrupted, TrainingDivergedError, UserError, StoreError)
+GO_ON = "the same command goes on from the last checkpoint"
+# All ranks know of the first two and go on; the others are sentences of the first rank, which end all.
+KNOWN = (Interrupted, TrainingDivergedError, UserError, DataError, StoreError)
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,16 @@ class World:
         """
         if ":" in name:
             raise UserError(f"--device {name}: processes that train together take a GPU each; name cuda or cpu")
-        device = usable_device(name)
-        if device.type == "cpu":
-            return device
+        if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+            return usable_device("cpu")
         if self.local_rank >= torch.cuda.device_count():
             raise UserError(
                 f"process {self.rank} of {self.size} wants GPU {self.local_rank}, and this machine shows "
                 f"{torch.cuda.device_count()}"
             )
-        torch.cuda.set_device(self.local_rank)
-        return torch.device("cuda", self.local_rank)
+        device = usable_device(f"cuda:{self.local_rank}")
+        torch.cuda.set_device(device)
+        return device
 
 
 @dataclass
@@ -113,10 +116,12 @@ class Team:
     Attributes:
         ranks: for whoever trains or scores.
         board: a key-value store that all see; None for a process alone.
+        deaths: what the first rank knows of others that are gone.
     """
 
     ranks: Ranks = ALONE
     board: dist.Store | None = None
+    deaths: Callable[[], str | None] = lambda: None
     orders_given: int = field(default=0, init=False)
 
     @contextmanager
@@ -133,9 +138,9 @@ class Team:
         self._order({"kind": kind, "work": work})
         try:
             yield self.ranks
-        except SHARED as error:
+        except KNOWN as error:
             if isinstance(error, RankError):
-                raise self.cause() or error from error
+                raise self.cause() or RankError(f"{error}; {GO_ON}") from error
             raise
         except Exception as error:
             raise self.cause() or self.failed(error) from error
@@ -167,22 +172,29 @@ class Team:
             self.board.set("failed", str(self.failed(error)))
 
     def cause(self) -> RankError | None:
-        """What another rank says that ended it."""
+        """What another rank said before it ended, or what is known of its end."""
         assert self.board is not None
         ended = time.monotonic() + CAUSE_SECONDS
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # the board may be gone with the first rank
             while time.monotonic() < ended:
+                death = self.deaths()
                 if self.board.check(["failed"]):
-                    return RankError(self.board.get("failed").decode())
-                time.sleep(0.1)
+                    return RankError(f"{self.board.get('failed').decode()}; {GO_ON}")
+                if death:
+                    return RankError(f"{death}; {GO_ON}")
+                time.sleep(LOOK_SECONDS)
         return None
 
     def dismiss(self) -> None:
         """The first rank's: no more is to do."""
         assert self.board is not None
         self._order(END)
-        with suppress(RuntimeError):  # who is gone need not leave
-            self.board.wait([f"left {rank}" for rank in range(1, self.ranks.size)], LOOK)
+        # The board may be ours: it stays until all have read it. Who is gone need not.
+        left = [f"left {rank}" for rank in range(1, self.ranks.size)]
+        ended = time.monotonic() + PARTING_SECONDS
+        with suppress(RuntimeError):
+            while time.monotonic() < ended and not self.board.check(left):
+                time.sleep(LOOK_SECONDS)
 
     def _order(self, order: Any) -> None:
         assert self.board is not None
@@ -193,15 +205,14 @@ class Team:
         self.orders_given += 1
 
     def _wait_for(self, key: str) -> bytes:
+        """Without an end: the first rank may be at work alone for hours."""
         assert self.board is not None
-        while True:
-            try:
-                self.board.wait([key], LOOK)
-                return bytes(self.board.get(key))
-            except dist.DistNetworkError:
-                raise RankError("the first process of this training is gone") from None
-            except dist.DistStoreError:
-                continue  # nothing yet
+        try:
+            while not self.board.check([key]):
+                time.sleep(LOOK_SECONDS)
+            return bytes(self.board.get(key))
+        except RuntimeError:
+            raise RankError("the first of the processes that train together is gone") from None
 
 
 def _stage(entry: dict[str, Any]) -> Stage:
@@ -215,13 +226,19 @@ def _stage(entry: dict[str, Any]) -> Stage:
 
 
 @contextmanager
-def meeting(world: World, device: torch.device, store: dist.Store | None = None) -> Iterator[Team]:
+def meeting(
+    world: World,
+    device: torch.device,
+    store: dist.Store | None = None,
+    deaths: Callable[[], str | None] = lambda: None,
+) -> Iterator[Team]:
     """The process group, while entered; at the end the first rank dismisses the others.
 
     Args:
         world: where this process stands.
         device: its own.
         store: the first rank's, if it has one already.
+        deaths: what the first rank knows of others that are gone.
 
     Raises:
         RankError: not all came.
@@ -247,9 +264,14 @@ def meeting(world: World, device: torch.device, store: dist.Store | None = None)
             f"the {world.size} processes that train together did not meet at {world.address}:{world.port} "
             f"({str(error).splitlines()[0]})"
         ) from error
-    team = Team(Ranks(world.rank, world.size), dist.PrefixStore("team", store))
-    yield team
-    # After an error the others are gone or about to: nothing waits for them.
+    team = Team(Ranks(world.rank, world.size), dist.PrefixStore("team", store), deaths)
+    try:
+        yield team
+    except Interrupted:
+        if team.ranks.leads:
+            team.dismiss()
+        raise
+    # After any other error the others are gone or about to be: nothing waits for them.
     if team.ranks.leads:
         team.dismiss()
     dist.destroy_process_group()

@@ -29,7 +29,6 @@ from benchmark.pipeline.ranks import ALONE, Ranks
 from benchmark.pipeline.score import answer_split, score_split
 from benchmark.pipeline.stages import run_stages
 from methods.model import MultiExitModel
-from results.store import StoreError
 
 CPU = torch.device("cpu")
 SIZE = 2
@@ -178,14 +177,17 @@ def work(rank: int, folder: Path, port: int) -> None:
     with meeting(World(rank, SIZE, rank, "127.0.0.1", port), CPU) as team:
         ranks = team.ranks
         for name, case in [*CASES.items(), ("norms", WITH_NORMS)]:
-            found[name] = train(case, folder / name, ranks); print(rank, name, time.monotonic(), flush=True)
-        print("t", time.monotonic(), flush=True);found["scores"] = score(folder, ranks)
+            found[name] = train(case, folder / name, ranks)
+            print(rank, name, time.monotonic(), flush=True)
+        print("t", time.monotonic(), flush=True)
+        found["scores"] = score(folder, ranks)
         shared = CASES["a shared pass, accumulated, uneven"]
         found["stopped"] = refused(Interrupted, lambda: train(shared, folder / "stopped", ranks, stop=4))
         found["resumed"] = train(shared, folder / "stopped", ranks)
         found["ruined"] = refused(TrainingDivergedError, lambda: train(shared, folder / "ruined", ranks, ruin=1))
         refused(Interrupted, lambda: train(shared, folder / "half", ranks, stop=2))
-    print("end", time.monotonic(), flush=True);torch.save(found, folder / f"rank-{rank}.pt")
+    print("end", time.monotonic(), flush=True)
+    torch.save(found, folder / f"rank-{rank}.pt")
 
 
 def silence(rank: int, folder: Path, port: int) -> None:

@@ -49,7 +49,7 @@ class _Rank:
             return None
         who = f"process {self.number} of the {size} that train together"
         if code < 0:
-            return f"{who} was killed ({signal.Signals(-code).name}); {GO_ON}"
+            return f"{who} was killed ({signal.Signals(-code).name})"
         self.output.seek(0)
         lines = self.output.read().decode(errors="replace").strip().splitlines()
         return f"{who} ended with exit code {code}{': ' + lines[-1] if lines else ''}"

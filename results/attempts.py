@@ -102,11 +102,20 @@ class Progress:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lock = Lock(folder / LOCK)
+
+    def lock(self) -> Lock:
+        """To take; its holder makes the stage."""
+        return Lock(self.folder / LOCK)
 
     def is_being_made(self) -> bool:
-        """Whether a process holds the lock; False where files cannot be locked."""
+        """Whether another process holds the lock; False where files cannot be locked."""
         return is_held(self.folder / LOCK)
+
+    def drop_lock(self) -> None:
+        """Remove the lock's file when the work has ended, and the folder if it holds nothing else."""
+        with suppress(OSError):
+            (self.folder / LOCK).unlink()
+            self.folder.rmdir()
 
     def heartbeat(self) -> Heartbeat | None:
         """The last one."""

@@ -64,8 +64,23 @@ class Lock:
             self._file = None
 
 
+def can_lock(folder: Path) -> bool:
+    """Whether files in a folder can be locked."""
+    lock = Lock(folder / f".can-lock-{os.getpid()}")
+    try:
+        return lock.take()
+    except CannotLockError:
+        return False
+    finally:
+        lock.release()
+        lock.path.unlink(missing_ok=True)
+
+
 def is_held(path: Path) -> bool:
-    """Whether another process has it; also False where files cannot be locked."""
+    """Whether another process has it; also False where files cannot be locked.
+
+    Not for a lock of our own: the kernel releases it when a process closes any descriptor of the file.
+    """
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:

@@ -4,6 +4,7 @@
     runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
     progress/<stage>-<key>/  of work that has not ended: checkpoint, lock, heartbeat, attempts; see `results.attempts`
     progress/<run_id>/       what became of a run before, where it failed: attempts.jsonl
+    logs/<session>/          what the workers of one command said, a file each
     devices/                 what `doctor --device` found, a file a kind of machine; see `results.devices`
 
 Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
@@ -48,6 +49,10 @@ class Store:
 
     def progress(self, name: str) -> Path:
         return self.root / "progress" / name
+
+    def logs(self, session: str) -> Path:
+        """Where the workers of a command write what they say."""
+        return self.root / "logs" / session
 
     def attempts(self, name: str) -> Progress:
         """What is known of the making of a stage that is not there yet."""

@@ -36,9 +36,17 @@ from results.store import Store
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
-    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="That each training is shared among."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each worker; results are the same bits per thread count.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Who does the work.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
+)
+@click.option(
+    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs that every training is shared among."
+)
 @loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
@@ -48,8 +56,10 @@ def command(
     data_dir: Path | None,
     offline: bool,
     device: str,
-    gpus: int,
     threads: int | None,
+    executor: str,
+    workers: int,
+    gpus: int,
     loader_workers: int | None,
     rehearse: bool,
     out: Path | None,
@@ -65,6 +75,7 @@ def command(
       python -m benchmark run --grid                 the grid quick
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
+      python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
       python -m benchmark run --grid paper-cifar100 --rehearse
     """
     if grid_name is None:
@@ -72,9 +83,12 @@ def command(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
     console = Console()
+    if gpus > 1 and (rehearse or workers > 1):
+        other = "--rehearse" if rehearse else "--workers"
+        raise UserError(
+            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+        )
     if rehearse:
-        if gpus > 1:
-            raise UserError("--rehearse takes every model through two steps in one process; leave --gpus out")
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
     grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
@@ -85,7 +99,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, gpus)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers, gpus)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _report(console, plan, store, target)

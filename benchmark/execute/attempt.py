@@ -13,7 +13,7 @@ from benchmark.pipeline.fit import Interrupted, TrainingDivergedError
 from benchmark.pipeline.stages import Stage
 from benchmark.progress import Reporter
 from results.attempts import Attempt, Heartbeat, Outcome, Worker, now
-from results.locks import CannotLockError, Lock
+from results.locks import CannotLockError
 from results.store import Store, StoreError
 
 MOST_DEATHS = 3
@@ -58,7 +58,7 @@ class Attempts:
             yield all(self._take(name, held, wait) for name in sorted(names))
 
     def _take(self, name: str, held: ExitStack, wait: bool) -> bool:
-        lock = Lock(self.store.progress(name) / "lock")
+        lock = self.store.attempts(name).lock()
         told = False
         try:
             while not lock.take():

@@ -84,8 +84,9 @@ class Recorder:
         return self._failed(run, "blocked", str(BlockedError(missing.name, sentence)), "", missing.name)
 
     def first_missing(self, run: RunStages) -> Stage | None:
-        """The first stage of a run that is not there."""
-        return next((stage for stage in run.chain if not self.store.has_stage(stage.name)), None)
+        """The stage that keeps a run from its end: of those that are not there, the first that failed, else the first."""
+        missing = [stage for stage in run.chain if not self.store.has_stage(stage.name)]
+        return next((stage for stage in missing if self.attempts.failed(stage.name)), missing[0] if missing else None)
 
     def _failed(
         self, run: RunStages, failure: Failure, cause: str, details: str, blocked_by: str | None = None

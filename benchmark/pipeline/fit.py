@@ -211,8 +211,8 @@ class Learner:
         begun = state.get("ranks", 1)
         if begun != ranks.size:
             raise StoreError(
-                f"{path} was written by {begun} processes that trained together, and here are {ranks.size}: the bits depend on "
-                f"it. Go on with --gpus {begun}, or remove it to start this stage again"
+                f"{path} was written with --gpus {begun}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
+                f"{begun}, or remove the file to start this stage again"
             )
         self.step, self.history = state["step"], state["history"]
         self.sums, self.images = state["sums"], state["images"]

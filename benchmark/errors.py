@@ -11,3 +11,7 @@ class UserError(Exception):
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
         self.messages: Sequence[str] = messages
+
+
+class RankError(UserError):
+    """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint."""

@@ -60,6 +60,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
         "memory_bytes": memory_bytes(),
         "threads": torch.get_num_threads(),
+        "ranks": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "precision": "float32",
     }

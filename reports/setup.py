@@ -8,7 +8,7 @@ from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, i
 from results.table import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
-SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix")
+SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from benchmark.errors import UserError
+from benchmark.errors import RankError, UserError
 
 # Name to (module with a click command of the same name + "_command", help line).
 COMMANDS = {
@@ -73,6 +73,8 @@ def start() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except RankError as error:
+        _complain(error.messages, code=1)  # no mistake of the user's
     except UserError as error:
         _complain(error.messages)
     except Exception as error:
@@ -84,7 +86,7 @@ def start() -> None:
         _complain([str(error)])
 
 
-def _complain(messages: Sequence[str]) -> NoReturn:
+def _complain(messages: Sequence[str], code: int = 2) -> NoReturn:
     for message in messages:
         click.echo(f"error: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)

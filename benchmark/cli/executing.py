@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from results.store import Store
 
 if TYPE_CHECKING:
     import torch
+
+    from benchmark.execute.distributed import Team
 
 
 def bring_weights(console: Console, sources: Sequence[str], data_dir: Path | None, offline: bool) -> bool:
@@ -66,8 +69,13 @@ def execute(
     data_dir: Path | None,
     loader_processes: int | None,
     workers: int = 1,
+    gpus: int = 1,
 ) -> list[str]:
     """Run what is missing; the ids of runs that failed.
+
+    Args:
+        workers: processes that share the work, a stage each.
+        gpus: that each training and scoring is shared among, by a process each; on the CPU, processes.
 
     Raises:
         UserError: something that the user must mend first; another process is at work in the folder.
@@ -82,11 +90,14 @@ def execute(
         )
     try:
         with FileLock(store.root / LOCK, timeout=0), Command.open(store, plan.grid.name) as command:
+            if gpus > 1 and threads is None and "OMP_NUM_THREADS" not in os.environ:
+                threads = max(1, len(os.sched_getaffinity(0)) // gpus)
             chosen = set_up_torch(device, threads)
             if workers > 1:
                 _execute_in_several(console, plan, store, chosen, threads, data_dir, loader_processes, workers, command)
             else:
-                _execute_here(console, plan, store, chosen, data_dir, loader_processes, command)
+                with _team(gpus, device, store, data_dir, loader_processes) as team:
+                    _execute_here(console, plan, store, chosen, data_dir, loader_processes, command, team)
     except Timeout:
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
@@ -105,6 +116,7 @@ def _execute_here(
     data_dir: Path | None,
     loader_processes: int | None,
     command: Command,
+    team: Team,
 ) -> None:
     import torch
 
@@ -112,8 +124,22 @@ def _execute_here(
     from benchmark.execute.maker import StageMaker
 
     with _stoppable(console) as reporter:
-        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads")
-        execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes, command.session))
+        shared = f", {team.ranks.size} processes that train together" if team.ranks.size > 1 else ""
+        reporter.say(f"Running on {device} with {torch.get_num_threads()} threads{shared}")
+        execute_here(StageMaker(plan, store, reporter, device, data_dir, loader_processes, command.session, team=team))
+
+
+@contextmanager
+def _team(gpus: int, device: str, store: Store, data_dir: Path | None, loader_processes: int | None) -> Iterator[Team]:
+    """This process alone, or with others that it starts."""
+    from benchmark.execute.distributed import Team
+    from benchmark.execute.local_ranks import local_team
+
+    if gpus == 1:
+        yield Team()
+        return
+    with local_team(gpus, device, store, data_dir, loader_processes) as team:
+        yield team
 
 
 def _execute_in_several(

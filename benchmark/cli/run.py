@@ -45,6 +45,9 @@ from results.store import Store
 @threads_option
 @executor_option
 @workers_option
+@click.option(
+    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs that every training is shared among."
+)
 @loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
@@ -58,6 +61,7 @@ def command(
     threads: int | None,
     executor: str,
     workers: int,
+    gpus: int,
     loader_workers: int | None,
     rehearse: bool,
     out: Path | None,
@@ -82,8 +86,13 @@ def command(
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
-    check_executor(executor, slurm, workers=workers > 1, rehearse=rehearse)
+    check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     console = Console()
+    if gpus > 1 and (rehearse or workers > 1):
+        other = "--rehearse" if rehearse else "--workers"
+        raise UserError(
+            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+        )
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
@@ -101,7 +110,7 @@ def command(
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers, gpus)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     report_on(console, plan, store, target)

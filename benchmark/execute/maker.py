@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -20,31 +19,21 @@ from safetensors.torch import save
 from benchmark import provenance, registry
 from benchmark.errors import UserError
 from benchmark.execute.attempt import Attempts
+from benchmark.execute.building import Builder
 from benchmark.execute.causes import KilledError
 from benchmark.execute.checking import check_parts, check_weights
+from benchmark.execute.distributed import Team
 from benchmark.execute.recording import COSTS, Recorder
 from benchmark.measure.price import price
-from benchmark.pipeline.build import (
-    BACKBONE_WEIGHTS,
-    HEADS_WEIGHTS,
-    classes_of,
-    initial_backbone,
-    load_backbone,
-    load_heads,
-)
-from benchmark.pipeline.exits import exits_learner, frozen_pass
-from benchmark.pipeline.finetune import finetune_learner
+from benchmark.pipeline.build import BACKBONE_WEIGHTS, HEADS_WEIGHTS, classes_of
 from benchmark.pipeline.fit import Interrupted, Learner, TrainingDivergedError, fit
-from benchmark.pipeline.inputs import Inputs, read_inputs
-from benchmark.pipeline.joint import joint_learner
+from benchmark.pipeline.inputs import Inputs
 from benchmark.pipeline.score import SCORED, save_scores, score_file, score_split
 from benchmark.pipeline.stages import RunStages, Stage, method_of
 from benchmark.plan import Plan, counted
 from benchmark.progress import Reporter
 from benchmark.spec import TrainSpec
-from benchmark.weights import locate
 from datasets.api import DataError
-from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
 from results.attempts import this_process
 from results.record import RunRecord
@@ -65,6 +54,7 @@ class StageMaker:
         session: the command or submission, which others may share; what fails in it is not tried again in it.
         log: where this process's output goes, for those who look for it; None for a terminal.
         place: what stands in front of every line, such as ``run 1/3``.
+        team: processes that train together; this is the first of them.
     """
 
     plan: Plan
@@ -76,12 +66,14 @@ class StageMaker:
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     log: Path | None = None
     place: str = ""
+    team: Team = field(default_factory=Team)
 
     def __post_init__(self) -> None:
         me = this_process(self.session, self.log)
         self.attempts = Attempts(self.store, self.reporter, me, str(self.device))
         self.recorder = Recorder(self.plan, self.store, self.attempts, self.inputs)
         self.threads = torch.get_num_threads()
+        self.builder = Builder(self.store, self.device, self.data_dir, self.loader_processes)
 
     def check(self, runs: Sequence[RunStages] | None = None) -> None:
         """Build everything once before anything trains.
@@ -98,7 +90,7 @@ class StageMaker:
         for run in runs:
             self.inputs(run.spec.train)
         needed = {stage for run in runs for stage in run.chain}
-        check_weights([stage for stage in self.plan.missing_stages if stage in needed], self.weights)
+        check_weights([stage for stage in self.plan.missing_stages if stage in needed], self.builder.weights)
 
     def make(self, stage: Stage, *, wait: bool = True) -> bool:
         """Make one stage unless it is there; with it, those that share its pass.
@@ -159,13 +151,7 @@ class StageMaker:
         if stage not in together:
             failed = self.attempts.failed(stage.name)
             raise KilledError(failed.sentence if failed else stage.name)
-        make = {
-            "finetune": self.finetune,
-            "joint": self.joint,
-            "exits": self.exits,
-            "scores": self.scores,
-            "cost": self.cost,
-        }[stage.kind]
+        make = {"scores": self.scores, "cost": self.cost}.get(stage.kind, self.train)
         try:
             with self.attempts.making(together, stage):
                 make(stage, together)
@@ -176,57 +162,29 @@ class StageMaker:
             self.reporter.say(f"{self.at}{error}; the others go on without it")
             self._make(stage, together)
 
-    def finetune(self, stage: Stage, together: Sequence[Stage]) -> None:
-        train = stage.run.train
+    def train(self, stage: Stage, together: Sequence[Stage]) -> None:
+        """Train stages in one pass, of which one was asked for."""
+        train, recipe, kind = stage.run.train, stage.recipe, stage.kind
+        assert recipe is not None
         inputs = self.inputs(train)
-        learner = finetune_learner(stage, inputs, self.weights(stage), self.device)
-        whole = stage.blocks == registry.card("backbone", train.backbone).depth
-        what = train.backbone if whole else f"the first {stage.blocks} blocks of {train.backbone}"
-        title = f"{self.at}fine-tuning {what} on {train.dataset.name}, seed {train.seed}"
-        self.train(title, [stage], [learner], inputs, lambda batch: None)
-
-    def joint(self, stage: Stage, together: Sequence[Stage]) -> None:
-        train = stage.run.train
-        inputs = self.inputs(train)
-        if stage.parents:
-            backbone = self.backbone(stage.parents[0])
-        else:
-            backbone = initial_backbone(train, stage.blocks, self.weights(stage), as_it_stands=False)
-        learner = joint_learner(stage, backbone, inputs, self.device)
-        title = f"{self.at}training {train.method.label} together with {train.backbone}, seed {train.seed}"
-        self.train(title, [stage], [learner], inputs, lambda batch: None)
-
-    def exits(self, stage: Stage, together: Sequence[Stage]) -> None:
-        train = stage.run.train
-        inputs = self.inputs(train)
-        backbone = self.backbone(stage.parents[0])
-        learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in together]
-        names = counted(other.run.train.method.label for other in together)
-        title = f"{self.at}training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"
-        self.train(title, together, learners, inputs, frozen_pass(backbone, together))
-
-    def train(
-        self,
-        title: str,
-        stages: Sequence[Stage],
-        learners: Sequence[Learner],
-        inputs: Inputs,
-        frozen: Any,
-    ) -> None:
-        recipe, seed, kind = learners[0].recipe, stages[0].run.train.seed, stages[0].kind
+        learners, frozen = self.builder.learners(together)
         steps = learners[0].total_steps
         images = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
-        with self.reporter.stage(title, steps, recipe.epochs):
+        with (
+            self.reporter.stage(f"{self.at}{_title(stage, together)}", steps, recipe.epochs),
+            self.team.together(kind, together) as ranks,
+        ):
             fit(
                 learners,
-                lambda epoch, skip: inputs.training(recipe, kind, seed, epoch, skip),
+                lambda epoch, skip: inputs.training(recipe, kind, train.seed, epoch, skip, ranks),
                 frozen,
-                lambda learner: self.store.progress(learner.name) / "checkpoint.pt",
-                self.attempts.heart(stages, steps, recipe.epochs, images),
+                lambda learner: checkpoint_of(self.store, learner),
+                self.attempts.heart(together, steps, recipe.epochs, images),
                 self.device,
+                ranks,
             )
-        for stage, learner in zip(stages, learners, strict=True):
-            with self.write(stage, learner.seconds, len(stages)) as folder:
+        for one, learner in zip(together, learners, strict=True):
+            with self.write(one, learner.seconds, len(together)) as folder:
                 module = learner.module
                 if isinstance(module, MultiExitModel):
                     parts = {BACKBONE_WEIGHTS: module.backbone, HEADS_WEIGHTS: module.exit_heads}
@@ -240,16 +198,13 @@ class StageMaker:
 
     def scores(self, stage: Stage, together: Sequence[Stage]) -> None:
         train = stage.run.train
-        parent = stage.parents[0]
         inputs = self.inputs(train)
-        backbone = self.backbone(parent.backbone)
-        heads = self.heads(parent)
-        label = "the backbone without exits" if heads is None else train.method.label
-        heads = heads or ExitHeads((), ())
+        label = "the backbone without exits" if stage.parents[0].heads is None else train.method.label
         begun = time.monotonic()
         with self.reporter.stage(f"{self.at}scoring {label} on {' and '.join(SCORED)}"):
-            model = MultiExitModel(backbone, heads).to(self.device).eval()
-            found = {split: score_split(model, inputs, split, self.device) for split in SCORED}
+            model = self.builder.scored_model(stage)
+            with self.team.together(stage.kind, [stage]) as ranks:
+                found = {split: score_split(model, inputs, split, self.device, ranks) for split in SCORED}
         with self.write(stage, time.monotonic() - begun) as folder:
             for split, scores in found.items():
                 save_scores(scores, folder / score_file(split))
@@ -308,21 +263,7 @@ class StageMaker:
         return f"{self.place}: " if self.place else ""
 
     def inputs(self, train: TrainSpec) -> Inputs:
-        return read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
-
-    def weights(self, stage: Stage) -> Path | None:
-        """The pretrained file that a stage starts from."""
-        return locate(stage.run.train.weights.source, self.data_dir)
-
-    def backbone(self, stage: Stage) -> BlockBackbone:
-        artifact = self.store.artifact(stage.name, BACKBONE_WEIGHTS)
-        return load_backbone(stage.run.train, stage.blocks, artifact, self.device)
-
-    def heads(self, stage: Stage) -> ExitHeads | None:
-        """The heads that a stage leaves, or that it was given; None if there are none yet."""
-        if stage.heads is None:
-            return None
-        return load_heads(stage.run.train, self.store.artifact(stage.heads.name, HEADS_WEIGHTS), self.device)
+        return self.builder.inputs(train)
 
     def write(self, stage: Stage, seconds: float, shared_pass: int = 1) -> AbstractContextManager[Path]:
         """A folder for a stage's artifacts."""
@@ -331,3 +272,20 @@ class StageMaker:
             "attempts": self.attempts.numbers[stage.name],
         }
         return self.store.write_stage(stage.name, stage.fields, made)
+
+
+def checkpoint_of(store: Store, learner: Learner) -> Path:
+    return store.progress(learner.name) / "checkpoint.pt"
+
+
+def _title(stage: Stage, together: Sequence[Stage]) -> str:
+    """What a training is, for people."""
+    train = stage.run.train
+    if stage.kind == "finetune":
+        whole = stage.blocks == registry.card("backbone", train.backbone).depth
+        what = train.backbone if whole else f"the first {stage.blocks} blocks of {train.backbone}"
+        return f"fine-tuning {what} on {train.dataset.name}, seed {train.seed}"
+    if stage.kind == "joint":
+        return f"training {train.method.label} together with {train.backbone}, seed {train.seed}"
+    names = counted(other.run.train.method.label for other in together)
+    return f"training the exits of {names} on the frozen {train.backbone}, seed {train.seed}"

@@ -79,7 +79,6 @@ def run_on_slurm(
             f"Nothing to submit: {len(plan.done_runs)} runs are finished, {waiting} in flight", highlight=False
         )
         return None
-    _refuse_several_gpus(arrays)
     if dry or most_hours is not None:
         estimates = estimates_of(store, arrays)
         hours = gpu_hours(arrays, estimates, choice)
@@ -204,14 +203,3 @@ def other_code(store: Store) -> list[str]:
         if manifest.code != here
         and any(task.job in live and live[task.job].in_flight for a in manifest.arrays for task in a.tasks)
     ]
-
-
-def _refuse_several_gpus(arrays: Sequence[JobArray]) -> None:
-    from benchmark.execute.slurm.layout import several_gpus
-
-    for array in arrays:
-        if several_gpus(array):
-            raise UserError(
-                f"{array.name}: a training takes one GPU so far, not {array.resources.gpus}; --gpus-per-node 1 starts as many "
-                "tasks on a node as it has GPUs"
-            )

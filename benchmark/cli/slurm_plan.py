@@ -47,7 +47,7 @@ def show_arrays(
         table.add_row(
             str(number), array.name, str(len(array.tasks)), str(array.at_once),
             ", ".join([*(str(i + 1) for i in array.after), *array.after_jobs]), str(array.resources.gpus),
-            _hours(array.resources.time / 60), _hours(max(one.hours(tflops) for one in each)),
+            _hours(array.resources.time / 60), _hours(_longest(array, each, tflops)),
             f"{whole.hours(tflops):.1f}", _size(whole.kept),
         )  # fmt: skip
     everything = total(one for each in estimates for one in each)
@@ -60,7 +60,7 @@ def show_arrays(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     for array, each in zip(arrays, estimates, strict=True):
-        longest, limit = max(one.hours(tflops) for one in each), array.resources.time / 60
+        longest, limit = _longest(array, each, tflops), array.resources.time / 60
         if longest > limit:
             enough = longest <= limit * (choice.options.max_requeues + 1)
             then = "it will be requeued and go on" if enough else "more than the limit and all requeues allow"
@@ -69,12 +69,17 @@ def show_arrays(
     console.print()
     for number, (array, each) in enumerate(zip(arrays, estimates, strict=True), start=1):
         for i, (task, one) in enumerate(zip(array.tasks[:SHOWN_TASKS], each, strict=False)):
-            took = f"  ({_hours(one.hours(tflops))})" if one.macs else ""
+            took = f"  ({_hours(_longest(array, [one], tflops))})" if one.macs else ""
             text = f"{number}.{i}  {task.kind}: {_what(task)}{took}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         if len(array.tasks) > SHOWN_TASKS:
             console.print(f"     ... and {len(array.tasks) - SHOWN_TASKS} more tasks", highlight=False)
     console.print()
+
+
+def _longest(array: JobArray, estimates: Sequence[Estimate], tflops: float) -> float:
+    """Hours of its longest task, whose GPUs share the work."""
+    return max(one.hours(tflops) for one in estimates) / max(1, array.resources.gpus)
 
 
 def _what(task: Task) -> str:

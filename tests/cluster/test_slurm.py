@@ -185,6 +185,19 @@ def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster,
     assert "6 arrays" in cluster.command(*on_slurm(grid, results, "--dry-run")).stdout
 
 
+def test_the_gpus_of_a_task_share_its_training(cluster: Cluster, tmp_path: Path) -> None:
+    grid, results = write_grid(tmp_path, "shared", "[static]"), tmp_path / "results"
+    done = cluster.command(*on_slurm(grid, results, "--gpus-per-node", 2, "--cpus-per-task", 1))
+    assert done.returncode == 0, done.stderr
+    manifest = cluster.wait(results)
+    (record,) = records(results)
+    assert record["status"] == "done", cluster.logs(results)
+    (task,) = [task for array in manifest["arrays"] for task in array["tasks"] if task["kind"] == "finetune"]
+    assert "gres/gpu=2" in cluster.says("sacct", "-n", "-P", "-X", "--format=AllocTRES", "-j", task["job"])
+    (stage,) = Store(results).stages("finetune")
+    assert Store(results).provenance(stage)["machine"]["ranks"] == 2
+
+
 def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     grid, results = write_grid(tmp_path, "limited", "[slow]"), tmp_path / "results"
     slowly = ("--setup", "export SLOW_SECONDS=0.3")

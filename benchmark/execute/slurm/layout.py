@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
-from benchmark.execute.slurm.options import KINDS, TRAINING, Resources, SlurmChoice
+from benchmark.execute.slurm.options import KINDS, Resources, SlurmChoice
 from benchmark.pipeline.stages import Stage
 from benchmark.plan import Plan
 
@@ -159,7 +159,3 @@ def _sets(level: list[Unit], choice: SlurmChoice) -> list[tuple[Resources, list[
 def _packed(kind: str, units: list[Unit], together: int) -> list[Task]:
     size = together if kind in PACKED else 1
     return [Task(kind, tuple(units[i : i + size])) for i in range(0, len(units), size)]
-
-
-def several_gpus(array: JobArray) -> bool:
-    return array.resources.gpus > 1 and any(task.kind in TRAINING for task in array.tasks)

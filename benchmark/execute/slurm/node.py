@@ -7,16 +7,17 @@ import platform
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from submitit.core.utils import UncompletedJobError
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.execute.slurm.options import TRAINING
+from benchmark.execute.slurm.options import NO_GPU, TRAINING
 from benchmark.execute.slurm.signals import SchedulerSignals
 from benchmark.execute.slurm.submission import Settings, Submission
 from benchmark.execute.slurm.task import SlurmTask
@@ -48,17 +49,20 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
     settings = submission.settings()
     signals.patience = settings.patience
     store = Store(settings.results)
-    store.prepare()
     plan = submission.plan(store)
     reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
     job = job_id()
-    reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
+    if process() == 0:
+        store.prepare()
+        reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
     me = this_process(settings.name, submission.log(job))
     names = [name for unit in task.units for name in unit]
     if restarts() > settings.max_requeues:
         sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
         note(store, me, names, "time-limit", sentence)
         raise TaskFailedError(sentence)
+    if task.kind in NO_GPU and process() > 0:
+        return
     if task.kind == "report":
         _finish(plan, store, submission, reporter)
         return
@@ -73,27 +77,47 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
                 raise TaskFailedError(f"all of {len(names)} are blocked")
             return
     try:
-        device = _device(settings.device, settings.threads, task.kind)
-        data_dir = _data_dir(settings, possible, reporter)
+        with _maker(task.kind, plan, store, submission, reporter, possible) as maker:
+            if maker is None:
+                return
+            if task.kind == "records":
+                runs = {run.run_id: run for run in plan.runs}
+                failed = _record(maker, submission, [runs[name] for name in names])
+            else:
+                failed = len(names) - len(possible) + _make(maker, signals, possible)
     except (UserError, DataError) as error:
         cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
-        note(store, me, [stage.name for stage in possible], cause, str(error))
+        note(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
         raise TaskFailedError(str(error)) from error
-    from benchmark.execute.maker import StageMaker
-
-    maker = StageMaker(
-        plan, store, reporter, device, data_dir, settings.loader_processes, settings.name, submission.log(job)
-    )
-    if task.kind == "records":
-        runs = {run.run_id: run for run in plan.runs}
-        failed = _record(maker, submission, [runs[name] for name in names])
-    else:
-        failed = len(names) - len(possible) + _make(maker, signals, possible)
     left = [name for name in names if not (store.has_stage(name) or store.is_done(name))]
     if signals.requested and left:
         _end_early(signals, store, me, left, settings.max_requeues)
     if failed:
         raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+@contextmanager
+def _maker(
+    kind: str, plan: Plan, store: Store, submission: Submission, reporter: Reporter, stages: Iterable[Stage]
+) -> Iterator[StageMaker | None]:
+    """Whoever makes stages here; None for a process that has only helped the first one of its task."""
+    settings = submission.settings()
+    device, data_dir = _device(settings.device, settings.threads, kind), _data_dir(settings, stages, reporter)
+    from benchmark.execute.maker import StageMaker
+
+    def maker(**team: Any) -> StageMaker:
+        more = settings.loader_processes, settings.name, submission.log(job_id())
+        return StageMaker(plan, store, reporter, device, data_dir, *more, **team)
+
+    if processes() == 1 or kind in NO_GPU:
+        yield maker()
+        return
+    from benchmark.execute.slurm.ranks import team_of, world
+
+    mine = world()
+    device = mine.device(settings.device)
+    with team_of(mine, device, store, data_dir, settings) as team:
+        yield maker(team=team) if team else None
 
 
 def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Sequence[str], requeues: int) -> None:
@@ -135,6 +159,8 @@ def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Repo
             continue
         ends = [one for one in store.attempts(lacking.name).attempts() if one.outcome != "started"]
         why = (ends[-1].sentence if ends else "") or "it is not there"
+        if process() > 0:
+            continue  # the first one notes it
         note(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
         reporter.say(f"{stage.name} is blocked by {lacking.name}: {why}")
     return found
@@ -205,6 +231,16 @@ def job_id() -> str:
     """As submitit names it: ``array_task``, or the job's own."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def process() -> int:
+    """The number of this one among those of the task."""
+    return int(os.environ.get("SLURM_PROCID", "0"))
+
+
+def processes() -> int:
+    """Of the task: more than one train together."""
+    return int(os.environ.get("SLURM_NTASKS", "1"))
 
 
 def restarts() -> int:

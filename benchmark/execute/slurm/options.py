@@ -122,11 +122,21 @@ class Resources(BaseModel):
 
     @property
     def gpus(self) -> int:
-        """Of one task; some sites want them as ``gres=gpu:a100:1``."""
+        """Of one task."""
+        return self.gpus_here * self.nodes
+
+    @property
+    def processes_per_node(self) -> int:
+        """One a GPU, which train together; without GPUs one a node."""
+        return max(1, self.gpus_here)
+
+    @property
+    def gpus_here(self) -> int:
+        """On each node; some sites want them as ``gres=gpu:a100:1``."""
         if self.gpus_per_node is not None:
-            return self.gpus_per_node * self.nodes
+            return self.gpus_per_node
         found = re.search(r"gpu(?::[^:,]*[^\d:,][^:,]*)?(?::(\d+))?(?:,|$)", self.sbatch.get("gres", ""))
-        return int(found[1] or 1) * self.nodes if found else 0
+        return int(found[1] or 1) if found else 0
 
 
 class SlurmOptions(Resources):

@@ -62,6 +62,7 @@ def executor_of(
         "job_name": f"{grid}-{array.name}",
         "time": asked.time,
         "nodes": asked.nodes,
+        "ntasks_per_node": asked.processes_per_node if asked.processes_per_node > 1 else None,
         "partition": asked.partition,
         "gpus_per_node": asked.gpus_per_node,
         "account": asked.account,

@@ -131,7 +131,10 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
             style="red", highlight=False,
         )  # fmt: skip
         raise click.exceptions.Exit(1)
-    console.print(f"All {len(after.runs)} runs are done; the report is in {submission.settings().out}", highlight=False)
+    console.print(
+        f"{len(after.runs)} of {len(after.runs)} runs are done; the report is in {submission.settings().out}",
+        highlight=False,
+    )
 
 
 def _submit(

@@ -107,8 +107,8 @@ class Progress:
         """To take; its holder makes the stage."""
         return Lock(self.folder / LOCK)
 
-    def is_being_made(self) -> bool:
-        """Whether another process holds the lock; False where files cannot be locked."""
+    def is_being_made(self) -> bool | None:
+        """Whether another process holds the lock; None where files cannot be locked."""
         return is_held(self.folder / LOCK)
 
     def drop_lock(self) -> None:
@@ -177,7 +177,10 @@ def note_failed_run(folder: Path, record: RunRecord, details: str) -> None:
 def _append(path: Path, line: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("ab+") as file:
+            whole = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
+            if not whole:
+                line = f"\n{line}"  # the one before is torn
             file.write(line.encode() + b"\n")
     except OSError as error:
         raise unwritable(path, error) from error

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from results.attempts import now
-from results.files import write_file
+from results.files import is_alive, write_file
 from results.record import Frozen
 from results.store import Store
 
@@ -56,8 +56,10 @@ class Command(Frozen):
             command = cls.model_validate_json((store.root / FILE).read_bytes())
         except (OSError, ValidationError):
             return None
+        if command.host == socket.gethostname() and not is_alive(command.pid):
+            return None
         try:
             with FileLock(store.root / LOCK, timeout=0):
-                return None  # it died
+                return None  # it died, and another process has its number
         except Timeout:
             return command

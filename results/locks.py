@@ -76,8 +76,8 @@ def can_lock(folder: Path) -> bool:
         lock.path.unlink(missing_ok=True)
 
 
-def is_held(path: Path) -> bool:
-    """Whether another process has it; also False where files cannot be locked.
+def is_held(path: Path) -> bool | None:
+    """Whether another process has it; None where files cannot be locked.
 
     Not for a lock of our own: the kernel releases it when a process closes any descriptor of the file.
     """
@@ -88,7 +88,7 @@ def is_held(path: Path) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno in HELD
+        return True if error.errno in HELD else None
     finally:
         os.close(file)
     return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCHEMA = 2
+OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|can't allocate memory|MemoryError", re.IGNORECASE)
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
 Failure = Literal[
@@ -191,6 +193,13 @@ class RunRecord(Frozen):
     static_accuracy: dict[str, float] = {}
     """Accuracy of the backbone without exits, same seed, by split: what every drop is measured against."""
     points: tuple[OperatingPoint, ...] = ()
+
+    @property
+    def kind_of_failure(self) -> Failure | None:
+        """`failure`, guessed from the cause in records from before it was noted."""
+        if self.status == "done" or self.failure is not None:
+            return self.failure
+        return "oom" if OUT_OF_MEMORY.search(self.cause or "") else "error"
 
     @property
     def depth(self) -> int:

@@ -16,6 +16,9 @@ from benchmark.errors import RankError, UserError
 COMMANDS = {
     "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
+    "status": ("benchmark.cli.status", "Show where the runs of a grid stand, and why."),
+    "retry": ("benchmark.cli.retry", "Run failed runs again, all or by cause."),
+    "cancel": ("benchmark.cli.cancel", "Ask what runs on a grid to stop behind its next checkpoint."),
     "costs": ("benchmark.cli.costs", "Price a method on a backbone: parameters and MACs of every exit."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,8 +90,6 @@ def execute(
         )
     try:
         with FileLock(store.root / LOCK, timeout=0), Command.open(store, plan.grid.name) as command:
-            for run in plan.missing_runs:
-                store.set_aside(run.run_id)  # a failed run is tried again
             if gpus > 1 and threads is None and "OMP_NUM_THREADS" not in os.environ:
                 threads = max(1, len(os.sched_getaffinity(0)) // gpus)
             chosen = set_up_torch(device, threads)
@@ -103,8 +102,10 @@ def execute(
         raise UserError(
             f"another run is at work in {store.root}; wait for it, or name another folder with --results"
         ) from None
-    runs = [run.run_id for run in plan.missing_runs if (store.run(run.run_id) / "record.json").is_file()]
-    return [run_id for run_id in runs if not store.is_done(run_id)]
+    failed = [run.run_id for run in plan.missing_runs if not store.is_done(run.run_id)]
+    if not failed:
+        shutil.rmtree(store.logs(command.session), ignore_errors=True)
+    return failed
 
 
 def _execute_here(
@@ -168,8 +169,11 @@ def _execute_in_several(
     )
     with _stoppable(console) as reporter:
         where = device if len(devices) == 1 else f"{len(devices)} GPUs"
-        reporter.say(f"Running on {where} with {workers} workers of {each} threads each; their logs: {logs}")
+        threads_each = "1 thread" if each == 1 else f"{each} threads"
+        reporter.say(f"Running on {where} with {workers} workers of {threads_each} each; their logs: {logs}")
         StageMaker(plan, store, reporter, device, data_dir, loader_processes).check()
+        for run in plan.missing_runs:
+            store.set_aside(run.run_id)  # from here on a failed record is one of this command
         Crew(orders_for(workers, order, devices), store, reporter).run()
 
 

@@ -113,6 +113,8 @@ class Attempts:
         except BaseException as error:
             about = error.learner if isinstance(error, TrainingDivergedError) else asked.name
             for stage in stages:
+                if self.store.has_stage(stage.name):
+                    continue
                 with suppress(StoreError):  # a full disk is what we may be about to tell
                     if stage.name == about and not isinstance(error, STOPS):
                         details = "".join(traceback.format_exception(error))
@@ -120,6 +122,18 @@ class Attempts:
                     else:
                         self._note(stage.name, "stopped")
             raise
+
+    def is_dangerous(self, name: str) -> bool:
+        """Whether one more death would be one too many: such a stage is made alone, so that it sinks no other."""
+        return self.deaths(name) >= MOST_DEATHS - 1
+
+    def deaths(self, name: str) -> int:
+        """How many processes died without a word while they made a stage, in this session; none of its locks may be ours."""
+        progress = self.store.attempts(name)
+        mine = [one for one in progress.attempts() if one.by.session == self.me.session]
+        noted = sum(one.outcome == "killed" for one in mine)
+        just_now = bool(mine) and mine[-1].outcome == "started" and progress.is_being_made() is False
+        return noted + just_now
 
     def startable(self, stages: Sequence[Stage]) -> list[Stage]:
         """Those of stages, whose locks we have, that have not been the death of too many processes."""

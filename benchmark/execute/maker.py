@@ -129,10 +129,14 @@ class StageMaker:
 
     def missing_of_pass(self, stage: Stage) -> list[Stage]:
         """The stages that are made together with one, itself included, as far as they are missing and have not failed."""
-        if stage.kind != "exits":
+        if stage.kind != "exits" or self.attempts.is_dangerous(stage.name):
             return [stage]
         others = [one for one in self.passes[stage.shared_pass] if one is not stage]
-        return [stage, *(o for o in others if not self.store.has_stage(o.name) and not self.attempts.failed(o.name))]
+        return [stage, *(one for one in others if self._joins(one.name))]
+
+    def _joins(self, name: str) -> bool:
+        gone = self.store.has_stage(name) or self.attempts.failed(name) is not None
+        return not gone and not self.attempts.is_dangerous(name)
 
     @cached_property
     def passes(self) -> dict[Hashable, list[Stage]]:

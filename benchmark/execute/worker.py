@@ -193,7 +193,7 @@ class _Telling(Reporter):
         if not self.live:
             self.say(f"  {state}")
             return
-        self.tell("state", f"{self._title}: {state}")
+        self.tell("state", f"{state}; {self._title}")
         now = time.monotonic()
         if now - self._logged >= LINE_SECONDS or step == self._total:
             self._logged = now

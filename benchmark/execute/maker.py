@@ -9,7 +9,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class StageMaker:
         reporter: shows progress, and says when to stop.
         data_dir: where the user keeps datasets, if named.
         loader_processes: that make batches; None to choose. Results do not depend on it.
+        most_loaders: what may be chosen; for one who shares the machine.
         session: the command or submission, which others may share; what fails in it is not tried again in it.
         log: where this process's output goes, for those who look for it; None for a terminal.
         place: what stands in front of every line, such as ``run 1/3``.
@@ -76,6 +77,7 @@ class StageMaker:
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     log: Path | None = None
     place: str = ""
+    most_loaders: int | None = None
 
     def __post_init__(self) -> None:
         me = this_process(self.session, self.log)
@@ -308,7 +310,11 @@ class StageMaker:
         return f"{self.place}: " if self.place else ""
 
     def inputs(self, train: TrainSpec) -> Inputs:
-        return read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
+        found = read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
+        if self.loader_processes is None and self.most_loaders is not None:
+            fewer = replace(found.workers, count=min(found.workers.count, self.most_loaders))
+            return replace(found, workers=fewer)
+        return found
 
     def weights(self, stage: Stage) -> Path | None:
         """The pretrained file that a stage starts from."""

@@ -164,8 +164,9 @@ def _execute_in_several(
     if device.type == "cuda" and device.index is None:
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     logs = store.logs(command.session)
+    loaders = max(0, len(os.sched_getaffinity(0)) // workers - 1)
     order = Order(
-        plan.grid, store.root, "", each, data_dir, loader_processes, command.session, logs, console.is_terminal
+        plan.grid, store.root, "", each, data_dir, loader_processes, loaders, command.session, logs, console.is_terminal
     )
     with _stoppable(console) as reporter:
         where = device if len(devices) == 1 else f"{len(devices)} GPUs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,21 @@ class Builder:
     Attributes:
         data_dir: where the user keeps datasets, if named.
         loader_processes: that make batches; None to choose.
+        most_loaders: of these, where they are chosen; None for no limit.
     """
 
     store: Store
     device: torch.device
     data_dir: Path | None
     loader_processes: int | None = None
+    most_loaders: int | None = None
 
     def inputs(self, train: TrainSpec) -> Inputs:
-        return read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
+        found = read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
+        if self.loader_processes is None and self.most_loaders is not None:
+            fewer = replace(found.workers, count=min(found.workers.count, self.most_loaders))
+            return replace(found, workers=fewer)
+        return found
 
     def weights(self, stage: Stage) -> Path | None:
         """The pretrained file that a stage starts from."""

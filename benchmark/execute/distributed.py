@@ -155,7 +155,8 @@ class Team:
         """The other ranks': kind and stages of what the first rank calls for, until it needs no more.
 
         Raises:
-            RankError: the first rank is gone, or runs another version of the code.
+            RankError: the first rank is gone.
+            ValueError: it runs another version of the code.
         """
         assert self.board is not None
         for number in range(10**9):
@@ -163,7 +164,12 @@ class Team:
             if order == END:
                 self.board.set(f"left {self.ranks.rank}", "")
                 return
-            yield order["kind"], [_stage(entry) for entry in order["work"]]
+            try:
+                stages = [_stage(entry) for entry in order["work"]]
+            except Exception as error:
+                self.complain(error)
+                raise
+            yield order["kind"], stages
 
     def complain(self, error: BaseException) -> None:
         """Tell the first rank what ended this one."""
@@ -220,9 +226,7 @@ def _stage(entry: dict[str, Any]) -> Stage:
     for stage in chain:
         if stage.name == entry["stage"]:
             return stage
-    raise RankError(
-        f"the first process makes {entry['stage']}, which is unknown here: is it another version of the code?"
-    )
+    raise ValueError(f"{entry['stage']} is to be made, which is unknown here: is this another version of the code?")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from benchmark.errors import RankError
 from benchmark.execute.building import Builder
 from benchmark.execute.distributed import Team
 from benchmark.execute.maker import checkpoint_of
@@ -44,6 +45,8 @@ def follow(team: Team, builder: Builder) -> None:
                 _train(stages, team, builder)
         except (Interrupted, TrainingDivergedError):
             pass  # the first rank knows, and decides what is next
+        except RankError:
+            raise  # another rank is to blame, which tells itself
         except Exception as error:
             team.complain(error)
             raise

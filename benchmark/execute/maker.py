@@ -51,6 +51,7 @@ class StageMaker:
         reporter: shows progress, and says when to stop.
         data_dir: where the user keeps datasets, if named.
         loader_processes: that make batches; None to choose. Results do not depend on it.
+        most_loaders: what may be chosen; for one who shares the machine.
         session: the command or submission, which others may share; what fails in it is not tried again in it.
         log: where this process's output goes, for those who look for it; None for a terminal.
         place: what stands in front of every line, such as ``run 1/3``.
@@ -66,6 +67,7 @@ class StageMaker:
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
     log: Path | None = None
     place: str = ""
+    most_loaders: int | None = None
     team: Team = field(default_factory=Team)
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class StageMaker:
         self.attempts = Attempts(self.store, self.reporter, me, str(self.device))
         self.recorder = Recorder(self.plan, self.store, self.attempts, self.inputs)
         self.threads = torch.get_num_threads()
-        self.builder = Builder(self.store, self.device, self.data_dir, self.loader_processes)
+        self.builder = Builder(self.store, self.device, self.data_dir, self.loader_processes, self.most_loaders)
 
     def check(self, runs: Sequence[RunStages] | None = None) -> None:
         """Build everything once before anything trains.

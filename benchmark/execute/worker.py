@@ -41,7 +41,7 @@ class Order:
         device: of torch.
         threads: of torch.
         data_dir: where the user keeps datasets, if named.
-        loader_processes: that make batches; None to choose.
+        loader_processes: that make batches; None to choose at most `most_loaders`.
         session: that all workers share.
         log: for its output.
         live: whether somebody looks on, so that progress is told twice a second.
@@ -53,6 +53,7 @@ class Order:
     threads: int
     data_dir: Path | None
     loader_processes: int | None
+    most_loaders: int
     session: str
     log: Path
     live: bool
@@ -71,8 +72,9 @@ def work(order: Order, pipe: Connection) -> None:
             store = Store(order.root)
             plan = make_plan(order.grid, store)
             maker = StageMaker(
-                plan, store, reporter, device, order.data_dir, order.loader_processes, order.session, order.log
-            )
+                plan, store, reporter, device, order.data_dir, order.loader_processes, order.session, order.log,
+                most_loaders=order.most_loaders,
+            )  # fmt: skip
             take_what_is_free(maker, reporter.idle)
         except (Interrupted, KeyboardInterrupt):
             os._exit(STOPPED)

@@ -19,7 +19,9 @@ from torch import nn
 
 from benchmark.errors import RankError
 from benchmark.execute import distributed
+from benchmark.execute.building import Builder
 from benchmark.execute.distributed import World, meeting
+from benchmark.execute.follower import follow
 from benchmark.grid import load_grid
 from benchmark.pipeline.build import build_backbone, build_heads
 from benchmark.pipeline.exits import exits_learner, frozen_pass
@@ -31,7 +33,7 @@ from benchmark.pipeline.score import answer_split, score_split
 from benchmark.pipeline.stages import run_stages
 from datasets import loading
 from methods.model import MultiExitModel
-from results.store import StoreError
+from results.store import Store, StoreError
 
 CPU = torch.device("cpu")
 SIZE = 2
@@ -214,6 +216,24 @@ def silence(rank: int, folder: Path, port: int) -> None:
         os._exit(0)
 
 
+def fail(rank: int, folder: Path, port: int) -> None:
+    """Two processes, of which one lacks what the first calls it for."""
+    with meeting(World(rank, SIZE, rank, "127.0.0.1", port), CPU) as team:
+        if rank == 1:
+            with pytest.raises(StoreError):
+                follow(team, Builder(Store(folder / "nothing"), CPU, None, 0))
+            os._exit(0)
+        SHARED.learners(folder)
+        scores = run_stages(load_grid(folder / "grid-0.yaml").runs[0]).scores
+
+        def call() -> None:
+            with team.together("scores", [scores]) as ranks:
+                ranks.receive([torch.zeros(3)], 1)
+
+        (folder / "said.txt").write_text(refused(RankError, call))
+        os._exit(0)
+
+
 def launch(task: Callable[..., None], folder: Path) -> None:
     """Two processes at one task."""
     multiprocessing.set_forkserver_preload([__name__])
@@ -334,3 +354,11 @@ def test_who_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     said, seconds = torch.load(tmp_path / "said.pt", weights_only=False)
     assert "is gone or does not answer" in said
     assert seconds < 3.5
+
+
+def test_what_failed_elsewhere_is_told_by_its_own_sentence(tmp_path: Path) -> None:
+    launch(fail, tmp_path)
+    said = (tmp_path / "said.txt").read_text()
+    assert said.startswith("process 1 of the 2 that train together failed: StoreError: ")
+    assert str(tmp_path / "nothing") in said
+    assert said.endswith("; the same command goes on from the last checkpoint")

@@ -105,7 +105,7 @@ def run_on_slurm(
     jobs = f"{len(manifest.arrays)} job" + ("" if len(manifest.arrays) == 1 else "s")
     console.print(f"Submitted {plan.grid.name} in {jobs}, from a copy of the code ({manifest.code}):", highlight=False)
     for array in manifest.arrays:
-        after = f", after {' and '.join(array.after)}" if array.after else ""
+        after = f", after {', '.join(array.after)}" if array.after else ""
         console.print(
             f"  {array.job}  {array.name}: {counted_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
         )

@@ -31,7 +31,7 @@ from benchmark.execute.slurm.options import minutes, read_options
 from benchmark.execute.slurm.signals import SchedulerSignals
 from benchmark.execute.slurm.staging import staged
 from benchmark.execute.slurm.submission import Submission, submissions
-from benchmark.execute.slurm.verdicts import note_verdicts
+from benchmark.execute.slurm.verdicts import note_verdicts, sentence_of
 from benchmark.execute.slurm.view import slurm_view
 from benchmark.grid import find_grid, load_grid
 from benchmark.plan import Plan, make_plan
@@ -334,6 +334,28 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
     assert end.by.log == str(submission.log(tasks[stage.name]))
     note_verdicts(plan, store, submission, plan.runs[:1])  # it is told once
     assert len(store.attempts(stage.name).attempts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "failure"),
+    [
+        ("OUT_OF_MEMORY", "exit code 0:125", "oom"),
+        ("TIMEOUT", "exit code 0:0", "time-limit"),
+        ("NODE_FAIL", "exit code 0:0", "node-failure"),
+        ("CANCELLED", "exit code 0:15", "cancelled"),
+        ("FAILED", "exit code 137:0", "killed"),
+        ("FAILED", "exit code 0:9", "killed"),
+        ("FAILED", "exit code 1:0", "error"),
+        ("COMPLETED", "exit code 0:0", "error"),
+        ("SOMETHING_NEW", "", "error"),
+        (scheduler.LOST, "", "killed"),
+    ],
+)
+def test_slurms_word_for_an_end_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
+    found, sentence = sentence_of("7_0", scheduler.JobState(state, reason, "n1"))
+    assert found == failure
+    assert "job 7_0" in sentence
+    assert state in sentence
 
 
 def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store: Store) -> None:

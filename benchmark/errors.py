@@ -14,4 +14,12 @@ class UserError(Exception):
 
 
 class RankError(UserError):
-    """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint."""
+    """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint.
+
+    Attributes:
+        failure: the kind of cause, in the words of `results.record.Failure`.
+    """
+
+    def __init__(self, message: str, failure: str = "error") -> None:
+        super().__init__(message)
+        self.failure = failure

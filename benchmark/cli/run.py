@@ -46,7 +46,11 @@ from results.store import Store
 @executor_option
 @workers_option
 @click.option(
-    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="GPUs that every training is shared among."
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs that each training is shared among, a process each; with --device cpu, processes.",
 )
 @loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
@@ -79,6 +83,7 @@ def command(
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
       python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
+      python -m benchmark run --grid paper-cifar100 --gpus 4     one training at a time, on four GPUs
       python -m benchmark run --grid paper-cifar100 --rehearse
       python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast, get_args
 
 import torch
 
+from benchmark.errors import RankError
 from benchmark.pipeline.fit import TrainingDivergedError
 from datasets.api import DataError
 from results.files import NO_ROOM
@@ -36,6 +38,8 @@ def failure_of(error: BaseException) -> Failure:
     for found in _with_origins(error):
         if isinstance(found, BlockedError):
             return "blocked"
+        if isinstance(found, RankError) and found.failure in get_args(Failure):
+            return cast(Failure, found.failure)
         if isinstance(found, KilledError):
             return "killed"
         if isinstance(found, TrainingDivergedError):
@@ -51,7 +55,9 @@ def failure_of(error: BaseException) -> Failure:
 
 def sentence_of(error: BaseException) -> str:
     """What a record says of it."""
-    return str(error) if isinstance(error, BlockedError | KilledError) else f"{type(error).__name__}: {error}"
+    return (
+        str(error) if isinstance(error, BlockedError | KilledError | RankError) else f"{type(error).__name__}: {error}"
+    )
 
 
 def _is_allocators(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ import torch
 from torch import distributed as dist
 
 from benchmark.errors import RankError, UserError
+from benchmark.execute.causes import failure_of
 from benchmark.execute.device import usable_device
 from benchmark.pipeline.fit import Interrupted, TrainingDivergedError
 from benchmark.pipeline.nodes import Stage
@@ -148,7 +149,8 @@ class Team:
     def failed(self, error: BaseException) -> RankError:
         """What to raise where this rank alone failed."""
         return RankError(
-            f"process {self.ranks.rank} of the {self.ranks.size} that train together failed: {type(error).__name__}: {error}"
+            f"process {self.ranks.rank} of the {self.ranks.size} that train together failed: {type(error).__name__}: {error}",
+            failure_of(error),
         )
 
     def orders(self) -> Iterator[tuple[str, list[Stage]]]:
@@ -175,7 +177,8 @@ class Team:
         """Tell the first rank what ended this one."""
         assert self.board is not None
         with suppress(RuntimeError):  # it may be gone itself
-            self.board.set("failed", str(self.failed(error)))
+            told = self.failed(error)
+            self.board.set("failed", json.dumps([str(told), told.failure]))
 
     def cause(self) -> RankError | None:
         """What another rank said before it ended, or what is known of its end."""
@@ -185,9 +188,10 @@ class Team:
             while time.monotonic() < ended:
                 death = self.deaths()
                 if self.board.check(["failed"]):
-                    return RankError(f"{self.board.get('failed').decode()}; {GO_ON}")
+                    sentence, failure = json.loads(self.board.get("failed"))
+                    return RankError(f"{sentence}; {GO_ON}", failure)
                 if death:
-                    return RankError(f"{death}; {GO_ON}")
+                    return RankError(f"{death}; {GO_ON}", "killed")
                 time.sleep(LOOK_SECONDS)
         return None
 

@@ -11,3 +11,15 @@ class UserError(Exception):
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
         self.messages: Sequence[str] = messages
+
+
+class RankError(UserError):
+    """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint.
+
+    Attributes:
+        failure: the kind of cause, in the words of `results.record.Failure`.
+    """
+
+    def __init__(self, message: str, failure: str = "error") -> None:
+        super().__init__(message)
+        self.failure = failure

@@ -37,6 +37,7 @@ from benchmark.pipeline.stages import heads_of
 from benchmark.selection import seen_selection
 from benchmark.spec import Instead, Number, Recipes, RunSpec, Selection
 from benchmark.weights import SCRATCH, named
+from benchmark.yaml_keys import ValueLoader
 from methods.backbones import truncated
 from methods.lookup import unknown
 
@@ -107,7 +108,7 @@ def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
         UserError: one sentence for every mistake in the file.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=ValueLoader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -129,17 +130,6 @@ def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -
         UserError: one sentence for every mistake.
     """
     return _Reader(path, data_dir).read(content)
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which lets the last of two equal keys win in silence; this one does not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 class _Reader(ValueReader):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,12 +56,17 @@ class Plan:
 def make_plan(grid: Grid, store: Store) -> Plan:
     """Expand a grid into stages and look up which are there."""
     runs = {stages.run_id: stages for stages in stages_of(grid.runs)}
-    return Plan(
-        grid,
-        tuple(runs.values()),
-        frozenset(run_id for run_id in store.run_ids() if run_id in runs and store.is_done(run_id)),
-        store.done_stages(),
-    )
+    return Plan(grid, tuple(runs.values()), _done(runs, store), store.done_stages())
+
+
+def looked_up_again(plan: Plan, store: Store) -> Plan:
+    """The same plan with what is there now."""
+    done = _done({run.run_id for run in plan.runs}, store)
+    return replace(plan, done_runs=done, done_stages=store.done_stages())
+
+
+def _done(runs: Collection[str], store: Store) -> frozenset[str]:
+    return frozenset(run_id for run_id in store.run_ids() if run_id in runs and store.is_done(run_id))
 
 
 def counted(labels: Iterable[str]) -> str:

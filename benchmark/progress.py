@@ -82,11 +82,16 @@ class Reporter:
         now = time.monotonic()
         if self._first_step is None:
             self._first_step, self._stage_started = step, now
-        pause = REFRESH_SECONDS if self._bar else LINE_SECONDS
-        if now - self._shown < pause and step < self._total:
+        if now - self._shown < self._pause() and step < self._total:
             return
         self._shown = now
-        state = self._state(step, epoch, metrics(), now)
+        self._show(step, self._state(step, epoch, metrics(), now))
+
+    def _pause(self) -> float:
+        """Seconds between two that are shown."""
+        return REFRESH_SECONDS if self._bar else LINE_SECONDS
+
+    def _show(self, step: int, state: str) -> None:
         if self._bar:
             self._bar.update(self._task, completed=step, state=state)
         else:

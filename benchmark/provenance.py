@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
@@ -15,12 +16,19 @@ from typing import Any
 
 from benchmark.checkout import ROOT
 
+FROZEN = "frozen.json"
+"""In a submission's copy of the code: what the checkout said of itself."""
 PACKAGES = ("torch", "torchvision", "timm", "fvcore", "numpy", "safetensors")
 
 
 @lru_cache(maxsize=1)
 def code() -> dict[str, Any]:
-    """Commit of the checkout, and whether tracked files differ from it; None outside a git checkout."""
+    """Commit of the checkout, and whether tracked files differ from it; None outside a git checkout.
+
+    In the copy that a Slurm submission made: the same, and ``frozen``, the hash of that copy.
+    """
+    if (ROOT / FROZEN).is_file():
+        return json.loads((ROOT / FROZEN).read_text(encoding="utf-8"))
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
@@ -52,6 +60,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
         "memory_bytes": memory_bytes(),
         "threads": torch.get_num_threads(),
+        "ranks": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "precision": "float32",
     }

@@ -67,6 +67,8 @@ class Recipe(Frozen):
     """Alpha of CutMix; 0 for none."""
     accumulate: Count = 1
     """Forward passes that a step's images are split into, for want of memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of products in the forward pass; in 16 bits, weights, losses and the optimizer stay in 32 (automatic mixed precision)."""
 
     @model_serializer(mode="wrap")
     def _later_options_only_where_set(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Recipe(Frozen):
         }
 
 
-LATER = ("rand_augment", "erasing", "mixup", "cutmix")
+LATER = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 """Options of a recipe that came after results had been made."""
 
 

@@ -8,7 +8,7 @@ from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, i
 from results.table import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
-SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix")
+SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
@@ -63,7 +63,9 @@ def _hardware(run: Run) -> str:
     machine = run.record.provenance["machine"]
     kind = "deterministic" if machine["deterministic"] else "not deterministic"
     flag = f", {UNVERIFIED}" if is_unverified(machine, run.device_checks) else ""
-    return f"{device_name(machine)}, {machine['precision']}, {kind}{flag}"
+    ranks = machine.get("ranks", 1)
+    together = f", {ranks} processes that train together" if ranks > 1 else ""
+    return f"{device_name(machine)}, {machine['precision']}, {kind}{together}{flag}"
 
 
 def _device_check(run: Run) -> DeviceCheck | None:

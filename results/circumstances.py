@@ -11,7 +11,7 @@ from results.record import DataCard
 
 Effect = Literal["changes bits", "changes what is computed", "should change nothing"]
 
-CHANGES_BITS = ("cpu", "cpu_capability", "gpu", "device", "threads", "deterministic", "precision", "packages.")
+CHANGES_BITS = ("cpu", "cpu_capability", "gpu", "device", "threads", "ranks", "deterministic", "precision", "packages.")
 """Fields of the machine, or the beginnings of their names, on which the last bits of a sum may depend."""
 WORDS = ("transforms.", "split_rule", "citation", "licence", "redistributable")
 """Fields of the data card that describe what others identify."""
@@ -46,13 +46,13 @@ def of_machines(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Ci
             entry.second,
             "changes bits" if entry.field.startswith(CHANGES_BITS) else "should change nothing",
         )
-        for entry in differences(_without_number(recorded), _without_number(here))
+        for entry in differences(_comparable(recorded), _comparable(here))
     ]
 
 
-def _without_number(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Which of several equal GPUs it was says nothing."""
-    return {**machine, "device": str(machine.get("device")).partition(":")[0]}
+def _comparable(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Which of several equal GPUs it was says nothing; before processes could train together, one did."""
+    return {"ranks": 1, **machine, "device": str(machine.get("device")).partition(":")[0]}
 
 
 def of_code(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Circumstance]:

@@ -6,7 +6,6 @@ signature is a reason to look, not a verdict.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -25,7 +24,6 @@ UNSTABLE = 0.10
 """Standard deviation over seeds, or gap between val and test, relative to the speed-up."""
 FULL = 0.9
 """Share of the machine's memory."""
-OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|can't allocate memory|MemoryError", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def nearly_full(record: RunRecord) -> Iterator[Failure]:
 
 def out_of_memory(record: RunRecord) -> Iterator[Failure]:
     """A run that ended for want of memory."""
-    if OUT_OF_MEMORY.search(record.cause or ""):
+    if record.kind_of_failure == "oom":
         yield Failure(
             "memory outgrows the device", record.run_id, "", np.nan, np.nan, str(record.cause).splitlines()[0]
         )

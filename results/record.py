@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCHEMA = 2
+OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|can't allocate memory|MemoryError", re.IGNORECASE)
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
+Failure = Literal[
+    "oom",
+    "nan",
+    "disk-full",
+    "missing-data",
+    "time-limit",
+    "node-failure",
+    "cancelled",
+    "killed",
+    "blocked",
+    "error",
+]
+"""Why something was not made: too little memory, a loss that is no number, a full disk, data that are missing or damaged where
+the work was done, the scheduler's time limit, a machine that failed, a job that was taken back, processes that died without a
+word more often than is tried, a stage before it, or anything else."""
 
 
 class Frozen(BaseModel):
@@ -163,7 +180,11 @@ class RunRecord(Frozen):
     """Every option of the method with its value, those that the spec leaves at their defaults included."""
     status: Literal["done", "failed"]
     cause: str | None = None
-    """Why it failed; None when done."""
+    """Why it failed, in a sentence; None when done."""
+    failure: Failure | None = None
+    """The kind of cause; None when done, and in records from before it was noted."""
+    blocked_by: str | None = None
+    """Of a blocked run: the name of the stage that is not there."""
     stages: tuple[StageRef, ...] = ()
     provenance: dict[str, Any]
     data: DataCard | None = None
@@ -172,6 +193,13 @@ class RunRecord(Frozen):
     static_accuracy: dict[str, float] = {}
     """Accuracy of the backbone without exits, same seed, by split: what every drop is measured against."""
     points: tuple[OperatingPoint, ...] = ()
+
+    @property
+    def kind_of_failure(self) -> Failure | None:
+        """`failure`, guessed from the cause in records from before it was noted."""
+        if self.status == "done" or self.failure is not None:
+            return self.failure
+        return "oom" if OUT_OF_MEMORY.search(self.cause or "") else "error"
 
     @property
     def depth(self) -> int:

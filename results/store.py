@@ -2,7 +2,9 @@
 
     stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
     runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
-    progress/<stage>-<key>/  checkpoints of work that has not ended
+    progress/<stage>-<key>/  of work that has not ended: checkpoint, lock, heartbeat, attempts; see `results.attempts`
+    progress/<run_id>/       what became of a run before, where it failed: attempts.jsonl
+    logs/<session>/          what the workers of one command said, a file each
     devices/                 what `doctor --device` found, a file a kind of machine; see `results.devices`
 
 Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
@@ -11,11 +13,9 @@ Folders are written beside their place and renamed into it, so that a half-writt
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,13 +23,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from results.attempts import Progress, note_failed_run
+from results.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, sync, unfinished, unwritable
+from results.files import write_file as write_file
 from results.record import SCHEMA, Artifact, RunRecord
-
-UNFINISHED = ".unfinished-"
-
-
-class StoreError(Exception):
-    """The results folder cannot be read or written; the message says which file and why."""
 
 
 class Store:
@@ -53,12 +50,20 @@ class Store:
     def progress(self, name: str) -> Path:
         return self.root / "progress" / name
 
+    def logs(self, session: str) -> Path:
+        """Where the workers of a command write what they say."""
+        return self.root / "logs" / session
+
+    def attempts(self, name: str) -> Progress:
+        """What is known of the making of a stage that is not there yet."""
+        return Progress(self.progress(name))
+
     @contextmanager
     def write_stage(self, name: str, fields: dict[str, Any], provenance: dict[str, Any]) -> Iterator[Path]:
         """A folder to write a stage's artifacts into; it takes its place, complete with manifest, when the block ends.
 
         ``fields`` are what the stage's key was made of. The manifest is a function of the artifacts and the fields;
-        what differs between two makings of the same stage goes to provenance.json.
+        what differs between two makings of the same stage goes to provenance.json. Of two makings the first stays.
         """
         with self._write_folder(self.stage(name)) as folder:
             yield folder
@@ -116,12 +121,29 @@ class Store:
 
         A failed record gives way to a later one; a done one stays.
         """
-        target = self.run(record.run_id)
-        if target.exists() and not self.is_done(record.run_id):
-            shutil.rmtree(target)
-        with self._write_folder(target) as folder:
+        with self._write_folder(self.run(record.run_id)) as folder:
             yield folder
             _write_text(folder / "record.json", record.model_dump_json(indent=1) + "\n")
+            self.set_aside(record.run_id)
+
+    def set_aside(self, run_id: str) -> bool:
+        """Take a failed record out of the way, so that the run counts as not tried; its cause and traceback are kept.
+
+        Returns:
+            whether there was one.
+        """
+        folder = self.run(run_id)
+        if not folder.exists() or self.is_done(run_id):
+            return False
+        if (folder / "record.json").is_file():
+            details = folder / "traceback.txt"
+            text = details.read_text(encoding="utf-8") if details.is_file() else ""
+            note_failed_run(self.progress(run_id), self.record(run_id), text)
+        gone = unfinished(folder)
+        with suppress(FileNotFoundError):  # another process did the same
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
 
     def record(self, run_id: str) -> RunRecord:
         """
@@ -160,17 +182,16 @@ class Store:
         try:
             for part in ("stages", "runs"):
                 (self.root / part).mkdir(parents=True, exist_ok=True)
-            probe = self.root / f"{UNFINISHED}{uuid.uuid4().hex}"
+            probe = unfinished(self.root / "probe")
             probe.write_bytes(b"probe")
             probe.unlink()
         except OSError as error:
             raise unwritable(self.root, error) from error
-        for leftover in [*self.root.glob(f"*/{UNFINISHED}*"), *self.root.glob(f"{UNFINISHED}*")]:
-            shutil.rmtree(leftover, ignore_errors=True)
+        sweep([*self.root.glob(f"*/{UNFINISHED}*"), *self.root.glob(f"{UNFINISHED}*")])
 
     @contextmanager
     def _write_folder(self, target: Path) -> Iterator[Path]:
-        folder = target.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+        folder = unfinished(target)
         try:
             with _writing(target):
                 folder.mkdir(parents=True)
@@ -182,19 +203,15 @@ class Store:
                 raise
             with _writing(target):
                 for path in folder.rglob("*"):
-                    _sync(path)
-                if not target.exists():  # else another process made the same thing first
+                    sync(path)
+                try:
                     folder.rename(target)
-                _sync(target.parent)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # these: another process was first
+                        raise
+                sync(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-NO_ROOM = {
-    errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
-    errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
-    errno.EFBIG: "a file may not grow that large here (ulimit -f); finished stages are kept",
-}
 
 
 @contextmanager
@@ -203,35 +220,6 @@ def _writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(target, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> StoreError:
-    """The sentence about a place that cannot be written."""
-    advice = NO_ROOM.get(error.errno or 0, "name a folder that you may write to with --results")
-    return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    temporary = path.with_name(f"{UNFINISHED}{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        _sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise unwritable(path, error) from error
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _holding(folder: Path, file: str) -> list[str]:
@@ -247,14 +235,6 @@ def _holding(folder: Path, file: str) -> list[str]:
 def _artifacts(folder: Path, root: Path) -> Iterator[Artifact]:
     for path in sorted(folder.rglob("*")):
         yield Artifact(path=path.relative_to(root).as_posix(), sha256=sha256(path), bytes=path.stat().st_size)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -27,10 +27,12 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
 
 
-def call(*arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """``python -m benchmark`` with these arguments."""
+def call(
+    *arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None, safe_path: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """``python -m benchmark`` with these arguments; on request without the current folder on the path, as the launcher does."""
     return subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, arguments)],
+        [sys.executable, *(["-P"] if safe_path else []), "-m", "benchmark", *map(str, arguments)],
         cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 

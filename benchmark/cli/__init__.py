@@ -10,12 +10,15 @@ from typing import NoReturn
 
 import click
 
-from benchmark.errors import UserError
+from benchmark.errors import RankError, UserError
 
 # Name to (module with a click command of the same name + "_command", help line).
 COMMANDS = {
     "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
+    "status": ("benchmark.cli.status", "Show where the runs of a grid stand, and why."),
+    "retry": ("benchmark.cli.retry", "Run failed runs again, all or by cause."),
+    "cancel": ("benchmark.cli.cancel", "Ask what runs on a grid to stop behind its next checkpoint."),
     "costs": ("benchmark.cli.costs", "Price a method on a backbone: parameters and MACs of every exit."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
@@ -70,6 +73,8 @@ def start() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except RankError as error:
+        _complain(error.messages, code=1)  # no mistake of the user's
     except UserError as error:
         _complain(error.messages)
     except Exception as error:
@@ -81,7 +86,7 @@ def start() -> None:
         _complain([str(error)])
 
 
-def _complain(messages: Sequence[str]) -> NoReturn:
+def _complain(messages: Sequence[str], code: int = 2) -> NoReturn:
     for message in messages:
         click.echo(f"error: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)

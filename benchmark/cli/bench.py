@@ -85,7 +85,10 @@ def sweep(exits: int, samples: int, classes: int, settings: int, threads: int) -
     "--batches", type=click.IntRange(min=1), default=50, show_default=True, help="Measured, after two that warm up."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=0), multiple=True, help="May be given more than once; default 0, 1 and 2."
+    "--loader-workers",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="May be given more than once; default 0, 1 and 2.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @data_dir_option
@@ -95,7 +98,7 @@ def loader(
     augment: str,
     batch_size: int,
     batches: int,
-    workers: tuple[int, ...],
+    loader_workers: tuple[int, ...],
     device: str,
     data_dir: Path | None,
 ) -> None:
@@ -104,7 +107,7 @@ def loader(
     \b
     Examples:
       python -m benchmark bench loader
-      python -m benchmark bench loader --dataset food-101 --workers 4 --workers 8
+      python -m benchmark bench loader --dataset food-101 --loader-workers 4 --loader-workers 8
     """
     require_torch()
     from benchmark.execute.device import usable_device
@@ -119,11 +122,11 @@ def loader(
         markup=False,
         soft_wrap=True,
     )
-    for count in workers or (0, 1, 2):
+    for count in loader_workers or (0, 1, 2):
         inputs = read_inputs(train, data_dir, count, pin=chosen.type == "cuda")
         found = measure_loader(inputs, train.recipes.finetune, finetuning_step(train, chosen), batches)
         console.print(
-            f"  {count:>2} workers  {found.alone:9,.0f} images/s alone  {found.training:9,.0f} in training"
+            f"  {count:>2} loader workers  {found.alone:9,.0f} images/s alone  {found.training:9,.0f} in training"
             f"  {100 * found.waiting:5.1f} % of a step waits for data",
             soft_wrap=True,
         )

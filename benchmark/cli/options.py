@@ -45,6 +45,20 @@ data_dir_option = click.option(
     help="Where your datasets, and in weights/ pretrained weights, are; also LGVIT_BENCH_DATA.",
 )
 
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads of each worker; bits depend on their number."
+)
+executor_option = click.option(
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Who does the work."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
+)
+loader_workers_option = click.option(
+    "--loader-workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone."
+)
+
 
 def require_torch() -> None:
     """Called before torch is imported, by the commands that need it.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_RESULTS, data_dir_option, results_option
+from benchmark.cli.options import DEFAULT_RESULTS, data_dir_option, loader_workers_option, results_option
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ NOT_JUDGED = "not judged"
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N; by default the record's, where it is usable.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default the record's.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
+@loader_workers_option
 def command(
     run_id: str,
     results_dir: Path,
@@ -55,7 +55,7 @@ def command(
     offline: bool,
     device: str | None,
     threads: int | None,
-    workers: int | None,
+    loader_workers: int | None,
 ) -> None:
     """Train RUN again from its record, in a results folder of its own, and judge whether the same came out.
 
@@ -93,7 +93,7 @@ def command(
     if plan.missing_runs:
         chosen, count = _place(record, device, threads)
         _show_around(console, _around_here(record, store, plan.runs[0], chosen, data_dir))
-        if execute(console, plan, own, chosen, count, data_dir, workers):
+        if execute(console, plan, own, chosen, count, data_dir, loader_workers):
             _say(console, f"not reproduced: it failed here: {own.record(again).cause}")
             raise click.exceptions.Exit(1)
         around = _around(record, store, own, plan.runs[0])

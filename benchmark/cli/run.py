@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -15,11 +17,17 @@ from benchmark.cli.options import (
     DEFAULT_GRID,
     REPORTS_OUT,
     data_dir_option,
+    device_option,
+    executor_option,
     grid_option,
+    loader_workers_option,
     require_torch,
     results_option,
+    threads_option,
+    workers_option,
 )
 from benchmark.cli.plan import show_plan
+from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
 from benchmark.grid import Grid, find_grid, load_grid
 from benchmark.plan import Plan, make_plan
@@ -33,11 +41,21 @@ from results.store import Store
 @results_option
 @data_dir_option
 @click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; results are the same bits per thread count.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone.")
+@device_option
+@threads_option
+@executor_option
+@workers_option
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs that each training is shared among, a process each; with --device cpu, processes.",
+)
+@loader_workers_option
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
 @click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@slurm_options
 def command(
     grid_name: str | None,
     results_dir: Path,
@@ -45,9 +63,13 @@ def command(
     offline: bool,
     device: str,
     threads: int | None,
-    workers: int | None,
+    executor: str,
+    workers: int,
+    gpus: int,
+    loader_workers: int | None,
     rehearse: bool,
     out: Path | None,
+    slurm: Mapping[str, Any],
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
 
@@ -60,28 +82,43 @@ def command(
       python -m benchmark run --grid                 the grid quick
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
+      python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
+      python -m benchmark run --grid paper-cifar100 --gpus 4     one training at a time, on four GPUs
       python -m benchmark run --grid paper-cifar100 --rehearse
+      python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
     """
     if grid_name is None:
         raise UserError(
             f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
         )
+    check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     console = Console()
+    if gpus > 1 and (rehearse or workers > 1):
+        other = "--rehearse" if rehearse else "--workers"
+        raise UserError(
+            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+        )
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
-    grid = _with_weights(console, load_grid(find_grid(grid_name), data_dir), data_dir, offline)
+    grid = load_grid(find_grid(grid_name), data_dir)
+    if not slurm.get("dry_run"):
+        grid = with_weights(console, grid, data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    target = out or REPORTS_OUT / grid.name
-    check_replaceable(target)  # before hours of training, not after
+    target = report_folder(out, grid)
+    if executor == "slurm" and plan.missing_runs:
+        from benchmark.cli.slurm import Asked, run_on_slurm
+
+        run_on_slurm(console, plan, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
+        return
     failed: list[str] = []
     if plan.missing_runs:
         show_plan(console, plan)
-        failed = execute(console, plan, store, device, threads, data_dir, workers)
+        failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers, gpus)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
-    _report(console, plan, store, target)
+    report_on(console, plan, store, target)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
@@ -116,14 +153,25 @@ def _rehearse(
         raise click.exceptions.Exit(1)
 
 
-def _with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
+def report_folder(out: Path | None, grid: Grid) -> Path:
+    """Where the report goes; looked at before hours of training, not after.
+
+    Raises:
+        UserError: what is there is no report.
+    """
+    target = out or REPORTS_OUT / grid.name
+    check_replaceable(target)
+    return target
+
+
+def with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: bool) -> Grid:
     """The grid with the hash of all pretrained weights that it names: they are part of the keys."""
     sources = list(dict.fromkeys(run.train.weights.source for run in grid.runs))
     fetched = bring_weights(console, sources, data_dir, offline)
     return load_grid(grid.source, data_dir) if fetched else grid
 
 
-def _report(console: Console, plan: Plan, store: Store, out: Path) -> None:
+def report_on(console: Console, plan: Plan, store: Store, out: Path) -> None:
     """Write the report unless it is already there for exactly these records; show the table and the files."""
     from reports.paper import is_current, report_files
 

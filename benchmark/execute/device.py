@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from benchmark.errors import UserError
+
+
+def set_up(threads: int | None) -> None:
+    """Deterministic torch with this number of threads, None for its own choice."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS; read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def set_up_torch(device: str, threads: int | None) -> torch.device:
+    """`set_up`, and the device, checked.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    set_up(threads)
+    return usable_device(device)
 
 
 def usable_device(name: str) -> torch.device:

@@ -132,19 +132,16 @@ class _Killer(Reporter):
 
 
 def _work(grid: Grid, root: Path, device: str, threads: int | None, kill: bool, quiet: bool) -> None:
-    import torch
+    from benchmark.execute.device import set_up_torch
+    from benchmark.execute.local import execute_here
+    from benchmark.execute.maker import StageMaker
 
-    from benchmark.execute.device import usable_device
-    from benchmark.execute.local import LocalExecutor
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    chosen = set_up_torch(device, threads)
     console, store = Console(quiet=quiet), Store(root)
     reporter = _Killer(console, root) if kill else Reporter(console)
     try:
-        LocalExecutor(make_plan(grid, store), store, reporter, usable_device(device), None, workers=0).execute()
+        plan = make_plan(grid, store)
+        execute_here(StageMaker(plan, store, reporter, chosen, None, loader_processes=0))
     except UserError as error:
         for message in error.messages:
             Console(stderr=True).print(f"error: {message}", style="red", markup=False, soft_wrap=True)

@@ -28,7 +28,7 @@ def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device:
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
         logits = backbone(batch.images)
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
         return {"total": loss, "accuracy": (logits.argmax(-1) == batch.classes).float().mean()}
 
     return Learner(

@@ -19,12 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.pipeline.optimizer import learning_rate, make_optimizer
+from benchmark.pipeline.precision import loss_scaler, mixed
+from benchmark.pipeline.ranks import ALONE, Ranks, running_statistics, synchronise_norms
 from benchmark.seeds import seed_for
 from benchmark.spec import Recipe
 from datasets.loading import Batch
+from datasets.shares import Piece
 from results.store import StoreError, write_file
 
 CHECKPOINT_SECONDS = 60.0
+GO_ON, STOP, DIVERGED = range(3)
 
 
 class TrainingDivergedError(Exception):
@@ -82,36 +86,76 @@ class Learner:
     steps_per_epoch: int
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
+    images: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    passed: list[tuple[dict[str, Tensor], Piece]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.module, self.recipe)
+        self.scaler = loss_scaler(self.recipe, self.module)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
 
     @property
     def total_steps(self) -> int:
         return self.recipe.epochs * self.steps_per_epoch
 
-    def backward(self, part: Batch, frozen: Any, number: int, share: float) -> None:
-        """Forward and backward of the ``number``-th part of a step, which holds ``share`` of its images."""
-        torch.manual_seed(seed_for("step", self.seed, self.step, number))
+    def backward(
+        self,
+        part: Batch,
+        frozen: Any,
+        number: int,
+        share: float,
+        piece: Piece | None = None,
+        rank: tuple[int, ...] = (),
+    ) -> None:
+        """Forward and backward of the ``number``-th part of a step, which holds ``share`` of its images.
+
+        Args:
+            piece: of the part, where ranks share it.
+            rank: what it adds to the seed.
+        """
+        torch.manual_seed(seed_for("step", self.seed, self.step, number, *rank))
         if number == 0:
             self.optimizer.zero_grad()
-        terms = self.losses(part, frozen, Position(self.step, self.step * self.recipe.accumulate + number))
-        (share * terms["total"]).backward()
-        count = len(part.labels)
-        for key, value in terms.items():  # a term that only some steps have is a mean over those
-            self.sums[key] = self.sums.get(key, torch.zeros((), dtype=torch.float64)) + value.detach().double() * count
-            self.images[key] = self.images.get(key, 0) + count
+            self.passed = []
+        with mixed(self.recipe, self.device):
+            terms = self.losses(part, frozen, Position(self.step, self.step * self.recipe.accumulate + number))
+        self.scaler.scale(share * terms["total"]).backward()
+        piece = piece or Piece(0, len(part.labels), len(part.labels), len(part.labels))
+        self.passed.append(({key: value.detach() for key, value in terms.items()}, piece))
+
+    def summands(self, whole: int) -> list[Tensor]:
+        """What is added up over the ranks before `update`, each of which adds its share of a batch of ``whole`` images.
+
+        Beside the gradients, the losses; and running statistics of BatchNorms, which become the mean over the ranks.
+        """
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        share = sum(piece.images for _, piece in self.passed) / whole
+        statistics = [statistic.mul_(share) for statistic in running_statistics(self.module)]
+        self.passed = [
+            ({key: value.float() * (piece.images / piece.of) for key, value in terms.items()}, piece.of_all())
+            for terms, piece in self.passed
+        ]
+        return [*gradients, *statistics, *(value for terms, _ in self.passed for value in terms.values())]
 
     def update(self) -> None:
         """The optimizer's step, when all parts have gone backward."""
+        for terms, piece in self.passed:
+            for key, value in terms.items():  # a term that only some steps have is a mean over those
+                so_far = self.sums.get(key, torch.zeros((), dtype=torch.float64))
+                self.sums[key] = so_far + value.double() * piece.images
+                self.images[key] = self.images.get(key, 0) + piece.images
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
+        self.scaler.unscale_(self.optimizer)
         if self.recipe.clip_grad is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_grad)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.step += 1
         if self.step % self.steps_per_epoch == 0:
             self.history.append(self.means())
@@ -132,32 +176,44 @@ class Learner:
             raise TrainingDivergedError(self.name, message)
         return means
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, ranks: Ranks) -> None:
         buffer = io.BytesIO()
         state = {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "step": self.step,
             "sums": self.sums,
             "images": self.images,
             "history": self.history,
             "seconds": self.seconds,
             "threads": torch.get_num_threads(),
+            "ranks": ranks.size,
         }
         torch.save(state, buffer)
         write_file(path, buffer.getvalue())
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one; with its number of threads, on which the bits depend."""
-        if not path.is_file():
+    def resume(self, path: Path, ranks: Ranks) -> None:
+        """Go on from a checkpoint, if there is one; with its number of threads, on which the bits depend.
+
+        They also depend on the number of ranks, which cannot be changed here: with another, it is refused.
+        """
+        content = ranks.content(path.read_bytes() if ranks.leads and path.is_file() else b"")
+        if not content:
             return
-        device = next(self.module.parameters()).device
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state.get("scaler", {}))
         except Exception as error:  # whatever a damaged file makes torch raise
             raise StoreError(f"{path} cannot be resumed from ({error}); remove it to start this stage again") from error
+        begun = state.get("ranks", 1)
+        if begun != ranks.size:
+            raise StoreError(
+                f"{path} was written with --gpus {begun}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
+                f"{begun}, or remove the file to start this stage again"
+            )
         self.step, self.history = state["step"], state["history"]
         self.sums, self.images = state["sums"], state["images"]
         self.seconds = state["seconds"]
@@ -171,24 +227,30 @@ def fit(
     checkpoint: Callable[[Learner], Path],
     watcher: Watcher,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train every learner to the end of its recipe.
 
     Args:
-        learners: with the same epochs and batches.
-        batches: (epoch, number of batches to skip) to the rest of that epoch.
+        learners: with the same epochs, batches and precision.
+        batches: (epoch, number of batches to skip) to this rank's share of the rest of that epoch.
         frozen: what is computed once a batch for all learners, under no gradient.
-        checkpoint: where a learner's checkpoint lies.
-        watcher: told about every step; asked whether to stop.
+        checkpoint: where a learner's checkpoint lies; only the first rank reads and writes there.
+        watcher: told about every step; asked whether to stop. Only the first rank's is.
         device: of the modules.
+        ranks: the processes that train together; all of them call this with the same learners.
 
     Raises:
         Interrupted: the watcher wants to stop; every learner's checkpoint is written.
         TrainingDivergedError: a loss is not a number.
+        RankError: another rank is gone.
     """
-    for learner in learners:
-        learner.resume(checkpoint(learner))
     first = learners[0]
+    for learner in learners:
+        synchronise_norms(learner.module, ranks)
+        ranks.take_over(learner.module)
+        learner.resume(checkpoint(learner), ranks)
+    share = ranks.share(first.recipe)
     step = min(learner.step for learner in learners)
     if step:
         watcher.resumed(step, step // first.steps_per_epoch)
@@ -200,27 +262,43 @@ def fit(
         for learner in learners:
             learner.means()  # a broken learner is not saved
             learner.seconds += now - started
-            learner.save(checkpoint(learner))
+            learner.save(checkpoint(learner), ranks)
         saved = started = now
+
+    def watch(step: int, epoch: int) -> int:
+        """What the first rank says to all."""
+        watcher.step(step, epoch, first.means)
+        stop = watcher.stop_requested()
+        if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+        return STOP if stop else GO_ON
 
     while step < first.total_steps:
         epoch, skip = divmod(step, first.steps_per_epoch)
         for batch in batches(epoch, skip):
             # After a kill between two saves one learner may be ahead: it waits until the others have caught up.
             learning = [learner for learner in learners if learner.step == step]
-            for number, part in enumerate(batch.parts(first.recipe.accumulate)):
+            for number, (part, piece) in enumerate(batch.parts(share)):
                 part = part.to(device)
-                torch.manual_seed(seed_for("frozen", first.seed, step, number))
-                shared = frozen(part)
+                torch.manual_seed(seed_for("frozen", first.seed, step, number, *ranks.named))
+                with mixed(first.recipe, device):
+                    shared = frozen(part)
                 for learner in learning:
-                    learner.backward(part, shared, number, len(part.labels) / len(batch.labels))
+                    learner.backward(part, shared, number, piece.images / batch.size, piece, ranks.named)
+            if ranks.size > 1:
+                ranks.add_up([summand for learner in learning for summand in learner.summands(batch.size)])
             for learner in learning:
                 learner.update()
             step += 1
-            watcher.step(step, epoch, first.means)
-            if watcher.stop_requested():
-                save()
+            try:
+                said = ranks.told(watch(step, epoch) if ranks.leads else GO_ON)
+            except TrainingDivergedError:
+                ranks.told(DIVERGED)
+                raise
+            if said == DIVERGED:
+                for learner in learners:
+                    learner.means()  # one of them raises, as it did there
+            if said == STOP:
                 raise Interrupted
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save()
-        save()
+        if ranks.leads:
+            save()

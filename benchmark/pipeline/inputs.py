@@ -10,11 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmark import registry
+from benchmark.pipeline.ranks import ALONE, Ranks
 from benchmark.seeds import seed_for
 from benchmark.spec import Recipe, Selection, TrainSpec
 from datasets.api import SPLITS, DatasetCard, ImageSplit
 from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
+from datasets.shares import Share
 from datasets.split_rules import SplitRule
 from datasets.splits import content, identity, stratified_head
 from datasets.timm_augment import Stronger
@@ -41,8 +43,13 @@ class Inputs:
     def steps_per_epoch(self, recipe: Recipe) -> int:
         return -(-len(self.splits["train"]) // recipe.batch_size)
 
-    def training(self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int) -> BatchLoader:
-        """The batches of one epoch from number ``skip`` on: order and augmentation depend on purpose, seed and epoch."""
+    def training(
+        self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int, ranks: Ranks = ALONE
+    ) -> BatchLoader:
+        """The batches of one epoch from number ``skip`` on: order and augmentation depend on purpose, seed and epoch.
+
+        Of several ranks each gets its share of every batch.
+        """
         return training_batches(
             self.splits["train"],
             self.card,
@@ -55,11 +62,18 @@ class Inputs:
             augment_stream=seed_for("augment", purpose, seed, epoch),
             skip=skip,
             workers=self.workers,
+            share=ranks.share(recipe),
         )
 
-    def scoring(self, split: str) -> BatchLoader:
+    def scoring(self, split: str, ranks: Ranks = ALONE) -> BatchLoader:
+        """A split in stored order; of several ranks each gets every so manieth batch."""
         return scoring_batches(
-            self.splits[split], self.card, size=self.size, channels=self.channels, workers=self.workers
+            self.splits[split],
+            self.card,
+            size=self.size,
+            channels=self.channels,
+            workers=self.workers,
+            share=Share(ranks.rank, ranks.size),
         )
 
     def transforms(self) -> dict[str, str]:
@@ -150,4 +164,5 @@ def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping
     in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
     if size <= CHEAP_SIZE and in_memory and not any(recipe.rand_augment for recipe in recipes.values()):
         return 0
-    return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) - 1))
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine that train together
+    return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // ranks_here - 1))

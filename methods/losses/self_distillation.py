@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.backbones.backbone import FinalNorm
-from methods.losses.terms import channel_divergence, distillation, gram_distance, weighted_mean
+from methods.losses.terms import channel_divergence, distillation, full, gram_distance, weighted_mean
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads
 
@@ -125,7 +125,7 @@ class SelfDistillation:
                 deepest = deepest.detach()
             for i in members[:-1]:
                 if kind == "local":
-                    found.append(F.mse_loss(features[i], deepest))
+                    found.append(F.mse_loss(full(features[i]), full(deepest)))
                 else:
                     found.append(gram_distance(features[i], deepest, per_token=self.feature_divisor == "tokens"))
         return found

@@ -1,4 +1,7 @@
-"""The terms that losses of exits are made of, as pure functions."""
+"""The terms that losses of exits are made of, as pure functions.
+
+Each is a mean over the samples of a batch, so that passes and ranks that share a batch may weigh theirs by their samples.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     Hinton et al., 2015 (arXiv 1503.02531), equation 3 and the T^2 factor of section 2.1. The official LGViT code divides
     by B x num_classes instead.
     """
-    log_student = F.log_softmax(student / temperature, dim=-1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    log_student = F.log_softmax(full(student) / temperature, dim=-1)
+    log_teacher = F.log_softmax(full(teacher) / temperature, dim=-1)
     return temperature**2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 
@@ -25,8 +28,8 @@ def channel_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
     LGViT's heterogeneous term. The official code divides by B alone, which makes the value grow with the token count.
     """
-    log_student = F.log_softmax(student, dim=-1).flatten(0, 1)
-    log_teacher = F.log_softmax(teacher, dim=-1).flatten(0, 1)
+    log_student = F.log_softmax(full(student), dim=-1).flatten(0, 1)
+    log_teacher = F.log_softmax(full(teacher), dim=-1).flatten(0, 1)
     return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 
@@ -40,7 +43,13 @@ def gram_distance(student: Tensor, teacher: Tensor, *, per_token: bool = True) -
         product = feature.transpose(1, 2) @ feature
         return product / feature.shape[1] if per_token else product
 
-    return F.mse_loss(gram(student), gram(teacher))
+    with torch.autocast(student.device.type, enabled=False):  # sums over tokens leave the range of float16
+        return F.mse_loss(gram(full(student)), gram(full(teacher)))
+
+
+def full(values: Tensor) -> Tensor:
+    """Float32 of what automatic mixed precision left in 16 bits; all else as it is."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def weighted_mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.losses.terms import full
 from methods.model import BackbonePass, ExitHeads, ExitOutputs
 
 
@@ -45,7 +46,7 @@ class TrainingPass:
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(full(logits), self.labels, label_smoothing=self.label_smoothing)
 
     def gate_error(self) -> Tensor | None:
         """Squared error of the learned gates, mean over exits and batch; None where the heads have none.
@@ -56,7 +57,7 @@ class TrainingPass:
         if not any(head.gated for head in self.exit_heads.in_order):
             return None
         wrong = torch.stack([logits.detach().argmax(-1) != self.right for logits in self.outputs.logits])
-        return F.mse_loss(torch.stack(self.outputs.errors), wrong.float())
+        return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
     def accuracy(self, answers: Iterable[Tensor]) -> Tensor:
         """Share of right answers, mean over several logits (B, num_classes)."""

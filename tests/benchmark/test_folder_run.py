@@ -51,7 +51,7 @@ def test_as_published_is_labelled_everywhere(tmp_path: Path, benchmark_command: 
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
     grid.write_text(GRID.replace('"folder:photos"', '{name: "folder:photos", set: {split: as-published}}'))
     done = benchmark_command(
-        "run", "--grid", grid, "--results", results, "--out", tmp_path / "out", "--threads", 1, "--workers", 2
+        "run", "--grid", grid, "--results", results, "--out", tmp_path / "out", "--threads", 1, "--loader-workers", 2
     )
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(results)

@@ -38,8 +38,8 @@ def test_a_slow_step_waits_less_than_a_fast_one() -> None:
 def test_the_command_prints_a_line_for_every_number_of_workers(benchmark_command: Command, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos")
     done = benchmark_command(
-        "bench", "loader", "--dataset", f"folder:{tmp_path / 'photos'}", "--batches", 3, "--batch-size", 8, "--workers", 0,
-        "--workers", 2, "--device", "cpu",
+        "bench", "loader", "--dataset", f"folder:{tmp_path / 'photos'}", "--batches", 3, "--batch-size", 8,
+        "--loader-workers", 0, "--loader-workers", 2, "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()[1:]

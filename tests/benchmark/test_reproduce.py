@@ -58,7 +58,7 @@ def lgvit(smoke: SmokeRun) -> RunRecord:
 def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path, benchmark_command: Command) -> None:
     (run_id,) = tiny.run_ids()
     own = Store(tmp_path / "again")
-    arguments = ("reproduce", run_id, "--results", tiny.root, "--into", own.root, "--workers", 0)
+    arguments = ("reproduce", run_id, "--results", tiny.root, "--into", own.root, "--loader-workers", 0)
     done = benchmark_command(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rule: the same bits, in every artifact" in done.stdout

@@ -16,7 +16,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.execute.local import LocalExecutor
+from benchmark.execute.local import execute_here
+from benchmark.execute.maker import StageMaker
 from benchmark.grid import load_grid
 from benchmark.pipeline.build import build_backbone
 from benchmark.pipeline.exits import exits_learner, frozen_pass
@@ -303,7 +304,7 @@ def test_a_method_that_diverges_does_not_sink_the_others_of_its_pass(
     store = Store(tmp_path / "results")
     store.prepare()
     plan = make_plan(load_grid(path), store)
-    failed = LocalExecutor(plan, store, Reporter(Console(quiet=True)), CPU, None).execute()
+    failed = execute_here(StageMaker(plan, store, Reporter(Console(quiet=True)), CPU, None))
     assert [store.record(run_id).label for run_id in failed] == ["wild"]
     assert "the loss is nan" in str(store.record(failed[0]).cause)
     assert sorted(store.record(run.run_id).status for run in plan.runs) == ["done", "done", "failed"]

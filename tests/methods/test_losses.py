@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmark.registry import table
+from benchmark.registry import configured, table
 from methods.heads.gah import GlobalAggregationHead
 from methods.heads.linear import LinearHead
 from methods.heads.lph import LocalPerceptionHead
@@ -292,3 +293,39 @@ def test_gates_learn_on_a_frozen_backbone_too() -> None:
 def test_somebody_must_teach_the_final_exit() -> None:
     with pytest.raises(ValueError, match="without alternation the final exit must learn"):
         JointCrossEntropy(final_in_turn=False)
+
+
+# Batches in shares
+
+
+def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every loss that a registered method trains with, in every regime: a readable name to (name, options)."""
+    card, found = table("backbone")["vit_nano_patch4_28"], {}
+    for name in table("method"):
+        for regime in ("frozen", "joint", "alternating", "mixed", "alternating-frozen"):
+            try:
+                method = configured("method", name, {"regime": regime})
+            except ValueError:  # it has no regimes
+                method = configured("method", name, {})
+            for stage in method.stages(card):
+                options = dict(stage.loss.options)
+                found[f"{stage.loss.name} {sorted(options.items())}"] = (stage.loss.name, options)
+    return found
+
+
+@pytest.mark.parametrize("loss", losses_of_all_methods().values(), ids=losses_of_all_methods().keys())
+def test_every_term_is_a_mean_over_samples(loss: tuple[str, dict[str, Any]]) -> None:
+    """So that passes and processes that share a batch unevenly have the loss of the whole, weighted by their images."""
+    training = small()
+    gated = ExitHeads((3, 9), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(2)])
+    images, compute = torch.randn(6, 1, 28, 28), configured("loss", loss[0], loss[1])
+    for exits in (training.exit_heads.eval(), gated):
+
+        def terms(part: slice, exits: ExitHeads = exits) -> dict[str, torch.Tensor]:
+            passed = backbone_pass(training.passed.backbone, images[part], exits.exits)
+            return compute(TrainingPass(exits, passed, training.labels[part], step=1, forward=1, label_smoothing=0.1))
+
+        whole, first, second = terms(slice(6)), terms(slice(4)), terms(slice(4, 6))
+        assert whole.keys() == first.keys() == second.keys()
+        for name, value in whole.items():
+            torch.testing.assert_close(4 / 6 * first[name] + 2 / 6 * second[name], value, rtol=2e-5, atol=1e-6)

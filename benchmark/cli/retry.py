@@ -1,0 +1,108 @@
+"""``python -m benchmark retry``: failed runs again, chosen by their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from rich.console import Console
+
+from benchmark.cli.executing import execute
+from benchmark.cli.options import (
+    DEFAULT_GRID,
+    data_dir_option,
+    device_option,
+    executor_option,
+    grid_option,
+    loader_workers_option,
+    results_option,
+    threads_option,
+    workers_option,
+)
+from benchmark.cli.plan import show_plan
+from benchmark.cli.run import report_folder, report_on, with_weights
+from benchmark.cli.slurm_options import check_executor, slurm_options
+from benchmark.errors import UserError
+from benchmark.grid import find_grid, load_grid
+from benchmark.plan import make_plan
+from benchmark.status import RunStatus, status_of
+from results.record import Failure
+from results.store import Store
+
+CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
+
+
+@click.command("retry")
+@grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@click.option("--failed", is_flag=True, help="The runs whose record says failed, and those that these block.")
+@click.option("--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only these; may be given again.")
+@results_option
+@data_dir_option
+@click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
+@device_option
+@threads_option
+@executor_option
+@workers_option
+@loader_workers_option
+@click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@slurm_options
+def command(
+    grid_name: str | None,
+    failed: bool,
+    causes: tuple[Failure, ...],
+    results_dir: Path,
+    data_dir: Path | None,
+    offline: bool,
+    device: str,
+    threads: int | None,
+    executor: str,
+    workers: int,
+    loader_workers: int | None,
+    out: Path | None,
+    slurm: Mapping[str, Any],
+) -> None:
+    """Run failed runs again, and nothing else. Cause and traceback of the attempts before are kept.
+
+    A run that another's stage blocks counts with the cause of that stage. `run` tries all failed runs again, and what was never
+    run.
+
+    \b
+    Examples:
+      python -m benchmark retry --grid quick --failed
+      python -m benchmark retry --grid quick --failed --cause oom --cause killed --workers 1
+      python -m benchmark retry --grid quick --failed --cause oom --executor slurm --mem 64G
+    """
+    if not failed:
+        raise UserError("retry needs --failed, which says what to try again; --cause narrows it")
+    check_executor(executor, slurm, workers=workers > 1)
+    console = Console()
+    grid = with_weights(console, load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), data_dir, offline)
+    store = Store(results_dir)
+    plan = make_plan(grid, store)
+    target = report_folder(out, grid)
+    chosen = chosen_runs(status_of(plan, store).runs, causes)
+    if not chosen:
+        which = f" with the cause {' or '.join(causes)}" if causes else ""
+        console.print(f"Grid {grid.name}: no run has failed{which}, nothing to try again", highlight=False)
+        return
+    part = replace(plan, runs=tuple(one.run for one in chosen))
+    if executor == "slurm":
+        from benchmark.cli.slurm import Asked, run_on_slurm
+
+        run_on_slurm(console, part, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
+        return
+    show_plan(console, part)
+    again = execute(console, part, store, device, threads, data_dir, loader_workers, workers)
+    report_on(console, plan, store, target)
+    if again:
+        console.print(f"{len(again)} of {len(chosen)} runs failed again", style="red", highlight=False)
+        raise click.exceptions.Exit(1)
+
+
+def chosen_runs(runs: list[RunStatus], causes: tuple[Failure, ...]) -> list[RunStatus]:
+    """Failed and blocked runs; with causes only those that have one of them."""
+    failed = [run for run in runs if run.state in ("failed", "blocked")]
+    return [run for run in failed if not causes or run.failure in causes]

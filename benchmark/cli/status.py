@@ -1,0 +1,103 @@
+"""``python -m benchmark status``: where the runs of a grid stand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
+from benchmark.cli.status_view import as_json, screen
+from benchmark.errors import UserError
+from benchmark.grid import find_grid, load_grid
+from benchmark.plan import Plan, looked_up_again, make_plan
+from benchmark.status import Scheduled, Status, no_scheduler, status_of
+from results.commands import Command
+from results.store import Store
+
+PAUSE_SECONDS = 2.0
+SUBMISSIONS = "submissions"
+
+
+@click.command("status")
+@grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@results_option
+@data_dir_option
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until nothing is left to do or Ctrl-C.")
+@click.option("--runs", is_flag=True, help="Also a line for every run.")
+@click.option("--json", "as_text", is_flag=True, help="Everything, for a program.")
+def command(
+    grid_name: str | None, results_dir: Path, data_dir: Path | None, watch: bool, runs: bool, as_text: bool
+) -> None:
+    """Show which runs are done, running, queued, failed, blocked or lost, how fast work goes and when it ends, and why not.
+
+    \b
+    Examples:
+      python -m benchmark status --grid quick
+      python -m benchmark status --grid quick --watch
+      python -m benchmark status --grid quick --json
+    """
+    console = Console(highlight=False)
+    store = Store(results_dir)
+    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
+    if watch:
+        follow(console, plan, store, _under_way, runs=runs)
+        return
+    status = status_of(plan, store, slurm_if_used)
+    if as_text:
+        click.echo(json.dumps(as_json(status, Command.at_work(store)), indent=1))
+    else:
+        console.print(screen(status, Command.at_work(store), runs=runs), soft_wrap=not console.is_terminal)
+        _warn_of_other_code(console, store)
+
+
+def slurm_if_used(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
+    """What Slurm says, where something was submitted to it; nothing while it does not answer, as records tell enough."""
+    if not (store.root / SUBMISSIONS).is_dir():
+        return no_scheduler(store, plan)
+    from benchmark.execute.slurm.view import slurm_view
+
+    try:
+        return slurm_view(store, plan)
+    except UserError as error:
+        click.echo(f"{error}; this is what the results folder knows", err=True)
+        return {}
+
+
+def _warn_of_other_code(console: Console, store: Store) -> None:
+    if (store.root / SUBMISSIONS).is_dir():
+        from benchmark.cli.slurm import other_code
+
+        with suppress(UserError):  # git or squeue does not answer
+            for sentence in other_code(store):
+                console.print(sentence, style="yellow", soft_wrap=True)
+
+
+def follow(
+    console: Console, plan: Plan, store: Store, going_on: Callable[[Status], bool], *, runs: bool = False
+) -> None:
+    """Follow until it is over. On a terminal the screen, else a line whenever the totals change."""
+    said = None
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
+        while True:
+            status = status_of(looked_up_again(plan, store), store, slurm_if_used)
+            at_work = Command.at_work(store)
+            if console.is_terminal:
+                view.update(screen(status, at_work, runs=runs), refresh=True)
+            elif said != status.totals:
+                said = status.totals
+                click.echo(", ".join(f"{count} {state}" for state, count in said.items() if count))
+            if not going_on(status):
+                return
+            time.sleep(PAUSE_SECONDS)
+
+
+def _under_way(status: Status) -> bool:
+    totals = status.totals
+    return bool(totals["running"] or totals["queued"] or totals["lost"])

@@ -1,0 +1,282 @@
+"""How `status` shows a grid: totals, what is under way, what went wrong and why, what waits."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.plan import counted
+from benchmark.progress import duration
+from benchmark.registry import grids
+from benchmark.status import STATES, RunStatus, StageStatus, Status, last_lines
+from results.attempts import Worker
+from results.commands import Command
+
+COLOURS = {"done": "green", "running": "cyan", "queued": "", "failed": "red", "blocked": "yellow", "lost": "magenta"}
+SHOWN_RUNS = 3
+SHOWN_GROUPS = 8
+WHAT = {
+    "finetune": "fine-tune",
+    "joint": "train with exits",
+    "exits": "exits of",
+    "scores": "score",
+    "cost": "count MACs",
+}
+
+
+def screen(status: Status, command: Command | None, *, runs: bool = False) -> Group:
+    """Everything, for a terminal of any width.
+
+    Args:
+        status: of the grid.
+        command: the one at work in the folder, if any.
+        runs: also a line for every run.
+    """
+    parts: list[RenderableType] = [_totals(status), _line(f"in {status.store.root}", 0, style="dim")]
+    if command is not None:
+        about = f"at work: process {command.pid} on {command.host}, session {command.session}"
+        parts.append(Text(about if command.grid == status.plan.grid.name else f"{about}, grid {command.grid}"))
+    stages = list(status.stages.values())
+    for title, part in (
+        ("Running", _under_way(status, [stage for stage in stages if stage.state == "running"])),
+        ("Lost: nobody is at it any more; the next run goes on from the checkpoint", _lost(status, stages)),
+        ("Failed", _failed(status)),
+        ("Blocked", _blocked(status)),
+        ("Queued", _queued(status)),
+        ("Runs", _all(status) if runs else []),
+    ):
+        if part:
+            parts += [Text(), Text(title, style="bold"), *part]
+    return Group(*parts)
+
+
+def _totals(status: Status) -> Text:
+    text = Text(f"Grid {status.plan.grid.name}: {len(status.plan.runs)} runs", style="bold")
+    for state, count in status.totals.items():
+        if count:
+            text.append(f", {count} {state}", style=f"{COLOURS[state]} bold")
+    return text
+
+
+def _under_way(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
+    """A row for each process at work: stages of a shared pass stand in one."""
+    if not stages:
+        return []
+    table = _table("what", "runs", "epoch", "images/s", "left", "by")
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for group in _together(stages, _who):
+        beat = group[0].heartbeat
+        trains = beat is not None and beat.epochs > 0
+        rate = beat.images_per_second if beat else None
+        left = beat.seconds_left if beat else None
+        table.add_row(
+            _what(group),
+            str(_waiting(status, group)),
+            f"{beat.epoch}/{beat.epochs}" if beat and trains else "",
+            f"{rate:,.0f}" if rate else "",
+            duration(left) if left is not None else "",
+            _by(group[0]),
+        )
+    return [table]
+
+
+def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    lost = [stage for stage in stages if stage.state == "lost"]
+    for group in _together(lost, _who):
+        beat = group[0].heartbeat
+        at = f", in epoch {beat.epoch} of {beat.epochs}" if beat and beat.epochs else ""
+        heard = f"last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})"
+        scheduled = group[0].scheduled
+        lines.append(_line(f"{_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
+        lines += _log(status, group[0].log)
+    return lines
+
+
+def _failed(status: Status) -> list[RenderableType]:
+    """By cause: runs that say the same stand together."""
+    failed = [run for run in status.runs if run.state == "failed"]
+    lines: list[RenderableType] = []
+    groups = _together(failed, lambda run: (run.failure, _without_names(run.sentence)))
+    for group in groups[:SHOWN_GROUPS]:
+        lines.append(_line(f"{group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
+        lines += _names(group)
+        details = status.store.run(group[0].run.run_id) / "traceback.txt"
+        log = group[0].at.log if group[0].at else None
+        lines += _log(status, log or (str(details) if details.is_file() else None))
+    if lines:
+        grid = status.plan.grid
+        name = grid.name if grid.name in grids() else shlex.quote(str(grid.source))
+        again = f"python -m benchmark retry --grid {name} --failed"
+        lines.append(_line(f"again: {again}, with --cause only some", style="dim"))
+    return [*lines, *_more(len(groups), "causes")]
+
+
+def _blocked(status: Status) -> list[RenderableType]:
+    blocked = [run for run in status.runs if run.state == "blocked"]
+    lines: list[RenderableType] = []
+    groups = _together(blocked, lambda run: run.record and run.record.blocked_by)
+    for group in groups[:SHOWN_GROUPS]:
+        lines.append(_line(f"{_count(group)}: {group[0].sentence}", style="yellow"))
+        lines += _names(group)
+        lines += _log(status, group[0].at.log if group[0].at else None)
+    return [*lines, *_more(len(groups), "stages")]
+
+
+def _queued(status: Status) -> list[RenderableType]:
+    """By what there is to say of them."""
+    count = Counter(run.sentence for run in status.runs if run.state == "queued")
+    shown = count.most_common(SHOWN_GROUPS)
+    lines: list[RenderableType] = [_line(f"{_runs(number)}{f': {note}' if note else ''}") for note, number in shown]
+    return [*lines, *_more(len(count), "groups")]
+
+
+def _all(status: Status) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for run in status.runs:
+        lines.append(_line(f"{run.state:<8} {run.run.run_id}", style=COLOURS[run.state]))
+        cause = f"{run.failure}: " if run.state == "failed" else ""
+        if cause + run.sentence:
+            lines.append(_line(cause + run.sentence, 11, style="dim", cut=True))
+    return lines
+
+
+def as_json(status: Status, command: Command | None) -> dict[str, Any]:
+    """Everything that is known, for a program."""
+    return {
+        "grid": status.plan.grid.name,
+        "results": str(status.store.root),
+        "command": command and command.model_dump(mode="json"),
+        "totals": status.totals,
+        "runs": [
+            {
+                "run_id": run.run.run_id,
+                "state": run.state,
+                "failure": run.failure,
+                "cause": run.record and run.record.cause,
+                "blocked_by": run.record and run.record.blocked_by,
+                "stage": run.at and run.at.stage.name,
+            }
+            for run in status.runs
+        ],
+        "stages": [
+            {
+                "stage": stage.stage.name,
+                "state": stage.state,
+                "runs": status.waiting_for(stage.stage),
+                "attempt": stage.last and stage.last.number,
+                "log": stage.log,
+                "heartbeat": stage.heartbeat and stage.heartbeat.model_dump(mode="json"),
+                "job": stage.scheduled and stage.scheduled.job,
+                "reason": stage.scheduled and stage.scheduled.reason,
+            }
+            for stage in status.stages.values()
+        ],
+    }
+
+
+# Pieces
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _line(text: str, indent: int = 2, *, style: str = "", cut: bool = False) -> RenderableType:
+    """A line that keeps its indent where it wraps; or is cut there."""
+    return Padding(
+        Text(text, style, no_wrap=cut, overflow="ellipsis" if cut else "fold"), (0, 0, 0, indent), expand=False
+    )
+
+
+def _what(group: list[StageStatus]) -> str:
+    first = group[0].stage
+    train = first.run.train
+    methods = counted(one.stage.run.train.method.label for one in group)
+    name = methods if first.kind in ("exits", "joint", "scores", "cost") else train.backbone
+    on = f" on {train.backbone}" if first.kind in ("exits", "joint") else ""
+    return f"{WHAT[first.kind]} {name}{on}, {train.dataset.name}, seed {train.seed}"
+
+
+def _who(stage: StageStatus) -> Hashable:
+    """The process at a stage, or the job where none has begun."""
+    if stage.last is None:
+        return stage.scheduled and stage.scheduled.job
+    return stage.last.by.pid, stage.last.by.host
+
+
+def _waiting(status: Status, group: list[StageStatus]) -> int:
+    """How many missing runs need one of these."""
+    names = {one.stage for one in group}
+    return sum(any(stage in names for stage in run.chain) for run in status.plan.missing_runs)
+
+
+def _by(stage: StageStatus) -> str:
+    if stage.last is None:
+        return f"job {stage.scheduled.job}" if stage.scheduled else ""
+    return _name(stage.last.by)
+
+
+def _name(by: Worker) -> str:
+    if by.array_job:
+        return f"{by.host} job {by.array_job}_{by.array_task}"
+    return f"{by.host} job {by.job}" if by.job else f"{by.host}:{by.pid}"
+
+
+def _log(status: Status, path: str | None) -> list[RenderableType]:
+    """Where a file lies in the results folder, as far as it does, and its last lines."""
+    if path is None:
+        return []
+    root = f"{status.store.root}{os.sep}"
+    return [
+        _line(path.removeprefix(root), 4),
+        *(_line(line, 6, style="dim", cut=True) for line in last_lines(Path(path))),
+    ]
+
+
+def _names(group: list[RunStatus]) -> Iterator[RenderableType]:
+    for run in group[:SHOWN_RUNS]:
+        yield _line(run.run.run_id, 4)
+    if len(group) > SHOWN_RUNS:
+        yield _line(f"... and {len(group) - SHOWN_RUNS} more", 4)
+
+
+def _more(count: int, what: str) -> list[RenderableType]:
+    return (
+        [_line(f"... and {count - SHOWN_GROUPS} more {what}; --runs shows every run")] if count > SHOWN_GROUPS else []
+    )
+
+
+def _count(group: list[RunStatus]) -> str:
+    return _runs(len(group))
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _without_names(sentence: str) -> str:
+    """Two runs that failed alike name different stages."""
+    return " ".join("*" if any(map(str.isdigit, word)) and "-" in word else word for word in sentence.split())
+
+
+def _together(items: Iterable[Any], key: Any) -> list[list[Any]]:
+    groups: dict[Hashable, list[Any]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+assert set(COLOURS) == set(STATES)

@@ -1,0 +1,125 @@
+"""Files and folders that appear whole or not at all, also where several processes write and any of them may be killed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+UNFINISHED = ".unfinished-"
+WRITER = re.compile(r"(\d+)@(.+)-[0-9a-f]{32}")
+STALE_SECONDS = 24 * 3600.0
+"""A machine that we cannot ask may still be writing what is younger."""
+
+
+class StoreError(Exception):
+    """The results folder cannot be read or written; the message says which file and why."""
+
+
+NO_ROOM = {
+    errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
+    errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
+    errno.EFBIG: "a file may not grow that large here (ulimit -f); finished stages are kept",
+}
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """The sentence about a place that cannot be written."""
+    advice = NO_ROOM.get(error.errno or 0, "name a folder that you may write to with --results")
+    return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content, durable=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
+    """The same in a folder that is there.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        durable: whether it survives a crash of the machine, which takes the disk's time.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = unfinished(path)
+    try:
+        temporary.write_bytes(content)
+        if durable:
+            sync(temporary)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def unfinished(path: Path) -> Path:
+    """A place beside this one to write to first, whose name says who writes."""
+    return path.with_name(f"{UNFINISHED}{os.getpid()}@{socket.gethostname()}-{uuid.uuid4().hex}")
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove what killed writers left; what a living one is writing stays."""
+    for path in paths:
+        if not _being_written(path):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _being_written(path: Path) -> bool:
+    writer = WRITER.fullmatch(path.name.removeprefix(UNFINISHED))
+    if writer is None:
+        return False
+    if writer[2] == socket.gethostname():
+        return is_alive(int(writer[1]))
+    try:
+        return time.time() - path.stat().st_mtime < STALE_SECONDS
+    except OSError:
+        return False  # it has just gone
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

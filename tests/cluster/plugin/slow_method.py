@@ -1,0 +1,29 @@
+"""A method from outside, linear exits, whose every step takes SLOW_SECONDS longer. That changes no bit."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.losses.self_distillation import SelfDistillation
+from methods.vanilla import Vanilla
+
+
+@dataclass(frozen=True)
+class Slow(Vanilla):
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
+        return (TrainStage(loss=Choice("slow-loss")),)
+
+
+@dataclass(frozen=True)
+class SlowLoss(SelfDistillation):
+    def __call__(self, *arguments: Any) -> Any:
+        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        return super().__call__(*arguments)
+
+
+METHOD = Card(target="slow_method:Slow", summary="vanilla, slowly")
+LOSS = Card(target="slow_method:SlowLoss", summary="slowly")

@@ -1,0 +1,245 @@
+"""Grids on a real Slurm: arrays, levels, GPUs, time limits, kills, failures, and what the user is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.store import Store
+from tests.cluster.conftest import MOST_TASKS, Cluster, manifests, until
+
+GRID = """
+name: {name}
+backbones: [vit_nano_patch4_28]
+datasets: [{{name: fashion-mnist-mini, set: {{train: 200, val: 100, test: 100}}}}]
+methods: {methods}
+seeds: {seeds}
+recipes: {{finetune: {{epochs: 1, batch_size: 50}}, exits: {{epochs: 4, batch_size: 20}}}}
+"""
+# A training that lasts until its time limit the first time, and no time when it goes on.
+SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
+
+
+def write_grid(folder: Path, name: str, methods: str, seeds: str = "[0]") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(GRID.format(name=name, methods=methods, seeds=seeds))
+    return path
+
+
+def arguments(grid: Path, results: Path) -> list[object]:
+    return ["run", "--grid", grid, "--results", results, "--out", results / "report", "--device", "cpu"]
+
+
+def on_slurm(grid: Path, results: Path, *more: object) -> list[object]:
+    return [*arguments(grid, results), "--executor", "slurm", *more]
+
+
+def records(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(results.glob("runs/*/record.json"))]
+
+
+def exits_stage(results: Path) -> str:
+    (name,) = Store(results).stages("exits")
+    return name
+
+
+@dataclass(frozen=True)
+class Submitted:
+    grid: Path
+    results: Path
+
+
+@pytest.fixture(scope="session")
+def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
+    """Submitted before anything else, as it takes longest: a training whose first attempt meets its limit of two minutes."""
+    folder = tmp_path_factory.mktemp("limited")
+    grid = write_grid(folder, "limited", "[slow]")
+    (folder / "profile.yaml").write_text("time: 10\nsignal-delay: 20\nexits: {time: 0:02:00}\n")
+    options = ("--profile", folder / "profile.yaml", "--setup", SLOW_AT_FIRST)
+    done = cluster.command(*on_slurm(grid, folder / "results", *options))
+    assert done.returncode == 0, done.stderr
+    return Submitted(grid, folder / "results")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the same training on this machine, without Slurm."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    grid = write_grid(folder, "limited", "[slow]")
+    done = cluster.command(*arguments(grid, folder / "results"))
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+@pytest.fixture(scope="session")
+def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A grid of six runs, submitted from a folder with a nasty name and ended; its results."""
+    folder = tmp_path_factory.mktemp("arrays") / 'it\'s a "home"'
+    (folder / "datasets").mkdir(parents=True)  # an impostor, in the folder where the user is
+    (folder / "datasets" / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
+    grid = write_grid(folder, "many", "[static, vanilla, homogeneous-local]", "[0, 1]")
+    (folder / "profile.yaml").write_text("gpus-per-node: 1\nfinetune: {gpus-per-node: 2}\n")
+    options = ("--profile", "profile.yaml", "--array-parallelism", 1, "--stages-per-task", 4, "--account", "bench")
+    env = cluster.env | {"PYTHONPATH": f"{Path.cwd()}:{cluster.env['PYTHONPATH']}"}
+    done = Cluster(cluster.folder, env).command(
+        "run", "--grid", grid.name, "--results", "my results", "--out", "report", "--device", "cpu", "--executor", "slurm",
+        *options, cwd=folder, safe_path=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cluster.wait(folder / "my results")
+    return folder / "my results"
+
+
+def test_a_grid_becomes_records_and_a_report(arrays: Path, cluster: Cluster) -> None:
+    found = records(arrays)
+    assert [record["status"] for record in found] == ["done"] * 6, cluster.logs(arrays)
+    (manifest,) = manifests(arrays)
+    assert {record["provenance"]["code"]["frozen"] for record in found} == {manifest["code"]}
+    assert {record["provenance"]["machine"]["threads"] for record in found} == {1}
+    assert (arrays.parent / "report" / "paper.pdf").is_file()
+
+
+def test_arrays_are_split_limited_and_tied_by_level(arrays: Path, cluster: Cluster) -> None:
+    (manifest,) = manifests(arrays)
+    assert max(len(array["tasks"]) for array in manifest["arrays"]) == MOST_TASKS
+    assert {"1-exits-1", "1-scores-2"} <= {array["name"] for array in manifest["arrays"]}
+    # A shared pass over the data is one task, and a stage that many runs share is made once.
+    tasks = [task for array in manifest["arrays"] for task in array["tasks"]]
+    assert [len(task["units"][0]) for task in tasks if task["kind"] == "exits"] == [2, 2]
+    assert sum(task["kind"] == "finetune" for task in tasks) == 2
+    started, ended = {}, {}
+    for line in cluster.says(
+        "sacct",
+        "-n",
+        "-P",
+        "-X",
+        "--format=JobID,Start,End",
+        "-j",
+        ",".join(array["job"] for array in manifest["arrays"]),
+    ).splitlines():
+        job, started[job], ended[job] = line.split("|")
+    for array in manifest["arrays"]:
+        names = [task["job"] for task in array["tasks"]]
+        for job in names:
+            # No task before the end of all that it waits for, and one of an array at a time.
+            assert all(started[job] >= end for other, end in ended.items() if other.split("_")[0] in array["after"])
+            assert sum(started[other] < ended[job] and started[job] < ended[other] for other in names) == 1
+
+
+def test_tasks_get_the_gpus_of_their_kind_and_share_a_training(arrays: Path, cluster: Cluster) -> None:
+    (manifest,) = manifests(arrays)
+    wanted = {"finetune": 2, "exits": 1, "scores": 1}
+    for array in manifest["arrays"]:
+        given = cluster.says("sacct", "-n", "-P", "-X", "--format=AllocTRES,Account", "-j", array["job"])
+        kinds = {task["kind"] for task in array["tasks"]}
+        (gpus,) = {wanted.get(kind, 0) for kind in kinds}
+        assert (f"gres/gpu={gpus}" in given) if gpus else ("gres/gpu" not in given), array["name"]
+        assert {line.split("|")[1] for line in given.splitlines()} == {"bench"}
+
+    store = Store(arrays)
+    ranks = {kind: {store.provenance(name)["machine"]["ranks"] for name in store.stages(kind)} for kind in wanted}
+    assert ranks == {"finetune": {2}, "exits": {1}, "scores": {1}}
+
+
+def test_nobody_else_may_look_into_a_submission(arrays: Path) -> None:
+    for folder in arrays.glob("submissions/*"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_unknown_partition_is_slurms_sentence(cluster: Cluster, tmp_path: Path) -> None:
+    done = cluster.command(*on_slurm(write_grid(tmp_path, "x", "[static]"), tmp_path / "r", "--partition", "nowhere"))
+    assert done.returncode == 2
+    assert "invalid partition specified: nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("r/submissions/*"))
+
+
+def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, "nodata", "[static, vanilla]")
+    grid.write_text(grid.read_text().replace("fashion-mnist-mini", "cifar-10"))
+    results = tmp_path / "results"
+    done = cluster.command(*on_slurm(grid, results, "--data-dir", tmp_path))
+    assert done.returncode == 0, done.stderr
+    cluster.wait(results)
+    found = {record["label"]: record for record in records(results)}
+    assert found["vanilla"]["failure"] == "blocked"
+    assert found["vanilla"]["blocked_by"].startswith("finetune-")
+    assert "cifar-10" in found["vanilla"]["cause"]
+    shown = cluster.command("status", "--grid", grid, "--results", results)
+    assert "2 blocked" in shown.stdout
+    assert "dataset cifar-10: looked for data_batch_1" in shown.stdout
+    assert "_0_log.out" in shown.stdout
+    assert "Traceback" not in cluster.logs(results)
+
+
+def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    grid, results = write_grid(tmp_path, "held", "[static, vanilla]"), tmp_path / "results"
+    assert cluster.command(*on_slurm(grid, results, "--sbatch", "hold")).returncode == 0
+    again = cluster.command(*on_slurm(grid, results))
+    assert "Nothing to submit: 0 runs are finished, 2 in flight" in again.stdout
+    (manifest,) = manifests(results)
+    count = sum(len(array["tasks"]) for array in manifest["arrays"])
+    asked = ("--grid", grid, "--results", results)
+    assert "waits (JobHeldUser)" in cluster.command("status", *asked).stdout
+    assert f"cancelled {count} Slurm tasks" in cluster.command("cancel", *asked).stdout
+    shown = cluster.command("status", *asked).stdout
+    assert "its job was cancelled (job" in shown
+    assert (
+        f"{count} tasks in {len(manifest['arrays'])} arrays"
+        in cluster.command(*on_slurm(grid, results, "--dry-run")).stdout
+    )
+
+
+def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+    grid, results = write_grid(tmp_path, "limited", "[slow]"), tmp_path / "results"
+    slowly = ("--setup", "export SLOW_SECONDS=0.3")
+    assert cluster.command(*on_slurm(grid, results, *slowly)).returncode == 0
+
+    def heartbeat() -> dict[str, Any] | None:
+        found = [json.loads(path.read_text()) for path in results.glob("progress/exits-*/heartbeat.json")]
+        return next((beat for beat in found if beat["epoch"] > 1), None)
+
+    until(heartbeat, 120, lambda: cluster.logs(results))
+    beat = heartbeat()
+    assert beat is not None
+    os.kill(beat["by"]["pid"], signal.SIGKILL)
+    cluster.wait(results)
+    (record,) = records(results)
+    assert record["status"] == "failed"
+    assert (record["failure"], "one of its processes was killed" in record["cause"]) == ("killed", True), record[
+        "cause"
+    ]
+    assert cluster.command(*on_slurm(grid, results)).returncode == 0
+    cluster.wait(results)
+    (record,) = records(results)
+    assert record["status"] == "done", cluster.logs(results)
+    assert "going on from the checkpoint" in cluster.logs(results)
+    same_bits(results, undisturbed)
+
+
+def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
+    limited: Submitted, undisturbed: Path, cluster: Cluster
+) -> None:
+    manifest = cluster.wait(limited.results)
+    (record,) = records(limited.results)
+    assert record["status"] == "done", cluster.logs(limited.results)
+    (task,) = [task for array in manifest["arrays"] for task in array["tasks"] if task["kind"] == "exits"]
+    (log,) = limited.results.glob(f"submissions/*/jobs/{task['job']}_0_log.out")
+    said = log.read_text()
+    assert "the scheduler wants this task to end" in said
+    assert "start 2" in said
+    assert "going on from the checkpoint" in said
+    same_bits(limited.results, undisturbed)
+
+
+def same_bits(results: Path, expected: Path) -> None:
+    for kind in ("finetune", "exits", "scores"):
+        names = Store(results).stages(kind)
+        assert names == Store(expected).stages(kind)
+        assert [Store(results).manifest(name) for name in names] == [Store(expected).manifest(name) for name in names]

@@ -295,5 +295,5 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    devices = {name: check.finished for name, check in read_checks(store).items()}
+    devices = {name: check.finished for name, check in read_checks(store, []).items()}
     return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices}

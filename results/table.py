@@ -16,13 +16,14 @@ import pandas as pd
 from results.answers import Answers
 from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
-from results.outcomes import Taken, cut
+from results.outcomes import Cornered, Taken, cut, cut_corners
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 from results.tuning import Tried, chosen_on_val, is_tuned, without_rates
+from results.wholeness import check_record, check_tables
 
 STATIC = "static"
 NO_POLICY = "none"
@@ -88,6 +89,11 @@ class Run:
             return cut(self.outcomes)
         except ValueError as error:
             raise StoreError(f"{self.folder / 'outcomes.parquet'}: {error}") from error
+
+    @cached_property
+    def cornered(self) -> dict[str, Cornered]:
+        """`corners`, by policy."""
+        return cut_corners(self.corners)
 
     @property
     def method(self) -> str:
@@ -195,28 +201,44 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
 
     Of runs that differ in a tried learning rate alone, the best on val.
     """
-    runs, problems = [], []
-    timed, checks = read_latencies(store), read_checks(store)
+    runs, problems = [], store.set_aside(run_ids)
+    timed, checks = read_latencies(store, problems), read_checks(store, problems)
     for run_id in run_ids:
         try:
             record = store.record(run_id)
             if record.status != "done":
-                problems.append(f"{run_id}: {record.status} ({record.cause})")
+                cause = "".join(letter if letter.isprintable() else " " for letter in record.cause or "no cause given")
+                problems.append(f"{run_id}: {record.status} ({cause})")
                 continue
-            folder = store.run(run_id)
-            run = Run(
-                record,
-                _parquet(folder / "outcomes.parquet", ["point"]),
-                _parquet(folder / "curves.parquet"),
-                folder,
-                tuple(timed.get(run_id, ())),
-                device_checks=checks,
-            )
-            _ = run.taken, run.answers, run.corners  # damaged ones leave the run out
-            runs.append(run)
+            runs.append(_load(store, record, tuple(timed.get(run_id, ())), checks))
         except StoreError as error:
             problems.append(str(error))
     return without_repeats(chosen_on_val(runs)), problems
+
+
+def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+    """
+    Raises:
+        StoreError: something is missing, damaged, or does not fit together.
+    """
+    folder = store.run(record.run_id)
+    paths = {
+        name: store.table(record.run_id, f"{name}.parquet") for name in ("outcomes", "curves", "answers", "corners")
+    }
+    try:
+        check_record(record)
+        run = Run(
+            record,
+            _parquet(paths["outcomes"], ["point"]),
+            _parquet(paths["curves"]),
+            folder,
+            timed,
+            device_checks=checks,
+        )
+        check_tables(run)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{folder}: {error}") from None
+    return run
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:
@@ -242,7 +264,7 @@ def _parquet(path: Path, few: Sequence[str] = ()) -> pd.DataFrame:
     try:
         with ParquetFile(path, read_dictionary=list(few)) as file:
             return file.read(use_threads=False).to_pandas(split_blocks=True, use_threads=False)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column
         raise StoreError(f"{path}: cannot be read ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""Results of several machines and people read as one: what agrees is one, what conflicts is named, what is foreign stays inside."""
+"""Results of several machines and people read as one: what conflicts is named, what is foreign stays in its folder."""
 
 from __future__ import annotations
 

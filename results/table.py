@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -16,6 +16,7 @@ import pandas as pd
 from results.answers import Answers
 from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
+from results.outcomes import Taken, cut
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
@@ -74,7 +75,19 @@ class Run:
         Raises:
             StoreError: the table is missing or damaged.
         """
-        return _parquet(self.folder / "corners.parquet")
+        return _parquet(self.folder / "corners.parquet", ["policy"])
+
+    @cached_property
+    def taken(self) -> dict[str, Taken]:
+        """What every test sample does at each point, by its name.
+
+        Raises:
+            StoreError: the table of outcomes is damaged.
+        """
+        try:
+            return cut(self.outcomes)
+        except ValueError as error:
+            raise StoreError(f"{self.folder / 'outcomes.parquet'}: {error}") from error
 
     @property
     def method(self) -> str:
@@ -111,7 +124,7 @@ class Run:
         name = self.record.data.name if self.record.data else str(chosen["name"])
         return f"{name} ({sizes})" if sizes else name
 
-    @property
+    @cached_property
     def recipes(self) -> str:
         """Six digits that stand for how the run was trained, but for a learning rate that was chosen on val."""
         chosen = self.record.spec["train"]["recipes"]
@@ -119,30 +132,29 @@ class Run:
         recipes = json.dumps(chosen if self.has_exits else chosen["finetune"], sort_keys=True)
         return hashlib.sha256(recipes.encode()).hexdigest()[:6]
 
-    @property
+    @cached_property
     def setting(self) -> tuple[str, str, str, str]:
         """The values of `SETTING`."""
         return self.backbone, self.dataset, str(self.record.spec["scheme"]), self.recipes
 
+    @cached_property
+    def rows(self) -> list[dict[str, object]]:
+        """The run's part of `points`: one row an operating point."""
+        return [_static_row(self)] if self.is_static else [_point_row(self, point) for point in self.record.points]
+
     def correct(self, point: str) -> pd.Series:
-        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where
-        two settings are mixed."""
-        rows = self.outcomes[self.outcomes["point"] == point]
-        right = (rows["prediction"] == rows["label"]) * rows["weight"]
-        return right.groupby(rows["sample_id"].to_numpy()).sum().sort_index()
+        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where two
+        settings are mixed."""
+        return self.taken[point].correct
 
     def realised(self, point: str) -> np.ndarray:
         """Right or wrong of every test sample at a point, in ascending order of ids; see `results.significance.realised`."""
-        rows = self.outcomes[self.outcomes["point"] == point].sort_values(["threshold", "sample_id"], kind="stable")
-        weights = rows.drop_duplicates("threshold")["weight"].to_numpy()
-        right = (rows["prediction"] == rows["label"]).to_numpy().reshape(len(weights), -1)
-        return realised(right, weights)
+        return realised(self.taken[point].right, self.taken[point].weight)
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
         """What every test sample pays at a point, in ascending order of ids, [N]; ``at_exit`` [K] is the price of each exit."""
-        rows = self.outcomes[self.outcomes["point"] == point]
-        paid = pd.Series(at_exit[rows["exit"].to_numpy()] * rows["weight"].to_numpy())
-        return paid.groupby(rows["sample_id"].to_numpy()).sum().sort_index().to_numpy()
+        taken = self.taken[point]
+        return taken.mean(at_exit[taken.exit])
 
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
@@ -194,13 +206,13 @@ def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
             folder = store.run(run_id)
             run = Run(
                 record,
-                _parquet(folder / "outcomes.parquet"),
+                _parquet(folder / "outcomes.parquet", ["point"]),
                 _parquet(folder / "curves.parquet"),
                 folder,
                 tuple(timed.get(run_id, ())),
                 device_checks=checks,
             )
-            _ = run.answers, run.corners  # damaged ones leave the run out
+            _ = run.taken, run.answers, run.corners  # damaged ones leave the run out
             runs.append(run)
         except StoreError as error:
             problems.append(str(error))
@@ -223,9 +235,13 @@ def without_repeats(runs: list[Run]) -> list[Run]:
     return kept
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, few: Sequence[str] = ()) -> pd.DataFrame:
+    """A table beside a record; ``few``: columns of few distinct texts, which then take a byte a row."""
+    from pyarrow.parquet import ParquetFile
+
     try:
-        return pd.read_parquet(path)
+        with ParquetFile(path, read_dictionary=list(few)) as file:
+            return file.read(use_threads=False).to_pandas(split_blocks=True, use_threads=False)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise StoreError(f"{path}: cannot be read ({error})") from error
 
@@ -244,13 +260,10 @@ def points(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         base: dict[str, object] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
         base |= {"method": run.method, "seed": run.seed}
-        if run.is_static:
-            rows.append(base | {"label": STATIC} | _static_row(run))
-        else:
-            rows += [
-                base | {"label": named[run.record.run_id, point.policy]} | _point_row(run, point)
-                for point in run.record.points
-            ]
+        rows += [
+            base | {"label": STATIC if run.is_static else named[run.record.run_id, str(row["policy"])]} | row
+            for row in run.rows
+        ]
     return pd.DataFrame(rows)
 
 
@@ -339,16 +352,14 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     all pairs of the setting, seed and budget).
     """
     named = labels(runs)
-    contenders = [
-        (run, policy)
-        for run in runs
-        if run.has_exits
-        for policy in dict.fromkeys(point.policy for point in run.record.points)
-    ]
+    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+            together.setdefault((*run.setting, run.seed), []).append((run, policy))
+    pairs = (pair for contenders in together.values() for pair in combinations(contenders, 2))
     rows = []
-    for (first, one), (second, other) in combinations(contenders, 2):
-        setting = [(*run.setting, run.seed) for run in (first, second)]
-        if setting[0] != setting[1] or (first is not second and not comparable(first, one, second, other)):
+    for (first, one), (second, other) in pairs:
+        if first is not second and not comparable(first, one, second, other):
             continue
         facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
@@ -358,7 +369,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             difference = (first.correct(point.name) - second.correct(against.name)).to_numpy()
             low, high = bootstrap_mean(difference)
             rows.append(
-                dict(zip([*SETTING, "seed"], setting[0], strict=True))
+                dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
                 | {"kind": point.kind, "target": point.target}
                 | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -39,13 +40,32 @@ class Look(NamedTuple):
     line: Any
 
 
-# Okabe and Ito's colours.
+_SOLID = (1, 0)
+# Okabe and Ito's colours for what is seen most. The port of a method has its colour, but another marker and line.
 _FIXED = {
-    "static": Look("#000000", "*", (1, 0)),
-    "lgvit": Look("#D55E00", "o", (1, 0)),
+    "static": Look("#000000", "*", _SOLID),
+    "lgvit": Look("#D55E00", "o", _SOLID),
+    "lgvit-official": Look("#8C2D04", "h", (5, 1.5)),
     "vanilla": Look("#0072B2", "s", (4, 1.5)),
     "homogeneous-local": Look("#009E73", "^", (1, 1)),
     "homogeneous-global": Look("#CC79A7", "D", (3, 1, 1, 1)),
+    "homogeneous-mlp": Look("#E69F00", "v", (6, 1)),
+    "homogeneous-convolution": Look("#56B4E9", "P", (2, 2)),
+    "homogeneous-attention": Look("#7F7F7F", "X", (5, 1, 1, 1, 1, 1)),
+    "vit-ee": Look("#A6761D", "p", (8, 2)),
+    "vit-ee-port": Look("#A6761D", "8", (1, 2)),
+    "branchynet": Look("#332288", "<", _SOLID),
+    "sdn": Look("#1B7837", "d", _SOLID),
+    "sdn-port": Look("#1B7837", "H", (1, 2)),
+    "deebert": Look("#44AA99", ">", (6, 1)),
+    "pabee": Look("#762A83", "v", _SOLID),
+    "pabee-port": Look("#762A83", "^", (1, 2)),
+    "pcee": Look("#999933", "s", _SOLID),
+    "pcee-port": Look("#999933", "D", (1, 2)),
+    "berxit": Look("#882255", "P", (4, 1.5)),
+    "berxit-port": Look("#882255", "X", (1, 2)),
+    "truncated": Look("#555555", "d", (2, 2)),
+    "next-smaller": Look("#555555", "p", (2, 2)),
 }
 _SPARE_COLOURS = ["#E69F00", "#56B4E9", "#7F7F7F", "#A6761D", "#8C2D04", "#1B7837", "#762A83", "#000000"]
 _SPARE_MARKERS = ["v", "P", "X", "<", ">", "h", "d", "p", "8", "H"]
@@ -64,16 +84,25 @@ LONGER = 36
 
 
 def looks(methods: list[str]) -> dict[str, Look]:
-    """The look of every label: a fixed one where it alone is of a method that has one, also behind a policy's name; the others
-    take the spare ones in alphabetical order."""
+    """The look of every label: a fixed one where it alone is of a method that has one, also behind a policy's name.
+
+    The others take spare ones, where their name's checksum points or behind it: one that differs from all others in colour and
+    marker while there is such a one, then one that differs at all.
+    """
     bases = [name.split(", ")[0] for name in methods]
-    fixed = {
+    found = {
         name: _FIXED[base]
         for name, base in zip(methods, bases, strict=True)
         if base in _FIXED and bases.count(base) == 1
     }
-    others = sorted(set(methods) - fixed.keys())
-    return fixed | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
+    for name in sorted(set(methods) - found.keys()):
+        start = crc32(name.encode()) % len(_SPARE)
+        behind = [*_SPARE[start:], *_SPARE[:start]]
+        colours, markers = ({look[i] for look in found.values()} for i in (0, 1))
+        alone = (look for look in behind if look.colour not in colours and look.marker not in markers)
+        free = (look for look in behind if look not in found.values())
+        found[name] = next(alone, None) or next(free, None) or behind[0]
+    return found
 
 
 def new_figure(height: float, names: Sequence[str]) -> Figure:

@@ -27,6 +27,7 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, out
       python -m benchmark report --grid quick
       python -m benchmark report --results copied/results --out my/report
     """
+    from benchmark.pictures import Pictures
     from reports.paper import build_report, report_files
 
     console = Console()
@@ -41,7 +42,7 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, out
     if not any((store.run(run_id) / "record.json").is_file() for run_id in run_ids):
         raise UserError(f"there is no finished run to report in {store.root / 'runs'}; run this first: {advice}")
     target = out or REPORTS_OUT / title
-    problems = build_report(store, run_ids, title=title, out=target)
+    problems = build_report(store, run_ids, title=title, out=target, pictures=Pictures(data_dir))
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
     console.print((target / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from itertools import groupby
 import matplotlib as mpl
 import pytest
 
-from reports.paper import PAGE_ROWS, _parts
+from reports.blocks import PAGE_ROWS, parts
 from reports.style import RC, add_legend, is_wide, new_figure
 from reports.tables import Table
 
@@ -34,11 +34,11 @@ def test_a_legend_stays_inside_its_figure(count: int, length: int, wide: bool) -
 
 def test_a_table_longer_than_a_page_is_parted_between_its_groups() -> None:
     rows = tuple((f"method {i // 4}", str(i)) for i in range(4 * 40))
-    parts = _parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
-    assert [part["caption"] for part in parts] == ["All.", "(Continued.)", "(Continued.)"]
-    assert all(len(part["rows"]) <= PAGE_ROWS for part in parts)
-    found = [[cell["text"] for cell in row] for part in parts for row in part["rows"]]
+    pages = parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
+    assert [part["caption"] for part in pages] == ["All.", "(Continued.)", "(Continued.)"]
+    assert all(len(part["rows"]) <= PAGE_ROWS for part in pages)
+    found = [[cell["text"] for cell in row] for part in pages for row in part["rows"]]
     assert found == [list(row) for row in rows]
-    assert [row[1]["text"] for part in parts for row in part["rows"] if row[1]["bold"]] == ["70"]
-    first = [name for part in parts for name, _ in groupby(row[0]["text"] for row in part["rows"])]
+    assert [row[1]["text"] for part in pages for row in part["rows"] if row[1]["bold"]] == ["70"]
+    first = [name for part in pages for name, _ in groupby(row[0]["text"] for row in part["rows"])]
     assert len(first) == len(set(first))  # no method is in two parts

@@ -30,6 +30,15 @@ class Folders(Store):
     def roots(self) -> list[Path]:
         return [store.root for store in self.stores]
 
+    def told(self, sentence: str) -> str:
+        if len(self.roots) == 1:
+            return super().told(sentence)
+        tails = [[str(Path(*root.parts[-length:])) for root in self.roots] for length in range(1, 20)]
+        names = next((names for names in tails if len(set(names)) == len(names)), tails[0])
+        for root, name in sorted(zip(self.roots, names, strict=True), key=lambda pair: -len(str(pair[0]))):
+            sentence = sentence.replace(str(root), name)
+        return sentence
+
     def run(self, run_id: str) -> Path:
         return self._holder(run_id).run(run_id)
 

@@ -47,6 +47,10 @@ class Store:
         """The folders that are read."""
         return [self.root]
 
+    def told(self, sentence: str) -> str:
+        """A sentence about something in here as it may be passed on: without where this folder lies."""
+        return sentence.replace(f"{self.root}/", "")
+
     # Stages
 
     def stage(self, name: str) -> Path:

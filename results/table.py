@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -196,14 +196,18 @@ def under_own_policy(runs: list[Run]) -> list[Run]:
     return found
 
 
-def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
+def load_runs(
+    store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged.
 
-    Of runs that differ in a tried learning rate alone, the best on val.
+    Of runs that differ in a tried learning rate alone, the best on val. ``say`` is told now and then how many are read.
     """
     runs, problems = [], store.set_aside(run_ids)
     timed, checks = read_latencies(store, problems), read_checks(store, problems)
-    for run_id in run_ids:
+    for number, run_id in enumerate(run_ids):
+        if number % 100 == 0:
+            say(f"reading records, {number} of {len(run_ids)}")
         try:
             record = store.record(run_id)
             if record.status != "done":

@@ -23,8 +23,8 @@ def write_page(path: Path, study: Study) -> None:
 
 
 def page(study: Study) -> str:
-    """The page. Text of records passes Jinja2's autoescape or stands in JSON in which nothing can end the script; the page's own
-    script and style are the only ones that it lets run."""
+    """The page. Text of records passes Jinja2's autoescape or stands in JSON in which nothing can end the script; its
+    own script and style are the only ones that it lets run."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     script, style = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))

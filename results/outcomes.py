@@ -75,7 +75,7 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
     """
     starts = np.flatnonzero(np.r_[True, (threshold[1:] != threshold[:-1]) & ~np.isnan(threshold[1:])])
     rows = np.arange(len(threshold))
-    if len(starts) > 1 and (np.diff(threshold[starts]) <= 0).any() or not _ascends(sample_id, starts):
+    if (len(starts) > 1 and (np.diff(threshold[starts]) <= 0).any()) or not _ascends(sample_id, starts):
         rows = np.lexsort((sample_id, threshold))
         starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
     if not len(threshold) or len(threshold) % len(starts):

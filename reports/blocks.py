@@ -80,11 +80,37 @@ class Section:
 
 
 def as_data(sections: Iterable[Section], figures: Path) -> list[dict[str, Any]]:
-    """The sections as the template reads them; their figures are written into a folder."""
+    """The sections as the template reads them; their figures are written into a folder.
+
+    Text flows in two columns, and everything else floats over both: where figures as wide as a column stood in it, typst let
+    them run over each other as soon as floats left too little room. Two narrow ones stand side by side.
+    """
     return [
-        {"title": section.title, "blocks": [data for block in section.blocks for data in block_data(block, figures)]}
+        {
+            "title": section.title,
+            "blocks": _paired([data for block in section.blocks for data in block_data(block, figures)]),
+        }
         for section in sections
     ]
+
+
+def _paired(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Floats in rows of their own, the narrow ones two by two, as long as no heading comes between."""
+    rows: list[dict[str, Any]] = []
+    waiting: dict[str, Any] | None = None
+    for data in blocks:
+        if data["kind"] not in ("table", "figure"):
+            rows.append(data)
+            waiting = None if data["kind"] == "heading" else waiting
+        elif data["wide"]:
+            rows.append({"kind": "float", "parts": [data]})
+        elif waiting is not None:
+            waiting["parts"].append(data)
+            waiting = None
+        else:
+            waiting = {"kind": "float", "parts": [data]}
+            rows.append(waiting)
+    return rows
 
 
 def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:

@@ -36,10 +36,13 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("Exit atlas", exit_atlas),
     ("Limits", closing.shortcomings),
     ("Left out", closing.left_out),
-    ("All operating points", closing.operating_points),
-    ("Learning rates", costs.rates),
     ("Provenance", closing.provenance),
 )
+APPENDIX: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
+    ("All operating points", closing.operating_points),
+    ("Learning rates", costs.rates),
+)
+"""Behind the references."""
 CLAIMS = (
     "The paper's claims by the rules that were fixed before. A claim is judged by runs on the paper's data and models with at "
     "least five training seeds alone; what smaller runs show stands in the last column and judges nothing. "
@@ -50,7 +53,10 @@ CLAIMS = (
 def content(study: Study, figures: Path) -> dict[str, Any]:
     """Everything that the template shows, as plain data; figures are written into a folder. Sections without "
     "data are left out."""
-    sections = [Section(title, tuple(blocks)) for title, make in SECTIONS if (blocks := make(study))]
+    sections, appendix = (
+        [Section(title, tuple(blocks)) for title, make in named if (blocks := make(study))]
+        for named in (SECTIONS, APPENDIX)
+    )
     return {
         "title": study.title,
         "date": max(run.record.provenance["finished"] for run in study.runs)[:10],
@@ -60,4 +66,5 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
         "claims": parts(CLAIMS, claims_table(study)),
         "cited": cited(study.runs),
         "sections": as_data(sections, figures),
+        "appendix": as_data(appendix, figures),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports.study import LGVIT, Study
-from reports.words import join
+from reports.words import few, join
 from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
 from results.store import sha256
 from results.table import Run
@@ -118,6 +118,18 @@ def _device_check(run: Run) -> DeviceCheck | None:
 
 def _software(packages: dict[str, str | None]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def judged_by(runs: list[Run]) -> str:
+    """The policy that each method is judged by, where these differ."""
+    rules: dict[str, list[str]] = {}
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points):
+            if run.has_exits:
+                rules.setdefault(policy, []).append(run.method)
+    if len(rules) < 2 or len({run.method for run in runs if run.has_exits}) < 2:
+        return ""
+    return "; ".join(f"{policy}: {few(list(dict.fromkeys(methods)))}" for policy, methods in rules.items())
 
 
 def _exits(runs: list[Run]) -> list[str]:

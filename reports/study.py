@@ -124,7 +124,7 @@ class Study:
         """Those in which a run with exits was made, in the order of the runs."""
         found = dict.fromkeys(run.setting for run in self.judged if run.has_exits)
         several = len({recipes for *_, recipes in found}) > 1
-        named, everything = labels(self.judged), labels(self.runs)
+        named, everything = self._named(), labels(self.runs)
         renamed = {everything[key]: name for key, name in named.items()}
         settings = []
         for number, values in enumerate(found, start=1):
@@ -166,6 +166,15 @@ class Study:
         """Rows of one of `metrics` that are of a setting's runs."""
         table = self.metrics.get(name, pd.DataFrame())
         return table if table.empty else table[table["run_id"].isin({run.record.run_id for run in setting.runs})]
+
+    def _named(self) -> dict[tuple[str, str], str]:
+        """What a row is called, by (run id, policy): the method alone where each has one policy."""
+        rules: dict[str, set[str]] = {}
+        for run in self.judged:
+            rules.setdefault(run.method, set()).update(policies(run))
+        if self.judged is not self.runs and all(len(found) < 2 for found in rules.values()):
+            return {(run.record.run_id, policy): run.method for run in self.judged for policy in policies(run)}
+        return labels(self.judged)
 
     def _rows(self, runs: list[Run], named: dict[tuple[str, str], str]) -> pd.DataFrame:
         """Rows of the table that are of these runs under these policies."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH = 3.4
@@ -77,13 +75,6 @@ _SPARE = [
     Look(colour, _SPARE_MARKERS[i % len(_SPARE_MARKERS)], line)
     for i, (line, colour) in enumerate((line, colour) for line in _SPARE_LINES for colour in _SPARE_COLOURS)
 ]
-MANY = 6
-"""More entries than this put a legend below the axes."""
-WIDE = 10
-"""More entries than this make a figure as wide as the text; so do more than `MANY` whose names are long."""
-LONG = 24
-LONGER = 36
-"""Characters of a name: two columns of longer ones do not fit below a column of text, three not below the whole of it."""
 
 
 def looks(methods: list[str]) -> dict[str, Look]:
@@ -108,38 +99,9 @@ def looks(methods: list[str]) -> dict[str, Look]:
     return found
 
 
-def new_figure(height: float, names: Sequence[str]) -> Figure:
-    """An empty figure in the house style, of a height in inches; taller and wider where a long legend goes below."""
-    wide, columns = _legend(names)
-    extra = 0.15 * -(-len(names) // columns) if len(names) > MANY else 0.0
-    with mpl.rc_context(RC):
-        return Figure(figsize=(TEXT_WIDTH if wide else COLUMN_WIDTH, height + extra), layout="constrained")
-
-
 def is_wide(figure: Figure) -> bool:
     """Whether a figure takes both columns."""
     return bool(figure.get_figwidth() > COLUMN_WIDTH)
-
-
-def _legend(names: Sequence[str]) -> tuple[bool, int]:
-    """Whether the figure is as wide as the text, and the columns of a legend below the axes."""
-    longest = max(map(len, names), default=0)
-    if len(names) <= MANY or (len(names) <= WIDE and longest <= LONG):
-        return False, 2
-    return True, 3 if longest <= LONGER else 2
-
-
-def add_legend(axes: Axes, loc: str) -> None:
-    """One entry a name: inside the axes while there are few, below them when there are many."""
-    handles, names = axes.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
-    automatic = axes.get_legend()
-    if automatic is not None:
-        automatic.remove()
-    _, columns = _legend(list(unique))
-    place: dict[str, Any] = {"loc": loc} if len(unique) <= MANY else {"loc": "outside lower center", "ncols": columns}
-    owner: Any = axes if len(unique) <= MANY else axes.figure
-    owner.legend(unique.values(), unique.keys(), handlelength=2.6, **place)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -44,7 +44,7 @@ def honesty(rows: pd.DataFrame) -> Figure:
             axes.axhline(y - 0.5, color="#dddddd", lw=0.5)
         axes.grid(visible=False, axis="y")
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel("speed-up over the backbone without exits")
+        axes.set_xlabel("speed-up")
         handles, names = axes.get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
         figure.legend(list(unique.values()), list(unique), loc="outside upper center", ncols=3, handletextpad=0.2)

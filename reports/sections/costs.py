@@ -15,10 +15,10 @@ NAMES = {
 
 
 def costs(study: Study) -> list[Block]:
-    blocks: list[Block] = [
-        Text("What an image costs depends on where it leaves; every head on the way is part of the price.")
-    ]
-    for setting in study.settings:
+    text = "What an image costs depends on where it leaves; every head on the way is part of the price."
+    more = " The costs with other exits are in table.md." if len(study.settings) > len(study.main) else ""
+    blocks: list[Block] = [Text(text + more)]
+    for setting in study.main:
         table = _alike(cost_columns(setting.runs))
         caption = (
             f"Cost of leaving after each block, in million MACs, {setting.name}: stem, blocks and every head up "
@@ -76,6 +76,10 @@ def training(study: Study) -> list[Block]:
 def rates(study: Study) -> list[Block]:
     """The learning rates that were tried, where a grid tried several."""
     blocks: list[Block] = []
+    if any(run.tried for run in study.runs):
+        blocks.append(
+            Text("Each learning rate comes from the same small grid; what val does not choose counts nowhere.")
+        )
     for setting in study.settings:
         if any(run.tried for run in setting.runs):
             caption = (

@@ -67,8 +67,7 @@ def _table(settings: list[Setting]) -> Table:
         mega = _unit(setting)[1]
         columns = ["Param.", "½ MACs", "Acc.", f"MACs ({mega})", "layers", "MACs", *(["time"] if has_time else [])]
         header += columns
-        name = f"{setting.where['backbone']}, {setting.where['dataset']}"
-        groups.append((name if len(settings) == 1 else name.replace(", ", ",\n", 1), len(columns)))
+        groups.append((f"{setting.where['backbone']},\n{setting.where['dataset']}", len(columns)))
     labels = sorted(dict.fromkeys(name for setting in settings for name in setting.totals["label"]), key=_order)
     ranks = [best_and_second(setting.pairs_at(HALF), setting.methods) for setting in settings]
     rows, bold, underlined = [], set(), set()

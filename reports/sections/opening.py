@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Terms, Text
-from reports.setup import differences, facts
+from reports.setup import differences, facts, judged_by
 from reports.study import Study
 
 QUESTION = (
@@ -37,5 +37,9 @@ def question(_: Study) -> list[Block]:
 
 
 def setup(study: Study) -> list[Block]:
-    items = [*facts(study.runs), ("Differs from the original", differences(study))]
+    items = [
+        *facts(study.runs),
+        ("Policies", judged_by(study.judged)),
+        ("Differs from the original", differences(study)),
+    ]
     return [Terms(tuple((what, how) for what, how in items if how)), Terms((("Rules", RULES),))]

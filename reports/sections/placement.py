@@ -110,8 +110,8 @@ def _sentence(settings: list[Setting], names: list[str], method: str) -> str:
     more = ""
     if speeds:
         best = max(speeds, key=lambda entry: entry[1])
-        more = f" Within 1 point on val, {best[0]} is the fastest of them, {times(best[1])} in MACs."
-    return f"{method}, at half of the MACs: {name} keeps most, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
+        more = f" Within 1 point on val the fastest is {best[0]}, {times(best[1])} in MACs."
+    return f"{method}, at half of the MACs: most is kept with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
 
 
 def _asked(setting: Setting, method: str) -> list[tuple[Run, str]]:

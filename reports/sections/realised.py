@@ -40,7 +40,7 @@ def counted_three_ways(setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
 
 def realised(rows: pd.DataFrame) -> list[str]:
     """What is left of the paper's speed-up when heads are counted, and when time is measured."""
-    fast = rows[rows["layer"] > 1]
+    fast, slow = rows[(rows["layer"] > 1) & (rows["mac"] >= 1)], rows[(rows["layer"] > 1) & (rows["mac"] < 1)]
     kept = fast.assign(kept=(fast["mac"] - 1) / (fast["layer"] - 1)).sort_values("kept", kind="stable")
     sentences = []
     if not kept.empty:
@@ -50,6 +50,9 @@ def realised(rows: pd.DataFrame) -> list[str]:
         sentences.append(
             f"Of what the count in layers promises beyond 1, the count in MACs keeps {share} % ({join(parts, ';')})."
         )
+    if not slow.empty:
+        parts = [f"{row['label']} ({times(row['mac'])}, in layers {times(row['layer'])})" for _, row in slow.iterrows()]
+        sentences.append(f"Counted in MACs, slower than the backbone without exits: {few(parts)}.")
     timed = rows[rows["time"].notna()]
     if not timed.empty:
         parts = [

@@ -41,7 +41,8 @@ def _figures(study: Study, setting: Setting) -> list[Block]:
     if not rows.empty:
         blocks.append(
             Drawn(
-                f"One operating point (at most 1 point lost on val) counted in three ways, {name}. Bars: 95 % over {over}.",
+                f"One operating point (at most 1 point lost on val) counted in three ways, {name}: speed-up over "
+                f"the backbone without exits. Bars: 95 % over {over}.",
                 honesty(rows[rows["label"].isin(shown)]),
                 f"{number}-honesty",
             )

@@ -82,6 +82,9 @@ def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
     Raises:
         ValueError: a corner does not hold every sample once.
     """
+    missing = [name for name in ("policy", "threshold", "sample_id", "exit", "right") if name not in corners]
+    if missing:
+        raise ValueError(f"the table of corners has no column {', '.join(missing)}")
     found = {}
     for policy in corners["policy"].unique():
         rows = corners[corners["policy"] == policy]

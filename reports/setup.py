@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from reports.study import LGVIT, Study
+from reports.words import few, join
 from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
+from results.store import sha256
 from results.table import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
+REFERENCES = (
+    "lgvit", "vit", "deit", "swin", "vit-ee", "branchynet", "sdn", "deebert", "pabee", "pcee", "berxit", "timm", "fvcore",
+)  # fmt: skip
+"""Keys of references.yaml."""
 SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
@@ -17,7 +24,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
     lines = [
         ("Data", [_data(run) for run in runs]),
         ("Backbone", [str(train["backbone"]) for train in spec]),
-        ("Exits", [f"after blocks {' '.join(map(str, train['exits']))}" for train in spec if train["exits"]]),
+        ("Exits", _exits(runs)),
         ("Fine-tuning", [_recipe(train["recipes"]["finetune"]) for train in spec]),
         ("Joint training", [_recipe(run.record.spec["train"]["recipes"]["joint"]) for run in runs if _is_joint(run)]),
         ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
@@ -25,19 +32,57 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Hardware", [_hardware(run) for run in runs]),
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
         ("Software", [_software(run.record.provenance["machine"]["packages"]) for run in runs]),
-        ("Training time", [_training_time(runs)]),
     ]
     return [(what, "; ".join(dict.fromkeys(values))) for what, values in lines if values]
 
 
+def cited(runs: list[Run]) -> list[str]:
+    """Keys into references.yaml: LGViT, then the backbones and methods that were run, then what counted and built them."""
+    families = [run.backbone.split("_")[0] for run in runs]
+    methods = [str(run.record.spec["train"]["method"]["name"]).removesuffix("-port") for run in runs]
+    wanted = dict.fromkeys((LGVIT, *families, *methods, "timm", "fvcore"))
+    return [key for key in wanted if key in REFERENCES]
+
+
+def differences(study: Study) -> str:
+    """What the runs do otherwise than the paper and its official scripts."""
+    scope, runs = study.claims.scope, study.runs
+    backbones = dict.fromkeys(run.backbone for run in runs if run.backbone not in scope.backbones)
+    data = dict.fromkeys(run.dataset for run in runs if not run.dataset.startswith(scope.datasets))
+    found = []
+    if backbones:
+        found.append(f"{join(list(backbones))} in place of {join(scope.backbones)}")
+    if data:
+        found.append(f"{join(list(data))} in place of {join(scope.datasets)}")
+    if any(run.record.spec["train"]["weights"]["source"] == "scratch" for run in runs):
+        found.append("backbones trained from scratch, not from public weights")
+    if any("as-published" not in run.dataset for run in runs):
+        found.append(
+            "thresholds chosen on a val split, not on test as in the official code (D30 of docs/discrepancies.md)"
+        )
+    if any(run.method == LGVIT for run in runs):
+        found.append(
+            "LGViT as the paper means it; every difference to its official code is a switch that the record lists"
+        )
+    return f"{'; '.join(found)}." if found else ""
+
+
 def provenance_rows(runs: list[Run]) -> list[list[str]]:
-    """One row a run: id, code, when."""
+    """One row a run: id, code, hash of the record, when."""
     rows = []
     for run in runs:
         code = run.record.provenance["code"]
         commit = (code["commit"] or "no git")[:10] + ("+" if code["dirty"] else "")
-        rows.append([run.record.run_id, commit, run.record.provenance["finished"].replace("+00:00", "Z")])
+        record = sha256(run.folder / "record.json")[:10]
+        rows.append([run.record.run_id, commit, record, run.record.provenance["finished"][:16]])
     return rows
+
+
+def data_rows(runs: list[Run]) -> list[list[str]]:
+    """One row a data set: name with its version, fingerprint, identity of the test split."""
+    cards = [(run.dataset, run.record.data) for run in runs if run.record.data is not None]
+    rows = {(name, card.fingerprint[:16], card.split_identity.get("test", "")[:16]) for name, card in cards}
+    return [list(row) for row in sorted(rows)]
 
 
 def _data(run: Run) -> str:
@@ -77,12 +122,28 @@ def _software(packages: dict[str, str | None]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 
 
-def _training_time(runs: list[Run]) -> str:
-    """Wall time of the distinct training passes: a shared pass counts once."""
-    passes: dict[str, float] = {}
+def judged_by(runs: list[Run]) -> str:
+    """The policy that each method is judged by, where these differ."""
+    rules: dict[str, list[str]] = {}
     for run in runs:
-        for stage in run.record.stages:
-            if stage.stage in ("finetune", "joint", "exits"):
-                # Members of one shared pass have the same seconds to the last digit.
-                passes[f"{stage.stage} {stage.seconds}" if stage.shared_pass > 1 else stage.key] = stage.seconds
-    return f"{sum(passes.values()):.0f} s for {len(passes)} training passes"
+        for policy in dict.fromkeys(point.policy for point in run.record.points):
+            if run.has_exits:
+                rules.setdefault(policy, []).append(run.method)
+    if len(rules) < 2 or len({run.method for run in runs if run.has_exits}) < 2:
+        return ""
+    return "; ".join(f"{policy}: {few(list(dict.fromkeys(methods)))}" for policy, methods in rules.items())
+
+
+def _exits(runs: list[Run]) -> list[str]:
+    """The blocks of each exit scheme."""
+    placed: dict[str, list[str]] = {}
+    for run in runs:
+        if run.has_exits:
+            placed.setdefault(str(run.record.spec["scheme"]), []).append(
+                " ".join(map(str, run.record.spec["train"]["exits"]))
+            )
+    several = len(placed) > 1
+    return [
+        (f"{scheme}: " if several else "") + f"after blocks {' or '.join(dict.fromkeys(blocks))}"
+        for scheme, blocks in placed.items()
+    ]

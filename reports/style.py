@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH = 3.4
@@ -28,6 +28,8 @@ RC: Any = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lgvit-bench",
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
@@ -39,13 +41,32 @@ class Look(NamedTuple):
     line: Any
 
 
-# Okabe and Ito's colours.
+_SOLID = (1, 0)
+# Okabe and Ito's colours for what is seen most. The port of a method has its colour, but another marker and line.
 _FIXED = {
-    "static": Look("#000000", "*", (1, 0)),
-    "lgvit": Look("#D55E00", "o", (1, 0)),
+    "static": Look("#000000", "*", _SOLID),
+    "lgvit": Look("#D55E00", "o", _SOLID),
+    "lgvit-official": Look("#8C2D04", "h", (5, 1.5)),
     "vanilla": Look("#0072B2", "s", (4, 1.5)),
     "homogeneous-local": Look("#009E73", "^", (1, 1)),
     "homogeneous-global": Look("#CC79A7", "D", (3, 1, 1, 1)),
+    "homogeneous-mlp": Look("#E69F00", "v", (6, 1)),
+    "homogeneous-convolution": Look("#56B4E9", "P", (2, 2)),
+    "homogeneous-attention": Look("#7F7F7F", "X", (5, 1, 1, 1, 1, 1)),
+    "vit-ee": Look("#A6761D", "p", (8, 2)),
+    "vit-ee-port": Look("#A6761D", "8", (1, 2)),
+    "branchynet": Look("#332288", "<", _SOLID),
+    "sdn": Look("#1B7837", "d", _SOLID),
+    "sdn-port": Look("#1B7837", "H", (1, 2)),
+    "deebert": Look("#44AA99", ">", (6, 1)),
+    "pabee": Look("#762A83", "v", _SOLID),
+    "pabee-port": Look("#762A83", "^", (1, 2)),
+    "pcee": Look("#999933", "s", _SOLID),
+    "pcee-port": Look("#999933", "D", (1, 2)),
+    "berxit": Look("#882255", "P", (4, 1.5)),
+    "berxit-port": Look("#882255", "X", (1, 2)),
+    "truncated": Look("#555555", "d", (2, 2)),
+    "next-smaller": Look("#555555", "p", (2, 2)),
 }
 _SPARE_COLOURS = ["#E69F00", "#56B4E9", "#7F7F7F", "#A6761D", "#8C2D04", "#1B7837", "#762A83", "#000000"]
 _SPARE_MARKERS = ["v", "P", "X", "<", ">", "h", "d", "p", "8", "H"]
@@ -54,34 +75,28 @@ _SPARE = [
     Look(colour, _SPARE_MARKERS[i % len(_SPARE_MARKERS)], line)
     for i, (line, colour) in enumerate((line, colour) for line in _SPARE_LINES for colour in _SPARE_COLOURS)
 ]
-MANY = 6
-"""More entries than this put a legend below the axes."""
-WIDE = 10
-"""More entries than this make a figure as wide as the text; so do more than `MANY` whose names are long."""
-LONG = 24
-LONGER = 36
-"""Characters of a name: two columns of longer ones do not fit below a column of text, three not below the whole of it."""
 
 
 def looks(methods: list[str]) -> dict[str, Look]:
-    """The look of every label: a fixed one where it alone is of a method that has one, also behind a policy's name; the others
-    take the spare ones in alphabetical order."""
+    """The look of every label: a fixed one where it alone is of a method that has one, also behind a policy's name.
+
+    The others take spare ones, where their name's checksum points or behind it: one that differs from all others in colour and
+    marker while there is such a one, then one that differs at all.
+    """
     bases = [name.split(", ")[0] for name in methods]
-    fixed = {
+    found = {
         name: _FIXED[base]
         for name, base in zip(methods, bases, strict=True)
         if base in _FIXED and bases.count(base) == 1
     }
-    others = sorted(set(methods) - fixed.keys())
-    return fixed | {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(others)}
-
-
-def new_figure(height: float, names: Sequence[str]) -> Figure:
-    """An empty figure in the house style, of a height in inches; taller and wider where a long legend goes below."""
-    wide, columns = _legend(names)
-    extra = 0.15 * -(-len(names) // columns) if len(names) > MANY else 0.0
-    with mpl.rc_context(RC):
-        return Figure(figsize=(TEXT_WIDTH if wide else COLUMN_WIDTH, height + extra), layout="constrained")
+    for name in sorted(set(methods) - found.keys()):
+        start = crc32(name.encode()) % len(_SPARE)
+        behind = [*_SPARE[start:], *_SPARE[:start]]
+        colours, markers = ({look[i] for look in found.values()} for i in (0, 1))
+        alone = (look for look in behind if look.colour not in colours and look.marker not in markers)
+        free = (look for look in behind if look not in found.values())
+        found[name] = next(alone, None) or next(free, None) or behind[0]
+    return found
 
 
 def is_wide(figure: Figure) -> bool:
@@ -89,28 +104,13 @@ def is_wide(figure: Figure) -> bool:
     return bool(figure.get_figwidth() > COLUMN_WIDTH)
 
 
-def _legend(names: Sequence[str]) -> tuple[bool, int]:
-    """Whether the figure is as wide as the text, and the columns of a legend below the axes."""
-    longest = max(map(len, names), default=0)
-    if len(names) <= MANY or (len(names) <= WIDE and longest <= LONG):
-        return False, 2
-    return True, 3 if longest <= LONGER else 2
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PDF, SVG and PNG beside each other; the same figure gives the same bytes.
 
-
-def add_legend(axes: Axes, loc: str) -> None:
-    """One entry a name: inside the axes while there are few, below them when there are many."""
-    handles, names = axes.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
-    automatic = axes.get_legend()
-    if automatic is not None:
-        automatic.remove()
-    _, columns = _legend(list(unique))
-    place: dict[str, Any] = {"loc": loc} if len(unique) <= MANY else {"loc": "outside lower center", "ncols": columns}
-    owner: Any = axes if len(unique) <= MANY else axes.figure
-    owner.legend(unique.values(), unique.keys(), handlelength=2.6, **place)
-
-
-def save_pdf(figure: Figure, path: Any) -> None:
-    """Write a figure; the same figure gives the same bytes."""
+    Args:
+        path: that of the PDF.
+    """
     with mpl.rc_context(RC):
         figure.savefig(path, metadata={"CreationDate": None})
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Software": None})

@@ -7,6 +7,7 @@ from textwrap import fill
 
 import pandas as pd
 
+from results.ranking import leads, pooled
 from results.table import NO_POLICY, STATIC, Run
 
 DASH = "–"
@@ -14,11 +15,21 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows, all text; ``bold`` holds (row, column) of what leads beyond the detectable difference."""
+    """Header and rows, all text.
+
+    Attributes:
+        bold: (row, column) of what leads beyond the detectable difference.
+        underlined: (row, column) of what leads all but the first.
+        groups: names over neighbouring columns, with how many each spans; together they span all. Empty: none.
+        words: whether the cells are words, not numbers.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     bold: frozenset[tuple[int, int]] = frozenset()
+    underlined: frozenset[tuple[int, int]] = frozenset()
+    groups: tuple[tuple[str, int], ...] = ()
+    words: bool = False
 
 
 def percent(value: float) -> str:
@@ -32,6 +43,14 @@ def signed(value: float) -> str:
 
 def interval(low: float, high: float) -> str:
     return "" if pd.isna(low) or pd.isna(high) else f"[{_minus(f'{100 * low:.1f}')}, {_minus(f'{100 * high:.1f}')}]"
+
+
+def plus_minus(row: pd.Series) -> str:
+    """Accuracy in % and half of its interval."""
+    if pd.isna(row["accuracy"]):
+        return DASH
+    half = (row["high"] - row["low"]) / 2
+    return percent(row["accuracy"]) + ("" if pd.isna(half) else f" ±{100 * half:.1f}")
 
 
 def _minus(number: str) -> str:
@@ -74,6 +93,7 @@ def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
     """Test accuracy at equal MACs. Bold only where one method leads every other beyond the detectable difference."""
     equal = summary[summary["kind"] == "equal-macs"]
     targets = sorted(equal["target"].unique())
+    pairs = pooled(comparisons)
     header = ("Method", *(f"{target:g} × MACs" for target in targets))
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
@@ -82,22 +102,11 @@ def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
         for column, target in enumerate(targets, start=1):
             row = equal[(equal["label"] == label) & (equal["target"] == target)].iloc[0]
             cells.append(f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip())
-            at_point = comparisons[(comparisons["kind"] == "equal-macs") & (comparisons["target"] == target)]
+            at_point = pairs[(pairs["kind"] == "equal-macs") & (pairs["target"] == target)]
             if leads(at_point, label):
                 bold.add((len(rows), column))
         rows.append(tuple(cells))
     return Table(header, tuple(rows), frozenset(bold))
-
-
-def leads(comparisons: pd.DataFrame, method: str) -> bool:
-    """Whether ``method`` is ahead of every other one at a point, in every seed, beyond what the samples can tell apart."""
-    first = comparisons[comparisons["first"] == method]
-    second = comparisons[comparisons["second"] == method]
-    if first.empty and second.empty:
-        return False
-    ahead = (first["difference"] >= first["detectable"]) & (first["low"] > 0)
-    behind = (second["difference"] <= -second["detectable"]) & (second["high"] < 0)
-    return bool(ahead.all() and behind.all())
 
 
 def cost_columns(runs: list[Run]) -> Table:

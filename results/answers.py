@@ -43,11 +43,16 @@ class Answers:
         missing = [name for name in COLUMNS if name not in table]
         if missing:
             raise ValueError(f"the table of answers has no column {', '.join(missing)}")
-        exits = table["exit"].nunique()
-        if exits == 0 or len(table) % exits or table.duplicated(["exit", "sample_id"]).any():
+        columns = {name: table[name].to_numpy() for name in COLUMNS}
+        order = np.lexsort((columns["sample_id"], columns["exit"]))
+        columns = {name: values[order] for name, values in columns.items()}
+        exits = 1 + int((columns["exit"][1:] != columns["exit"][:-1]).sum())
+        sample_id = columns["sample_id"]
+        if not len(table) or len(table) % exits or (sample_id[1:] == sample_id[:-1]).any():
             raise ValueError("the table of answers does not hold every exit once for every sample")
-        ordered = table.sort_values(["exit", "sample_id"], kind="stable")
-        wide = {name: ordered[name].to_numpy().reshape(exits, -1) for name in COLUMNS}
-        if (wide["sample_id"] != wide["sample_id"][0]).any():
+        wide = {name: values.reshape(exits, -1) for name, values in columns.items()}
+        if (wide["sample_id"] != wide["sample_id"][0]).any() or (wide["exit"] != np.arange(exits)[:, None]).any():
             raise ValueError("the table of answers does not hold the same samples at every exit")
-        return cls(wide["sample_id"][0], wide["label"][0], wide["prediction"], wide["confidence"], wide["nll"])
+        return cls(
+            wide["sample_id"][0].copy(), wide["label"][0].copy(), wide["prediction"], wide["confidence"], wide["nll"]
+        )

@@ -20,22 +20,21 @@ def upper_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
         cost: [T].
         accuracy: [T].
     """
-    order = np.lexsort((-accuracy, cost))
     corners: list[int] = []
-    for t in order:
-        if corners and cost[t] == cost[corners[-1]]:
+    x, y = cost.tolist(), accuracy.tolist()
+    for t in np.lexsort((-accuracy, cost)).tolist():
+        if corners and x[t] == x[corners[-1]]:
             continue  # equally dear and no better
-        while len(corners) >= 2 and _turns_up(cost[corners[-2:]], accuracy[corners[-2:]], cost[t], accuracy[t]):
+        while len(corners) >= 2 and _turns_up(*((x[i], y[i]) for i in (*corners[-2:], t))):
             corners.pop()
-        corners.append(int(t))
+        corners.append(t)
     best = int(np.argmax(accuracy[corners]))  # dearer corners buy nothing
     return np.array(corners[: best + 1])
 
 
-def _turns_up(cost: np.ndarray, accuracy: np.ndarray, new_cost: float, new_accuracy: float) -> bool:
+def _turns_up(first: tuple[float, float], last: tuple[float, float], new: tuple[float, float]) -> bool:
     """Whether the last corner lies on or below the line from the one before it to the new point."""
-    run, rise = np.diff(cost)[0], np.diff(accuracy)[0]
-    return bool(rise * (new_cost - cost[0]) <= (new_accuracy - accuracy[0]) * run)
+    return (last[1] - first[1]) * (new[0] - first[0]) <= (new[1] - first[1]) * (last[0] - first[0])
 
 
 def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:

@@ -7,8 +7,8 @@ replicate accuracies, costs and the accuracy to reach are those of the same resa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from results.statistics import LEVEL
 
 REPLICATES = 1_000
 CHUNK = 100
-"""Replicates at a time; bounds the memory to CHUNK x N weights."""
+"""Replicates at a time; bounds the memory to CHUNK x N weights, besides a byte for each of all."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,7 @@ def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> floa
         accuracy: [H].
         target: accuracy.
     """
-    order = np.argsort(cost, kind="stable")
-    cost, accuracy = cost[order], accuracy[order]
-    reached = np.flatnonzero(accuracy >= target - 1e-12)
-    if not len(reached):
-        return float("nan")
-    after = int(reached[0])
-    if after == 0:
-        return float(cost[0])
-    share = (target - accuracy[after - 1]) / (accuracy[after] - accuracy[after - 1])
-    return float(cost[after - 1] + share * (cost[after] - cost[after - 1]))
+    return float(_costs_to_reach(cost[None], accuracy[None], np.array([target]))[0])
 
 
 def costs_to_reach(method: Corners, static_right: np.ndarray, drop: float, *, seed: int = 0) -> np.ndarray:
@@ -82,12 +73,28 @@ def costs_to_reach(method: Corners, static_right: np.ndarray, drop: float, *, se
         seed: of the resampling.
     """
     samples = len(static_right)
-    costs: list[float] = []
-    for weights in _resampled(samples, seed):
-        targets = weights @ static_right / samples - drop
-        accuracy, cost = weights @ method.right.T / samples, weights @ method.cost.T / samples
-        costs += [cost_to_reach(c, a, t) for c, a, t in zip(cost, accuracy, targets, strict=True)]
-    return np.array(costs)
+    count = len(method.right)
+    columns = np.concatenate([method.cost, method.right, static_right[None]]).T
+    fewer_digits = columns.astype(np.float32)  # of replicates, seven say enough
+    found = []
+    for drawn in _resampled(samples, seed, REPLICATES):
+        values = columns if len(drawn) == 1 else fewer_digits
+        means = np.asarray(drawn.astype(values.dtype) @ values, dtype=np.float64) / samples
+        found.append(_costs_to_reach(means[:, :count], means[:, count:-1], means[:, -1] - drop))
+    return np.concatenate(found)
+
+
+def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`cost_to_reach` for R replicates at once: [R, H], [R, H] and [R] to [R]."""
+    order = np.argsort(cost, axis=1, kind="stable")
+    cost, accuracy = np.take_along_axis(cost, order, axis=1), np.take_along_axis(accuracy, order, axis=1)
+    reached = accuracy >= target[:, None] - 1e-12
+    row, after = np.arange(len(cost)), reached.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    rise = np.where(after > 0, accuracy[row, after] - accuracy[row, before], 1.0)
+    share = np.where(after > 0, (target - accuracy[row, before]) / rise, 0.0)
+    found = cost[row, before] + share * (cost[row, after] - cost[row, before])
+    return np.where(reached.any(axis=1), found, np.nan)
 
 
 def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
@@ -103,9 +110,12 @@ def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
     return IsoAccuracy(float(speedup), float(low), float(high), float(missing.mean()))
 
 
-def _resampled(samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each sample is drawn, [R, N] at a time; first, once each."""
-    yield np.ones((1, samples))
+@lru_cache(maxsize=1)
+def _resampled(samples: int, seed: int, replicates: int) -> tuple[np.ndarray, ...]:
+    """How often each sample is drawn, [R, N] in each part; first, once each."""
     rng = np.random.default_rng(seed)
-    for _ in range(REPLICATES // CHUNK):
-        yield np.stack([np.bincount(rng.integers(0, samples, samples), minlength=samples) for _ in range(CHUNK)])
+    parts = [np.ones((1, samples), dtype=np.uint8)]
+    for _ in range(replicates // CHUNK):
+        drawn = [np.bincount(rng.integers(0, samples, samples), minlength=samples) for _ in range(CHUNK)]
+        parts.append(np.stack(drawn).astype(np.uint8))
+    return tuple(parts)

@@ -21,27 +21,26 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
     over MACs of the first), its interval over test samples (low, high), unreached (share of replicates).
     """
     named = labels(runs)
-    contenders = [
-        (run, policy)
-        for run in runs
-        if run.has_exits
-        for policy in dict.fromkeys(point.policy for point in run.record.points)
-        if len(run.corners[run.corners["policy"] == policy]["threshold"].unique()) > 1
-    ]
-    costs = {}
+    costs: dict[tuple[str, str], np.ndarray] = {}
+    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     rows = []
-    for run, policy in contenders:
-        static = run.correct(STATIC).to_numpy() > 0
-        name = named[run.record.run_id, policy]
-        costs[run.record.run_id, policy] = mine = costs_to_reach(_corners(run, policy), static, drop)
-        # The backbone without exits costs 1 and always reaches its own accuracy.
-        rows.append(_row(run, drop, name, STATIC, mine, np.ones(len(mine))))
-    for (first, one), (second, other) in combinations(contenders, 2):
-        same = (*first.setting, first.seed) == (*second.setting, second.seed)
-        if not same or first is second or not comparable(first, one, second, other):
-            continue
-        names = named[first.record.run_id, one], named[second.record.run_id, other]
-        rows.append(_row(first, drop, *names, costs[first.record.run_id, one], costs[second.record.run_id, other]))
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+            corners = _corners(run, policy)
+            if len(corners.right) < 2:
+                continue
+            static = run.correct(STATIC).to_numpy() > 0
+            costs[run.record.run_id, policy] = mine = costs_to_reach(corners, static, drop)
+            together.setdefault((*run.setting, run.seed), []).append((run, policy))
+            # The backbone without exits costs 1 and always reaches its own accuracy.
+            rows.append(_row(run, drop, named[run.record.run_id, policy], STATIC, mine, np.ones(len(mine))))
+    for contenders in together.values():
+        for (first, one), (second, other) in combinations(contenders, 2):
+            if first is second or not comparable(first, one, second, other):
+                continue
+            keys = (first.record.run_id, one), (second.record.run_id, other)
+            names = named[keys[0]], named[keys[1]]
+            rows.append(_row(first, drop, *names, costs[keys[0]], costs[keys[1]]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -53,7 +52,8 @@ def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other:
 def _corners(run: Run, policy: str) -> Corners:
     """Samples in ascending order of their ids; costs as shares of the MACs without exits."""
     assert run.record.costs is not None
-    rows = run.corners[run.corners["policy"] == policy].sort_values(["threshold", "sample_id"], kind="stable")
-    count = rows["threshold"].nunique()
+    found = run.cornered.get(policy)
+    if found is None:
+        return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))
     prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    return Corners(rows["right"].to_numpy().reshape(count, -1), prices[rows["exit"].to_numpy()].reshape(count, -1))
+    return Corners(found.right, prices[found.exit])

@@ -138,30 +138,31 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `results.classes.per_class`. Cost: share of the MACs without exits."""
-    tables = []
+    tables, where = [], []
     for run, label, point in _points(runs):
         taken = _Taken(run, point)
         static = run.correct(STATIC).to_numpy()[taken.sample]
         found = per_class(taken.label, _relative_cost(run)[taken.exits], taken.right, static, taken.weight)
-        for column, value in (_base(run, label) | {"point": point.name}).items():
-            found[column] = value
         tables.append(found)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        where += [_base(run, label) | {"point": point.name}] * len(found)
+    return pd.concat([pd.concat(tables, ignore_index=True), pd.DataFrame(where)], axis=1) if tables else pd.DataFrame()
 
 
 class _Taken:
     """What happened at one operating point: a row a sample and setting, [R] each."""
 
     def __init__(self, run: Run, point: OperatingPoint) -> None:
-        rows = run.outcomes[run.outcomes["point"] == point.name]
-        answers = run.answers
-        self.sample = np.searchsorted(answers.sample_id, rows["sample_id"].to_numpy())
-        self.exits = rows["exit"].to_numpy()
-        self.answer = rows["prediction"].to_numpy()
-        self.label = rows["label"].to_numpy()
-        self.weight = rows["weight"].to_numpy()
-        self.score = rows["score"].to_numpy()
-        self.right = self.answer == self.label
+        taken, answers = run.taken[point.name], run.answers
+        settings = len(taken.weight)
+        same = np.array_equal(answers.sample_id, taken.sample_id)
+        sample = np.arange(len(taken.label)) if same else np.searchsorted(answers.sample_id, taken.sample_id)
+        self.sample = np.tile(sample, settings)
+        self.exits = taken.exit.ravel()
+        self.answer = taken.prediction.ravel()
+        self.label = np.tile(taken.label, settings)
+        self.weight = np.repeat(taken.weight, len(taken.label))
+        self.score = taken.score.ravel()
+        self.right = taken.right.ravel()
         self.final = answers.prediction[-1][self.sample]
         self.final_right = self.final == self.label
 

@@ -10,24 +10,45 @@ import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8
-REPLICATES = 10_000
 
 
-def bootstrap_mean(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean over samples.
+def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a mean over samples, in the limit of endless resampling.
 
-    For a paired comparison ``values`` are differences of two methods on the same samples. Values repeat (correct or not),
-    so resampling N values is one multinomial draw over the distinct ones: the same distribution, a hundred times faster.
+    For a paired comparison ``values`` are differences of two methods on the same samples. The distribution of the resampled
+    mean is not drawn but computed by the saddlepoint formula (Davison and Hinkley, Biometrika, 1988; tails after Lugannani and
+    Rice): what 10,000 draws approximate, without their noise and in a fraction of their time.
 
     Args:
         values: [N].
-        seed: of the resampling.
     """
     distinct, counts = np.unique(values, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=REPLICATES)
-    means = draws @ distinct / len(values)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    share, mean, size = counts / len(values), float(values.mean()), len(values)
+    spread = float(np.sqrt(share @ (distinct - mean) ** 2))
+    if spread <= 1e-12 * max(abs(mean), 1.0):
+        return mean, mean
+    centred = (distinct - mean) / spread
+    ends = np.array([NormalDist().inv_cdf((1 - LEVEL) / 2), NormalDist().inv_cdf((1 + LEVEL) / 2)])
+    tilt = (ends[:, None] + _AROUND).ravel() / np.sqrt(size)
+    exponent = tilt[:, None] * centred
+    largest = exponent.max(axis=1)
+    weights = share * np.exp(exponent - largest[:, None])
+    total = weights.sum(axis=1)
+    cumulant, tilted = largest + np.log(total), weights @ centred / total
+    variance = weights @ centred**2 / total - tilted**2
+    root = np.sign(tilt) * np.sqrt(np.maximum(2 * size * (tilt * tilted - cumulant), 1e-300))
+    saddle = tilt * np.sqrt(size * np.maximum(variance, 1e-300))
+    normal = (
+        root + np.log(saddle / root) / root
+    )  # a resampled mean is below `tilted` as often as a normal number below this
+    half = len(_AROUND)
+    found = [np.interp(ends[i], normal[part], tilted[part]) for i, part in enumerate((slice(half), slice(half, None)))]
+    low, high = np.clip(mean + spread * np.array(found), distinct[0], distinct[-1])
     return float(low), float(high)
+
+
+_AROUND = np.linspace(-1.2, 1.2, 25)
+"""Where the ends of an interval are looked for, in standard errors from those of a normal mean."""
 
 
 def detectable_difference(differences: np.ndarray) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -16,16 +17,19 @@ import pandas as pd
 from results.answers import Answers
 from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
+from results.outcomes import Cornered, Taken, cut, cut_corners
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 from results.tuning import Tried, chosen_on_val, is_tuned, without_rates
+from results.wholeness import check_record, check_tables
 
 STATIC = "static"
 NO_POLICY = "none"
 """The policy of a model without early exits that is not the reference, such as a truncated backbone."""
+SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16"}
 SETTING = ["backbone", "dataset", "scheme", "recipes"]
 """Runs that agree on these are compared with each other."""
 
@@ -65,16 +69,33 @@ class Run:
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from error
 
-    @cached_property
+    @property
     def corners(self) -> pd.DataFrame:
-        """What every test sample does at the corners of the val-built hulls and where fewest leave; read when first asked for.
+        """What every test sample does at the corners of the val-built hulls and where fewest leave; read when asked for.
 
         One row per policy, corner and sample: policy, threshold, sample_id, exit, right.
 
         Raises:
             StoreError: the table is missing or damaged.
         """
-        return _parquet(self.folder / "corners.parquet")
+        return _parquet(self.folder / "corners.parquet", ["policy"])
+
+    @cached_property
+    def taken(self) -> dict[str, Taken]:
+        """What every test sample does at each point, by its name.
+
+        Raises:
+            StoreError: the table of outcomes is damaged.
+        """
+        try:
+            return cut(self.outcomes)
+        except ValueError as error:
+            raise StoreError(f"{self.folder / 'outcomes.parquet'}: {error}") from error
+
+    @cached_property
+    def cornered(self) -> dict[str, Cornered]:
+        """`corners`, by policy."""
+        return cut_corners(self.corners)
 
     @property
     def method(self) -> str:
@@ -111,7 +132,7 @@ class Run:
         name = self.record.data.name if self.record.data else str(chosen["name"])
         return f"{name} ({sizes})" if sizes else name
 
-    @property
+    @cached_property
     def recipes(self) -> str:
         """Six digits that stand for how the run was trained, but for a learning rate that was chosen on val."""
         chosen = self.record.spec["train"]["recipes"]
@@ -119,30 +140,29 @@ class Run:
         recipes = json.dumps(chosen if self.has_exits else chosen["finetune"], sort_keys=True)
         return hashlib.sha256(recipes.encode()).hexdigest()[:6]
 
-    @property
+    @cached_property
     def setting(self) -> tuple[str, str, str, str]:
         """The values of `SETTING`."""
         return self.backbone, self.dataset, str(self.record.spec["scheme"]), self.recipes
 
+    @cached_property
+    def rows(self) -> list[dict[str, object]]:
+        """The run's part of `points`: one row an operating point."""
+        return [_static_row(self)] if self.is_static else [_point_row(self, point) for point in self.record.points]
+
     def correct(self, point: str) -> pd.Series:
-        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where
-        two settings are mixed."""
-        rows = self.outcomes[self.outcomes["point"] == point]
-        right = (rows["prediction"] == rows["label"]) * rows["weight"]
-        return right.groupby(rows["sample_id"].to_numpy()).sum().sort_index()
+        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where two
+        settings are mixed."""
+        return self.taken[point].correct
 
     def realised(self, point: str) -> np.ndarray:
         """Right or wrong of every test sample at a point, in ascending order of ids; see `results.significance.realised`."""
-        rows = self.outcomes[self.outcomes["point"] == point].sort_values(["threshold", "sample_id"], kind="stable")
-        weights = rows.drop_duplicates("threshold")["weight"].to_numpy()
-        right = (rows["prediction"] == rows["label"]).to_numpy().reshape(len(weights), -1)
-        return realised(right, weights)
+        return realised(self.taken[point].right, self.taken[point].weight)
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
         """What every test sample pays at a point, in ascending order of ids, [N]; ``at_exit`` [K] is the price of each exit."""
-        rows = self.outcomes[self.outcomes["point"] == point]
-        paid = pd.Series(at_exit[rows["exit"].to_numpy()] * rows["weight"].to_numpy())
-        return paid.groupby(rows["sample_id"].to_numpy()).sum().sort_index().to_numpy()
+        taken = self.taken[point]
+        return taken.mean(at_exit[taken.exit])
 
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
@@ -178,33 +198,53 @@ def under_own_policy(runs: list[Run]) -> list[Run]:
     return found
 
 
-def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
+def load_runs(
+    store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged.
 
-    Of runs that differ in a tried learning rate alone, the best on val.
+    Of runs that differ in a tried learning rate alone, the best on val. ``say`` is told now and then how many are read.
     """
-    runs, problems = [], []
-    timed, checks = read_latencies(store), read_checks(store)
-    for run_id in run_ids:
+    runs, problems = [], store.displaced(run_ids)
+    timed, checks = read_latencies(store, problems), read_checks(store, problems)
+    for number, run_id in enumerate(run_ids):
+        if number % 100 == 0:
+            say(f"reading records, {number} of {len(run_ids)}")
         try:
             record = store.record(run_id)
             if record.status != "done":
-                problems.append(f"{run_id}: {record.status} ({record.cause})")
+                cause = "".join(letter if letter.isprintable() else " " for letter in record.cause or "no cause given")
+                problems.append(f"{run_id}: {record.status} ({cause})")
                 continue
-            folder = store.run(run_id)
-            run = Run(
-                record,
-                _parquet(folder / "outcomes.parquet"),
-                _parquet(folder / "curves.parquet"),
-                folder,
-                tuple(timed.get(run_id, ())),
-                device_checks=checks,
-            )
-            _ = run.answers, run.corners  # damaged ones leave the run out
-            runs.append(run)
+            runs.append(_load(store, record, tuple(timed.get(run_id, ())), checks))
         except StoreError as error:
             problems.append(str(error))
     return without_repeats(chosen_on_val(runs)), problems
+
+
+def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+    """
+    Raises:
+        StoreError: something is missing, damaged, or does not fit together.
+    """
+    folder = store.run(record.run_id)
+    paths = {
+        name: store.table(record.run_id, f"{name}.parquet") for name in ("outcomes", "curves", "answers", "corners")
+    }
+    try:
+        check_record(record)
+        run = Run(
+            record,
+            _parquet(paths["outcomes"], ["point"]),
+            _parquet(paths["curves"]),
+            folder,
+            timed,
+            device_checks=checks,
+        )
+        check_tables(run)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{folder}: {error}") from None
+    return run
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:
@@ -223,10 +263,22 @@ def without_repeats(runs: list[Run]) -> list[Run]:
     return kept
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, few: Sequence[str] = ()) -> pd.DataFrame:
+    """A table beside a record, its whole numbers in few bytes: a report may have a thousand such tables in memory.
+    ``few``: columns of few distinct texts, which then take a byte a row.
+    """
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        with ParquetFile(path, read_dictionary=list(few)) as file:
+            table = file.read(use_threads=False)
+        for index, name in enumerate(table.column_names):
+            if name in SMALL:
+                with suppress(ArrowInvalid):  # they do not fit, or are none
+                    table = table.set_column(index, name, table.column(index).cast(SMALL[name]))
+        return table.to_pandas(split_blocks=True, use_threads=False)
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column
         raise StoreError(f"{path}: cannot be read ({error})") from error
 
 
@@ -244,13 +296,10 @@ def points(runs: list[Run]) -> pd.DataFrame:
     for run in runs:
         base: dict[str, object] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
         base |= {"method": run.method, "seed": run.seed}
-        if run.is_static:
-            rows.append(base | {"label": STATIC} | _static_row(run))
-        else:
-            rows += [
-                base | {"label": named[run.record.run_id, point.policy]} | _point_row(run, point)
-                for point in run.record.points
-            ]
+        rows += [
+            base | {"label": STATIC if run.is_static else named[run.record.run_id, str(row["policy"])]} | row
+            for row in run.rows
+        ]
     return pd.DataFrame(rows)
 
 
@@ -339,16 +388,14 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     all pairs of the setting, seed and budget).
     """
     named = labels(runs)
-    contenders = [
-        (run, policy)
-        for run in runs
-        if run.has_exits
-        for policy in dict.fromkeys(point.policy for point in run.record.points)
-    ]
+    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+            together.setdefault((*run.setting, run.seed), []).append((run, policy))
+    pairs = (pair for contenders in together.values() for pair in combinations(contenders, 2))
     rows = []
-    for (first, one), (second, other) in combinations(contenders, 2):
-        setting = [(*run.setting, run.seed) for run in (first, second)]
-        if setting[0] != setting[1] or (first is not second and not comparable(first, one, second, other)):
+    for (first, one), (second, other) in pairs:
+        if first is not second and not comparable(first, one, second, other):
             continue
         facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
@@ -358,7 +405,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             difference = (first.correct(point.name) - second.correct(against.name)).to_numpy()
             low, high = bootstrap_mean(difference)
             rows.append(
-                dict(zip([*SETTING, "seed"], setting[0], strict=True))
+                dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
                 | {"kind": point.kind, "target": point.target}
                 | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}

@@ -96,7 +96,7 @@ def command(
         return
     show_plan(console, part)
     again = execute(console, part, store, device, threads, data_dir, loader_workers, workers)
-    report_on(console, plan, store, target)
+    report_on(console, plan, store, target, data_dir)
     if again:
         console.print(f"{len(again)} of {len(chosen)} runs failed again", style="red", highlight=False)
         raise click.exceptions.Exit(1)

@@ -118,7 +118,7 @@ def command(
         failed = execute(console, plan, store, device, threads, data_dir, loader_workers, workers, gpus)
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
-    report_on(console, plan, store, target)
+    report_on(console, plan, store, target, data_dir)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
@@ -171,16 +171,17 @@ def with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: b
     return load_grid(grid.source, data_dir) if fetched else grid
 
 
-def report_on(console: Console, plan: Plan, store: Store, out: Path) -> None:
+def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: Path | None) -> None:
     """Write the report unless it is already there for exactly these records; show the table and the files."""
     from reports.paper import is_current, report_files
 
     run_ids = [run.run_id for run in plan.runs]
     if not is_current(out, store, run_ids):
+        from benchmark.pictures import Pictures
         from reports.paper import build_report
 
         console.print("Writing the report ...")
-        build_report(store, run_ids, title=plan.grid.name, out=out)
+        build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))
     console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     console.print("Files:")
     console.print(

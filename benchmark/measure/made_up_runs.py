@@ -22,13 +22,16 @@ from results.store import Store
 SAMPLES = 200
 
 
-def make_finished(grid: Grid, store: Store, *, tables: bool = True) -> int:
-    """Write a finished record for every run of a grid; runs that differ in their seed alone share their numbers and tables.
+def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int = SAMPLES, variants: int = 1) -> int:
+    """Write a finished record for every run of a grid; of runs that differ in their seed alone many share their numbers and
+    tables.
 
     Args:
         grid: of runs that need no data to be planned.
         store: an empty results folder; the tables, which its runs link to, are made beside it.
         tables: also the tables beside each record, and the manifests of all stages.
+        samples: of val and of test.
+        variants: how many seeds have numbers of their own; the others take these in turn.
 
     Returns:
         how many records there are.
@@ -37,9 +40,10 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True) -> int:
     count = 0
     for run in stages_of(grid.runs):
         train = run.spec.train
-        alike = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits
+        variant = train.seed % variants
+        alike = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits, variant
         if alike not in templates:
-            record, evaluation = _template(run.spec)
+            record, evaluation = _template(run.spec, samples, variant)
             folder = store.root.parent / "tables" / str(len(templates))
             folder.mkdir(parents=True)
             evaluation.write(folder)
@@ -60,13 +64,16 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True) -> int:
     return count
 
 
-def _template(spec: RunSpec) -> tuple[RunRecord, Evaluation]:
+def _template(spec: RunSpec, samples: int, variant: int) -> tuple[RunRecord, Evaluation]:
     train = spec.train
     dataset = registry.card("dataset", train.dataset.name)
     method = method_of(train)
     heads = heads_of(train)
     costs: CostTable = price(train.backbone, method, train.exits, len(dataset.classes))
-    scores = {split: _scores(len(heads) + 1, len(dataset.classes), split) for split in ("val", "test")}
+    scores = {
+        split: _scores(len(heads) + 1, len(dataset.classes), samples, 10 * variant + len(split))
+        for split in ("val", "test")
+    }
     static = {split: ExitScores(found.logits[-1:], found.labels, found.sample_id) for split, found in scores.items()}
     blocks = [*train.exits, len(costs.blocks)]
     if heads:
@@ -85,7 +92,7 @@ def _template(spec: RunSpec) -> tuple[RunRecord, Evaluation]:
             name=dataset.name,
             fingerprint=dataset.fingerprint,
             classes=len(dataset.classes),
-            sizes=rule.sizes(dataset) | dict.fromkeys(scores, SAMPLES),
+            sizes=rule.sizes(dataset) | dict.fromkeys(scores, samples),
             split_identity={},
             split_rule=rule.describe(dataset),
             citation=dataset.citation,
@@ -100,13 +107,13 @@ def _template(spec: RunSpec) -> tuple[RunRecord, Evaluation]:
     return record, evaluation
 
 
-def _scores(exits: int, classes: int, split: str) -> ExitScores:
+def _scores(exits: int, classes: int, samples: int, seed: int) -> ExitScores:
     """Logits whose right class stands out the more the later the exit."""
-    generator = torch.Generator().manual_seed(len(split))
-    labels = torch.randint(classes, (SAMPLES,), generator=generator)
-    logits = torch.randn(exits, SAMPLES, classes, generator=generator)
-    logits[:, torch.arange(SAMPLES), labels] += torch.linspace(3, 1, exits).flip(0)[:, None]
-    return ExitScores(logits, labels, torch.arange(SAMPLES))
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (samples,), generator=generator)
+    logits = torch.randn(exits, samples, classes, generator=generator)
+    logits[:, torch.arange(samples), labels] += torch.linspace(3, 1, exits).flip(0)[:, None]
+    return ExitScores(logits, labels, torch.arange(samples))
 
 
 def _references(run: RunStages) -> tuple[StageRef, ...]:

@@ -7,58 +7,74 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.style import RC, add_legend, looks, new_figure
-from results.table import Run, labels
+from reports.figures.panels import legend_below, panel_figure, spread
+from reports.study import Setting, policies
+from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
+
+LONG = 20
+"""Characters of a name beyond which the map of exits takes both columns."""
 
 
-def exit_accuracy(runs: list[Run]) -> Figure:
-    """Test accuracy of each exit when it is asked about every sample."""
+def exit_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) -> Figure:
+    """Test accuracy of each exit when it is asked about every sample: one line a method, whatever its policies."""
     rows = [
-        {"method": run.method, "seed": run.seed, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
-        for run in runs
-        if run.has_exits
+        {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
+        for run in setting.exiting
+        if any(setting.label(run, policy) in shown for policy in policies(run))
         for exit_ in run.record.exits
     ]
-    table = pd.DataFrame(rows)
-    methods = list(dict.fromkeys(table["method"]))
-    style = looks(methods)
+    table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
+    names = list(dict.fromkeys(table["name"]))
+    panels = spread(names, setting.leading.method)
+    figure, cells = panel_figure(panels, 1.7)
     with mpl.rc_context(RC):
-        figure = new_figure(2.1, methods)
-        axes = figure.subplots()
-        sns.lineplot(
-            table, x="block", y="accuracy", hue="method", style="method", hue_order=methods, style_order=methods, ax=axes,
-            errorbar=("sd", 1) if table["seed"].nunique() > 1 else None,
-            palette={name: style[name].colour for name in methods},
-            dashes={name: style[name].line for name in methods}, markers={name: style[name].marker for name in methods},
-        )  # fmt: skip
-        axes.set(xlabel="exit after block (the last is the final classifier)", ylabel="test accuracy (%)")
-        axes.set_xticks(sorted(table["block"].unique()))
-        add_legend(axes, loc="lower right")
+        for axes, chosen in zip(cells, panels, strict=True):
+            for name in chosen:
+                line, look = table[table["name"] == name], looks[name]
+                axes.plot(
+                    line["block"], line["accuracy"], color=look.colour, marker=look.marker, ms=3.5, label=name,
+                    dashes=look.line if look.line != (1, 0) else (None, None),
+                )  # fmt: skip
+            axes.set_xlabel("exit after block")
+            axes.set_xticks(sorted(table["block"].unique()))
+            legend_below(axes, across=min(len(panels), 3))
+        for axes in cells[:: min(len(cells), 3)]:
+            axes.set_ylabel("test accuracy (%)")
     return figure
 
 
-def exit_distribution(runs: list[Run], kind: str, target: float) -> Figure | None:
-    """Where test samples leave at one operating point; None if nobody reaches it."""
-    named, rows = labels(runs), []
-    for run in runs:
-        for point in run.record.points:
-            if (point.kind, point.target) == (kind, target) and point.test is not None:
-                for exit_, share in zip(run.record.exits, point.test.exit_shares, strict=True):
-                    label = named[run.record.run_id, point.policy]
-                    rows.append({"method": label, "block": exit_.block, "share": 100 * share})
+def exit_shares(setting: Setting, point: tuple[str, float], shown: list[str]) -> pd.DataFrame:
+    """Share of test samples in % that leave after each block, mean over seeds: rows methods, columns blocks."""
+    rows = []
+    for run in setting.exiting:
+        for policy in policies(run):
+            name = setting.label(run, policy)
+            found = [p for p in run.record.points if (p.kind, p.target, p.policy) == (*point, policy)]
+            if name in shown and found and found[0].test is not None:
+                shares = zip(run.record.exits, found[0].test.exit_shares, strict=True)
+                rows += [{"name": name, "block": e.block, "share": 100 * share} for e, share in shares]
     if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows).pivot_table(index="name", columns="block", values="share", aggfunc="mean", sort=False)
+    return table[sorted(table.columns)]
+
+
+def exit_distribution(setting: Setting, point: tuple[str, float], shown: list[str]) -> Figure | None:
+    """Where test samples leave at one operating point, as a map with the share in every field; None if nobody reaches it."""
+    table = exit_shares(setting, point, shown)
+    if table.empty:
         return None
-    table = pd.DataFrame(rows)
-    methods = list(dict.fromkeys(table["method"]))
-    style = looks(methods)
+    wide = max(map(len, table.index)) > LONG or len(table.columns) > 10
+    size = (TEXT_WIDTH if wide else COLUMN_WIDTH, 0.55 + 0.17 * len(table))
     with mpl.rc_context(RC):
-        figure = new_figure(2.1, methods)
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        sns.barplot(
-            table, x="block", y="share", hue="method", hue_order=methods, ax=axes, errorbar=None, saturation=1,
-            palette={name: style[name].colour for name in methods}, edgecolor="black", linewidth=0.3,
+        sns.heatmap(
+            table, ax=axes, annot=True, fmt=".0f", cmap="Greys", vmin=0, vmax=100, cbar=False, linewidths=0.5,
+            annot_kws={"fontsize": 6}, mask=table.isna(),
         )  # fmt: skip
-        axes.set(xlabel="exit after block", ylabel="samples leaving (%)")
-        axes.grid(visible=False, axis="x")
-        add_legend(axes, loc="upper right")
+        axes.set(xlabel="exit after block", ylabel="")
+        axes.grid(visible=False)
+        axes.tick_params(length=0, labelrotation=0)
+        axes.tick_params(axis="y", labelsize=6.5)
     return figure

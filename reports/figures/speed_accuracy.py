@@ -1,76 +1,111 @@
-"""The curve that everything is about: test accuracy over the MACs that were spent."""
+"""The curve that everything is about: test accuracy over the MACs that were spent; and the controls beside it."""
 
 from __future__ import annotations
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.style import MANY, RC, add_legend, looks, new_figure
-from results.statistics import bootstrap_mean
-from results.table import STATIC, Run, labels
+from reports.figures.panels import legend_below, panel_figure, spread
+from reports.study import Setting, policies
+from reports.style import RC, Look
+from results.statistics import over_seeds
+from results.table import NO_POLICY, STATIC
+
+STEPS = 60
+MARKERS = 6
+COST = "mean MACs (without exits: 1)"
+PERFECT, RANDOM = "perfect routing", "random routing"
 
 
-def speed_accuracy(runs: list[Run]) -> Figure:
-    """All methods of one setting: a line a method and seed with its 95 % interval, and the static backbone as a star.
+def speed_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) -> Figure:
+    """All methods of one setting: a line a method with its 95 % interval, models without exits and fixed thresholds as points.
 
-    The lines join settings from a grid that was fixed on val; each was looked up on test.
+    A line joins settings of a grid that was fixed on val; each was looked up on test. Over several seeds it is the mean, at
+    costs that all seeds reach.
     """
-    named = labels(runs)
-    every = pd.concat([_curve(run, named) for run in runs if not run.is_static], ignore_index=True)
-    alone = every.groupby(["method", "seed"])["share"].transform("size") == 1  # a fixed threshold is a point, no curve
-    curves, marks = every[~alone], every[alone]
-    methods = list(dict.fromkeys(curves["method"]))
-    style = looks(list(dict.fromkeys([STATIC, *every["method"]])))
+    curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
+    panels = spread(shown, setting.label(setting.leading, policies(setting.leading)[0]))
+    figure, cells = panel_figure(panels, 2.0)
     with mpl.rc_context(RC):
-        figure = new_figure(2.6, list(style))
-        axes = figure.subplots()
-        if methods:
-            sns.lineplot(
-                curves, x="share", y="accuracy", hue="method", style="method", units="seed", estimator=None, ax=axes,
-                hue_order=methods, style_order=methods, sort=True,
-                palette={name: style[name].colour for name in methods}, dashes={name: style[name].line for name in methods},
-            )  # fmt: skip
-        for (method, _), curve in curves.groupby(["method", "seed"], sort=False):
-            ordered = curve.sort_values("share")
-            colour = style[str(method)].colour
-            axes.fill_between(ordered["share"], ordered["low"], ordered["high"], color=colour, alpha=0.1, lw=0)
-        for _, mark in marks.iterrows():
-            look = style[mark["method"]]
-            axes.plot(mark["share"], mark["accuracy"], look.marker, color=look.colour, ms=5, label=mark["method"])
-        for run in {run.seed: run for run in runs}.values():
-            correct = run.correct(STATIC).to_numpy()
-            low, high = (100 * end for end in bootstrap_mean(correct))
-            accuracy = 100 * correct.mean()
-            look = style[STATIC]
-            error = [[accuracy - low], [high - accuracy]]
-            axes.errorbar(
-                1, accuracy, error, color=look.colour, marker=look.marker, ms=8, lw=0.8, capsize=2, label=STATIC, ls=""
-            )
-        axes.set(xlabel="mean MACs relative to the backbone without exits", ylabel="test accuracy (%)")
-        _zoom(axes, every, legend_inside=len(style) <= MANY)
-        add_legend(axes, loc="lower right")
+        for axes, names in zip(cells, panels, strict=True):
+            for name in names:
+                if name in curves:
+                    _line(axes, curves[name], name, looks[name])
+            _marks(axes, setting, names, looks)
+            axes.set_xlabel(COST)
+            legend_below(axes, across=min(len(panels), 3))
+        for axes in cells[:: min(len(cells), 3)]:
+            axes.set_ylabel("test accuracy (%)")
     return figure
 
 
-def _curve(run: Run, named: dict[tuple[str, str], str]) -> pd.DataFrame:
-    assert run.record.costs is not None
-    curve = run.curves[run.curves["split"] == "test"]
-    return pd.DataFrame(
-        {
-            "method": [named[run.record.run_id, policy] for policy in curve["policy"]],
-            "seed": run.seed,
-            "share": curve["mean_macs"] / run.record.costs.baseline,
-            "accuracy": 100 * curve["accuracy"],
-            "low": 100 * curve["low"],
-            "high": 100 * curve["high"],
-        }
-    )
+def curve_of(setting: Setting, name: str) -> pd.DataFrame:
+    """Columns share (of the MACs without exits, ascending), accuracy, low, high; accuracies in %. No rows: no curve."""
+    found = []
+    for run in setting.exiting:
+        assert run.record.costs is not None
+        for policy in policies(run):
+            if setting.label(run, policy) != name:
+                continue
+            curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == policy)]
+            values = {column: 100 * curve[column] for column in ("accuracy", "low", "high")}
+            share = curve["mean_macs"] / run.record.costs.baseline
+            found.append(pd.DataFrame({"share": share, **values}).sort_values("share"))
+    if len(found) < 2:
+        return found[0] if found else pd.DataFrame({"share": []})
+    shares = [curve["share"].to_numpy() for curve in found]
+    start, end = max(share[0] for share in shares), min(share[-1] for share in shares)
+    if start >= end:
+        return pd.DataFrame({"share": []})
+    at = np.linspace(start, end, STEPS)
+    seeds = np.array([np.interp(at, curve["share"], curve["accuracy"]) for curve in found])
+    ends = np.array([over_seeds(column.tolist()) for column in seeds.T])
+    return pd.DataFrame({"share": at, "accuracy": seeds.mean(axis=0), "low": ends[:, 0], "high": ends[:, 1]})
 
 
-def _zoom(axes: Axes, curves: pd.DataFrame, *, legend_inside: bool) -> None:
-    """The range of the curves, with room for a legend below them."""
-    low, high = curves["low"].min(), curves["high"].max()
-    axes.set_ylim(low - (0.45 if legend_inside else 0.05) * (high - low), high + 0.12 * (high - low))
+def controls(setting: Setting, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
+    """LGViT's policy between random and perfect routing with the same heads and exit shares; None without such points."""
+    name = setting.label(setting.leading, policies(setting.leading)[0])
+    names = {setting.label(run, policy): run for run in setting.exiting for policy in policies(run)}
+    method = names[name].method
+    rows = routing[(routing["method"] == method) & routing["point"].str.startswith(f"{policies(setting.leading)[0]}/")]
+    if rows["point"].nunique() < 2:
+        return None
+    means = rows.groupby("point")[["macs", "accuracy", "random", "oracle"]].mean().sort_values("macs")
+    with mpl.rc_context(RC):
+        figure, (axes,) = panel_figure([[PERFECT, name, RANDOM]], 1.5)
+        grey = "#555555"
+        axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
+        axes.plot(
+            means["macs"], 100 * means["accuracy"], color=looks[name].colour, marker=looks[name].marker, label=name
+        )
+        axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
+        axes.set(xlabel=COST, ylabel="test accuracy (%)")
+        legend_below(axes, across=1)
+    return figure
+
+
+def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
+    every = max(len(curve) // MARKERS, 1)
+    axes.fill_between(curve["share"], curve["low"], curve["high"], color=look.colour, alpha=0.1, lw=0)
+    axes.plot(
+        curve["share"], curve["accuracy"], color=look.colour, marker=look.marker, markevery=every, ms=3.5, label=name,
+        dashes=look.line if look.line != (1, 0) else (None, None),
+    )  # fmt: skip
+
+
+def _marks(axes: Axes, setting: Setting, names: list[str], looks: dict[str, Look]) -> None:
+    """Models without exits, and what leaves by a fixed threshold."""
+    rows = setting.totals
+    fixed = (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(names))
+    for _, row in rows[((rows["kind"] == STATIC) | fixed) & rows["reached"]].iterrows():
+        look, accuracy = looks[row["label"]], row["accuracy"]
+        error = [[100 * (accuracy - row["low"])], [100 * (row["high"] - accuracy)]]
+        size = 8 if row["kind"] == STATIC else 5
+        axes.errorbar(
+            1 / row["mac_speedup"], 100 * accuracy, error, color=look.colour, marker=look.marker, ms=size, lw=0.8, capsize=2,
+            label=row["label"], ls="",
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What long names and long tables do to figures and pages: nothing is cut off."""
+"""What many methods, long names and long tables do to figures and pages: nothing is cut off, covered or lost."""
 
 from __future__ import annotations
 
@@ -6,39 +6,87 @@ from itertools import groupby
 
 import matplotlib as mpl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reports.paper import PAGE_ROWS, _parts
-from reports.style import RC, add_legend, is_wide, new_figure
+from methods import METHODS
+from reports.blocks import PAGE_ROWS, Section, Shown, Text, as_data, parts
+from reports.figures.panels import ONE_PANEL, legend_below, panel_figure, spread
+from reports.style import RC, is_wide, looks
 from reports.tables import Table
 
 
-@pytest.mark.parametrize(("count", "length", "wide"), [
-    (4, 12, False), (9, 20, False), (9, 48, True), (12, 30, True), (24, 50, True),
-])  # fmt: skip
-def test_a_legend_stays_inside_its_figure(count: int, length: int, wide: bool) -> None:
-    names = [f"{i:02d}{'e' * (length - 2)}" for i in range(count)]  # a letter of average width
+@given(st.integers(0, 200), st.booleans())
+def test_every_method_has_its_panel_and_the_reference_is_in_each(count: int, there: bool) -> None:
+    names = [f"method {i}" for i in range(count)]
+    panels = spread(names, names[0] if there and names else "elsewhere")
+    assert all(len(panel) <= ONE_PANEL for panel in panels)
+    assert set().union(*panels) == set(names)
+    if len(panels) > 1:
+        others = [name for panel in panels for name in panel if not there or name != names[0]]
+        assert others == names[1:] if there else others == names
+        assert all((names[0] in panel) for panel in panels) is there
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 6), (4, 12), (6, 48), (9, 20), (24, 50), (60, 30)])
+def test_legends_stay_inside_the_figure_and_cover_no_axes(count: int, length: int) -> None:
+    names = [" ".join([f"{i:02d}", *["eeee"] * (length // 5)]) for i in range(count)]
+    panels = spread(names, names[0])
+    figure, cells = panel_figure(panels, 1.8)
     with mpl.rc_context(RC):
-        figure = new_figure(2.0, names)
-        axes = figure.subplots()
-        for name in names:
-            axes.plot([0, 1], [0, 1], label=name)
-        add_legend(axes, loc="lower right")
-        figure.canvas.draw()
-    (legend,) = figure.legends or [axes.get_legend()]
-    box, frame = legend.get_window_extent(), figure.bbox
-    assert is_wide(figure) is wide
-    assert frame.x0 <= box.x0
-    assert box.x1 <= frame.x1
-    assert frame.y0 <= box.y0
+        for axes, shown in zip(cells, panels, strict=True):
+            for name in [*shown, "static"]:
+                axes.plot([0, 1], [0, 1], label=name)
+            axes.set_xlabel("mean MACs")
+            legend_below(axes, across=min(len(panels), 3))
+        figure.draw_without_rendering()
+    assert is_wide(figure) is (len(panels) > 1)
+    boxes = [axes.get_legend().get_window_extent() for axes in cells]  # type: ignore[union-attr]
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 <= box.y0
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in cells)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_every_registered_method_has_a_look_of_its_own_that_never_changes() -> None:
+    alone = {name: looks([name])[name] for name in METHODS}
+    assert len(set(alone.values())) == len(METHODS)
+    assert looks([*METHODS, "a", "b(c=1)"]).items() >= alone.items()
+
+
+@given(st.sets(st.text("abc(=)_1", min_size=1), max_size=30))
+def test_variants_are_told_apart_whatever_order_they_come_in(names: set[str]) -> None:
+    found = looks(["lgvit", *sorted(names)])
+    assert len(set(found.values())) == len(names) + 1
+    assert found == looks([*sorted(names, reverse=True), "lgvit"])
 
 
 def test_a_table_longer_than_a_page_is_parted_between_its_groups() -> None:
     rows = tuple((f"method {i // 4}", str(i)) for i in range(4 * 40))
-    parts = _parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
-    assert [part["caption"] for part in parts] == ["All.", "(Continued.)", "(Continued.)"]
-    assert all(len(part["rows"]) <= PAGE_ROWS for part in parts)
-    found = [[cell["text"] for cell in row] for part in parts for row in part["rows"]]
+    pages = parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
+    assert [page["caption"] for page in pages] == ["All.", "(Continued.)", "(Continued.)"]
+    assert all(len(page["rows"]) <= PAGE_ROWS for page in pages)
+    found = [[cell["text"] for cell in row] for page in pages for row in page["rows"]]
     assert found == [list(row) for row in rows]
-    assert [row[1]["text"] for part in parts for row in part["rows"] if row[1]["bold"]] == ["70"]
-    first = [name for part in parts for name, _ in groupby(row[0]["text"] for row in part["rows"])]
+    assert [row[1]["text"] for page in pages for row in page["rows"] if row[1]["bold"]] == ["70"]
+    first = [name for page in pages for name, _ in groupby(row[0]["text"] for row in page["rows"])]
     assert len(first) == len(set(first))  # no method is in two parts
+
+
+@given(st.lists(st.sampled_from(["text", "narrow", "wide"]), max_size=20))
+def test_floats_keep_their_order_and_none_is_lost(kinds: list[str]) -> None:
+    table = Table(("A",), (("1",),))
+    blocks = [
+        Text(str(i)) if kind == "text" else Shown(str(i), table, kind == "narrow") for i, kind in enumerate(kinds)
+    ]
+    (section,) = as_data([Section("s", tuple(blocks))], figures=None)  # type: ignore[arg-type]
+    floats = [data["parts"] for data in section["blocks"] if data["kind"] == "float"]
+    assert sorted(int(one["caption"]) for row in floats for one in row) == [
+        i for i, kind in enumerate(kinds) if kind != "text"
+    ]
+    assert all(len(row) == 1 or (len(row) == 2 and not any(one["wide"] for one in row)) for row in floats)
+    for wide in (True, False):
+        numbers = [int(one["caption"]) for row in floats for one in row if one["wide"] is wide]
+        assert numbers == sorted(numbers)

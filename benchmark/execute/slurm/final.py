@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmark.execute.slurm.submission import Settings
+from benchmark.pictures import Pictures
 from reports.paper import build_report
 from results.store import Store
 
@@ -17,6 +18,7 @@ def write_report(store: Store, run_ids: Sequence[str], settings: Settings, say: 
             f"none of the {len(run_ids)} runs is finished, so there is nothing to report; see python -m benchmark status"
         )
         return
-    for problem in build_report(store, list(run_ids), title=settings.grid, out=settings.out):
+    pictures = Pictures(settings.data_dir)
+    for problem in build_report(store, list(run_ids), title=settings.grid, out=settings.out, pictures=pictures):
         say(problem)
     say(f"{len(done)} of {len(run_ids)} runs are finished; the report is {settings.out / 'paper.pdf'}")

@@ -1,0 +1,155 @@
+"""What a section is made of: text, tables and figures, and how they become plain data for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from reports.style import is_wide, save_figure
+from reports.tables import Table
+
+PAGE_ROWS = 60
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of a part of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Things with what is said of each."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table; as wide as the text unless ``narrow``."""
+
+    caption: str
+    table: Table
+    narrow: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A long table in small print that may go on over columns and pages; ``widths`` are fractions of the column."""
+
+    table: Table
+    widths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and the name of its file."""
+
+    caption: str
+    figure: Figure
+    name: str
+
+
+Block = Text | Heading | Points | Terms | Shown | Listing | Drawn
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def as_data(sections: Iterable[Section], figures: Path) -> list[dict[str, Any]]:
+    """The sections as the template reads them; their figures are written into a folder.
+
+    Text flows in two columns, and everything else floats over both: where figures as wide as a column stood in it, typst let
+    them run over each other as soon as floats left too little room. Two narrow ones stand side by side.
+    """
+    return [
+        {
+            "title": section.title,
+            "blocks": _paired([data for block in section.blocks for data in block_data(block, figures)]),
+        }
+        for section in sections
+    ]
+
+
+def _paired(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Floats in rows of their own, the narrow ones two by two, as long as no heading comes between."""
+    rows: list[dict[str, Any]] = []
+    waiting: dict[str, Any] | None = None
+    for data in blocks:
+        if data["kind"] not in ("table", "figure"):
+            rows.append(data)
+            waiting = None if data["kind"] == "heading" else waiting
+        elif data["wide"]:
+            rows.append({"kind": "float", "parts": [data]})
+        elif waiting is not None:
+            waiting["parts"].append(data)
+            waiting = None
+        else:
+            waiting = {"kind": "float", "parts": [data]}
+            rows.append(waiting)
+    return rows
+
+
+def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
+    """A block as plain data; a table longer than a page becomes several."""
+    match block:
+        case Text(text):
+            return [{"kind": "text", "text": text}]
+        case Heading(text):
+            return [{"kind": "heading", "text": text}]
+        case Points(items):
+            return [{"kind": "points", "items": items}]
+        case Terms(items):
+            return [{"kind": "terms", "items": items}]
+        case Shown(caption, table, narrow):
+            return [{"kind": "table", "wide": not narrow, **part} for part in parts(caption, table)]
+        case Listing(table, widths):
+            return [{"kind": "listing", "header": table.header, "rows": table.rows, "widths": widths}]
+        case Drawn(caption, figure, name):
+            save_figure(figure, figures / f"{name}.pdf")
+            return [{"kind": "figure", "wide": is_wide(figure), "caption": caption, "path": f"figures/{name}.pdf"}]
+
+
+def parts(caption: str, table: Table) -> list[dict[str, Any]]:
+    """A table as plain data; in several parts, each with whole groups of rows, if it is longer than a page."""
+    rows = [
+        [
+            {"text": cell, "bold": (r, c) in table.bold, "underlined": (r, c) in table.underlined}
+            for c, cell in enumerate(row)
+        ]
+        for r, row in enumerate(table.rows)
+    ]
+    pieces: list[list[Any]] = [[]]
+    for _, grouped in groupby(rows, key=lambda row: row[0]["text"]):
+        group = list(grouped)
+        if len(pieces[-1]) + len(group) > PAGE_ROWS and pieces[-1]:
+            pieces.append([])
+        pieces[-1] += group
+    captions = [caption, *["(Continued.)"] * (len(pieces) - 1)]
+    return [
+        {"caption": c, "header": table.header, "groups": table.groups, "words": table.words, "rows": piece}
+        for c, piece in zip(captions, pieces, strict=True)
+    ]

@@ -1,0 +1,70 @@
+"""The order of the report, and its first page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reports.blocks import Block, Section, as_data, parts
+from reports.findings import abstract, is_paper_scale
+from reports.sections import closing, costs, discrepancies, opening, placement, policies, variants
+from reports.sections.atlas import exit_atlas
+from reports.sections.calibration import calibration
+from reports.sections.claims import claims_table
+from reports.sections.results import results
+from reports.setup import cited
+from reports.study import Study
+
+SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
+    ("What is asked", opening.question),
+    ("Setup", opening.setup),
+    ("Results", results),
+    ("Exit schemes", placement.schemes),
+    ("Number of exits", placement.counts),
+    ("Stride of the attention heads", variants.strides),
+    ("Kernel of the convolutional heads", variants.kernels),
+    ("Training schemes", variants.regimes),
+    ("Terms of the distillation", variants.ablation),
+    ("Paper and official code", discrepancies.discrepancies),
+    ("Other policies", policies.other_policies),
+    ("Calibration", calibration),
+    ("Published numbers", closing.published),
+    ("Costs", costs.costs),
+    ("Training", costs.training),
+    ("Failures found", closing.failures),
+    ("Exit atlas", exit_atlas),
+    ("Limits", closing.shortcomings),
+    ("Left out", closing.left_out),
+    ("Provenance", closing.provenance),
+)
+APPENDIX: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
+    ("All operating points", closing.operating_points),
+    ("Learning rates", costs.rates),
+)
+"""Behind the references."""
+CLAIMS = (
+    "The paper's claims by the rules that were fixed before. A claim is judged by runs on the paper's data and models with at "
+    "least five training seeds alone; what smaller runs show stands in the last column and judges nothing. "
+    "Found: with 95 % interval, the speed-up, or the smallest lead at equal MACs."
+)
+
+
+def content(study: Study, figures: Path) -> dict[str, Any]:
+    """Everything that the template shows, as plain data; figures are written into a folder. Sections without "
+    "data are left out."""
+    sections, appendix = (
+        [Section(title, tuple(blocks)) for title, make in named if (blocks := make(study))]
+        for named in (SECTIONS, APPENDIX)
+    )
+    return {
+        "title": study.title,
+        "date": max(run.record.provenance["finished"] for run in study.runs)[:10],
+        "runs": len(study.runs),
+        "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
+        "abstract": abstract(study),
+        "claims": parts(CLAIMS, claims_table(study)),
+        "cited": cited(study.runs),
+        "sections": as_data(sections, figures),
+        "appendix": as_data(appendix, figures),
+    }

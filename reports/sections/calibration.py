@@ -1,0 +1,64 @@
+"""Whether exits are as sure as they are right."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.blocks import Block, Shown, Text
+from reports.study import Setting, Study
+from reports.tables import Table
+
+MANY = 40
+"""Methods in one table; exits.csv has all."""
+
+
+def calibration(study: Study) -> list[Block]:
+    blocks: list[Block] = []
+    for setting in study.main:
+        rows = study.metric("exits", setting)
+        if rows.empty:
+            continue
+        early = rows[rows.groupby("run_id")["block"].transform("max") != rows["block"]]
+        final = rows.drop(early.index)
+        if early.empty:
+            continue
+        blocks += [Text(_sentence(setting, early, final)), _shown(setting, early, final)]
+    return blocks
+
+
+def _sentence(setting: Setting, early: pd.DataFrame, final: pd.DataFrame) -> str:
+    errors = early.groupby("method", sort=False)["ece"].mean()
+    ends = dict.fromkeys((str(errors.idxmin()), str(errors.idxmax())))
+    parts = [f"{name} {100 * errors[name]:.1f} points" for name in ends]
+    of = " (smallest) and ".join(parts) + (" (largest)" if len(parts) > 1 else "")
+    return (
+        f"{setting.name}: the confidence of early exits is off by {of} on average over exits, that of the final classifier by "
+        f"{100 * final['ece'].mean():.1f} (expected calibration error, 15 bins of equal mass)."
+    )
+
+
+def _shown(setting: Setting, early: pd.DataFrame, final: pd.DataFrame) -> Shown:
+    rows = []
+    methods = list(dict.fromkeys(early["method"]))
+    for method in methods[:MANY]:
+        mine, last = early[early["method"] == method], final[final["method"] == method]
+        first = mine[mine.groupby("run_id")["block"].transform("min") == mine["block"]]
+        rows.append(
+            (
+                method, *(f"{100 * part['ece'].mean():.1f}" for part in (first, mine, last)),
+                *(f"{part['nll'].mean():.2f}" for part in (first, mine, last)),
+            )
+        )  # fmt: skip
+    header = ("Method", "first", "mean", "final", "first", "mean", "final")
+    groups = (("", 1), ("ECE (points)", 3), ("NLL (nats)", 3))
+    more = f" {len(methods) - MANY} more methods are in exits.csv." if len(methods) > MANY else ""
+    seeds = " Means over seeds." if setting.seeds > 1 else ""
+    caption = (
+        "Calibration of the first exit, of all early exits on average, and of the final classifier, "
+        f"{setting.name}. ECE: expected calibration error; NLL: negative log-likelihood of the label."
+    )
+    return Shown(f"{caption}{seeds}{more}", Table(header, tuple(rows), groups=groups), narrow=_is_narrow(methods))
+
+
+def _is_narrow(names: list[str]) -> bool:
+    return max(map(len, names)) <= 18

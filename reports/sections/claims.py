@@ -1,0 +1,116 @@
+"""LGViT's claims: the table on page one and the verdict sentence. Both say what the rules of `results.verdicts` say."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.study import Study
+from reports.tables import DASH, Table, interval, signed, times
+from reports.words import counted, join
+
+SMALL_SCALE = "At small scale, not a test of the published claim:"
+HERE = {
+    "reproduced": "holds", "close": "nearly holds", "inconclusive": "is open", "not reproduced": "does not hold",
+    "not run": "not run",
+}  # fmt: skip
+"""What a rule's answer is called where it judges no published claim."""
+MANY = 16
+"""More rows than this are told by claim, not by setting."""
+
+
+def claim_rows(study: Study) -> pd.DataFrame:
+    """The judgements on claims, of the readings that were run; of the first reading if none was."""
+    rows = study.judgements[study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
+    run = list(rows[rows["run_ids"] != ""]["reading"].unique()) or [study.claims.readings[0].label]
+    rows = rows[rows["reading"].isin(run)]
+    main = {tuple(list(setting.where.values())[:3]) for setting in study.main}
+    kept = [
+        not where[0] or tuple(where) in main
+        for where in rows[["backbone", "dataset", "scheme"]].itertuples(index=False, name=None)
+    ]
+    rows = rows[kept]
+    # What nobody could judge in one setting is not told where it was judged in another.
+    open_ = (rows["verdict"] == "not run") & (rows["finding"].str.startswith("not run") | (rows["finding"] == ""))
+    judged = set(rows[~open_][["claim", "reading"]].itertuples(index=False, name=None))
+    pairs = pd.Series(list(rows[["claim", "reading"]].itertuples(index=False, name=None)), index=rows.index)
+    told = (rows["reading"] == run[0]) & ~pairs.isin(judged) & ~pairs.duplicated()
+    return rows[~open_ | told]
+
+
+def claims_table(study: Study) -> Table:
+    """One row a claim, reading and setting; or, where these are many, a claim and reading."""
+    rows = claim_rows(study)
+    texts = {claim.id: claim for claim in study.claims.claims}
+    header = ("Claim of the paper", "Reading", "Setting", "Verdict", "Found [95 %]", "Here, small scale")
+    found = []
+    if len(rows) > MANY:
+        for (claim, reading), group in rows.groupby(["claim", "reading"], sort=False):
+            finding = group["finding"].map(lambda text: HERE.get(text.split(":")[0], ""))
+            where = counted(len(group), "setting")
+            found.append((str(claim), str(reading), where, _counted(group["verdict"]), DASH, _counted(finding)))
+        return Table(header, tuple(found), words=True)
+    for _, row in rows.iterrows():
+        found_something = row["backbone"] and not row["finding"].startswith("not run")
+        where = f"{row['backbone']}, {row['dataset']}" if found_something else DASH
+        kind = texts[row["claim"]].kind
+        small = HERE.get(row["finding"].split(":")[0], "") or DASH
+        found.append((row["claim"], row["reading"], where, row["verdict"], _value(row, kind), small))
+    return Table(header, tuple(found), words=True)
+
+
+def other_verdicts(study: Study) -> pd.DataFrame:
+    """Published numbers that runs could be joined with."""
+    rows = study.judgements[~study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
+    return rows[rows["verdict"] != "not run"]
+
+
+def verdict_sentence(study: Study) -> list[str]:
+    """What was reproduced; and, of runs below the paper's scale, what they show."""
+    rows = claim_rows(study)
+    judged, small = rows[rows["verdict"] != "not run"], rows[rows["finding"] != ""]
+    sentences = []
+    if not judged.empty:
+        parts = [f"{claim}: {_counted(group['verdict'])}" for claim, group in judged.groupby("claim", sort=False)]
+        sentences.append(f"Of the paper's claims, by rules that were fixed before: {join(parts, ';')}.")
+    if not small.empty:
+        texts = {claim.id: claim.text for claim in study.claims.claims}
+        parts = []
+        for (claim, reading), group in small.groupby(["claim", "reading"], sort=False):
+            answers = group["finding"].map(lambda text: HERE[text.split(":")[0]])
+            answers = answers[answers != HERE["not run"]]
+            if not answers.empty:
+                parts.append(f"“{texts[str(claim)]}” {_spread(answers)} for {reading}")
+        sentences.append(f"{SMALL_SCALE} {join(parts, ';')}." if parts else f"{SMALL_SCALE} no rival of LGViT was run.")
+    if rows["run_ids"].eq("").all():
+        sentences.append("No run of LGViT is among them, so that no claim of the paper is judged.")
+    return sentences
+
+
+def _spread(answers: pd.Series) -> str:
+    """``holds``, or in how many of the settings."""
+    if answers.nunique() == 1:
+        return str(answers.iloc[0])
+    counts = answers.value_counts(sort=False)
+    return join([f"{answer} in {count} of {len(answers)} settings" for answer, count in counts.items()])
+
+
+def _counted(answers: pd.Series) -> str:
+    answers = answers[answers != ""]
+    if answers.empty:
+        return DASH
+    if len(answers) == 1:
+        return str(answers.iloc[0])
+    counts = answers.value_counts(sort=False)
+    return (
+        str(counts.index[0])
+        if len(counts) == 1
+        else ", ".join(f"{answer} ({count})" for answer, count in counts.items())
+    )
+
+
+def _value(row: pd.Series, kind: str) -> str:
+    if pd.isna(row["value"]):
+        return DASH
+    if kind == "speed-up":
+        return f"{times(row['value'])} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{signed(row['value'])} points {interval(row['low'], row['high'])}"

@@ -1,0 +1,148 @@
+"""Where the paper and its official code differ (docs/discrepancies.md), and what each difference changes here."""
+
+from __future__ import annotations
+
+from reports.blocks import Block, Heading, Shown, Text
+from reports.sections.variants import CAPTION, Variant, compared, sentence, variant_table, with_variants
+from reports.study import LGVIT, Setting, Study, policies
+from reports.tables import times
+from reports.words import difference, few, ranked
+from results.contrast import contrast
+from results.table import Run
+
+OPTIONS = {
+    "teacher_norm": ("D5", "the teacher classifies without the final norm"),
+    "lph_kernel": ("D18", "every LPH with a depthwise convolution"),
+    "pool": ("D19", "a true average pool before each GAH"),
+    "gah_residual": ("D20", "GAHs with a residual"),
+    "kd_divisor": ("D21", "distillation divided by batch times classes"),
+    "reduction": ("D21", "sums over exits in place of means"),
+    "feature_divisor": ("D22", "feature terms as sums over tokens"),
+    "detach_group_teacher": ("D23", "the deepest head of a group is drawn to the weaker ones"),
+    "heterogeneous_exits": ("D24", "every head of a group sees the backbone's tokens"),
+    "frozen_mode": ("D31", "the frozen backbone in training mode"),
+}
+OFFICIAL = "lgvit-official"
+
+
+def discrepancies(study: Study) -> list[Block]:
+    blocks: list[Block] = []
+    for setting, base, others in with_variants(study, _wanted, LGVIT):
+        if len(study.main) > 1:
+            blocks.append(Heading(setting.name))
+        blocks.append(Text(sentence(base, others)))
+        caption = f"LGViT as the paper means it, with one difference of the official code at a time, {setting.name}. {CAPTION}"
+        blocks.append(Shown(caption, variant_table(setting, base, others)))
+    return blocks + [Text(text) for text in (*_elsewhere(study), *_alternation(study), *_entropy(study), *_swin(study))]
+
+
+def _wanted(name: str, options: dict[str, object]) -> str | None:
+    if name == OFFICIAL and not options:
+        return "the official code's reading"
+    if name != LGVIT or len(options) > 1:
+        return None
+    if not options:
+        return LGVIT
+    ((option, value),) = options.items()
+    if option not in OPTIONS:
+        return None
+    number, what = OPTIONS[option]
+    return f"{number}: {what} ({option} {str(value).lower() if isinstance(value, bool) else value})"
+
+
+def _elsewhere(study: Study) -> list[str]:
+    """D1 and D30 change the backbone or the split, so that they are settings of their own."""
+    found = []
+    for setting in study.main:
+        plain = next((s for s in study.main if s is not setting and _same_but(s, setting)), None)
+        if plain is None:
+            continue
+        mine, base = (Variant("", tuple(r for r in s.exiting if r.method == LGVIT)) for s in (setting, plain))
+        against = compared(mine, base) if mine.runs and base.runs else None
+        if against is not None:
+            number, what = (
+                ("D1", "an idle second token") if _idle(setting) else ("D30", "selection on the test images themselves")
+            )
+            found.append(
+                f"{number}, {what}: at half of the MACs lgvit differs by {difference(against)} "
+                f"({setting.where['backbone']}, {setting.where['dataset']}); {ranked(against)}."
+            )
+    return found
+
+
+def _idle(setting: Setting) -> bool:
+    return setting.where["backbone"].endswith(("_idle_token", "_198_tokens"))
+
+
+def _same_but(plain: Setting, other: Setting) -> bool:
+    """Whether the second is the first with the idle token, or with the published split."""
+    if plain.where["scheme"] != other.where["scheme"] or plain.where["recipes"] != other.where["recipes"]:
+        return False
+    backbones, data = ((s.where["backbone"], s.where["dataset"]) for s in (plain, other))
+    token = other.where["backbone"].removesuffix("_idle_token").removesuffix("_198_tokens")
+    if _idle(other):
+        return backbones == (token, data[1])
+    return backbones[0] == data[0] and data[1] == f"{backbones[1]} (split=as-published)"
+
+
+def _alternation(study: Study) -> list[str]:
+    """D31 and D32 change the alternating training."""
+    base = {"regime": "alternating-frozen"}
+    options = {
+        "heads_always": ("D31", "heads that run in every step"),
+        "alternate_by": ("D32", "alternation by forward pass"),
+    }
+    found = []
+    for setting in study.main:
+        runs = [run for run in setting.exiting if run.record.spec["train"]["method"]["name"] == LGVIT]
+        plain = Variant("", tuple(run for run in runs if _set(run) == base))
+        for option, (number, what) in options.items():
+            changed = Variant(
+                what,
+                tuple(run for run in runs if set(_set(run)) == {*base, option} and base.items() <= _set(run).items()),
+            )
+            against = compared(changed, plain) if changed.runs and plain.runs else None
+            if against is not None:
+                found.append(
+                    f"{number}, {what}: in alternating training it changes the accuracy at half of the MACs by "
+                    f"{difference(against)}; {ranked(against)}."
+                )
+    return found
+
+
+def _entropy(study: Study) -> list[str]:
+    """D14: under both readings of the entropy, where a run has them."""
+    found = []
+    for run in study.runs:
+        named = policies(run)
+        if run.method == LGVIT and {"entropy", "entropy(guarded=False)"} <= set(named):
+            points = [
+                [p for p in run.record.points if p.policy == name] for name in ("entropy", "entropy(guarded=False)")
+            ]
+            at = [
+                next((p for p in group if (p.kind, p.target) == ("equal-macs", 0.5) and p.reached), None)
+                for group in points
+            ]
+            against = contrast([(run, at[1].name)], [(run, at[0].name)]) if at[0] and at[1] else None
+            if against is not None:
+                found.append(f"by {difference(against)} on {run.backbone}, {run.dataset}, seed {run.seed}")
+    if not found:
+        return []
+    what = "D14, an entropy that is not a number for saturated samples: at half of the MACs it changes the accuracy of lgvit"
+    return [f"{what} {few(found)}."]
+
+
+def _swin(study: Study) -> list[str]:
+    """D3: what the official count says of Swin."""
+    table = study.table[study.table["official_swin_speedup"].notna() & (study.table["label"] == LGVIT)]
+    rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == 0.01)]
+    return [
+        "D3, exits of Swin counted one block too low: the official code would say "
+        f"{times(row['official_swin_speedup'])} in layers "
+        f"where it is {times(row['layer_speedup'])} ({row['backbone']}, {row['dataset']}, seed {row['seed']})."
+        for _, row in rows.iterrows()
+    ]
+
+
+def _set(run: Run) -> dict[str, object]:
+    return dict(run.record.spec["train"]["method"]["set"])

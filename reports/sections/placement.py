@@ -1,0 +1,141 @@
+"""Where exits are, and how many: the same method in several settings that differ in this alone."""
+
+from __future__ import annotations
+
+import re
+
+from reports.blocks import Block, Heading, Shown, Text
+from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of
+from reports.tables import DASH, Table, plus_minus, times
+from reports.words import difference, few
+from results.contrast import contrast
+from results.table import Run
+
+COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
+
+
+def schemes(study: Study) -> list[Block]:
+    """Exit schemes: of each rule the settings with the same number of exits, and lists of blocks."""
+    blocks: list[Block] = []
+    for settings in _beside(study):
+        by_count: dict[object, list[Setting]] = {}
+        for setting in settings:
+            by_count.setdefault(len(_blocks(setting)), []).append(setting)
+        chosen = max(by_count.values(), key=len)
+        if len({setting.where["scheme"] for setting in chosen}) > 1:
+            blocks += _question(chosen, len(list(_beside(study))) > 1, "exit scheme", _scheme)
+    return blocks
+
+
+def counts(study: Study) -> list[Block]:
+    """The number of exits: settings whose scheme is the same rule with another count."""
+    blocks: list[Block] = []
+    for settings in _beside(study):
+        rules: dict[str, list[Setting]] = {}
+        for setting in settings:
+            if found := COUNTED.fullmatch(setting.where["scheme"]):
+                rules.setdefault(found["rule"], []).append(setting)
+        for rule, chosen in rules.items():
+            if len(chosen) > 1:
+                ordered = sorted(chosen, key=lambda setting: len(_blocks(setting)))
+                blocks += _question(ordered, len(list(_beside(study))) > 1, f"number of exits, placed {rule}", _count)
+    return blocks
+
+
+def _beside(study: Study) -> list[list[Setting]]:
+    """Settings that differ in their exits alone."""
+    found: dict[tuple[str, ...], list[Setting]] = {}
+    for setting in study.settings:
+        key = tuple(value for name, value in setting.where.items() if name != "scheme")
+        found.setdefault(key, []).append(setting)
+    return [settings for settings in found.values() if len(settings) > 1]
+
+
+def _question(settings: list[Setting], named: bool, what: str, name: object) -> list[Block]:
+    assert callable(name)
+    names = [name(setting) for setting in settings]
+    methods = [
+        method
+        for method in dict.fromkeys(label for setting in settings for label in setting.methods)
+        if sum(method in setting.methods for setting in settings) > 1
+    ]
+    if not methods:
+        return []
+    where = f"{settings[0].where['backbone']}, {settings[0].where['dataset']}"
+    header = ("Method", *names)
+    rows = [(method, *(_cell(setting, method) for setting in settings)) for method in methods]
+    blocks: list[Block] = [Heading(where)] if named else []
+    blocks += [Text(_placed(settings, names))]
+    blocks += [Text(_sentence(settings, names, method)) for method in _told(methods)]
+    caption = (
+        f"Test accuracy (%) at half of the MACs by {what}, {where}; in brackets the speed-up in MACs where at "
+        "most 1 point is lost "
+        f"on val. ±: half of the 95 % interval, over training seeds where there are several, else over test images."
+    )
+    return [*blocks, Shown(caption, Table(header, tuple(rows)), narrow=len(header) <= 3)]
+
+
+def _told(methods: list[str]) -> list[str]:
+    """LGViT and the others, as far as a reader wants sentences about them."""
+    return sorted(methods, key=lambda name: name != LGVIT)[:4]
+
+
+def _placed(settings: list[Setting], names: list[str]) -> str:
+    places = [f"{name}: {' '.join(map(str, _blocks(setting)))}" for setting, name in zip(settings, names, strict=True)]
+    return (
+        f"Exits after blocks; {'; '.join(places)}. These placements are this suite's; the paper's lists are not known."
+    )
+
+
+def _sentence(settings: list[Setting], names: list[str], method: str) -> str:
+    """The best placement of a method against each other one, on the same test images."""
+    held = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
+    found = [(n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in held if method in set(rows["label"])]
+    if len(found) < 2:
+        return f"{method}: at most one placement reaches half of the MACs."
+    name, setting, row = max(found, key=lambda entry: entry[2]["accuracy"])
+    mine = _asked(setting, method)
+    ahead: list[str] = []
+    open_: list[str] = []
+    for other, beside, _ in found:
+        compared = contrast(mine, _asked(beside, method)) if beside is not setting else None
+        if compared is not None:
+            (ahead if compared.told_apart else open_).append(f"{other} ({difference(compared)})")
+    parts = [
+        *([f"ahead of {few(ahead)}"] if ahead else []),
+        *([f"not to be told apart from {few(open_)}"] if open_ else []),
+    ]
+    fastest = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in found)]
+    speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in fastest if not rows.empty]
+    more = ""
+    if speeds:
+        best = max(speeds, key=lambda entry: entry[1])
+        more = f" Within 1 point on val the fastest is {best[0]}, {times(best[1])} in MACs."
+    return f"{method}, at half of the MACs: most is kept with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
+
+
+def _asked(setting: Setting, method: str) -> list[tuple[Run, str]]:
+    """Runs of a method with the name of their point at half of the MACs."""
+    runs = [run for run in setting.exiting if any(setting.label(run, p.policy) == method for p in run.record.points)]
+    return [(run, point.name) for run in runs if (point := point_of(run, *HALF)) is not None]
+
+
+def _cell(setting: Setting, method: str) -> str:
+    half, drop = (rows[rows["label"] == method] for rows in (setting.at(HALF), setting.at(DROP)))
+    if method not in setting.methods:
+        return DASH
+    at_half = "not reached" if half.empty else plus_minus(half.iloc[0])
+    return at_half if drop.empty else f"{at_half} ({times(drop.iloc[0]['mac_speedup'])})"
+
+
+def _blocks(setting: Setting) -> tuple[int, ...]:
+    return tuple(exit_.block for exit_ in setting.leading.record.exits[:-1])
+
+
+def _scheme(setting: Setting) -> str:
+    found = COUNTED.fullmatch(setting.where["scheme"])
+    return found["rule"] if found else setting.where["scheme"]
+
+
+def _count(setting: Setting) -> str:
+    return f"{len(_blocks(setting))} exits"

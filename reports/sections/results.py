@@ -1,0 +1,83 @@
+"""The results of every main setting: the main table, and figures with what they say in words."""
+
+from __future__ import annotations
+
+from reports.blocks import Block, Drawn, Heading, Text
+from reports.figures.exits import exit_accuracy, exit_distribution
+from reports.figures.honesty import honesty
+from reports.figures.panels import MOST
+from reports.figures.speed_accuracy import controls, speed_accuracy
+from reports.findings import details
+from reports.sections.main_table import main_table
+from reports.sections.realised import counted_three_ways, realised
+from reports.study import HALF, Setting, Study, policies
+
+
+def results(study: Study) -> list[Block]:
+    blocks = main_table(study)
+    told = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
+    for setting in told:  # one method alone has its line in the table
+        if len(told) > 1:
+            blocks.append(Heading(setting.name))
+        blocks += [Text(text) for text in details(setting)]
+        blocks += _figures(study, setting)
+    return blocks
+
+
+def _figures(study: Study, setting: Setting) -> list[Block]:
+    shown, left_out = _shown(setting)
+    more = f" The {MOST} most accurate ones at half of the MACs; curves.csv has all." if left_out else ""
+    over = "training seeds" if setting.over == "seeds" else "test images"
+    name, number = setting.name, setting.number
+    blocks: list[Block] = [
+        Drawn(
+            f"Test accuracy over spent MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, and fixed "
+            f"thresholds. Right of 1 a model with exits costs more than the one without.{more}",
+            speed_accuracy(setting, study.looks, shown),
+            f"{number}-speed-accuracy",
+        )
+    ]
+    rows = counted_three_ways(setting, study.table)
+    if not rows.empty:
+        blocks.append(
+            Drawn(
+                f"One operating point (at most 1 point lost on val) counted in three ways, {name}: speed-up over "
+                f"the backbone without exits. Bars: 95 % over {over}.",
+                honesty(rows[rows["label"].isin(shown)]),
+                f"{number}-honesty",
+            )
+        )
+        blocks += [Text(text) for text in realised(rows)]
+    routing = study.metric("routing", setting)
+    drawn = None if routing.empty else controls(setting, routing, study.looks)
+    if drawn is not None:
+        own = policies(setting.leading)[0]
+        blocks.append(
+            Drawn(
+                f"What the policy adds to the heads of {setting.leading.method}, {name}: its operating points "
+                f"under {own} beside random and perfect routing to the same exits in the same shares.",
+                drawn,
+                f"{number}-controls",
+            )
+        )
+    blocks.append(
+        Drawn(
+            f"Every exit asked about every test image, {name}.",
+            exit_accuracy(setting, study.looks, shown),
+            f"{number}-exit-accuracy",
+        )
+    )
+    distribution = exit_distribution(setting, HALF, shown)
+    if distribution is not None:
+        text = f"Where test images leave when half of the MACs are spent (%), {name}."
+        blocks.append(Drawn(text, distribution, f"{number}-exit-distribution"))
+    return blocks
+
+
+def _shown(setting: Setting) -> tuple[list[str], bool]:
+    """The rows that figures show, and whether any was left out."""
+    if len(setting.methods) <= MOST:
+        return setting.methods, False
+    best = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]
+    chosen = set(list(dict.fromkeys([*best, *setting.methods]))[:MOST])
+    return [name for name in setting.methods if name in chosen], True

@@ -1,0 +1,136 @@
+"""Sections appear with the runs that answer them, and what they say is what the records say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.grid import load_grid
+from benchmark.measure.made_up_runs import make_finished
+from benchmark.pictures import Pictures
+from datasets.fashion_mnist import MINI
+from reports.paper import build_report
+from reports.sections.atlas import EACH, leavers
+from results.store import Store
+from results.table import Run, load_runs
+from tests.conftest import SmokeRun
+from tests.reports.test_paper import pdf_text
+
+QUESTIONS = {
+    "Exit schemes": "most is kept with",
+    "Number of exits": "most is kept with",
+    "Stride of the attention heads": "stride 1",
+    "Kernel of the convolutional heads": "kernel 3",
+    "Training schemes": "joint",
+    "Terms of the distillation": "without distilled answers",
+    "Paper and official code": "D5: the teacher classifies without the final norm",
+}
+GRID = """
+name: questions
+backbones: [vit_nano_patch4_28]
+datasets: [fashion-mnist-mini]
+methods:
+  - static
+  - lgvit
+  - {name: lgvit, set: {gah_stride: 1}}
+  - {name: lgvit, set: {lph_kernel: 3}}
+  - {name: lgvit, set: {regime: joint}}
+  - {name: lgvit, set: {kd_weight: 0.0}}
+  - {name: lgvit, set: {teacher_norm: none}}
+include:
+  - {method: lgvit, exits: {name: shallow, set: {count: 4}}}
+  - {method: lgvit, exits: {name: uniform, set: {count: 4}}}
+  - {method: lgvit, exits: {name: uniform, set: {count: 2}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """A grid that asks everything, run by nobody, and its report."""
+    folder = tmp_path_factory.mktemp("questions")
+    (folder / "questions.yaml").write_text(GRID)
+    store = Store(folder / "results")
+    make_finished(load_grid(folder / "questions.yaml"), store)
+    assert build_report(store, store.run_ids(), title="questions", out=folder / "report") == []
+    return store, folder / "report"
+
+
+def test_a_question_has_a_section_where_runs_answer_it_and_none_where_not(
+    questions: tuple[Store, Path], smoke: SmokeRun
+) -> None:
+    asked, other = pdf_text(questions[1] / "paper.pdf"), pdf_text(smoke.out / "paper.pdf")
+    for heading, word in QUESTIONS.items():
+        assert heading in asked
+        assert word in asked
+        assert heading not in other
+
+
+def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store, Path]) -> None:
+    store, out = questions
+    runs, _ = load_runs(store, store.run_ids())
+    at_paper = {run.method: run for run in runs if run.record.spec["scheme"] == "paper"}
+    point = "confidence/equal-macs-0.5"
+    text = pdf_text(out / "paper.pdf")
+    for method, named in (("lgvit(gah_stride=1)", "stride 1"), ("lgvit(lph_kernel=3)", "kernel 3")):
+        mine, base = (at_paper[name].correct(point).mean() for name in (method, "lgvit"))
+        found = re.search(rf"{named} \(([+−]?[\d.]+) points", text)
+        assert found is not None
+        assert float(found[1].replace("−", "-")) == pytest.approx(100 * (mine - base), abs=0.051)
+
+
+def test_the_claims_stand_on_page_one_and_small_runs_judge_none(smoke: SmokeRun) -> None:
+    from pypdf import PdfReader
+
+    page = PdfReader(smoke.out / "paper.pdf").pages[0].extract_text()
+    for claim in ("speed-up in layers", "speed-up in MACs", "above vanilla", "above homogeneous heads", "everywhere"):
+        row = next(line for line in page.splitlines() if line.startswith(claim))
+        assert "not run" in row
+        assert "reproduced" not in row
+
+
+def lgvit(smoke: SmokeRun) -> Run:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    return next(run for run in runs if run.method == "lgvit")
+
+
+def test_the_atlas_shows_samples_that_leave_there(smoke: SmokeRun) -> None:
+    run = lgvit(smoke)
+    point = next(point for point in run.record.points if point.reached and len(point.settings) == 1)
+    outcomes = run.outcomes[run.outcomes["point"] == point.name].set_index("sample_id")
+    blocks = {exit_.block: k for k, exit_ in enumerate(run.record.exits)}
+    found = leavers(run, point)
+    assert sum(row.share for row in found) == pytest.approx(1)
+    for row in found:
+        chosen = outcomes.loc[row.sample_id]
+        assert (chosen["exit"] == blocks[row.block]).all()
+        assert ((chosen["prediction"] == chosen["label"]).to_numpy() == row.right).all()
+        there = outcomes[outcomes["exit"] == blocks[row.block]]
+        assert len(row.sample_id) == min(EACH, len(there))
+        assert chosen["label"].nunique() == min(EACH, there["label"].nunique())
+
+
+def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: SmokeRun) -> None:
+    record = lgvit(smoke).record
+    assert record.data is not None
+    test = MINI.read(None)["test"]
+    ids = [int(sample) for sample in lgvit(smoke).answers.sample_id[[0, 7, 3]]]
+    images = Pictures(None)(record, ids)
+    assert images is not None
+    for sample, image in zip(ids, images, strict=True):
+        assert np.array_equal(image, test.images[np.flatnonzero(test.sample_id == sample)[0]])
+    elsewhere = {"train": record.spec["train"] | {"dataset": {"name": "folder:/etc", "set": {}}}}
+    for other in (
+        record.model_copy(update={"data": record.data.model_copy(update={"redistributable": False})}),
+        record.model_copy(update={"data": record.data.model_copy(update={"split_identity": {"test": "0" * 64}})}),
+        record.model_copy(update={"spec": record.spec | elsewhere}),
+    ):
+        assert Pictures(None)(other, ids) is None
+
+
+def test_without_pictures_the_atlas_lists_ids(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
+    assert "Ids of test samples by the block after which they leave" in pdf_text(questions[1] / "paper.pdf")
+    assert "crossed out: answered wrong" in pdf_text(smoke.out / "paper.pdf")

@@ -47,6 +47,7 @@ class _Machine(BaseModel):
     threads: int
     deterministic: bool
     precision: str
+    ranks: int = 1
     packages: dict[str, str | None]
 
 

@@ -344,6 +344,7 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
         ("NODE_FAIL", "exit code 0:0", "node-failure"),
         ("CANCELLED", "exit code 0:15", "cancelled"),
         ("FAILED", "exit code 137:0", "killed"),
+        ("FAILED", "exit code 9:0", "killed"),
         ("FAILED", "exit code 0:9", "killed"),
         ("FAILED", "exit code 1:0", "error"),
         ("COMPLETED", "exit code 0:0", "error"),

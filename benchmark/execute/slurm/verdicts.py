@@ -39,8 +39,8 @@ CAUSES: dict[str, tuple[Failure, str]] = {
 """Slurm's last word on a job to the kind of cause and what it means."""
 
 
-KILLED = re.compile(r"exit code (137:0|\d+:9)$")
-"""SIGKILL, told by the shell or by Slurm."""
+KILLED = re.compile(r"exit code ((9|137):0|\d+:9)$")
+"""SIGKILL, told by srun, the shell or Slurm."""
 
 
 def sentence_of(job: str, state: JobState) -> tuple[Failure, str]:

@@ -181,8 +181,8 @@ class Status:
         if run.run_id in self.plan.done_runs:
             return RunStatus(run, "done")
         ways = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
-        if recorded and not any(way.state == "running" for way in ways):  # else it is being tried again
-            record = self.store.record(run.run_id)
+        record = self.store.record(run.run_id) if recorded else None
+        if record is not None and not self._is_tried_again(record, ways):
             failed = [way for way in ways if way.state == "failed"]
             at = next((way for way in failed if way.stage.name == record.blocked_by), failed[0] if failed else None)
             return RunStatus(
@@ -193,6 +193,11 @@ class Status:
                 if way.state == state:
                     return RunStatus(run, "queued" if state == "failed" else state, way)
         return RunStatus(run, "queued")
+
+    def _is_tried_again(self, record: RunRecord, ways: list[StageStatus]) -> bool:
+        """Whether somebody is at what a failed run failed by: its own stage, or that which blocked it."""
+        running = [way.stage for way in ways if way.state == "running"]
+        return any(stage.name == record.blocked_by or self.plan.stages[stage] == 1 for stage in running)
 
 
 def cause_of(record: RunRecord, at: StageStatus | None) -> Failure:

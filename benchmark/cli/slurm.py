@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.cli.options import require_torch
+from benchmark import registry
+from benchmark.cli.options import DEFAULT_RESULTS, require_torch
 from benchmark.cli.slurm_options import ASIDE
 from benchmark.cli.slurm_plan import counted_tasks, estimates_of, gpu_hours, show_arrays, show_scripts
 from benchmark.cli.status import follow
@@ -29,6 +31,7 @@ from benchmark.execute.slurm.submission import (
     new_submission,
     submissions,
 )
+from benchmark.grid import Grid
 from benchmark.plan import Plan, looked_up_again
 from benchmark.status import Status
 from results.store import Store
@@ -92,13 +95,17 @@ def run_on_slurm(
     if dry:
         show_scripts(console, arrays, choice, store, plan.grid.name)
         return None
+    if "%" in str(store.root):
+        raise UserError(
+            f"--results: Slurm takes a '%' in the path of a log for a placeholder, and {store.root} has one"
+        )
     require_torch()
     store.prepare()
     submission, manifest = _submit(plan, whole, store, arrays, choice, asked)
     jobs = f"{len(manifest.arrays)} job" + ("" if len(manifest.arrays) == 1 else "s")
     console.print(f"Submitted {plan.grid.name} in {jobs}, from a copy of the code ({manifest.code}):", highlight=False)
     for array in manifest.arrays:
-        after = f", after {' and '.join(array.after)}" if array.after else ""
+        after = f", after {', '.join(array.after)}" if array.after else ""
         console.print(
             f"  {array.job}  {array.name}: {counted_tasks(len(array.tasks))}{after}", highlight=False, soft_wrap=True
         )
@@ -106,9 +113,18 @@ def run_on_slurm(
     if given.get("wait"):
         _follow(console, whole, store, submission)
     else:
-        advice = "You may log out. To look at it: python -m benchmark status; to end it: python -m benchmark cancel"
-        console.print(advice, highlight=False, soft_wrap=True)
+        which = _named(plan.grid, store)
+        console.print("You may log out. To look at it, and to end it:", highlight=False)
+        for verb in ("status", "cancel"):
+            console.print(f"  python -m benchmark {verb} {which}", markup=False, highlight=False, soft_wrap=True)
     return submission
+
+
+def _named(grid: Grid, store: Store) -> str:
+    """The options by which another command finds the same grid and results."""
+    name = grid.name if registry.grids().get(grid.name) == grid.source else str(grid.source)
+    results = "" if store.root == DEFAULT_RESULTS else f" --results {shlex.quote(str(store.root))}"
+    return f"--grid {shlex.quote(name)}{results}"
 
 
 def _follow(console: Console, plan: Plan, store: Store, submission: Submission) -> None:
@@ -131,7 +147,10 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
             style="red", highlight=False,
         )  # fmt: skip
         raise click.exceptions.Exit(1)
-    console.print(f"All {len(after.runs)} runs are done; the report is in {submission.settings().out}", highlight=False)
+    console.print(
+        f"{len(after.runs)} of {len(after.runs)} runs are done; the report is in {submission.settings().out}",
+        highlight=False,
+    )
 
 
 def _submit(

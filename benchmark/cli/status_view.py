@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
@@ -40,7 +41,7 @@ def screen(status: Status, command: Command | None, *, runs: bool = False) -> Gr
         command: the one at work in the folder, if any.
         runs: also a line for every run.
     """
-    parts: list[RenderableType] = [_totals(status)]
+    parts: list[RenderableType] = [_totals(status), _line(f"in {status.store.root}", 0, style="dim")]
     if command is not None:
         about = f"at work: process {command.pid} on {command.host}, session {command.session}"
         parts.append(Text(about if command.grid == status.plan.grid.name else f"{about}, grid {command.grid}"))
@@ -100,7 +101,7 @@ def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
         heard = f"last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})"
         scheduled = group[0].scheduled
         lines.append(_line(f"{_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
-        lines += _log(group[0].log)
+        lines += _log(status, group[0].log)
     return lines
 
 
@@ -113,7 +114,8 @@ def _failed(status: Status) -> list[RenderableType]:
         lines.append(_line(f"{group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
         lines += _names(group)
         details = status.store.run(group[0].run.run_id) / "traceback.txt"
-        lines += _log(group[0].at.log if group[0].at else None) or _log(str(details) if details.is_file() else None)
+        log = group[0].at.log if group[0].at else None
+        lines += _log(status, log or (str(details) if details.is_file() else None))
     if lines:
         grid = status.plan.grid
         name = grid.name if grid.name in grids() else shlex.quote(str(grid.source))
@@ -129,7 +131,7 @@ def _blocked(status: Status) -> list[RenderableType]:
     for group in groups[:SHOWN_GROUPS]:
         lines.append(_line(f"{_count(group)}: {group[0].sentence}", style="yellow"))
         lines += _names(group)
-        lines += _log(group[0].at.log if group[0].at else None)
+        lines += _log(status, group[0].at.log if group[0].at else None)
     return [*lines, *_more(len(groups), "stages")]
 
 
@@ -233,10 +235,15 @@ def _name(by: Worker) -> str:
     return f"{by.host} job {by.job}" if by.job else f"{by.host}:{by.pid}"
 
 
-def _log(path: str | None) -> list[RenderableType]:
+def _log(status: Status, path: str | None) -> list[RenderableType]:
+    """Where a file lies in the results folder, as far as it does, and its last lines."""
     if path is None:
         return []
-    return [_line(path, 4), *(_line(line, 6, style="dim", cut=True) for line in last_lines(Path(path)))]
+    root = f"{status.store.root}{os.sep}"
+    return [
+        _line(path.removeprefix(root), 4),
+        *(_line(line, 6, style="dim", cut=True) for line in last_lines(Path(path))),
+    ]
 
 
 def _names(group: list[RunStatus]) -> Iterator[RenderableType]:

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.exceptions import Exit
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.slurm import Asked, in_flight, run_on_slurm
+from benchmark.cli.slurm_options import check_executor
+from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
 from benchmark.execute.slurm import scheduler
 from benchmark.execute.slurm.estimate import Estimator, backbone_size, total
@@ -28,9 +31,11 @@ from benchmark.execute.slurm.options import minutes, read_options
 from benchmark.execute.slurm.signals import SchedulerSignals
 from benchmark.execute.slurm.staging import staged
 from benchmark.execute.slurm.submission import Submission, submissions
-from benchmark.execute.slurm.verdicts import note_verdicts
+from benchmark.execute.slurm.verdicts import note_verdicts, sentence_of
+from benchmark.execute.slurm.view import slurm_view
 from benchmark.grid import find_grid, load_grid
 from benchmark.plan import Plan, make_plan
+from benchmark.status import status_of
 from results.store import Store
 from tests.conftest import DATA, ROOT, torch_free
 
@@ -329,6 +334,66 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
     assert end.by.log == str(submission.log(tasks[stage.name]))
     note_verdicts(plan, store, submission, plan.runs[:1])  # it is told once
     assert len(store.attempts(stage.name).attempts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "failure"),
+    [
+        ("OUT_OF_MEMORY", "exit code 0:125", "oom"),
+        ("TIMEOUT", "exit code 0:0", "time-limit"),
+        ("NODE_FAIL", "exit code 0:0", "node-failure"),
+        ("CANCELLED", "exit code 0:15", "cancelled"),
+        ("FAILED", "exit code 137:0", "killed"),
+        ("FAILED", "exit code 9:0", "killed"),
+        ("FAILED", "exit code 0:9", "killed"),
+        ("FAILED", "exit code 1:0", "error"),
+        ("COMPLETED", "exit code 0:0", "error"),
+        ("SOMETHING_NEW", "", "error"),
+        (scheduler.LOST, "", "killed"),
+    ],
+)
+def test_slurms_word_for_an_end_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
+    found, sentence = sentence_of("7_0", scheduler.JobState(state, reason, "n1"))
+    assert found == failure
+    assert "job 7_0" in sentence
+    assert state in sentence
+
+
+def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    manifest = submission.manifest()
+    first = next(task.job for array in manifest.arrays for task in array.tasks if task.kind == "finetune")
+    waiting = [task.job for array in manifest.arrays for task in array.tasks if task.job != first]
+    lines = [
+        "|".join([*(job.split("_") if "_" in job else [job, "N/A"]), "PENDING", "Dependency", ""]) for job in waiting
+    ]
+    slurm.says("squeue", "\n".join(lines) + "\n")
+    slurm.says("sacct", f"{first}|NODE_FAIL|0:0|n7\n")
+    status = status_of(plan, store, slurm_view)
+    (lost,) = [stage for stage in status.stages.values() if stage.state == "lost"]
+    assert lost.stage.kind == "finetune"
+    assert lost.log == str(submission.log(first))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(screen(status, None))
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert f"its node failed, and Slurm did not requeue it (job {first}: NODE_FAIL" in shown
+    assert "waits (Dependency)" in shown
+
+
+def test_waiting_ends_with_the_last_job_and_says_whether_all_is_done(slurm: FakeSlurm, store: Store) -> None:
+    with pytest.raises(Exit) as ended:  # no job is in the queue of this Slurm, and none has made anything
+        run(plan_of(store), store, wait=True)
+    assert ended.value.exit_code == 1
+
+
+def test_options_go_with_their_executor() -> None:
+    with pytest.raises(UserError, match="--gpus-per-node goes with --executor slurm"):
+        check_executor("local", {"gpus_per_node": 0}, workers=True)
+    with pytest.raises(UserError, match="--workers goes with --executor local"):
+        check_executor("slurm", {}, rehearse=False, workers=True)
+    check_executor("local", {}, workers=True)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_a_hundred_runs_fit_on_a_screen(tmp_path: Path, width: int) -> None:
     assert "oom: 40 runs" in text
     assert "nan: 20 runs" in text
     assert f"30 runs: blocked by {runs[60].reference.name}" in " ".join(text.split())
-    assert "traceback.txt" in text
+    assert f"runs/{runs[0].run_id}/traceback.txt" in "".join(text.split())
     assert "... and 37 more" in text
     assert len(text.splitlines()) < 60
     assert all(len(line) <= width for line in text.splitlines())
@@ -125,7 +125,7 @@ with maker.attempts.taken([stage.name], wait=False) as taken:
     assert now(maker).totals["lost"] == 2
     text = shown(maker, 140)
     assert "in epoch 3 of 10" in text
-    assert str(tmp_path / "worker.log") in text
+    assert str(tmp_path / "worker.log") in text  # beside the results folder
     assert "the last words" in text
     waits = Scheduled("queued", "17_3", "Priority")
     again = status_of(maker.plan, maker.store, lambda store, plan: {stage.name: waits})

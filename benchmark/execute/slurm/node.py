@@ -52,17 +52,19 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
     plan = submission.plan(store)
     reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
     job = job_id()
+    if task.kind in NO_GPU and process() > 0:
+        return
     if process() == 0:
         store.prepare()
         reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
     me = this_process(settings.name, submission.log(job))
-    names = [name for unit in task.units for name in unit]
+    names = [name for unit in task.units for name in unit if not (store.has_stage(name) or store.is_done(name))]
+    if not names and task.kind != "report":
+        return
     if restarts() > settings.max_requeues:
         sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
         note(store, me, names, "time-limit", sentence)
         raise TaskFailedError(sentence)
-    if task.kind in NO_GPU and process() > 0:
-        return
     if task.kind == "report":
         _finish(plan, store, submission, reporter)
         return
@@ -70,12 +72,10 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
     stages = {stage.name: stage for stage in plan.stages}
     possible: list[Stage] = []
     if task.kind != "records":
-        names = [name for name in names if not store.has_stage(name)]
         possible = _startable(store, me, [stages[name] for name in names], reporter)
         if not possible:
-            if names:
-                raise TaskFailedError(f"all of {len(names)} are blocked")
-            return
+            raise TaskFailedError(f"all of {len(names)} are blocked")
+    left: list[str] = []
     try:
         with _maker(task.kind, plan, store, submission, reporter, possible) as maker:
             if maker is None:
@@ -85,11 +85,11 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
                 failed = _record(maker, submission, [runs[name] for name in names])
             else:
                 failed = len(names) - len(possible) + _make(maker, signals, possible)
+                left = [stage.name for stage in possible if not _has_ended(maker, stage)]
     except (UserError, DataError) as error:
         cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
         note(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
         raise TaskFailedError(str(error)) from error
-    left = [name for name in names if not (store.has_stage(name) or store.is_done(name))]
     if signals.requested and left:
         _end_early(signals, store, me, left, settings.max_requeues)
     if failed:
@@ -192,6 +192,11 @@ def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage])
                 )
             maker.reporter.say(f"{stage.name} failed: {type(error).__name__}: {error}")
     return failed
+
+
+def _has_ended(maker: StageMaker, stage: Stage) -> bool:
+    """Whether a stage is there, or has failed for good as far as this submission is concerned."""
+    return maker.store.has_stage(stage.name) or maker.attempts.failed(stage.name) is not None
 
 
 def _record(maker: StageMaker, submission: Submission, runs: Iterable[RunStages]) -> int:

@@ -105,15 +105,15 @@ def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
 
 
 def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
-    """Of every job; ``LOST`` for one without a trace.
+    """Of every job; ``LOST`` for one without a trace. Of what has ended accounting knows more than the queue, once it does.
 
     Raises:
         UserError: squeue does not answer.
     """
     jobs, live = list(jobs), live_jobs()
-    gone = [job for job in jobs if job not in live]
-    ended = ended_jobs(gone) if gone else {}
-    return {job: live.get(job) or ended.get(job) or JobState(LOST) for job in jobs}
+    gone = [job for job in jobs if job not in live or not live[job].in_flight]
+    ended = {job: state for job, state in ended_jobs(gone).items() if not state.in_flight} if gone else {}
+    return {job: ended.get(job) or live.get(job) or JobState(LOST) for job in jobs}
 
 
 def cancel(jobs: Iterable[str]) -> None:

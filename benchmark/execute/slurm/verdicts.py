@@ -5,6 +5,7 @@ Slurm knows them. They are noted as ends of the stages' attempts, where records 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -38,9 +39,15 @@ CAUSES: dict[str, tuple[Failure, str]] = {
 """Slurm's last word on a job to the kind of cause and what it means."""
 
 
+KILLED = re.compile(r"exit code ((9|137):0|\d+:9)$")
+"""SIGKILL, told by srun, the shell or Slurm."""
+
+
 def sentence_of(job: str, state: JobState) -> tuple[Failure, str]:
     """The kind of cause, and a sentence for the record."""
     failure, why = CAUSES.get(state.state, ("error", f"Slurm says {state.state}"))
+    if state.state == "FAILED" and KILLED.search(state.reason):
+        failure, why = "killed", "one of its processes was killed; often that is for memory"
     seen = ", ".join(part for part in (state.state, state.reason, state.node and f"node {state.node}") if part)
     return failure, f"{why} (job {job}: {seen})"
 

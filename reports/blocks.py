@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from reports.style import is_wide, save_pdf
+from reports.style import is_wide, save_figure
 from reports.tables import Table
 
 PAGE_ROWS = 60
@@ -129,7 +129,7 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
         case Listing(table, widths):
             return [{"kind": "listing", "header": table.header, "rows": table.rows, "widths": widths}]
         case Drawn(caption, figure, name):
-            save_pdf(figure, figures / f"{name}.pdf")
+            save_figure(figure, figures / f"{name}.pdf")
             return [{"kind": "figure", "wide": is_wide(figure), "caption": caption, "path": f"figures/{name}.pdf"}]
 
 

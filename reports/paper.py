@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,76 +22,93 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
+FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet")
+DEFAULT = ("pdf", "csv", "markdown")
 FILES = {
     "paper.pdf": "the report, typeset",
+    "report.html": "the report as one page for a browser, which needs no network",
     "table.md": "its tables as Markdown",
-    "points.csv": "every operating point of every run",
-    "comparisons.csv": "every pair of methods, on the same test images",
-    "curves.csv": "every setting of every policy, on val and test",
-    "areas.csv": "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
-    "iso-accuracy.csv": "speed-up at equal accuracy, with the share of replicates that do not reach it",
-    "routing.csv": "each policy between random and perfect routing, and its agreement with the full model",
-    "heads.csv": "oracle, overthinking and flips of each run's exits",
-    "exits.csv": "accuracy, calibration error and likelihood of every exit on all samples",
-    "leaving.csv": "who leaves where: shares, their accuracy, and the final head's on the same samples",
-    "failures.csv": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory, devices",
-    "classes.csv": "depth and accuracy drop of every class",
-    "learning-rates.csv": "the learning rates that were tried, with val accuracy, where a grid tried several",
+    "table.tex": "its tables as LaTeX, for booktabs",
+}
+TABLES = {
+    "points": "every operating point of every run",
+    "comparisons": "every pair of methods, on the same test images",
+    "curves": "every setting of every policy, on val and test",
+    "areas": "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
+    "iso-accuracy": "speed-up at equal accuracy, with the share of replicates that do not reach it",
+    "routing": "each policy between random and perfect routing, and its agreement with the full model",
+    "heads": "oracle, overthinking and flips of each run's exits",
+    "exits": "accuracy, calibration error and likelihood of every exit on all samples",
+    "leaving": "who leaves where: shares, their accuracy, and the final head's on the same samples",
+    "failures": "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory, devices",
+    "classes": "depth and accuracy drop of every class",
+    "learning-rates": "the learning rates that were tried, with val accuracy, where a grid tried several",
 }
 
 
 def report_files(out: Path) -> list[tuple[Path, str]]:
     """The report's files with what they are."""
-    named = [(out / name, what) for name, what in FILES.items() if (out / name).is_file()]
-    return [*named, (out / "figures", f"{len(list((out / 'figures').glob('*.pdf')))} figures as PDF")]
+    files = FILES | {f"{name}.{ending}": what for ending in ("csv", "parquet") for name, what in TABLES.items()}
+    found = [(out / name, what) for name, what in files.items() if (out / name).is_file()]
+    figures = len(list((out / "figures").glob("*.pdf")))
+    return [*found, (out / "figures", f"{figures} figures as PDF, SVG and PNG")] if figures else found
 
 
-def is_current(out: Path, store: Store, run_ids: list[str]) -> bool:
-    """Whether the report in ``out`` was made of exactly these records by exactly this code."""
+def is_current(out: Path, store: Store, run_ids: list[str], formats: Sequence[str] = DEFAULT) -> bool:
+    """Whether the report in ``out`` was made of exactly these records by exactly this code, in these formats."""
     try:
-        return json.loads((out / STAMP).read_text(encoding="utf-8")) == _stamp(store, run_ids)
+        return json.loads((out / STAMP).read_text(encoding="utf-8")) == _stamp(store, run_ids, formats)
     except (OSError, ValueError):
         return False
 
 
-def pass_for_current(out: Path, store: Store, run_ids: list[str]) -> None:
+def pass_for_current(out: Path, store: Store, run_ids: list[str], formats: Sequence[str] = DEFAULT) -> None:
     """Stamp a report as that of these records, whatever it shows: for measuring what goes on around a finished report."""
-    (out / STAMP).write_text(json.dumps(_stamp(store, run_ids), indent=1), encoding="utf-8")
+    (out / STAMP).write_text(json.dumps(_stamp(store, run_ids, formats), indent=1), encoding="utf-8")
 
 
 def build_report(
-    store: Store, run_ids: list[str], *, title: str, out: Path, pictures: Pictures | None = None
+    store: Store,
+    run_ids: list[str],
+    *,
+    title: str,
+    out: Path,
+    pictures: Pictures | None = None,
+    formats: Sequence[str] = DEFAULT,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Write the report of the finished ones among ``run_ids`` into ``out``, which appears whole or not at all.
 
     Args:
-        store: the results folder.
+        store: the results folder, or several as one.
         run_ids: in the order of the tables.
         title: of the grid, or of what else these runs are.
         out: the report's folder.
         pictures: test images for the atlas; without them it lists sample ids.
+        formats: some of `FORMATS`.
+        say: is told what begins, and how far reading is.
 
     Returns:
         a sentence for every record that is missing, failed or damaged, and so left out.
 
     Raises:
-        StoreError: ``out`` cannot be written, or holds something that is not a report.
+        StoreError: ``out`` cannot be written, or holds something that is not a report; or no run is whole.
     """
     from results.failures import failed_records
     from results.table import load_runs
 
     check_replaceable(out)
-    runs, problems = load_runs(store, run_ids)
+    runs, problems = load_runs(store, run_ids, say)
+    if not runs:
+        raise StoreError("\n".join(["none of the runs can be reported", *problems]))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unfinished-") as name:
             folder = Path(name) / "report"
-            (folder / "figures").mkdir(parents=True)
-            told = [
-                problem.replace(f"{store.root}/", "") for problem in problems
-            ]  # a report says nothing of its machine
-            _write(folder, runs, told, failed_records(store, run_ids), title, pictures)
-            pass_for_current(folder, store, run_ids)
+            folder.mkdir()
+            told = [store.told(problem) for problem in problems]  # a report says nothing of its machine
+            _write(folder, runs, told, failed_records(store, run_ids), title, pictures, tuple(formats), say)
+            pass_for_current(folder, store, run_ids, formats)
             if out.exists():
                 shutil.rmtree(out)
             folder.rename(out)
@@ -111,42 +129,59 @@ def check_replaceable(out: Path) -> None:
 
 
 def _write(
-    folder: Path, runs: list[Run], problems: list[str], failed: list[RunRecord], title: str, pictures: Pictures | None
+    folder: Path,
+    runs: list[Run],
+    problems: list[str],
+    failed: list[RunRecord],
+    title: str,
+    pictures: Pictures | None,
+    formats: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> None:
-    from reports.outline import content
+    from reports.exports import write_csv, write_parquet, write_readable
     from reports.study import Study
-    from reports.tables import markdown, plain
-    from reports.typeset import typeset
+
+    say("tables")
+    tables = _tidy_tables(runs, failed)
+    metrics = {
+        name: table for name, table in tables.items() if name not in ("points", "comparisons", "curves", "failures")
+    }
+    if "csv" in formats:
+        write_csv(folder, tables)
+    if "parquet" in formats:
+        write_parquet(folder, tables)
+    study = Study(title, runs, tables["points"], tables["comparisons"], metrics, tables["failures"], problems, pictures)
+    write_readable(folder, _tables(study), formats)
+    if "html" in formats:
+        from reports.web.page import write_page
+
+        say("the page")
+        write_page(folder / "report.html", study)
+    if "pdf" in formats and study.settings:
+        from reports.outline import content
+        from reports.typeset import typeset
+
+        say("figures and the PDF")
+        (folder / "figures").mkdir()
+        typeset(folder, content(study, folder / "figures"))
+
+
+def _tidy_tables(runs: list[Run], failed: list[RunRecord]) -> dict[str, pd.DataFrame]:
+    """Those of `TABLES` that there is something for, by name."""
     from results import metrics
     from results.failures import failures
     from results.iso_table import iso_table
     from results.table import comparisons, points
     from results.tuning import learning_rates
 
-    table, pairs = points(runs), comparisons(runs)
-    found = failures(runs, failed)
-    found.to_csv(folder / "failures.csv", index=False)
-    table.to_csv(folder / "points.csv", index=False)
-    pairs.to_csv(folder / "comparisons.csv", index=False)
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
-    (pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()).to_csv(folder / "curves.csv", index=False)
-
     tables = {
-        "areas": metrics.area_table, "routing": metrics.routing_table, "heads": metrics.head_table, "exits": metrics.exit_table,
-        "leaving": metrics.leaving_table, "classes": metrics.class_table, "iso-accuracy": iso_table,
+        "points": points(runs), "comparisons": comparisons(runs), "curves": pd.concat(curves, ignore_index=True),
+        "areas": metrics.area_table(runs), "iso-accuracy": iso_table(runs), "routing": metrics.routing_table(runs),
+        "heads": metrics.head_table(runs), "exits": metrics.exit_table(runs), "leaving": metrics.leaving_table(runs),
+        "failures": failures(runs, failed), "classes": metrics.class_table(runs),
     }  # fmt: skip
-    if any(run.tried for run in runs):
-        tables["learning-rates"] = learning_rates
-    made = {name: make(runs) for name, make in tables.items()}
-    for name, made_table in made.items():
-        made_table.to_csv(folder / f"{name}.csv", index=False)
-
-    study = Study(title, runs, table, pairs, made, found, problems, pictures)
-    text = _tables(study)
-    (folder / "table.txt").write_text(plain(text), encoding="utf-8")
-    (folder / "table.md").write_text(markdown(text), encoding="utf-8")
-    if study.settings:
-        typeset(folder, content(study, folder / "figures"))
+    return tables | ({"learning-rates": learning_rates(runs)} if any(run.tried for run in runs) else {})
 
 
 def _tables(study: Study) -> list[tuple[str, Any]]:
@@ -201,7 +236,7 @@ def _timing(rows: pd.DataFrame) -> str:
     return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
 
 
-def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
+def _stamp(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:
     """What a report depends on: the records and the code that shows them."""
     code = hashlib.sha256()
     for path in sorted(
@@ -209,6 +244,7 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
             *FOLDER.rglob("*.py"),
             *FOLDER.glob("*.typ"),
             *FOLDER.glob("*.yaml"),
+            *FOLDER.glob("web/page.*"),
             *(FOLDER.parent / "results").glob("*.py"),
         ]
     ):
@@ -217,5 +253,8 @@ def _stamp(store: Store, run_ids: list[str]) -> dict[str, Any]:
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    devices = {name: check.finished for name, check in read_checks(store).items()}
-    return {"code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices}
+    devices = {name: check.finished for name, check in read_checks(store, []).items()}
+    return {
+        "code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices,
+        "formats": sorted(formats),
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -27,6 +28,8 @@ RC: Any = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lgvit-bench",
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
@@ -101,7 +104,13 @@ def is_wide(figure: Figure) -> bool:
     return bool(figure.get_figwidth() > COLUMN_WIDTH)
 
 
-def save_pdf(figure: Figure, path: Any) -> None:
-    """Write a figure; the same figure gives the same bytes."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PDF, SVG and PNG beside each other; the same figure gives the same bytes.
+
+    Args:
+        path: that of the PDF.
+    """
     with mpl.rc_context(RC):
         figure.savefig(path, metadata={"CreationDate": None})
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Software": None})

@@ -98,21 +98,29 @@ def write_check(store: Store, check: DeviceCheck) -> Path:
     return path
 
 
-def read_checks(store: Store) -> dict[str, DeviceCheck]:
-    """All that a results folder holds, by fingerprint.
+def read_checks(store: Store, damaged: list[str] | None = None) -> dict[str, DeviceCheck]:
+    """All that a results folder holds, by fingerprint; of several folders the last check of a kind of machine counts.
+
+    Args:
+        damaged: where to put a sentence about each one that is damaged.
 
     Raises:
-        StoreError: one is damaged.
+        StoreError: one is damaged, and ``damaged`` is None.
     """
     from results.store import StoreError
 
-    found = {}
-    for path in sorted((store.root / FOLDER).glob("*.json")):
+    found: dict[str, DeviceCheck] = {}
+    for path in (path for root in store.roots for path in sorted((root / FOLDER).glob("*.json"))):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             lines = tuple(Check(**line) for line in content.pop("checks"))
             check = DeviceCheck(checks=lines, **content)
-            found[fingerprint(check.machine)] = check
+            key = fingerprint(check.machine)
+            if key not in found or found[key].finished <= check.finished:
+                found[key] = check
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); remove it and run doctor --device again") from None
+            sentence = f"{path} is damaged ({error}); remove it and run doctor --device again"
+            if damaged is None:
+                raise StoreError(sentence) from None
+            damaged.append(sentence)
     return found

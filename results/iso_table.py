@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from results.iso_accuracy import Corners, costs_to_reach, iso_accuracy
-from results.outcomes import by_setting
 from results.table import SETTING, STATIC, Run, comparable, labels
 
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]
@@ -51,10 +50,8 @@ def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other:
 def _corners(run: Run, policy: str) -> Corners:
     """Samples in ascending order of their ids; costs as shares of the MACs without exits."""
     assert run.record.costs is not None
-    rows = run.corners[run.corners["policy"] == policy]
-    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    threshold, sample_id, right, exits = (rows[name].to_numpy() for name in ("threshold", "sample_id", "right", "exit"))
-    if not len(rows):
+    found = run.cornered.get(policy)
+    if found is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))
-    where = by_setting(threshold, sample_id)
-    return Corners(right[where], prices[exits[where]])
+    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
+    return Corners(found.right, prices[found.exit])

@@ -77,18 +77,24 @@ class Latency(Frozen):
         return next((timing for timing in self.timings if timing.batch_size == batch_size), None)
 
 
-def read_latencies(store: Store) -> dict[str, list[Latency]]:
+def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, list[Latency]]:
     """Every measurement in a results folder, by run id.
 
+    Args:
+        damaged: where to put a sentence about each one that is damaged.
+
     Raises:
-        StoreError: one is damaged.
+        StoreError: one is damaged, and ``damaged`` is None.
     """
     found: dict[str, list[Latency]] = {}
     for name in store.stages("latency"):
-        path = store.artifact(name, FILE)
         try:
-            latency = Latency.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise StoreError(f"{path}: {error.errors()[0]['msg']}") from None
-        found.setdefault(latency.run_id, []).append(latency)
+            latency = Latency.model_validate_json(store.own(store.artifact(name, FILE)).read_bytes())
+            found.setdefault(latency.run_id, []).append(latency)
+        except (ValidationError, StoreError, OSError, KeyError, TypeError) as error:
+            what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            sentence = f"{store.stage(name) / FILE}: {what}"
+            if damaged is None:
+                raise StoreError(sentence) from None
+            damaged.append(sentence)
     return found

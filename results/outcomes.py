@@ -67,6 +67,35 @@ def cut(outcomes: pd.DataFrame) -> dict[str, Taken]:
     }
 
 
+@dataclass(frozen=True)
+class Cornered:
+    """A policy at the H corners of its hull: bools `right` and the `exit` taken, [H, N]; `sample_id` [N] ascends."""
+
+    sample_id: np.ndarray
+    right: np.ndarray
+    exit: np.ndarray
+
+
+def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
+    """Every policy of a table of corners, by name; see `results.table.Run`.
+
+    Raises:
+        ValueError: a corner does not hold every sample once.
+    """
+    found = {}
+    for policy in corners["policy"].unique():
+        rows = corners[corners["policy"] == policy]
+        threshold, sample_id, right, exits = (
+            rows[name].to_numpy() for name in ("threshold", "sample_id", "right", "exit")
+        )
+        try:
+            where = by_setting(threshold, sample_id)
+        except ValueError as error:
+            raise ValueError(f"the corners of {policy!r}: {error}") from None
+        found[str(policy)] = Cornered(sample_id[where[0]], right[where], exits[where])
+    return found
+
+
 def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
     """Where each sample lies under each setting, in ascending order of thresholds and of ids: indices [S, N].
 

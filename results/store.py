@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,15 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders that are read."""
+        return [self.root]
+
+    def told(self, sentence: str) -> str:
+        """A sentence about something in here as it may be passed on: without where this folder lies."""
+        return sentence.replace(f"{self.root}/", "")
 
     # Stages
 
@@ -106,6 +115,40 @@ class Store:
     def run(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
+    def own(self, path: Path) -> Path:
+        """The path, if it is a plain file of this folder. A folder may come from anybody: no link leads out of it.
+
+        Raises:
+            StoreError: it is none.
+        """
+        if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
+            inside = path.resolve().is_relative_to(self.root.resolve())
+            if not inside:
+                raise StoreError(f"{path}: a link leads out of the results folder; it is not followed")
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a plain file")
+        return path
+
+    def table(self, run_id: str, name: str) -> Path:
+        """The path of a table beside a record.
+
+        Raises:
+            StoreError: it is no plain file of this folder.
+        """
+        return self.own(self.run(run_id) / name)
+
+    def is_readable(self, run_id: str) -> bool:
+        """Whether there is a whole record."""
+        try:
+            self.record(run_id)
+        except StoreError:
+            return False
+        return True
+
+    def set_aside(self, run_ids: Sequence[str]) -> list[str]:
+        """A sentence for every copy of these runs that another copy of the same name displaces; see `results.folders`."""
+        return []
+
     def is_done(self, run_id: str) -> bool:
         path = self.run(run_id) / "record.json"
         return path.is_file() and _read_json(path).get("status") == "done"
@@ -128,7 +171,7 @@ class Store:
         Raises:
             StoreError: there is no such record, or it is damaged.
         """
-        path = self.run(run_id) / "record.json"
+        path = self.table(run_id, "record.json")
         try:
             record = RunRecord.model_validate_json(path.read_bytes())
         except OSError as error:

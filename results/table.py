@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -16,13 +16,14 @@ import pandas as pd
 from results.answers import Answers
 from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
-from results.outcomes import Taken, cut
+from results.outcomes import Cornered, Taken, cut, cut_corners
 from results.record import OperatingPoint, RunRecord
 from results.significance import holm, mcnemar, realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 from results.store import Store, StoreError
 from results.tuning import Tried, chosen_on_val, is_tuned, without_rates
+from results.wholeness import check_record, check_tables
 
 STATIC = "static"
 NO_POLICY = "none"
@@ -88,6 +89,11 @@ class Run:
             return cut(self.outcomes)
         except ValueError as error:
             raise StoreError(f"{self.folder / 'outcomes.parquet'}: {error}") from error
+
+    @cached_property
+    def cornered(self) -> dict[str, Cornered]:
+        """`corners`, by policy."""
+        return cut_corners(self.corners)
 
     @property
     def method(self) -> str:
@@ -172,51 +178,53 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     return named
 
 
-def under_own_policy(runs: list[Run]) -> list[Run]:
-    """Each run with what it does under its method's own rule alone, where it was asked for and other rules were too.
-
-    Rows of one method, whose policies are what is compared, stay as they are.
-    """
-    if len({run.method for run in runs if run.has_exits}) < 2:
-        return runs
-    found = []
-    for run in runs:
-        own = run.record.own_policy
-        points = tuple(point for point in run.record.points if point.policy == own)
-        if points:
-            record, curves = run.record.model_copy(update={"points": points}), run.curves[run.curves["policy"] == own]
-            run = replace(run, record=record, curves=curves)
-        found.append(run)
-    return found
-
-
-def load_runs(store: Store, run_ids: list[str]) -> tuple[list[Run], list[str]]:
+def load_runs(
+    store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Run], list[str]]:
     """The finished runs, and a sentence for every record that is missing, failed or damaged.
 
-    Of runs that differ in a tried learning rate alone, the best on val.
+    Of runs that differ in a tried learning rate alone, the best on val. ``say`` is told now and then how many are read.
     """
-    runs, problems = [], []
-    timed, checks = read_latencies(store), read_checks(store)
-    for run_id in run_ids:
+    runs, problems = [], store.set_aside(run_ids)
+    timed, checks = read_latencies(store, problems), read_checks(store, problems)
+    for number, run_id in enumerate(run_ids):
+        if number % 100 == 0:
+            say(f"reading records, {number} of {len(run_ids)}")
         try:
             record = store.record(run_id)
             if record.status != "done":
-                problems.append(f"{run_id}: {record.status} ({record.cause})")
+                cause = "".join(letter if letter.isprintable() else " " for letter in record.cause or "no cause given")
+                problems.append(f"{run_id}: {record.status} ({cause})")
                 continue
-            folder = store.run(run_id)
-            run = Run(
-                record,
-                _parquet(folder / "outcomes.parquet", ["point"]),
-                _parquet(folder / "curves.parquet"),
-                folder,
-                tuple(timed.get(run_id, ())),
-                device_checks=checks,
-            )
-            _ = run.taken, run.answers, run.corners  # damaged ones leave the run out
-            runs.append(run)
+            runs.append(_load(store, record, tuple(timed.get(run_id, ())), checks))
         except StoreError as error:
             problems.append(str(error))
     return without_repeats(chosen_on_val(runs)), problems
+
+
+def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+    """
+    Raises:
+        StoreError: something is missing, damaged, or does not fit together.
+    """
+    folder = store.run(record.run_id)
+    paths = {
+        name: store.table(record.run_id, f"{name}.parquet") for name in ("outcomes", "curves", "answers", "corners")
+    }
+    try:
+        check_record(record)
+        run = Run(
+            record,
+            _parquet(paths["outcomes"], ["point"]),
+            _parquet(paths["curves"]),
+            folder,
+            timed,
+            device_checks=checks,
+        )
+        check_tables(run)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{folder}: {error}") from None
+    return run
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:
@@ -242,7 +250,7 @@ def _parquet(path: Path, few: Sequence[str] = ()) -> pd.DataFrame:
     try:
         with ParquetFile(path, read_dictionary=list(few)) as file:
             return file.read(use_threads=False).to_pandas(split_blocks=True, use_threads=False)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column
         raise StoreError(f"{path}: cannot be read ({error})") from error
 
 

@@ -71,11 +71,14 @@ def test_what_is_counted_is_there() -> None:
     bench_harness._plan(console, 2000, 1)
     bench_harness._list(console, 8, 1)
     bench_harness._second_run(console, 4, 1)
+    bench_harness._report(console, 4, images=200)
     assert isinstance(console.file, io.StringIO)
-    plan, listed, second = console.file.getvalue().splitlines()
+    plan, listed, second, report = console.file.getvalue().splitlines()
     assert "2,000 runs planned in" in plan
     assert "8 records listed and tabulated in" in listed
     assert "4 runs found finished, nothing written, in" in second
+    assert "4 records reported as PDF, CSV and Markdown in" in report
+    assert "under 60 s: " in report
     assert all("under 5 s: " in line and "CPU time" in line for line in (plan, listed, second))
 
 

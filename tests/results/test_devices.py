@@ -108,3 +108,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "devices" / "0.json").write_text(content)
     with pytest.raises(StoreError, match=r"0\.json is damaged"):
         read_checks(Store(tmp_path))
+    damaged: list[str] = []
+    assert read_checks(Store(tmp_path), damaged) == {}
+    assert "0.json is damaged" in damaged[0]

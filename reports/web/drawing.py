@@ -1,0 +1,138 @@
+"""What the page draws, as plain data: curves and operating points of every setting, and the table over them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.study import Setting, Study, of_setting, policies
+from reports.style import Look
+from reports.tables import DASH, interval, percent, signed, times
+from results.table import NO_POLICY, STATIC, Run, summary
+
+POINTS = 20_000
+"""Of all curves together; each keeps as many as fit, at least `FEWEST`, evenly spread over its cost."""
+FEWEST, MOST = 6, 40
+NUMBERS = ("Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs", "Time")
+
+
+def drawing(study: Study) -> list[dict[str, Any]]:
+    """Every setting with its curves: a curve a run and policy, a dot a model without exits."""
+    settings = [(setting, of_setting(study.runs, tuple(setting.where.values()))) for setting in study.settings]
+    curves = sum(len(policies(run)) for _, runs in settings for run in runs)
+    most = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
+    rows = dict(list(study.table.groupby("run_id")))
+    return [
+        {
+            "name": setting.name,
+            "curves": [
+                curve
+                for run in runs
+                for curve in _curves(study, setting, run, rows[run.record.run_id], most)
+            ],
+        }
+        for setting, runs in settings
+    ]  # fmt: skip
+
+
+def _curves(study: Study, setting: Setting, run: Run, rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
+    """The curves of a run, a policy each; of a model without exits one with a single point."""
+    found = []
+    for label, mine in rows.groupby("label", sort=False):
+        name, policy = str(label), str(mine["policy"].iloc[0])
+        look = study.looks.get(name) or study.looks.get(run.method) or Look("#7F7F7F", "o", (1, 0))
+        found.append(
+            {
+                "name": name, "run": run.record.run_id, "seed": run.seed, "policy": policy,
+                "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
+                "exits": " ".join(str(exit_.block) for exit_ in run.record.exits[:-1]) if run.has_exits else "",
+                "colour": look.colour, "marker": look.marker, "dash": _dash(look),
+                "line": _line(run, policy, most), "marks": [_mark(run, row) for _, row in mine.iterrows() if row["reached"]],
+            }
+        )  # fmt: skip
+    return found
+
+
+def _line(run: Run, policy: str, most: int) -> list[list[float]]:
+    """Threshold, share of the MACs without exits, accuracy and its interval in %, mean block; cheapest first."""
+    assert run.record.costs is not None
+    curve = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == "test")]
+    share = curve["mean_macs"].to_numpy() / run.record.costs.baseline
+    order = np.argsort(share, kind="stable")
+    if len(order) > most:  # where the cost is nearest to evenly spread ones
+        wanted = np.linspace(share[order[0]], share[order[-1]], most)
+        order = order[np.unique(np.searchsorted(share[order], wanted).clip(0, len(order) - 1))]
+    columns = [curve["threshold"].to_numpy(), share]
+    columns += [100 * curve[name].to_numpy() for name in ("accuracy", "low", "high")] + [curve["mean_block"].to_numpy()]
+    return [[_short(column[i]) for column in columns] for i in order]
+
+
+def _mark(run: Run, row: pd.Series) -> dict[str, Any]:
+    """An operating point."""
+    point = next((point for point in run.record.points if point.name == row["point"]), None)
+    settings = point.settings if point else ()
+    leaving = (
+        zip(run.record.exits, point.test.exit_shares, strict=True) if point and point.test and run.has_exits else ()
+    )
+    return {
+        "name": point_name(row),
+        "threshold": " and ".join(f"{s.threshold:.4g}" + (f" ({s.weight:.0%})" if len(settings) > 1 else "") for s in settings),
+        "share": _short(1 / row["mac_speedup"]),
+        **{name: _short(100 * row[name]) for name in ("accuracy", "low", "high")},
+        "block": _short(row["mean_block"]),
+        "leaving": ", ".join(f"{exit_.block}: {share:.0%}" for exit_, share in leaving if share >= 0.005),
+        "time": f"{times(row['time_speedup'])} on {row['time_device']}" if row.get("time_device") else "",
+    }  # fmt: skip
+
+
+def point_name(row: pd.Series) -> str:
+    """An operating point in words."""
+    if row["kind"] == STATIC or row["policy"] == NO_POLICY:
+        return "no exits"
+    if row["kind"] == "equal-macs":
+        return f"{row['target']:g} × MACs"
+    if row["kind"] == "fixed":
+        return f"fixed at {row['target']:g}"
+    return "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """The table: one row a setting, method and operating point, over seeds; each cell with what it is sorted by."""
+    found = []
+    names = {tuple(setting.where.values()): setting.name for setting in study.settings}
+    several = len(names) > 1
+    for _, row in summary(study.table).iterrows():
+        where = tuple(row[name] for name in ("backbone", "dataset", "scheme", "recipes"))
+        setting = names.get(where, f"{row['backbone']}, {row['dataset']}")
+        texts = [*([setting] if several else []), row["label"], point_name(row)]
+        cells = [{"text": text, "sort": text, "number": False} for text in texts]
+        cells.append({"text": str(row["seeds"]), "sort": int(row["seeds"]), "number": True})
+        shown = (
+            (f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}", row["accuracy"]),
+            (DASH if row["kind"] == STATIC or pd.isna(row["drop"]) else signed(row["drop"]), row["drop"]),
+            (DASH if pd.isna(row["mean_block"]) else f"{row['mean_block']:.1f}", row["mean_block"]),
+            *((times(row[f"{kind}_speedup"]), row[f"{kind}_speedup"]) for kind in ("layer", "mac", "time")),
+        )
+        for text, value in shown:
+            cells.append({"text": text, "sort": "" if pd.isna(value) else float(value), "number": True})
+        found.append({"cells": cells})
+    return found
+
+
+def header(study: Study) -> list[dict[str, Any]]:
+    """Names of the table's columns; those of numbers are aligned as such."""
+    texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
+    return [{"text": t, "number": False} for t in texts] + [{"text": t, "number": True} for t in ("Seeds", *NUMBERS)]
+
+
+def _dash(look: Look) -> str:
+    """The dashes of a line as SVG writes them, for a line two pixels wide; empty: a whole one."""
+    return "" if look.line == (1, 0) else " ".join(f"{2 * part:g}" for part in look.line)
+
+
+def _short(value: float) -> float | None:
+    """Five digits; None where there is no number."""
+    return None if not np.isfinite(value) else float(f"{value:.5g}")

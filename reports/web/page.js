@@ -1,0 +1,264 @@
+"use strict";
+(() => {
+  const settings = JSON.parse(document.getElementById("data").textContent);
+  const SVG = "http://www.w3.org/2000/svg";
+  const EDGE = { left: 52, right: 12, top: 10, bottom: 46 };
+
+  const make = (name, attributes = {}, parent = null, text = null) => {
+    const element = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    if (text !== null) element.textContent = text;
+    if (parent) parent.append(element);
+    return element;
+  };
+  const html = (name, parent, text = null) => {
+    const element = document.createElement(name);
+    if (text !== null) element.textContent = text;
+    parent.append(element);
+    return element;
+  };
+
+  // Table: a button in each heading sorts; what has no number stays last.
+  const table = document.getElementById("table");
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    heading.querySelector("button").addEventListener("click", () => {
+      const down = heading.getAttribute("aria-sort") === "ascending";
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const isNumber = heading.classList.contains("number");
+      const key = (row) => row.cells[column].dataset.sort;
+      const order = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (x === "" || y === "") return (x === "") - (y === "");
+        return (isNumber ? x - y : x.localeCompare(y)) * (down ? -1 : 1);
+      };
+      table.tBodies[0].append(...[...table.tBodies[0].rows].sort(order));
+    });
+  });
+
+  const chart = document.getElementById("chart");
+  if (!chart) return;
+  const details = document.getElementById("details");
+  const legend = document.getElementById("legend");
+  const choice = { setting: document.getElementById("setting"), seed: document.getElementById("seed") };
+  const hidden = new Set();
+  let walks = [];
+
+  const polygon = (corners, size) => corners.map(([x, y]) => `${x * size},${y * size}`).join(" ");
+  const star = Array.from({ length: 10 }, (_, i) => {
+    const [radius, angle] = [i % 2 ? 0.5 : 1.3, (Math.PI * i) / 5 - Math.PI / 2];
+    return [radius * Math.cos(angle), radius * Math.sin(angle)];
+  });
+  const SHAPES = {
+    s: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]],
+    "^": [[0, -1.1], [1.05, 0.9], [-1.05, 0.9]],
+    v: [[0, 1.1], [1.05, -0.9], [-1.05, -0.9]],
+    "<": [[-1.1, 0], [0.9, 1.05], [0.9, -1.05]],
+    ">": [[1.1, 0], [-0.9, 1.05], [-0.9, -1.05]],
+    D: [[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]],
+    d: [[0, -1.3], [0.8, 0], [0, 1.3], [-0.8, 0]],
+    P: [[-0.4, -1.1], [0.4, -1.1], [0.4, -0.4], [1.1, -0.4], [1.1, 0.4], [0.4, 0.4], [0.4, 1.1], [-0.4, 1.1], [-0.4, 0.4],
+      [-1.1, 0.4], [-1.1, -0.4], [-0.4, -0.4]],
+    X: [[-1.1, -0.6], [-0.6, -1.1], [0, -0.5], [0.6, -1.1], [1.1, -0.6], [0.5, 0], [1.1, 0.6], [0.6, 1.1], [0, 0.5],
+      [-0.6, 1.1], [-1.1, 0.6], [-0.5, 0]],
+    "*": star,
+  };
+  const dot = (marker, size, parent) =>
+    SHAPES[marker]
+      ? make("polygon", { class: "dot", points: polygon(SHAPES[marker], size) }, parent)
+      : make("circle", { class: "dot", r: size }, parent);
+
+  const coloured = (element, curve) => {
+    if (curve.colour.toLowerCase() !== "#000000") element.style.setProperty("--colour", curve.colour);
+    return element;
+  };
+
+  // The points of a curve, cheapest first: those of its line, and the operating points.
+  const spots = (curve) => {
+    const line = curve.line.map(([threshold, share, accuracy, low, high, block]) => ({
+      curve, mark: false, name: "", threshold: threshold === null ? "" : String(threshold), share, accuracy, low, high, block,
+      leaving: "", time: "",
+    }));
+    const marks = curve.marks.map((mark) => ({ curve, mark: true, ...mark }));
+    return [...line, ...marks].filter((spot) => spot.share !== null && spot.accuracy !== null).sort((a, b) => a.share - b.share);
+  };
+
+  const ticks = (low, high, wanted) => {
+    const rough = (high - low) / wanted;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+    const first = Math.ceil(low / step - 1e-9);
+    return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => +((first + i) * step).toPrecision(12));
+  };
+
+  const percent = (value) => `${value.toFixed(1)} %`;
+  const between = (spot) => (spot.low === null ? "" : ` [${spot.low.toFixed(1)}, ${spot.high.toFixed(1)}]`);
+  const spoken = (spot) =>
+    `${spot.curve.name}${spot.name ? ", " + spot.name : ""}: ${percent(spot.accuracy)}${between(spot)} at ` +
+    `${spot.share.toFixed(3)} of the MACs${spot.threshold ? ", threshold " + spot.threshold : ""}`;
+
+  const show = (spot) => {
+    details.replaceChildren();
+    const list = html("dl", details);
+    const say = (what, how, code = false) => {
+      if (how === "") return;
+      html("dt", list, what);
+      const place = html("dd", list, code ? null : how);
+      if (code) html("code", place, how);
+    };
+    const name = spot.curve.name + (spot.name ? `, ${spot.name}` : ", a setting of the curve");
+    say("Point", `${name}, seed ${spot.curve.seed}`);
+    say("Accuracy", `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
+    say("MACs", `${spot.share.toFixed(3)} of the backbone without exits (${(1 / spot.share).toFixed(2)}×)`);
+    say("Time", spot.time);
+    say("Threshold", spot.threshold && `${spot.threshold}, policy ${spot.curve.policy}`);
+    say("Exits", spot.curve.exits && `after blocks ${spot.curve.exits}; mean exit block ${spot.block.toFixed(2)}`);
+    say("Leaving after", spot.leaving);
+    say("Run", spot.curve.run, true);
+    say("Again", spot.curve.command, true);
+    for (const { element, spot: other } of walks.flat()) {
+      element.classList.toggle("chosen", other === spot);
+      element.parentNode.classList.toggle("active", other.curve === spot.curve);
+    }
+  };
+
+  const draw = () => {
+    const curves = settings[choice.setting.value].curves.filter(
+      (curve) => choice.seed.value === "" || String(curve.seed) === choice.seed.value
+    );
+    chart.replaceChildren();
+    details.replaceChildren();
+    html("p", details, "No point is chosen.").className = "hint";
+    walks = [];
+    const width = Math.max(320, Math.min(1000, chart.clientWidth || 800));
+    const height = Math.round(Math.max(300, width * 0.52));
+    chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const seen = curves.filter((curve) => !hidden.has(curve.name));
+    chart.classList.toggle("many", seen.length > 4); // bands of many lines hide each other: then the chosen one has its own
+    const all = seen.flatMap(spots);
+    if (!all.length) return;
+    const range = (values, pad) => {
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const room = (high - low || 1) * pad;
+      return [low - room, high + room];
+    };
+    const [x0, x1] = range(all.map((spot) => spot.share), 0.03);
+    const [y0, y1] = range(all.flatMap((spot) => [spot.low ?? spot.accuracy, spot.high ?? spot.accuracy]), 0.04);
+    const x = (value) => EDGE.left + ((value - x0) / (x1 - x0)) * (width - EDGE.left - EDGE.right);
+    const y = (value) => height - EDGE.bottom - ((value - y0) / (y1 - y0)) * (height - EDGE.top - EDGE.bottom);
+    const axes = make("g", { "aria-hidden": "true" }, chart);
+    for (const tick of ticks(x0, x1, width / 110)) {
+      make("line", { class: "rule", x1: x(tick), x2: x(tick), y1: EDGE.top, y2: height - EDGE.bottom }, axes);
+      make("text", { x: x(tick), y: height - EDGE.bottom + 17, "text-anchor": "middle" }, axes, tick);
+    }
+    for (const tick of ticks(y0, y1, height / 60)) {
+      make("line", { class: "rule", x1: EDGE.left, x2: width - EDGE.right, y1: y(tick), y2: y(tick) }, axes);
+      make("text", { x: EDGE.left - 6, y: y(tick) + 4, "text-anchor": "end" }, axes, tick);
+    }
+    const middle = (EDGE.top + height - EDGE.bottom) / 2;
+    const below = { x: (EDGE.left + width - EDGE.right) / 2, y: height - 8, "text-anchor": "middle" };
+    make("text", below, axes, "mean MACs, backbone without exits = 1");
+    make("text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, axes, "test accuracy (%)");
+
+    for (const curve of seen) {
+      const group = coloured(make("g", { class: "curve", "data-name": curve.name }, chart), curve);
+      const line = curve.line.filter(([, share, accuracy]) => share !== null && accuracy !== null);
+      if (line.length > 1) {
+        const upper = line.map(([, share, , , high]) => `${x(share)},${y(high)}`);
+        const lower = line.map(([, share, , low]) => `${x(share)},${y(low)}`).reverse();
+        make("polygon", { class: "band", points: [...upper, ...lower].join(" ") }, group);
+        const points = line.map(([, share, accuracy]) => `${x(share)},${y(accuracy)}`).join(" ");
+        make("polyline", { class: "line", points, ...(curve.dash && { "stroke-dasharray": curve.dash }) }, group);
+      }
+      walks.push(
+        spots(curve).map((spot) => {
+          const place = { class: "spot", role: "button", tabindex: -1, "aria-label": spoken(spot) };
+          const element = make("g", { ...place, transform: `translate(${x(spot.share)} ${y(spot.accuracy)})` }, group);
+          if (spot.mark && spot.low !== null) {
+            const [top, bottom] = [y(spot.high) - y(spot.accuracy), y(spot.low) - y(spot.accuracy)];
+            make("line", { class: "bar", x1: 0, x2: 0, y1: top, y2: bottom }, element);
+          }
+          make("circle", { class: "hit", r: spot.mark ? 10 : 6 }, element);
+          if (spot.mark) dot(curve.marker, 5, element);
+          else make("circle", { class: "dot small", r: 2.2 }, element);
+          element.addEventListener("focus", () => show(spot));
+          element.addEventListener("mouseenter", () => show(spot));
+          element.addEventListener("click", () => element.focus());
+          return { element, spot };
+        })
+      );
+    }
+    walks[0][0].element.setAttribute("tabindex", 0);
+  };
+
+  const nearest = (walk, share) =>
+    walk.reduce((best, here) => (Math.abs(here.spot.share - share) < Math.abs(best.spot.share - share) ? here : best));
+
+  chart.addEventListener("keydown", (event) => {
+    const row = walks.findIndex((walk) => walk.some(({ element }) => element === document.activeElement));
+    if (row < 0) return;
+    const at = walks[row].findIndex(({ element }) => element === document.activeElement);
+    const share = walks[row][at].spot.share;
+    const last = walks[row].length - 1;
+    const moves = {
+      ArrowRight: () => walks[row][Math.min(at + 1, last)],
+      ArrowLeft: () => walks[row][Math.max(at - 1, 0)],
+      ArrowDown: () => nearest(walks[(row + 1) % walks.length], share),
+      ArrowUp: () => nearest(walks[(row + walks.length - 1) % walks.length], share),
+      Home: () => walks[row][0],
+      End: () => walks[row][last],
+    };
+    if (!moves[event.key]) return;
+    event.preventDefault();
+    for (const { element } of walks.flat()) element.setAttribute("tabindex", -1);
+    const { element } = moves[event.key]();
+    element.setAttribute("tabindex", 0);
+    element.focus();
+  });
+
+  const fillLegend = () => {
+    legend.replaceChildren();
+    const first = new Map(settings[choice.setting.value].curves.map((curve) => [curve.name, curve]).reverse());
+    for (const curve of [...first.values()].reverse()) {
+      const button = html("button", legend);
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(!hidden.has(curve.name)));
+      const key = coloured(make("svg", { class: "key", viewBox: "0 0 34 14", "aria-hidden": "true" }, button), curve);
+      const dash = curve.dash && { "stroke-dasharray": curve.dash };
+      if (curve.line.length > 1) make("line", { class: "line", x1: 0, x2: 34, y1: 7, y2: 7, ...dash }, key);
+      dot(curve.marker, 4.5, make("g", { transform: "translate(17 7)" }, key));
+      html("span", button, curve.name);
+      button.addEventListener("click", () => {
+        if (!hidden.delete(curve.name)) hidden.add(curve.name);
+        button.setAttribute("aria-pressed", String(!hidden.has(curve.name)));
+        draw();
+      });
+    }
+  };
+
+  const fillSeeds = () => {
+    const seeds = [...new Set(settings[choice.setting.value].curves.map((curve) => curve.seed))].sort((a, b) => a - b);
+    choice.seed.replaceChildren();
+    for (const seed of seeds) html("option", choice.seed, String(seed)).value = seed;
+    if (seeds.length > 1 && seeds.length <= 10) html("option", choice.seed, "all").value = "";
+    choice.seed.parentElement.hidden = seeds.length < 2;
+  };
+
+  settings.forEach((setting, index) => (html("option", choice.setting, setting.name).value = index));
+  choice.setting.parentElement.hidden = settings.length < 2;
+  const begin = () => {
+    hidden.clear();
+    fillSeeds();
+    fillLegend();
+    draw();
+  };
+  choice.setting.addEventListener("change", begin);
+  choice.seed.addEventListener("change", draw);
+  let wide = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== wide) draw();
+    wide = innerWidth;
+  });
+  begin();
+})();

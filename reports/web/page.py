@@ -1,0 +1,71 @@
+"""`report.html`: the template, filled. One file that asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from reports.findings import abstract, is_paper_scale
+from reports.sections.claims import claims_table
+from reports.setup import facts
+from reports.study import Study
+from reports.web.drawing import drawing, header, rows
+
+FOLDER = Path(__file__).parent
+
+
+def write_page(path: Path, study: Study) -> None:
+    """Write the page of a study. The same study gives the same bytes."""
+    path.write_text(page(study), encoding="utf-8")
+
+
+def page(study: Study) -> str:
+    """The page. Text of records passes Jinja2's autoescape or stands in JSON in which nothing can end the script; its
+    own script and style are the only ones that it lets run."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    script, style = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+    return environment.get_template("page.html").render(
+        script=script, style=style, script_hash=_hash(script), style_hash=_hash(style), **_content(study)
+    )
+
+
+def _content(study: Study) -> dict[str, Any]:
+    claims = claims_table(study)
+    return {
+        "title": study.title,
+        "date": max((run.record.provenance["finished"] for run in study.runs), default="")[:10],
+        "runs": [
+            {
+                "id": run.record.run_id,
+                "commit": (run.record.provenance["code"]["commit"] or "no git")[:10],
+                "finished": run.record.provenance["finished"][:10],
+                "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
+            }
+            for run in study.runs
+        ],
+        "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
+        "abstract": abstract(study) if study.settings else [],
+        "claims": {"header": claims.header, "rows": claims.rows},
+        "facts": facts(study.runs),
+        "problems": study.problems,
+        "header": header(study),
+        "rows": rows(study),
+        "drawing": drawing(study),
+    }
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

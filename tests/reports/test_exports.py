@@ -1,0 +1,122 @@
+"""Tables for other programs say what the tidy tables say; LaTeX prints text as it stands."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from reports.exports import escaped, latex, write_csv, write_parquet
+from reports.tables import Table
+from tests.conftest import Command, SmokeRun, torch_free
+
+UNESCAPED = re.compile(r"(?<!\\)[&%$#_{}~^<>|\"]")
+
+
+@given(st.text())
+def test_no_letter_means_anything_to_latex(text: str) -> None:
+    found = escaped(text)
+    without_ours = re.sub(r"\\text[a-z]+\{\}|\$-\$|\$\\times\$|\$\\leq\$|\\[{}$&%#_]", "", found)
+    assert not set(without_ours) & set('\\{}$&%#_~^<>|"\n')
+
+
+def test_a_table_in_latex_is_whole() -> None:
+    table = Table(("Method", "50 % × MACs"), (("a_b & \\input{x}", "−1.0 [2, 3]"), ("[x]", "~")), frozenset({(0, 1)}))
+    text = latex([("100 % of {it}", table)])
+    assert r"\caption{100 \% of \{it\}}" in text
+    assert r"a\_b \& \textbackslash{}input\{x\} & \textbf{$-$1.0 [2, 3]} \\" in text
+    assert r"{}[x] & \textasciitilde{} \\" in text  # a bracket behind a line's end would be its option
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert text.count(rf"\{rule}") == 1
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [
+        ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
+    ]  # fmt: skip
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in body.splitlines() if line.endswith(r"\\")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_tables_are_read_back(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    table = pd.DataFrame(
+        {
+            "name": ['a "quoted", one', "b\nline", "ü"],
+            "value": [0.1, 1 / 3, float("nan")],
+            "reached": [True, False, True],
+        }
+    )
+    write(tmp_path, {"mine": table, "empty": table.iloc[:0]})
+    ending = "csv" if write is write_csv else "parquet"
+    read = pd.read_csv if write is write_csv else pd.read_parquet
+    pd.testing.assert_frame_equal(read(tmp_path / f"mine.{ending}"), table)
+    assert list(read(tmp_path / f"empty.{ending}").columns) == list(table.columns)
+
+
+def test_every_format_from_copied_records_without_torch(
+    smoke: SmokeRun, tmp_path: Path, without_torch: dict[str, str]
+) -> None:
+    formats = [part for name in ("html", "latex", "parquet", "csv") for part in ("--format", name)]
+    out = tmp_path / "report"
+    done = torch_free(without_torch, "report", "--results", smoke.results, "--out", out, *formats)
+    assert done.returncode == 0, done.stderr
+    for name in ("report.html", "table.tex", "table.txt", "points.csv", "points.parquet"):
+        assert str(out / name) in done.stdout or name == "table.txt"
+        assert (out / name).is_file()
+    assert not (out / "paper.pdf").exists()
+    assert not (out / "table.md").exists()
+    for path in out.glob("*.parquet"):
+        tidy, listed = pd.read_parquet(path), pd.read_csv(path.with_suffix(".csv"))
+        pd.testing.assert_frame_equal(tidy.replace("", None), listed, check_dtype=False)
+    assert "reading records" in done.stdout
+
+
+def test_figures_come_in_three_forms(smoke: SmokeRun) -> None:
+    figures = sorted((smoke.out / "figures").glob("*.pdf"))
+    assert figures
+    for path in figures:
+        with Image.open(path.with_suffix(".png")) as image:
+            assert min(image.size) > 200
+        assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
+
+
+def test_results_of_several_people_are_one_report(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    import shutil
+
+    folders = [tmp_path / "ann" / "results", tmp_path / "bob" / "results"]
+    for path in sorted((smoke.results / "runs").iterdir()):
+        for folder in folders if path.name.startswith(("static", "lgvit-")) else folders[:1]:
+            shutil.copytree(path, folder / "runs" / path.name)
+    (theirs,) = folders[1].glob("runs/lgvit-*/record.json")
+    theirs.write_text(theirs.read_text().replace('"label": "lgvit"', '"label": "bobs"'))
+    arguments = [part for folder in folders for part in ("--results", folder)]
+    done = benchmark_command("report", *arguments, "--out", tmp_path / "out", "--format", "html")
+    assert done.returncode == 0, done.stderr
+    assert f"left out: {theirs.parent}: differs in record.json from" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.search(
+        r"<li>bob/results/runs/lgvit-\S+: differs in record.json from .* in ann/results, which counts", page
+    )
+    assert str(tmp_path) not in page  # a report says nothing of its machine
+    assert "bobs" not in page
+
+
+def test_nothing_to_report_says_what_to_run(tmp_path: Path, benchmark_command: Command) -> None:
+    (tmp_path / "empty").mkdir()
+    done = benchmark_command("report", "--results", tmp_path / "empty", "--grid", "smoke", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "run this first: python -m benchmark run --grid smoke" in done.stderr
+    done = benchmark_command("report", "--results", tmp_path / "none")
+    assert (done.returncode, done.stderr) == (2, f"error: there is no folder {tmp_path / 'none'}\n")
+    broken = tmp_path / "broken" / "runs" / "a"
+    broken.mkdir(parents=True)
+    (broken / "record.json").write_text("{")
+    done = benchmark_command("report", "--results", tmp_path / "broken", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "none of the runs can be reported" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

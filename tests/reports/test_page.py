@@ -1,0 +1,221 @@
+"""report.html as its readers use it: in a real browser, by mouse and by keys alone; and safe, whatever a record says."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.study import Study
+from reports.web.page import page
+from results.store import Store
+from results.table import comparisons, load_runs, points, summary
+from tests.conftest import SmokeRun
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1280,1200",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The runs of `smoke`, of which one has a label that means harm."""
+    folder = tmp_path_factory.mktemp("records")
+    shutil.copytree(smoke.results / "runs", folder / "runs")
+    (victim,) = folder.glob("runs/vanilla-*/record.json")
+    victim.write_text(json.dumps(json.loads(victim.read_text()) | {"label": EVIL}))
+    store = Store(folder)
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    return Study(f"smoke {EVIL}", runs, points(runs), comparisons(runs), problems=[f"a/runs/b: {EVIL}"])
+
+
+@pytest.fixture(scope="module")
+def text(study: Study) -> str:
+    return page(study)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("there is no Chromium here; on Debian: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield found
+    found.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any, text: str, tmp_path: Path) -> Any:
+    """A browser with the page freshly opened."""
+    path = tmp_path / "report.html"
+    path.write_text(text, encoding="utf-8")
+    chromium.get(path.as_uri())
+    return chromium
+
+
+def all_of(browser: Any, selector: str) -> list[Any]:
+    return list(browser.find_elements("css selector", selector))
+
+
+def details(browser: Any) -> dict[str, str]:
+    names, values = all_of(browser, "#details dt"), all_of(browser, "#details dd")
+    return {name.text: value.text for name, value in zip(names, values, strict=True)}
+
+
+def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(text: str) -> None:
+    assert not re.search(r"""(src|href)\s*=|@import|url\(""", text.replace(EVIL, "").replace("src=x", ""))
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src &#39;none&#39;") or policy.startswith("default-src 'none'")
+    (script,) = re.findall(r"<script>(.*?)</script>\s*</body>", text, flags=re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    assert EVIL not in text
+
+
+def test_the_same_study_gives_the_same_bytes(study: Study, text: str) -> None:
+    assert page(study) == text
+
+
+def test_the_table_has_every_operating_point(browser: Any, study: Study) -> None:
+    rows = [
+        [cell.text for cell in row.find_elements("css selector", "td")] for row in all_of(browser, "#table tbody tr")
+    ]
+    expected = summary(study.table)
+    assert len(rows) == len(expected)
+    for row, (_, said) in zip(rows, expected.iterrows(), strict=True):
+        assert row[0] == said["label"]
+        if said["reached"]:
+            assert row[3].startswith(f"{100 * said['accuracy']:.1f}")
+            assert row[7] == f"{said['mac_speedup']:.2f}×"
+
+
+def test_text_of_a_record_stays_text(browser: Any) -> None:
+    assert browser.title == f"LGViT-Bench: smoke {EVIL}"
+    assert not all_of(browser, "img")
+    assert len(all_of(browser, "script")) == 2
+    assert EVIL in {button.text for button in all_of(browser, "#legend button")}
+    assert EVIL in all_of(browser, "section[aria-labelledby=problems] li")[0].text
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    (heading,) = [found for found in all_of(browser, "#table th") if found.text.startswith("MACs")]
+    button = heading.find_element("css selector", "button")
+
+    def press() -> list[float]:
+        button.send_keys(Keys.ENTER) if with_keys else button.click()
+        shown = browser.execute_script(
+            "return [...document.querySelectorAll('#table tbody tr')].map(row => row.cells[7].dataset.sort)"
+        )
+        numbers = [float(value) for value in shown if value]
+        assert shown[len(numbers) :] == [""] * (len(shown) - len(numbers))  # what has no number is last
+        return numbers
+
+    assert heading.get_attribute("aria-sort") is None
+    up = press()
+    assert up == sorted(up)
+    assert heading.get_attribute("aria-sort") == "ascending"
+    down = press()
+    assert down == sorted(up, reverse=True)
+    assert [found.get_attribute("aria-sort") for found in all_of(browser, "#table th[aria-sort]")] == ["descending"]
+
+
+def test_a_point_tells_where_it_comes_from(browser: Any, study: Study) -> None:
+    run = next(run for run in study.runs if run.method == "lgvit")
+    point = next(point for point in run.record.points if point.name.endswith("equal-macs-0.75"))
+    (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("lgvit, 0.75 × MACs:")]
+    browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseenter'))", spot)
+    said = details(browser)
+    row = study.table[(study.table["run_id"] == run.record.run_id) & (study.table["point"] == point.name)].iloc[0]
+    low, high = 100 * row["low"], 100 * row["high"]
+    assert said["Accuracy"].startswith(f"{100 * row['accuracy']:.1f} % [{low:.1f}, {high:.1f}]")
+    assert said["MACs"].startswith("0.750 of the backbone without exits")
+    assert all(f"{setting.threshold:.4g}" in said["Threshold"] for setting in point.settings)
+    assert said["Exits"].startswith(f"after blocks {' '.join(str(exit_.block) for exit_ in run.record.exits[:-1])};")
+    assert said["Run"] == run.record.run_id
+    assert said["Again"] == f"python -m benchmark reproduce {run.record.run_id}"
+
+
+def test_the_curves_are_walked_with_the_keys_alone(browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(key: str) -> str:
+        ActionChains(browser).send_keys(key).perform()
+        return str(browser.switch_to.active_element.get_attribute("aria-label"))
+
+    all_of(browser, "#legend button")[-1].send_keys("")
+    first = press(Keys.TAB)  # from the last button of the legend into the chart
+    assert "of the MACs" in first
+    share = r"at ([\d.]+) of the MACs"
+    label, walked = press(Keys.ARROW_DOWN), []
+    for _ in range(4):
+        walked.append(press(Keys.ARROW_RIGHT))
+    assert len({said.split(":")[0].split(",")[0] for said in (label, *walked)}) == 1  # along one line
+    found = [float(re.findall(share, said)[-1]) for said in (label, *walked)]
+    assert found == sorted(found)
+    assert press(Keys.ARROW_LEFT) == walked[-2]
+    assert float(re.findall(share, press(Keys.END))[-1]) >= found[-1]
+    here = details(browser)
+    assert here["Run"] in here["Again"]
+    assert len(all_of(browser, ".spot[tabindex='0']")) == 1
+    assert "of the MACs" not in press(Keys.TAB)  # and one key leads out of it
+
+
+def test_a_method_can_be_hidden_and_shown(browser: Any) -> None:
+    def names() -> set[str]:
+        return {str(group.get_attribute("data-name")) for group in all_of(browser, ".curve")}
+
+    (button,) = [button for button in all_of(browser, "#legend button") if button.text == "lgvit"]
+    before = names()
+    button.click()
+    assert names() == before - {"lgvit"}
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    assert names() == before
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_fits_the_window(browser: Any, width: int) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.refresh()
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        box = browser.execute_script("return document.getElementById('chart').getBoundingClientRect().toJSON()")
+        for text in all_of(browser, "#chart text"):
+            assert box["left"] - 1 <= text.rect["x"]
+            assert text.rect["x"] + text.rect["width"] <= box["right"] + 1
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_paper_shows_the_curves_and_no_controls(browser: Any) -> None:
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        shown = {
+            name: all_of(browser, name)[0].is_displayed() for name in ("#chart", "#table", "#details", ".controls")
+        }
+        assert shown == {"#chart": True, "#table": True, "#details": False, ".controls": False}
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

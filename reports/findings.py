@@ -9,16 +9,18 @@ from reports.sections.claims import verdict_sentence
 from reports.study import DROP, HALF, Setting, Study
 from reports.tables import interval, percent, signed, times
 from reports.words import by_size, counted, few, join
+from results.claims import on_paper_scale
 from results.ranking import is_told_apart, pooled
 from results.table import STATIC, Run
 
 MANY = 7
+FEW = 5
+"""More methods than these are told by from which to which, or at half of the MACs alone."""
 
 
 def is_paper_scale(study: Study, run: Run) -> bool:
-    """Whether a run has the data and a backbone of the paper."""
-    scope = study.claims.scope
-    return run.backbone in scope.backbones and run.record.spec["train"]["dataset"]["name"] in scope.datasets
+    """Whether a run may judge a claim of the paper, given enough seeds."""
+    return on_paper_scale(run, study.claims)
 
 
 def abstract(study: Study) -> list[str]:
@@ -125,7 +127,7 @@ def details(setting: Setting) -> list[str]:
     )
     equal = setting.pairs[setting.pairs["kind"] == "equal-macs"]
     budgets = sorted(equal["target"].unique())
-    if len(setting.methods) > MANY:
+    if len(setting.methods) > FEW:
         budgets = [budget for budget in budgets if budget == HALF[1]]  # the table has the others
     for budget in budgets:
         sentences = against_others(setting.pairs, lgvit_of(setting.pairs), budget)
@@ -141,7 +143,9 @@ def details(setting: Setting) -> list[str]:
 
 
 def _told(values: dict[str, float]) -> str:
-    """Each method's share in %, or from which to which where there are many."""
+    """Each method's share in %, or from which to which where there are many; once where all are alike."""
+    if len(values) > 1 and len(shown := {f"{100 * value:.1f} %" for value in values.values()}) == 1:
+        return f"{shown.pop()} for every method"
     if len(values) <= MANY:
         return join([f"{name} {100 * value:.1f} %" for name, value in values.items()])
     low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)

@@ -180,24 +180,6 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     return named
 
 
-def under_own_policy(runs: list[Run]) -> list[Run]:
-    """Each run with what it does under its method's own rule alone, where it was asked for and other rules were too.
-
-    Rows of one method, whose policies are what is compared, stay as they are.
-    """
-    if len({run.method for run in runs if run.has_exits}) < 2:
-        return runs
-    found = []
-    for run in runs:
-        own = run.record.own_policy
-        points = tuple(point for point in run.record.points if point.policy == own)
-        if points:
-            record, curves = run.record.model_copy(update={"points": points}), run.curves[run.curves["policy"] == own]
-            run = replace(run, record=record, curves=curves)
-        found.append(run)
-    return found
-
-
 def load_runs(
     store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Run], list[str]]:

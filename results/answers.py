@@ -53,4 +53,6 @@ class Answers:
         wide = {name: values.reshape(exits, -1) for name, values in columns.items()}
         if (wide["sample_id"] != wide["sample_id"][0]).any() or (wide["exit"] != np.arange(exits)[:, None]).any():
             raise ValueError("the table of answers does not hold the same samples at every exit")
-        return cls(wide["sample_id"][0], wide["label"][0], wide["prediction"], wide["confidence"], wide["nll"])
+        return cls(
+            wide["sample_id"][0].copy(), wide["label"][0].copy(), wide["prediction"], wide["confidence"], wide["nll"]
+        )

@@ -21,7 +21,8 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
     over MACs of the first), its interval over test samples (low, high), unreached (share of replicates).
     """
     named = labels(runs)
-    costs, together = {}, {}
+    costs: dict[tuple[str, str], np.ndarray] = {}
+    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     rows = []
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
@@ -38,7 +39,8 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
             if first is second or not comparable(first, one, second, other):
                 continue
             keys = (first.record.run_id, one), (second.record.run_id, other)
-            rows.append(_row(first, drop, *(named[key] for key in keys), *(costs[key] for key in keys)))
+            names = named[keys[0]], named[keys[1]]
+            rows.append(_row(first, drop, *names, costs[keys[0]], costs[keys[1]]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -82,6 +82,9 @@ def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
     Raises:
         ValueError: a corner does not hold every sample once.
     """
+    missing = [name for name in ("policy", "threshold", "sample_id", "exit", "right") if name not in corners]
+    if missing:
+        raise ValueError(f"the table of corners has no column {', '.join(missing)}")
     found = {}
     for policy in corners["policy"].unique():
         rows = corners[corners["policy"] == policy]
@@ -103,21 +106,21 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
         ValueError: a setting does not hold every sample once.
     """
     starts = np.flatnonzero(np.r_[True, (threshold[1:] != threshold[:-1]) & ~np.isnan(threshold[1:])])
-    rows = np.arange(len(threshold))
+    rows: np.ndarray = np.arange(len(threshold))
     if (len(starts) > 1 and (np.diff(threshold[starts]) <= 0).any()) or not _ascends(sample_id, starts):
         rows = np.lexsort((sample_id, threshold))
         starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
     if not len(threshold) or len(threshold) % len(starts):
         raise ValueError("a setting does not hold every sample once")
-    rows = rows.reshape(len(starts), -1)
-    ids = sample_id[rows]
+    found: np.ndarray = rows.reshape(len(starts), -1)
+    ids: np.ndarray = sample_id[found]
     if (
         (ids != ids[0]).any()
         or (ids[0][1:] <= ids[0][:-1]).any()
-        or (starts != rows.shape[1] * np.arange(len(starts))).any()
+        or (starts != found.shape[1] * np.arange(len(starts))).any()
     ):
         raise ValueError("a setting does not hold every sample once")
-    return rows
+    return found
 
 
 def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:

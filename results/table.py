@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -28,6 +29,7 @@ from results.wholeness import check_record, check_tables
 STATIC = "static"
 NO_POLICY = "none"
 """The policy of a model without early exits that is not the reference, such as a truncated backbone."""
+SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16"}
 SETTING = ["backbone", "dataset", "scheme", "recipes"]
 """Runs that agree on these are compared with each other."""
 
@@ -67,9 +69,9 @@ class Run:
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from error
 
-    @cached_property
+    @property
     def corners(self) -> pd.DataFrame:
-        """What every test sample does at the corners of the val-built hulls and where fewest leave; read when first asked for.
+        """What every test sample does at the corners of the val-built hulls and where fewest leave; read when asked for.
 
         One row per policy, corner and sample: policy, threshold, sample_id, exit, right.
 
@@ -244,12 +246,20 @@ def without_repeats(runs: list[Run]) -> list[Run]:
 
 
 def _parquet(path: Path, few: Sequence[str] = ()) -> pd.DataFrame:
-    """A table beside a record; ``few``: columns of few distinct texts, which then take a byte a row."""
+    """A table beside a record, its whole numbers in few bytes: a report may have a thousand such tables in memory.
+    ``few``: columns of few distinct texts, which then take a byte a row.
+    """
+    from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
     try:
         with ParquetFile(path, read_dictionary=list(few)) as file:
-            return file.read(use_threads=False).to_pandas(split_blocks=True, use_threads=False)
+            table = file.read(use_threads=False)
+        for index, name in enumerate(table.column_names):
+            if name in SMALL:
+                with suppress(ArrowInvalid):  # they do not fit, or are none
+                    table = table.set_column(index, name, table.column(index).cast(SMALL[name]))
+        return table.to_pandas(split_blocks=True, use_threads=False)
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column
         raise StoreError(f"{path}: cannot be read ({error})") from error
 

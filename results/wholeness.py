@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from results.table import Run
 
 CURVES = ("threshold", "accuracy", "low", "high", "mean_macs", "mean_block")
-CORNERS = ("threshold", "sample_id", "exit", "right")
 
 
 class _Chosen(BaseModel):
@@ -117,7 +116,6 @@ def check_tables(run: Run) -> None:
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
     if not run.has_exits:
         return
-    _check_columns(run.corners, ("policy",), CORNERS, "corners")
     for policy, corners in run.cornered.items():
         if not np.array_equal(corners.sample_id, first.sample_id):
             raise ValueError(f"the corners of {policy!r} are of other samples than the outcomes")

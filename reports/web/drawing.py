@@ -56,7 +56,7 @@ def _curves(study: Study, setting: Setting, run: Run, rows: pd.DataFrame, most: 
     return found
 
 
-def _line(run: Run, policy: str, most: int) -> list[list[float]]:
+def _line(run: Run, policy: str, most: int) -> list[list[float | None]]:
     """Threshold, share of the MACs without exits, accuracy and its interval in %, mean block; cheapest first."""
     assert run.record.costs is not None
     curve = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == "test")]

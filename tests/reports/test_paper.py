@@ -136,6 +136,9 @@ def test_one_training_in_two_grids_is_no_second_seed(smoke: SmokeRun, tmp_path: 
     again = [point | {"policy": "entropy"} for point in record["points"]]
     record |= {"run_id": other.name, "points": [*record["points"], *again]}
     (other / "record.json").write_text(json.dumps(record))
+    outcomes = pd.read_parquet(other / "outcomes.parquet")
+    more = outcomes.assign(point=outcomes["point"].str.replace("confidence/", "entropy/"))
+    pd.concat([outcomes, more[more["point"] != "static"]]).to_parquet(other / "outcomes.parquet", index=False)
     runs, _ = load_runs(store, store.run_ids())
     assert len(runs) == 6
     policies = [{point.policy for point in run.record.points} for run in runs if run.method == "lgvit"]

@@ -65,7 +65,7 @@ def _kept(setting: Setting) -> list[str]:
         drops = [signed(row["drop"]) for _, row in one.iterrows()]
         sentences.append(
             "Allowed to lose at most 1 point on val, they save MACs by a factor of (in brackets: layers, as the paper counts) "
-            f"{join(parts)}; their {'drops on test are then' if len(drops) > 1 else 'drop on test is then'} "
+            f"{join(parts)}; {'their drops on test are then' if len(drops) > 1 else 'the drop on test is then'} "
             f"{join(drops)} points."
         )
     return sentences

@@ -15,6 +15,7 @@ from reports.sections.claims import claims_table
 from reports.sections.results import results
 from reports.setup import cited
 from reports.study import Study
+from reports.words import counted
 
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("What is asked", opening.question),
@@ -60,7 +61,7 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
     return {
         "title": study.title,
         "date": max(run.record.provenance["finished"] for run in study.runs)[:10],
-        "runs": len(study.runs),
+        "runs": counted(len(study.runs), "run"),
         "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
         "abstract": abstract(study),
         "claims": parts(CLAIMS, claims_table(study)),

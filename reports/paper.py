@@ -187,7 +187,7 @@ def _tidy_tables(runs: list[Run], failed: list[RunRecord]) -> dict[str, pd.DataF
 def _tables(study: Study) -> list[tuple[str, Any]]:
     """Every row of every setting, under every policy: what `table.txt` and `table.md` show."""
     from reports.study import of_setting
-    from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table
+    from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table, timing
     from results.table import summary
 
     shown = []
@@ -204,7 +204,7 @@ def _tables(study: Study) -> list[tuple[str, Any]]:
                 f"Operating points, {setting.name}. Each is the cheapest threshold within the drop on val, looked "
                 "up on test. Drop: "
                 "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. MACs: "
-                f"backbone without exits over mean MACs, every evaluated head counted. {_timing(rows)}Brackets: 95 % {over}.",
+                f"backbone without exits over mean MACs, every evaluated head counted. {timing(rows)}Brackets: 95 % {over}.",
                 drop_table(totals),
             ),
             (
@@ -228,12 +228,6 @@ def _tables(study: Study) -> list[tuple[str, Any]]:
                 )
             )
     return shown
-
-
-def _timing(rows: pd.DataFrame) -> str:
-    """What the column Time is, where there is one."""
-    devices = [device for device in rows["time_device"].dropna().unique() if device] if "time_device" in rows else []
-    return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
 
 
 def _stamp(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:

@@ -42,22 +42,23 @@ class Look(NamedTuple):
 
 
 _SOLID = (1, 0)
-# Okabe and Ito's colours for what is seen most. The port of a method has its colour, but another marker and line.
+# Okabe and Ito's colours for what is seen most, and markers that small print in grey keeps apart. The port of a method has its
+# colour, but another marker and line.
 _FIXED = {
     "static": Look("#000000", "*", _SOLID),
     "lgvit": Look("#D55E00", "o", _SOLID),
-    "lgvit-official": Look("#8C2D04", "h", (5, 1.5)),
+    "lgvit-official": Look("#8C2D04", "X", (5, 1.5)),
     "vanilla": Look("#0072B2", "s", (4, 1.5)),
     "homogeneous-local": Look("#009E73", "^", (1, 1)),
     "homogeneous-global": Look("#CC79A7", "D", (3, 1, 1, 1)),
-    "homogeneous-mlp": Look("#E69F00", "v", (6, 1)),
+    "homogeneous-mlp": Look("#E69F00", "v", (7, 1.5)),
     "homogeneous-convolution": Look("#56B4E9", "P", (2, 2)),
     "homogeneous-attention": Look("#7F7F7F", "X", (5, 1, 1, 1, 1, 1)),
-    "vit-ee": Look("#A6761D", "p", (8, 2)),
-    "vit-ee-port": Look("#A6761D", "8", (1, 2)),
+    "vit-ee": Look("#A6761D", "<", (8, 2)),
+    "vit-ee-port": Look("#A6761D", ">", (1, 2)),
     "branchynet": Look("#332288", "<", _SOLID),
     "sdn": Look("#1B7837", "d", _SOLID),
-    "sdn-port": Look("#1B7837", "H", (1, 2)),
+    "sdn-port": Look("#1B7837", "s", (1, 2)),
     "deebert": Look("#44AA99", ">", (6, 1)),
     "pabee": Look("#762A83", "v", _SOLID),
     "pabee-port": Look("#762A83", "^", (1, 2)),
@@ -66,10 +67,10 @@ _FIXED = {
     "berxit": Look("#882255", "P", (4, 1.5)),
     "berxit-port": Look("#882255", "X", (1, 2)),
     "truncated": Look("#555555", "d", (2, 2)),
-    "next-smaller": Look("#555555", "p", (2, 2)),
+    "next-smaller": Look("#555555", "P", (2, 2)),
 }
 _SPARE_COLOURS = ["#E69F00", "#56B4E9", "#7F7F7F", "#A6761D", "#8C2D04", "#1B7837", "#762A83", "#000000"]
-_SPARE_MARKERS = ["v", "P", "X", "<", ">", "h", "d", "p", "8", "H"]
+_SPARE_MARKERS = ["v", "P", "X", "<", ">", "d", "s", "^", "D"]
 _SPARE_LINES = [(6, 1), (2, 2), (5, 1, 1, 1, 1, 1), (1, 2), (8, 2)]
 _SPARE = [
     Look(colour, _SPARE_MARKERS[i % len(_SPARE_MARKERS)], line)

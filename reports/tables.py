@@ -62,6 +62,14 @@ def times(value: float) -> str:
     return DASH if pd.isna(value) else f"{value:.2f}×"
 
 
+def timing(points: pd.DataFrame) -> str:
+    """Where the times of some points were measured, as a sentence with a space behind it; empty where none was."""
+    devices = (
+        [device for device in points["time_device"].dropna().unique() if device] if "time_device" in points else []
+    )
+    return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
+
+
 def drop_table(summary: pd.DataFrame) -> Table:
     """Operating points by accuracy drop (and fixed thresholds): what is kept, and the speed-up in layers, in MACs and in time,
     where that was measured."""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.blocks import Block, Shown
 from reports.study import HALF, LGVIT, Setting, Study, policies
-from reports.tables import DASH, Table, plus_minus, times
+from reports.tables import DASH, Table, plus_minus, times, timing
 from results.ranking import best_and_second
 from results.table import STATIC, Run
 
@@ -19,7 +19,7 @@ LONG = 24
 def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
-        text = "(Other settings.)" if blocks else f"{CAPTION} {_where(study.main)}"
+        text = "(Other settings.)" if blocks else f"{CAPTION} {timing(study.table)}{_where(study.main)}"
         blocks.append(Shown(text, _table(settings)))
     return blocks
 

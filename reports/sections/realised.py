@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.study import DROP, Setting
-from reports.tables import times
+from reports.tables import times, timing
 from reports.words import few, join
 from results.statistics import over_seeds
 from results.table import STATIC
@@ -14,7 +14,7 @@ from results.table import STATIC
 def counted_three_ways(setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
     """One row a method at `DROP`: label; layer, mac and time, the first two with the ends of 95 % intervals (layer_low, ...).
 
-    Over seeds where there are several, else over test images; time has none.
+    Over seeds where there are several, else over test images; time has none, but a device (time_device).
     """
     mine = table[table["run_id"].isin({run.record.run_id for run in setting.exiting})]
     mine = mine[(mine["kind"] == DROP[0]) & (mine["target"] == DROP[1]) & mine["reached"]]
@@ -24,6 +24,7 @@ def counted_three_ways(setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
         if not label or label == STATIC:
             continue
         row: dict[str, object] = {"label": label, "time": group["time_speedup"].mean()}
+        row["time_device"] = next((device for device in group["time_device"].dropna() if device), "")
         for name in ("layer", "mac"):
             values = group[f"{name}_speedup"].to_numpy()
             row[name] = values.mean()
@@ -34,7 +35,7 @@ def counted_three_ways(setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
             )
             row[f"{name}_low"], row[f"{name}_high"] = ends
         rows.append(row)
-    columns = ["label", "layer", "layer_low", "layer_high", "mac", "mac_low", "mac_high", "time"]
+    columns = ["label", "layer", "layer_low", "layer_high", "mac", "mac_low", "mac_high", "time", "time_device"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -58,5 +59,6 @@ def realised(rows: pd.DataFrame) -> list[str]:
         parts = [
             f"{row['label']} {times(row['time'])} where MACs say {times(row['mac'])}" for _, row in timed.iterrows()
         ]
-        sentences.append(f"Measured one image at a time: {few(parts)}.")
+        device = timing(rows).replace("Time: measured", "Measured").rstrip(". ") + ": "
+        sentences.append(f"{device}{few(parts)}.")
     return sentences

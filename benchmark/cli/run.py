@@ -93,6 +93,8 @@ def command(
         )
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     console = Console()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("run starts its processes itself: leave torchrun out, and say --gpus N")
     if gpus > 1 and (rehearse or workers > 1):
         other = "--rehearse" if rehearse else "--workers"
         raise UserError(

@@ -97,6 +97,12 @@ def test_what_does_not_go_together_is_one_sentence(other: list[str], tmp_path: P
         command.main(["--grid", "smoke", "--results", str(tmp_path), "--gpus", "2", *other], standalone_mode=False)
 
 
+def test_torchrun_would_start_the_whole_command_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(UserError, match="leave torchrun out, and say --gpus N"):
+        command.main(["--grid", "smoke", "--results", str(tmp_path)], standalone_mode=False)
+
+
 def test_where_a_process_stands_comes_from_torchruns_variables() -> None:
     world = World(3, 8, 1, "node-7", 29500)
     assert World.of_environment(world.environment()) == world

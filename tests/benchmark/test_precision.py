@@ -27,6 +27,9 @@ def test_a_stop_changes_no_bit_and_a_shared_pass_none(precision: str, tmp_path: 
     (expected,) = loop.fit(alone, tmp_path / "alone")
     with pytest.raises(Interrupted):
         loop.fit(loop.learners(0, 4), tmp_path / "stopped", stop=4)
+    for checkpoint in tmp_path.glob("stopped/*/checkpoint.pt"):
+        scaler = torch.load(checkpoint, weights_only=True)["scaler"]
+        assert scaler.get("_growth_tracker") == (4 if precision == "fp16" else None)  # good steps in a row
     assert_same(loop.fit(loop.learners(0, 4), tmp_path / "stopped")[0], expected)
     assert {tensor.dtype for tensor in expected.values()} <= {torch.float32, torch.int64}
 

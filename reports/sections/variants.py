@@ -115,10 +115,11 @@ def sentence(base: Variant, others: list[Variant]) -> str:
     ]
     if not parts:
         return f"None of the variants of {base.name} reaches half of the MACs."
-    best = max((base, *others), key=lambda variant: variant.mean_exit)
+    least, most = (pick((base, *others), key=lambda variant: variant.mean_exit) for pick in (min, max))
     return (
-        f"At half of the MACs, on the same images, {'; '.join(parts)}. Over all early exits {best.name} is the "
-        f"most accurate on average, {percent(best.mean_exit)} % ({base.name}: {percent(base.mean_exit)} %)."
+        f"At half of the MACs, on the same images, {'; '.join(parts)}. On average over all early exits, which is not ranked, "
+        f"{base.name} answers {percent(base.mean_exit)} % right; the range is from {percent(least.mean_exit)} % "
+        f"({least.name}) to {percent(most.mean_exit)} % ({most.name})."
     )
 
 

@@ -38,7 +38,9 @@ def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
     variance = weights @ centred**2 / total - tilted**2
     root = np.sign(tilt) * np.sqrt(np.maximum(2 * size * (tilt * tilted - cumulant), 1e-300))
     saddle = tilt * np.sqrt(size * np.maximum(variance, 1e-300))
-    normal = root + np.log(saddle / root) / root  # below this a normal number lies as often as a resampled mean below `tilted`
+    normal = (
+        root + np.log(saddle / root) / root
+    )  # below this a normal number lies as often as a resampled mean below `tilted`
     half = len(_AROUND)
     found = [np.interp(ends[i], normal[part], tilted[part]) for i, part in enumerate((slice(half), slice(half, None)))]
     low, high = np.clip(mean + spread * np.array(found), distinct[0], distinct[-1])

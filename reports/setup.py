@@ -28,7 +28,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Fine-tuning", [_recipe(train["recipes"]["finetune"]) for train in spec]),
         ("Joint training", [_recipe(run.record.spec["train"]["recipes"]["joint"]) for run in runs if _is_joint(run)]),
         ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
-        ("Seeds", [str(train["seed"]) for train in spec]),
+        ("Seeds", _seeds(runs)),
         ("Hardware", [_hardware(run) for run in runs]),
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
         ("Software", [_software(run.record.provenance["machine"]["packages"]) for run in runs]),
@@ -120,6 +120,12 @@ def _device_check(run: Run) -> DeviceCheck | None:
 
 def _software(packages: dict[str, str | None]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _seeds(runs: list[Run]) -> list[str]:
+    """All of them, or how many there are."""
+    seeds = sorted({run.seed for run in runs})
+    return [f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"] if len(seeds) > 10 else [str(seed) for seed in seeds]
 
 
 def judged_by(runs: list[Run]) -> str:

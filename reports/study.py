@@ -160,7 +160,7 @@ class Study:
 
     @cached_property
     def judgements(self) -> pd.DataFrame:
-        return judge(self.judged, self.claims, read_numbers())
+        return judge(self.judged, self.claims, read_numbers(), self._rows(self.judged, {}))
 
     def metric(self, name: str, setting: Setting) -> pd.DataFrame:
         """Rows of one of `metrics` that are of a setting's runs."""

@@ -60,10 +60,19 @@ class Judgement:
     finding: str = ""
 
 
-def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd.DataFrame:
+def judge(
+    runs: list[Run], claims: Claims, numbers: Iterable[Number] = (), table: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Every claim for every reading of LGViT, then every published number that runs can be joined with.
 
-    Columns as `Judgement`; a claim without a run has one row that says so.
+    Args:
+        runs: finished ones.
+        claims: to be judged.
+        numbers: to be joined with runs.
+        table: `results.table.points` of these runs, where it is at hand.
+
+    Returns:
+        columns as `Judgement`; a claim without a run has one row that says so.
     """
     rows: list[Judgement] = []
     for reading in claims.readings:
@@ -72,7 +81,7 @@ def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd
             if claim.kind == "all":
                 found = [_everywhere(claim, reading, of_reading, claims)]
             else:
-                found = list(_cells(runs, claim, reading, claims)) or [_nothing(claim.id, reading)]
+                found = list(_cells(runs, claim, reading, claims, table)) or [_nothing(claim.id, reading)]
             of_reading += found
         rows += of_reading
     rows += [row for reading in claims.readings for row in _numbers(runs, reading, numbers)]
@@ -85,14 +94,16 @@ def on_paper_scale(run: Run, claims: Claims) -> bool:
     return run.backbone in claims.scope.backbones and data["name"] in claims.scope.datasets and not data["set"]
 
 
-def _cells(runs: list[Run], claim: Claim, reading: Reading, claims: Claims) -> Iterator[Judgement]:
+def _cells(
+    runs: list[Run], claim: Claim, reading: Reading, claims: Claims, table: pd.DataFrame | None
+) -> Iterator[Judgement]:
     """A verdict for every setting in which the reading was run."""
     mine = [run for run in runs if _is_reading(run, reading)]
     for setting in dict.fromkeys(run.setting for run in mine):
         chosen = [run for run in mine if run.setting == setting]
         rivals = [run for run in runs if run.setting == setting and _is_rival(run, claim, reading)]
         verdict, estimate, used, reason = (
-            _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim)
+            _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim, table)
         )
         finding = ""
         if not on_paper_scale(chosen[0], claims):
@@ -133,9 +144,12 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
     return verdict, found, list(used.values()), reason
 
 
-def _speedup(chosen: list[Run], claim: Claim) -> tuple[Verdict, Estimate | None, list[Run], str]:
+def _speedup(
+    chosen: list[Run], claim: Claim, table: pd.DataFrame | None
+) -> tuple[Verdict, Estimate | None, list[Run], str]:
     """At least as fast as claimed, with thresholds that keep to the drop on val."""
-    table = points(chosen)
+    ids = {run.record.run_id for run in chosen}
+    table = points(chosen) if table is None else table[table["run_id"].isin(ids)]
     rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == claim.drop) & table["reached"]]
     rows = rows.drop_duplicates("run_id")  # the first policy of each run
     if rows.empty:

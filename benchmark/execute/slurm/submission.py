@@ -12,7 +12,9 @@ results/submissions/<time>-<grid>-<code>/    mode 0700
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,14 +143,22 @@ def new_submission(root: Path, grid: str) -> Submission:
     """A folder that nobody else may look into, named by the time; the code's hash is added when it is known."""
     base = root / SUBMISSIONS
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = base / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-new"
-    folder.mkdir(mode=0o700)
-    (folder / "jobs").mkdir(mode=0o700)
-    return Submission(folder)
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-new"
+    while True:
+        folder = base / f"{name}-{secrets.token_hex(2)}"
+        with suppress(FileExistsError):  # submitted in the same second
+            folder.mkdir(mode=0o700)
+            (folder / "jobs").mkdir(mode=0o700)
+            return Submission(folder)
 
 
 def named_by_code(submission: Submission, code: str) -> Submission:
-    folder = submission.folder.with_name(re.sub("new$", code[:8], submission.name))
+    """The same, with the code in its name; two of the same second and code are told apart by a number."""
+    name = re.sub("new-[0-9a-f]+$", code[:8], submission.name)
+    for number in range(1, 1000):
+        folder = submission.folder.with_name(name if number == 1 else f"{name}-{number}")
+        if not folder.exists():
+            break
     submission.folder.rename(folder)
     return Submission(folder)
 

@@ -15,6 +15,7 @@ from benchmark.execute.slurm.estimate import Estimator, backbone_size, total
 from benchmark.execute.slurm.freeze import code_hash, files_of
 from benchmark.execute.slurm.layout import JobArray, arrays_of, units_of
 from benchmark.execute.slurm.options import read_options
+from benchmark.execute.slurm.submission import named_by_code, new_submission
 from benchmark.grid import find_grid, load_grid
 from benchmark.plan import make_plan
 from results.store import Store
@@ -70,6 +71,12 @@ def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store
     # When they have ended without making anything, everything is tried again.
     slurm.says("squeue", "\n".join(waiting).replace("PENDING", "CANCELLED") + "\n")
     assert in_flight(store) == {}
+
+
+def test_submissions_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    made = [named_by_code(new_submission(tmp_path, "many"), "0123456789abcdef") for _ in range(3)]
+    assert len({submission.folder for submission in made}) == 3
+    assert all(submission.jobs.is_dir() and "-many-01234567" in submission.name for submission in made)
 
 
 def test_all_or_nothing_is_submitted(slurm: FakeSlurm, store: Store) -> None:

@@ -6,7 +6,7 @@ import os
 import site
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,14 @@ def call(
         [sys.executable, *(["-P"] if safe_path else []), "-m", "benchmark", *map(str, arguments)],
         cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def threads_as_ever() -> Iterator[None]:
+    """A test that sets torch's number of threads sets it for itself: bits depend on it, and so does a fork's health."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(THREADS))
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,6 @@ def command(
 
     console = Console()
     store = Folders(results_dirs or [DEFAULT_RESULTS])
-    absent = [root for root in store.roots if not root.is_dir()]
-    if results_dirs and absent:
-        raise UserError(*(f"there is no folder {root}" for root in absent))
     if grid_name is None:
         title, run_ids = store.root.name, store.run_ids()
         advice = "python -m benchmark run --grid"
@@ -71,6 +68,9 @@ def command(
         grid = load_grid(find_grid(grid_name), data_dir)
         title, run_ids = grid.name, list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
         advice = f"python -m benchmark run --grid {grid_name}"
+    absent = [root for root in store.roots if not root.is_dir()]
+    if results_dirs and absent:
+        raise UserError(*(f"there is no folder {root}; name another, or run this first: {advice}" for root in absent))
     if not set(run_ids) & set(store.run_ids()):
         where = " or ".join(str(root / "runs") for root in store.roots)
         raise UserError(f"there is no finished run to report in {where}; run this first: {advice}")

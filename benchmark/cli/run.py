@@ -174,10 +174,13 @@ def with_weights(console: Console, grid: Grid, data_dir: Path | None, offline: b
 
 
 def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: Path | None) -> None:
-    """Write the report unless it is already there for exactly these records; show the table and the files."""
+    """Write the report, if any run is finished, unless it is already there for exactly these records; show table and files."""
     from reports.paper import is_current, report_files
 
     run_ids = [run.run_id for run in plan.runs]
+    if not any(store.is_done(run_id) for run_id in run_ids):
+        console.print("No run is finished, so there is nothing to report")
+        return
     if not is_current(out, store, run_ids):
         from benchmark.pictures import Pictures
         from reports.paper import build_report

@@ -73,14 +73,14 @@ def costs_to_reach(method: Corners, static_right: np.ndarray, drop: float, *, se
         seed: of the resampling.
     """
     samples = len(static_right)
-    count = len(method.right)
-    columns = np.concatenate([method.cost, method.right, static_right[None]]).T
-    fewer_digits = columns.astype(np.float32)  # of replicates, seven say enough
+    right = np.concatenate([method.right, static_right[None]]).T.astype(np.float32)  # sums of these are exact
+    cost = method.cost.T.astype(np.float64)
     found = []
     for drawn in _resampled(samples, seed, REPLICATES):
-        values = columns if len(drawn) == 1 else fewer_digits
-        means = np.asarray(drawn.astype(values.dtype) @ values, dtype=np.float64) / samples
-        found.append(_costs_to_reach(means[:, :count], means[:, count:-1], means[:, -1] - drop))
+        accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
+        # Rounded, so that the order of a sum, which depends on the CPU and its threads, is seen nowhere.
+        paid = np.round(drawn.astype(np.float64) @ cost / samples, 12)
+        found.append(_costs_to_reach(paid, accuracy[:, :-1], accuracy[:, -1] - drop))
     return np.concatenate(found)
 
 

@@ -81,7 +81,7 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor) -> ExitPolicy:
 
 
 # Every policy and setting on one backbone a family; on all others one policy, the base ones, which are the small ones but
-# wider, left out: they take half a minute each.
+# wider and take longest, left out.
 BACKBONES = tuple(name for name in registry.table("backbone") if "_base_" not in name)
 FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
 CASES = [

@@ -25,7 +25,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from benchmark import registry
@@ -37,7 +36,7 @@ from benchmark.pipeline.stages import heads_of
 from benchmark.selection import seen_selection
 from benchmark.spec import Instead, Number, Recipes, RunSpec, Selection
 from benchmark.weights import SCRATCH, named
-from benchmark.yaml_keys import ValueLoader
+from benchmark.yaml_keys import ValueLoader, read_mapping
 from methods.backbones import truncated
 from methods.lookup import unknown
 
@@ -107,15 +106,8 @@ def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
     Raises:
         UserError: one sentence for every mistake in the file.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=ValueLoader)  # a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a grid is a mapping with the keys {', '.join(_File.model_fields)}")
-    return grid_of(content, path, data_dir)
+    form = f"a grid is a mapping with the keys {', '.join(_File.model_fields)}"
+    return grid_of(read_mapping(path, ValueLoader, form), path, data_dir)
 
 
 def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:

@@ -11,7 +11,7 @@ from reports.tables import interval, percent, signed, times
 from reports.words import by_size, counted, few, join
 from results.claims import on_paper_scale
 from results.ranking import is_told_apart, pooled
-from results.table import STATIC, Run
+from results.run import STATIC, Run
 
 MANY = 7
 FEW = 5

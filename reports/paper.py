@@ -18,7 +18,7 @@ from results.store import Store, StoreError, unwritable
 if TYPE_CHECKING:
     from reports.study import Pictures, Study
     from results.record import RunRecord
-    from results.table import Run
+    from results.run import Run
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
@@ -95,7 +95,7 @@ def build_report(
         StoreError: ``out`` cannot be written, or holds something that is not a report; or no run is whole.
     """
     from results.failures import failed_records
-    from results.table import load_runs
+    from results.run import load_runs
 
     check_replaceable(out)
     runs, problems = load_runs(store, run_ids, say)

@@ -14,7 +14,8 @@ from results.claims import judge
 from results.literature import Claims, read_claims, read_numbers
 from results.ranking import pooled
 from results.record import OperatingPoint, RunRecord
-from results.table import SETTING, STATIC, Run, labels, summary
+from results.run import SETTING, STATIC, Run, labels
+from results.table import summary
 
 Pictures = Callable[[RunRecord, Sequence[int]], list[np.ndarray] | None]
 LGVIT = "lgvit"
@@ -29,7 +30,7 @@ class Setting:
 
     Attributes:
         number: among the settings of the report, from 1.
-        where: the values of `results.table.SETTING`.
+        where: the values of `results.run.SETTING`.
         name: for captions.
         runs: with exits, each under the policy that it is judged by, and those without exits on the same backbone.
         named: the row of each run, by run id and policy.

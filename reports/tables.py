@@ -8,7 +8,7 @@ from textwrap import fill
 import pandas as pd
 
 from results.ranking import leads, pooled
-from results.table import NO_POLICY, STATIC, Run
+from results.run import NO_POLICY, STATIC, Run
 
 DASH = "–"
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from results.literature import Claim, Claims, Number, Reading
 from results.record import OperatingPoint
-from results.table import Run, points
+from results.run import Run
+from results.table import points
 from results.verdicts import (
     SEEDS,
     Estimate,

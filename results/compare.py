@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from results.record import RunRecord
+from results.run import STATIC, Run
 from results.significance import holm, mcnemar
 from results.statistics import bootstrap_mean, detectable_difference
-from results.table import STATIC, Run
 
 # Differ between any two runs and say nothing.
 PASSING = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")

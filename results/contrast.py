@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.ranking import detectable_over_seeds, is_told_apart
+from results.run import Run
 from results.statistics import detectable_difference
-from results.table import Run
 from results.verdicts import Estimate, paired_difference
 
 

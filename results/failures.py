@@ -14,8 +14,9 @@ import pandas as pd
 
 from results.devices import UNVERIFIED
 from results.record import RunRecord
+from results.run import Run
 from results.store import Store, StoreError
-from results.table import Run, points
+from results.table import points
 
 LEARNED = 0.5
 """An exit has learned when it covers this share of the way from chance to the final head."""

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from results.iso_accuracy import Corners, costs_to_reach, iso_accuracy
-from results.table import SETTING, STATIC, Run, comparable, labels
+from results.run import SETTING, STATIC, Run, labels
+from results.table import comparable
 
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]
 

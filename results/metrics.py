@@ -15,7 +15,7 @@ from results.exits import agreement, flips, leaving, overthinking
 from results.hull import SHARES, accuracy_at, area, upper_hull
 from results.optimism import optimism
 from results.record import OperatingPoint
-from results.table import SETTING, STATIC, Run, labels
+from results.run import SETTING, STATIC, Run, labels
 
 
 def area_table(runs: list[Run]) -> pd.DataFrame:

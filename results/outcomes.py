@@ -77,7 +77,7 @@ class Cornered:
 
 
 def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
-    """Every policy of a table of corners, by name; see `results.table.Run`.
+    """Every policy of a table of corners, by name; see `results.run.Run`.
 
     Raises:
         ValueError: a corner does not hold every sample once.

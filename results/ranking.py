@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from results.run import SETTING
 from results.statistics import LEVEL, POWER, over_seeds
-from results.table import SETTING
 
 PAIR = ["kind", "target", "first", "second"]
 

@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 
 from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
+from results.run import STATIC, Run
 from results.seed_spread import Spread, seed_spread
 from results.statistics import bootstrap_mean
 from results.store import Store, StoreError
-from results.table import STATIC, Run
 from results.verdicts import is_close
 
 POINTS = 0.01

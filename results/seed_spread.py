@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from results.record import RunRecord
+from results.run import STATIC
 from results.statistics import over_seeds
 from results.store import Store, StoreError
-from results.table import STATIC
 
 SEEDS = 3
 """Fewer say nothing of a spread."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from results.table import Run
+    from results.run import Run
 
 TUNED = ("joint", "exits")
 """The recipes whose learning rate a grid can vary."""

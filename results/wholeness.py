@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from results.record import RunRecord
 
 if TYPE_CHECKING:
-    from results.table import Run
+    from results.run import Run
 
 CURVES = ("threshold", "accuracy", "low", "high", "mean_macs", "mean_block")
 

@@ -34,8 +34,8 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
     from benchmark.pipeline.stages import run_stages
     from results.claims import judge
     from results.literature import read_claims, read_numbers
+    from results.run import load_runs
     from results.store import Store, write_file
-    from results.table import load_runs
 
     store = Store(results_dir)
     run_ids = store.run_ids()

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from results.table import Run
+    from results.run import Run
 
 
 @click.command("compare")
@@ -50,8 +50,8 @@ def _compare_runs(console: Console, first: Run, second: Run) -> None:
 
 def _compare_sets(console: Console, first: Path, second: Path) -> None:
     from results.compare import set_differences
+    from results.run import load_runs
     from results.store import Store
-    from results.table import load_runs
 
     loaded = []
     for folder in (first, second):
@@ -73,8 +73,8 @@ def _compare_sets(console: Console, first: Path, second: Path) -> None:
 
 def _run(results_dir: Path, run_id: str) -> Run:
     from methods.lookup import unknown
+    from results.run import load_runs
     from results.store import Store
-    from results.table import load_runs
 
     store = Store(results_dir)
     known = store.run_ids()

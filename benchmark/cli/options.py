@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from benchmark.checkout import ROOT
 from benchmark.errors import UserError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_GRID = "quick"
 DEFAULT_RESULTS = ROOT / "results"
@@ -55,9 +59,30 @@ executor_option = click.option(
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
 )
+gpus_option = click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs that each training is shared among, a process each; with --device cpu, processes.",
+)
 loader_workers_option = click.option(
     "--loader-workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone."
 )
+offline_option = click.option(
+    "--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine."
+)
+out_option = click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+
+
+def execution_options(command: Command) -> Command:
+    """The options of the commands that carry out a plan and report on it."""
+    for option in (
+        out_option, loader_workers_option, gpus_option, workers_option, executor_option, threads_option, device_option,
+        offline_option, data_dir_option, results_option,
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def require_torch() -> None:

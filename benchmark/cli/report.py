@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, data_dir_option, grid_option
+from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, data_dir_option, grid_option, out_option
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
 from benchmark.pipeline.stages import run_stages
@@ -28,7 +28,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet")
     help="A results folder; may be given more than once.",
 )
 @data_dir_option
-@click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@out_option
 @click.option(
     "--format",
     "formats",

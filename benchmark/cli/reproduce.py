@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_RESULTS, data_dir_option, loader_workers_option, results_option
+from benchmark.cli.options import (
+    DEFAULT_RESULTS,
+    data_dir_option,
+    loader_workers_option,
+    offline_option,
+    results_option,
+)
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ NOT_JUDGED = "not judged"
     type=click.Path(path_type=Path, resolve_path=True),
     help="Of a run that starts from a file: that file here.",
 )
-@click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
+@offline_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N; by default the record's, where it is usable.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default the record's.")
 @loader_workers_option

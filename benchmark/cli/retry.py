@@ -11,19 +11,9 @@ import click
 from rich.console import Console
 
 from benchmark.cli.executing import execute
-from benchmark.cli.options import (
-    DEFAULT_GRID,
-    data_dir_option,
-    device_option,
-    executor_option,
-    grid_option,
-    loader_workers_option,
-    results_option,
-    threads_option,
-    workers_option,
-)
+from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
 from benchmark.cli.plan import show_plan
-from benchmark.cli.run import report_folder, report_on, with_weights
+from benchmark.cli.run import check_processes, report_folder, report_on, with_weights
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
 from benchmark.grid import find_grid, load_grid
@@ -39,15 +29,7 @@ CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @click.option("--failed", is_flag=True, help="The runs whose record says failed, and those that these block.")
 @click.option("--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only these; may be given again.")
-@results_option
-@data_dir_option
-@click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
-@device_option
-@threads_option
-@executor_option
-@workers_option
-@loader_workers_option
-@click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+@execution_options
 @slurm_options
 def command(
     grid_name: str | None,
@@ -60,6 +42,7 @@ def command(
     threads: int | None,
     executor: str,
     workers: int,
+    gpus: int,
     loader_workers: int | None,
     out: Path | None,
     slurm: Mapping[str, Any],
@@ -77,7 +60,8 @@ def command(
     """
     if not failed:
         raise UserError("retry needs --failed, which says what to try again; --cause narrows it")
-    check_executor(executor, slurm, workers=workers > 1)
+    check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
+    check_processes(workers, gpus)
     console = Console()
     grid = with_weights(console, load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), data_dir, offline)
     store = Store(results_dir)
@@ -95,7 +79,7 @@ def command(
         run_on_slurm(console, part, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
         return
     show_plan(console, part)
-    again = execute(console, part, store, device, threads, data_dir, loader_workers, workers)
+    again = execute(console, part, store, device, threads, data_dir, loader_workers, workers, gpus)
     report_on(console, plan, store, target, data_dir)
     if again:
         console.print(f"{len(again)} of {len(chosen)} runs failed again", style="red", highlight=False)

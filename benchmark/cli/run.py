@@ -13,19 +13,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.executing import bring_weights, execute
-from benchmark.cli.options import (
-    DEFAULT_GRID,
-    REPORTS_OUT,
-    data_dir_option,
-    device_option,
-    executor_option,
-    grid_option,
-    loader_workers_option,
-    require_torch,
-    results_option,
-    threads_option,
-    workers_option,
-)
+from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, grid_option, require_torch
 from benchmark.cli.plan import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
@@ -38,23 +26,8 @@ from results.store import Store
 
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
-@results_option
-@data_dir_option
-@click.option("--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine.")
-@device_option
-@threads_option
-@executor_option
-@workers_option
-@click.option(
-    "--gpus",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="GPUs that each training is shared among, a process each; with --device cpu, processes.",
-)
-@loader_workers_option
+@execution_options
 @click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
-@click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 @slurm_options
 def command(
     grid_name: str | None,
@@ -93,13 +66,7 @@ def command(
         )
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     console = Console()
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError("run starts its processes itself: leave torchrun out, and say --gpus N")
-    if gpus > 1 and (rehearse or workers > 1):
-        other = "--rehearse" if rehearse else "--workers"
-        raise UserError(
-            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
-        )
+    check_processes(workers, gpus, rehearse)
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir), results_dir, device, threads, out)
         return
@@ -124,6 +91,20 @@ def command(
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
+
+
+def check_processes(workers: int, gpus: int, rehearse: bool = False) -> None:
+    """
+    Raises:
+        UserError: processes of two kinds are asked for, or torchrun started us.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("run starts its processes itself: leave torchrun out, and say --gpus N")
+    if gpus > 1 and (rehearse or workers > 1):
+        other = "--rehearse" if rehearse else "--workers"
+        raise UserError(
+            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+        )
 
 
 def _rehearse(

@@ -23,7 +23,7 @@ from methods.policies.policy import ExitPolicy
 from results.curves import cheapest_within_drop, enclosing_settings, measure
 from results.hull import upper_hull
 from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Setting
-from results.table import NO_POLICY
+from results.run import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
@@ -36,10 +36,10 @@ class Evaluation:
     Attributes:
         points: operating points, in the record.
         thresholds: what was chosen on val, and the hash of val's sample ids and labels that it was chosen on.
-        outcomes: see `results.table.Run`.
+        outcomes: see `results.run.Run`.
         curves: likewise.
         answers: every exit's answer to every test sample; see `results.answers`.
-        corners: what every test sample does at the corners of the val-built hulls; see `results.table.Run`.
+        corners: what every test sample does at the corners of the val-built hulls; see `results.run.Run`.
     """
 
     points: tuple[OperatingPoint, ...]

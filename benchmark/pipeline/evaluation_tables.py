@@ -1,4 +1,4 @@
-"""The tables beside a record, from scores: one row a sample, an exit or a setting. `results.table.Run` says what reads them."""
+"""The tables beside a record, from scores: one row a sample, an exit or a setting. `results.run.Run` says what reads them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmark.pipeline.score import ExitScores
 from benchmark.pipeline.sweep import Sweep
 from methods.policies.policy import ExitPolicy, confidences
 from results.record import CostTable, OperatingPoint, Setting
+from results.run import STATIC
 from results.statistics import wilson
-from results.table import STATIC
 
 
 def answers(scores: ExitScores) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of
 from reports.tables import DASH, Table, plus_minus, times
 from reports.words import difference, few
 from results.contrast import contrast
-from results.table import Run
+from results.run import Run
 
 COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 

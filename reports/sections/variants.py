@@ -10,7 +10,7 @@ from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of, policies
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
 from reports.words import by_size, difference, few, ranked
 from results.contrast import Contrast, contrast
-from results.table import Run
+from results.run import Run
 
 
 @dataclass(frozen=True)

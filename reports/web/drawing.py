@@ -11,7 +11,8 @@ import pandas as pd
 from reports.study import Setting, Study, of_setting, policies
 from reports.style import Look
 from reports.tables import DASH, interval, percent, signed, times
-from results.table import NO_POLICY, STATIC, Run, summary
+from results.run import NO_POLICY, STATIC, Run
+from results.table import summary
 
 POINTS = 20_000
 """Of all curves together; each keeps as many as fit, at least `FEWEST`, evenly spread over its cost."""

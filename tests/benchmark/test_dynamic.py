@@ -1,4 +1,4 @@
-"""True dynamic inference against the offline sweep: every policy, every kind of backbone, every precision and batch size."""
+"""True dynamic inference against the offline sweep: every policy, every registered backbone, every precision and batch size."""
 
 from __future__ import annotations
 
@@ -80,9 +80,8 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor) -> ExitPolicy:
     return get_policy(name, **parameters).fit(logits, labels)
 
 
-# Every policy and setting on one backbone a family; on all others one policy, the base ones, which are the small ones but
-# wider and take longest, left out.
-BACKBONES = tuple(name for name in registry.table("backbone") if "_base_" not in name)
+# Every policy and setting on one backbone a family; on all others one policy.
+BACKBONES = tuple(registry.table("backbone"))
 FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
 CASES = [
     *((backbone, name, parameters) for backbone in FAMILIES for name in CAUSAL for parameters in PARAMETERS[name]),

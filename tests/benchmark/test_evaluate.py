@@ -12,8 +12,9 @@ from benchmark.pipeline.score import ExitScores, load_scores
 from benchmark.plan import make_plan
 from benchmark.spec import Selection
 from results.record import RunRecord
+from results.run import load_runs
 from results.store import Store
-from results.table import comparisons, load_runs, points
+from results.table import comparisons, points
 from tests.conftest import SmokeRun
 
 METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]

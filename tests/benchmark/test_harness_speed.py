@@ -19,8 +19,8 @@ from benchmark.pipeline.inputs import read_inputs
 from benchmark.plan import make_plan
 from benchmark.spec import DEFAULT_RECIPES, Recipes, RunSpec, Selection, TrainSpec
 from results.overview import overview
+from results.run import load_runs
 from results.store import Store
-from results.table import load_runs
 
 
 def test_both_loops_train_and_end_with_the_same_weights() -> None:

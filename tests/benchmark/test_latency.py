@@ -14,8 +14,9 @@ from benchmark.measure.latency import time_batches
 from methods.policies import get_policy
 from results.latency import Quantiles, read_latencies
 from results.record import CostTable
+from results.run import load_runs
 from results.store import Store, sha256
-from results.table import load_runs, points
+from results.table import points
 from tests.benchmark.test_dynamic import images_for, small_model
 from tests.conftest import Command, SmokeRun
 

@@ -35,7 +35,7 @@ from methods.vanilla import Vanilla
 from results.store import Store, StoreError
 from tests.conftest import ROOT, Command, SmokeRun, environment
 
-KILLS = 6
+KILLS = 20
 CPU = torch.device("cpu")
 
 

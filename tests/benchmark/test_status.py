@@ -140,14 +140,15 @@ def test_retry_runs_what_failed_of_a_cause_and_keeps_what_was_said_before(tmp_pa
     maker.fail(first, no_memory())
     maker.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
     told = ["--grid", str(grid), "--results", str(tmp_path / "results")]
-    more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu"]
+    more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu", "--gpus", "2"]
     done = CliRunner().invoke(retry, [*told, *more, "--failed", "--cause", "disk-full"])
     assert done.exit_code == 0
     assert "no run has failed with the cause disk-full" in done.output
     done = CliRunner().invoke(retry, [*told, *more, "--failed", "--cause", "oom"])
     assert done.exit_code == 0, done.output
     store = Store(tmp_path / "results")
-    assert store.record(first.run_id).status == "done"
+    again = store.record(first.run_id)
+    assert (again.status, again.provenance["machine"]["ranks"]) == ("done", 2)
     assert store.record(second.run_id).failure == "nan"
     (line,) = (store.progress(first.run_id) / "attempts.jsonl").read_text().splitlines()
     assert "DefaultCPUAllocator" in line

@@ -16,8 +16,9 @@ from reports.findings import against_others
 from reports.paper import build_report, is_current
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
+from results.run import load_runs
 from results.store import Store, StoreError
-from results.table import comparisons, load_runs, points, summary
+from results.table import comparisons, points, summary
 from tests.conftest import Command, SmokeRun
 
 

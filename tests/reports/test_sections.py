@@ -18,8 +18,9 @@ from reports.paper import build_report
 from reports.sections.atlas import EACH, leavers
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
+from results.run import Run, load_runs
 from results.store import Store
-from results.table import Run, comparisons, load_runs, points
+from results.table import comparisons, points
 from tests.conftest import SmokeRun
 from tests.reports.test_paper import pdf_text
 

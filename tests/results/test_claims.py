@@ -11,8 +11,8 @@ import pytest
 
 from results.claims import judge
 from results.literature import read_claims, read_numbers
+from results.run import Run, load_runs
 from results.store import Store
-from results.table import Run, load_runs
 from tests.conftest import Command, SmokeRun
 
 CLAIMS = read_claims()

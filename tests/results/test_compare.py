@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from results.compare import differences, point_differences, record_differences, set_differences
+from results.run import Run, load_runs
 from results.significance import holm
 from results.store import Store
-from results.table import Run, load_runs
 from tests.conftest import Command, SmokeRun
 
 

@@ -15,8 +15,9 @@ from reports.paper import build_report, is_current
 from reports.setup import facts
 from results.devices import UNVERIFIED, Check, DeviceCheck, fingerprint, is_unverified, read_checks, write_check
 from results.latency import BatchTiming, Latency, Quantiles
+from results.run import load_runs
 from results.store import Store, StoreError
-from results.table import load_runs, points
+from results.table import points
 from tests.conftest import SmokeRun
 
 GPU = "NVIDIA H100 80GB HBM3"

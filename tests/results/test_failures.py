@@ -11,8 +11,8 @@ import pytest
 
 from results.failures import failed_records, failures
 from results.record import RunRecord
+from results.run import Run, load_runs
 from results.store import Store
-from results.table import Run, load_runs
 from tests.conftest import SmokeRun
 
 

@@ -15,8 +15,9 @@ import pytest
 from reports.setup import facts, provenance_rows
 from results.folders import Folders
 from results.metrics import area_table, exit_table, routing_table
+from results.run import load_runs
 from results.store import Store
-from results.table import comparisons, load_runs, points
+from results.table import comparisons, points
 from tests.conftest import SmokeRun
 
 

@@ -8,8 +8,8 @@ import pytest
 from results import iso_accuracy as module
 from results.iso_accuracy import Corners, IsoAccuracy, cost_to_reach, costs_to_reach, iso_accuracy
 from results.iso_table import iso_table
+from results.run import STATIC, load_runs
 from results.store import Store
-from results.table import STATIC, load_runs
 from tests.conftest import SmokeRun
 
 

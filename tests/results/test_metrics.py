@@ -14,8 +14,8 @@ import torch
 
 from benchmark.pipeline.score import ExitScores, load_scores, score_file
 from results.metrics import area_table, class_table, exit_table, head_table, leaving_table, routing_table
+from results.run import Run, load_runs
 from results.store import Store, StoreError
-from results.table import Run, load_runs
 from tests.conftest import SmokeRun
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from results.contrast import contrast
 from results.ranking import best_and_second, is_told_apart, leads, pooled
+from results.run import load_runs
 from results.statistics import over_seeds
 from results.store import Store
-from results.table import comparisons, load_runs
+from results.table import comparisons
 from tests.conftest import SmokeRun
 
 COLUMNS = ["first", "second", "seed", "difference", "low", "high", "detectable"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.record import ExitMetrics, RunRecord
-from results.table import Run
+from results.run import Run
 from results.tuning import chosen_on_val, learning_rates
 
 

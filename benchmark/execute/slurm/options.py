@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.errors import UserError
-from benchmark.yaml_keys import TextLoader
+from benchmark.yaml_keys import TextLoader, read_mapping
 from methods.lookup import nearest
 
 KINDS = ("cost", "finetune", "joint", "exits", "scores", "records", "report")
@@ -187,7 +186,11 @@ def read_options(given: Mapping[str, Any], profile: Path | None) -> SlurmChoice:
         UserError: a sentence for every mistake.
     """
     given = {name: value for name, value in given.items() if value is not None and value != ()}
-    content = {} if profile is None else _read(profile)
+    content = (
+        {}
+        if profile is None
+        else read_mapping(profile, TextLoader, "a profile is a mapping with keys such as partition, time and finetune")
+    )
     mistakes: list[str] = []
     sections = {}
     for kind in KINDS:
@@ -203,18 +206,6 @@ def read_options(given: Mapping[str, Any], profile: Path | None) -> SlurmChoice:
         raise UserError(*mistakes)
     above_profile = {name: getattr(above, name) for name in above.model_fields_set}
     return SlurmChoice(base.model_copy(update=above_profile), sections)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=TextLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--profile: {path} cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a profile is a mapping with keys such as partition, time and finetune")
-    return content
 
 
 def _checked(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from benchmark.collecting import made_to_stay
@@ -36,12 +37,12 @@ class Plan:
     @cached_property
     def stages(self) -> dict[Stage, int]:
         """Every distinct stage, in order of execution, with the number of runs that share it."""
-        count = Counter(stage for run in self.runs for stage in run.chain)
+        count = Counter(chain.from_iterable(run.chain for run in self.runs))
         order = {kind: place for place, kind in enumerate(STAGES)}
         return {stage: count[stage] for stage in sorted(count, key=lambda stage: order[stage.kind])}
 
     def is_done(self, stage: Stage) -> bool:
-        return stage.name in self.done_stages
+        return bool(self.done_stages) and stage.name in self.done_stages
 
     @cached_property
     def missing_stages(self) -> list[Stage]:
@@ -49,7 +50,7 @@ class Plan:
         needed: Collection[Stage] = self.stages
         if self.done_runs:
             needed = {stage for run in self.missing_runs for stage in run.chain}
-        return [stage for stage in self.stages if stage in needed and stage.name not in self.done_stages]
+        return [stage for stage in self.stages if stage in needed and not self.is_done(stage)]
 
 
 @made_to_stay()

@@ -12,13 +12,11 @@ class Frozen(BaseModel):
 
     def having(self, **values: Any) -> Self:
         """A copy with other values, which are taken as they are: `model_copy`, at a tenth of its time, for very many runs."""
-        copy = type(self).__new__(type(self))
-        copy.__setstate__({
-            "__dict__": self.__dict__ | values,
-            "__pydantic_fields_set__": self.__pydantic_fields_set__,
-            "__pydantic_extra__": None,
-            "__pydantic_private__": None,
-        })  # fmt: skip
+        copy, put = object.__new__(type(self)), object.__setattr__
+        put(copy, "__dict__", self.__dict__ | values)
+        put(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        put(copy, "__pydantic_extra__", None)
+        put(copy, "__pydantic_private__", None)
         return copy
 
 

@@ -58,7 +58,7 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
     table.columns[1].justify = table.columns[2].justify = "right"
     to_do = Counter(stage.form.kind for stage in plan.missing_stages)
-    done = Counter(stage.form.kind for stage in plan.stages if stage.name in plan.done_stages)
+    done = Counter(stage.form.kind for stage in plan.stages if plan.is_done(stage))
     shared_by: dict[str, list[int]] = {kind: [] for kind in WHAT}
     for stage, count in plan.stages.items():
         shared_by[stage.form.kind].append(count)

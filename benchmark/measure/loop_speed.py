@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import torch
 from rich.console import Console
@@ -64,13 +64,26 @@ class LoopSpeed:
         return self.images / median(epoch.seconds for epoch in self.bare)
 
     @property
+    def ratios(self) -> list[float]:
+        """Of each pair of epochs, the suite's images per second over the bare loop's: what sways a machine for longer than a
+        few seconds sways both."""
+        return [bare.seconds / suite.seconds for suite, bare in zip(self.suite, self.bare, strict=True)]
+
+    @property
     def ratio(self) -> float:
-        return self.suite_rate / self.bare_rate
+        return median(self.ratios)
+
+    @property
+    def middle_half(self) -> tuple[float, float]:
+        """Quartiles of the ratios."""
+        low, _, high = quantiles(self.ratios, n=4, method="inclusive") if len(self.suite) > 1 else 3 * self.ratios
+        return low, high
 
     @property
     def cpu_ratio(self) -> float:
         """The same from the process's CPU time, which other work on the machine sways less."""
-        return median(e.cpu_seconds for e in self.bare) / median(e.cpu_seconds for e in self.suite)
+        pairs = zip(self.suite, self.bare, strict=True)
+        return median(bare.cpu_seconds / suite.cpu_seconds for suite, bare in pairs)
 
     @property
     def same_work(self) -> bool:

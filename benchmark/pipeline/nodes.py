@@ -52,15 +52,18 @@ class Stage:
         form: what it shares with the same stage of other seeds.
         parents: what must be there first.
         run: a run that needs it; any one, as they agree on all that the stage reads.
-        key: 16 hex digits.
-        name: ``kind-key``.
+        key: 16 hex digits, of this stage alone.
     """
 
     form: StageForm
     parents: tuple[Stage, ...]
     run: RunSpec
     key: str
-    name: str
+
+    @property
+    def name(self) -> str:
+        """``kind-key``."""
+        return f"{self.form.kind}-{self.key}"
 
     @property
     def kind(self) -> str:
@@ -111,6 +114,7 @@ class RunStages:
     Attributes:
         reference: the whole backbone without exits, fine-tuned.
         training: the run's own training, in order; the reference alone for ``static``.
+        evaluation: the form of its last stage, and `key` that stage's.
     """
 
     spec: RunSpec
@@ -120,7 +124,14 @@ class RunStages:
     scores: Stage
     static_scores: Stage
     cost: Stage
-    evaluate: Stage
+    evaluation: StageForm
+    key: str
+
+    @property
+    def evaluate(self) -> Stage:
+        """The stage that is the record; made when asked for, as plans of very many runs never do."""
+        parents = tuple(dict.fromkeys((self.scores, self.static_scores, self.cost)))
+        return Stage(self.evaluation, parents, self.spec, self.key)
 
     @property
     def chain(self) -> tuple[Stage, ...]:

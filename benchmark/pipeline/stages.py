@@ -162,10 +162,9 @@ class _Made:
             named: their kinds and keys, as `KeyForm.key` wants them.
         """
         key = form.keys.key(named, run.train.seed)
-        name = f"{form.kind}-{key}"
-        stage = self.stages.get(name)
+        stage = self.stages.get(key)
         if stage is None:
-            stage = self.stages[name] = Stage(form, parents, run, key, name)
+            stage = self.stages[key] = Stage(form, parents, run, key)
         return stage
 
 
@@ -196,8 +195,16 @@ class _Family:
             return {"backbone": made.once(*name, make=lambda: told | {"blocks": blocks})}
 
         def finetune(recipe: Recipe, blocks: int) -> StageForm:
-            fields = network(blocks) | recipe_fields(recipe) | {"dataset": seen, "weights": weights}
-            return made.form("finetune", fields, seeded=True, recipe=recipe, blocks=blocks)
+            def form() -> StageForm:
+                fields = network(blocks) | recipe_fields(recipe) | {"dataset": seen, "weights": weights}
+                return made.form("finetune", fields, seeded=True, recipe=recipe, blocks=blocks)
+
+            return made.once("finetune", id(train.dataset), train.backbone, train.weights, recipe, blocks, make=form)
+
+        def scores(blocks: int) -> StageForm:
+            return made.once(
+                "scores", id(train.dataset), blocks, make=lambda: made.form("scores", {"dataset": data}, blocks=blocks)
+            )
 
         self.reference = finetune(recipes.finetune, card.depth)
         self.instead = None if train.instead is None else _Family(_in_its_place(run), made)
@@ -225,8 +232,7 @@ class _Family:
                 kind = "joint"
             fields |= recipe_fields(recipe)
             self.training.append(made.form(kind, fields, seeded=True, recipe=recipe, training=stage, blocks=blocks))
-        self.static_scores = made.form("scores", {"dataset": data}, blocks=card.depth)
-        self.scores = made.form("scores", {"dataset": data}, blocks=blocks)
+        self.static_scores, self.scores = scores(card.depth), scores(blocks)
         priced = network(blocks) | placed
         if self.instead is not None:
             priced["backbone"] = priced["backbone"] | {"instead": self.instead.cost.key}
@@ -263,19 +269,16 @@ class _Family:
             training.append(last)
         assert last is not None
         cost = self.cost
-        parents: tuple[Stage, ...]
         if last is reference:
-            scores, parents = static_scores, (static_scores, cost)
+            scores = static_scores
             named = f'"0:scores": "{scores.key}", "1:cost": "{cost.key}"'
         else:
             named = f'"0:{last.form.kind}": "{last.key}"'
             scores = make(self.scores, run, (last,), named) if inside is None else inside.static_scores
-            parents = scores, static_scores, cost
             named = f'"0:scores": "{scores.key}", "1:scores": "{static_scores.key}", "2:cost": "{cost.key}"'
         key = self.evaluate.keys.key(named, seed)
-        evaluate = Stage(self.evaluate, parents, run, key, f"evaluate-{key}")
         run_id = f"{self.named}-s{seed}-{key[:8]}"
-        return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, evaluate)
+        return RunStages(run, run_id, reference, tuple(training), scores, static_scores, cost, self.evaluate, key)
 
 
 def _in_its_place(run: RunSpec) -> RunSpec:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
-FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet")
+FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 DEFAULT = ("pdf", "csv", "markdown")
 FILES = {
     "paper.pdf": "the report, typeset",
     "report.html": "the report as one page for a browser, which needs no network",
     "table.md": "its tables as Markdown",
     "table.tex": "its tables as LaTeX, for booktabs",
+    "runs": "its records, small enough to be shared: this folder is a results folder",
 }
 TABLES = {
     "points": "every operating point of every run",
@@ -49,7 +50,7 @@ TABLES = {
 def report_files(out: Path) -> list[tuple[Path, str]]:
     """The report's files with what they are."""
     files = FILES | {f"{name}.{ending}": what for ending in ("csv", "parquet") for name, what in TABLES.items()}
-    found = [(out / name, what) for name, what in files.items() if (out / name).is_file()]
+    found = [(out / name, what) for name, what in files.items() if (out / name).exists()]
     figures = len(list((out / "figures").glob("*.pdf")))
     return [*found, (out / "figures", f"{figures} figures as PDF, SVG and PNG")] if figures else found
 
@@ -96,8 +97,9 @@ def build_report(
     """
     from results.failures import failed_records
     from results.run import load_runs
+    from results.sharing import share
 
-    check_replaceable(out)
+    check_replaceable(out, store)
     runs, problems = load_runs(store, run_ids, say)
     if not runs:
         raise StoreError("\n".join(["none of the runs can be reported", *problems]))
@@ -108,6 +110,9 @@ def build_report(
             folder.mkdir()
             told = [store.told(problem) for problem in problems]  # a report says nothing of its machine
             _write(folder, runs, told, failed_records(store, run_ids), title, pictures, tuple(formats), say)
+            if "records" in formats:
+                say("records")
+                share(store, run_ids, folder)
             pass_for_current(folder, store, run_ids, formats)
             if out.exists():
                 shutil.rmtree(out)
@@ -117,14 +122,19 @@ def build_report(
     return problems
 
 
-def check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path, store: Store) -> None:
     """
     Raises:
-        StoreError: writing a report there would take the place of something else.
+        StoreError: writing a report there would take the place of something else, or of the records that it is made from.
     """
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(
             f"{out} is not empty and holds no report; name another folder with --out: a report replaces it whole"
+        )
+    inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
+    if inside:
+        raise StoreError(
+            f"a report in {out} would take the place of the records in {inside[0]}; name another folder with --out"
         )
 
 

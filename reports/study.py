@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -229,4 +229,4 @@ def _finetuning(run: Run) -> tuple[object, ...]:
 def _under(run: Run, policy: str | None) -> Run:
     points = tuple(point for point in run.record.points if point.policy == policy)
     record = run.record.model_copy(update={"points": points})
-    return replace(run, record=record, curves=run.curves[run.curves["policy"] == policy])
+    return run.having(record=record, curves=run.curves[run.curves["policy"] == policy])

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("exit", "sample_id", "label", "prediction", "confidence", "nll")
+COLUMNS = ("exit", "sample_id", "label", "prediction")
+REAL = ("confidence", "nll")
+"""NaN in a table that was shared without; see `results.sharing`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Answers:
         if missing:
             raise ValueError(f"the table of answers has no column {', '.join(missing)}")
         columns = {name: table[name].to_numpy() for name in COLUMNS}
+        columns |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in REAL}
         order = np.lexsort((columns["sample_id"], columns["exit"]))
         columns = {name: values[order] for name, values in columns.items()}
         exits = 1 + int((columns["exit"][1:] != columns["exit"][:-1]).sum())

@@ -119,18 +119,20 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
     """More accurate than every rival, same seed and policy, at every budget that both reach."""
     estimates: dict[tuple[str, float], Estimate] = {}
     used: dict[str, Run] = {}
-    for method in dict.fromkeys(run.method for run in rivals):
+    facing: dict[str, dict[int, Run]] = {}
+    for rival in rivals:
+        facing.setdefault(rival.method, {}).setdefault(rival.seed, rival)
+    for method, by_seed in facing.items():
         for budget in BUDGETS:
             differences = []
             for run in chosen:
-                facing = [rival for rival in rivals if rival.method == method and rival.seed == run.seed]
+                other = by_seed.get(run.seed)
                 point = _at_budget(run, budget)
-                against = _at_budget(facing[0], budget) if facing else None
-                if point is None or against is None or point.policy != against.policy:
+                against = _at_budget(other, budget) if other is not None else None
+                if other is None or point is None or against is None or point.policy != against.policy:
                     continue
-                mine, theirs = run.correct(point.name), facing[0].correct(against.name)
-                differences.append((mine - theirs).to_numpy())
-                used |= {run.record.run_id: run, facing[0].record.run_id: facing[0]}
+                differences.append((run.correct(point.name) - other.correct(against.name)).to_numpy())
+                used |= {run.record.run_id: run, other.record.run_id: other}
             if differences:
                 estimates[method, budget] = paired_difference(differences)
     if not estimates:

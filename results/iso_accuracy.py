@@ -1,12 +1,13 @@
 """Speed-up at equal accuracy: how much cheaper one method reaches an accuracy than another, with an interval over test samples.
 
 A method is the set of corners of its val-built hull, and the setting at which fewest leave; mixing neighbours reaches what
-lies between them. In every bootstrap
-replicate accuracies, costs and the accuracy to reach are those of the same resampled images.
+lies between them. In every bootstrap replicate accuracies, costs and the accuracy to reach are those of the same resampled
+images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,28 +61,37 @@ def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> floa
     return float(_costs_to_reach(cost[None], accuracy[None], np.array([target]))[0])
 
 
-def costs_to_reach(method: Corners, static_right: np.ndarray, drop: float, *, seed: int = 0) -> np.ndarray:
-    """The cost at which a method reaches the accuracy of the backbone without exits less ``drop``, [1 + REPLICATES].
+def costs_to_reach(
+    methods: Sequence[Corners], static_right: Sequence[np.ndarray], drop: float, *, seed: int = 0
+) -> list[np.ndarray]:
+    """The cost at which each method reaches the accuracy of the backbone without exits less ``drop``, [1 + REPLICATES] each.
 
     The first is that of the samples as they are, the others those of bootstrap replicates, which are the same for every method
     on the same number of samples and seed. NaN where it is not reached.
 
     Args:
-        method: its corners; a single one of cost 1 is the backbone without exits.
-        static_right: of the backbone without exits, bools [N].
+        methods: on equally many samples; the more at once, the faster. A single corner of cost 1 is the backbone without exits.
+        static_right: of each method's backbone without exits, bools [N].
         drop: in [0, 1].
         seed: of the resampling.
     """
-    samples = len(static_right)
-    right = np.concatenate([method.right, static_right[None]]).T.astype(np.float32)  # sums of these are exact
-    cost = method.cost.T.astype(np.float64)
+    samples = len(static_right[0])
+    right = np.concatenate([np.vstack([m.right, s]) for m, s in zip(methods, static_right, strict=True)])
+    right = right.T.astype(np.float32)  # sums of these are exact
+    cost = np.concatenate([method.cost for method in methods]).T.astype(np.float64)
     found = []
     for drawn in _resampled(samples, seed, REPLICATES):
         accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
         # Rounded, so that the order of a sum, which depends on the CPU and its threads, is seen nowhere.
         paid = np.round(drawn.astype(np.float64) @ cost / samples, 12)
-        found.append(_costs_to_reach(paid, accuracy[:, :-1], accuracy[:, -1] - drop))
-    return np.concatenate(found)
+        row, start = [], 0
+        for number, method in enumerate(methods):
+            end = start + len(method.right)
+            mine, own = accuracy[:, start + number : end + number], accuracy[:, end + number]
+            row.append(_costs_to_reach(paid[:, start:end], mine, own - drop))
+            start = end
+        found.append(row)
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from results.iso_accuracy import Corners, costs_to_reach, iso_accuracy
 from results.run import SETTING, STATIC, Run, labels
 from results.table import comparable
 
+AT_ONCE = 16
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]
 
 
@@ -22,16 +23,14 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
     over MACs of the first), its interval over test samples (low, high), unreached (share of replicates).
     """
     named = labels(runs)
-    costs: dict[tuple[str, str], np.ndarray] = {}
+    costs = _costs(runs, drop)
     together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     rows = []
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
-            corners = _corners(run, policy)
-            if len(corners.right) < 2:
+            mine = costs.get((run.record.run_id, policy))
+            if mine is None:
                 continue
-            static = run.correct(STATIC).to_numpy() > 0
-            costs[run.record.run_id, policy] = mine = costs_to_reach(corners, static, drop)
             together.setdefault((*run.setting, run.seed), []).append((run, policy))
             # The backbone without exits costs 1 and always reaches its own accuracy.
             rows.append(_row(run, drop, named[run.record.run_id, policy], STATIC, mine, np.ones(len(mine))))
@@ -43,6 +42,30 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
             names = named[keys[0]], named[keys[1]]
             rows.append(_row(first, drop, *names, costs[keys[0]], costs[keys[1]]))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
+    """`costs_to_reach` of every run and policy that has a curve, `AT_ONCE` at a time."""
+    waiting: dict[int, list[tuple[tuple[str, str], Corners, np.ndarray]]] = {}
+    costs: dict[tuple[str, str], np.ndarray] = {}
+
+    def work_off(some: list[tuple[tuple[str, str], Corners, np.ndarray]]) -> None:
+        names, corners, static = zip(*some, strict=True)
+        costs.update(zip(names, costs_to_reach(corners, static, drop), strict=True))
+        some.clear()
+
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+            corners = _corners(run, policy)
+            if len(corners.right) >= 2:
+                some = waiting.setdefault(corners.right.shape[1], [])
+                some.append(((run.record.run_id, policy), corners, run.taken[STATIC].share_right > 0))
+                if len(some) == AT_ONCE:
+                    work_off(some)
+    for some in waiting.values():
+        if some:
+            work_off(some)
+    return costs
 
 
 def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other: np.ndarray) -> dict[str, object]:

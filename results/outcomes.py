@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("point", "threshold", "weight", "sample_id", "exit", "prediction", "label", "score")
+CORNERS = ("policy", "threshold", "sample_id", "exit", "right")
+COLUMNS = ("point", "threshold", "weight", "sample_id", "exit", "prediction", "label")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Taken:
         weight: of the settings, [S], summing to 1.
         exit: the exit taken, [S, N].
         prediction: [S, N].
-        score: largest probability at the exit taken, [S, N].
+        score: largest probability at the exit taken, [S, N]; NaN in a table that was shared without (`results.sharing`).
     """
 
     sample_id: np.ndarray
@@ -37,9 +39,14 @@ class Taken:
         return self.prediction == self.label
 
     @cached_property
+    def share_right(self) -> np.ndarray:
+        """Share of right answers of every sample, [N]: 0 or 1, or between them where settings are mixed."""
+        return self.mean(self.right)
+
+    @cached_property
     def correct(self) -> pd.Series:
-        """Share of right answers of every sample, indexed by sample id: 0 or 1, or between them where settings are mixed."""
-        return pd.Series(self.mean(self.right), index=pd.Index(self.sample_id))
+        """`share_right`, indexed by sample id."""
+        return pd.Series(self.share_right, index=pd.Index(self.sample_id))
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Over the settings, by their weights: [S, N] to [N]."""
@@ -52,19 +59,8 @@ def cut(outcomes: pd.DataFrame) -> dict[str, Taken]:
     Raises:
         ValueError: a column is missing, or a setting does not hold every sample once.
     """
-    missing = [name for name in COLUMNS if name not in outcomes]
-    if missing:
-        raise ValueError(f"the table of outcomes has no column {', '.join(missing)}")
-    codes, names = pd.factorize(outcomes["point"])
-    columns = {name: outcomes[name].to_numpy() for name in COLUMNS[1:]}
-    if (codes[1:] < codes[:-1]).any():
-        order = np.argsort(codes, kind="stable")
-        codes, columns = codes[order], {name: values[order] for name, values in columns.items()}
-    starts = np.searchsorted(codes, np.arange(len(names) + 1))
-    return {
-        str(name): _taken({column: values[start:end] for column, values in columns.items()}, str(name))
-        for name, start, end in zip(names, starts[:-1], starts[1:], strict=True)
-    }
+    parts = _parts(outcomes, "outcomes", COLUMNS, ("score",))
+    return {point: _taken(rows, point) for point, rows in parts}
 
 
 @dataclass(frozen=True)
@@ -82,21 +78,32 @@ def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
     Raises:
         ValueError: a corner does not hold every sample once.
     """
-    missing = [name for name in ("policy", "threshold", "sample_id", "exit", "right") if name not in corners]
-    if missing:
-        raise ValueError(f"the table of corners has no column {', '.join(missing)}")
     found = {}
-    for policy in corners["policy"].unique():
-        rows = corners[corners["policy"] == policy]
-        threshold, sample_id, right, exits = (
-            rows[name].to_numpy() for name in ("threshold", "sample_id", "right", "exit")
-        )
+    for policy, rows in _parts(corners, "corners", CORNERS):
         try:
-            where = by_setting(threshold, sample_id)
+            where = by_setting(rows["threshold"], rows["sample_id"])
         except ValueError as error:
             raise ValueError(f"the corners of {policy!r}: {error}") from None
-        found[str(policy)] = Cornered(sample_id[where[0]], right[where], exits[where])
+        found[policy] = Cornered(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
     return found
+
+
+def _parts(
+    table: pd.DataFrame, called: str, columns: Sequence[str], perhaps: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The rows of each name in the first column, in their order; a column that need not be there is NaN where it is not."""
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"the table of {called} has no column {', '.join(missing)}")
+    codes, names = pd.factorize(table[columns[0]])
+    found = {name: table[name].to_numpy() for name in columns[1:]}
+    found |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in perhaps}
+    if (codes[1:] < codes[:-1]).any():
+        order = np.argsort(codes, kind="stable")
+        codes, found = codes[order], {name: values[order] for name, values in found.items()}
+    starts = np.searchsorted(codes, np.arange(len(names) + 1))
+    for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
+        yield str(name), {column: values[start:end] for column, values in found.items()}
 
 
 def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
@@ -134,9 +141,7 @@ def _taken(rows: dict[str, np.ndarray], point: str) -> Taken:
         where = by_setting(rows["threshold"], rows["sample_id"])
     except ValueError as error:
         raise ValueError(f"the outcomes at {point!r}: {error}") from None
-    straight = (
-        where[0, 0] == 0 and len(where) * where.shape[1] - 1 == where[-1, -1] and (np.diff(where[:, 0]) > 0).all()
-    )
+    straight = np.array_equal(where.ravel(), np.arange(where.size))
     wide = {
         name: values.reshape(where.shape) if straight else values[where]
         for name, values in rows.items()
@@ -145,5 +150,11 @@ def _taken(rows: dict[str, np.ndarray], point: str) -> Taken:
     if (wide["label"] != wide["label"][0]).any() or (wide["weight"] != wide["weight"][:, :1]).any():
         raise ValueError(f"the outcomes at {point!r}: a label or a weight differs within a setting")
     return Taken(
-        wide["sample_id"][0], wide["label"][0], wide["weight"][:, 0], wide["exit"], wide["prediction"], wide["score"]
+        # Copies of the few numbers, so that the columns that they stand in need not stay in memory.
+        sample_id=wide["sample_id"][0].copy(),
+        label=wide["label"][0].copy(),
+        weight=wide["weight"][:, 0].copy(),
+        exit=wide["exit"],
+        prediction=wide["prediction"],
+        score=wide["score"],
     )

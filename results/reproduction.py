@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.outcomes import cut
 from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
 from results.run import STATIC, Run
 from results.seed_spread import Spread, seed_spread
@@ -143,13 +144,22 @@ def _name(artifact: Artifact) -> str:
 
 
 def _tables(first: Path, second: Path) -> Iterator[Part]:
-    """The tables beside the record, by their values; those that the recorded folder lacks say nothing."""
+    """The tables beside the record, by their values; tables and columns that the recorded folder lacks say nothing."""
     for name in TABLES:
         mine, theirs = (_table(folder / f"{name}.parquet") for folder in (first, second))
         if mine is None:
             continue
         rows = [f"{len(table):,} rows" if table is not None else "-" for table in (mine, theirs)]
-        yield _file(f"{name}.parquet", rows, equal=theirs is not None and mine.equals(theirs))
+        yield _file(f"{name}.parquet", rows, equal=theirs is not None and _same(mine, theirs))
+
+
+def _same(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
+    """Whether the values are, in whatever order and width; see `results.sharing`."""
+    if not set(mine.columns) <= set(theirs.columns):
+        return False
+    order = [name for name in ("point", "policy", "split", "threshold", "exit", "sample_id") if name in mine]
+    first, second = (table[list(mine.columns)].sort_values(order, ignore_index=True) for table in (mine, theirs))
+    return bool(len(first) == len(second) and ((first == second) | (first.isna() & second.isna())).all(axis=None))
 
 
 def _table(path: Path) -> pd.DataFrame | None:
@@ -239,10 +249,12 @@ def _same_images(first: RunRecord, second: RunRecord) -> bool:
 def _run(record: RunRecord, folder: Path) -> Run | None:
     """The record with its outcomes, if these are there and whole."""
     outcomes = _table(folder / "outcomes.parquet")
-    wanted = {"point", "sample_id", "prediction", "label", "weight"}
-    if outcomes is None or not wanted <= set(outcomes.columns):
+    if outcomes is None:
         return None
-    return Run(record, outcomes, pd.DataFrame(), folder)
+    try:
+        return Run(record, cut(outcomes), pd.DataFrame(), folder)
+    except ValueError:
+        return None
 
 
 def _speedup(record: RunRecord, found: Measured) -> float:

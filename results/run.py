@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,8 +39,8 @@ class Run:
     """A finished run: its record and its tables.
 
     Attributes:
-        outcomes: one row per operating point, setting and test sample: point, threshold, weight, sample_id, exit,
-            prediction, label, score. The point ``static`` holds the answers of the backbone without exits.
+        taken: what every test sample does at each operating point, by the point's name. The point ``static`` holds the answers
+            of the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
         folder: where the tables are.
         latencies: measured times, if any.
@@ -48,12 +49,24 @@ class Run:
     """
 
     record: RunRecord
-    outcomes: pd.DataFrame
+    taken: Mapping[str, Taken]
     curves: pd.DataFrame
     folder: Path
     latencies: tuple[Latency, ...] = ()
     tried: tuple[Tried, ...] = ()
     device_checks: Mapping[str, DeviceCheck] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """The table that `taken` is cut from; read when asked for.
+
+        One row per operating point, setting and test sample: point, threshold, weight, sample_id, exit, prediction, label,
+        score.
+
+        Raises:
+            StoreError: the table is missing or damaged.
+        """
+        return _parquet(self.folder / "outcomes.parquet", ["point"])
 
     @cached_property
     def answers(self) -> Answers:
@@ -78,18 +91,6 @@ class Run:
             StoreError: the table is missing or damaged.
         """
         return _parquet(self.folder / "corners.parquet", ["policy"])
-
-    @cached_property
-    def taken(self) -> dict[str, Taken]:
-        """What every test sample does at each point, by its name.
-
-        Raises:
-            StoreError: the table of outcomes is damaged.
-        """
-        try:
-            return cut(self.outcomes)
-        except ValueError as error:
-            raise StoreError(f"{self.folder / 'outcomes.parquet'}: {error}") from error
 
     @cached_property
     def cornered(self) -> dict[str, Cornered]:
@@ -149,6 +150,12 @@ class Run:
         """The run's part of `points`: one row an operating point."""
         return [_static_row(self)] if self.is_static else [_point_row(self, point) for point in self.record.points]
 
+    def having(self, **changes: Any) -> Run:
+        """A copy with other values; what was read and cut of its tables is kept, as these stay the same."""
+        copy = replace(self, **changes)
+        copy.__dict__.update({name: self.__dict__[name] for name in ("answers", "cornered") if name in self.__dict__})
+        return copy
+
     def correct(self, point: str) -> pd.Series:
         """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where two
         settings are mixed."""
@@ -165,7 +172,7 @@ class Run:
 
 
 def _static_row(run: Run) -> dict[str, object]:
-    correct = run.correct(STATIC).to_numpy()
+    correct = run.taken[STATIC].share_right
     low, high = bootstrap_mean(correct)
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
@@ -186,15 +193,15 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     costs = run.record.costs
     assert costs is not None
     blocks = [exit_.block for exit_ in run.record.exits]
-    correct = run.correct(point.name)
+    correct, static = (run.taken[name].share_right for name in (point.name, STATIC))
     # A percentile interval of a mean, turned over: dearer is slower.
     slow_block, slow_macs = (
         bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
         for price in (blocks, costs.cumulative)
     )
     is_swin = run.backbone.startswith("swin")
-    drop = (run.correct(STATIC) - correct).to_numpy()
-    low, high = bootstrap_mean(correct.to_numpy())
+    drop = static - correct  # the same samples in the same order, as `check_tables` saw
+    low, high = bootstrap_mean(correct)
     drop_low, drop_high = bootstrap_mean(drop)
     return row | {
         "accuracy": correct.mean(), "low": low, "high": high,
@@ -271,7 +278,7 @@ def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: M
         check_record(record)
         run = Run(
             record,
-            _parquet(paths["outcomes"], ["point"]),
+            cut(_parquet(paths["outcomes"], ["point"])),
             _parquet(paths["curves"]),
             folder,
             timed,
@@ -295,7 +302,7 @@ def without_repeats(runs: list[Run]) -> list[Run]:
             continue
         seen |= {(training, policy) for policy in policies | {STATIC}}
         curves = run.curves[run.curves["policy"].isin(policies)]
-        kept.append(replace(run, record=run.record.model_copy(update={"points": points}), curves=curves))
+        kept.append(run.having(record=run.record.model_copy(update={"points": points}), curves=curves))
     return kept
 
 

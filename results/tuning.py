@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -54,7 +54,7 @@ def chosen_on_val(runs: Sequence[Run]) -> list[Run]:
         tried = (Tried(name, _val_accuracy(run), run is best) for name, run in zip(names, members, strict=True))
         winners[best.record.run_id] = tuple(tried)
     return [
-        replace(run, tried=winners.get(run.record.run_id, ()))
+        run.having(tried=winners.get(run.record.run_id, ()))
         for run in runs
         if not is_tuned(run) or run.record.run_id in winners
     ]

@@ -14,7 +14,7 @@ from benchmark.pipeline.stages import run_stages
 from benchmark.progress import Reporter
 from results.folders import Folders
 
-FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet")
+FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 
 
 @click.command("report")
@@ -49,12 +49,15 @@ def command(
     Of several folders, say of several people, the records are read as one set. Where two folders hold a run of the same name, a
     finished one counts before a failed or damaged one, and of two that differ that of the folder named first; this is said here
     and in the report, as is what was left out. pdf brings its figures with it, as PDF, SVG and PNG.
+    records puts the records beside the report in a form small enough for a repository: without weights and confidences, so that
+    nothing but calibration is missing from a report that is made from them.
 
     \b
     Examples:
       python -m benchmark report --grid quick
       python -m benchmark report --grid quick --format html
       python -m benchmark report --results mine/results --results theirs/results --out our/report
+      python -m benchmark report --grid quick --format pdf --format records --out shared/quick
     """
     from benchmark.pictures import Pictures
     from reports.paper import DEFAULT, build_report, report_files

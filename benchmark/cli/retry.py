@@ -66,7 +66,7 @@ def command(
     grid = with_weights(console, load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    target = report_folder(out, grid)
+    target = report_folder(out, grid, store)
     chosen = chosen_runs(status_of(plan, store).runs, causes)
     if not chosen:
         which = f" with the cause {' or '.join(causes)}" if causes else ""

@@ -75,7 +75,7 @@ def command(
         grid = with_weights(console, grid, data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    target = report_folder(out, grid)
+    target = report_folder(out, grid, store)
     if executor == "slurm" and plan.missing_runs:
         from benchmark.cli.slurm import Asked, run_on_slurm
 
@@ -116,8 +116,8 @@ def _rehearse(
 
     small = rehearsal_of(grid)
     target = out or REPORTS_OUT / small.name
-    check_replaceable(target)
     store = Store(results_dir / "rehearsals" / grid.name)
+    check_replaceable(target, store)
     begun = time.monotonic()
     show_plan(console, make_plan(small, store))
     done = rehearse(small, store, device, threads, console.print)
@@ -136,14 +136,14 @@ def _rehearse(
         raise click.exceptions.Exit(1)
 
 
-def report_folder(out: Path | None, grid: Grid) -> Path:
+def report_folder(out: Path | None, grid: Grid, store: Store) -> Path:
     """Where the report goes; looked at before hours of training, not after.
 
     Raises:
-        UserError: what is there is no report.
+        StoreError: what is there is no report, or the records.
     """
     target = out or REPORTS_OUT / grid.name
-    check_replaceable(target)
+    check_replaceable(target, store)
     return target
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from reports.blocks import Block, Drawn, Listing, Text
 from reports.figures.atlas import Row, atlas
 from reports.study import DROP, HALF, Setting, Study, point_of
@@ -62,7 +64,10 @@ TEXT = "What leaves early should look easy. These images were chosen by their id
 
 def leavers(run: Run, point: OperatingPoint) -> list[Leavers]:
     """At most `EACH` samples an exit: of every class the lowest ids first, classes in turn."""
-    rows = run.outcomes[run.outcomes["point"] == point.name].sort_values("sample_id", kind="stable")
+    taken = run.taken[point.name]
+    rows = pd.DataFrame(
+        {"sample_id": taken.sample_id, "label": taken.label, "exit": taken.exit[0], "right": taken.right[0]}
+    )
     found = []
     for k, exit_ in enumerate(run.record.exits):
         here = rows[rows["exit"] == k]
@@ -73,10 +78,9 @@ def leavers(run: Run, point: OperatingPoint) -> list[Leavers]:
         chosen = chosen.sort_values(["label", "sample_id"], kind="stable")
         found.append(
             Leavers(
-                exit_.block, len(here) / len(rows), chosen["sample_id"].astype(int).tolist(),
-                (chosen["prediction"] == chosen["label"]).tolist(),
+                exit_.block, len(here) / len(rows), chosen["sample_id"].astype(int).tolist(), chosen["right"].tolist()
             )
-        )  # fmt: skip
+        )
     return found
 
 

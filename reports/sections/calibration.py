@@ -16,6 +16,7 @@ def calibration(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for setting in study.main:
         rows = study.metric("exits", setting)
+        rows = rows[rows["ece"].notna()] if len(rows) else rows  # runs may have been shared without confidences
         if rows.empty:
             continue
         early = rows[rows.groupby("run_id")["block"].transform("max") != rows["block"]]

@@ -128,6 +128,15 @@ def test_a_folder_that_holds_no_report_is_never_replaced(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]  # and nothing was trained
 
 
+def test_a_report_never_replaces_its_own_records(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    store = copied(smoke, tmp_path / "shared")
+    (tmp_path / "shared" / "report.json").write_text("{}")  # a report with its records, as --format records leaves it
+    done = benchmark_command("report", "--results", store.root, "--out", store.root)
+    assert done.returncode == 2
+    assert "would take the place of the records" in done.stderr
+    assert store.run_ids()
+
+
 def test_one_training_in_two_grids_is_no_second_seed(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
     (lgvit,) = (path for path in tmp_path.glob("runs/lgvit-*"))

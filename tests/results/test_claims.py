@@ -6,12 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from results.claims import judge
 from results.literature import read_claims, read_numbers
-from results.run import Run, load_runs
+from results.run import STATIC, Run, load_runs
 from results.store import Store
 from tests.conftest import Command, SmokeRun
 
@@ -39,20 +40,24 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
             record = run.record.model_copy(
                 update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
             )
-            outcomes = run.outcomes.copy()
             # Seeds differ: each spoils another handful of samples.
-            hit = (outcomes["sample_id"] % 97 == seed) & (outcomes["point"] != "static")
-            outcomes.loc[hit, "prediction"] = -1
-            found.append(replace(run, record=record, outcomes=outcomes))
+            taken = {
+                name: at
+                if name == STATIC
+                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
+                for name, at in run.taken.items()
+            }
+            found.append(replace(run, record=record, taken=taken))
     return found
 
 
 def right_everywhere(run: Run) -> Run:
     """A run whose answers at equal MACs are all right."""
-    outcomes = run.outcomes.copy()
-    equal = outcomes["point"].str.contains("equal-macs")
-    outcomes.loc[equal, "prediction"] = outcomes.loc[equal, "label"]
-    return replace(run, outcomes=outcomes)
+    taken = {
+        name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
+        for name, at in run.taken.items()
+    }
+    return replace(run, taken=taken)
 
 
 def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Series:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from results.compare import differences, point_differences, record_differences, set_differences
+from results.outcomes import cut
 from results.run import Run, load_runs
 from results.significance import holm
 from results.store import Store
@@ -54,7 +55,7 @@ def test_points_are_paired(runs: dict[str, Run]) -> None:
 
 def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
     run = runs["lgvit"]
-    moved = replace(run, outcomes=run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1))
+    moved = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
     table = point_differences(run, moved)
     assert (table["difference"] == 0).all()
     assert table["low"].isna().all()

@@ -132,7 +132,7 @@ def test_answers_are_read_in_the_order_of_ids() -> None:
 
 
 @pytest.mark.parametrize(("table", "sentence"), [
-    (answers().drop(columns="nll"), "no column nll"),
+    (answers().drop(columns="prediction"), "no column prediction"),
     (answers().iloc[:-1], "every exit once"),
     (answers().iloc[[0, 1, 1, 3, 4, 5]], "every exit once"),
     (answers().assign(sample_id=[7, 5, 6, 7, 5, 8]), "same samples"),

@@ -28,7 +28,7 @@ def method(rng: np.random.Generator, samples: int, accuracies: list[float], cost
 
 
 def compared(first: Corners, second: Corners, static: np.ndarray, drop: float, seed: int = 0) -> IsoAccuracy:
-    return iso_accuracy(*(costs_to_reach(method, static, drop, seed=seed) for method in (first, second)))
+    return iso_accuracy(*costs_to_reach([first, second], [static, static], drop, seed=seed))
 
 
 def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +65,17 @@ def test_a_method_against_itself_is_one() -> None:
     same = method(rng, 300, [0.6, 0.9], [0.4, 1.0])
     found = compared(same, same, np.arange(300) < 240, 0.02)
     assert (found.speedup, found.low, found.high, found.unreached) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_methods_at_once_are_as_each_alone() -> None:
+    rng = np.random.default_rng(3)
+    methods = [
+        method(rng, 400, accuracies, [0.3, 0.7, 1.0][: len(accuracies)]) for accuracies in ([0.9], [0.5, 0.7, 0.9])
+    ]
+    static = [rng.random(400) < share for share in (0.7, 0.8)]
+    together = costs_to_reach(methods, static, 0.02)
+    for i, found in enumerate(together):
+        np.testing.assert_array_equal(found, costs_to_reach([methods[i]], [static[i]], 0.02)[0])
 
 
 def test_the_table_over_runs_is_found_again(smoke: SmokeRun) -> None:

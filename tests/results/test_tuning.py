@@ -35,7 +35,7 @@ def run(
     exits = tuple(ExitMetrics(block=k, head="h", val_accuracy=v, test_accuracy=1 - v) for k, v in enumerate(val))
     run_id = f"{method}-{seed}-{lr}-{joint}" + ("" if tried else "-alone")
     record = RunRecord(run_id=run_id, label=method, spec=spec, status="done", provenance={}, exits=exits)
-    return Run(record, pd.DataFrame(), pd.DataFrame(), Path())
+    return Run(record, {}, pd.DataFrame(), Path())
 
 
 def test_the_mean_over_exits_on_val_decides() -> None:

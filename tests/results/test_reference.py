@@ -1,0 +1,72 @@
+"""The reference results in the repository: whole, small, and what the README says of them."""
+
+from __future__ import annotations
+
+import re
+import pandas as pd
+import pytest
+
+from benchmark.grid import find_grid, load_grid
+from benchmark.pipeline.stages import run_stages
+from results.run import Run, load_runs
+from results.store import Store
+from results.table import points, summary
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "results" / "reference"
+MOST_BYTES = 15 * 10**6
+POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    found, problems = load_runs(Store(FOLDER), Store(FOLDER).run_ids())
+    assert problems == []
+    return found
+
+
+@pytest.fixture(scope="module")
+def table(runs: list[Run]) -> pd.DataFrame:
+    return points(runs)
+
+
+def test_every_run_of_the_grid_is_there() -> None:
+    """By name: what code changed since may have changed a key, and then the study has to be made again or kept under its keys."""
+    wanted = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
+    assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == wanted
+
+
+def test_it_is_small_and_holds_no_weights() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file() and "figures" not in path.parts]
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert not [path for path in files if path.suffix in (".safetensors", ".pt")]
+    for path in files:
+        if path.suffix in (".json", ".md", ".txt"):
+            assert not re.search(r"/(root|home|tmp|work)/", path.read_text(encoding="utf-8")), path
+
+
+def test_its_tables_are_those_of_its_records(table: pd.DataFrame) -> None:
+    kept, made = (
+        frame.set_index(["run_id", "point"]).sort_index()
+        for frame in (pd.read_parquet(FOLDER / "points.parquet"), table)
+    )
+    pd.testing.assert_frame_equal(kept, made, check_like=True, check_dtype=False, rtol=1e-9)
+
+
+def test_the_readme_says_what_the_records_say(table: pd.DataFrame) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("## Reference results") :]
+    totals = summary(table[(table["backbone"] == "vit_nano_patch4_28") & (table["scheme"].isin(["paper", "none"]))])
+    header, _, *lines = re.findall(r"^\|.*\|$", section.split("\n## ")[0], flags=re.MULTILINE)
+    columns = [cell.strip() for cell in header.strip("|").split("|")]
+    assert columns == ["Method", *POINTS, "MACs, ≤ 1 point"]
+    assert len(lines) == 8
+    for line in lines:
+        label, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        mine = totals[totals["label"] == label]
+        for cell, budget in zip(cells, POINTS.values(), strict=False):
+            (row,) = mine[(mine["kind"] == "equal-macs") & (mine["target"] == budget)].itertuples()
+            expected = f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" if row.reached else "–"
+            assert cell == expected, (label, budget)
+        (row,) = mine[(mine["kind"] == "accuracy-drop") & (mine["target"] == 0.01)].itertuples()
+        assert cells[-1] == f"{row.mac_speedup:.2f}×", label

@@ -82,10 +82,12 @@ def cancel_local(store: Store, grid: str, *, now: bool) -> str:
     if not now:
         os.kill(command.pid, signal.SIGTERM)
         return f"asked process {command.pid} to stop; it does behind its next checkpoint, and 'run' goes on from there"
-    # Workers first would be replaced; those that nobody sees at work end by themselves when they are left behind.
+    # Workers first would be replaced; those that nobody sees at work end by themselves when they are left behind. They are
+    # looked up before, so that none of them has the time to.
+    workers = _workers(store, command) - {command.pid}
     with suppress(ProcessLookupError):
         os.kill(command.pid, signal.SIGKILL)
-    for worker in _workers(store, command) - {command.pid}:
+    for worker in workers:
         with suppress(ProcessLookupError):
             os.killpg(worker, signal.SIGKILL)  # each leads a group, in which the processes are that make its batches
     return f"stopped process {command.pid} and its workers; 'run' goes on from the last checkpoints"

@@ -42,7 +42,7 @@ class Plan:
         return {stage: count[stage] for stage in sorted(count, key=lambda stage: order[stage.kind])}
 
     def is_done(self, stage: Stage) -> bool:
-        return bool(self.done_stages) and stage.name in self.done_stages
+        return bool(self.done_stages) and stage.name in self.done_stages  # a name is made when asked for
 
     @cached_property
     def missing_stages(self) -> list[Stage]:

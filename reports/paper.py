@@ -99,7 +99,7 @@ def build_report(
     from results.run import load_runs
     from results.sharing import share
 
-    check_replaceable(out, store)
+    check_replaceable(out, store, formats)
     runs, problems = load_runs(store, run_ids, say)
     if not runs:
         raise StoreError("\n".join(["none of the runs can be reported", *problems]))
@@ -122,10 +122,11 @@ def build_report(
     return problems
 
 
-def check_replaceable(out: Path, store: Store) -> None:
+def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT) -> None:
     """
     Raises:
-        StoreError: writing a report there would take the place of something else, or of the records that it is made from.
+        StoreError: writing a report there would take the place of something else, of the records that it is made from, or of
+            records that were shared there and would be in it no more.
     """
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(
@@ -135,6 +136,10 @@ def check_replaceable(out: Path, store: Store) -> None:
     if inside:
         raise StoreError(
             f"a report in {out} would take the place of the records in {inside[0]}; name another folder with --out"
+        )
+    if "records" not in formats and (out / "runs").is_dir():
+        raise StoreError(
+            f"{out} holds shared records, which this report would not; add --format records or name another --out"
         )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from results.store import Store, StoreError, sha256
+from results.store import TABLES, Store, StoreError, sha256
 
-FILES = ("record.json", "outcomes.parquet", "curves.parquet", "answers.parquet", "corners.parquet")
+FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
 """What a run says; two copies that agree in these are one."""
 
 

@@ -23,14 +23,13 @@ from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
 from results.run import STATIC, Run
 from results.seed_spread import Spread, seed_spread
 from results.statistics import bootstrap_mean
-from results.store import Store, StoreError
+from results.store import TABLES, Store, StoreError
 from results.verdicts import is_close
 
 POINTS = 0.01
 SPEEDUP = 0.10
 VISIBLE = 0.0005
 """A smaller change of a speed-up is not worth a word."""
-TABLES = ("outcomes", "curves", "answers", "corners")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from results.record import OperatingPoint, RunRecord
 from results.significance import realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean
-from results.store import Store, StoreError
+from results.store import TABLES, Store, StoreError
 from results.tuning import Tried, chosen_on_val, is_tuned, without_rates
 from results.wholeness import check_record, check_tables
 
@@ -271,9 +271,7 @@ def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: M
         StoreError: something is missing, damaged, or does not fit together.
     """
     folder = store.run(record.run_id)
-    paths = {
-        name: store.table(record.run_id, f"{name}.parquet") for name in ("outcomes", "curves", "answers", "corners")
-    }
+    paths = {name: store.table(record.run_id, f"{name}.parquet") for name in TABLES}
     try:
         check_record(record)
         run = Run(

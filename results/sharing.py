@@ -15,13 +15,12 @@ import numpy as np
 
 from results.devices import read_checks, write_check
 from results.latency import FILE, Latency
-from results.store import Store, StoreError
+from results.store import TABLES, Store, StoreError
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
-HEAVY = {"outcomes": ("score",), "curves": (), "answers": ("confidence", "nll"), "corners": ()}
-"""The tables beside a record, and what is left out of each."""
+LEFT_OUT = ("score", "confidence", "nll")
 NARROW = ("exit", "prediction", "label")
 
 
@@ -54,11 +53,8 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
 def _tables(store: Store, run_id: str) -> dict[str, Table]:
     from pyarrow.parquet import read_table
 
-    found = {}
-    for name, left_out in HEAVY.items():
-        table = read_table(store.table(run_id, f"{name}.parquet"))
-        found[name] = table.drop_columns([column for column in left_out if column in table.column_names])
-    return found
+    found = {name: read_table(store.table(run_id, f"{name}.parquet")) for name in TABLES}
+    return {name: table.select([c for c in table.column_names if c not in LEFT_OUT]) for name, table in found.items()}
 
 
 def _write(table: Table, path: Path) -> None:

@@ -28,6 +28,9 @@ from results.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, sync, 
 from results.files import write_file as write_file
 from results.record import SCHEMA, Artifact, RunRecord
 
+TABLES = ("outcomes", "curves", "answers", "corners")
+"""The tables beside a finished record, a Parquet file each."""
+
 
 class Store:
     """A results folder.

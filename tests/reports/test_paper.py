@@ -134,6 +134,8 @@ def test_a_report_never_replaces_its_own_records(smoke: SmokeRun, tmp_path: Path
     done = benchmark_command("report", "--results", store.root, "--out", store.root)
     assert done.returncode == 2
     assert "would take the place of the records" in done.stderr
+    with pytest.raises(StoreError, match="holds shared records"):
+        build_report(Store(smoke.results), store.run_ids(), title="t", out=store.root)
     assert store.run_ids()
 
 

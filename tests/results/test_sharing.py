@@ -11,8 +11,8 @@ import pytest
 
 from reports.paper import build_report
 from results.reproduction import judge
-from results.sharing import HEAVY, share
-from results.store import Store
+from results.sharing import share
+from results.store import TABLES, Store
 from tests.conftest import SmokeRun
 
 LOST = {"exits": ["ece", "nll"], "leaving": ["ece"]}
@@ -54,7 +54,7 @@ def test_a_shared_run_is_reproduced_to_the_bit(smoke: SmokeRun, shared: Path, tm
     run_id = next(run_id for run_id in Store(shared).run_ids() if run_id.startswith("lgvit"))
     found = judge(Store(shared), Store(smoke.results), run_id, run_id, bitwise=True)
     assert found.reproduced
-    assert {f"{name}.parquet" for name in HEAVY} <= {part.what for part in found.parts}
+    assert {f"{name}.parquet" for name in TABLES} <= {part.what for part in found.parts}
 
     shutil.copytree(smoke.results / "runs" / run_id, tmp_path / "runs" / run_id)
     path = tmp_path / "runs" / run_id / "outcomes.parquet"

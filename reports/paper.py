@@ -139,7 +139,8 @@ def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT)
         )
     if "records" not in formats and (out / "runs").is_dir():
         raise StoreError(
-            f"{out} holds shared records, which this report would not; add --format records or name another --out"
+            f"{out} holds shared records, which this report would take away; name another folder with --out, or share them "
+            "again with report --format records"
         )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from results.literature import Claim, Claims, Number, Reading
 from results.record import OperatingPoint
-from results.run import Run
+from results.run import Run, paired
 from results.table import points
 from results.verdicts import (
     SEEDS,
@@ -131,7 +131,10 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
                 against = _at_budget(other, budget) if other is not None else None
                 if other is None or point is None or against is None or point.policy != against.policy:
                     continue
-                differences.append((run.correct(point.name) - other.correct(against.name)).to_numpy())
+                difference = paired(run, point.name, other, against.name)
+                if difference is None:
+                    continue
+                differences.append(difference)
                 used |= {run.record.run_id: run, other.record.run_id: other}
             if differences:
                 estimates[method, budget] = paired_difference(differences)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from results.record import RunRecord
-from results.run import STATIC, Run
+from results.run import STATIC, Run, paired
 from results.significance import holm, mcnemar
 from results.statistics import bootstrap_mean, detectable_difference
 
@@ -71,11 +71,11 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
     names = [STATIC, *(p.name for p in first.record.points if p.test is not None and p.name in facing)]
     mine = {point.name: point for point in first.record.points}
     for name in names:
-        one, other = first.correct(name), second.correct(name)
-        row: dict[str, Any] = {"point": name, "first": one.mean(), "second": other.mean()}
+        row: dict[str, Any] = {"point": name}
+        row |= {"first": first.correct(name).mean(), "second": second.correct(name).mean()}
         row["difference"] = row["first"] - row["second"]
-        if one.index.equals(other.index):
-            difference = (one - other).to_numpy()
+        difference = paired(first, name, second, name)
+        if difference is not None:
             low, high = bootstrap_mean(difference)
             row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
             row["p"] = mcnemar(first.realised(name), second.realised(name))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.ranking import detectable_over_seeds, is_told_apart
-from results.run import Run
+from results.run import Run, paired
 from results.statistics import detectable_difference
 from results.verdicts import Estimate, paired_difference
 
@@ -45,10 +45,10 @@ def contrast(first: Sequence[tuple[Run, str]], second: Sequence[tuple[Run, str]]
         if run.seed not in facing:
             continue
         other, at = facing[run.seed]
-        mine, theirs = run.correct(point), other.correct(at)
-        if not mine.index.equals(theirs.index):
+        difference = paired(run, point, other, at)
+        if difference is None:
             return None
-        differences.append((mine - theirs).to_numpy())
+        differences.append(difference)
     if not differences:
         return None
     estimate = paired_difference(differences)

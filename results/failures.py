@@ -67,6 +67,7 @@ def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
         ),
         *(failure for run in exiting for failure in unstable_between_splits(run)),
         *(failure for run in exiting for failure in heads_that_do_not_pay(run)),
+        *(failure for run in runs for failure in best_rate_at_an_end(run)),
         *(failure for run in runs for failure in nearly_full(run.record)),
         *(failure for run in runs for failure in unverified(run)),
         *(failure for record in failed for failure in out_of_memory(record)),
@@ -181,6 +182,18 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
             yield Failure(
                 "head costs more than it saves", run.record.run_id, place, float(min(ratios)), 1.0,
                 f"at every operating point the {exit_.head} head after block {exit_.block} costs more MACs than it can save",
+            )  # fmt: skip
+
+
+def best_rate_at_an_end(run: Run) -> Iterator[Failure]:
+    """The learning rate that won on val is the smallest or the largest of at least three: what lies beyond was not tried."""
+    if len(run.tried) < 3:
+        return
+    for end, neighbour, word in (run.tried[0], run.tried[1], "smallest"), (run.tried[-1], run.tried[-2], "largest"):
+        if end.chosen:
+            yield Failure(
+                "best learning rate at an end", run.record.run_id, end.rates, end.val_accuracy, neighbour.val_accuracy,
+                f"{end.rates} is the {word} of the {len(run.tried)} learning rates that were tried",
             )  # fmt: skip
 
 

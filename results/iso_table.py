@@ -38,6 +38,8 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
         for (first, one), (second, other) in combinations(contenders, 2):
             if first is second or not comparable(first, one, second, other):
                 continue
+            if not first.taken[STATIC].is_of_samples_of(second.taken[STATIC]):
+                continue
             keys = (first.record.run_id, one), (second.record.run_id, other)
             names = named[keys[0]], named[keys[1]]
             rows.append(_row(first, drop, *names, costs[keys[0]], costs[keys[1]]))

@@ -138,14 +138,16 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `results.classes.per_class`. Cost: share of the MACs without exits."""
-    tables, where = [], []
+    found, where = [], []
     for run, label, point in _points(runs):
         taken = _Taken(run, point)
-        static = run.correct(STATIC).to_numpy()[taken.sample]
-        found = per_class(taken.label, _relative_cost(run)[taken.exits], taken.right, static, taken.weight)
-        tables.append(found)
-        where += [_base(run, label) | {"point": point.name}] * len(found)
-    return pd.concat([pd.concat(tables, ignore_index=True), pd.DataFrame(where)], axis=1) if tables else pd.DataFrame()
+        static = run.correct(STATIC)[taken.sample]
+        found.append(per_class(taken.label, _relative_cost(run)[taken.exits], taken.right, static, taken.weight))
+        where += [_base(run, label) | {"point": point.name}] * len(found[-1]["class"])
+    if not found:
+        return pd.DataFrame()
+    columns = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+    return pd.DataFrame(columns).join(pd.DataFrame(where))
 
 
 class _Taken:

@@ -43,10 +43,8 @@ class Taken:
         """Share of right answers of every sample, [N]: 0 or 1, or between them where settings are mixed."""
         return self.mean(self.right)
 
-    @cached_property
-    def correct(self) -> pd.Series:
-        """`share_right`, indexed by sample id."""
-        return pd.Series(self.share_right, index=pd.Index(self.sample_id))
+    def is_of_samples_of(self, other: Taken) -> bool:
+        return np.array_equal(self.sample_id, other.sample_id)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Over the settings, by their weights: [S, N] to [N]."""
@@ -95,7 +93,7 @@ def _parts(
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(f"the table of {called} has no column {', '.join(missing)}")
-    codes, names = pd.factorize(table[columns[0]])
+    codes, names = _codes(table[columns[0]])
     found = {name: table[name].to_numpy() for name in columns[1:]}
     found |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in perhaps}
     if (codes[1:] < codes[:-1]).any():
@@ -104,6 +102,19 @@ def _parts(
     starts = np.searchsorted(codes, np.arange(len(names) + 1))
     for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
         yield str(name), {column: values[start:end] for column, values in found.items()}
+
+
+def _codes(names: pd.Series) -> tuple[np.ndarray, Sequence[object]]:
+    """Each name's place among the distinct names, in the order in which they come first; and these."""
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        codes = names.cat.codes.to_numpy()
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        if len(codes) and codes[starts].tolist() == list(
+            range(len(names.cat.categories))
+        ):  # in order, as they are written
+            return codes, list(names.cat.categories)
+    codes, distinct = pd.factorize(names)
+    return codes, list(distinct)
 
 
 def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from results.outcomes import cut
 from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
-from results.run import STATIC, Run
+from results.run import STATIC, Run, paired
 from results.seed_spread import Spread, seed_spread
 from results.statistics import bootstrap_mean
 from results.store import TABLES, Store, StoreError
@@ -230,10 +230,10 @@ class _Numbers:
         first, second = self.runs
         if first is None or second is None or not _same_images(*self.records):
             return 0.0
-        one, other = first.correct(point), second.correct(point)
-        if one.empty or not one.index.equals(other.index):
+        difference = paired(second, point, first, point)
+        if difference is None or not len(difference):
             return 0.0
-        low, high = bootstrap_mean((other - one).to_numpy())
+        low, high = bootstrap_mean(difference)
         return (high - low) / 2
 
 

@@ -44,7 +44,7 @@ class Run:
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
         folder: where the tables are.
         latencies: measured times, if any.
-        tried: the learning rates that its grid tried, its own among them; see `results.tuning`.
+        tried: the learning rates that its grid tried, in ascending order, its own among them; see `results.tuning`.
         device_checks: those of the results folder, by the machine's fingerprint.
     """
 
@@ -156,10 +156,10 @@ class Run:
         copy.__dict__.update({name: self.__dict__[name] for name in ("answers", "cornered") if name in self.__dict__})
         return copy
 
-    def correct(self, point: str) -> pd.Series:
-        """Share of right answers of every test sample at a point, indexed by sample id: 0 or 1, or between them where two
-        settings are mixed."""
-        return self.taken[point].correct
+    def correct(self, point: str) -> np.ndarray:
+        """Share of right answers of every test sample at a point, in ascending order of ids, [N]: 0 or 1, or between them where
+        two settings are mixed."""
+        return self.taken[point].share_right
 
     def realised(self, point: str) -> np.ndarray:
         """Right or wrong of every test sample at a point, in ascending order of ids; see `results.significance.realised`."""
@@ -169,6 +169,12 @@ class Run:
         """What every test sample pays at a point, in ascending order of ids, [N]; ``at_exit`` [K] is the price of each exit."""
         taken = self.taken[point]
         return taken.mean(at_exit[taken.exit])
+
+
+def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
+    """`Run.correct` of the first at one point less that of the second at another, [N]; None if these are other samples."""
+    one, other = first.taken[at], second.taken[against]
+    return one.share_right - other.share_right if one.is_of_samples_of(other) else None
 
 
 def _static_row(run: Run) -> dict[str, object]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from results.record import OperatingPoint
-from results.run import SETTING, STATIC, Run, labels
+from results.run import SETTING, STATIC, Run, labels, paired
 from results.significance import holm, mcnemar
 from results.statistics import bootstrap_mean, detectable_difference, over_seeds
 
@@ -58,10 +58,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def comparisons(runs: list[Run]) -> pd.DataFrame:
     """Every pair of methods under one policy or each under its own, and of policies on one run, at every point that both reach.
 
-    Pairs agree in setting and seed and are compared on the same test samples. Columns: the setting's, seed, kind, target,
-    first, second (labels), difference (accuracy of first minus second) with paired interval (low, high), detectable (the
-    smallest difference that these samples would show). At equal MACs also p (McNemar's exact test) and p_holm (adjusted over
-    all pairs of the setting, seed and budget).
+    Pairs agree in setting and seed and are compared on the same test samples, or not at all. Columns: the setting's, seed,
+    kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
+    detectable (the smallest difference that these samples would show). At equal MACs also p (McNemar's exact test) and p_holm
+    (adjusted over all pairs of the setting, seed and budget).
     """
     named = labels(runs)
     together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
@@ -78,7 +78,9 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             against = facing.get((point.kind, point.target))
             if not point.reached or point.policy != one or against is None or point.kind == "fixed":
                 continue
-            difference = (first.correct(point.name) - second.correct(against.name)).to_numpy()
+            difference = paired(first, point.name, second, against.name)
+            if difference is None:
+                continue
             low, high = bootstrap_mean(difference)
             rows.append(
                 dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))

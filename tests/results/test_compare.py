@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from results.compare import differences, point_differences, record_differences, set_differences
+from results.iso_table import iso_table
 from results.outcomes import cut
 from results.run import Run, load_runs
 from results.significance import holm
 from results.store import Store
+from results.table import comparisons
 from tests.conftest import Command, SmokeRun
 
 
@@ -60,6 +62,12 @@ def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
     assert (table["difference"] == 0).all()
     assert table["low"].isna().all()
     assert table["p_holm"].isna().all()
+    # Nor in the tables of a report, which may hold anybody's records.
+    others = [moved, runs["vanilla"], runs["homogeneous-local"]]
+    assert {tuple(pair) for pair in comparisons(others)[["first", "second"]].to_numpy()} == {
+        ("vanilla", "homogeneous-local")
+    }
+    assert set(iso_table(others).query("second != 'static'")["first"]) <= {"vanilla"}
 
 
 def test_sets_are_paired_by_what_was_asked(runs: dict[str, Run]) -> None:

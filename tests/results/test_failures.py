@@ -14,6 +14,7 @@ from results.outcomes import cut
 from results.record import RunRecord
 from results.run import Run, load_runs
 from results.store import Store
+from results.tuning import Tried
 from tests.conftest import SmokeRun
 
 
@@ -51,6 +52,17 @@ def accuracies(value: float) -> Callable[[RunRecord], dict[str, Any]]:
         return {"exits": (exits[0].model_copy(update={"test_accuracy": value}), *exits[1:])}
 
     return change
+
+
+@pytest.mark.parametrize(
+    ("val", "place"),
+    [((0.3, 0.5, 0.4), None), ((0.5, 0.4, 0.3), "exits 1"), ((0.3, 0.4, 0.5), "exits 3"), ((0.3, 0.4), None)],
+)
+def test_a_best_learning_rate_at_an_end(runs: list[Run], val: tuple[float, ...], place: str | None) -> None:
+    tried = tuple(Tried(f"exits {rate}", accuracy, accuracy == max(val)) for rate, accuracy in enumerate(val, start=1))
+    tuned = [replace(run, tried=() if run.is_static else tried) for run in runs]
+    rows = found(tuned, "best learning rate at an end").to_dict("records")
+    assert [(row["place"], row["value"], row["limit"]) for row in rows] == ([(place, 0.5, 0.4)] if place else [])
 
 
 def test_an_exit_that_does_not_learn(runs: list[Run]) -> None:

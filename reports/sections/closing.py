@@ -95,9 +95,9 @@ def _points(setting: Setting) -> list[Block]:
 def provenance(study: Study) -> list[Block]:
     """Commands, data and one row a run."""
     commands = (
-        ("This document again", "python -m benchmark report, from the records and tables of the runs alone"),
-        ("One run again", "python -m benchmark reproduce RUN trains it from its record and judges what comes out"),
-        ("All runs", f"python -m benchmark run --grid {study.title}, if that is a grid's name"),
+        ("This document again", "`python -m benchmark report`, from the records and tables of the runs alone."),
+        ("One run again", "`python -m benchmark reproduce RUN` trains it from its record and judges what comes out."),
+        ("All runs", f"`python -m benchmark run --grid {study.title}`, if that is a grid's name."),
     )
     records = Table(("Run", "Commit", "Record", "Finished"), tuple(map(tuple, provenance_rows(study.runs))))
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +26,7 @@ from tests.conftest import Command, SmokeRun
 def pdf_text(path: Path) -> str:
     """The text of a PDF, with hyphenation and line breaks taken out."""
     text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
-    return re.sub(r"\s+", " ", text.replace("\u00ad", "").replace("\u200b", ""))
+    return re.sub(r"\s+", " ", text.replace("\u00ad", ""))
 
 
 def copied(smoke: SmokeRun, folder: Path) -> Store:
@@ -49,6 +50,14 @@ def test_the_paper_says_what_the_records_say(smoke: SmokeRun) -> None:
     assert "every evaluated head counted" in text
     for part in ("Abstract", "Setup", "Results", "Limits", "Provenance", "References", "1,000 / 500 / 1,000 images"):
         assert part in text
+
+
+def test_names_and_commands_can_be_copied_out_of_the_paper(smoke: SmokeRun) -> None:
+    text = "".join(page.extract_text() for page in PdfReader(smoke.out / "paper.pdf").pages)
+    assert not [sign for sign in text if unicodedata.category(sign) == "Cf" and sign != "\u00ad"]
+    for run_id in Store(smoke.results).run_ids():
+        assert run_id in re.sub(r"\s", "", text)
+    assert "python -m benchmark run --grid smoke" in text
 
 
 def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, tmp_path: Path) -> None:

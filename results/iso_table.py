@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from results.iso_accuracy import Corners, costs_to_reach, iso_accuracy
-from results.run import SETTING, STATIC, Run, labels
+from results.run import SETTING, STATIC, Run, are_paired, labels
 from results.table import comparable
 
 AT_ONCE = 16
@@ -38,7 +38,7 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
         for (first, one), (second, other) in combinations(contenders, 2):
             if first is second or not comparable(first, one, second, other):
                 continue
-            if not first.taken[STATIC].is_of_samples_of(second.taken[STATIC]):
+            if not are_paired(first, STATIC, second, STATIC):
                 continue
             keys = (first.record.run_id, one), (second.record.run_id, other)
             names = named[keys[0]], named[keys[1]]

@@ -43,9 +43,6 @@ class Taken:
         """Share of right answers of every sample, [N]: 0 or 1, or between them where settings are mixed."""
         return self.mean(self.right)
 
-    def is_of_samples_of(self, other: Taken) -> bool:
-        return np.array_equal(self.sample_id, other.sample_id)
-
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Over the settings, by their weights: [S, N] to [N]."""
         return (values * self.weight[:, None]).sum(axis=0)
@@ -106,13 +103,11 @@ def _parts(
 
 def _codes(names: pd.Series) -> tuple[np.ndarray, Sequence[object]]:
     """Each name's place among the distinct names, in the order in which they come first; and these."""
-    if isinstance(names.dtype, pd.CategoricalDtype):
-        codes = names.cat.codes.to_numpy()
+    if isinstance(names.dtype, pd.CategoricalDtype) and len(names):
+        codes, distinct = names.cat.codes.to_numpy(), names.cat.categories
         starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-        if len(codes) and codes[starts].tolist() == list(
-            range(len(names.cat.categories))
-        ):  # in order, as they are written
-            return codes, list(names.cat.categories)
+        if np.array_equal(codes[starts], np.arange(len(distinct))):  # in order, as they are written
+            return codes, list(distinct)
     codes, distinct = pd.factorize(names)
     return codes, list(distinct)
 

@@ -206,3 +206,11 @@ class RunRecord(Frozen):
         """Number of blocks of the backbone."""
         assert self.costs is not None
         return self.costs.depth
+
+
+def same_test_images(first: RunRecord, second: RunRecord) -> bool:
+    """Whether equal sample ids are the same test images, by all that the records tell of these."""
+    if first.data is None or second.data is None:
+        return False
+    told = [(data.split_identity.get("test"), data.content.get("test")) for data in (first.data, second.data)]
+    return told[0] == told[1]

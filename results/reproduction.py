@@ -228,21 +228,13 @@ class _Numbers:
     def half(self, point: str) -> float:
         """Half of the 95 % interval of the paired difference; 0 where the samples cannot be paired."""
         first, second = self.runs
-        if first is None or second is None or not _same_images(*self.records):
+        if first is None or second is None:
             return 0.0
         difference = paired(second, point, first, point)
         if difference is None or not len(difference):
             return 0.0
         low, high = bootstrap_mean(difference)
         return (high - low) / 2
-
-
-def _same_images(first: RunRecord, second: RunRecord) -> bool:
-    """Whether equal sample ids are the same test images."""
-    if first.data is None or second.data is None:
-        return False
-    told = [(data.split_identity.get("test"), data.content.get("test")) for data in (first.data, second.data)]
-    return told[0] == told[1]
 
 
 def _run(record: RunRecord, folder: Path) -> Run | None:

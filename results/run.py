@@ -18,7 +18,7 @@ from results.answers import Answers
 from results.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
 from results.latency import Latency, read_latencies
 from results.outcomes import Cornered, Taken, cut, cut_corners
-from results.record import OperatingPoint, RunRecord
+from results.record import OperatingPoint, RunRecord, same_test_images
 from results.significance import realised
 from results.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.statistics import bootstrap_mean
@@ -172,9 +172,16 @@ class Run:
 
 
 def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
-    """`Run.correct` of the first at one point less that of the second at another, [N]; None if these are other samples."""
-    one, other = first.taken[at], second.taken[against]
-    return one.share_right - other.share_right if one.is_of_samples_of(other) else None
+    """`Run.correct` of the first at one point less that of the second at another, [N]; None unless `are_paired`."""
+    return first.correct(at) - second.correct(against) if are_paired(first, at, second, against) else None
+
+
+def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
+    """Whether the first at one point and the second at another have answered the same test images: they have the same ids, and
+    the records know no difference."""
+    return same_test_images(first.record, second.record) and np.array_equal(
+        first.taken[at].sample_id, second.taken[against].sample_id
+    )
 
 
 def _static_row(run: Run) -> dict[str, object]:

@@ -62,8 +62,19 @@ def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
     assert (table["difference"] == 0).all()
     assert table["low"].isna().all()
     assert table["p_holm"].isna().all()
-    # Nor in the tables of a report, which may hold anybody's records.
-    others = [moved, runs["vanilla"], runs["homogeneous-local"]]
+
+
+@pytest.mark.parametrize("differ", ["sample ids", "labels", "content"])
+def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str) -> None:
+    run = runs["lgvit"]
+    if differ == "sample ids":
+        other = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
+    else:  # somebody's folder of the same name, in which the same ids are other images
+        assert run.record.data is not None
+        told = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}
+        data = run.record.data.model_copy(update=told)
+        other = replace(run, record=run.record.model_copy(update={"data": data}))
+    others = [other, runs["vanilla"], runs["homogeneous-local"]]
     assert {tuple(pair) for pair in comparisons(others)[["first", "second"]].to_numpy()} == {
         ("vanilla", "homogeneous-local")
     }

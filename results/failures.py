@@ -193,7 +193,7 @@ def best_rate_at_an_end(run: Run) -> Iterator[Failure]:
         if end.chosen:
             yield Failure(
                 "best learning rate at an end", run.record.run_id, end.rates, end.val_accuracy, neighbour.val_accuracy,
-                f"{end.rates} is the {word} of the {len(run.tried)} learning rates that were tried",
+                f"the {word} of the {len(run.tried)} learning rates that were tried",
             )  # fmt: skip
 
 

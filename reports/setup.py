@@ -25,9 +25,9 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Data", [_data(run) for run in runs]),
         ("Backbone", [str(train["backbone"]) for train in spec]),
         ("Exits", _exits(runs)),
-        ("Fine-tuning", [_recipe(train["recipes"]["finetune"]) for train in spec]),
-        ("Joint training", [_recipe(run.record.spec["train"]["recipes"]["joint"]) for run in runs if _is_joint(run)]),
-        ("Exits' training", [_recipe(train["recipes"]["exits"]) for train in spec if train["exits"]]),
+        ("Fine-tuning", _recipes([train["recipes"]["finetune"] for train in spec])),
+        ("Joint training", _recipes([run.record.spec["train"]["recipes"]["joint"] for run in runs if _is_joint(run)])),
+        ("Exits' training", _recipes([train["recipes"]["exits"] for train in spec if train["exits"]])),
         ("Seeds", _seeds(runs)),
         ("Hardware", [_hardware(run) for run in runs]),
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
@@ -97,6 +97,14 @@ def _data(run: Run) -> str:
 def _is_joint(run: Run) -> bool:
     """Whether backbone and heads were trained together by the recipe of that name."""
     return any(stage.stage == "joint" for stage in run.record.stages)
+
+
+def _recipes(recipes: list[dict[str, Any]]) -> list[str]:
+    """Recipes in words; those that differ in their learning rate alone are one."""
+    rates: dict[str, set[float]] = {}
+    for recipe in recipes:
+        rates.setdefault(_recipe(recipe | {"lr": "{}"}), set()).add(recipe["lr"])
+    return [words.replace("{}", " or ".join(map(str, sorted(found)))) for words, found in rates.items()]
 
 
 def _recipe(recipe: dict[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from pypdf import PdfReader
 from benchmark.pictures import Pictures
 from reports.findings import against_others
 from reports.paper import build_report, is_current
+from reports.setup import facts
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
 from results.run import load_runs
@@ -58,6 +61,18 @@ def test_names_and_commands_can_be_copied_out_of_the_paper(smoke: SmokeRun) -> N
     for run_id in Store(smoke.results).run_ids():
         assert run_id in re.sub(r"\s", "", text)
     assert "python -m benchmark run --grid smoke" in text
+
+
+def test_recipes_that_differ_in_their_learning_rate_alone_are_told_once(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs = load_runs(store, store.run_ids())[0]
+    before = dict(facts(runs))["Exits' training"]
+    (run,) = (run for run in runs if run.method == "vanilla")
+    spec = copy.deepcopy(run.record.spec)
+    rate = spec["train"]["recipes"]["exits"]["lr"]
+    spec["train"]["recipes"]["exits"]["lr"] = 10 * rate
+    other = replace(run, record=run.record.model_copy(update={"spec": spec}))
+    assert dict(facts([other, *runs]))["Exits' training"] == before.replace(f"lr {rate}", f"lr {rate} or {10 * rate}")
 
 
 def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, tmp_path: Path) -> None:

@@ -23,8 +23,5 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, b
         return float("nan")
     order = np.argsort(confidence, kind="stable")
     gap = (correct.astype(np.float64) - confidence.astype(np.float64))[order]
-    bins = min(bins, len(gap))
-    each, over = divmod(len(gap), bins)
-    number = np.arange(bins)
-    starts = number * each + np.minimum(number, over)  # the first `over` of them are larger by one
-    return float(np.abs(np.add.reduceat(gap, starts)).sum() / len(gap))
+    parts = np.array_split(gap, min(bins, len(gap)))
+    return float(sum(abs(part.sum()) for part in parts) / len(gap))

@@ -119,6 +119,7 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
     """More accurate than every rival, same seed and policy, at every budget that both reach."""
     estimates: dict[tuple[str, float], Estimate] = {}
     used: dict[str, Run] = {}
+    apart: dict[str, None] = {}
     facing: dict[str, dict[int, Run]] = {}
     for rival in rivals:
         facing.setdefault(rival.method, {}).setdefault(rival.seed, rival)
@@ -133,11 +134,14 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
                     continue
                 difference = paired(run, point.name, other, against.name)
                 if difference is None:
+                    apart[other.record.run_id] = None
                     continue
                 differences.append(difference)
                 used |= {run.record.run_id: run, other.record.run_id: other}
             if differences:
                 estimates[method, budget] = paired_difference(differences)
+    if apart:  # what a rival on other images would have shown is not known, so nothing is claimed over the rest
+        return "inconclusive", None, chosen, f"tested on other images, and so not compared: {', '.join(apart)}"
     if not estimates:
         return "not run", None, chosen, f"no rival was run at equal MACs ({claim.text})"
     verdict = judge_direction(list(estimates.values()))

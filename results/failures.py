@@ -14,7 +14,7 @@ import pandas as pd
 
 from results.devices import UNVERIFIED
 from results.record import RunRecord
-from results.run import Run
+from results.run import STATIC, Run, are_paired
 from results.store import Store, StoreError
 from results.table import points
 
@@ -68,6 +68,7 @@ def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
         *(failure for run in exiting for failure in unstable_between_splits(run)),
         *(failure for run in exiting for failure in heads_that_do_not_pay(run)),
         *(failure for run in runs for failure in best_rate_at_an_end(run)),
+        *on_other_images(runs),
         *(failure for run in runs for failure in nearly_full(run.record)),
         *(failure for run in runs for failure in unverified(run)),
         *(failure for record in failed for failure in out_of_memory(record)),
@@ -194,6 +195,18 @@ def best_rate_at_an_end(run: Run) -> Iterator[Failure]:
             yield Failure(
                 "best learning rate at an end", run.record.run_id, end.rates, end.val_accuracy, neighbour.val_accuracy,
                 f"the {word} of the {len(run.tried)} learning rates that were tried",
+            )  # fmt: skip
+
+
+def on_other_images(runs: list[Run]) -> Iterator[Failure]:
+    """A run whose test images are not those of the first run on a data set of that name; it is compared with none of those."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.dataset, run)
+        if not are_paired(run, STATIC, other, STATIC):
+            yield Failure(
+                "tested on other images", run.record.run_id, run.dataset, np.nan, np.nan,
+                f"it is not compared with {other.record.run_id}, whose test images of that name are others",
             )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _parts(
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(f"the table of {called} has no column {', '.join(missing)}")
-    codes, names = _codes(table[columns[0]])
+    codes, names = pd.factorize(table[columns[0]])
     found = {name: table[name].to_numpy() for name in columns[1:]}
     found |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in perhaps}
     if (codes[1:] < codes[:-1]).any():
@@ -99,17 +99,6 @@ def _parts(
     starts = np.searchsorted(codes, np.arange(len(names) + 1))
     for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
         yield str(name), {column: values[start:end] for column, values in found.items()}
-
-
-def _codes(names: pd.Series) -> tuple[np.ndarray, Sequence[object]]:
-    """Each name's place among the distinct names, in the order in which they come first; and these."""
-    if isinstance(names.dtype, pd.CategoricalDtype) and len(names):
-        codes, distinct = names.cat.codes.to_numpy(), names.cat.categories
-        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-        if np.array_equal(codes[starts], np.arange(len(distinct))):  # in order, as they are written
-            return codes, list(distinct)
-    codes, distinct = pd.factorize(names)
-    return codes, list(distinct)
 
 
 def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:

@@ -87,6 +87,20 @@ def test_above_vanilla_on_the_papers_scale(runs: list[Run]) -> None:
     assert verdict(judge(promoted(worse, 5), CLAIMS), "above vanilla")["verdict"] == "not reproduced"
 
 
+def test_a_rival_on_other_images_leaves_the_claim_open(runs: list[Run]) -> None:
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    mixed = []
+    for run in better:
+        assert run.record.data is not None
+        data = run.record.data.model_copy(update={"content": {"test": "pixels:x"}})
+        apart = run.method == "homogeneous-local" and run.seed == 0
+        mixed.append(replace(run, record=run.record.model_copy(update={"data": data})) if apart else run)
+    row = verdict(judge(mixed, CLAIMS), "above homogeneous heads")
+    assert row["verdict"] == "inconclusive"
+    assert row["reason"].startswith("tested on other images, and so not compared: homogeneous-local-")
+    assert verdict(judge(mixed, CLAIMS), "above vanilla")["verdict"] == "reproduced"
+
+
 def test_one_seed_is_no_headline(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
     row = verdict(judge(promoted(better, 1), CLAIMS), "above vanilla")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from results.compare import differences, point_differences, record_differences, set_differences
+from results.failures import failures
 from results.iso_table import iso_table
 from results.outcomes import cut
 from results.run import Run, load_runs
@@ -79,6 +80,8 @@ def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str)
         ("vanilla", "homogeneous-local")
     }
     assert set(iso_table(others).query("second != 'static'")["first"]) <= {"vanilla"}
+    named = failures([runs["vanilla"], other, runs["homogeneous-local"]]).query("signature == 'tested on other images'")
+    assert named["run_id"].tolist() == [other.record.run_id]
 
 
 def test_sets_are_paired_by_what_was_asked(runs: dict[str, Run]) -> None:

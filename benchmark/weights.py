@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.spec import Weights
-from results.store import sha256
+from results.spec import Weights
+from results.store.folder import sha256
 
 SCRATCH = "scratch"
 HUB_FILE = "model.safetensors"

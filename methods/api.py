@@ -98,7 +98,7 @@ class TrainStage:
         trains: ``heads``: the heads, on the frozen backbone of the stage before; ``everything``: backbone, final
             classifier and heads together.
         loss: a loss of `methods.LOSSES` and its options.
-        recipe: whose epochs, rates and batches it uses: a field of `benchmark.spec.Recipes`.
+        recipe: whose epochs, rates and batches it uses: a field of `results.spec.Recipes`.
         frozen_mode: of the frozen backbone in a ``heads`` stage: ``eval``, or ``train`` with its dropout and drop-path
             at work, as in the official LGViT code.
     """

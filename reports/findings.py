@@ -9,9 +9,9 @@ from reports.sections.claims import verdict_sentence
 from reports.study import DROP, HALF, Setting, Study
 from reports.tables import interval, percent, signed, times
 from reports.words import by_size, counted, few, join
-from results.claims import on_paper_scale
-from results.ranking import is_told_apart, pooled
-from results.run import STATIC, Run
+from results.judge.claims import on_paper_scale
+from results.judge.ranking import is_told_apart, pooled
+from results.tables.run import STATIC, Run
 
 MANY = 7
 FEW = 5

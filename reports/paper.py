@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from results.devices import read_checks
-from results.store import Store, StoreError, unwritable
+from results.store.devices import read_checks
+from results.store.folder import Store, StoreError, unwritable
 
 if TYPE_CHECKING:
     from reports.study import Pictures, Study
     from results.record import RunRecord
-    from results.run import Run
+    from results.tables.run import Run
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
@@ -95,9 +95,9 @@ def build_report(
     Raises:
         StoreError: ``out`` cannot be written, or holds something that is not a report; or no run is whole.
     """
-    from results.failures import failed_records
-    from results.run import load_runs
-    from results.sharing import share
+    from results.judge.failures import failed_records
+    from results.store.sharing import share
+    from results.tables.run import load_runs
 
     check_replaceable(out, store, formats)
     runs, problems = load_runs(store, run_ids, say)
@@ -184,11 +184,11 @@ def _write(
 
 def _tidy_tables(runs: list[Run], failed: list[RunRecord]) -> dict[str, pd.DataFrame]:
     """Those of `TABLES` that there is something for, by name."""
-    from results import metrics
-    from results.failures import failures
-    from results.iso_table import iso_table
-    from results.table import comparisons, points
-    from results.tuning import learning_rates
+    from results.judge.failures import failures
+    from results.tables import metrics
+    from results.tables.iso_accuracy import iso_table
+    from results.tables.points import comparisons, points
+    from results.tables.tuning import learning_rates
 
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     tables = {
@@ -204,7 +204,7 @@ def _tables(study: Study) -> list[tuple[str, Any]]:
     """Every row of every setting, under every policy: what `table.txt` and `table.md` show."""
     from reports.study import of_setting
     from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table, timing
-    from results.table import summary
+    from results.tables.points import summary
 
     shown = []
     for setting in study.settings:

@@ -6,9 +6,9 @@ from typing import Any
 
 from reports.study import LGVIT, Study
 from reports.words import few, join
-from results.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
-from results.run import Run
-from results.store import sha256
+from results.store.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
+from results.store.folder import sha256
+from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
 REFERENCES = (

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from reports.style import Look, looks
-from results.claims import judge
-from results.literature import Claims, read_claims, read_numbers
-from results.ranking import pooled
+from results.judge.claims import judge
+from results.judge.literature import Claims, read_claims, read_numbers
+from results.judge.ranking import pooled
 from results.record import OperatingPoint, RunRecord
-from results.run import SETTING, STATIC, Run, labels
-from results.table import summary
+from results.tables.points import summary
+from results.tables.run import SETTING, STATIC, Run, labels
 
 Pictures = Callable[[RunRecord, Sequence[int]], list[np.ndarray] | None]
 LGVIT = "lgvit"
@@ -30,12 +30,12 @@ class Setting:
 
     Attributes:
         number: among the settings of the report, from 1.
-        where: the values of `results.run.SETTING`.
+        where: the values of `results.tables.run.SETTING`.
         name: for captions.
         runs: with exits, each under the policy that it is judged by, and those without exits on the same backbone.
         named: the row of each run, by run id and policy.
-        totals: `results.table.summary` of these rows.
-        pairs: `results.ranking.pooled` of these rows.
+        totals: `results.tables.points.summary` of these rows.
+        pairs: `results.judge.ranking.pooled` of these rows.
     """
 
     number: int
@@ -95,10 +95,10 @@ class Study:
 
     Attributes:
         runs: the finished ones, under all their policies.
-        table: `results.table.points`.
-        comparisons: `results.table.comparisons`.
-        metrics: the tables of `results.metrics` by name.
-        failures: `results.failures.failures`.
+        table: `results.tables.points.points`.
+        comparisons: `results.tables.points.comparisons`.
+        metrics: the tables of `results.tables.metrics` by name.
+        failures: `results.judge.failures.failures`.
         problems: a sentence for every record that was left out.
         pictures: test images of a run by their ids, where they may be shown and are here.
     """

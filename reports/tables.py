@@ -1,4 +1,4 @@
-"""The tables as people read them: rows of short strings from the tidy tables of `results.table`."""
+"""The tables as people read them: rows of short strings from the tidy tables of `results.tables.points`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from textwrap import fill
 
 import pandas as pd
 
-from results.ranking import leads, pooled
-from results.run import NO_POLICY, STATIC, Run
+from results.judge.ranking import leads, pooled
+from results.tables.run import NO_POLICY, STATIC, Run
 
 DASH = "–"
 

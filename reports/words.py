@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.tables import interval, signed
-from results.contrast import Contrast
+from results.judge.contrast import Contrast
 
 MANY = 6
 

@@ -20,8 +20,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmark.pipeline.stages import STAGES
 from benchmark.registry import TABLES
+from benchmark.stages.graph import STAGES
 from datasets import folder
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -112,7 +112,7 @@ def test_every_command_helps_with_an_example(command: str) -> None:
 
 
 def test_the_modules_doctests_hold() -> None:
-    modules = ["benchmark/seeds.py", "benchmark/progress.py", "results/curves.py"]
+    modules = ["benchmark/seeds.py", "benchmark/progress.py", "results/stats/curves.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--doctest-modules", *modules, "-p", "no:cacheprovider"],
         cwd=ROOT, env=environment(), capture_output=True, text=True,

@@ -24,7 +24,7 @@ REPORT_COMMANDS = {
     "benchmark/cli/run.py",
     "benchmark/cli/report.py",
     "benchmark/cli/bench_harness.py",
-    "benchmark/execute/slurm/final.py",  # the last job does what `run` does at its end
+    "benchmark/execution/slurm/final.py",  # the last job does what `run` does at its end
 }
 SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py") if "out" not in path.parts)
 

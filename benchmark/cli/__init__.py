@@ -79,7 +79,7 @@ def start() -> None:
         _complain(error.messages)
     except Exception as error:
         from datasets.api import DataError
-        from results.store import StoreError
+        from results.store.folder import StoreError
 
         if not isinstance(error, DataError | StoreError):
             raise

@@ -13,10 +13,10 @@ from benchmark.cli import bench_harness
 from benchmark.cli.bench_shared_heads import shared_heads
 from benchmark.cli.options import data_dir_option, require_torch
 from benchmark.errors import UserError
-from benchmark.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from methods.lookup import unknown
+from results.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
 
 if TYPE_CHECKING:
     import torch
@@ -110,9 +110,9 @@ def loader(
       python -m benchmark bench loader --dataset food-101 --loader-workers 4 --loader-workers 8
     """
     require_torch()
-    from benchmark.execute.device import usable_device
+    from benchmark.execution.device import usable_device
     from benchmark.measure.loader_speed import finetuning_step, measure_loader
-    from benchmark.pipeline.inputs import read_inputs
+    from benchmark.training.inputs import read_inputs
 
     train = _spec(dataset, backbone, augment, batch_size)
     chosen: torch.device = usable_device(device)
@@ -187,7 +187,7 @@ def dynamic(
     import torch
 
     from benchmark import registry
-    from benchmark.execute.device import usable_device
+    from benchmark.execution.device import usable_device
     from benchmark.measure import dynamic_speed
 
     torch.set_num_threads(threads)

@@ -71,11 +71,11 @@ def command(
 def _loop(console: Console, images: int, epochs: int, threads: int, device: str) -> None:
     import torch
 
-    from benchmark.execute.device import usable_device
+    from benchmark.execution.device import usable_device
     from benchmark.measure.command_speed import FIRST
     from benchmark.measure.loop_speed import measure_loop
-    from benchmark.pipeline.inputs import read_inputs
-    from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+    from benchmark.training.inputs import read_inputs
+    from results.spec import Recipes, RunSpec, Selection, TrainSpec
 
     torch.set_num_threads(threads)
     where = usable_device(device)
@@ -109,10 +109,10 @@ def _plan(console: Console, runs: int, repeats: int) -> None:
 
 
 def _list(console: Console, records: int, repeats: int) -> None:
-    from benchmark.grid import load_grid
+    from benchmark.grid.load import load_grid
     from benchmark.measure.command_speed import NARROW, time_command, write_grid
     from benchmark.measure.made_up_runs import make_finished
-    from results.store import Store
+    from results.store.folder import Store
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,12 +123,12 @@ def _list(console: Console, records: int, repeats: int) -> None:
 
 
 def _second_run(console: Console, runs: int, repeats: int) -> None:
-    from benchmark.grid import load_grid
+    from benchmark.grid.load import load_grid
     from benchmark.measure.command_speed import NARROW, time_command, write_grid
     from benchmark.measure.made_up_runs import make_finished
-    from benchmark.plan import make_plan
+    from benchmark.stages.plan import make_plan
     from reports.paper import build_report, pass_for_current
-    from results.store import Store
+    from results.store.folder import Store
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -150,10 +150,10 @@ def _second_run(console: Console, runs: int, repeats: int) -> None:
 
 def _report(console: Console, runs: int, images: int = TEST_IMAGES) -> None:
     """Once: it is long."""
-    from benchmark.grid import load_grid
+    from benchmark.grid.load import load_grid
     from benchmark.measure.command_speed import NARROW, time_command, write_grid
     from benchmark.measure.made_up_runs import make_finished
-    from results.store import Store
+    from results.store.folder import Store
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -8,7 +8,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
-from benchmark.spec import DEFAULT_RECIPES, Recipes, Selection
+from results.spec import DEFAULT_RECIPES, Recipes, Selection
 
 BAR = 1.1
 METHODS = (
@@ -56,7 +56,7 @@ def shared_heads(
     require_torch()
     import torch
 
-    from benchmark.execute.device import usable_device
+    from benchmark.execution.device import usable_device
     from benchmark.measure.shared_pass_speed import measure_shared_pass
 
     torch.set_num_threads(threads)

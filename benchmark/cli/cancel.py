@@ -12,9 +12,9 @@ import click
 
 from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from results.commands import Command
-from results.store import Store
+from benchmark.grid.load import find_grid, load_grid
+from results.store.commands import Command
+from results.store.folder import Store
 
 
 @click.command("cancel")
@@ -49,8 +49,8 @@ def cancel_jobs(store: Store, grid: str) -> str | None:
     Raises:
         UserError: squeue or scancel does not answer.
     """
-    from benchmark.execute.slurm import scheduler
-    from benchmark.execute.slurm.submission import submissions
+    from benchmark.execution.slurm import scheduler
+    from benchmark.execution.slurm.submission import submissions
 
     live = scheduler.live_jobs()
     tasks = [

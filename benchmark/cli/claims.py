@@ -30,12 +30,12 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
       python -m benchmark claims
       python -m benchmark claims --grid paper.yaml --strict
     """
-    from benchmark.grid import find_grid, load_grid
-    from benchmark.pipeline.stages import run_stages
-    from results.claims import judge
-    from results.literature import read_claims, read_numbers
-    from results.run import load_runs
-    from results.store import Store, write_file
+    from benchmark.grid.load import find_grid, load_grid
+    from benchmark.stages.graph import run_stages
+    from results.judge.claims import judge
+    from results.judge.literature import read_claims, read_numbers
+    from results.store.folder import Store, write_file
+    from results.tables.run import load_runs
 
     store = Store(results_dir)
     run_ids = store.run_ids()

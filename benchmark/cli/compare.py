@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from results.run import Run
+    from results.tables.run import Run
 
 
 @click.command("compare")
@@ -39,7 +39,7 @@ def command(first: str, second: str, results_dir: Path) -> None:
 
 
 def _compare_runs(console: Console, first: Run, second: Run) -> None:
-    from results.compare import point_differences, record_differences
+    from results.tables.compare import point_differences, record_differences
 
     for kind, found in record_differences(first.record, second.record).items():
         console.print(f"{kind}: {'the same' if not found else ''}", style="bold")
@@ -49,9 +49,9 @@ def _compare_runs(console: Console, first: Run, second: Run) -> None:
 
 
 def _compare_sets(console: Console, first: Path, second: Path) -> None:
-    from results.compare import set_differences
-    from results.run import load_runs
-    from results.store import Store
+    from results.store.folder import Store
+    from results.tables.compare import set_differences
+    from results.tables.run import load_runs
 
     loaded = []
     for folder in (first, second):
@@ -73,8 +73,8 @@ def _compare_sets(console: Console, first: Path, second: Path) -> None:
 
 def _run(results_dir: Path, run_id: str) -> Run:
     from methods.lookup import unknown
-    from results.run import load_runs
-    from results.store import Store
+    from results.store.folder import Store
+    from results.tables.run import load_runs
 
     store = Store(results_dir)
     known = store.run_ids()

@@ -13,9 +13,9 @@ from rich.table import Table
 from benchmark import registry
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
-from benchmark.spec import Selection
 from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
+from results.spec import Selection
 
 
 @click.command("costs")

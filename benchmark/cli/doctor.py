@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from benchmark.cli.options import data_dir_option, results_option
-from benchmark.doctor import examine, plain_checks
+from benchmark.doctor.checks import examine, plain_checks
 from benchmark.errors import UserError
-from results.devices import Check
+from results.store.devices import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 MARGIN = 20
@@ -68,11 +68,11 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
         screen.show("device", lambda: Check("device", "fail", f"{name} was not examined", "first mend the above"))
         return None
     from benchmark import provenance
-    from benchmark.execute.device import usable_device
-    from benchmark.execute.device_check import Examination
-    from benchmark.grid import find_grid, load_grid
-    from results.devices import DeviceCheck, write_check
-    from results.store import Store
+    from benchmark.doctor.device import Examination
+    from benchmark.execution.device import usable_device
+    from benchmark.grid.load import find_grid, load_grid
+    from results.store.devices import DeviceCheck, write_check
+    from results.store.folder import Store
 
     try:
         device = usable_device(name)

@@ -15,17 +15,17 @@ from rich.console import Console
 
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
-from benchmark.plan import Plan
 from benchmark.progress import Reporter, duration
+from benchmark.stages.plan import Plan
 from benchmark.weights import fetch, missing
-from results.commands import LOCK, Command
-from results.locks import can_lock
-from results.store import Store
+from results.store.commands import LOCK, Command
+from results.store.folder import Store
+from results.store.locks import can_lock
 
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.execute.distributed import Team
+    from benchmark.execution.distributed import Team
 
 
 def bring_weights(console: Console, sources: Sequence[str], data_dir: Path | None, offline: bool) -> bool:
@@ -49,13 +49,13 @@ def bring_weights(console: Console, sources: Sequence[str], data_dir: Path | Non
 
 
 def set_up_torch(device: str, threads: int | None) -> torch.device:
-    """`benchmark.execute.device.set_up_torch`; torch is imported here and not before.
+    """`benchmark.execution.device.set_up_torch`; torch is imported here and not before.
 
     Raises:
         UserError: a package is not installed, or there is no such device.
     """
     require_torch()
-    from benchmark.execute import device as devices
+    from benchmark.execution import device as devices
 
     return devices.set_up_torch(device, threads)
 
@@ -120,8 +120,8 @@ def _execute_here(
 ) -> None:
     import torch
 
-    from benchmark.execute.local import execute_here
-    from benchmark.execute.maker import StageMaker
+    from benchmark.execution.local import execute_here
+    from benchmark.execution.maker import StageMaker
 
     with _stoppable(console) as reporter:
         shared = f", {team.ranks.size} processes that train together" if team.ranks.size > 1 else ""
@@ -132,8 +132,8 @@ def _execute_here(
 @contextmanager
 def _team(gpus: int, device: str, store: Store, data_dir: Path | None, loader_processes: int | None) -> Iterator[Team]:
     """This process alone, or with others that it starts."""
-    from benchmark.execute.distributed import Team
-    from benchmark.execute.local_ranks import local_team
+    from benchmark.execution.distributed import Team
+    from benchmark.execution.local_ranks import local_team
 
     if gpus == 1:
         yield Team()
@@ -155,9 +155,9 @@ def _execute_in_several(
 ) -> None:
     import torch
 
-    from benchmark.execute.crew import Crew, orders_for
-    from benchmark.execute.maker import StageMaker
-    from benchmark.execute.worker import Order
+    from benchmark.execution.crew import Crew, orders_for
+    from benchmark.execution.maker import StageMaker
+    from benchmark.execution.worker import Order
 
     each = threads or max(1, torch.get_num_threads() // workers)
     devices = [str(device)]
@@ -185,8 +185,8 @@ def _stoppable(console: Console) -> Iterator[Reporter]:
     Raises:
         click.Abort: the user asked to stop, and everything did.
     """
-    from benchmark.execute.interrupt import StopRequest
-    from benchmark.pipeline.fit import Interrupted
+    from benchmark.execution.interrupt import StopRequest
+    from benchmark.training.loop import Interrupted
 
     with StopRequest() as stop:
         reporter = Reporter(console, lambda: stop.requested)

@@ -10,8 +10,8 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, require_torch
 from benchmark.errors import UserError
-from benchmark.spec import Selection
-from results.store import Store
+from results.spec import Selection
+from results.store.folder import Store
 
 
 @click.command("import-checkpoint")
@@ -54,8 +54,8 @@ def command(
             raise UserError(f"--dataset: {error.args[0]}") from None
         selection = Selection(name=dataset, set={"split": "halves", "resplit": resplit})
     require_torch()
-    from benchmark.execute.checkpoint_import import import_checkpoint
-    from benchmark.execute.device import usable_device
+    from benchmark.execution.device import usable_device
+    from benchmark.importing.checkpoint import import_checkpoint
 
     console = Console(highlight=False)
 

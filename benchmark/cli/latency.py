@@ -11,9 +11,9 @@ from rich.table import Table
 
 from benchmark.cli.options import require_torch, results_option
 from benchmark.errors import UserError
-from results.devices import device_name
-from results.latency import FILE, Latency
-from results.store import Store
+from results.store.devices import device_name
+from results.store.folder import Store
+from results.store.latency import FILE, Latency
 
 BATCH_SIZES = (1, 8, 32)
 

@@ -68,9 +68,9 @@ def command(runs: bool, results_dir: Path, out: Path | None) -> None:
 
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
-    from benchmark.collecting import made_to_stay
-    from results.overview import overview
-    from results.store import Store, write_file
+    from benchmark.stages.collecting import made_to_stay
+    from results.store.folder import Store, write_file
+    from results.tables.overview import overview
 
     store = Store(results_dir)
     with made_to_stay():

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from benchmark.pipeline.stages import Stage
-from benchmark.plan import Plan, counted, make_plan, why_stale
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.graph import Stage
+from benchmark.stages.plan import Plan, counted, make_plan, why_stale
 from benchmark.weights import SCRATCH
 from methods.lookup import unknown
-from results.store import Store
+from results.store.folder import Store
 
 SHOWN_PASSES = 5
 WHAT = {

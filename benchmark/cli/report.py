@@ -9,10 +9,10 @@ from rich.console import Console
 
 from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, data_dir_option, grid_option, out_option
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from benchmark.pipeline.stages import run_stages
+from benchmark.grid.load import find_grid, load_grid
 from benchmark.progress import Reporter
-from results.folders import Folders
+from benchmark.stages.graph import run_stages
+from results.store.merged_folders import Folders
 
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 

@@ -20,11 +20,11 @@ from benchmark.cli.options import (
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.pipeline.nodes import RunStages
-    from results.circumstances import Circumstance
+    from benchmark.stages.stage import RunStages
+    from results.judge.environment_diff import Circumstance
+    from results.judge.reproduction import Part, Reproduction
     from results.record import RunRecord
-    from results.reproduction import Part, Reproduction
-    from results.store import Store
+    from results.store.folder import Store
 
 NOT_JUDGED = "not judged"
 
@@ -78,11 +78,11 @@ def command(
       python -m benchmark reproduce RUN --results /mnt/theirs/results --into mine
     """
     from benchmark.cli.executing import bring_weights, execute
-    from benchmark.plan import make_plan
-    from benchmark.recorded import Elsewhere, asked, claim_folder, finished_record
-    from results.circumstances import same_bits_expected
-    from results.reproduction import judge
-    from results.store import Store
+    from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, finished_record
+    from benchmark.stages.plan import make_plan
+    from results.judge.environment_diff import same_bits_expected
+    from results.judge.reproduction import judge
+    from results.store.folder import Store
 
     console = Console(highlight=False)
     store = Store(results_dir)
@@ -137,9 +137,9 @@ def _around_here(
 ) -> list[Circumstance]:
     """What differs before anything trains. torch is set up."""
     from benchmark import provenance
-    from benchmark.pipeline.inputs import read_inputs
-    from benchmark.recorded import stage_changes
-    from results.circumstances import distinct, of_code, of_data, of_machines
+    from benchmark.grid.spec_from_record import stage_changes
+    from benchmark.training.inputs import read_inputs
+    from results.judge.environment_diff import distinct, of_code, of_data, of_machines
 
     made = record.provenance
     return distinct(
@@ -154,9 +154,9 @@ def _around_here(
 
 def _around(record: RunRecord, store: Store, own: Store, run: RunStages) -> list[Circumstance]:
     """What differed when it had been made: told by both records, and by the stages' own provenance where it is there."""
-    from benchmark.recorded import stage_changes
-    from results.circumstances import distinct, of_code, of_data, of_machines
-    from results.reproduction import machines
+    from benchmark.grid.spec_from_record import stage_changes
+    from results.judge.environment_diff import distinct, of_code, of_data, of_machines
+    from results.judge.reproduction import machines
 
     again = own.record(run.run_id)
     assert again.data is not None
@@ -184,8 +184,8 @@ def _introduce(console: Console, record: RunRecord) -> None:
 
 def _show_around(console: Console, around: list[Circumstance]) -> None:
     """The differences, the grave ones first, and the rule that follows from them."""
-    from results.circumstances import same_bits_expected
-    from results.reproduction import POINTS
+    from results.judge.environment_diff import same_bits_expected
+    from results.judge.reproduction import POINTS
 
     if not around:
         _say(console, "nothing differs here: code, packages, machine, threads and data are the record's")

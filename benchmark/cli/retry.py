@@ -16,11 +16,11 @@ from benchmark.cli.plan import show_plan
 from benchmark.cli.run import check_processes, report_folder, report_on, with_weights
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from benchmark.plan import make_plan
-from benchmark.status import RunStatus, status_of
+from benchmark.execution.status import RunStatus, status_of
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.plan import make_plan
 from results.record import Failure
-from results.store import Store
+from results.store.folder import Store
 
 CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
 

@@ -17,11 +17,11 @@ from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, 
 from benchmark.cli.plan import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError
-from benchmark.grid import Grid, find_grid, load_grid
-from benchmark.plan import Plan, make_plan
+from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.progress import duration
+from benchmark.stages.plan import Plan, make_plan
 from reports.paper import build_report, check_replaceable
-from results.store import Store
+from results.store.folder import Store
 
 
 @click.command("run")
@@ -112,7 +112,7 @@ def _rehearse(
 ) -> None:
     """The rehearsal, its report, and what it took. Its results hold no weights worth keeping, so they go."""
     require_torch()
-    from benchmark.execute.rehearse import rehearsal_of, rehearse
+    from benchmark.execution.rehearse import rehearsal_of, rehearse
 
     small = rehearsal_of(grid)
     target = out or REPORTS_OUT / small.name

@@ -19,11 +19,11 @@ from benchmark.cli.slurm_options import ASIDE
 from benchmark.cli.slurm_plan import counted_tasks, estimates_of, gpu_hours, show_arrays, show_scripts
 from benchmark.cli.status import follow
 from benchmark.errors import UserError
-from benchmark.execute.slurm import scheduler
-from benchmark.execute.slurm.freeze import code_hash, freeze
-from benchmark.execute.slurm.layout import JobArray, arrays_of
-from benchmark.execute.slurm.options import SlurmChoice, read_options
-from benchmark.execute.slurm.submission import (
+from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.freeze import code_hash, freeze
+from benchmark.execution.slurm.layout import JobArray, arrays_of
+from benchmark.execution.slurm.options import SlurmChoice, read_options
+from benchmark.execution.slurm.submission import (
     Manifest,
     Settings,
     Submission,
@@ -31,10 +31,10 @@ from benchmark.execute.slurm.submission import (
     new_submission,
     submissions,
 )
-from benchmark.grid import Grid
-from benchmark.plan import Plan, looked_up_again
-from benchmark.status import Status
-from results.store import Store
+from benchmark.execution.status import Status
+from benchmark.grid.load import Grid
+from benchmark.stages.plan import Plan, looked_up_again
+from results.store.folder import Store
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
 def _submit(
     plan: Plan, whole: Plan, store: Store, arrays: Sequence[JobArray], choice: SlurmChoice, asked: Asked
 ) -> tuple[Submission, Manifest]:
-    from benchmark.execute.checking import check_parts
-    from benchmark.execute.slurm.submit import submit
+    from benchmark.execution.checking import check_parts
+    from benchmark.execution.slurm.submit import submit
 
     check_parts(plan.missing_runs, str(plan.grid.source))  # now rather than in each task
     ours = {name for array in arrays for task in array.tasks for unit in task.units for name in unit.names}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.execute.slurm.estimate import Estimate, Estimator, total
-from benchmark.execute.slurm.layout import JobArray, Task
-from benchmark.execute.slurm.options import SlurmChoice
-from benchmark.execute.slurm.submission import Submission
-from benchmark.plan import counted
-from results.store import Store
+from benchmark.execution.slurm.estimate import Estimate, Estimator, total
+from benchmark.execution.slurm.layout import JobArray, Task
+from benchmark.execution.slurm.options import SlurmChoice
+from benchmark.execution.slurm.submission import Submission
+from benchmark.stages.plan import counted
+from results.store.folder import Store
 
 SHOWN_TASKS = 3
 SHOWN_UNITS = 2
@@ -101,7 +101,7 @@ def _what(task: Task) -> str:
 
 def show_scripts(console: Console, arrays: Sequence[JobArray], choice: SlurmChoice, store: Store, grid: str) -> None:
     """What sbatch would get; <1> stands for the job id of the first array."""
-    from benchmark.execute.slurm.submit import executor_of
+    from benchmark.execution.slurm.submit import executor_of
 
     submission = Submission(store.root / "submissions" / f"<time>-{grid}-<code>")
     for number, array in enumerate(arrays, start=1):

@@ -15,11 +15,11 @@ from rich.live import Live
 from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from benchmark.plan import Plan, looked_up_again, make_plan
-from benchmark.status import Scheduled, Status, no_scheduler, status_of
-from results.commands import Command
-from results.store import Store
+from benchmark.execution.status import Scheduled, Status, no_scheduler, status_of
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.plan import Plan, looked_up_again, make_plan
+from results.store.commands import Command
+from results.store.folder import Store
 
 PAUSE_SECONDS = 2.0
 SUBMISSIONS = "submissions"
@@ -61,7 +61,7 @@ def slurm_if_used(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
     """What Slurm says, where something was submitted to it; nothing while it does not answer, as records tell enough."""
     if not (store.root / SUBMISSIONS).is_dir():
         return no_scheduler(store, plan)
-    from benchmark.execute.slurm.view import slurm_view
+    from benchmark.execution.slurm.view import slurm_view
 
     try:
         return slurm_view(store, plan)

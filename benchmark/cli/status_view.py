@@ -14,12 +14,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.plan import counted
+from benchmark.execution.status import STATES, RunStatus, StageStatus, Status, last_lines
 from benchmark.progress import duration
 from benchmark.registry import grids
-from benchmark.status import STATES, RunStatus, StageStatus, Status, last_lines
-from results.attempts import Worker
-from results.commands import Command
+from benchmark.stages.plan import counted
+from results.store.attempts import Worker
+from results.store.commands import Command
 
 COLOURS = {"done": "green", "running": "cyan", "queued": "", "failed": "red", "blocked": "yellow", "lost": "magenta"}
 SHOWN_RUNS = 3

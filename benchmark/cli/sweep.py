@@ -12,11 +12,11 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, grid_option, require_torch, results_option
 from benchmark.errors import UserError
-from benchmark.grid import find_grid, load_grid
-from benchmark.pipeline.stages import run_stages
-from benchmark.spec import Selection
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.graph import run_stages
 from results.record import RunRecord
-from results.store import Store, StoreError, write_file
+from results.spec import Selection
+from results.store.folder import Store, StoreError, write_file
 
 
 @click.command("sweep")
@@ -119,9 +119,9 @@ def _sweep_run(
     every: bool,
 ) -> list[dict[str, object]]:
     """Rows of one run. Where ``every`` policy is swept, those that read gates are left out of runs without gates."""
-    from benchmark.pipeline.evaluate import choose, look_up, prepare
-    from benchmark.pipeline.score import SCORED, load_scores, score_file
-    from benchmark.pipeline.sweep import sweep
+    from benchmark.evaluation.evaluate import choose, look_up, prepare
+    from benchmark.evaluation.scores import SCORED, load_scores, score_file
+    from benchmark.evaluation.sweep import sweep
 
     assert record.costs is not None
     # The backbone without exits was scored first, the run itself last.

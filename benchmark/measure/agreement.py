@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from benchmark.evaluation.scores import ExitScores
 from benchmark.measure.dynamic import Routed, run_dynamic
-from benchmark.pipeline.score import ExitScores
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 

@@ -15,13 +15,13 @@ from benchmark import registry
 from benchmark.measure.cost import cost_table
 from benchmark.measure.dynamic import run_dynamic
 from benchmark.measure.latency import stopwatch, time_batches
-from benchmark.pipeline.build import make_head
+from benchmark.training.models import make_head
 from methods.api import BackboneCard
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence
 from methods.policies.policy import State, confidences
-from results.latency import BatchTiming
 from results.record import CostTable
+from results.store.latency import BatchTiming
 
 # Samples of 10,000 that leave after blocks 4 ... 11 and at the end: LGViT's released ViT-B for CIFAR-100 at threshold 0.90, as
 # measured by ionymikler/early_exit_vit at 1566268.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from benchmark.errors import UserError
-from benchmark.pipeline.build import BACKBONE_WEIGHTS, HEADS_WEIGHTS, load_backbone, load_heads
-from benchmark.pipeline.evaluate import prepare
-from benchmark.pipeline.imported import ANATOMY, KIND, WEIGHTS, read_model
-from benchmark.pipeline.score import SCORED, ExitScores, load_scores, score_file
-from benchmark.spec import RunSpec
+from benchmark.evaluation.evaluate import prepare
+from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
+from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
+from benchmark.training.models import BACKBONE_WEIGHTS, HEADS_WEIGHTS, load_backbone, load_heads
 from methods.lookup import unknown
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 from results.record import OperatingPoint, RunRecord
-from results.store import Store
+from results.spec import RunSpec
+from results.store.folder import Store
 
 
 def load_model(store: Store, record: RunRecord, device: torch.device) -> MultiExitModel:

@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmark.measure.dynamic import run_dynamic
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
-from results.latency import BatchTiming, Quantiles
 from results.record import CostTable
+from results.store.latency import BatchTiming, Quantiles
 
 
 def time_batches(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from benchmark.pipeline.build import build_backbone
-from benchmark.pipeline.inputs import Inputs
-from benchmark.pipeline.optimizer import make_optimizer
-from benchmark.spec import Recipe, TrainSpec
+from benchmark.training.inputs import Inputs
+from benchmark.training.models import build_backbone
+from benchmark.training.optimizer import make_optimizer
 from datasets.loading import Batch
+from results.spec import Recipe, TrainSpec
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.pipeline.build import initial_backbone
-from benchmark.pipeline.finetune import finetune_learner
-from benchmark.pipeline.fit import fit
-from benchmark.pipeline.inputs import Inputs
-from benchmark.pipeline.optimizer import make_optimizer
-from benchmark.pipeline.stages import run_stages
 from benchmark.progress import Reporter
-from benchmark.spec import RunSpec
+from benchmark.stages.graph import run_stages
+from benchmark.training.finetune import finetune_learner
+from benchmark.training.inputs import Inputs
+from benchmark.training.loop import fit
+from benchmark.training.models import initial_backbone
+from benchmark.training.optimizer import make_optimizer
+from results.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LoopSpeed:
 
     Attributes:
         images: of an epoch.
-        suite: epochs of `benchmark.pipeline.fit`, with its checkpoint, progress and metrics.
+        suite: epochs of `benchmark.training.loop`, with its checkpoint, progress and metrics.
         bare: epochs of the loop that anyone would write.
     """
 

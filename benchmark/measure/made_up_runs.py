@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 
 from benchmark import provenance, registry
-from benchmark.grid import Grid
+from benchmark.evaluation.evaluate import Evaluation, accuracies, evaluate, evaluate_without_exits, exit_metrics
+from benchmark.evaluation.scores import ExitScores
+from benchmark.grid.load import Grid
 from benchmark.measure.price import price
-from benchmark.pipeline.evaluate import Evaluation, accuracies, evaluate, evaluate_without_exits, exit_metrics
-from benchmark.pipeline.score import ExitScores
-from benchmark.pipeline.stages import RunStages, Stage, heads_of, method_of, stages_of
-from benchmark.spec import RunSpec
+from benchmark.stages.graph import RunStages, Stage, heads_of, method_of, stages_of
 from datasets.split_rules import SplitRule
 from results.record import CostTable, DataCard, RunRecord, StageRef
-from results.store import Store
+from results.spec import RunSpec
+from results.store.folder import Store
 
 SAMPLES = 200
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from benchmark import registry
-from benchmark.pipeline.build import build_backbone
-from benchmark.pipeline.exits import exits_learner, frozen_pass
-from benchmark.pipeline.fit import Learner
-from benchmark.pipeline.inputs import Inputs, read_inputs
-from benchmark.pipeline.stages import Stage, run_stages
 from benchmark.seeds import seed_for
-from benchmark.spec import Recipes, RunSpec, Selection, TrainSpec
+from benchmark.stages.graph import Stage, run_stages
+from benchmark.training.exits import exits_learner, frozen_pass
+from benchmark.training.inputs import Inputs, read_inputs
+from benchmark.training.loop import Learner
+from benchmark.training.models import build_backbone
 from datasets.loading import Batch
 from methods.placement import place_exits
+from results.spec import Recipes, RunSpec, Selection, TrainSpec
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _step(learner: Learner, batch: Batch, passed: Any) -> None:
 
 
 def _shared_step(learners: list[Learner], batch: Batch, whole: Callable[[Batch], Any], device: torch.device) -> None:
-    """What `benchmark.pipeline.fit.fit` does with a batch."""
+    """What `benchmark.training.loop.fit` does with a batch."""
     part = batch.to(device)
     torch.manual_seed(seed_for("frozen", learners[0].seed, learners[0].step, 0))
     passed = whole(part)

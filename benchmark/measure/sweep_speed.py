@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from benchmark import registry
-from benchmark.pipeline.score import ExitScores
-from benchmark.pipeline.sweep import sweep
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.sweep import sweep
 from benchmark.provenance import peak_memory_bytes
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies import get_policy

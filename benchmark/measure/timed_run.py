@@ -9,16 +9,16 @@ import torch
 
 from benchmark import provenance
 from benchmark.errors import UserError
-from benchmark.execute.device import usable_device
+from benchmark.execution.device import usable_device
 from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
 from benchmark.measure.dynamic import PRECISIONS
 from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
 from benchmark.measure.latency import time_batches, usable
-from benchmark.pipeline.inputs import Inputs, read_inputs
-from benchmark.pipeline.stages import latency_stage
-from benchmark.spec import RunSpec
-from results.latency import FILE, Latency
-from results.store import Store
+from benchmark.stages.graph import latency_stage
+from benchmark.training.inputs import Inputs, read_inputs
+from results.spec import RunSpec
+from results.store.folder import Store
+from results.store.latency import FILE, Latency
 
 
 def measure_run(

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from reports.figures.panels import legend_below, panel_figure, spread
 from reports.study import Setting, policies
 from reports.style import RC, Look
-from results.run import NO_POLICY, STATIC
-from results.statistics import over_seeds
+from results.stats.statistics import over_seeds
+from results.tables.run import NO_POLICY, STATIC
 
 STEPS = 60
 MARKERS = 6

@@ -11,7 +11,7 @@ from reports.figures.atlas import Row, atlas
 from reports.study import DROP, HALF, Setting, Study, point_of
 from reports.tables import Table
 from results.record import OperatingPoint
-from results.run import Run
+from results.tables.run import Run
 
 EACH = 12
 

@@ -1,4 +1,4 @@
-"""LGViT's claims: the table on page one and the verdict sentence. Both say what the rules of `results.verdicts` say."""
+"""LGViT's claims: the table on page one and the verdict sentence. Both say what the rules of `results.judge.verdicts` say."""
 
 from __future__ import annotations
 

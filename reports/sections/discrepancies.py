@@ -7,8 +7,8 @@ from reports.sections.variants import CAPTION, Variant, compared, sentence, vari
 from reports.study import LGVIT, Setting, Study, policies
 from reports.tables import times
 from reports.words import difference, few, ranked
-from results.contrast import contrast
-from results.run import Run
+from results.judge.contrast import contrast
+from results.tables.run import Run
 
 OPTIONS = {
     "teacher_norm": ("D5", "the teacher classifies without the final norm"),

@@ -7,8 +7,8 @@ import pandas as pd
 from reports.blocks import Block, Shown
 from reports.study import HALF, LGVIT, Setting, Study, policies
 from reports.tables import DASH, Table, plus_minus, times, timing
-from results.ranking import best_and_second
-from results.run import STATIC, Run
+from results.judge.ranking import best_and_second
+from results.tables.run import STATIC, Run
 
 SIDE_BY_SIDE = 2
 """Settings in one table; more do not fit the page."""

@@ -8,8 +8,8 @@ from reports.blocks import Block, Heading, Shown, Text
 from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of
 from reports.tables import DASH, Table, plus_minus, times
 from reports.words import difference, few
-from results.contrast import contrast
-from results.run import Run
+from results.judge.contrast import contrast
+from results.tables.run import Run
 
 COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 

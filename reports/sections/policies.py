@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.blocks import Block, Shown, Text
 from reports.study import DROP, HALF, Study, own_policy, policies
 from reports.tables import DASH, Table, plus_minus, times
-from results.table import summary
+from results.tables.points import summary
 
 MANY = 40
 

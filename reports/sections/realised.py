@@ -7,8 +7,8 @@ import pandas as pd
 from reports.study import DROP, Setting
 from reports.tables import times, timing
 from reports.words import few, join
-from results.run import STATIC
-from results.statistics import over_seeds
+from results.stats.statistics import over_seeds
+from results.tables.run import STATIC
 
 
 def counted_three_ways(setting: Setting, table: pd.DataFrame) -> pd.DataFrame:

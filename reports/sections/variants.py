@@ -9,8 +9,8 @@ from reports.blocks import Block, Heading, Shown, Text
 from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of, policies
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
 from reports.words import by_size, difference, few, ranked
-from results.contrast import Contrast, contrast
-from results.run import Run
+from results.judge.contrast import Contrast, contrast
+from results.tables.run import Run
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import pandas as pd
 from reports.study import Setting, Study, of_setting, policies
 from reports.style import Look
 from reports.tables import DASH, interval, percent, signed, times
-from results.run import NO_POLICY, STATIC, Run
-from results.table import summary
+from results.tables.points import summary
+from results.tables.run import NO_POLICY, STATIC, Run
 
 POINTS = 20_000
 """Of all curves together; each keeps as many as fit, at least `FEWEST`, evenly spread over its cost."""

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 
 from benchmark.errors import UserError
-from benchmark.grid import load_grid
-from benchmark.pipeline.build import build_backbone, initial_backbone
-from benchmark.pipeline.stages import run_stages
-from benchmark.spec import TrainSpec
+from benchmark.grid.load import load_grid
+from benchmark.stages.graph import run_stages
+from benchmark.training.models import build_backbone, initial_backbone
 from benchmark.weights import check_source, locate, missing, named
-from results.store import sha256
+from results.spec import TrainSpec
+from results.store.folder import sha256
 from tests.conftest import Command, environment
 
 TAG = "vit_nano.test"

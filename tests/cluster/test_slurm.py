@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from results.store import Store
+from results.store.folder import Store
 from tests.cluster.conftest import MOST_TASKS, Cluster, manifests, until
 
 GRID = """

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.grid import load_grid
+from benchmark.evaluation.scores import score_split
+from benchmark.grid.load import load_grid
 from benchmark.measure.price import price
-from benchmark.pipeline.build import build_backbone, build_heads
-from benchmark.pipeline.exits import exits_learner, frozen_pass
-from benchmark.pipeline.finetune import finetune_learner
-from benchmark.pipeline.fit import Learner
-from benchmark.pipeline.inputs import Inputs, read_inputs
-from benchmark.pipeline.joint import joint_learner
-from benchmark.pipeline.score import score_split
-from benchmark.pipeline.stages import Stage, method_of, run_stages
 from benchmark.registry import configured, table
 from benchmark.seeds import seed_for
-from benchmark.spec import RunSpec
+from benchmark.stages.graph import Stage, method_of, run_stages
+from benchmark.training.exits import exits_learner, frozen_pass
+from benchmark.training.finetune import finetune_learner
+from benchmark.training.inputs import Inputs, read_inputs
+from benchmark.training.joint import joint_learner
+from benchmark.training.loop import Learner
+from benchmark.training.models import build_backbone, build_heads
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
+from results.spec import RunSpec
 
 CPU = torch.device("cpu")
 REGIMES = ["joint", "alternating", "mixed", "alternating-frozen"]

@@ -15,9 +15,9 @@ import pytest
 
 from reports.study import Study
 from reports.web.page import page
-from results.run import load_runs
-from results.store import Store
-from results.table import comparisons, points, summary
+from results.store.folder import Store
+from results.tables.points import comparisons, points, summary
+from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -20,9 +20,9 @@ from reports.paper import build_report, is_current
 from reports.setup import facts
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
-from results.run import load_runs
-from results.store import Store, StoreError
-from results.table import comparisons, points, summary
+from results.store.folder import Store, StoreError
+from results.tables.points import comparisons, points, summary
+from results.tables.run import load_runs
 from tests.conftest import Command, SmokeRun
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from benchmark.grid import load_grid
+from benchmark.grid.load import load_grid
 from benchmark.measure.made_up_runs import make_finished
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
@@ -18,9 +18,9 @@ from reports.paper import build_report
 from reports.sections.atlas import EACH, leavers
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
-from results.run import Run, load_runs
-from results.store import Store
-from results.table import comparisons, points
+from results.store.folder import Store
+from results.tables.points import comparisons, points
+from results.tables.run import Run, load_runs
 from tests.conftest import SmokeRun
 from tests.reports.test_paper import pdf_text
 

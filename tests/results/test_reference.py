@@ -7,11 +7,11 @@ import re
 import pandas as pd
 import pytest
 
-from benchmark.grid import find_grid, load_grid
-from benchmark.pipeline.stages import run_stages
-from results.run import Run, load_runs
-from results.store import Store
-from results.table import points, summary
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.graph import run_stages
+from results.store.folder import Store
+from results.tables.points import points, summary
+from results.tables.run import Run, load_runs
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "results" / "reference"

@@ -1,0 +1,188 @@
+"""``doctor --device``: whether this device computes what the CPU computes, resumes with the same bits, and exits as swept.
+
+The grid is run on the device in a folder of its own; the other checks read what it left there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from benchmark.evaluation.scores import ExitScores
+from benchmark.execution.rehearse import rehearse
+from benchmark.grid.load import Grid
+from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
+from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
+from benchmark.measure.timed_run import first_images
+from benchmark.stages.graph import run_stages
+from benchmark.training.inputs import read_inputs
+from methods.model import MultiExitModel
+from results.record import RunRecord
+from results.spec import RunSpec
+from results.store.devices import Check
+from results.store.folder import Store
+
+IMAGES = 500
+RANKS = 2
+MEETING_SECONDS = 60
+
+
+class Examination:
+    """Of one device: its checks, in the order in which they must run.
+
+    Args:
+        grid: with at least one run with early exits, whose trainings take two epochs or more.
+        device: a usable one.
+        work: an empty folder.
+    """
+
+    def __init__(self, grid: Grid, device: torch.device, work: Path) -> None:
+        self.grid, self.device, self.work = grid, device, work
+        self.store = Store(work / "whole")
+        self.tested = next(run for run in grid.runs if run.train.exits)
+        self.limit = TOLERANCE if device.type == "cpu" else LOOSE["fp32"]
+
+    @property
+    def steps(self) -> dict[str, Callable[[], Check]]:
+        """Name to check."""
+        return {
+            f"grid {self.grid.name}": self.runs,
+            "logits": self.logits,
+            "bf16": self.bf16,
+            "dynamic": self.dynamic,
+            "resume": self.resume,
+            "two ranks": self.ranks,
+        }
+
+    def runs(self) -> Check:
+        """The grid from data to records."""
+        begun = time.monotonic()
+        done = rehearse(self.grid, self.store, str(self.device), None, lambda line: None, kill=False, quiet=True)
+        took = f"in {time.monotonic() - begun:.0f} s"
+        name = f"grid {self.grid.name}"
+        if not done.failed:
+            return Check(name, "ok", f"{len(self.grid.runs)} runs {took}")
+        causes = dict.fromkeys(str(self.store.record(run_id).cause) for run_id in done.failed)
+        found = f"{len(done.failed)} of {len(self.grid.runs)} runs failed {took}: {'; '.join(causes)}"
+        return Check(name, "fail", found, f"see the whole: python -m benchmark run --grid {self.grid.name}")
+
+    def logits(self) -> Check:
+        """A model that was trained and scored here, asked again on the CPU."""
+        cpu = torch.device("cpu")
+        with torch.no_grad():
+            found = load_model(self.store, self.record, cpu).forward_all(self.images).logits
+        return self._close("logits", f"the CPU answers {len(self.images)} images alike", found, self.limit)
+
+    def bf16(self) -> Check:
+        """The same model in bfloat16."""
+        if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            return Check("bf16", "warn", f"{self.device} has no bfloat16", "leave out latency --precision bf16 here")
+        with torch.no_grad():
+            found = self.model.to(torch.bfloat16).forward_all(self.images.to(self.device, torch.bfloat16)).logits
+        return self._close("bf16", "bfloat16 answers alike", found, LOOSE["bf16"])
+
+    def dynamic(self) -> Check:
+        """True dynamic inference leaves where the offline sweep says."""
+        point = choose_point(self.record, None)
+        policy = policy_at(self.record, point, load_run_scores(self.store, self.record)["val"])
+        found = dynamic_agreement(self.model, policy, self.images.to(self.device), self.stored)
+        if found.unexplained:
+            return self._fault(
+                "dynamic", f"{found.unexplained} of {found.samples} images leave elsewhere on equal logits"
+            )
+        moved = f", {found.moved} within rounding of the threshold" if found.moved else ""
+        said = f"{found.samples} images leave where the sweep says{moved}, logits {self._up_to(found.logit_error, self.limit)}"
+        return Check("dynamic", "ok", said) if found.within(self.limit) else self._fault("dynamic", said)
+
+    def resume(self) -> Check:
+        """One run's trainings, each killed with SIGKILL behind its first checkpoint and gone on with, alone in their pass."""
+        killed = Store(self.work / "killed")
+        grid = Grid(self.grid.name, self.grid.source, (self.tested,))
+        done = rehearse(grid, killed, str(self.device), None, lambda line: None, quiet=True)
+        differing = self.differing(killed)
+        said = f"{done.kills} trainings were killed and went on, "
+        if done.kills and not differing:
+            return Check("resume", "ok", f"{said}with the bits of the undisturbed run in every stage")
+        return self._fault("resume", f"{said}with other bits in {', '.join(differing) or 'none'}")
+
+    def differing(self, other: Store) -> list[str]:
+        """Stages of the tested run that have other bits in another store."""
+        names = [stage.name for stage in run_stages(self.tested).chain]
+        return [name for name in names if other.manifest(name) != self.store.manifest(name)]
+
+    def ranks(self) -> Check:
+        """Two processes add up a tensor: by NCCL on two GPUs, by gloo on the CPU."""
+        backend = "gloo"
+        if self.device.type == "cuda":
+            backend = "nccl"
+            if torch.cuda.device_count() < RANKS:
+                return Check("two ranks", "ok", "not tried: one GPU")
+        meeting = str(self.work / "meeting")
+        context = mp.start_processes(_add_up, (backend, meeting), RANKS, join=False, start_method="forkserver")
+        ended = time.monotonic() + MEETING_SECONDS
+        while not context.join(timeout=1):  # raises what a rank raised
+            if time.monotonic() > ended:
+                for process in context.processes:
+                    process.kill()
+                return self._fault("two ranks", f"{backend} did not answer within {MEETING_SECONDS} s")
+        return Check("two ranks", "ok", f"{RANKS} processes added up a tensor by {backend}")
+
+    # What the checks share
+
+    @cached_property
+    def record(self) -> RunRecord:
+        return finished_run(self.store, run_stages(self.tested).run_id)
+
+    @property
+    def model(self) -> MultiExitModel:
+        return load_model(self.store, self.record, self.device)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """On the CPU."""
+        return first_images(read_inputs(RunSpec.model_validate(self.record.spec).train, None, workers=0), IMAGES)
+
+    @cached_property
+    def stored(self) -> ExitScores:
+        """What the device answered to the images when the run was scored."""
+        return load_run_scores(self.store, self.record)["test"].part(slice(len(self.images)))
+
+    def _close(self, name: str, what: str, logits: Tensor, limit: float) -> Check:
+        """Whether logits are the stored ones up to a share of the largest."""
+        stored = self.stored.logits
+        error = float((logits.float().cpu() - stored).abs().max() / stored.abs().max())
+        said = f"{what}, {self._up_to(error, limit)}"
+        return Check(name, "ok", said) if error <= limit else self._fault(name, said)
+
+    def _up_to(self, error: float, limit: float) -> str:
+        return f"up to {error:.1e} of the largest logit (limit {limit:g})"
+
+    def _fault(self, name: str, said: str) -> Check:
+        """A device that computes something else."""
+        mend = "do not publish numbers from this machine; please report this with the output of doctor --json"
+        return Check(name, "fail", said, mend)
+
+
+def _add_up(rank: int, backend: str, meeting: str) -> None:
+    """One of the two processes."""
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    os.environ["GLOO_SOCKET_IFNAME"] = loopback  # both are here, whatever this machine's name resolves to
+    device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
+    numbers = torch.arange(1000.0, device=device) + rank
+    dist.all_reduce(numbers)
+    expected = RANKS * torch.arange(1000.0) + sum(range(RANKS))
+    if not torch.equal(numbers.cpu(), expected):
+        raise RuntimeError(f"{backend} adds up wrongly")
+    dist.destroy_process_group()

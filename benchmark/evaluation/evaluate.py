@@ -1,0 +1,271 @@
+"""From stored scores to a run's curve, operating points and outcomes. Settings are chosen on val, frozen, looked up on test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark import registry
+from benchmark.evaluation import tables
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.sweep import Sweep, sweep
+from datasets.api import ImageSplit
+from datasets.splits import identity
+from methods.policies.policy import ExitPolicy
+from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Setting
+from results.spec import Selection
+from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
+from results.stats.hull import upper_hull
+from results.tables.run import NO_POLICY
+
+DROPS = (0.0, 0.005, 0.01, 0.02)
+BUDGETS = (0.4, 0.5, 0.6, 0.75)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one run's scores say.
+
+    Attributes:
+        points: operating points, in the record.
+        thresholds: what was chosen on val, and the hash of val's sample ids and labels that it was chosen on.
+        outcomes: see `results.tables.run.Run`.
+        curves: likewise.
+        answers: every exit's answer to every test sample; see `results.tables.answers`.
+        corners: what every test sample does at the corners of the val-built hulls; see `results.tables.run.Run`.
+    """
+
+    points: tuple[OperatingPoint, ...]
+    thresholds: dict[str, Any]
+    outcomes: pd.DataFrame
+    curves: pd.DataFrame
+    answers: pd.DataFrame
+    corners: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """The files beside the record."""
+        (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
+        for name in ("outcomes", "curves", "answers", "corners"):
+            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def evaluate(
+    scores: dict[str, ExitScores],
+    static: dict[str, ExitScores],
+    costs: CostTable,
+    blocks: list[int],
+    policies: list[Selection],
+    *,
+    as_published: bool = False,
+) -> Evaluation:
+    """Sweep every policy over val and test.
+
+    Args:
+        scores: of the run, by split.
+        static: of the backbone without exits, same seed; what drops are measured against.
+        costs: of the run.
+        blocks: block number of every exit, the last block for the final one; length K.
+        policies: at least one.
+        as_published: val is the test split on purpose, as where numbers were published that way; labelled in the record.
+
+    Raises:
+        ValueError: val and test are the same images.
+    """
+    if not as_published:
+        refuse_leak(scores["val"], scores["test"])
+    reference = accuracies(static["val"])[-1]
+    points: list[OperatingPoint] = []
+    frozen: list[dict[str, Any]] = []
+    outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
+    corners = [tables.corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
+    for selection in policies:
+        policy, settings = prepare(selection, scores["val"], costs)
+        val = sweep(policy, scores["val"], settings)
+        chosen = choose(val, costs, reference)
+        frozen.append({"policy": selection.label, "settings": settings.tolist(), "points": _frozen(chosen, settings)})
+        # From here on nothing is chosen any more.
+        sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
+        for point in look_up(selection.label, chosen, sweeps, costs, blocks):
+            points.append(point)
+            outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
+        curves += [tables.curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
+        cost = val.mean(costs.cumulative)
+        for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
+            corners.append(tables.corner(selection.label, float(settings[t]), policy, scores["test"]))
+    return Evaluation(
+        tuple(points),
+        {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
+        pd.concat(outcomes, ignore_index=True),
+        pd.concat(curves, ignore_index=True),
+        tables.answers(scores["test"]),
+        pd.concat(corners, ignore_index=True),
+    )
+
+
+def refuse_leak(val: ExitScores, test: ExitScores) -> None:
+    """
+    Raises:
+        ValueError: more than a tenth of the test samples are val samples too: same id, same label, same scores to the bit.
+    """
+    shared = len(_fingerprints(val) & _fingerprints(test))
+    if shared > 0.1 * len(test.labels):
+        raise ValueError(
+            f"{shared} of {len(test.labels)} test samples are val samples too: what is chosen on val must not have seen test"
+        )
+
+
+def _fingerprints(scores: ExitScores) -> set[int]:
+    rows = zip(scores.sample_id.tolist(), scores.labels.tolist(), scores.logits[-1].numpy(), strict=True)
+    return {hash((sample, label, logits.tobytes())) for sample, label, logits in rows}
+
+
+def evaluate_without_exits(
+    scores: dict[str, ExitScores] | None, static: dict[str, ExitScores], costs: CostTable
+) -> Evaluation:
+    """A model that decides nothing has one operating point, where all samples take its final classifier.
+
+    Args:
+        scores: of a model that stands beside the backbone, such as a truncated one; None for the backbone itself.
+        static: of the backbone without exits.
+        costs: of the model.
+    """
+    answered = static if scores is None else scores
+    nothing = tables.corner_frame("", 0.0, answered["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    frozen = {"val": _identity(answered["val"]), "samples": len(answered["val"].labels), "policies": []}
+    answers = tables.answers(answered["test"])
+    if scores is None:
+        return Evaluation((), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, nothing)
+    blocks = [len(costs.blocks)]
+    only = {
+        split: Sweep(np.zeros(1), np.array([accuracies(found)[-1]]), np.ones((1, 1)), len(found.labels))
+        for split, found in scores.items()
+    }
+    chosen = [(0, 1.0)]
+    val, test = (measure(chosen, only[split].accuracy, only[split].shares, costs, blocks) for split in ("val", "test"))
+    setting = Setting(threshold=0.0, weight=1.0)
+    point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
+    own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
+    curves = [tables.curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
+    outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
+    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, nothing)
+
+
+def accuracies(scores: ExitScores) -> list[float]:
+    """Of every exit asked about every sample, length K."""
+    return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
+
+
+def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:
+    """Every exit asked about every sample of val and test."""
+    names = [*heads, "final classifier"]
+    val, test = accuracies(scores["val"]), accuracies(scores["test"])
+    return tuple(
+        ExitMetrics(block=block, head=head, val_accuracy=on_val, test_accuracy=on_test)
+        for block, head, on_val, on_test in zip(blocks, names, val, test, strict=True)
+    )
+
+
+def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
+    """A policy, fitted on val where it learns, and the settings to look at: the chosen one, or a grid made on val."""
+    policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
+    policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
+    if policy.setting is not None:
+        return policy, np.array([policy.setting], dtype=np.float64)
+    return policy, policy.peek(val.labels, val.errors).default_grid(val.logits)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An operating point as val chose it: (index into the settings, weight) pairs; none where val reaches no such point."""
+
+    kind: PointKind
+    target: float
+    mixture: list[tuple[int, float]]
+
+
+def choose(
+    val: Sweep,
+    costs: CostTable,
+    reference: float,
+    drops: Sequence[float] = DROPS,
+    budgets: Sequence[float] = BUDGETS,
+) -> list[Chosen]:
+    """The points of one policy, from val alone.
+
+    Args:
+        val: the sweep on val.
+        costs: of the run.
+        reference: val accuracy of the backbone without exits.
+        drops: accuracy drops to allow.
+        budgets: mean costs to spend, as shares of the baseline.
+    """
+    if len(val.settings) == 1:
+        return [Chosen("fixed", float(val.settings[0]), [(0, 1.0)])]
+    cost = val.mean(costs.cumulative)
+    chosen = []
+    for drop in drops:
+        t = cheapest_within_drop(val.accuracy, cost, reference, drop)
+        chosen.append(Chosen("accuracy-drop", drop, [] if t is None else [(t, 1.0)]))
+    return chosen + [
+        Chosen("equal-macs", budget, enclosing_settings(cost, budget * costs.baseline)) for budget in budgets
+    ]
+
+
+def look_up(
+    policy: str, chosen: list[Chosen], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
+) -> list[OperatingPoint]:
+    """What the chosen points achieve on val and on test.
+
+    At equal MACs the frozen settings that enclose the budget on test are mixed, so that the cost is exact: test costs enter, no
+    test labels.
+
+    Args:
+        policy: its label.
+        chosen: on val.
+        sweeps: of the same settings, by split.
+        costs: of the run.
+        blocks: block number of every exit.
+    """
+    val, test = sweeps["val"], sweeps["test"]
+    points = []
+    for choice in chosen:
+        on_val, on_test = choice.mixture, choice.mixture
+        if choice.kind == "equal-macs":
+            on_test = enclosing_settings(test.mean(costs.cumulative), choice.target * costs.baseline)
+        if not on_val or not on_test:
+            on_val = on_test = []
+        points.append(
+            OperatingPoint(
+                policy=policy,
+                kind=choice.kind,
+                target=choice.target,
+                settings=tuple(Setting(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test),
+                val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
+                test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
+            )
+        )
+    return points
+
+
+def _frozen(chosen: list[Chosen], settings: np.ndarray) -> list[dict[str, Any]]:
+    """The choices as the file of thresholds holds them."""
+    return [
+        {
+            "kind": choice.kind,
+            "target": choice.target,
+            "settings": [{"threshold": float(settings[t]), "weight": weight} for t, weight in choice.mixture],
+        }
+        for choice in chosen
+    ]
+
+
+def _identity(scores: ExitScores) -> str:
+    """SHA-256 over sample ids and labels, as the record's data card has it."""
+    return identity(ImageSplit(np.empty(0), scores.labels.numpy(), scores.sample_id.numpy()))

@@ -1,0 +1,108 @@
+"""The tables beside a record, made from scores: one row per sample, exit or setting. `results.tables.run.Run` reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.sweep import Sweep
+from methods.policies.policy import ExitPolicy, confidences
+from results.record import CostTable, OperatingPoint, Setting
+from results.stats.statistics import wilson
+from results.tables.run import STATIC
+
+
+def answers(scores: ExitScores) -> pd.DataFrame:
+    """Every exit's answer, confidence and negative log-likelihood, for every sample."""
+    exits, samples, _ = scores.logits.shape
+    logits = scores.logits.float()
+    nll = torch.stack([F.cross_entropy(row, scores.labels, reduction="none") for row in logits])
+    return pd.DataFrame(
+        {
+            "exit": np.repeat(np.arange(exits, dtype=np.int16), samples),
+            "sample_id": np.tile(scores.sample_id.numpy(), exits),
+            "label": np.tile(scores.labels.numpy().astype(np.int32), exits),
+            "prediction": logits.argmax(-1).numpy().astype(np.int32).ravel(),
+            "confidence": confidences(logits).numpy().ravel(),
+            "nll": nll.numpy().ravel(),
+        }
+    )
+
+
+def static_outcomes(scores: ExitScores) -> pd.DataFrame:
+    """What the final classifier says of every sample."""
+    return pd.DataFrame(
+        {
+            "point": STATIC,
+            "threshold": np.nan,
+            "weight": 1.0,
+            "sample_id": scores.sample_id.numpy(),
+            "exit": 0,
+            "prediction": scores.logits[-1].argmax(-1).numpy(),
+            "label": scores.labels.numpy(),
+            "score": scores.logits[-1].softmax(-1).amax(-1).numpy(),
+        }
+    )
+
+
+def outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+    """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
+    deciding = policy.peek(scores.labels, scores.errors)
+    exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)
+    samples = torch.arange(len(exits))
+    return pd.DataFrame(
+        {
+            "point": point.name,
+            "threshold": setting.threshold,
+            "weight": setting.weight,
+            "sample_id": scores.sample_id.numpy(),
+            "exit": exits.numpy(),
+            "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
+            "label": scores.labels.numpy(),
+            "score": confidences(scores.logits[exits, samples]).numpy(),
+        }
+    )
+
+
+def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+    """Exit and correctness of every test sample at one corner of a hull."""
+    deciding = policy.peek(scores.labels, scores.errors)
+    exits = deciding.exits(deciding.signal(scores.logits), setting)
+    right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
+    return corner_frame(label, setting, scores, exits, right)
+
+
+def corner_frame(
+    label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
+) -> pd.DataFrame:
+    """The form of `corner`'s table, also when it is empty."""
+    return pd.DataFrame(
+        {
+            "policy": pd.Series([label] * len(exits), dtype="str"),
+            "threshold": np.full(len(exits), setting),
+            "sample_id": scores.sample_id.numpy()[: len(exits)],
+            "exit": exits.numpy().astype(np.int16),
+            "right": right.numpy().astype(bool),
+        }
+    )
+
+
+def curve(policy: str, split: str, found: Sweep, costs: CostTable, blocks: list[int]) -> pd.DataFrame:
+    """Accuracy with its interval, mean MACs and mean block of every setting."""
+    macs, depth = found.mean(costs.cumulative), found.mean(blocks)
+    rows = []
+    for t, setting in enumerate(found.settings):
+        accuracy = float(found.accuracy[t])
+        low, high = wilson(round(accuracy * found.samples), found.samples)
+        rows.append((policy, split, float(setting), accuracy, low, high, macs[t], depth[t]))
+    return curve_frame(rows)
+
+
+def curve_frame(rows: list[tuple[str, str, float, float, float, float, float, float]]) -> pd.DataFrame:
+    """The form of `curve`'s table, also when it is empty."""
+    columns = ["policy", "split", "threshold", "accuracy", "low", "high", "mean_macs", "mean_block"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"policy": str, "split": str} | dict.fromkeys(columns[2:], "float64"))

@@ -1,0 +1,121 @@
+"""The record that a run leaves, done or failed."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from benchmark import provenance
+from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
+from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
+from benchmark.execution.attempt import Attempts
+from benchmark.execution.causes import BlockedError, failure_of, sentence_of
+from benchmark.stages.graph import STAGES, RunStages, Stage, heads_of, method_of, own_policy
+from benchmark.stages.plan import Plan
+from benchmark.training.inputs import Inputs
+from datasets.split_rules import SplitRule
+from results.record import CostTable, Failure, RunRecord, StageRef
+from results.spec import TrainSpec
+from results.store.folder import Store
+
+COSTS = "cost.json"
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Writes records.
+
+    Attributes:
+        attempts: what became of the stages.
+        inputs: of a run.
+    """
+
+    plan: Plan
+    store: Store
+    attempts: Attempts
+    inputs: Callable[[TrainSpec], Inputs]
+
+    def finish(self, run: RunStages, seconds: float) -> RunRecord:
+        """Evaluate a run whose stages are there, which took ``seconds`` here, and write its record and tables."""
+        begun = time.monotonic()
+        train = run.spec.train
+        costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
+        scores, static = self._scores(run.scores), self._scores(run.static_scores)
+        blocks = [*train.exits, len(costs.blocks)]
+        if train.exits:
+            as_published = SplitRule.of(train.dataset.set).mode == "as-published"
+            policies = list(run.spec.policies)
+            evaluation = evaluate(scores, static, costs, blocks, policies, as_published=as_published)
+        else:
+            evaluation = evaluate_without_exits(None if run.scores is run.static_scores else scores, static, costs)
+        record = RunRecord(
+            run_id=run.run_id,
+            label=train.method.label,
+            spec=run.spec.model_dump(mode="json"),
+            own_policy=own_policy(train).label if train.exits else "",
+            method={"name": train.method.name, **asdict(method_of(train))},
+            status="done",
+            stages=tuple(self._reference(stage) for stage in run.chain),
+            provenance=provenance.made(self.attempts.device, seconds + time.monotonic() - begun),
+            data=self.inputs(train).data_card(),
+            costs=costs,
+            exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
+            static_accuracy={split: accuracies(found)[-1] for split, found in static.items()},
+            points=evaluation.points,
+        )
+        with self.store.write_run(record) as folder:
+            evaluation.write(folder)
+        return record
+
+    def fail(self, run: RunStages, error: Exception) -> RunRecord:
+        """Write that an exception kept a run from being made."""
+        blocked_by = error.stage if isinstance(error, BlockedError) else None
+        details = "".join(traceback.format_exception(error))
+        return self._failed(run, failure_of(error), sentence_of(error), details, blocked_by)
+
+    def fail_by(self, run: RunStages, missing: Stage) -> RunRecord:
+        """Write that a stage is not there: in its own words where no other run needs it, else as blocked by it."""
+        last = self.attempts.last_end(missing.name)
+        sentence = last.sentence if last and last.sentence else "it is not there"
+        if last and last.failure and self.plan.stages[missing] == 1:
+            return self._failed(run, last.failure, sentence, last.details)
+        return self._failed(run, "blocked", str(BlockedError(missing.name, sentence)), "", missing.name)
+
+    def first_missing(self, run: RunStages) -> Stage | None:
+        """The stage that keeps a run from its end: of those that are not there, the first that failed, else the first."""
+        missing = [stage for stage in run.chain if not self.store.has_stage(stage.name)]
+        return next((stage for stage in missing if self.attempts.failed(stage.name)), missing[0] if missing else None)
+
+    def _failed(
+        self, run: RunStages, failure: Failure, cause: str, details: str, blocked_by: str | None = None
+    ) -> RunRecord:
+        record = RunRecord(
+            run_id=run.run_id,
+            label=run.spec.train.method.label,
+            spec=run.spec.model_dump(mode="json"),
+            status="failed",
+            cause=cause,
+            failure=failure,
+            blocked_by=blocked_by,
+            provenance=provenance.made(self.attempts.device, 0.0),
+        )
+        with self.store.write_run(record) as folder:
+            if details:
+                (folder / "traceback.txt").write_text(details, encoding="utf-8")
+        return record
+
+    def _scores(self, stage: Stage) -> dict[str, ExitScores]:
+        return {split: load_scores(self.store.artifact(stage.name, score_file(split))) for split in SCORED}
+
+    def _reference(self, stage: Stage) -> StageRef:
+        made = self.store.provenance(stage.name)
+        return StageRef(
+            stage=stage.kind,
+            key=stage.key,
+            code_version=STAGES[stage.kind].version,
+            seconds=made["seconds"],
+            shared_pass=made["shared_pass"],
+            artifacts=self.store.artifacts(stage.name),
+        )

@@ -1,0 +1,257 @@
+"""The work of a task, on a node: makes its stages, records its runs, or writes the report; says why where it cannot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from submitit.core.utils import UncompletedJobError
+
+from benchmark import registry
+from benchmark.errors import UserError
+from benchmark.execution.slurm.options import NO_GPU, TRAINING
+from benchmark.execution.slurm.signals import SchedulerSignals
+from benchmark.execution.slurm.submission import Settings, Submission
+from benchmark.execution.slurm.task import SlurmTask
+from benchmark.execution.slurm.verdicts import note, note_verdicts
+from benchmark.progress import Reporter
+from benchmark.stages.graph import RunStages, Stage
+from benchmark.stages.plan import Plan
+from datasets.api import DataError
+from results.record import Failure
+from results.store.attempts import Worker, this_process
+from results.store.folder import Store
+
+if TYPE_CHECKING:
+    from benchmark.execution.maker import StageMaker
+
+
+class TaskFailedError(Exception):
+    """Some of a task's work failed; the causes are noted, and Slurm shall show the task as failed."""
+
+
+def work(task: SlurmTask, signals: SchedulerSignals) -> None:
+    """Do what a task is for. What is there already is passed over.
+
+    Raises:
+        TaskFailedError: not everything could be made.
+        SystemExit: the task was requeued.
+    """
+    submission = Submission(Path(task.folder))
+    settings = submission.settings()
+    signals.patience = settings.patience
+    store = Store(settings.results)
+    plan = submission.plan(store)
+    reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
+    job = job_id()
+    if task.kind in NO_GPU and process() > 0:
+        return
+    if process() == 0:
+        store.prepare()
+        reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
+    me = this_process(settings.name, submission.log(job))
+    names = [name for unit in task.units for name in unit if not (store.has_stage(name) or store.is_done(name))]
+    if not names and task.kind != "report":
+        return
+    if restarts() > settings.max_requeues:
+        sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
+        note(store, me, names, "time-limit", sentence)
+        raise TaskFailedError(sentence)
+    if task.kind == "report":
+        _finish(plan, store, submission, reporter)
+        return
+
+    stages = {stage.name: stage for stage in plan.stages}
+    possible: list[Stage] = []
+    if task.kind != "records":
+        possible = _startable(store, me, [stages[name] for name in names], reporter)
+        if not possible:
+            raise TaskFailedError(f"all of {len(names)} are blocked")
+    left: list[str] = []
+    try:
+        with _maker(task.kind, plan, store, submission, reporter, possible) as maker:
+            if maker is None:
+                return
+            if task.kind == "records":
+                runs = {run.run_id: run for run in plan.runs}
+                failed = _record(maker, submission, [runs[name] for name in names])
+            else:
+                failed = len(names) - len(possible) + _make(maker, signals, possible)
+                left = [stage.name for stage in possible if not _has_ended(maker, stage)]
+    except (UserError, DataError) as error:
+        cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
+        note(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
+        raise TaskFailedError(str(error)) from error
+    if signals.requested and left:
+        _end_early(signals, store, me, left, settings.max_requeues)
+    if failed:
+        raise TaskFailedError(f"{failed} of {len(names)} failed")
+
+
+@contextmanager
+def _maker(
+    kind: str, plan: Plan, store: Store, submission: Submission, reporter: Reporter, stages: Iterable[Stage]
+) -> Iterator[StageMaker | None]:
+    """Whoever makes stages here; None for a process that has only helped the first one of its task."""
+    settings = submission.settings()
+    device, data_dir = _device(settings.device, settings.threads, kind), _data_dir(settings, stages, reporter)
+    from benchmark.execution.maker import StageMaker
+
+    def maker(**team: Any) -> StageMaker:
+        more = settings.loader_processes, settings.name, submission.log(job_id())
+        return StageMaker(plan, store, reporter, device, data_dir, *more, **team)
+
+    if processes() == 1 or kind in NO_GPU:
+        yield maker()
+        return
+    from benchmark.execution.slurm.ranks import team_of, world
+
+    mine = world()
+    device = mine.device(settings.device)
+    with team_of(mine, device, store, data_dir, settings) as team:
+        yield maker(team=team) if team else None
+
+
+def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Sequence[str], requeues: int) -> None:
+    """Be requeued, or note why that cannot be.
+
+    Raises:
+        SystemExit: requeued.
+        TaskFailedError: not requeued.
+    """
+    try:
+        signals.go()
+    except subprocess.SubprocessError as error:
+        sentence = f"Slurm does not requeue it ({error}); the same command goes on from the checkpoint"
+    except UncompletedJobError:
+        sentence = f"the time limit ended it {requeues + 1} times; give it more --time or --max-requeues"
+    else:
+        return
+    note(store, me, names, "time-limit", sentence)
+    raise TaskFailedError(sentence)
+
+
+def _data_dir(settings: Settings, stages: Iterable[Stage], reporter: Reporter) -> Path | None:
+    """Where this node reads datasets."""
+    wanted = {stage.run.train.dataset.name: None for stage in stages if stage.kind != "cost"}
+    if settings.data_dir is None or not settings.stage_data or not wanted:
+        return settings.data_dir
+    from benchmark.execution.slurm.staging import staged
+
+    return staged(settings.data_dir, [registry.card("dataset", name) for name in wanted], reporter.say)
+
+
+def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Reporter) -> list[Stage]:
+    """Those whose parents are there; the others are noted as blocked, before minutes go into torch and data."""
+    found = []
+    for stage in stages:
+        lacking = next((parent for parent in stage.parents if not store.has_stage(parent.name)), None)
+        if lacking is None:
+            found.append(stage)
+            continue
+        ends = [one for one in store.attempts(lacking.name).attempts() if one.outcome != "started"]
+        why = (ends[-1].sentence if ends else "") or "it is not there"
+        if process() > 0:
+            continue  # the first one notes it
+        note(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
+        reporter.say(f"{stage.name} is blocked by {lacking.name}: {why}")
+    return found
+
+
+def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage]) -> int:
+    """How many failed. Ends early when the scheduler wants us to."""
+    from benchmark.execution.causes import BlockedError
+    from benchmark.training.loop import Interrupted
+
+    failed = 0
+    for stage in stages:
+        try:
+            maker.make(stage)
+        except Interrupted:
+            return failed
+        except Exception as error:  # noted by the maker, unless it is about what the stage needs
+            if signals.requested:  # the signal reached processes that make batches, too
+                note(maker.store, maker.attempts.me, [stage.name], None, "")
+                return failed
+            failed += 1
+            if isinstance(error, UserError | BlockedError):
+                note(
+                    maker.store,
+                    maker.attempts.me,
+                    [stage.name],
+                    "blocked" if isinstance(error, BlockedError) else "error",
+                    str(error),
+                )
+            maker.reporter.say(f"{stage.name} failed: {type(error).__name__}: {error}")
+    return failed
+
+
+def _has_ended(maker: StageMaker, stage: Stage) -> bool:
+    """Whether a stage is there, or has failed for good as far as this submission is concerned."""
+    return maker.store.has_stage(stage.name) or maker.attempts.failed(stage.name) is not None
+
+
+def _record(maker: StageMaker, submission: Submission, runs: Iterable[RunStages]) -> int:
+    runs = [run for run in runs if not maker.store.is_done(run.run_id)]
+    note_verdicts(maker.plan, maker.store, submission, runs)
+    return sum(not maker.conclude(run) for run in runs)
+
+
+def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter) -> None:
+    """Records that no task wrote, and the report."""
+    settings = submission.settings()
+    missing = [run for run in plan.missing_runs if not (store.run(run.run_id) / "record.json").is_file()]
+    if missing:
+        device = _device("cpu", settings.threads, "report")
+        from benchmark.execution.maker import StageMaker
+
+        maker = StageMaker(plan, store, reporter, device, settings.data_dir, 0, settings.name, submission.log(job_id()))
+        _record(maker, submission, missing)
+    from benchmark.execution.slurm.final import write_report
+
+    write_report(store, submission.reported(), settings, reporter.say)
+
+
+def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
+    # timm uses torch.jit.script on import; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    from benchmark.execution.device import set_up_torch
+
+    device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if name == "auto" and device.type == "cpu" and given and kind in (*TRAINING, "scores"):
+        raise UserError(f"Slurm gave GPU {given} on {where()}, and torch cannot use it; --device cpu does without")
+    return device
+
+
+def job_id() -> str:
+    """As submitit names it: ``array_task``, or the job's own."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def process() -> int:
+    """The number of this one among those of the task."""
+    return int(os.environ.get("SLURM_PROCID", "0"))
+
+
+def processes() -> int:
+    """Of the task: more than one train together."""
+    return int(os.environ.get("SLURM_NTASKS", "1"))
+
+
+def restarts() -> int:
+    """How often Slurm has started this task before."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def where() -> str:
+    return os.environ.get("SLURMD_NODENAME") or platform.node()

@@ -1,0 +1,226 @@
+"""The values in a grid file: looked up, checked, and every mistake noted with its place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark import registry
+from benchmark.weights import check_source
+from datasets.api import SPLITS, DataError, DatasetCard
+from datasets.augment import AUGMENTATIONS
+from datasets.folder import absolute, is_folder
+from datasets.split_rules import MODES, RESPLITS, SplitRule
+from datasets.timm_augment import rand_augment_mistake
+from methods.lookup import nearest, unknown
+from methods.placement import PUBLISHED, SCHEMES
+from results.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
+
+OWN = "own"
+"""In a grid's policies: the rule of each method's own paper."""
+
+
+class ValueReader:
+    """Turns what stands in a file into checked values, and collects the mistakes.
+
+    A reader of one value takes its place in the file and the raw value, and returns the checked one; None if it noted a
+    mistake.
+
+    Attributes:
+        path: of the file.
+        data_dir: where the user keeps data and pretrained weights, if named.
+        mistakes: one sentence each.
+        readers: key of the file to the reader of one of its values.
+    """
+
+    def __init__(self, path: Path, data_dir: Path | None = None) -> None:
+        self.path = path
+        self.data_dir = data_dir
+        self.mistakes: list[str] = []
+        self.readers: dict[str, Callable[[str, Any], Any]] = {
+            "backbones": self.backbone,
+            "datasets": self.dataset,
+            "methods": partial(self.selection, "method"),
+            "exits": self.exits,
+            "seeds": self.seed,
+            "policies": partial(self.selection, "policy"),
+        }
+
+    def wrong(self, where: str, message: str) -> None:
+        sentence = f"{self.path}: {where}: {message}"
+        if sentence not in self.mistakes:
+            self.mistakes.append(sentence)
+
+    def validate(self, model: type[BaseModel], content: dict[str, Any], prefix: str) -> Any:
+        """The model, or None with its mistakes noted."""
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            for problem in error.errors():
+                keys = [str(part) for part in problem["loc"]]
+                where = ".".join([prefix, *keys] if prefix else keys)
+                if problem["type"] == "extra_forbidden":
+                    self.wrong(where, unknown_key(keys[-1], list(model.model_fields)))
+                elif problem["type"] == "missing":
+                    self.wrong(where, "this key is required")
+                else:
+                    self.wrong(where, f"{problem['msg']}, not {problem['input']!r}")
+            return None
+
+    def recipes(self, given: Any, where: str, base: dict[str, Any]) -> Recipes | None:
+        """The recipes, with what is ``given`` going over ``base`` and that over the defaults."""
+        if not isinstance(given, dict):
+            return None  # already noted as a wrong type
+        stages: dict[str, Recipe] = {}
+        for stage, values in (base | given).items():
+            if stage not in DEFAULT_RECIPES:
+                self.wrong(f"{where}.{stage}", unknown_key(stage, list(DEFAULT_RECIPES)))
+            elif not isinstance(values, dict):
+                self.wrong(f"{where}.{stage}", f"a mapping with keys such as epochs and lr, not {values!r}")
+            else:
+                merged = DEFAULT_RECIPES[stage].model_dump() | base.get(stage, {}) | values
+                recipe = self.validate(Recipe, merged, f"{where}.{stage}")
+                if recipe is not None and recipe.augment not in AUGMENTATIONS:
+                    self.wrong(f"{where}.{stage}.augment", unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                elif recipe is not None and (mistake := rand_augment_mistake(recipe.rand_augment)):
+                    self.wrong(f"{where}.{stage}.rand_augment", mistake)
+                elif recipe is not None and recipe.epochs == 0 and stage != "finetune":
+                    self.wrong(f"{where}.{stage}.epochs", "at least 1; only finetune takes 0")
+                elif recipe is not None:
+                    stages[stage] = recipe
+        return Recipes(**stages)
+
+    def each(self, key: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
+        """The values of one axis that are sound; an empty axis is a mistake."""
+        if not values:
+            self.wrong(key, "is empty, so the grid has no run")
+        found = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
+        return [value for value in found if value is not None]
+
+    def seed(self, where: str, value: Any) -> int | None:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
+            return value
+        self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {value!r}")
+        return None
+
+    def backbone(self, where: str, value: Any) -> Selection | None:
+        selected = self.parse(where, value)
+        if selected is None:
+            return None
+        try:
+            registry.card("backbone", selected.name)
+            for key, source in selected.set.items():
+                if key != "weights":
+                    raise ValueError(unknown_key(key, ["weights"]))
+                check_source(source)
+        except (KeyError, ValueError) as error:
+            self.wrong(where, error.args[0])
+            return None
+        return selected
+
+    def parse(self, where: str, value: Any) -> Selection | None:
+        """A name, or a mapping with ``name`` and ``set``."""
+        return self.validate(Selection, {"name": value} if isinstance(value, str) else value, where)
+
+    def selection(self, kind: str, where: str, value: Any) -> Selection | None:
+        selected = self.parse(where, value)
+        if selected is None:
+            return None
+        try:
+            # Policies need torch to be built; their options are checked when the run starts.
+            if kind == "policy" and selected.name == OWN:
+                if selected.set:
+                    raise ValueError(f"{OWN!r} has no options; it takes each method's own rule")
+            elif kind == "policy":
+                registry.card(kind, selected.name)
+            else:
+                registry.configured(kind, selected.name, selected.set)
+        except (KeyError, ValueError) as error:
+            self.wrong(where, error.args[0])
+            return None
+        return selected
+
+    def dataset(self, where: str, value: Any) -> Selection | None:
+        selected = self.parse(where, value)
+        if selected is None:
+            return None
+        if is_folder(selected.name):
+            selected = Selection(name=absolute(selected.name, self.path.parent), set=selected.set)
+        try:
+            card = registry.card("dataset", selected.name)
+        except (KeyError, DataError) as error:
+            self.wrong(where, error.args[0])
+            return None
+        mistake = self.dataset_options(card, selected.set)
+        if mistake is not None:
+            option, message = mistake
+            self.wrong(f"{where}.set{option}", message)
+            return None
+        return selected
+
+    def dataset_options(self, card: DatasetCard, options: dict[str, Any]) -> tuple[str, str] | None:
+        """What is wrong with a dataset's options, and where; None if they are sound."""
+        known = ["split", "resplit", *SPLITS]
+        for key in options:
+            if key not in known:
+                return "", unknown_key(key, known)
+        mode = options.get("split", "held-out")
+        if mode not in list(MODES):  # what stands in a file may be unhashable
+            return ".split", unknown("split rule", mode, MODES)
+        resplit = options.get("resplit", 0)
+        if not isinstance(resplit, int) or isinstance(resplit, bool) or not 0 <= resplit < RESPLITS:
+            return ".resplit", f"a whole number from 0 to {RESPLITS - 1}, not {resplit!r}"
+        if "resplit" in options and mode != "halves":
+            return ".resplit", "goes with split: halves only"
+        sizes = SplitRule.of(options).sizes(card)
+        for split in SPLITS:
+            low, high, count = len(card.classes), sizes[split], options.get(split, sizes[split])
+            if split in options and (not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high):
+                return f".{split}", f"a whole number of images from {low} to {high}, not {count!r}"
+        if mode == "as-published" and options.get("val") != options.get("test"):
+            return ".val", "val is the test split here: give both the same number of images, or none"
+        return None
+
+    def exits(self, where: str, value: Any) -> Selection | tuple[int, ...] | None:
+        if isinstance(value, list):
+            return self.blocks(where, value)
+        selected = self.parse(where, value)
+        if selected is None:
+            return None
+        if selected.name not in SCHEMES:
+            self.wrong(where, unknown("exit scheme", selected.name, SCHEMES) + "; or a list of blocks")
+            return None
+        for key, count in selected.set.items():
+            if key != "count":
+                self.wrong(f"{where}.set", unknown_key(key, ["count"]))
+                return None
+            if selected.name == PUBLISHED:
+                self.wrong(
+                    f"{where}.set", "published has no options: each method says how many exits it has, and where"
+                )
+                return None
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                self.wrong(f"{where}.set.count", f"a number of exits from 1, not {count!r}")
+                return None
+        return selected
+
+    def blocks(self, where: str, value: list[Any]) -> tuple[int, ...] | None:
+        if not value:
+            self.wrong(where, "an empty list; a model without early exits is the method 'static'")
+        elif any(not isinstance(block, int) or isinstance(block, bool) for block in value):
+            self.wrong(where, f"1-based block numbers, not {value!r}")
+        elif len(set(value)) < len(value):
+            twice = sorted({block for block in value if value.count(block) > 1})
+            self.wrong(where, f"block {', '.join(map(str, twice))} is given more than once")
+        else:
+            return tuple(sorted(value))
+        return None
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """The sentence about a key that is not allowed."""
+    return f"unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}"

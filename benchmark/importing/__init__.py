@@ -1,0 +1,1 @@
+"""Checkpoints of the authors' code as runs of this suite."""

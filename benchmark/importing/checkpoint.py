@@ -1,0 +1,185 @@
+"""A run of a checkpoint that the authors' code trained: imported, priced and, where data are named, scored and recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmark import provenance
+from benchmark.errors import UserError
+from benchmark.evaluation.evaluate import accuracies, evaluate, exit_metrics
+from benchmark.evaluation.scores import SCORED, save_scores, score_file, score_split
+from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model, registered_name, write_model
+from benchmark.measure.cost import cost_table
+from benchmark.stages.graph import STAGES
+from benchmark.training.inputs import inputs_of
+from methods.official import CheckpointError, OfficialModel, describe, from_official
+from results.record import CostTable, RunRecord, StageRef
+from results.spec import Recipes, RunSpec, Selection, TrainSpec, Weights
+from results.store.folder import Store, sha256
+
+POLICIES = (
+    Selection(name="confidence"),
+    *(Selection(name="confidence", set={"threshold": threshold}) for threshold in (0.8, 0.9, 0.99)),
+)
+COSTS = "cost.json"
+
+
+def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """The tensors of a .bin or .safetensors file, and its configuration.
+
+    Raises:
+        UserError: a file cannot be read; a .bin that holds more than tensors is refused.
+    """
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--config {config_file}: cannot be read ({error})") from None
+    if not isinstance(config, dict):
+        raise UserError(f"--config {config_file}: no JSON object")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file), config
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(f"{file}: cannot be read as a state dict ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise UserError(f"{file}: no state dict: it holds something else than named tensors")
+    return tensors, config
+
+
+def import_checkpoint(
+    file: Path,
+    config_file: Path,
+    store: Store,
+    dataset: Selection | None,
+    data_dir: Path | None,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> str | None:
+    """Import a checkpoint into a results folder; with a dataset, make a finished run of it.
+
+    Args:
+        dataset: to score on, with its split rule.
+
+    Returns:
+        the run's id; None where no dataset is named.
+
+    Raises:
+        UserError: file or configuration are not the authors', or the classes are not the dataset's; nothing was written.
+    """
+    tensors, config = read_checkpoint(file, config_file)
+    try:
+        described = describe(config, tensors)
+        model = from_official(tensors, config)
+    except CheckpointError as error:
+        raise UserError(*(f"{file}: {part}" for part in str(error).split("; "))) from None
+    inputs = None
+    if dataset is not None:
+        inputs = inputs_of(dataset, described.card, {}, data_dir)
+        if len(inputs.card.classes) != described.classes:
+            raise UserError(
+                f"{file}: the checkpoint has {described.classes} classes and {inputs.card.name} has {len(inputs.card.classes)}"
+            )
+    store.prepare()
+    source = Weights(source=f"file:{file.name}", sha256=sha256(file))
+    fields = {"sha256": source.sha256, "config": config, "code_version": STAGES[KIND].version}
+    imported = _name(KIND, fields)
+    if not store.has_stage(imported):
+        with store.write_stage(imported, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
+            write_model(model, described, folder)
+    say(f"imported: {store.stage(imported)}")
+    costs = cost_table(model, described.card)
+    priced = _stage(store, "cost", {"parents": imported}, device, lambda folder: _write_costs(costs, folder))
+    if inputs is None or dataset is None:
+        return None
+    begun = time.monotonic()
+    # What was written is what is scored.
+    model = read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
+    scores = {split: score_split(model, inputs, split, device) for split in SCORED}
+    data = inputs.data_card()
+
+    def write_scores(folder: Path) -> None:
+        for split, found in scores.items():
+            save_scores(found, folder / score_file(split))
+
+    fields = {"parents": imported, "data": data.split_identity, "content": data.content}
+    scored = _stage(store, "scores", fields, device, write_scores)
+    say(f"scored on {' and '.join(f'{len(found.labels):,} {split}' for split, found in scores.items())} images")
+    blocks = [*described.exits, described.card.depth]
+    # A checkpoint brings no backbone without exits: its own final classifier stands in, and the record says so.
+    evaluation = evaluate(scores, scores, costs, blocks, list(POLICIES))
+    spec = RunSpec(train=_spec(described, config, dataset, source), scheme="as imported", policies=POLICIES)
+    run_id = f"imported-{spec.train.backbone}-{inputs.card.name}-{scored.removeprefix('scores-')[:8]}"
+    record = RunRecord(
+        run_id=run_id,
+        label=spec.train.method.label,
+        spec=spec.model_dump(mode="json"),
+        method={"name": KIND, "config": config, "drops_are_against": "the checkpoint's own final classifier"},
+        status="done",
+        stages=tuple(_reference(store, name) for name in (imported, priced, scored)),
+        provenance=provenance.made(str(device), time.monotonic() - begun),
+        data=data,
+        costs=costs,
+        exits=exit_metrics(scores, blocks, [choice.name for choice in described.heads]),
+        static_accuracy={split: accuracies(found)[-1] for split, found in scores.items()},
+        points=evaluation.points,
+    )
+    with store.write_run(record) as folder:
+        evaluation.write(folder)
+    return run_id
+
+
+def _spec(described: OfficialModel, config: dict[str, Any], dataset: Selection, source: Weights) -> TrainSpec:
+    card = described.card
+    backbone = registered_name(card) or f"{described.family}_{card.dims[-1]}x{card.depth}_{card.image_size}"
+    method = Selection(name=KIND, set={"highway_type": config["highway_type"]})
+    return TrainSpec(
+        dataset=dataset,
+        backbone=backbone,
+        weights=source,
+        method=method,
+        exits=described.exits,
+        recipes=Recipes(),
+        seed=0,
+    )
+
+
+def _stage(store: Store, kind: str, fields: dict[str, Any], device: torch.device, write: Callable[[Path], None]) -> str:
+    fields = {"code_version": STAGES[kind].version, **fields}
+    name = _name(kind, fields)
+    if not store.has_stage(name):
+        with store.write_stage(name, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
+            write(folder)
+    return name
+
+
+def _write_costs(costs: CostTable, folder: Path) -> None:
+    (folder / COSTS).write_text(costs.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _name(kind: str, fields: dict[str, Any]) -> str:
+    text = json.dumps({"stage": kind, **fields}, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _reference(store: Store, name: str) -> StageRef:
+    kind, key = name.split("-")
+    return StageRef(
+        stage=kind,
+        key=key,
+        code_version=STAGES[kind].version,
+        seconds=store.provenance(name)["seconds"],
+        shared_pass=1,
+        artifacts=store.artifacts(name),
+    )

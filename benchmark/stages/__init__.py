@@ -1,0 +1,1 @@
+"""What must be made: stages, their keys, the plan of a grid."""

@@ -1,0 +1,1 @@
+"""Training: the loop, and what is trained in each kind of stage."""

@@ -1,0 +1,64 @@
+"""The heads of one method, on a frozen backbone. Methods that share the backbone share its forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from benchmark import registry
+from benchmark.seeds import seed_for
+from benchmark.stages.graph import Stage
+from benchmark.training.inputs import Inputs
+from benchmark.training.loop import Learner, Position
+from benchmark.training.models import build_heads
+from datasets.loading import Batch
+from methods.backbones.backbone import BlockBackbone
+from methods.losses.training_pass import TrainingPass
+from methods.model import BackbonePass, ExitHeads, backbone_pass
+
+
+def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device: torch.device) -> Learner:
+    """The learner of an ``exits`` stage; it reads the frozen pass of `frozen_pass`.
+
+    Args:
+        heads: what the training goes on from; None for fresh ones.
+    """
+    train, recipe, training = stage.run.train, stage.recipe, stage.training
+    assert recipe is not None
+    assert training is not None
+    modules = (heads or build_heads(train)).to(device).train()
+    loss = registry.configured("loss", training.loss.name, training.loss.options)
+    steps_per_epoch = inputs.steps_per_epoch(recipe)
+    total_steps = recipe.epochs * steps_per_epoch
+
+    def losses(batch: Batch, frozen: BackbonePass, at: Position) -> dict[str, Tensor]:
+        return loss(
+            TrainingPass(modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps)
+        )
+
+    return Learner(
+        name=stage.name,
+        module=modules,
+        losses=losses,
+        recipe=recipe,
+        seed=seed_for("exits", train.seed),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def frozen_pass(backbone: BlockBackbone, stages: Sequence[Stage]) -> Callable[[Batch], BackbonePass]:
+    """One forward pass a batch, under no gradient, that keeps what any of the stages' heads reads.
+
+    The stages agree on the mode of the frozen backbone: evaluation, or training with dropout and drop-path at work.
+    """
+    blocks = sorted({block for stage in stages for block in stage.run.train.exits})
+    (mode,) = {stage.fields["frozen_mode"] for stage in stages}
+    backbone.train(mode == "train")
+
+    def run(batch: Batch) -> BackbonePass:
+        with torch.no_grad():
+            return backbone_pass(backbone, batch.images, blocks)
+
+    return run

@@ -1,0 +1,41 @@
+"""Stage 1: the backbone and its final classifier, by cross-entropy. All methods on a backbone share it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark.seeds import seed_for
+from benchmark.stages.graph import Stage
+from benchmark.training.inputs import Inputs
+from benchmark.training.loop import Learner, Position
+from benchmark.training.models import initial_backbone
+from datasets.loading import Batch
+
+
+def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device: torch.device) -> Learner:
+    """The learner of a ``finetune`` stage; ``weights`` are the pretrained ones, if the run names any.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+    train, recipe = stage.run.train, stage.recipe
+    assert recipe is not None
+    backbone = initial_backbone(train, stage.blocks, weights, as_it_stands=recipe.epochs == 0).to(device).train()
+
+    def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
+        logits = backbone(batch.images)
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
+        return {"total": loss, "accuracy": (logits.argmax(-1) == batch.classes).float().mean()}
+
+    return Learner(
+        name=stage.name,
+        module=backbone,
+        losses=losses,
+        recipe=recipe,
+        seed=seed_for("finetune", train.seed),
+        steps_per_epoch=inputs.steps_per_epoch(recipe),
+    )

@@ -1,0 +1,168 @@
+"""A run's data, read once a process, arranged by its split rule and cut to the sizes that the grid asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from benchmark import registry
+from benchmark.seeds import seed_for
+from benchmark.training.ranks import ALONE, Ranks
+from datasets.api import SPLITS, DatasetCard, ImageSplit
+from datasets.images import ImageFiles, kept_in_memory
+from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
+from datasets.shares import Share
+from datasets.split_rules import SplitRule
+from datasets.splits import content, identity, stratified_head
+from datasets.timm_augment import Stronger
+from datasets.transforms import evaluation_summary, training_summary
+from methods.api import BackboneCard
+from results.record import DataCard
+from results.spec import Recipe, Selection, TrainSpec
+
+MOST_WORKERS = 8
+CHEAP_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The splits of a dataset as a backbone wants them."""
+
+    card: DatasetCard
+    splits: dict[str, ImageSplit]
+    size: int
+    channels: int
+    workers: Workers
+    rule: SplitRule
+    recipes: Mapping[str, Recipe]
+
+    def steps_per_epoch(self, recipe: Recipe) -> int:
+        return -(-len(self.splits["train"]) // recipe.batch_size)
+
+    def training(
+        self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int, ranks: Ranks = ALONE
+    ) -> BatchLoader:
+        """The batches of one epoch from number ``skip`` on: order and augmentation depend on purpose, seed and epoch.
+
+        Of several ranks each gets its share of every batch.
+        """
+        return training_batches(
+            self.splits["train"],
+            self.card,
+            size=self.size,
+            channels=self.channels,
+            augment=recipe.augment,
+            stronger=stronger_of(recipe),
+            batch_size=recipe.batch_size,
+            order_seed=seed_for("order", purpose, seed, epoch),
+            augment_stream=seed_for("augment", purpose, seed, epoch),
+            skip=skip,
+            workers=self.workers,
+            share=ranks.share(recipe),
+        )
+
+    def scoring(self, split: str, ranks: Ranks = ALONE) -> BatchLoader:
+        """A split in stored order; of several ranks each gets every so manieth batch."""
+        return scoring_batches(
+            self.splits[split],
+            self.card,
+            size=self.size,
+            channels=self.channels,
+            workers=self.workers,
+            share=Share(ranks.rank, ranks.size),
+        )
+
+    def transforms(self) -> dict[str, str]:
+        """What an image goes through, in words: by training stage, and in scoring."""
+        found = {
+            stage: training_summary(self.card, self.size, self.channels, recipe.augment, stronger_of(recipe))
+            for stage, recipe in self.recipes.items()
+        }
+        return found | {"scores": evaluation_summary(self.card, self.size, self.channels)}
+
+    def data_card(self) -> DataCard:
+        """What a record says of the data."""
+        return DataCard(
+            name=self.card.name,
+            split_rule=self.rule.describe(self.card),
+            transforms=self.transforms(),
+            fingerprint=self.card.fingerprint,
+            classes=len(self.card.classes),
+            sizes={split: len(images) for split, images in self.splits.items()},
+            split_identity={split: identity(images) for split, images in self.splits.items()},
+            content=self.content(),
+            citation=self.card.citation,
+            licence=self.card.licence,
+            redistributable=self.card.redistributable,
+        )
+
+    def content(self) -> dict[str, str]:
+        """SHA-256 over the images that are there, by split."""
+        return {name: _content(split) for name, split in self.splits.items()}
+
+
+def stronger_of(recipe: Recipe) -> Stronger:
+    """What a recipe adds to its augmentation."""
+    return Stronger(recipe.rand_augment, recipe.erasing, recipe.mixup, recipe.cutmix)
+
+
+def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
+    """The data of a run, for its backbone; see `inputs_of`."""
+    backbone = registry.card("backbone", train.backbone)
+    recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
+    return inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
+
+
+def inputs_of(
+    dataset: Selection,
+    backbone: BackboneCard,
+    recipes: Mapping[str, Recipe],
+    data_dir: Path | None,
+    workers: int | None = None,
+    pin: bool = False,
+) -> Inputs:
+    """
+    Args:
+        dataset: with its split rule and sizes.
+        backbone: sets image size and channels.
+        recipes: of the stages that train, for the record.
+        data_dir: where the user keeps datasets, if named.
+        workers: processes that make batches; None to choose by the size of the work and the machine.
+        pin: whether batches go to page-locked memory.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    card = registry.card("dataset", dataset.name)
+    splits = _read(dataset.name, json.dumps(dataset.set, sort_keys=True), data_dir)
+    if workers is None:
+        workers = _sensible_workers(splits, backbone.image_size, recipes)
+    return Inputs(
+        card, splits, backbone.image_size, backbone.channels, Workers(workers, pin), SplitRule.of(dataset.set), recipes
+    )
+
+
+@lru_cache(maxsize=8)
+def _content(split: ImageSplit) -> str:
+    return content(split)
+
+
+@lru_cache(maxsize=2)
+def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageSplit]:
+    chosen = json.loads(options)
+    splits = SplitRule.of(chosen).apply(registry.card("dataset", dataset).read(data_dir))
+    splits = {name: stratified_head(split, chosen[name]) if name in chosen else split for name, split in splits.items()}
+    return {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
+
+
+def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping[str, Recipe]) -> int:
+    """None for small pictures in memory, which take no time; else a process for every CPU but that of the training."""
+    in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
+    if size <= CHEAP_SIZE and in_memory and not any(recipe.rand_augment for recipe in recipes.values()):
+        return 0
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine that train together
+    return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // ranks_here - 1))

@@ -1,0 +1,42 @@
+"""Backbone, final classifier and heads trained together: in the place of the fine-tuning, or behind it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmark import registry
+from benchmark.seeds import seed_for
+from benchmark.stages.graph import Stage
+from benchmark.training.inputs import Inputs
+from benchmark.training.loop import Learner, Position
+from benchmark.training.models import build_heads
+from datasets.loading import Batch
+from methods.backbones.backbone import BlockBackbone
+from methods.losses.training_pass import TrainingPass
+from methods.model import MultiExitModel, backbone_pass
+
+
+def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device: torch.device) -> Learner:
+    """The learner of a ``joint`` stage, from this backbone and fresh heads."""
+    train, recipe, training = stage.run.train, stage.recipe, stage.training
+    assert recipe is not None
+    assert training is not None
+    model = MultiExitModel(backbone.requires_grad_(True), build_heads(train)).to(device).train()
+    loss = registry.configured("loss", training.loss.name, training.loss.options)
+    steps_per_epoch = inputs.steps_per_epoch(recipe)
+    total_steps = recipe.epochs * steps_per_epoch
+
+    def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
+        passed = backbone_pass(model.backbone, batch.images, train.exits)
+        heads = model.exit_heads
+        return loss(TrainingPass(heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps))
+
+    return Learner(
+        name=stage.name,
+        module=model,
+        losses=losses,
+        recipe=recipe,
+        seed=seed_for("joint", train.seed),
+        steps_per_epoch=steps_per_epoch,
+    )

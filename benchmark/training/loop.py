@@ -1,0 +1,304 @@
+"""The training loop: one pass over the data feeds one learner or many; all can stop at any step and go on.
+
+What a step does depends on the weights, the optimizer's state and the step's number, never on how the process got there:
+torch's generator is seeded anew for every step, the order and the augmentation of an epoch come from its number, and the
+learning rate from the step's. So a resumed training gives the bits of an undisturbed one, and learners trained together
+give the bits that they give alone.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.seeds import seed_for
+from benchmark.training.optimizer import learning_rate, make_optimizer
+from benchmark.training.precision import loss_scaler, mixed
+from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
+from datasets.loading import Batch
+from datasets.shares import Piece
+from results.spec import Recipe
+from results.store.folder import StoreError, write_file
+
+CHECKPOINT_SECONDS = 60.0
+GO_ON, STOP, DIVERGED = range(3)
+
+
+class TrainingDivergedError(Exception):
+    """The loss is no longer a number.
+
+    Attributes:
+        learner: name of the learner whose loss it is; the others in its pass are sound.
+    """
+
+    def __init__(self, learner: str, message: str) -> None:
+        super().__init__(message)
+        self.learner = learner
+
+
+class Interrupted(Exception):
+    """The user asked to stop; the checkpoint is written."""
+
+
+class Watcher(Protocol):
+    """Who is told about progress, and who says when to stop."""
+
+    def resumed(self, step: int, epoch: int) -> None: ...
+
+    def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None: ...
+
+    def stop_requested(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training is: optimizer steps and forward passes done, which differ where gradients are accumulated."""
+
+    step: int
+    forward: int
+
+
+@dataclass
+class Learner:
+    """Something that learns from batches.
+
+    Attributes:
+        name: of the stage that it trains; names the checkpoint.
+        module: what is trained and stored.
+        losses: (batch, frozen pass, position) to named scalars; ``total`` is minimised, the rest is logged.
+        recipe: how.
+        seed: of whatever is random inside a step (dropout, drop-path).
+        steps_per_epoch: batches in an epoch.
+    """
+
+    name: str
+    module: nn.Module
+    losses: Callable[[Batch, Any, Position], dict[str, Tensor]]
+    recipe: Recipe
+    seed: int
+    steps_per_epoch: int
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    passed: list[tuple[dict[str, Tensor], Piece]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.optimizer = make_optimizer(self.module, self.recipe)
+        self.scaler = loss_scaler(self.recipe, self.module)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def total_steps(self) -> int:
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def backward(
+        self,
+        part: Batch,
+        frozen: Any,
+        number: int,
+        share: float,
+        piece: Piece | None = None,
+        rank: tuple[int, ...] = (),
+    ) -> None:
+        """Forward and backward of the ``number``-th part of a step, which holds ``share`` of its images.
+
+        Args:
+            piece: of the part, where ranks share it.
+            rank: what it adds to the seed.
+        """
+        torch.manual_seed(seed_for("step", self.seed, self.step, number, *rank))
+        if number == 0:
+            self.optimizer.zero_grad()
+            self.passed = []
+        with mixed(self.recipe, self.device):
+            terms = self.losses(part, frozen, Position(self.step, self.step * self.recipe.accumulate + number))
+        self.scaler.scale(share * terms["total"]).backward()
+        piece = piece or Piece(0, len(part.labels), len(part.labels), len(part.labels))
+        self.passed.append(({key: value.detach() for key, value in terms.items()}, piece))
+
+    def summands(self, whole: int) -> list[Tensor]:
+        """What is added up over the ranks before `update`, each of which adds its share of a batch of ``whole`` images.
+
+        Beside the gradients, the losses; and running statistics of BatchNorms, which become the mean over the ranks.
+        """
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        share = sum(piece.images for _, piece in self.passed) / whole
+        statistics = [statistic.mul_(share) for statistic in running_statistics(self.module)]
+        self.passed = [
+            ({key: value.float() * (piece.images / piece.of) for key, value in terms.items()}, piece.of_all())
+            for terms, piece in self.passed
+        ]
+        return [*gradients, *statistics, *(value for terms, _ in self.passed for value in terms.values())]
+
+    def update(self) -> None:
+        """The optimizer's step, when all parts have gone backward."""
+        for terms, piece in self.passed:
+            for key, value in terms.items():  # a term that only some steps have is a mean over those
+                so_far = self.sums.get(key, torch.zeros((), dtype=torch.float64))
+                self.sums[key] = so_far + value.double() * piece.images
+                self.images[key] = self.images.get(key, 0) + piece.images
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.clip_grad is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        if self.step % self.steps_per_epoch == 0:
+            self.history.append(self.means())
+            self.sums, self.images = {}, {}
+
+    def means(self) -> dict[str, float]:
+        """Means over the images of the running epoch; of the last epoch between two epochs.
+
+        Raises:
+            TrainingDivergedError: the loss is not a number.
+        """
+        if not self.sums:
+            return self.history[-1] if self.history else {}
+        means = {key: float(value) / self.images[key] for key, value in self.sums.items()}
+        if not torch.isfinite(torch.tensor(means["total"])):
+            epoch = (self.step - 1) // self.steps_per_epoch + 1
+            message = f"{self.name}: the loss is {means['total']} in epoch {epoch}; a smaller lr may help"
+            raise TrainingDivergedError(self.name, message)
+        return means
+
+    def save(self, path: Path, ranks: Ranks) -> None:
+        buffer = io.BytesIO()
+        state = {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "sums": self.sums,
+            "images": self.images,
+            "history": self.history,
+            "seconds": self.seconds,
+            "threads": torch.get_num_threads(),
+            "ranks": ranks.size,
+        }
+        torch.save(state, buffer)
+        write_file(path, buffer.getvalue())
+
+    def resume(self, path: Path, ranks: Ranks) -> None:
+        """Go on from a checkpoint, if there is one; with its number of threads, on which the bits depend.
+
+        They also depend on the number of ranks, which cannot be changed here: with another, it is refused.
+        """
+        content = ranks.content(path.read_bytes() if ranks.leads and path.is_file() else b"")
+        if not content:
+            return
+        try:
+            state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state.get("scaler", {}))
+        except Exception as error:  # whatever a damaged file makes torch raise
+            raise StoreError(f"{path} cannot be resumed from ({error}); remove it to start this stage again") from error
+        begun = state.get("ranks", 1)
+        if begun != ranks.size:
+            raise StoreError(
+                f"{path} was written with --gpus {begun}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
+                f"{begun}, or remove the file to start this stage again"
+            )
+        self.step, self.history = state["step"], state["history"]
+        self.sums, self.images = state["sums"], state["images"]
+        self.seconds = state["seconds"]
+        torch.set_num_threads(state["threads"])
+
+
+def fit(
+    learners: Sequence[Learner],
+    batches: Callable[[int, int], Iterable[Batch]],
+    frozen: Callable[[Batch], Any],
+    checkpoint: Callable[[Learner], Path],
+    watcher: Watcher,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Train every learner to the end of its recipe.
+
+    Args:
+        learners: with the same epochs, batches and precision.
+        batches: (epoch, number of batches to skip) to this rank's share of the rest of that epoch.
+        frozen: what is computed once a batch for all learners, under no gradient.
+        checkpoint: where a learner's checkpoint lies; only the first rank reads and writes there.
+        watcher: told about every step; asked whether to stop. Only the first rank's is.
+        device: of the modules.
+        ranks: the processes that train together; all of them call this with the same learners.
+
+    Raises:
+        Interrupted: the watcher wants to stop; every learner's checkpoint is written.
+        TrainingDivergedError: a loss is not a number.
+        RankError: another rank is gone.
+    """
+    first = learners[0]
+    for learner in learners:
+        synchronise_norms(learner.module, ranks)
+        ranks.take_over(learner.module)
+        learner.resume(checkpoint(learner), ranks)
+    share = ranks.share(first.recipe)
+    step = min(learner.step for learner in learners)
+    if step:
+        watcher.resumed(step, step // first.steps_per_epoch)
+    saved = started = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved, started
+        now = time.monotonic()
+        for learner in learners:
+            learner.means()  # a broken learner is not saved
+            learner.seconds += now - started
+            learner.save(checkpoint(learner), ranks)
+        saved = started = now
+
+    def watch(step: int, epoch: int) -> int:
+        """What the first rank says to all."""
+        watcher.step(step, epoch, first.means)
+        stop = watcher.stop_requested()
+        if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+        return STOP if stop else GO_ON
+
+    while step < first.total_steps:
+        epoch, skip = divmod(step, first.steps_per_epoch)
+        for batch in batches(epoch, skip):
+            # After a kill between two saves one learner may be ahead: it waits until the others have caught up.
+            learning = [learner for learner in learners if learner.step == step]
+            for number, (part, piece) in enumerate(batch.parts(share)):
+                part = part.to(device)
+                torch.manual_seed(seed_for("frozen", first.seed, step, number, *ranks.named))
+                with mixed(first.recipe, device):
+                    shared = frozen(part)
+                for learner in learning:
+                    learner.backward(part, shared, number, piece.images / batch.size, piece, ranks.named)
+            if ranks.size > 1:
+                ranks.add_up([summand for learner in learning for summand in learner.summands(batch.size)])
+            for learner in learning:
+                learner.update()
+            step += 1
+            try:
+                said = ranks.told(watch(step, epoch) if ranks.leads else GO_ON)
+            except TrainingDivergedError:
+                ranks.told(DIVERGED)
+                raise
+            if said == DIVERGED:
+                for learner in learners:
+                    learner.means()  # one of them raises, as it did there
+            if said == STOP:
+                raise Interrupted
+        if ranks.leads:
+            save()

@@ -1,0 +1,1 @@
+"""Verdicts: claims, failure signatures, rankings, reproductions."""

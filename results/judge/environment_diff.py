@@ -1,0 +1,97 @@
+"""What lies around two makings of a run: where they differ, and what such a difference can do to the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from results.record import DataCard
+from results.tables.compare import differences
+
+Effect = Literal["changes bits", "changes what is computed", "should change nothing"]
+
+CHANGES_BITS = ("cpu", "cpu_capability", "gpu", "device", "threads", "ranks", "deterministic", "precision", "packages.")
+"""Fields of the machine, or the beginnings of their names, on which the last bits of a sum may depend."""
+WORDS = ("transforms.", "split_rule", "citation", "licence", "redistributable")
+"""Fields of the data card that describe what others identify."""
+
+
+@dataclass(frozen=True)
+class Circumstance:
+    """One difference.
+
+    Attributes:
+        field: dotted name.
+        effect: what it can do.
+    """
+
+    field: str
+    recorded: Any
+    here: Any
+    effect: Effect
+
+    @property
+    def could_explain(self) -> bool:
+        """Whether another outcome may come of it."""
+        return self.effect != "should change nothing" or self.field.startswith("code.")
+
+
+def of_machines(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Circumstance]:
+    """Of two machines as provenance has them."""
+    return [
+        Circumstance(
+            entry.field,
+            entry.first,
+            entry.second,
+            "changes bits" if entry.field.startswith(CHANGES_BITS) else "should change nothing",
+        )
+        for entry in differences(_comparable(recorded), _comparable(here))
+    ]
+
+
+def _comparable(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Which of several equal GPUs it was says nothing; before processes could train together, one did."""
+    return {"ranks": 1, **machine, "device": str(machine.get("device")).partition(":")[0]}
+
+
+def of_code(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Circumstance]:
+    """Of two commits. What they compute is told by the stages' code versions; tracked files that were changed are told, too."""
+    return [
+        Circumstance(f"code.{field}", recorded.get(field), here.get(field), "should change nothing")
+        for field, told in (
+            ("commit", recorded.get("commit") != here.get("commit")),
+            ("dirty", bool(recorded.get("dirty") or here.get("dirty"))),
+        )
+        if told
+    ]
+
+
+def of_data(recorded: DataCard | None, here: DataCard) -> list[Circumstance]:
+    """Of what was trained and measured on; a record from before the content was noted differs in nothing there."""
+    if recorded is None:
+        return []
+    first, second = recorded.model_dump(), here.model_dump()
+    if not first["content"]:
+        second["content"] = {}
+    return [
+        Circumstance(
+            f"data.{entry.field}",
+            entry.first,
+            entry.second,
+            "should change nothing" if entry.field.startswith(WORDS) else "changes what is computed",
+        )
+        for entry in differences(first, second)
+    ]
+
+
+def distinct(found: Iterable[Circumstance]) -> list[Circumstance]:
+    """Each difference once, the grave ones first."""
+    order = {"changes what is computed": 0, "changes bits": 1, "should change nothing": 2}
+    named = {(one.field, str(one.recorded), str(one.here)): one for one in found}
+    return sorted(named.values(), key=lambda one: order[one.effect])
+
+
+def same_bits_expected(found: Iterable[Circumstance]) -> bool:
+    """Whether nothing differs that may change the last bit of a result."""
+    return all(one.effect == "should change nothing" for one in found)

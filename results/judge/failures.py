@@ -1,0 +1,240 @@
+"""Failure signatures: what goes wrong with early exits, looked for in every set of runs.
+
+Each rule reads records and tables alone, names the run and the place, and gives the value beside the limit that it passed. A
+signature is a reason to look, not a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from results.record import RunRecord
+from results.store.devices import UNVERIFIED
+from results.store.folder import Store, StoreError
+from results.tables.points import points
+from results.tables.run import STATIC, Run, are_paired
+
+LEARNED = 0.5
+"""An exit has learned when it covers this share of the way from chance to the final head."""
+LARGE_DROP = 0.05
+UNSTABLE = 0.10
+"""Standard deviation over seeds, or gap between val and test, relative to the speed-up."""
+FULL = 0.9
+"""Share of the machine's memory."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One finding.
+
+    Attributes:
+        signature: which rule.
+        run_id: where; several are joined by a space.
+        place: exit or operating point.
+        value: what was found.
+        limit: what it passed.
+        sentence: for people.
+    """
+
+    signature: str
+    run_id: str
+    place: str
+    value: float
+    limit: float
+    sentence: str
+
+
+def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
+    """Every signature found; columns as `Failure`.
+
+    Args:
+        runs: finished ones.
+        failed: records of runs that did not finish.
+    """
+    exiting = [run for run in runs if run.has_exits]
+    table = points(exiting)
+    found = [
+        *(failure for run in exiting for failure in exits_that_did_not_learn(run)),
+        *(
+            failure
+            for rule in (fast_but_wrong, unstable_over_seeds, broken_promises)
+            if exiting
+            for failure in rule(table)
+        ),
+        *(failure for run in exiting for failure in unstable_between_splits(run)),
+        *(failure for run in exiting for failure in heads_that_do_not_pay(run)),
+        *(failure for run in runs for failure in best_rate_at_an_end(run)),
+        *on_other_images(runs),
+        *(failure for run in runs for failure in nearly_full(run.record)),
+        *(failure for run in runs for failure in unverified(run)),
+        *(failure for record in failed for failure in out_of_memory(record)),
+    ]
+    return pd.DataFrame([asdict(failure) for failure in found], columns=list(Failure.__dataclass_fields__))
+
+
+def failed_records(store: Store, run_ids: Iterable[str]) -> list[RunRecord]:
+    """The records among these that say failed; damaged and missing ones are passed over."""
+    records = []
+    for run_id in run_ids:
+        try:
+            record = store.record(run_id)
+        except StoreError:
+            continue
+        if record.status == "failed":
+            records.append(record)
+    return records
+
+
+def exits_that_did_not_learn(run: Run) -> Iterator[Failure]:
+    """An early exit less than half of the way from chance to the final head, asked about every test sample."""
+    assert run.record.data is not None
+    chance = 1 / run.record.data.classes
+    limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
+    for exit_ in run.record.exits[:-1]:
+        if exit_.test_accuracy < limit:
+            yield Failure(
+                "exit does not learn", run.record.run_id, f"block {exit_.block}", exit_.test_accuracy, limit,
+                f"the {exit_.head} exit after block {exit_.block} answers {exit_.test_accuracy:.1%} right, the final head "
+                f"{run.record.exits[-1].test_accuracy:.1%}",
+            )  # fmt: skip
+
+
+def fast_but_wrong(table: pd.DataFrame) -> Iterator[Failure]:
+    """A speed-up that is paid with more than five points, beyond the interval over test samples."""
+    for _, row in table[table["reached"] & (table["mac_speedup"] > 1)].iterrows():
+        if row["drop_low"] > LARGE_DROP:
+            yield Failure(
+                "low accuracy despite speed-up", row["run_id"], row["point"], row["drop"], LARGE_DROP,
+                f"{row['mac_speedup']:.2f}x in MACs loses {100 * row['drop']:.1f} points",
+            )  # fmt: skip
+
+
+def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Failure]:
+    """MAC speed-ups of one method and point that vary by more than a tenth over at least three training seeds.
+
+    Equal-MACs points have no say: their speed-up is fixed.
+    """
+    free = table[table["kind"].isin(["accuracy-drop", "fixed"]) & table["reached"]]
+    for (_, _, _, _, label, point), group in free.groupby(
+        ["backbone", "dataset", "scheme", "recipes", "label", "point"], sort=False
+    ):
+        speed = group["mac_speedup"].to_numpy()
+        if len(speed) >= 3 and speed.std(ddof=1) / speed.mean() > UNSTABLE:
+            yield Failure(
+                "speed-up unstable across seeds", " ".join(group["run_id"]), str(point),
+                float(speed.std(ddof=1) / speed.mean()), UNSTABLE,
+                f"{label}: {speed.min():.2f}x to {speed.max():.2f}x over {len(speed)} seeds",
+            )  # fmt: skip
+
+
+def unstable_between_splits(run: Run) -> Iterator[Failure]:
+    """A threshold chosen on val whose MAC speed-up on test is another one by more than a tenth."""
+    for point in run.record.points:
+        if point.kind == "equal-macs" or point.val is None or point.test is None:
+            continue
+        gap = point.val.mean_macs / point.test.mean_macs - 1
+        if abs(gap) > UNSTABLE:
+            assert run.record.costs is not None
+            on_val, on_test = (run.record.costs.baseline / found.mean_macs for found in (point.val, point.test))
+            yield Failure(
+                "speed-up unstable between val and test", run.record.run_id, point.name, abs(gap), UNSTABLE,
+                f"{on_val:.2f}x on val, {on_test:.2f}x on test",
+            )  # fmt: skip
+
+
+def broken_promises(table: pd.DataFrame) -> Iterator[Failure]:
+    """A drop on test that exceeds what val allowed, beyond the interval over test samples."""
+    for _, row in table[(table["kind"] == "accuracy-drop") & table["reached"]].iterrows():
+        if row["drop_low"] > row["target"]:
+            yield Failure(
+                "drop on test exceeds that on val", row["run_id"], row["point"], row["drop"], row["target"],
+                f"at most {100 * row['target']:g} points were allowed on val, test loses {100 * row['drop']:.1f}",
+            )  # fmt: skip
+
+
+def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
+    """A head whose evaluation costs more than it can save at any point, or an exit at which leaving saves nothing.
+
+    What head k saves is at most the share that leaves there times the price of going on to the end; what it costs is its price
+    times the share that gets there.
+    """
+    costs = run.record.costs
+    assert costs is not None
+    reached = [point for point in run.record.points if point.test is not None]
+    for k, exit_ in enumerate(run.record.exits[:-1]):
+        place = f"block {exit_.block}"
+        if costs.cumulative[k] >= costs.baseline:
+            yield Failure(
+                "leaving saves nothing", run.record.run_id, place, costs.cumulative[k] / costs.baseline, 1.0,
+                f"leaving after block {exit_.block} costs {costs.cumulative[k] / costs.baseline:.3f} of the MACs without exits",
+            )  # fmt: skip
+        ratios = []
+        for point in reached:
+            assert point.test is not None
+            shares = np.array(point.test.exit_shares)
+            paid = costs.heads[k] * shares[k:].sum()
+            saved = shares[k] * (costs.cumulative[-1] - costs.cumulative[k])
+            ratios.append(paid / saved if saved else np.inf if paid else 0.0)
+        if ratios and min(ratios) > 1:
+            yield Failure(
+                "head costs more than it saves", run.record.run_id, place, float(min(ratios)), 1.0,
+                f"at every operating point the {exit_.head} head after block {exit_.block} costs more MACs than it can save",
+            )  # fmt: skip
+
+
+def best_rate_at_an_end(run: Run) -> Iterator[Failure]:
+    """The learning rate that won on val is the smallest or the largest of at least three: what lies beyond was not tried."""
+    if len(run.tried) < 3:
+        return
+    for end, neighbour, word in (run.tried[0], run.tried[1], "smallest"), (run.tried[-1], run.tried[-2], "largest"):
+        if end.chosen:
+            yield Failure(
+                "best learning rate at an end", run.record.run_id, end.rates, end.val_accuracy, neighbour.val_accuracy,
+                f"the {word} of the {len(run.tried)} learning rates that were tried",
+            )  # fmt: skip
+
+
+def on_other_images(runs: list[Run]) -> Iterator[Failure]:
+    """A run whose test images are not those of the first run on a data set of that name; it is compared with none of those."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.dataset, run)
+        if not are_paired(run, STATIC, other, STATIC):
+            yield Failure(
+                "tested on other images", run.record.run_id, run.dataset, np.nan, np.nan,
+                f"it is not compared with {other.record.run_id}, whose test images of that name are others",
+            )  # fmt: skip
+
+
+def nearly_full(record: RunRecord) -> Iterator[Failure]:
+    """A run that finished with nearly all memory of its machine, or of its GPU, in use."""
+    made, machine = record.provenance, record.provenance.get("machine", {})
+    for place, prefix in (("", ""), ("GPU", "gpu_")):
+        peak, memory = made.get(f"{prefix}peak_memory_bytes"), machine.get(f"{prefix}memory_bytes")
+        if peak and memory and peak / memory > FULL:
+            where = f" of the {place}" if place else ""
+            yield Failure(
+                "memory nearly outgrows the device", record.run_id, place, peak / memory, FULL,
+                f"{peak / 2**30:.1f} of {memory / 2**30:.1f} GiB{where} were in use",
+            )  # fmt: skip
+
+
+def out_of_memory(record: RunRecord) -> Iterator[Failure]:
+    """A run that ended for want of memory."""
+    if record.kind_of_failure == "oom":
+        yield Failure(
+            "memory outgrows the device", record.run_id, "", np.nan, np.nan, str(record.cause).splitlines()[0]
+        )
+
+
+def unverified(run: Run) -> Iterator[Failure]:
+    """A run that a GPU made or timed whose kind has not passed ``doctor --device`` in this results folder."""
+    for device in run.unverified_devices:
+        yield Failure(
+            UNVERIFIED, run.record.run_id, device, np.nan, np.nan,
+            f"{device} with its torch has passed no check in this results folder; run there: doctor --device cuda",
+        )  # fmt: skip

@@ -1,0 +1,96 @@
+"""What is published, as the files in `results/published` hold it: numbers with source and status, and claims to be judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from results.record import Frozen
+
+FOLDER = Path(__file__).parents[1] / "published"
+Status = Literal["confirmed", "second-hand", "unconfirmed", "independent-measurement"]
+
+
+class Number(Frozen):
+    """One published number."""
+
+    method: str
+    backbone: str | None = None
+    """A registered name where the suite has that model, else as published."""
+    dataset: str | None = None
+    metric: str
+    value: float
+    unit: str
+    source: str
+    status: Status
+    note: str = ""
+    threshold: float | None = None
+    """Of the confidence policy, where it is known."""
+
+
+class Rivals(Frozen):
+    """What LGViT is compared with: methods whose name begins so, or LGViT itself with this option set."""
+
+    prefix: str | None = None
+    option: str | None = None
+
+
+class Claim(Frozen):
+    """One claim.
+
+    kind ``speed-up``: at least `speedup` at a drop of at most `drop`; ``direction``: more accurate than every rival at equal
+    MACs; ``all``: the claims `over` hold in every cell of the scope.
+    """
+
+    id: str
+    kind: Literal["speed-up", "direction", "all"]
+    text: str
+    source: str
+    status: Status
+    metric: Literal["layer", "mac"] = "layer"
+    speedup: float = 0.0
+    drop: float = 0.0
+    rivals: Rivals = Rivals()
+    over: tuple[str, ...] = ()
+
+
+class Scope(Frozen):
+    """On what the paper makes its claims."""
+
+    backbones: tuple[str, ...]
+    datasets: tuple[str, ...]
+
+
+class Reading(Frozen):
+    """LGViT as a method of the suite with its options."""
+
+    name: str
+    set: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        options = ", ".join(f"{key}={value}" for key, value in sorted(self.set.items()))
+        return f"{self.name}({options})" if options else self.name
+
+
+class Claims(Frozen):
+    scope: Scope
+    readings: tuple[Reading, ...]
+    claims: tuple[Claim, ...]
+
+
+def read_claims(path: Path = FOLDER / "claims.yaml") -> Claims:
+    return Claims.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def read_numbers(folder: Path = FOLDER) -> list[Number]:
+    """Every published number, of all files."""
+    return [
+        Number.model_validate(entry)
+        for path in sorted(folder.glob("*.yaml"))
+        if path.name != "claims.yaml"
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]

@@ -1,0 +1,259 @@
+"""A record and the run that was made a second time from it: part by part, and the verdict.
+
+Where nothing differs that may change bits, every artifact must be bit for bit the same. Elsewhere other bits are another draw
+of the training, and what is judged is what a draw keeps: the MACs of every exit must be equal; the accuracy without exits, at
+equal MACs and at fixed thresholds may differ by `POINTS` or half of the 95 % interval of the paired difference, the MAC
+speed-up at a fixed threshold by `SPEEDUP`. A threshold that val chose for a permitted drop is noisier: it moves along the
+curve, so such points are told, and judged only where the folder holds at least three seeds of the run. Where it does, all
+bounds are at least what one more seed may differ by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.judge.seed_spread import Spread, seed_spread
+from results.judge.verdicts import is_close
+from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
+from results.stats.statistics import bootstrap_mean
+from results.store.folder import TABLES, Store, StoreError
+from results.tables.outcomes import cut
+from results.tables.run import STATIC, Run, paired
+
+POINTS = 0.01
+SPEEDUP = 0.10
+VISIBLE = 0.0005
+"""A smaller change of a speed-up is not worth a word."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is compared.
+
+    Attributes:
+        equal: exactly.
+        close: within the tolerance; for a file, the same as `equal`.
+        is_file: whether it is compared bit for bit alone: across machines it says nothing.
+        judged: whether the tolerance counts it.
+        remark: how far apart, and what is allowed.
+    """
+
+    what: str
+    recorded: str
+    reproduced: str
+    equal: bool
+    close: bool
+    is_file: bool
+    judged: bool = True
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The verdict.
+
+    Attributes:
+        bitwise: whether the same bits were asked for.
+    """
+
+    parts: tuple[Part, ...]
+    bitwise: bool
+
+    @property
+    def same_bits(self) -> bool:
+        return all(part.equal for part in self.parts)
+
+    @property
+    def within_tolerance(self) -> bool:
+        return all(part.close for part in self.parts if part.judged and not part.is_file)
+
+    @property
+    def reproduced(self) -> bool:
+        return self.same_bits if self.bitwise else self.within_tolerance
+
+
+def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwise: bool) -> Reproduction:
+    """Compare a record and, where they are there, its tables with those of a second making.
+
+    Args:
+        recorded: the results folder with the record.
+        reproduced: that of the second making.
+        run_id: of the record.
+        again: of the second making; another name where stages changed.
+        bitwise: whether the same bits are asked for.
+
+    Raises:
+        StoreError: a record is damaged.
+    """
+    first, second = recorded.record(run_id), reproduced.record(again)
+    folders = recorded.run(run_id), reproduced.run(again)
+    parts = [*_artifacts(first, second), *_tables(*folders), _macs(first, second)]
+    spread = {} if bitwise else seed_spread(recorded, first)
+    parts += _Numbers(first, second, folders, spread).parts()
+    return Reproduction(tuple(parts), bitwise)
+
+
+def in_pairs(first: RunRecord, second: RunRecord) -> Iterator[tuple[str, StageRef | None, StageRef | None]]:
+    """The stages of two records, kind by kind in order, with a name; None where one has no such stage."""
+    for kind in dict.fromkeys(reference.stage for reference in (*first.stages, *second.stages)):
+        mine, theirs = ([ref for ref in record.stages if ref.stage == kind] for record in (first, second))
+        count = max(len(mine), len(theirs))
+        for i in range(count):
+            name = kind if count == 1 else f"{kind} {i + 1}"
+            yield name, mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None
+
+
+def machines(
+    first: RunRecord, recorded: Store, second: RunRecord, reproduced: Store
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Where the runs were finished, and where each of their stages was made, which may be elsewhere; in pairs."""
+    ended = first.provenance.get("machine", {}), second.provenance.get("machine", {})
+    yield ended
+    for _, one, other in in_pairs(first, second):
+        yield _machine(recorded, one, ended[0]), _machine(reproduced, other, ended[1])
+
+
+def _machine(store: Store, reference: StageRef | None, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a stage, where its folder is there; else that of its run."""
+    try:
+        found = store.provenance(f"{reference.stage}-{reference.key}").get("machine") if reference else None
+    except StoreError:
+        found = None
+    return found if isinstance(found, dict) else otherwise
+
+
+def _artifacts(first: RunRecord, second: RunRecord) -> Iterator[Part]:
+    """Every file of every stage, by its checksum."""
+    for stage, one, other in in_pairs(first, second):
+        mine, theirs = ({_name(a): a.sha256 for a in ref.artifacts} if ref else {} for ref in (one, other))
+        for name in dict.fromkeys([*mine, *theirs]):
+            sums = mine.get(name), theirs.get(name)
+            shown = [total[:12] if total else "-" for total in sums]
+            yield _file(f"{stage}/{name}", shown, equal=sums[0] == sums[1])
+
+
+def _name(artifact: Artifact) -> str:
+    return artifact.path.rsplit("/", 1)[-1]
+
+
+def _tables(first: Path, second: Path) -> Iterator[Part]:
+    """The tables beside the record, by their values; tables and columns that the recorded folder lacks say nothing."""
+    for name in TABLES:
+        mine, theirs = (_table(folder / f"{name}.parquet") for folder in (first, second))
+        if mine is None:
+            continue
+        rows = [f"{len(table):,} rows" if table is not None else "-" for table in (mine, theirs)]
+        yield _file(f"{name}.parquet", rows, equal=theirs is not None and _same(mine, theirs))
+
+
+def _same(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
+    """Whether the values are, in whatever order and width; see `results.store.sharing`."""
+    if not set(mine.columns) <= set(theirs.columns):
+        return False
+    order = [name for name in ("point", "policy", "split", "threshold", "exit", "sample_id") if name in mine]
+    first, second = (table[list(mine.columns)].sort_values(order, ignore_index=True) for table in (mine, theirs))
+    return bool(len(first) == len(second) and ((first == second) | (first.isna() & second.isna())).all(axis=None))
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # pyarrow's errors are ValueErrors
+        return None
+
+
+def _file(what: str, shown: list[str], *, equal: bool) -> Part:
+    return Part(what, shown[0], shown[1], equal, equal, is_file=True)
+
+
+def _macs(first: RunRecord, second: RunRecord) -> Part:
+    """Of every exit, and of the backbone without exits."""
+    counted = [(r.costs.baseline, r.costs.cumulative) if r.costs else None for r in (first, second)]
+    shown = [f"{len(c[1])} exits, {c[1][-1] / 1e6:,.1f} M" if c else "-" for c in counted]
+    equal = counted[0] == counted[1]
+    return Part("MACs of every exit", shown[0], shown[1], equal, equal, is_file=False)
+
+
+class _Numbers:
+    """Test accuracy of the backbone without exits, and every operating point that either reached."""
+
+    def __init__(
+        self, first: RunRecord, second: RunRecord, folders: tuple[Path, Path], spread: Mapping[str, Spread]
+    ) -> None:
+        self.records, self.spread = (first, second), spread
+        self.runs = [_run(record, folder) for record, folder in zip(self.records, folders, strict=True)]
+
+    def parts(self) -> Iterator[Part]:
+        static = [record.static_accuracy.get("test") for record in self.records]
+        if static[0] is not None and static[1] is not None:
+            close, remark = self.accuracies(STATIC, static[0], static[1])
+            shown = (f"{100 * static[0]:.2f} %", f"{100 * static[1]:.2f} %")
+            yield Part("accuracy without exits", *shown, static[0] == static[1], close, is_file=False, remark=remark)
+        points = [{point.name: point for point in record.points} for record in self.records]
+        for name, kind in {point.name: point.kind for found in points[::-1] for point in found.values()}.items():
+            one, other = (found[name].test if name in found else None for found in points)
+            if one is not None or other is not None:
+                yield self.point(name, kind, one, other)
+
+    def point(self, name: str, kind: PointKind, one: Measured | None, other: Measured | None) -> Part:
+        judged = kind != "accuracy-drop" or name in self.spread
+        shown = _shown(self.records[0], one), _shown(self.records[1], other)
+        if one is None or other is None:
+            remark = "one of the two does not reach it"
+            return Part(name, *shown, equal=False, close=False, is_file=False, judged=judged, remark=remark)
+        close, remark = self.accuracies(name, one.accuracy, other.accuracy)
+        faster = _speedup(self.records[1], other) / _speedup(self.records[0], one) - 1
+        allowed = max(SPEEDUP, self.spread[name].speedup if name in self.spread else 0.0)
+        if abs(faster) >= VISIBLE:
+            remark += f", speed-up {100 * faster:+.1f} % ({100 * allowed:.0f} allowed)"
+        if not judged:
+            remark = re.sub(r" \([\d.]+ allowed\)", "", remark)
+        close = close and is_close(faster, 0.0, allowed)
+        return Part(name, *shown, one == other, close, is_file=False, judged=judged, remark=remark.removeprefix(", "))
+
+    def accuracies(self, point: str, first: float, second: float) -> tuple[bool, str]:
+        """Whether two accuracies are close, and how far apart they are."""
+        gap = second - first
+        if not gap:
+            return True, ""
+        allowed = max(POINTS, self.half(point), self.spread[point].accuracy if point in self.spread else 0.0)
+        return is_close(second, first, allowed), f"{100 * gap:+.2f} points ({100 * allowed:.2f} allowed)"
+
+    def half(self, point: str) -> float:
+        """Half of the 95 % interval of the paired difference; 0 where the samples cannot be paired."""
+        first, second = self.runs
+        if first is None or second is None:
+            return 0.0
+        difference = paired(second, point, first, point)
+        if difference is None or not len(difference):
+            return 0.0
+        low, high = bootstrap_mean(difference)
+        return (high - low) / 2
+
+
+def _run(record: RunRecord, folder: Path) -> Run | None:
+    """The record with its outcomes, if these are there and whole."""
+    outcomes = _table(folder / "outcomes.parquet")
+    if outcomes is None:
+        return None
+    try:
+        return Run(record, cut(outcomes), pd.DataFrame(), folder)
+    except ValueError:
+        return None
+
+
+def _speedup(record: RunRecord, found: Measured) -> float:
+    assert record.costs is not None
+    return record.costs.baseline / found.mean_macs
+
+
+def _shown(record: RunRecord, found: Measured | None) -> str:
+    if found is None:
+        return "not reached"
+    return f"{100 * found.accuracy:.2f} % at {_speedup(record, found):.3f}x"

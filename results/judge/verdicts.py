@@ -1,0 +1,124 @@
+"""Rules that turn an interval into a verdict. Pure functions; `results.judge.claims` finds the runs to apply them to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from results.stats.significance import holm
+from results.stats.statistics import LEVEL, bootstrap_mean, over_seeds
+
+Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
+SEEDS = 5
+"""A headline needs at least so many training seeds, the backbone retrained for each."""
+CLOSE_POINTS = 0.005
+CLOSE_SPEEDUP = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval.
+
+    Attributes:
+        kind: what the interval is over: training seeds, or test samples given the trained models.
+        p: two-sided p-value that the mean is zero.
+    """
+
+    value: float
+    low: float
+    high: float
+    kind: Literal["seeds", "test samples"]
+    p: float = float("nan")
+
+    @property
+    def half(self) -> float:
+        return (self.high - self.low) / 2
+
+
+def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
+    """Of two methods on the same samples, over seeds where there are enough of them, else over test samples.
+
+    Args:
+        differences: per training seed, of every test sample, [N] each.
+    """
+    means = [float(found.mean()) for found in differences]
+    if len(means) >= SEEDS:
+        from scipy.stats import ttest_1samp
+
+        low, high = over_seeds(means)
+        p = float(ttest_1samp(means, 0.0).pvalue) if np.ptp(means) else float(means[0] == 0)
+        return Estimate(float(np.mean(means)), low, high, "seeds", p)
+    pooled = np.mean(differences, axis=0)
+    low, high = bootstrap_mean(pooled)
+    return Estimate(float(pooled.mean()), low, high, "test samples", _z_test(pooled))
+
+
+def _z_test(values: np.ndarray) -> float:
+    """Two-sided p-value that a mean is zero, by the normal approximation."""
+    from scipy.stats import norm
+
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(2 * norm.sf(abs(values.mean()) / error)) if error else float(values.mean() == 0)
+
+
+def over_runs(values: Sequence[float], alone: tuple[float, float]) -> Estimate:
+    """A number of every seed: t interval over seeds, or, for one seed, its own interval over test samples.
+
+    Args:
+        values: one a seed.
+        alone: low and high of the first seed.
+    """
+    if len(values) == 1:
+        return Estimate(values[0], *alone, "test samples")
+    return Estimate(float(np.mean(values)), *over_seeds(values), "seeds")
+
+
+def judge_direction(estimates: Sequence[Estimate]) -> Verdict:
+    """Of "above every one of these": Holm over all of them.
+
+    Reproduced when all are above zero beyond their interval and their adjusted p-value; not reproduced when one is below zero
+    so; else inconclusive.
+    """
+    adjusted = holm(np.array([found.p for found in estimates])) < 1 - LEVEL
+    if all(sure and found.low > 0 for sure, found in zip(adjusted, estimates, strict=True)):
+        return "reproduced"
+    if any(sure and found.high < 0 for sure, found in zip(adjusted, estimates, strict=True)):
+        return "not reproduced"
+    return "inconclusive"
+
+
+def judge_speedup(speedup: Estimate, drop: Estimate, claimed: float, allowed: float) -> Verdict:
+    """Of "at least this fast at no larger drop".
+
+    Args:
+        speedup: a ratio.
+        drop: accuracy lost, in [0, 1].
+        claimed: the speed-up.
+        allowed: the drop.
+    """
+    if speedup.low >= claimed and drop.high <= allowed:
+        return "reproduced"
+    if is_close(speedup.value, claimed, max(speedup.half, CLOSE_SPEEDUP * claimed)) and (
+        drop.value <= allowed + max(drop.half, CLOSE_POINTS)
+    ):
+        return "close"
+    if speedup.high < claimed or drop.low > allowed:
+        return "not reproduced"
+    return "inconclusive"
+
+
+def judge_number(found: Estimate, published: float) -> Verdict:
+    """Of a published accuracy, on the same data and model; both in [0, 1]."""
+    return "close" if is_close(found.value, published, max(found.half, CLOSE_POINTS)) else "not reproduced"
+
+
+def is_close(value: float, published: float, tolerance: float) -> bool:
+    return abs(value - published) <= tolerance * (1 + 1e-9)
+
+
+def for_a_headline(verdict: Verdict, seeds: int) -> Verdict:
+    """A verdict on a published claim says nothing with fewer seeds than a headline needs."""
+    return verdict if seeds >= SEEDS or verdict == "not run" else "inconclusive"

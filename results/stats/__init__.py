@@ -1,0 +1,1 @@
+"""Pure functions over arrays: intervals, tests, hulls, curves."""

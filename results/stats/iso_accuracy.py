@@ -1,0 +1,131 @@
+"""Speed-up at equal accuracy: how much cheaper one method reaches an accuracy than another, with an interval over test samples.
+
+A method is the set of corners of its val-built hull, and the setting at which fewest leave; mixing neighbours reaches what
+lies between them. In every bootstrap replicate accuracies, costs and the accuracy to reach are those of the same resampled
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from results.stats.statistics import LEVEL
+
+REPLICATES = 1_000
+CHUNK = 100
+"""Replicates at a time; bounds the memory to CHUNK x N weights, besides a byte for each of all."""
+
+
+@dataclass(frozen=True)
+class Corners:
+    """A method on N test samples, in an order that all methods share.
+
+    Attributes:
+        right: bools [H, N], a row a corner.
+        cost: of each sample at each corner, [H, N].
+    """
+
+    right: np.ndarray
+    cost: np.ndarray
+
+
+@dataclass(frozen=True)
+class IsoAccuracy:
+    """Cost of the second method over that of the first, where both reach the same accuracy.
+
+    Attributes:
+        speedup: on the samples as they are; NaN if either method does not reach the accuracy.
+        low: end of the 95 % interval; an unreached replicate counts as 0.
+        high: the other end; an unreached replicate counts as infinite.
+        unreached: share of replicates in which either method does not reach the accuracy.
+    """
+
+    speedup: float
+    low: float
+    high: float
+    unreached: float
+
+
+def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> float:
+    """The smallest cost at which an accuracy is reached, linear between corners; NaN if it never is.
+
+    Args:
+        cost: of the corners, [H], in any order.
+        accuracy: [H].
+        target: accuracy.
+    """
+    return float(_costs_to_reach(cost[None], accuracy[None], np.array([target]))[0])
+
+
+def costs_to_reach(
+    methods: Sequence[Corners], static_right: Sequence[np.ndarray], drop: float, *, seed: int = 0
+) -> list[np.ndarray]:
+    """The cost at which each method reaches the accuracy of the backbone without exits less ``drop``, [1 + REPLICATES] each.
+
+    The first is that of the samples as they are, the others those of bootstrap replicates, which are the same for every method
+    on the same number of samples and seed. NaN where it is not reached.
+
+    Args:
+        methods: on equally many samples; the more at once, the faster. A single corner of cost 1 is the backbone without exits.
+        static_right: of each method's backbone without exits, bools [N].
+        drop: in [0, 1].
+        seed: of the resampling.
+    """
+    samples = len(static_right[0])
+    right = np.concatenate([np.vstack([m.right, s]) for m, s in zip(methods, static_right, strict=True)])
+    right = right.T.astype(np.float32)  # sums of these are exact
+    cost = np.concatenate([method.cost for method in methods]).T.astype(np.float64)
+    found = []
+    for drawn in _resampled(samples, seed, REPLICATES):
+        accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
+        # Rounded, so that the order of a sum, which depends on the CPU and its threads, is seen nowhere.
+        paid = np.round(drawn.astype(np.float64) @ cost / samples, 12)
+        row, start = [], 0
+        for number, method in enumerate(methods):
+            end = start + len(method.right)
+            mine, own = accuracy[:, start + number : end + number], accuracy[:, end + number]
+            row.append(_costs_to_reach(paid[:, start:end], mine, own - drop))
+            start = end
+        found.append(row)
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`cost_to_reach` for R replicates at once: [R, H], [R, H] and [R] to [R]."""
+    order = np.argsort(cost, axis=1, kind="stable")
+    cost, accuracy = np.take_along_axis(cost, order, axis=1), np.take_along_axis(accuracy, order, axis=1)
+    reached = accuracy >= target[:, None] - 1e-12
+    row, after = np.arange(len(cost)), reached.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    rise = np.where(after > 0, accuracy[row, after] - accuracy[row, before], 1.0)
+    share = np.where(after > 0, (target - accuracy[row, before]) / rise, 0.0)
+    found = cost[row, before] + share * (cost[row, after] - cost[row, before])
+    return np.where(reached.any(axis=1), found, np.nan)
+
+
+def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
+    """
+    Args:
+        first: `costs_to_reach` of the method whose speed-up is asked for.
+        second: of what it is compared with, for the same samples, drop and seed.
+    """
+    speedup, *replicates = second / first
+    missing = np.isnan(replicates)
+    low = np.quantile(np.where(missing, 0.0, replicates), (1 - LEVEL) / 2, method="lower")
+    high = np.quantile(np.where(missing, np.inf, replicates), (1 + LEVEL) / 2, method="higher")
+    return IsoAccuracy(float(speedup), float(low), float(high), float(missing.mean()))
+
+
+@lru_cache(maxsize=1)
+def _resampled(samples: int, seed: int, replicates: int) -> tuple[np.ndarray, ...]:
+    """How often each sample is drawn, [R, N] in each part; first, once each."""
+    rng = np.random.default_rng(seed)
+    parts = [np.ones((1, samples), dtype=np.uint8)]
+    for _ in range(replicates // CHUNK):
+        drawn = [np.bincount(rng.integers(0, samples, samples), minlength=samples) for _ in range(CHUNK)]
+        parts.append(np.stack(drawn).astype(np.uint8))
+    return tuple(parts)

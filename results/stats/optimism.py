@@ -1,0 +1,57 @@
+"""The optimism gap: what a report that picks its thresholds on test would have claimed beside what val-chosen ones keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.stats.curves import cheapest_within_drop
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """One permitted drop. Speed-ups in MACs; NaN where no setting qualifies.
+
+    Attributes:
+        claimed_speedup: of the cheapest setting whose *test* drop is within the limit.
+        claimed_drop: its drop on test.
+        honest_speedup: of the setting chosen on val, on test.
+        honest_drop: its drop on test, which may exceed the limit.
+    """
+
+    claimed_speedup: float
+    claimed_drop: float
+    honest_speedup: float
+    honest_drop: float
+
+    @property
+    def speedup_gap(self) -> float:
+        """Claimed over honest, minus 1."""
+        return self.claimed_speedup / self.honest_speedup - 1
+
+    @property
+    def drop_gap(self) -> float:
+        """Honest minus claimed drop: accuracy that the claim would have hidden."""
+        return self.honest_drop - self.claimed_drop
+
+
+def optimism(
+    val: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    static: tuple[float, float],
+    drop: float,
+) -> Optimism:
+    """
+    Args:
+        val: accuracy and mean cost of every setting on val, [T] each; cost as a share of the backbone without exits.
+        test: the same settings on test.
+        static: accuracy of the backbone without exits on val and on test.
+        drop: accuracy that may be lost.
+    """
+    chosen = cheapest_within_drop(*val, static[0], drop)
+    peeked = cheapest_within_drop(*test, static[1], drop)
+    found = []
+    for t in (peeked, chosen):
+        found += [np.nan, np.nan] if t is None else [1 / float(test[1][t]), static[1] - float(test[0][t])]
+    return Optimism(*found)

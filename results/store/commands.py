@@ -1,0 +1,65 @@
+"""The command that works in a results folder on this machine: command.json, while it holds the folder's lock."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from results.record import Frozen
+from results.store.attempts import now
+from results.store.files import is_alive, write_file
+from results.store.folder import Store
+
+LOCK = ".lock"
+FILE = "command.json"
+
+
+class Command(Frozen):
+    """Who it is, and what it runs."""
+
+    pid: int
+    host: str
+    session: str
+    """Names its attempts and logs."""
+    grid: str
+    started: datetime
+
+    @classmethod
+    @contextmanager
+    def open(cls, store: Store, grid: str) -> Iterator[Command]:
+        """Ourselves, on file while entered; the caller has the folder's lock.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        started = now()
+        session = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        command = cls(pid=os.getpid(), host=socket.gethostname(), session=session, grid=grid, started=started)
+        path = store.root / FILE
+        write_file(path, command.model_dump_json().encode())
+        try:
+            yield command
+        finally:
+            path.unlink(missing_ok=True)
+
+    @classmethod
+    def at_work(cls, store: Store) -> Command | None:
+        """The one that holds the folder's lock, if any does."""
+        try:
+            command = cls.model_validate_json((store.root / FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        if command.host == socket.gethostname() and not is_alive(command.pid):
+            return None
+        try:
+            with FileLock(store.root / LOCK, timeout=0):
+                return None  # it died, and another process has its number
+        except Timeout:
+            return command

@@ -1,0 +1,301 @@
+"""The results folder: what is there is whole.
+
+    stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
+    runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
+    progress/<stage>-<key>/  of work that has not ended: checkpoint, lock, heartbeat, attempts; see `results.store.attempts`
+    progress/<run_id>/       what became of a run before, where it failed: attempts.jsonl
+    logs/<session>/          what the workers of one command said, a file each
+    devices/                 what `doctor --device` found, a file a kind of machine; see `results.store.devices`
+
+Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from results.record import SCHEMA, Artifact, RunRecord
+from results.store.attempts import Progress, note_failed_run
+from results.store.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, sync, unfinished, unwritable
+from results.store.files import write_file as write_file
+
+TABLES = ("outcomes", "curves", "answers", "corners")
+"""The tables beside a finished record, a Parquet file each."""
+
+
+class Store:
+    """A results folder.
+
+    Args:
+        root: the folder; made when something is first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders that are read."""
+        return [self.root]
+
+    def told(self, sentence: str) -> str:
+        """A sentence about something in here as it may be passed on: without where this folder lies."""
+        return sentence.replace(f"{self.root}/", "")
+
+    # Stages
+
+    def stage(self, name: str) -> Path:
+        return self.root / "stages" / name
+
+    def has_stage(self, name: str) -> bool:
+        return (self.stage(name) / "manifest.json").is_file()
+
+    def progress(self, name: str) -> Path:
+        return self.root / "progress" / name
+
+    def logs(self, session: str) -> Path:
+        """Where the workers of a command write what they say."""
+        return self.root / "logs" / session
+
+    def attempts(self, name: str) -> Progress:
+        """What is known of the making of a stage that is not there yet."""
+        return Progress(self.progress(name))
+
+    @contextmanager
+    def write_stage(self, name: str, fields: dict[str, Any], provenance: dict[str, Any]) -> Iterator[Path]:
+        """A folder to write a stage's artifacts into; it takes its place, complete with manifest, when the block ends.
+
+        ``fields`` are what the stage's key was made of. The manifest is a function of the artifacts and the fields;
+        what differs between two makings of the same stage goes to provenance.json. Of two makings the first stays.
+        """
+        with self._write_folder(self.stage(name)) as folder:
+            yield folder
+            files = [artifact.model_dump() for artifact in _artifacts(folder, folder)]
+            _write_json(folder / "manifest.json", {"fields": fields, "artifacts": files})
+            _write_json(folder / "provenance.json", provenance)
+        shutil.rmtree(self.progress(name), ignore_errors=True)
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        return _read_json(self.stage(name) / "manifest.json")
+
+    def provenance(self, name: str) -> dict[str, Any]:
+        return _read_json(self.stage(name) / "provenance.json")
+
+    def artifact(self, name: str, file: str) -> Path:
+        """The path of an artifact whose content is what the manifest says.
+
+        Raises:
+            StoreError: it is missing or was changed.
+        """
+        path = self.stage(name) / file
+        expected = {entry["path"]: entry["sha256"] for entry in self.manifest(name)["artifacts"]}
+        if not path.is_file() or expected.get(file) != sha256(path):
+            raise StoreError(
+                f"{path} is missing or was changed since it was written; remove {path.parent} to make it again"
+            )
+        return path
+
+    def artifacts(self, name: str) -> tuple[Artifact, ...]:
+        """The stage's artifacts as a record refers to them."""
+        prefix = self.stage(name).relative_to(self.root).as_posix()
+        entries = self.manifest(name)["artifacts"]
+        return tuple(Artifact(**{**entry, "path": f"{prefix}/{entry['path']}"}) for entry in entries)
+
+    def stages(self, kind: str) -> list[str]:
+        """Names of the finished stages of one kind."""
+        return sorted(name for name in self.done_stages() if name.startswith(f"{kind}-"))
+
+    def done_stages(self) -> frozenset[str]:
+        """Names of all finished stages."""
+        return frozenset(_holding(self.root / "stages", "manifest.json"))
+
+    # Runs
+
+    def run(self, run_id: str) -> Path:
+        return self.root / "runs" / run_id
+
+    def own(self, path: Path) -> Path:
+        """The path, if it is a plain file of this folder. A folder may come from anybody: no link leads out of it.
+
+        Raises:
+            StoreError: it is none.
+        """
+        if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
+            inside = path.resolve().is_relative_to(self.root.resolve())
+            if not inside:
+                raise StoreError(f"{path}: a link leads out of the results folder; it is not followed")
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a plain file")
+        return path
+
+    def table(self, run_id: str, name: str) -> Path:
+        """The path of a table beside a record.
+
+        Raises:
+            StoreError: it is no plain file of this folder.
+        """
+        return self.own(self.run(run_id) / name)
+
+    def is_readable(self, run_id: str) -> bool:
+        """Whether there is a whole record."""
+        try:
+            self.record(run_id)
+        except StoreError:
+            return False
+        return True
+
+    def displaced(self, run_ids: Sequence[str]) -> list[str]:
+        """A sentence for each copy of these runs that another copy of the same name displaces; see `MergedFolders`."""
+        return []
+
+    def is_done(self, run_id: str) -> bool:
+        path = self.run(run_id) / "record.json"
+        return path.is_file() and _read_json(path).get("status") == "done"
+
+    @contextmanager
+    def write_run(self, record: RunRecord) -> Iterator[Path]:
+        """A folder to write a run's tables into; it takes its place, with the record, when the block ends.
+
+        A failed record gives way to a later one; a done one stays.
+        """
+        with self._write_folder(self.run(record.run_id)) as folder:
+            yield folder
+            _write_text(folder / "record.json", record.model_dump_json(indent=1) + "\n")
+            self.set_aside(record.run_id)
+
+    def set_aside(self, run_id: str) -> bool:
+        """Take a failed record out of the way, so that the run counts as not tried; its cause and traceback are kept.
+
+        Returns:
+            whether there was one.
+        """
+        folder = self.run(run_id)
+        if not folder.exists() or self.is_done(run_id):
+            return False
+        if (folder / "record.json").is_file():
+            details = folder / "traceback.txt"
+            text = details.read_text(encoding="utf-8") if details.is_file() else ""
+            note_failed_run(self.progress(run_id), self.record(run_id), text)
+        gone = unfinished(folder)
+        with suppress(FileNotFoundError):  # another process did the same
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
+
+    def record(self, run_id: str) -> RunRecord:
+        """
+        Raises:
+            StoreError: there is no such record, or it is damaged.
+        """
+        path = self.table(run_id, "record.json")
+        try:
+            record = RunRecord.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error})") from error
+        except ValidationError as error:
+            schema = _read_json(path).get("schema_version")
+            if schema != SCHEMA:
+                raise StoreError(f"{path}: schema {schema!r}, this version reads {SCHEMA}") from None
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise StoreError(f"{path}: {where}: {first['msg']}") from None
+        if record.schema_version != SCHEMA:
+            raise StoreError(f"{path}: schema {record.schema_version}, this version reads {SCHEMA}")
+        if record.run_id != run_id:
+            raise StoreError(f"{path}: holds the record of {record.run_id!r}")
+        return record
+
+    def run_ids(self) -> list[str]:
+        return sorted(_holding(self.root / "runs", "record.json"))
+
+    # Housekeeping
+
+    def prepare(self) -> None:
+        """Make the folder and sweep out what a killed writer left.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        try:
+            for part in ("stages", "runs"):
+                (self.root / part).mkdir(parents=True, exist_ok=True)
+            probe = unfinished(self.root / "probe")
+            probe.write_bytes(b"probe")
+            probe.unlink()
+        except OSError as error:
+            raise unwritable(self.root, error) from error
+        sweep([*self.root.glob(f"*/{UNFINISHED}*"), *self.root.glob(f"{UNFINISHED}*")])
+
+    @contextmanager
+    def _write_folder(self, target: Path) -> Iterator[Path]:
+        folder = unfinished(target)
+        try:
+            with _writing(target):
+                folder.mkdir(parents=True)
+            try:
+                yield folder
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise unwritable(target, error) from error
+                raise
+            with _writing(target):
+                for path in folder.rglob("*"):
+                    sync(path)
+                try:
+                    folder.rename(target)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # these: another process was first
+                        raise
+                sync(target.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def _holding(folder: Path, file: str) -> list[str]:
+    """Names of the folders in a folder that hold a file of that name. pathlib takes five times as long."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(UNFINISHED)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [name for name in names if os.path.isfile(f"{folder}/{name}/{file}")]  # noqa: PTH113
+
+
+def _artifacts(folder: Path, root: Path) -> Iterator[Artifact]:
+    for path in sorted(folder.rglob("*")):
+        yield Artifact(path=path.relative_to(root).as_posix(), sha256=sha256(path), bytes=path.stat().st_size)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    _write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: not a JSON object")
+    return content

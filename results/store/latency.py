@@ -1,0 +1,100 @@
+"""Measured time of a finished run: what the stage ``latency`` leaves, and how tables find it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from results.record import Frozen
+from results.store.folder import Store, StoreError
+
+FILE = "latency.json"
+
+
+class Quantiles(Frozen):
+    """Wall time of one batch, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+    mean: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Quantiles:
+        milliseconds = 1e3 * np.asarray(seconds)
+        p50, p95, p99 = (float(value) for value in np.quantile(milliseconds, [0.5, 0.95, 0.99]))
+        return cls(p50=p50, p95=p95, p99=p99, mean=float(milliseconds.mean()))
+
+
+class BatchTiming(Frozen):
+    """Backbone without exits and dynamic inference on the same images, interleaved in one process."""
+
+    batch_size: int
+    images: int
+    """Timed by each of the two, after the warm-up."""
+    backbone: Quantiles
+    dynamic: Quantiles
+    mac_speedup: float
+    """Of exactly these images, every evaluated head counted."""
+
+    @property
+    def speedup(self) -> float:
+        """Mean time of the backbone without exits over that of dynamic inference: the measured speed-up."""
+        return self.backbone.mean / self.dynamic.mean
+
+    @property
+    def realised(self) -> float:
+        """Share of the MAC speed-up that is there in time."""
+        return self.speedup / self.mac_speedup
+
+    def throughput(self, which: Quantiles) -> float:
+        """Images per second."""
+        return 1e3 * self.batch_size / which.mean
+
+
+class Latency(Frozen):
+    """One measurement of one run at one operating point on one device."""
+
+    run_id: str
+    point: str
+    threshold: float
+    precision: str
+    machine: dict[str, Any]
+    """As a record's provenance has it: device, threads, packages."""
+    warmup: int
+    """Batches of each kind before the clock starts."""
+    moved: int
+    """Samples that left elsewhere than the stored scores say, as their scores lie within rounding of the threshold."""
+    checked: int
+    """Samples compared with the stored scores."""
+    logit_error: float
+    """Largest difference from a stored logit, relative to the largest logit."""
+    timings: tuple[BatchTiming, ...]
+
+    def at(self, batch_size: int) -> BatchTiming | None:
+        return next((timing for timing in self.timings if timing.batch_size == batch_size), None)
+
+
+def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, list[Latency]]:
+    """Every measurement in a results folder, by run id.
+
+    Args:
+        damaged: where to put a sentence about each one that is damaged.
+
+    Raises:
+        StoreError: one is damaged, and ``damaged`` is None.
+    """
+    found: dict[str, list[Latency]] = {}
+    for name in store.stages("latency"):
+        try:
+            latency = Latency.model_validate_json(store.own(store.artifact(name, FILE)).read_bytes())
+            found.setdefault(latency.run_id, []).append(latency)
+        except (ValidationError, StoreError, OSError, KeyError, TypeError) as error:
+            what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            sentence = f"{store.stage(name) / FILE}: {what}"
+            if damaged is None:
+                raise StoreError(sentence) from None
+            damaged.append(sentence)
+    return found

@@ -1,0 +1,1 @@
+"""Finished runs and the tidy tables over them."""

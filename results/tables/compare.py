@@ -1,0 +1,113 @@
+"""Two runs, or two sets of runs, side by side: what was asked, what ran it, and what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.record import RunRecord
+from results.stats.significance import holm, mcnemar
+from results.stats.statistics import bootstrap_mean, detectable_difference
+from results.tables.run import STATIC, Run, paired
+
+# Differ between any two runs and say nothing.
+PASSING = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which two records differ."""
+
+    field: str
+    first: Any
+    second: Any
+
+
+def record_differences(first: RunRecord, second: RunRecord) -> dict[str, list[Difference]]:
+    """What was asked (``spec``), what computed it (``code``: commit and stage versions), and where (``environment``)."""
+    machine = [record.provenance.get("machine", {}) for record in (first, second)]
+    commits = [record.provenance.get("code", {}) for record in (first, second)]
+    versions = [{f"stage {s.stage}": s.code_version for s in record.stages} for record in (first, second)]
+    return {
+        "spec": differences(first.spec, second.spec),
+        "code": differences(commits[0] | versions[0], commits[1] | versions[1]),
+        "environment": differences(*machine),
+    }
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
+    """The leaves in which two nested mappings differ, by dotted name; what is missing is None."""
+    flat = flattened(first), flattened(second)
+    names = dict.fromkeys([*flat[0], *flat[1]])
+    return [
+        Difference(name, flat[0].get(name), flat[1].get(name))
+        for name in names
+        if name not in PASSING and flat[0].get(name) != flat[1].get(name)
+    ]
+
+
+def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level of dotted names; lists are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def point_differences(first: Run, second: Run) -> pd.DataFrame:
+    """Every operating point that both reached, and the backbone without exits: first minus second.
+
+    Columns: point, first and second (accuracies), difference; where both were tested on the same samples also low and high
+    (paired interval over test samples), detectable, p (McNemar) and p_holm (over all points); first_macs and second_macs (mean
+    MACs of the two).
+    """
+    rows = []
+    facing = {point.name: point for point in second.record.points if point.test is not None}
+    names = [STATIC, *(p.name for p in first.record.points if p.test is not None and p.name in facing)]
+    mine = {point.name: point for point in first.record.points}
+    for name in names:
+        row: dict[str, Any] = {"point": name}
+        row |= {"first": first.correct(name).mean(), "second": second.correct(name).mean()}
+        row["difference"] = row["first"] - row["second"]
+        difference = paired(first, name, second, name)
+        if difference is not None:
+            low, high = bootstrap_mean(difference)
+            row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
+            row["p"] = mcnemar(first.realised(name), second.realised(name))
+        if name != STATIC:
+            test, against = mine[name].test, facing[name].test
+            assert test is not None
+            assert against is not None
+            row |= {"first_macs": test.mean_macs, "second_macs": against.mean_macs}
+        rows.append(row)
+    columns = ["point", "first", "second", "difference", "low", "high", "detectable", "p", "first_macs", "second_macs"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_holm"] = np.nan
+    tested = table["p"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(dtype=np.float64))
+    return table
+
+
+def set_differences(first: list[Run], second: list[Run]) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Runs with the same spec in two sets.
+
+    Returns:
+        one row a point of a pair: run_id (of the first), then as `point_differences`; and the ids of runs that one set lacks.
+    """
+    facing = {asked(run): run for run in second}
+    pairs = [(run, facing[asked(run)]) for run in first if asked(run) in facing]
+    tables = [point_differences(*pair).assign(run_id=pair[0].record.run_id) for pair in pairs]
+    matched = {asked(run) for run, _ in pairs}
+    only_first = [run.record.run_id for run in first if asked(run) not in matched]
+    only_second = [run.record.run_id for run in second if asked(run) not in matched]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), only_first, only_second
+
+
+def asked(run: Run) -> str:
+    """A run's spec as text."""
+    return json.dumps(run.record.spec, sort_keys=True)

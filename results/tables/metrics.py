@@ -1,0 +1,207 @@
+"""Tidy tables of what curves, exits and routing say beyond the operating points, from records and their tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.record import OperatingPoint
+from results.stats.calibration import expected_calibration_error
+from results.stats.classes import per_class
+from results.stats.controls import first_correct, regret
+from results.stats.exits import agreement, flips, leaving, overthinking
+from results.stats.hull import SHARES, accuracy_at, area, upper_hull
+from results.stats.optimism import optimism
+from results.tables.run import SETTING, STATIC, Run, labels
+
+
+def area_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run and swept policy, on test.
+
+    Columns: the run's, area (mean accuracy on the val-built hull over `hull.INTERVAL`), accuracy_at_25 ... _100 (of the
+    hull, at shares of the MACs without exits; NaN out of reach), and for each drop of the record's points claimed and honest
+    MAC speed-up and drop.
+    """
+    rows = []
+    for run, label, policy in _policies(runs):
+        curve = {split: _curve(run, policy, split) for split in ("val", "test")}
+        if len(curve["val"][0]) < 2:
+            continue  # a fixed threshold is a point, no curve
+        corners = upper_hull(curve["val"][1], curve["val"][0])
+        accuracy, cost = (values[corners] for values in curve["test"])
+        row = _base(run, label) | {"policy": policy, "area": area(cost, accuracy)}
+        row |= {f"accuracy_at_{100 * share:.0f}": accuracy_at(cost, accuracy, share) for share in SHARES}
+        static = run.record.static_accuracy["val"], run.record.static_accuracy["test"]
+        for point in run.record.points:
+            if point.policy == policy and point.kind == "accuracy-drop":
+                found = optimism(curve["val"], curve["test"], static, point.target)
+                row |= {
+                    f"drop_{point.target:g}_claimed_speedup": found.claimed_speedup,
+                    f"drop_{point.target:g}_claimed_drop": found.claimed_drop,
+                    f"drop_{point.target:g}_honest_speedup": found.honest_speedup,
+                    f"drop_{point.target:g}_honest_drop": found.honest_drop,
+                }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def head_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run with early exits: what its heads could do under any policy, on test.
+
+    Columns: the run's, oracle_accuracy and oracle_macs (first right exit; as a share of the MACs without exits), wasteful,
+    destructive, wasted_macs (likewise a share), flips.
+    """
+    rows = []
+    for run in _exiting(runs):
+        correct, cost = run.answers.correct, _relative_cost(run)
+        oracle, wasted = first_correct(correct, cost), overthinking(correct, cost)
+        rows.append(
+            _base(run, run.method)
+            | {"oracle_accuracy": oracle.accuracy, "oracle_macs": oracle.mean_cost}
+            | {"wasteful": wasted.wasteful, "destructive": wasted.destructive, "wasted_macs": wasted.wasted_cost}
+            | {"flips": flips(run.answers.prediction)}
+        )
+    return pd.DataFrame(rows)
+
+
+def exit_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run and exit, every exit asked about every test sample.
+
+    Columns: the run's, block, head, macs (of leaving there, as a share of the MACs without exits), accuracy, ece, nll (nats).
+    """
+    rows = []
+    for run in _exiting(runs):
+        answers, cost = run.answers, _relative_cost(run)
+        for k, exit_ in enumerate(run.record.exits):
+            rows.append(
+                _base(run, run.method)
+                | {"block": exit_.block, "head": exit_.head, "macs": cost[k], "accuracy": answers.correct[k].mean()}
+                | {"ece": expected_calibration_error(answers.confidence[k], answers.correct[k])}
+                | {"nll": float(answers.nll[k].mean())}
+            )
+    return pd.DataFrame(rows)
+
+
+def leaving_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run, operating point and exit: who leaves there, on test.
+
+    Columns: the run's, point, block, share, accuracy (of those who leave), final_accuracy (of the final head on the same
+    samples), all_accuracy (of the exit on all samples), ece (of those who leave; NaN where settings are mixed).
+    """
+    rows = []
+    for run, label, point in _points(runs):
+        taken = _Taken(run, point)
+        found = leaving(taken.exits, taken.right, taken.final_right, taken.weight, len(run.record.exits))
+        anytime = run.answers.correct.mean(axis=1)
+        for k, exit_ in enumerate(run.record.exits):
+            here = taken.exits == k
+            calibration = (
+                expected_calibration_error(taken.score[here], taken.right[here])
+                if len(point.settings) == 1
+                else float("nan")
+            )
+            rows.append(
+                _base(run, label)
+                | {"point": point.name, "block": exit_.block, "share": found.share[k], "accuracy": found.accuracy[k]}
+                | {"final_accuracy": found.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
+            )
+    return pd.DataFrame(rows)
+
+
+def routing_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run and operating point: the policy between chance and perfection, on test.
+
+    Columns: the run's, point, accuracy, random and oracle (at the same exit shares), regret, gain, agreement (with the run's
+    own final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
+    """
+    rows = []
+    for run, label, point in _points(runs):
+        assert point.val is not None
+        assert point.test is not None
+        assert run.record.costs is not None
+        taken = _Taken(run, point)
+        accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
+        found = regret(accuracy, run.answers.correct, shares)
+        rows.append(
+            _base(run, label)
+            | {"point": point.name, "accuracy": accuracy, "random": found.random, "oracle": found.oracle}
+            | {"regret": found.regret, "gain": found.gain}
+            | {"agreement": agreement(taken.answer, taken.final, taken.weight)}
+            | {"val_accuracy": point.val.accuracy, "val_macs": point.val.mean_macs / run.record.costs.baseline}
+            | {"macs": point.test.mean_macs / run.record.costs.baseline}
+        )
+    return pd.DataFrame(rows)
+
+
+def class_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run, operating point and class; see `classes.per_class`. Cost: share of the MACs without exits."""
+    found, where = [], []
+    for run, label, point in _points(runs):
+        taken = _Taken(run, point)
+        static = run.correct(STATIC)[taken.sample]
+        found.append(per_class(taken.label, _relative_cost(run)[taken.exits], taken.right, static, taken.weight))
+        where += [_base(run, label) | {"point": point.name}] * len(found[-1]["class"])
+    if not found:
+        return pd.DataFrame()
+    columns = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+    return pd.DataFrame(columns).join(pd.DataFrame(where))
+
+
+class _Taken:
+    """What happened at one operating point: a row a sample and setting, [R] each."""
+
+    def __init__(self, run: Run, point: OperatingPoint) -> None:
+        taken, answers = run.taken[point.name], run.answers
+        settings = len(taken.weight)
+        same = np.array_equal(answers.sample_id, taken.sample_id)
+        sample = np.arange(len(taken.label)) if same else np.searchsorted(answers.sample_id, taken.sample_id)
+        self.sample = np.tile(sample, settings)
+        self.exits = taken.exit.ravel()
+        self.answer = taken.prediction.ravel()
+        self.label = np.tile(taken.label, settings)
+        self.weight = np.repeat(taken.weight, len(taken.label))
+        self.score = taken.score.ravel()
+        self.right = taken.right.ravel()
+        self.final = answers.prediction[-1][self.sample]
+        self.final_right = self.final == self.label
+
+
+def _exiting(runs: list[Run]) -> Iterator[Run]:
+    return (run for run in runs if run.has_exits)
+
+
+def _policies(runs: list[Run]) -> Iterator[tuple[Run, str, str]]:
+    """Run, row label and policy."""
+    named = labels(runs)
+    for run in _exiting(runs):
+        for policy in dict.fromkeys(point.policy for point in run.record.points):
+            yield run, named[run.record.run_id, policy], policy
+
+
+def _points(runs: list[Run]) -> Iterator[tuple[Run, str, OperatingPoint]]:
+    """Run, row label and operating point, of those that were reached."""
+    named = labels(runs)
+    for run in _exiting(runs):
+        for point in run.record.points:
+            if point.reached:
+                yield run, named[run.record.run_id, point.policy], point
+
+
+def _base(run: Run, label: str) -> dict[str, Any]:
+    where: dict[str, Any] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
+    return where | {"method": run.method, "label": label, "seed": run.seed}
+
+
+def _relative_cost(run: Run) -> np.ndarray:
+    assert run.record.costs is not None
+    return np.array(run.record.costs.cumulative) / run.record.costs.baseline
+
+
+def _curve(run: Run, policy: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy and relative cost of every setting, in the order of the grid that val made."""
+    assert run.record.costs is not None
+    rows = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == split)]
+    return rows["accuracy"].to_numpy(), rows["mean_macs"].to_numpy() / run.record.costs.baseline

@@ -1,0 +1,155 @@
+"""What every test sample did at the operating points of a run: the table of outcomes, cut up once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+CORNERS = ("policy", "threshold", "sample_id", "exit", "right")
+COLUMNS = ("point", "threshold", "weight", "sample_id", "exit", "prediction", "label")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One operating point: S settings in ascending order of threshold, N samples in ascending order of their ids.
+
+    Attributes:
+        sample_id: [N].
+        label: [N].
+        weight: of the settings, [S], summing to 1.
+        exit: the exit taken, [S, N].
+        prediction: [S, N].
+        score: largest probability at the exit taken, [S, N]; NaN in a table that was shared without (`results.store.sharing`).
+    """
+
+    sample_id: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+    exit: np.ndarray
+    prediction: np.ndarray
+    score: np.ndarray
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Bools [S, N]."""
+        return self.prediction == self.label
+
+    @cached_property
+    def share_right(self) -> np.ndarray:
+        """Share of right answers of every sample, [N]: 0 or 1, or between them where settings are mixed."""
+        return self.mean(self.right)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Over the settings, by their weights: [S, N] to [N]."""
+        return (values * self.weight[:, None]).sum(axis=0)
+
+
+def cut(outcomes: pd.DataFrame) -> dict[str, Taken]:
+    """Every operating point of a table of outcomes, by name.
+
+    Raises:
+        ValueError: a column is missing, or a setting does not hold every sample once.
+    """
+    parts = _parts(outcomes, "outcomes", COLUMNS, ("score",))
+    return {point: _taken(rows, point) for point, rows in parts}
+
+
+@dataclass(frozen=True)
+class Cornered:
+    """A policy at the H corners of its hull: bools `right` and the `exit` taken, [H, N]; `sample_id` [N] ascends."""
+
+    sample_id: np.ndarray
+    right: np.ndarray
+    exit: np.ndarray
+
+
+def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
+    """Every policy of a table of corners, by name; see `results.tables.run.Run`.
+
+    Raises:
+        ValueError: a corner does not hold every sample once.
+    """
+    found = {}
+    for policy, rows in _parts(corners, "corners", CORNERS):
+        try:
+            where = by_setting(rows["threshold"], rows["sample_id"])
+        except ValueError as error:
+            raise ValueError(f"the corners of {policy!r}: {error}") from None
+        found[policy] = Cornered(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
+    return found
+
+
+def _parts(
+    table: pd.DataFrame, called: str, columns: Sequence[str], perhaps: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The rows of each name in the first column, in their order; a column that need not be there is NaN where it is not."""
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"the table of {called} has no column {', '.join(missing)}")
+    codes, names = pd.factorize(table[columns[0]])
+    found = {name: table[name].to_numpy() for name in columns[1:]}
+    found |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in perhaps}
+    if (codes[1:] < codes[:-1]).any():
+        order = np.argsort(codes, kind="stable")
+        codes, found = codes[order], {name: values[order] for name, values in found.items()}
+    starts = np.searchsorted(codes, np.arange(len(names) + 1))
+    for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
+        yield str(name), {column: values[start:end] for column, values in found.items()}
+
+
+def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
+    """Where each sample lies under each setting, in ascending order of thresholds and of ids: indices [S, N].
+
+    Raises:
+        ValueError: a setting does not hold every sample once.
+    """
+    starts = np.flatnonzero(np.r_[True, (threshold[1:] != threshold[:-1]) & ~np.isnan(threshold[1:])])
+    rows: np.ndarray = np.arange(len(threshold))
+    if (len(starts) > 1 and (np.diff(threshold[starts]) <= 0).any()) or not _ascends(sample_id, starts):
+        rows = np.lexsort((sample_id, threshold))
+        starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
+    if not len(threshold) or len(threshold) % len(starts):
+        raise ValueError("a setting does not hold every sample once")
+    found: np.ndarray = rows.reshape(len(starts), -1)
+    ids: np.ndarray = sample_id[found]
+    if (
+        (ids != ids[0]).any()
+        or (ids[0][1:] <= ids[0][:-1]).any()
+        or (starts != found.shape[1] * np.arange(len(starts))).any()
+    ):
+        raise ValueError("a setting does not hold every sample once")
+    return found
+
+
+def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
+    """Whether the ids ascend but for the starts of settings."""
+    falls = np.flatnonzero(sample_id[1:] <= sample_id[:-1]) + 1
+    return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
+
+
+def _taken(rows: dict[str, np.ndarray], point: str) -> Taken:
+    try:
+        where = by_setting(rows["threshold"], rows["sample_id"])
+    except ValueError as error:
+        raise ValueError(f"the outcomes at {point!r}: {error}") from None
+    straight = np.array_equal(where.ravel(), np.arange(where.size))
+    wide = {
+        name: values.reshape(where.shape) if straight else values[where]
+        for name, values in rows.items()
+        if name != "threshold"
+    }
+    if (wide["label"] != wide["label"][0]).any() or (wide["weight"] != wide["weight"][:, :1]).any():
+        raise ValueError(f"the outcomes at {point!r}: a label or a weight differs within a setting")
+    return Taken(
+        # Copies of the few numbers, so that the columns that they stand in need not stay in memory.
+        sample_id=wide["sample_id"][0].copy(),
+        label=wide["label"][0].copy(),
+        weight=wide["weight"][:, 0].copy(),
+        exit=wide["exit"],
+        prediction=wide["prediction"],
+        score=wide["score"],
+    )

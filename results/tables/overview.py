@@ -1,0 +1,65 @@
+"""What a results folder holds, from the records alone: one row a run, however many there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from results.record import OperatingPoint, RunRecord
+from results.store.folder import Store, StoreError
+
+DROP = 0.01
+COLUMNS = [
+    *("run_id", "status", "cause", "method", "backbone", "dataset", "scheme", "seed", "static_accuracy", "finished"),
+    *("point", "accuracy", "layer_speedup", "mac_speedup"),
+]
+
+
+def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
+    """One row a run, finished or failed, and a sentence for every record that is damaged.
+
+    Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, static_accuracy (of the backbone
+    without exits, on test), finished (when), then of the first policy's point with at most `DROP` on val, or else of its first
+    fixed threshold, on test: point, accuracy, layer_speedup, mac_speedup.
+    """
+    rows, problems = [], []
+    for run_id in store.run_ids():
+        try:
+            rows.append(_row(store.record(run_id)))
+        except StoreError as error:
+            problems.append(str(error))
+        except (KeyError, TypeError) as error:
+            problems.append(f"{store.run(run_id) / 'record.json'}: its spec is none of this version ({error!r})")
+    return pd.DataFrame(rows, columns=COLUMNS), problems
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    train = record.spec["train"]
+    row = {
+        "run_id": record.run_id,
+        "status": record.status,
+        "cause": record.cause,
+        "method": record.label,
+        "backbone": train["backbone"],
+        "dataset": record.data.name if record.data else train["dataset"]["name"],
+        "scheme": record.spec["scheme"],
+        "seed": train["seed"],
+        "static_accuracy": record.static_accuracy.get("test"),
+        "finished": record.provenance.get("finished"),
+    }
+    point = _point(record)
+    if point is not None and point.test is not None and record.costs is not None:
+        row |= {
+            "point": point.name,
+            "accuracy": point.test.accuracy,
+            "layer_speedup": record.depth / point.test.mean_block,
+            "mac_speedup": record.costs.baseline / point.test.mean_macs,
+        }
+    return row
+
+
+def _point(record: RunRecord) -> OperatingPoint | None:
+    at_drop = (point for point in record.points if (point.kind, point.target) == ("accuracy-drop", DROP))
+    fixed = (point for point in record.points if point.kind == "fixed")
+    return next(at_drop, None) or next(fixed, None)

@@ -1,0 +1,107 @@
+"""Tidy tables over runs: one row a run and operating point, one row a pair of methods, all from records and outcomes."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from results.record import OperatingPoint
+from results.stats.significance import holm, mcnemar
+from results.stats.statistics import bootstrap_mean, detectable_difference, over_seeds
+from results.tables.run import SETTING, STATIC, Run, labels, paired
+
+
+def points(runs: list[Run]) -> pd.DataFrame:
+    """One row per run and operating point, on test.
+
+    Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
+    test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), time_speedup (measured at batch 1;
+    NaN where it was not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
+    block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
+    """
+    rows = []
+    named = labels(runs)
+    for run in runs:
+        base: dict[str, object] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
+        base |= {"method": run.method, "seed": run.seed}
+        rows += [
+            base | {"label": STATIC if run.is_static else named[run.record.run_id, str(row["policy"])]} | row
+            for row in run.rows
+        ]
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """`points` over seeds: means, and `interval`, which says what low and high are.
+
+    With one seed the interval is that over test samples; with more it is the t interval over seeds.
+    """
+    rows = []
+    names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
+    for keys, group in table.groupby(names, sort=False):
+        row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
+        for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup", "time_speedup"):
+            row[column] = group[column].mean() if row["reached"] else np.nan
+        if len(group) == 1:
+            first = group.iloc[0]
+            row |= {"interval": "test samples", "low": first["low"], "high": first["high"]}
+        elif row["reached"]:
+            low, high = over_seeds(group["accuracy"].tolist())
+            row |= {"interval": "seeds", "low": low, "high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparisons(runs: list[Run]) -> pd.DataFrame:
+    """Every pair of methods under one policy or each under its own, and of policies on one run, at every point that both reach.
+
+    Pairs agree in setting and seed and are compared on the same test samples, or not at all. Columns: the setting's, seed,
+    kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
+    detectable (the smallest difference that these samples would show). At equal MACs also p (McNemar's exact test) and p_holm
+    (adjusted over all pairs of the setting, seed and budget).
+    """
+    named = labels(runs)
+    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
+    for run in runs:
+        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+            together.setdefault((*run.setting, run.seed), []).append((run, policy))
+    pairs = (pair for contenders in together.values() for pair in combinations(contenders, 2))
+    rows = []
+    for (first, one), (second, other) in pairs:
+        if first is not second and not comparable(first, one, second, other):
+            continue
+        facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
+        for point in first.record.points:
+            against = facing.get((point.kind, point.target))
+            if not point.reached or point.policy != one or against is None or point.kind == "fixed":
+                continue
+            difference = paired(first, point.name, second, against.name)
+            if difference is None:
+                continue
+            low, high = bootstrap_mean(difference)
+            rows.append(
+                dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
+                | {"kind": point.kind, "target": point.target}
+                | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
+                | {"difference": difference.mean(), "low": low, "high": high}
+                | {"detectable": detectable_difference(difference)}
+                | {"p": _mcnemar(first, point, second, against) if point.kind == "equal-macs" else np.nan}
+            )
+    columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_holm"] = np.nan
+    for _, family in table[table["kind"] == "equal-macs"].groupby([*SETTING, "seed", "target"]):
+        table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
+    return table
+
+
+def comparable(first: Run, one: str, second: Run, other: str) -> bool:
+    """Whether two methods face each other under these policies: the same one, or each under its own paper's."""
+    return one == other or (one == first.record.own_policy and other == second.record.own_policy)
+
+
+def _mcnemar(first: Run, point: OperatingPoint, second: Run, against: OperatingPoint) -> float:
+    return mcnemar(first.realised(point.name), second.realised(against.name))

@@ -1,0 +1,244 @@
+"""`reproduce`: a run from its record alone, trained again and judged; and what a record from elsewhere cannot do."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli.executing import execute
+from benchmark.errors import UserError
+from benchmark.grid.load import load_grid
+from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, finished_record, stage_changes
+from benchmark.stages.graph import STAGES, run_stages
+from benchmark.stages.plan import make_plan
+from results.record import RunRecord
+from results.store.folder import Store
+from tests.conftest import Command, SmokeRun
+from tests.datasets.photos import write_photos
+
+TINY = """
+name: tiny
+backbones: [vit_nano_patch4_28]
+datasets: [{name: fashion-mnist-mini, set: {train: 60, val: 50, test: 100}}]
+methods: [vanilla]
+exits: [[4, 8]]
+recipes: {finetune: {epochs: 1, batch_size: 20}, exits: {epochs: 1, batch_size: 20}}
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The record of one small run, alone: no weights, no scores, no tables."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "grid.yaml").write_text(TINY)
+    whole = Store(folder / "whole")
+    plan = make_plan(load_grid(folder / "grid.yaml"), whole)
+    assert execute(Console(file=io.StringIO()), plan, whole, "cpu", 2, None, 0) == []
+    store = Store(folder / "record alone")
+    (run_id,) = whole.run_ids()
+    store.run(run_id).mkdir(parents=True)
+    shutil.copy(whole.run(run_id) / "record.json", store.run(run_id))
+    return store
+
+
+@pytest.fixture
+def lgvit(smoke: SmokeRun) -> RunRecord:
+    store = Store(smoke.results)
+    (run_id,) = (name for name in store.run_ids() if name.startswith("lgvit-"))
+    return store.record(run_id)
+
+
+def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path, benchmark_command: Command) -> None:
+    (run_id,) = tiny.run_ids()
+    own = Store(tmp_path / "again")
+    arguments = ("reproduce", run_id, "--results", tiny.root, "--into", own.root, "--loader-workers", 0)
+    done = benchmark_command(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rule: the same bits, in every artifact" in done.stdout
+    assert "reproduced: bit for bit" in done.stdout
+    assert done.stdout.index("rule:") < done.stdout.index("fine-tuning")
+    first, second = tiny.record(run_id), own.record(run_id)
+    assert first.stages  # what is compared is there
+    assert [s.artifacts for s in first.stages] == [s.artifacts for s in second.stages]
+    assert first.points == second.points
+    assert not (tiny.root / "stages").exists()
+
+    # Once more: nothing is trained. With a record that tells of other weights: not reproduced.
+    again = benchmark_command(*arguments)
+    assert again.returncode == 0
+    assert "it was trained before" in again.stdout
+    assert "fine-tuning" not in again.stdout
+    forged = Store(tmp_path / "forged")
+    shutil.copytree(tiny.root, forged.root)
+    path = forged.run(run_id) / "record.json"
+    content = json.loads(path.read_text())
+    content["stages"][1]["artifacts"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(content))
+    other = Store(tmp_path / "other")
+    claim_folder(other, forged, run_id)
+    shutil.copytree(own.root / "runs", other.root / "runs")
+    judged = benchmark_command("reproduce", run_id, "--results", forged.root, "--into", other.root)
+    assert judged.returncode == 1, judged.stdout
+    assert "OTHER BITS" in judged.stdout
+    assert "not reproduced" in judged.stdout
+    # A thread count that is not the record's is said, and bits are no longer asked for.
+    path.write_text(json.dumps(content | {"provenance": _threads(content["provenance"], 64)}))
+    third = Store(tmp_path / "third")
+    claim_folder(third, forged, run_id)
+    shutil.copytree(own.root / "runs", third.root / "runs")
+    tolerant = benchmark_command("reproduce", run_id, "--results", forged.root, "--into", third.root)
+    assert tolerant.returncode == 0, tolerant.stdout
+    threads = first.provenance["machine"]["threads"]
+    assert f"threads: 64 -> {threads}  (changes bits)" in tolerant.stdout
+    assert "reproduced: within the tolerance" in tolerant.stdout
+
+
+def _threads(provenance: dict[str, Any], count: int) -> dict[str, Any]:
+    return provenance | {"machine": provenance["machine"] | {"threads": count}}
+
+
+def test_every_record_of_a_grid_asks_for_its_run(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    for run_id in store.run_ids():
+        record = finished_record(store, run_id)
+        (run,) = asked(record, store.run(run_id) / "record.json", Elsewhere(), None).runs
+        stages = run_stages(run)
+        assert stages.run_id == run_id
+        assert run.model_dump(mode="json") == record.spec
+        assert stage_changes(record, store, stages) == []
+
+
+# What changed since is said before anything trains
+
+
+def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path) -> None:
+    (run,) = asked(lgvit, tmp_path, Elsewhere(), None).runs
+    older = [
+        stage.model_copy(update={"key": "0" * 16, "code_version": 0}) if stage.stage == "finetune" else stage
+        for stage in lgvit.stages
+    ]
+    changed = lgvit.model_copy(update={"stages": tuple(older)})
+    (found,) = stage_changes(changed, Store(tmp_path), run_stages(run))
+    assert (found.field, found.recorded, found.here) == ("finetune.code_version", 0, STAGES["finetune"].version)
+    assert found.effect == "changes what is computed"
+
+    # The version is the same and the key is not: the manifest names the field; without it, the key is all that is known.
+    other = tuple(s.model_copy(update={"key": "0" * 16}) if s.stage == "exits" else s for s in lgvit.stages)
+    changed = lgvit.model_copy(update={"stages": other})
+    (unknown,) = stage_changes(changed, Store(tmp_path), run_stages(run))
+    assert unknown.field == "exits.key"
+    stage = run_stages(run).training[-1]
+    fields = stage.fields | {"heads": [{**stage.fields["heads"][0], "code_version": 0}, *stage.fields["heads"][1:]]}
+    with Store(tmp_path).write_stage(f"exits-{'0' * 16}", fields, {}):
+        pass
+    (named,) = stage_changes(changed, Store(tmp_path), run_stages(run))
+    assert (named.field, named.recorded, named.here) == ("exits.heads.1.code_version", 0, 1)
+
+
+# Paths in a record are not followed
+
+
+def with_spec(record: RunRecord, change: Callable[[dict[str, Any]], None]) -> RunRecord:
+    spec = json.loads(json.dumps(record.spec))
+    change(spec)
+    return record.model_copy(update={"spec": spec})
+
+
+def refused(record: RunRecord, elsewhere: Elsewhere | None = None) -> str:
+    with pytest.raises(UserError) as found:
+        asked(record, Path("record.json"), elsewhere or Elsewhere(), None)
+    return str(found.value)
+
+
+@pytest.mark.parametrize("name", ["folder:/etc", "folder:../..", "synthetic:folder:/etc"])
+def test_a_folder_that_a_record_names_is_not_looked_into(lgvit: RunRecord, name: str) -> None:
+    record = with_spec(lgvit, lambda spec: spec["train"]["dataset"].update(name=name, set={}))
+    assert f"the run is on {name}; a path in a record is not followed" in refused(record)
+    assert "--images PATH" in refused(record)
+
+
+def test_the_user_names_the_folder(lgvit: RunRecord, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos")
+    record = with_spec(lgvit, lambda spec: spec["train"]["dataset"].update(name="folder:/theirs/photos", set={}))
+    (run,) = asked(record, Path("record.json"), Elsewhere(images=tmp_path / "photos"), None).runs
+    assert run.train.dataset.name == f"folder:{tmp_path / 'photos'}"
+    assert "--images goes with a run on a folder" in refused(lgvit, Elsewhere(images=tmp_path))
+    assert "there is no folder" in refused(record, Elsewhere(images=tmp_path / "none"))
+
+
+@pytest.mark.parametrize(("source", "sentence"), [
+    ("file:/etc/passwd", "a path in a record is not followed, so name the file as it lies here: --weights PATH"),
+    ("timm:../../etc/passwd", "weights are 'scratch', 'timm:' with a full tag"),
+    ("/etc/passwd", "weights are 'scratch', 'timm:' with a full tag"),
+])  # fmt: skip
+def test_a_file_that_a_record_names_is_not_read(lgvit: RunRecord, source: str, sentence: str) -> None:
+    assert sentence in refused(with_spec(lgvit, lambda spec: spec["train"]["weights"].update(source=source)))
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda spec: spec["train"]["method"].update(name="lgvitt"), "unknown method 'lgvitt'; did you mean 'lgvit'?"),
+    (lambda spec: spec["train"]["dataset"].update(name="fashion-mnist-mimi"), "did you mean 'fashion-mnist-mini'?"),
+    (lambda spec: spec["train"].update(exits=[3, 12]), "block 12 is no early exit"),
+    (lambda spec: spec["train"]["recipes"]["finetune"].update(augment="../x"), "unknown augmentation '../x'"),
+    (lambda spec: spec["train"].update(seed="0; rm"), "spec.train.seed"),
+    (lambda spec: spec.update(extra=1), "spec.extra"),
+    (lambda spec: spec["policies"][0].update(name="confidense"), "did you mean 'confidence'?"),
+])  # fmt: skip
+def test_a_strange_spec_is_one_sentence(
+    lgvit: RunRecord, change: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    message = refused(with_spec(lgvit, change))
+    assert sentence in message
+    assert message.startswith("record.json: ")
+
+
+# Which run, and where to
+
+
+def test_mistakes_are_one_sentence(
+    smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path, benchmark_command: Command
+) -> None:
+    done = benchmark_command("reproduce", lgvit.run_id[:-2], "--results", smoke.results, "--into", tmp_path / "into")
+    assert done.returncode == 2
+    assert f"did you mean '{lgvit.run_id}'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "into").exists()
+
+
+def test_what_cannot_be_trained_again(lgvit: RunRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match="there is no run in"):
+        finished_record(store, "x")
+    (first, *others) = lgvit.stages
+    imported = first.model_copy(update={"stage": "imported"})
+    for name, update, sentence in (
+        ("failed", {"status": "failed", "cause": "out of memory"}, r"did not finish \(out of memory\)"),
+        ("imported", {"stages": (imported, *others)}, "imported from a checkpoint of the authors' code"),
+    ):
+        with store.write_run(lgvit.model_copy(update={"run_id": name, **update})):
+            pass
+        with pytest.raises(UserError, match=sentence):
+            finished_record(store, name)
+
+
+def test_the_folder_holds_one_reproduction_and_nothing_else(smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path) -> None:
+    store = Store(smoke.results)
+    with pytest.raises(UserError, match="holds no reproduction"):
+        claim_folder(store, store, lgvit.run_id)
+    claim_folder(Store(tmp_path / "new"), store, lgvit.run_id)
+    claim_folder(Store(tmp_path / "new"), store, lgvit.run_id)  # goes on
+    other = next(name for name in store.run_ids() if name != lgvit.run_id)
+    with pytest.raises(UserError, match="reproduction of another record"):
+        claim_folder(Store(tmp_path / "new"), store, other)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="name another folder"):
+        claim_folder(Store(tmp_path / "file"), store, lgvit.run_id)
+    with pytest.raises(UserError, match="cannot write"):
+        claim_folder(Store(tmp_path / "file" / "below"), store, lgvit.run_id)

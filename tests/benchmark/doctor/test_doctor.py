@@ -1,0 +1,227 @@
+"""The doctor: sound where all is well, one line with the mend where something is not, and a device that is really examined."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmark.cli.doctor import command
+from benchmark.doctor.checks import checks as doctor
+from benchmark.doctor.device import Examination
+from benchmark.grid.load import load as grid
+from benchmark.measure import cost
+from benchmark.stages.graph import run_stages
+from results.store.devices import Check, read_checks
+from results.store.folder import Store
+from tests.conftest import Command, environment, torch_free
+
+GRID = """
+name: smoke
+backbones: [vit_nano_patch4_28]
+datasets: [{name: fashion-mnist-mini, set: {train: 60, val: 40, test: 60}}]
+methods: [lgvit, vanilla]
+exits: [[3, 7]]
+recipes: {finetune: {epochs: 2, batch_size: 20}, exits: {epochs: 2, batch_size: 20, lr: 0.01}}
+"""
+
+
+def test_here_all_is_well_and_nothing_is_written(tmp_path: Path, benchmark_command: Command) -> None:
+    done = benchmark_command("doctor", "--json", "--results", tmp_path / "results")
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout)
+    assert [line["name"] for line in found["checks"]] == [*doctor.plain_checks(tmp_path, None)]
+    assert all(line["status"] == "ok" or line["mend"] for line in found["checks"])
+    assert found["failed"] == 0
+    assert found["stored"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_torch_it_names_what_is_missing(without_torch: dict[str, str], tmp_path: Path) -> None:
+    done = torch_free(without_torch, "doctor", "--device", "cpu", "--results", tmp_path)
+    assert done.returncode == 1
+    lines = " ".join(done.stdout.split())
+    assert "fail packages" in lines
+    assert "torch is missing" in lines
+    assert "-> in " in lines
+    assert "pip install -e . -c constraints.txt" in lines
+    assert "fail MAC counter cannot be checked: No module named 'torch'" in lines
+    assert "fail device cpu was not examined" in lines
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_it_starts_where_nearly_everything_is_missing(tmp_path: Path) -> None:
+    import click
+
+    (tmp_path / "click").symlink_to(Path(click.__file__).parent)
+    done = torch_free(environment(PYTHONPATH=str(tmp_path)), "doctor")
+    assert done.returncode == 1
+    assert "cannot be checked: No module named 'packaging'" in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_unknown_device_is_one_sentence_and_a_missing_one_a_line(tmp_path: Path) -> None:
+    wrong = CliRunner().invoke(command, ["--device", "gpu"])
+    assert str(wrong.exception) == "--device: cpu, cuda or cuda:N, not 'gpu'"
+    absent = CliRunner().invoke(command, ["--device", "cuda:99", "--json", "--results", str(tmp_path)])
+    assert absent.exit_code == 1
+    (line,) = [line for line in json.loads(absent.stdout)["checks"] if line["status"] == "fail"]
+    assert line["name"] == "device"
+    assert "cuda:99: not usable here" in line["found"]
+
+
+# Single checks, each where something is wrong
+
+
+@pytest.mark.parametrize(("wanted", "tested", "status", "part"), [
+    ("numpy>=99", "numpy==99", "fail", "is not >=99"), ("no-such-thing>=1", "no-such-thing==1", "fail", "is missing"),
+    ("numpy>=1", "numpy==1.0", "warn", "(1.0)"), ("numpy>=1", f"numpy=={doctor.version('numpy')}", "ok", "1 as tested"),
+])  # fmt: skip
+def test_packages(
+    wanted: str, tested: str, status: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nrequires-python = ">=9"\ndependencies = ["{wanted}"]\n')
+    (tmp_path / "constraints.txt").write_text(f"# tested\n{tested}\n")
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    found = doctor.packages()
+    assert found.status == status
+    assert part in found.found
+    assert doctor.python().status == "fail"
+
+
+def test_a_package_of_our_names_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    found = doctor.names()
+    assert found.status == "warn"
+    assert f"datasets in {tmp_path}" in found.found
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert doctor.results_folder(tmp_path / "new" / "results").status == "ok"
+    found = doctor.results_folder(tmp_path / "file" / "results")
+    assert found.status == "fail"
+    assert "--results" in found.mend
+
+
+def test_data_that_is_there_and_a_folder_that_is_not(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "test_batch").write_text("")
+    there, absent = doctor.datasets(tmp_path).found.split("; not here: ")
+    assert "cifar-10" in there
+    assert "cifar-100" in absent
+    assert doctor.datasets(tmp_path / "no").status == "fail"
+
+
+def test_weights_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "vit_base_patch16_224.augreg_in21k_ft_in1k.safetensors").write_text("")
+    assert "vit_base_patch16_224.augreg_in21k_ft_in1k" in doctor.weights(tmp_path).found
+
+
+def test_a_counter_that_leaves_the_attention_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear = 12 * 197 * 12 * 192 * 192 + 196 * 768 * 192 + 192 * 1000
+    attention = 12 * 2 * 197 * 197 * 192
+    assert linear + attention == doctor.KNOWN_MACS
+    assert doctor.mac_counter().status == "ok"
+    monkeypatch.setattr(cost, "_attention_macs", lambda *_: Counter())
+    found = doctor.mac_counter()
+    assert found.status == "fail"
+    assert f"{linear:,}" in found.found
+
+
+def program(folder: Path, name: str, says: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+    (folder / name).chmod(0o755)
+
+
+def test_slurm_is_found_whole_or_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program(tmp_path, "sinfo", "slurm 24.05.1")
+    assert doctor.slurm().status == "warn"
+    program(tmp_path, "sbatch", "")
+    assert doctor.slurm().found.startswith("slurm 24.05.1, sbatch in ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch uses the GPU here")
+def test_a_gpu_that_torch_does_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    assert doctor.gpu(tmp_path).status == "ok"
+    program(tmp_path, "nvidia-smi", "NVIDIA H100 80GB HBM3, 550.54.15")
+    found = doctor.gpu(tmp_path)
+    assert found.status == "warn"
+    assert found.found.startswith("1 x NVIDIA H100 80GB HBM3, driver 550.54.15, but torch")
+
+
+def test_what_a_check_raises_is_its_line() -> None:
+    def broken() -> Check:
+        raise RuntimeError("undefined symbol")
+
+    assert doctor.examine("x", broken).found == "RuntimeError: undefined symbol"
+
+
+# The device. The grid is a smaller one of the same name; all else is what a user gets.
+
+
+@pytest.fixture
+def small_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID)
+    monkeypatch.setattr(grid, "find_grid", lambda name: path)
+    return path
+
+
+def test_the_cpu_is_examined_and_passes(tmp_path: Path, small_grid: Path) -> None:
+    done = CliRunner().invoke(command, ["--device", "cpu", "--json", "--results", str(tmp_path / "results")])
+    found = json.loads(done.stdout)
+    assert done.exit_code == 0, found
+    lines = {line["name"]: line["found"] for line in found["checks"]}
+    assert lines["grid smoke"].startswith("2 runs in ")
+    assert "60 images" in lines["logits"]
+    assert "(limit 1e-05)" in lines["logits"]
+    assert "(limit 0.1)" in lines["bf16"]
+    assert lines["dynamic"].startswith("60 images leave where the sweep says")
+    assert lines["resume"] == "2 trainings were killed and went on, with the bits of the undisturbed run in every stage"
+    assert lines["two ranks"] == "2 processes added up a tensor by gloo"
+    ((name, check),) = read_checks(Store(tmp_path / "results")).items()
+    assert check.passed
+    assert found["stored"] == str(tmp_path / "results" / "devices" / f"{name}.json")
+    assert [line.name for line in check.checks] == ["grid smoke", "logits", "bf16", "dynamic", "resume", "two ranks"]
+
+
+def test_a_device_that_computes_something_else_is_found(tmp_path: Path, small_grid: Path) -> None:
+    exam = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path)
+    assert exam.runs().status == "ok"
+    shutil.copytree(exam.store.root, tmp_path / "other")
+    other = Store(tmp_path / "other")
+    assert exam.differing(other) == []
+    heads = run_stages(exam.tested).training[-1].name
+    manifest = other.stage(heads) / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
+    assert exam.differing(other) == [heads]
+    logits = exam.stored.logits
+    exam.stored = replace(exam.stored, logits=logits + 1e-3 * logits.abs().max() * torch.randn_like(logits))
+    for check in (exam.logits(), exam.dynamic()):
+        assert check.status == "fail"
+        assert "do not publish" in check.mend
+
+
+def test_a_grid_that_fails_is_a_line_and_so_is_what_needs_it(tmp_path: Path, small_grid: Path) -> None:
+    wild = "lr: 10, clip_grad: null, weight_decay: 10, warmup: 0, epochs: 2, batch_size: 4"
+    small_grid.write_text(GRID.replace("finetune: {epochs: 2, batch_size: 20}", f"finetune: {{{wild}}}"))
+    steps = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path).steps
+    runs = doctor.examine("grid smoke", steps["grid smoke"])
+    assert runs.status == "fail"
+    assert "2 of 2 runs failed" in runs.found
+    assert "the loss is nan" in runs.found
+    assert doctor.examine("logits", steps["logits"]).status == "fail"

@@ -1,0 +1,145 @@
+"""Every headline number of a record, found again sample by sample from raw scores and cost integers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.scores import ExitScores, load_scores
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.plan import make_plan
+from results.record import RunRecord
+from results.spec import Selection
+from results.store.folder import Store
+from results.tables.points import comparisons, points
+from results.tables.run import load_runs
+from tests.conftest import SmokeRun
+
+METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
+
+
+@pytest.fixture(params=METHODS)
+def run(request: pytest.FixtureRequest, smoke: SmokeRun) -> tuple[RunRecord, dict[str, ExitScores]]:
+    store = Store(smoke.results)
+    plan = make_plan(load_grid(find_grid("smoke")), store)
+    stages = next(stages for stages in plan.runs if stages.spec.train.method.name == request.param)
+    scores = {
+        split: load_scores(store.artifact(stages.scores.name, f"{split}.safetensors")) for split in ("val", "test")
+    }
+    return store.record(stages.run_id), scores
+
+
+def leave(scores: ExitScores, threshold: float) -> tuple[list[int], list[bool]]:
+    """Exit and correctness of every sample, one at a time, by the definition."""
+    exits, right = [], []
+    for n, label in enumerate(scores.labels.tolist()):
+        for k, logits in enumerate(scores.logits[:, n].tolist()):
+            top = max(logits)
+            confidence = 1 / sum(math.exp(value - top) for value in logits)
+            if confidence > threshold or k == len(scores.logits) - 1:
+                exits.append(k)
+                right.append(logits.index(top) == label)
+                break
+    return exits, right
+
+
+def test_points_are_found_again(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    costs = record.costs
+    assert costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    assert blocks == [4, 5, 6, 7, 8, 9, 10, 11, 12]
+    reached = [point for point in record.points if point.test is not None]
+    assert len(reached) >= 4
+    for point in reached:
+        test = point.test
+        assert test is not None
+        accuracy = macs = depth = 0.0
+        for setting in point.settings:
+            exits, right = leave(scores["test"], setting.threshold)
+            accuracy += setting.weight * sum(right) / len(right)
+            depth += setting.weight * sum(blocks[k] for k in exits) / len(exits)
+            # What ran: stem, blocks up to the exit, and every head passed on the way.
+            ran = [costs.stem + sum(costs.blocks[: blocks[k]]) + sum(costs.heads[: k + 1]) for k in exits]
+            macs += setting.weight * sum(ran) / len(ran)
+        # A confidence within float32 of the threshold may fall either way.
+        assert test.accuracy == pytest.approx(accuracy, abs=2e-3)
+        assert test.mean_block == pytest.approx(depth, abs=2e-2)
+        assert test.mean_macs == pytest.approx(macs, rel=2e-3)
+        if point.kind == "equal-macs":
+            assert test.mean_macs == pytest.approx(point.target * costs.baseline, rel=1e-9)
+
+
+def test_drops_are_chosen_on_val_and_are_the_cheapest(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    static = scores["val"].logits[-1].argmax(-1).eq(scores["val"].labels).double().mean().item()
+    assert record.static_accuracy["val"] == pytest.approx(static)
+    for point in record.points:
+        if point.kind == "accuracy-drop" and point.val is not None:
+            assert point.val.accuracy >= static - point.target - 1e-9
+    depths = [p.val.mean_macs for p in record.points if p.kind == "accuracy-drop" and p.val is not None]
+    assert depths == sorted(depths, reverse=True)
+
+
+def test_the_table_is_the_record(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    table = points(runs).set_index(["method", "point"])
+    for run in runs:
+        for point in run.record.points:
+            if point.test is None:
+                continue
+            row = table.loc[(run.method, point.name)]
+            assert row["accuracy"] == pytest.approx(point.test.accuracy)
+            assert row["low"] <= row["accuracy"] <= row["high"]
+            assert row["drop"] == pytest.approx(run.record.static_accuracy["test"] - point.test.accuracy)
+            assert row["layer_speedup"] == pytest.approx(12 / point.test.mean_block)
+            assert run.record.costs is not None
+            assert row["mac_speedup"] == pytest.approx(run.record.costs.baseline / point.test.mean_macs)
+
+
+def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    policies = [Selection(name="confidence"), Selection(name="bin-accuracy"), Selection(name="patience")]
+    test = scores["test"]
+    other = ExitScores(test.logits.flip(1) * 2, test.labels, test.sample_id)
+    frozen = [
+        evaluate({"val": scores["val"], "test": found}, scores, record.costs, blocks, policies).thresholds
+        for found in (test, other)
+    ]
+    assert frozen[0] == frozen[1]
+    assert [len(policy["points"]) for policy in frozen[0]["policies"]] == [8, 8, 8]
+
+
+def test_choosing_on_test_is_refused(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+    record, scores = run
+    assert record.costs is not None
+    blocks = [exit_.block for exit_ in record.exits]
+    test = scores["test"]
+    half = ExitScores(test.logits[:, ::2], test.labels[::2], test.sample_id[::2])
+    for val in (test, half):
+        with pytest.raises(ValueError, match="must not have seen test"):
+            evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Selection(name="confidence")])
+
+
+def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = points(runs)
+    reached = table[table["reached"]]
+    for name in ("layer", "mac"):
+        assert (reached[f"{name}_low"] <= reached[f"{name}_speedup"] + 1e-9).all()
+        assert (reached[f"{name}_speedup"] <= reached[f"{name}_high"] + 1e-9).all()
+    assert table["official_swin_speedup"].isna().all()  # none of these is a Swin
+    pairs = comparisons(runs)
+    equal = pairs[pairs["kind"] == "equal-macs"]
+    assert (equal["p_holm"] >= equal["p"]).all()
+    assert pairs[pairs["kind"] != "equal-macs"]["p"].isna().all()
+    for _, family in equal.groupby("target"):
+        # The smallest of m p-values is multiplied by m.
+        assert family["p_holm"].min() == pytest.approx(min(1, len(family) * family["p"].min()))

@@ -1,0 +1,123 @@
+"""Sweeps over stored scores: the command, its numbers against a slow fold, and what it says to bad input."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmark.evaluation import sweep as sweep_module
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.sweep import sweep
+from methods.policies import POLICIES, get_policy
+from results.store.folder import Store
+from tests.conftest import Command, SmokeRun
+
+
+def random_scores(samples: int) -> ExitScores:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(5, (samples,), generator=generator)
+    logits = 2 * torch.randn(4, samples, 5, generator=generator)
+    logits[:, torch.arange(samples), labels] += torch.arange(4)[:, None]
+    return ExitScores(logits, labels, torch.arange(samples), torch.rand(3, samples, generator=generator))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_sweep_is_choose_for_every_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_module, "CHUNK", 70)  # several chunks, the last one smaller
+    scores = random_scores(300)
+    policy = get_policy(name).fit(scores.logits, scores.labels)
+    settings = policy.peek(scores.labels, scores.errors).default_grid(scores.logits)[::7]
+    found = sweep(policy, scores, settings)
+    for t, setting in enumerate(settings):
+        if name != "oracle":
+            setattr(policy, policy.swept, float(setting))
+        exits, answers = policy.peek(scores.labels, scores.errors).choose(scores.logits)
+        assert found.accuracy[t] == pytest.approx((answers == scores.labels).double().mean().item())
+        np.testing.assert_allclose(found.shares[t], torch.bincount(exits, minlength=4) / 300)
+    np.testing.assert_allclose(found.mean([1, 2, 3, 4]), found.shares @ [1, 2, 3, 4])
+
+
+def test_the_command_finds_the_records_points_again(
+    smoke: SmokeRun, benchmark_command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep.csv"
+    done = benchmark_command(
+        "sweep", "--results", smoke.results, "--policy", "confidence", "--drop", 0.02, "--budget", 0.5, "--budget", 0.75,
+        "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(out)
+    assert len(table) == 4 * 3
+    store = Store(smoke.results)
+    for _, row in table.iterrows():
+        points = {(point.kind, point.target): point for point in store.record(row["run_id"]).points}
+        test = points[row["point"], row["target"]].test
+        if test is None:
+            assert np.isnan(row["accuracy"])
+        else:
+            assert row["accuracy"] == pytest.approx(test.accuracy)
+
+
+def test_all_policies_over_one_grid(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "all.csv"
+    done = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--out", out)
+    assert done.returncode == 0, done.stderr
+    gated = {name for name in POLICIES if POLICIES[name].load().reads_gates}
+    assert set(pd.read_csv(out)["policy"]) == set(POLICIES) - gated
+    refused = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--policy", "learned-gate")
+    assert refused.returncode == 2
+    assert "have no learned gate to read" in refused.stderr
+
+
+@pytest.mark.parametrize(("arguments", "sentences"), [
+    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["did you mean 'entropy'?", "patience is a whole number from 1"]),
+    (("--policy", "confidence:treshold=0.8"), ["did you mean 'threshold'?"]),
+    (("--policy", "confidence:threshold=high"), ["Input should be a valid number"]),
+    (("--budget", "0"), ["--budget"]),
+    (("--drop", "5"), ["--drop"]),
+])  # fmt: skip
+def test_bad_input_is_explained_before_any_work(
+    arguments: tuple[str, ...], sentences: list[str], smoke: SmokeRun, benchmark_command: Command
+) -> None:
+    done = benchmark_command("sweep", "--results", smoke.results, *arguments)
+    assert done.returncode == 2
+    assert all(sentence in done.stderr for sentence in sentences)
+    assert "Traceback" not in done.stderr
+
+
+def test_no_runs_says_what_to_run_first(tmp_path: Path, benchmark_command: Command) -> None:
+    done = benchmark_command("sweep", "--results", tmp_path, "--policy", "confidence")
+    assert done.returncode == 2
+    assert "run this first: python -m benchmark run --grid" in done.stderr
+
+
+def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    shutil.copytree(smoke.results, tmp_path / "results")
+    for path in (tmp_path / "results").glob("stages/scores-*/val.safetensors"):
+        tensors = load_file(path)
+        tensors["logits"][0, 3, 2] = float("nan")
+        save_file(tensors, path)
+    done = benchmark_command("sweep", "--results", tmp_path / "results", "--policy", "confidence")
+    assert done.returncode == 2
+    assert "was changed since it was written" in done.stderr
+
+
+def test_nan_in_scores_is_refused() -> None:
+    scores = random_scores(20)
+    scores.logits[1, 4, 0] = float("nan")
+    with pytest.raises(ValueError, match="NaN in 1 places, the first at exit 1, sample 4"):
+        sweep(get_policy("confidence"), scores, np.array([0.5]))
+
+
+def test_the_bench_prints_its_ratio(benchmark_command: Command) -> None:
+    done = benchmark_command("bench", "sweep", "--samples", 400, "--classes", 5, "--settings", 20)
+    assert done.returncode == 0, done.stderr
+    for part in ("confidence", "patience", "peak memory", "times as long"):
+        assert part in done.stdout
+    assert done.stderr == ""

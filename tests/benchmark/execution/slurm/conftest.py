@@ -1,0 +1,90 @@
+"""Programs in place of Slurm's own, and a grid that is submitted to them."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli.slurm import Asked, run_on_slurm
+from benchmark.execution.slurm.submission import Submission
+from benchmark.grid.load import load_grid
+from benchmark.stages.plan import Plan, make_plan
+from results.store.folder import Store
+
+GRID = """
+name: many
+backbones: [vit_nano_patch4_28]
+datasets: [{name: fashion-mnist-mini, set: {train: 200, val: 100, test: 100}}]
+methods: [static, lgvit, vanilla, homogeneous-local]
+seeds: [0, 1, 2]
+"""
+SBATCH = """#!/bin/sh
+for last; do :; done
+count=$(ls "$FAKE" | grep -c script)
+if [ -e "$FAKE/refuse" ] && [ "$count" = 2 ]; then
+  echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy" >&2; exit 1
+fi
+cp "$last" "$FAKE/script-$((100 + count))"
+echo "Submitted batch job $((100 + count))"
+"""
+TOLD = '#!/bin/sh\n[ -e "$FAKE/%s" ] || exit 1\ncat "$FAKE/%s"\n'
+
+
+class FakeSlurm:
+    """A folder in front of PATH; what squeue and sacct say are files there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        programs = {
+            "sbatch": SBATCH,
+            "squeue": TOLD % ("squeue", "squeue"),
+            "sacct": TOLD % ("sacct", "sacct"),
+            "scancel": '#!/bin/sh\necho "$@" >> "$FAKE/cancelled"\n',
+            "scontrol": "#!/bin/sh\necho 'MaxArraySize            = 4'\n",
+            "srun": "#!/bin/sh\n",
+        }
+        for name, text in programs.items():
+            path = folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        self.says("squeue", "")
+
+    def says(self, program: str, text: str) -> None:
+        (self.folder / program).write_text(text)
+
+    @property
+    def scripts(self) -> list[str]:
+        return [path.read_text() for path in sorted(self.folder.glob("script-*"))]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE", str(folder))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    return FakeSlurm(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / 'it\'s my "results"')
+
+
+def plan_of(store: Store, text: str = GRID) -> Plan:
+    path = store.root.parent / "grid.yaml"
+    path.write_text(text)
+    return make_plan(load_grid(path), store)
+
+
+def run(plan: Plan, store: Store, **given: Any) -> tuple[Submission | None, str]:
+    out = io.StringIO()
+    asked = Asked("cpu", None, None, None, store.root.parent / "report")
+    return run_on_slurm(Console(file=out, width=100), plan, plan, store, asked, given), out.getvalue()

@@ -1,0 +1,78 @@
+"""What a node works with: the frozen code, and data on its own disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm.staging import staged
+from benchmark.execution.slurm.submission import submissions
+from results.store.folder import Store
+from tests.benchmark.slurm.conftest import FakeSlurm, plan_of, run
+from tests.conftest import ROOT
+
+
+def test_the_hash_covers_what_computes(tmp_path: Path) -> None:
+    names = ["methods/lgvit.py", "README.md"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    before = code_hash(tmp_path, names)
+    (tmp_path / "README.md").write_text("another page")
+    assert code_hash(tmp_path, names) == before
+    with (tmp_path / names[0]).open("a") as file:
+        file.write("# another line\n")
+    assert code_hash(tmp_path, names) != before
+
+
+def test_a_copy_of_the_code_is_told_from_the_checkout(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.cli.slurm import other_code
+
+    submission, _ = run(plan_of(store), store)
+    assert submission is not None
+    ((_, manifest),) = submissions(store.root)
+    job = manifest.arrays[0].tasks[0].job
+    slurm.says("squeue", f"{job.replace('_', '|')}|RUNNING|None|n1\n")
+    assert other_code(store) == []
+    monkeypatch.setattr("benchmark.cli.slurm.code_hash", lambda root: "another")
+    assert other_code(store) == [f"submission {submission.name} runs the code {manifest.code}, the checkout is another"]
+
+
+def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = registry.card("dataset", "cifar-10")
+    data_dir, disk, said = tmp_path / "data", tmp_path / "disk", []
+    folder = data_dir / card.folders[1]
+    disk.mkdir()
+    (folder / "deeper").mkdir(parents=True)
+    (folder / card.markers[0].rstrip("/")).write_bytes(b"images")
+    (folder / "deeper" / "more").write_bytes(b"more images")
+    (data_dir / "weights").mkdir()
+    monkeypatch.setenv("SLURM_TMPDIR", str(disk))
+    root = staged(data_dir, [card], said.append)
+    assert root.is_relative_to(disk)
+    copy = card.find(root)
+    assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == {
+        path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    assert (root / "weights").resolve() == data_dir / "weights"
+    assert staged(data_dir, [card], said.append) == root
+    assert len(said) == 1  # the second found it there
+    (folder / card.markers[0].rstrip("/")).write_bytes(b"others")
+    assert staged(data_dir, [card], said.append) != root
+
+
+def test_a_disk_without_room_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = registry.card("dataset", "cifar-10")
+    folder = tmp_path / "data" / card.folders[1]
+    folder.mkdir(parents=True)
+    with (folder / card.markers[0].rstrip("/")).open("wb") as file:
+        file.truncate(1 << 43)  # eight terabytes of nothing
+    monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
+    said: list[str] = []
+    assert staged(tmp_path / "data", [card], said.append) == tmp_path / "data"
+    assert "has no room" in said[0]

@@ -1,0 +1,95 @@
+"""Options, profiles, and those that the documentation shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.errors import UserError
+from benchmark.execution.slurm.layout import arrays_of
+from benchmark.execution.slurm.options import minutes, read_options
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.plan import make_plan
+from results.store.folder import Store
+from tests.benchmark.slurm.conftest import GRID
+from tests.conftest import ROOT
+
+
+def test_the_command_line_goes_above_the_profile_and_its_sections(tmp_path: Path) -> None:
+    profile = tmp_path / "p.yaml"
+    profile.write_text(
+        "partition: gpu\ngpus-per-node: 1\ntime: 12:00:00\nsetup: module load cuda\n"
+        "finetune: {time: 1-00:00:00, partition: long}\nscores: {time: 10}\nrecords: {partition: cpu}\n"
+    )
+    choice = read_options({"account": "lab", "partition": "mine"}, profile)
+    assert {choice.of(kind).partition for kind in ("finetune", "exits", "records")} == {"mine"}
+    assert [choice.of(kind).time for kind in ("finetune", "exits", "scores")] == [1440, 720, 10]
+    assert [choice.of(kind).gpus for kind in ("finetune", "scores", "cost", "records")] == [1, 1, 0, 0]
+    assert choice.of("cost").setup == ("module load cuda",)
+    assert read_options({}, profile).of("records").partition == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("partiton: gpu", "unknown key 'partiton'; did you mean 'partition'?"),
+        ("finetun: {time: 3}", "unknown key 'finetun'; did you mean 'finetune'?"),
+        ("finetune: {tim: 3}", "finetune: unknown key 'tim'; did you mean 'time'?"),
+        ("finetune: {array-parallelism: 3}", "finetune: unknown key 'array-parallelism'"),
+        ("time: 2h", "time: a time is minutes, minutes:seconds"),
+        ("time: 0", "time: a time is minutes, minutes:seconds"),
+        ("gpus-per-node: -1", "gpus-per-node: Input should be greater than or equal to 0"),
+        ("sbatch: {dependency: afterok:1}", "sbatch: 'dependency' is set by the submission itself"),
+        ("sbatch: {partition: x}", "sbatch: 'partition' is an option of its own: --partition"),
+        ("sbatch: {'x y': 1}", "is no option of sbatch"),
+        ("[1]", "a profile is a mapping"),
+        ("time: 3\ntime: 4", "the key 'time' is given twice"),
+    ],
+)
+def test_a_wrong_profile_is_explained(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(UserError) as error:
+        read_options({}, tmp_path / "p.yaml")
+    (message,) = error.value.messages
+    assert told in message
+    assert "p.yaml" in message
+
+
+def test_no_grid_says_what_runs_on_a_node(tmp_path: Path) -> None:
+    for key in ("setup: [rm -rf]", "sbatch: {comment: x}", "partition: x"):
+        (tmp_path / "g.yaml").write_text(GRID + key)
+        with pytest.raises(UserError, match=f"unknown key '{key.split(':')[0]}'"):
+            load_grid(tmp_path / "g.yaml")
+
+
+@given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_times_are_read_as_sbatch_reads_them(days: int, hours: int, mins: int, secs: int) -> None:
+    whole = days * 1440 + hours * 60 + mins + (secs > 0)
+    if whole:
+        assert minutes(f"{days}-{hours:02d}:{mins:02d}:{secs:02d}") == whole
+        assert minutes(f"{days * 24 + hours}:{mins:02d}:{secs:02d}") == whole
+        assert minutes(f"{(days * 24 + hours) * 60 + mins}:{secs:02d}") == whole
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "docs" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_profiles_of_the_documentation_are_sound(profile: Path, tmp_path: Path) -> None:
+    choice = read_options({}, profile)
+    assert [choice.of(kind).gpus for kind in ("finetune", "exits", "scores", "cost", "records")] == [1, 1, 1, 0, 0]
+    plan = make_plan(load_grid(find_grid("paper-cifar100")), Store(tmp_path))
+    assert arrays_of(plan, choice, {}, 1001)
+    assert profile.name in (ROOT / "docs" / "slurm.md").read_text()
+
+
+def test_gpus_are_counted_however_they_are_asked_for() -> None:
+    for gres, count in (
+        ("gpu", 1),
+        ("gpu:2", 2),
+        ("gpu:a100:3", 3),
+        ("gpu:a100", 1),
+        ("lustre:1", 0),
+        ("gpu:h100:2,tmp:9", 2),
+    ):
+        assert read_options({"sbatch": (f"gres={gres}",)}, None).of("exits").gpus == count

@@ -1,0 +1,150 @@
+"""What Slurm says of jobs, what it makes of a task, and what becomes of both."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from click.exceptions import Exit
+from rich.console import Console
+
+from benchmark.cli.slurm_options import check_executor
+from benchmark.cli.status_view import screen
+from benchmark.errors import UserError
+from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.signals import SchedulerSignals
+from benchmark.execution.slurm.verdicts import note_verdicts, sentence_of
+from benchmark.execution.slurm.view import slurm_view
+from benchmark.execution.status import status_of
+from results.store.folder import Store
+from tests.benchmark.slurm.conftest import FakeSlurm, plan_of, run
+
+
+def test_states_come_from_the_queue_then_from_accounting(slurm: FakeSlurm) -> None:
+    slurm.says("squeue", "7|0|RUNNING|None|n1\n7|1|PENDING|Resources|\n9|N/A|COMPLETING|None|n2\n")
+    slurm.says("sacct", "7_[4-5,8]|CANCELLED by 0|0:0|\n6|OUT_OF_MEMORY|0:125|n3\n6.batch|FAILED|0:9|n3\n")
+    states = scheduler.states_of(["7_0", "7_1", "7_5", "7_8", "9", "6", "5"])
+    assert {job: state.state for job, state in states.items()} == {
+        "7_0": "RUNNING", "7_1": "PENDING", "7_5": "CANCELLED", "7_8": "CANCELLED", "9": "COMPLETING", "6": "OUT_OF_MEMORY",
+        "5": scheduler.LOST,
+    }  # fmt: skip
+    assert [job for job, state in states.items() if state.in_flight] == ["7_0", "7_1", "9"]
+    (slurm.folder / "sacct").unlink()  # a site without accounting
+    assert scheduler.states_of(["6"])["6"].state == scheduler.LOST
+
+
+def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    tasks = {name: task.job for array in submission.manifest().arrays for task in array.tasks for name in task.names}
+    stage = plan.runs[0].reference
+    slurm.says(
+        "sacct",
+        "".join(
+            f"{job}|{'OUT_OF_MEMORY' if job == tasks[stage.name] else 'COMPLETED'}|0:9|n1\n" for job in tasks.values()
+        ),
+    )
+    note_verdicts(plan, store, submission, plan.runs[:1])
+    (end,) = store.attempts(stage.name).attempts()
+    assert (end.outcome, end.failure) == ("failed", "oom")
+    assert f"job {tasks[stage.name]}" in end.sentence
+    assert end.by.log == str(submission.log(tasks[stage.name]))
+    note_verdicts(plan, store, submission, plan.runs[:1])  # it is told once
+    assert len(store.attempts(stage.name).attempts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "failure"),
+    [
+        ("OUT_OF_MEMORY", "exit code 0:125", "oom"),
+        ("TIMEOUT", "exit code 0:0", "time-limit"),
+        ("NODE_FAIL", "exit code 0:0", "node-failure"),
+        ("CANCELLED", "exit code 0:15", "cancelled"),
+        ("FAILED", "exit code 137:0", "killed"),
+        ("FAILED", "exit code 9:0", "killed"),
+        ("FAILED", "exit code 0:9", "killed"),
+        ("FAILED", "exit code 1:0", "error"),
+        ("COMPLETED", "exit code 0:0", "error"),
+        ("SOMETHING_NEW", "", "error"),
+        (scheduler.LOST, "", "killed"),
+    ],
+)
+def test_slurms_word_for_an_end_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
+    found, sentence = sentence_of("7_0", scheduler.JobState(state, reason, "n1"))
+    assert found == failure
+    assert "job 7_0" in sentence
+    assert state in sentence
+
+
+def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    manifest = submission.manifest()
+    first = next(task.job for array in manifest.arrays for task in array.tasks if task.kind == "finetune")
+    waiting = [task.job for array in manifest.arrays for task in array.tasks if task.job != first]
+    lines = [
+        "|".join([*(job.split("_") if "_" in job else [job, "N/A"]), "PENDING", "Dependency", ""]) for job in waiting
+    ]
+    slurm.says("squeue", "\n".join(lines) + "\n")
+    slurm.says("sacct", f"{first}|NODE_FAIL|0:0|n7\n")
+    status = status_of(plan, store, slurm_view)
+    (lost,) = [stage for stage in status.stages.values() if stage.state == "lost"]
+    assert lost.stage.kind == "finetune"
+    assert lost.log == str(submission.log(first))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(screen(status, None))
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert f"its node failed, and Slurm did not requeue it (job {first}: NODE_FAIL" in shown
+    assert "waits (Dependency)" in shown
+
+
+def test_waiting_ends_with_the_last_job_and_says_whether_all_is_done(slurm: FakeSlurm, store: Store) -> None:
+    with pytest.raises(Exit) as ended:  # no job is in the queue of this Slurm, and none has made anything
+        run(plan_of(store), store, wait=True)
+    assert ended.value.exit_code == 1
+
+
+def test_options_go_with_their_executor() -> None:
+    with pytest.raises(UserError, match="--gpus-per-node goes with --executor slurm"):
+        check_executor("local", {"gpus_per_node": 0}, workers=True)
+    with pytest.raises(UserError, match="--workers goes with --executor local"):
+        check_executor("slurm", {}, rehearse=False, workers=True)
+    check_executor("local", {}, workers=True)
+
+
+@pytest.fixture
+def requeued() -> Iterator[list[int]]:
+    """submitit's handler, as far as we call it."""
+    called: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: called.append(number))
+    yield called
+    signal.signal(signal.SIGUSR2, before)
+
+
+def test_the_schedulers_warning_requeues_when_everything_is_saved(requeued: list[int]) -> None:
+    with SchedulerSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends both when it preempts
+        assert (signals.requested, signals.requeue) == (True, False)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert (signals.requested, signals.requeue) == (True, True)
+        assert not requeued
+        signals.go()
+        assert requeued == [signal.SIGUSR2]
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert len(requeued) == 2  # it is submitit's again
+
+
+def test_what_cannot_stop_is_requeued_after_a_while(requeued: list[int]) -> None:
+    with SchedulerSignals() as signals:
+        signals.patience = 1
+        os.kill(os.getpid(), signal.SIGUSR2)
+        end = time.monotonic() + 5
+        while not requeued and time.monotonic() < end:
+            time.sleep(0.05)
+        assert requeued == [signal.SIGUSR2]

@@ -1,0 +1,158 @@
+"""What is submitted, in which order, and what is not; tests/cluster has the real Slurm."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.cli.slurm import in_flight
+from benchmark.errors import UserError
+from benchmark.execution.slurm.estimate import Estimator, backbone_size, total
+from benchmark.execution.slurm.freeze import code_hash, files_of
+from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
+from benchmark.execution.slurm.options import read_options
+from benchmark.execution.slurm.submission import named_by_code, new_submission
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.plan import make_plan
+from results.store.folder import Store
+from tests.benchmark.slurm.conftest import GRID, FakeSlurm, plan_of, run
+from tests.conftest import DATA, torch_free
+
+
+def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, said = run(
+        plan, store, partition="gpu", gpus_per_node=1, sbatch=("mail-type=END",), setup=("module load x",)
+    )
+    assert submission is not None
+    manifest = submission.manifest()
+    assert len(slurm.scripts) == len(manifest.arrays)
+    for script, array in zip(slurm.scripts, manifest.arrays, strict=True):
+        assert f"--array=0-{len(array.tasks) - 1}%" in script or len(array.tasks) == 1
+        assert ("--gpus-per-node=1" in script) == any(task.gpus for task in array.tasks)
+        assert (f"--dependency=afterany:{':'.join(array.after)}" in script) == bool(array.after)
+        assert "#SBATCH --mail-type=END" in script
+        assert script.index("module load x") < script.index("export PYTHONPATH") < script.index("srun")
+        assert array.job in said
+    # All that is missing, each once.
+    tasks = [task for array in manifest.arrays for task in array.tasks]
+    names = [name for task in tasks for name in task.names]
+    assert sorted(names) == sorted([stage.name for stage in plan.missing_stages] + [run.run_id for run in plan.runs])
+    # Frozen, and for nobody else.
+    assert stat.S_IMODE(submission.folder.stat().st_mode) == 0o700
+    assert code_hash(submission.code, [n for n in files_of() if (submission.code / n).is_file()]) == manifest.code
+    assert json.loads((submission.code / "frozen.json").read_text())["frozen"] == manifest.code
+    assert [run.spec for run in submission.plan(store).runs] == [run.spec for run in plan.runs]
+
+
+def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    jobs = [task.job for array in submission.manifest().arrays for task in array.tasks]
+    waiting = ["|".join([*(job.split("_") if "_" in job else [job, "N/A"]), "PENDING", "Priority", ""]) for job in jobs]
+    slurm.says("squeue", "\n".join(waiting) + "\n")
+    again, said = run(plan, store)
+    assert again is None
+    assert "12 in flight" in said
+    # A larger grid: its jobs wait for those that make what they share.
+    larger = plan_of(store, GRID.replace("vanilla,", "vanilla, homogeneous-global,"))
+    more, _ = run(larger, store)
+    assert more is not None
+    arrays = more.manifest().arrays
+    assert not any(task.kind == "finetune" for array in arrays for task in array.tasks)
+    exits = next(array for array in arrays if any(task.kind == "exits" for task in array.tasks))
+    makers = {task.job for a in submission.manifest().arrays for task in a.tasks if task.kind == "finetune"}
+    assert makers <= set(exits.after)
+    # When they have ended without making anything, everything is tried again.
+    slurm.says("squeue", "\n".join(waiting).replace("PENDING", "CANCELLED") + "\n")
+    assert in_flight(store) == {}
+
+
+def test_submissions_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    made = [named_by_code(new_submission(tmp_path, "many"), "0123456789abcdef") for _ in range(3)]
+    assert len({submission.folder for submission in made}) == 3
+    assert all(submission.jobs.is_dir() and "-many-01234567" in submission.name for submission in made)
+
+
+def test_all_or_nothing_is_submitted(slurm: FakeSlurm, store: Store) -> None:
+    slurm.says("refuse", "")
+    with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; the 2 arrays before it were cancelled"):
+        run(plan_of(store), store)
+    assert (slurm.folder / "cancelled").read_text().split() == ["100", "101"]
+    assert in_flight(store) == {}
+
+
+def test_a_plan_that_is_too_dear_is_refused(slurm: FakeSlurm, store: Store) -> None:
+    plan = make_plan(load_grid(find_grid("paper-cifar100")), store)
+    with pytest.raises(UserError, match=r"estimated are \d+\.\d GPU-hours at 10 TFLOP/s a GPU, more than the 100"):
+        run(plan, store, gpus_per_node=1, max_gpu_hours=100.0)
+    assert not slurm.scripts
+    assert not store.root.exists()
+
+
+def test_without_squeue_nothing_is_submitted_over_something(slurm: FakeSlurm, store: Store) -> None:
+    run(plan_of(store), store)
+    (slurm.folder / "squeue").unlink()
+    with pytest.raises(UserError, match="squeue does not answer"):
+        run(plan_of(store), store)
+
+
+def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], tmp_path: Path) -> None:
+    done = torch_free(
+        without_torch, "run", "--grid", "paper-cifar100", "--executor", "slurm", "--results", tmp_path / "r",
+        "--gpus-per-node", 1, "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "GPU-hours" in done.stdout
+    assert "#SBATCH --gpus-per-node=1" in done.stdout
+    assert "Nothing was submitted." in done.stdout
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("grid", ["paper-cifar100", "competitors-cpu", "training-schemes"])
+@pytest.mark.parametrize("most", [3, 1001])
+def test_every_array_comes_behind_what_its_tasks_need(grid: str, most: int, tmp_path: Path) -> None:
+    plan = make_plan(load_grid(find_grid(grid)), Store(tmp_path))
+    arrays = arrays_of(plan, read_options({"array_parallelism": 8}, None), {}, most)
+    before: list[set[str]] = []
+    for array in arrays:
+        assert 1 <= len(array.tasks) <= most
+        waits = set().union(*(before[i] for i in closure(arrays, array)))
+        for unit in (unit for task in array.tasks for unit in task.units):
+            assert unit.parents <= waits
+        before.append({name for task in array.tasks for unit in task.units for name in unit.names})
+    made = [name for names in before for name in names]
+    assert sorted(made) == sorted(name for unit in units_of(plan, {}) for name in unit.names)
+    assert closure(arrays, arrays[-1]) == set(range(len(arrays) - 1))  # the report waits for everything
+
+
+def closure(arrays: list[JobArray], array: JobArray) -> set[int]:
+    found = set(array.after)
+    return found.union(*(closure(arrays, arrays[i]) for i in array.after))
+
+
+def test_estimates_are_those_of_the_reference() -> None:
+    published = json.loads((DATA / "cost_tables.json").read_text())["per_exit"]
+    table = next(table for name, table in published.items() if name.startswith("ViT-B/16 (197"))
+    macs, _ = backbone_size(registry.card("backbone", "vit_base_patch16_224"), 12)
+    assert macs == pytest.approx(table["linconv_matmul"]["M0"], rel=1e-3)
+    swin = next(table for name, table in published.items() if name.startswith("Swin"))
+    macs, _ = backbone_size(registry.card("backbone", "swin_base_patch4_window7_224"), 24)
+    assert macs == pytest.approx(swin["linconv_matmul"]["M0"], rel=1e-3)
+
+
+def test_training_takes_three_forward_passes_an_image(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    plan = plan_of(store)
+    (array,) = [a for a in arrays_of(plan, read_options({}, None), {}, 1001) if a.tasks[0].kind == "cost"]
+    finetunes = [unit for task in array.tasks for unit in task.units if unit.kind == "finetune"]
+    macs, weights = backbone_size(registry.card("backbone", "vit_nano_patch4_28"), 12)
+    epochs = plan.runs[0].spec.train.recipes.finetune.epochs
+    found = total(Estimator(store).of_unit(unit) for unit in finetunes)
+    assert found.macs == 3 * 3 * 200 * epochs * macs
+    assert found.kept == 3 * 4 * weights

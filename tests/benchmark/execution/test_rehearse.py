@@ -1,0 +1,108 @@
+"""A rehearsal: one model a family at a small image size, killed in every training, to its record and its PDF."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.execution.rehearse import BATCH, rehearsal_of
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.graph import run_stages
+from results.store.folder import Store
+from tests.conftest import Command
+
+# CIFAR-100 and the pretrained weights are not on this machine: a rehearsal needs neither.
+GRID = """
+name: tiny
+backbones: [swin_nano_patch2_window4_32]
+datasets: [cifar-100]
+methods: [lgvit]
+exits: [paper]
+seeds: [0, 1, 2]
+recipes: {finetune: {augment: crop-flip}, joint: {augment: crop-flip}, exits: {augment: crop-flip, accumulate: 2}}
+include:
+  - {backbone: vit_nano_patch4_32, method: lgvit-official}
+  - {backbone: {name: deit_nano_distilled_patch4_32, set: {weights: "timm:not.there"}}, method: vanilla}
+"""
+
+
+def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Path, benchmark_command: Command) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(GRID)
+    done = benchmark_command(
+        "run",
+        "--grid",
+        grid,
+        "--rehearse",
+        "--results",
+        tmp_path / "results",
+        "--out",
+        tmp_path / "report",
+        "--threads",
+        1,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # A fine-tuning and a training of heads on each backbone, and the official reading's joint stage.
+    assert "3 of 3 models went through, 7 trainings were killed and went on" in re.sub(r"\s+", " ", done.stdout)
+    assert done.stdout.count("going on from the checkpoint in epoch 2, step 1 of") == 7
+    store = Store(tmp_path / "results" / "rehearsals" / "tiny")
+    records = [store.record(run_id) for run_id in store.run_ids()]
+    assert {record.label for record in records} == {"lgvit", "lgvit-official", "vanilla"}
+    for record in records:
+        assert record.status == "done"
+        assert record.data is not None
+        assert record.data.name == "synthetic:cifar-100"
+        assert record.data.classes == 100
+        assert record.costs is not None
+        assert len(record.exits) == 9
+    assert (tmp_path / "report" / "paper.pdf").is_file()
+    assert not list(store.root.glob("stages"))  # no weights are kept
+    assert not list(tmp_path.glob("results/runs"))  # nothing of it is a result
+
+
+@pytest.mark.parametrize("name", ["paper-cifar100", "paper-food101", "paper-imagenet"])
+def test_the_papers_grids_are_whole_and_rehearse_each_model_once(name: str) -> None:
+    grid = load_grid(find_grid(name))
+    methods = {(run.train.backbone, run.train.method.label) for run in grid.runs}
+    for backbone in ("vit_base_patch16_224", "deit_base_distilled_patch16_224", "swin_base_patch4_window7_224"):
+        mine = {method for on, method in methods if on == backbone}
+        assert {"static", "lgvit", "lgvit-official", "vanilla", "homogeneous-local",
+                "homogeneous-global", "vit-ee"} <= mine  # fmt: skip
+        assert sum(method.startswith("truncated") for method in mine) == 3
+    assert {run.train.seed for run in grid.runs} == {0, 1, 2}
+    assert {run.train.weights.source for run in grid.runs} == {
+        "timm:vit_base_patch16_224.augreg_in21k_ft_in1k", "timm:deit_base_distilled_patch16_224.fb_in1k",
+        "timm:swin_base_patch4_window7_224.ms_in1k",
+    }  # fmt: skip
+    swin = {run.train.recipes.finetune.epochs for run in grid.runs if run.train.backbone.startswith("swin")}
+    others = {run.train.recipes.finetune.epochs for run in grid.runs if not run.train.backbone.startswith("swin")}
+    assert (swin, others) == ({50}, {10})
+    for run in grid.runs:  # as in the authors' scripts, nothing left to the suite's defaults
+        for recipe in (run.train.recipes.finetune, run.train.recipes.joint, run.train.recipes.exits):
+            assert (recipe.lr, recipe.batch_size, recipe.weight_decay, recipe.warmup) == (5e-5, 192, 0.0, 0.0)
+            assert (recipe.schedule, recipe.clip_grad, recipe.augment) == ("linear", 1.0, "crop-flip")
+    small = rehearsal_of(grid)
+    assert len(small.runs) == len(grid.runs) / 3
+    for run in small.runs:
+        stages = run_stages(run)
+        assert all(s.recipe is None or s.recipe.batch_size == BATCH for s in stages.training)
+        assert stages.training[-1].fields.get("weights") is None
+
+
+def test_a_model_is_rehearsed_once_however_many_learning_rates_it_has() -> None:
+    grid = load_grid(find_grid("heads-cpu"))
+    assert len(grid.runs) == 1 + 3 * 16
+    assert len(rehearsal_of(grid).runs) == 1 + 16
+
+
+def test_the_discrepancies_are_each_one_switch_from_the_papers_reading() -> None:
+    grid = load_grid(find_grid("discrepancies"))
+    plain = "vit_nano_patch4_28"
+    for run in grid.runs:
+        method, train = run.train.method, run.train
+        if method.name == "lgvit" and train.backbone == plain and not train.dataset.set:
+            assert len(method.set.keys() - {"regime"}) <= 1, method.label
+    assert any(run.train.dataset.set == {"split": "as-published"} for run in grid.runs)
+    assert any(run.train.backbone == "vit_nano_patch4_28_idle_token" for run in grid.runs)

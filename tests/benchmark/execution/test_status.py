@@ -1,0 +1,170 @@
+"""What `status` says of runs in every state, at any width, and what `retry` makes of their records."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+
+from benchmark.cli.cancel import command as cancel
+from benchmark.cli.retry import command as retry
+from benchmark.cli.status import command as status_command
+from benchmark.cli.status_view import screen
+from benchmark.execution.causes import BlockedError
+from benchmark.execution.maker import StageMaker
+from benchmark.execution.status import Scheduled, Status, status_of
+from benchmark.stages.plan import looked_up_again
+from benchmark.training.loop import TrainingDivergedError
+from results.store.folder import Store
+from tests.benchmark.test_workers import grid_file, maker_for
+from tests.conftest import ROOT, environment, torch_free
+
+MANY = (
+    "[lgvit, vanilla]",
+    "[lgvit, vanilla, homogeneous-local, homogeneous-global]\nseeds: [" + ", ".join(map(str, range(25))) + "]",
+)
+
+
+def shown(maker: StageMaker, width: int = 80, **options: bool) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(screen(now(maker), None, **options))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def now(maker: StageMaker) -> Status:
+    return status_of(looked_up_again(maker.plan, maker.store), maker.store)
+
+
+def no_memory() -> Exception:
+    try:
+        torch.empty(1 << 60)
+    except RuntimeError as error:
+        return error
+    raise AssertionError("so much memory")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_hundred_runs_fit_on_a_screen(tmp_path: Path, width: int) -> None:
+    maker = maker_for(grid_file(tmp_path, MANY), tmp_path / "results")
+    assert len(maker.plan.runs) == 100
+    runs = list(maker.plan.runs)
+    for run in runs[:40]:
+        maker.fail(run, no_memory())
+    for i, run in enumerate(runs[40:60]):
+        maker.fail(run, TrainingDivergedError(f"exits-{i:016x}", f"exits-{i:016x}: the loss is nan in epoch 1"))
+    for run in runs[60:90]:
+        maker.fail(run, BlockedError(runs[60].reference.name, "MemoryError: no more"))
+    text = shown(maker, width)
+    first = text.splitlines()[0]
+    assert first == "Grid tiny: 100 runs, 10 queued, 60 failed, 30 blocked"
+    assert "oom: 40 runs" in text
+    assert "nan: 20 runs" in text
+    assert f"30 runs: blocked by {runs[60].reference.name}" in " ".join(text.split())
+    assert f"runs/{runs[0].run_id}/traceback.txt" in "".join(text.split())
+    assert "... and 37 more" in text
+    assert len(text.splitlines()) < 60
+    assert all(len(line) <= width for line in text.splitlines())
+    every = shown(maker, width, runs=True)
+    assert len(every.splitlines()) > 100
+
+
+def test_the_states_of_a_stage_from_its_start_to_its_loss(tmp_path: Path) -> None:
+    """A process that holds a stage's lock and has started; killed; and back in a scheduler's queue."""
+    grid, results = grid_file(tmp_path), tmp_path / "results"
+    maker = maker_for(grid, results)
+    (stage,) = (stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
+    assert {run.state for run in now(maker).runs} == {"queued"}
+    code = f"""
+import sys
+from pathlib import Path
+from tests.benchmark.test_workers import maker_for
+maker = maker_for(Path({str(grid)!r}), Path({str(results)!r}))
+maker.attempts.me = maker.attempts.me.model_copy(update={{"log": {str(tmp_path / "worker.log")!r}}})
+(stage,) = (stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
+with maker.attempts.taken([stage.name], wait=False) as taken:
+    assert taken and maker.attempts.startable([stage]) == [stage]
+    with maker.attempts.making([stage], stage), maker.reporter.stage("", 100, 10):
+        heart = maker.attempts.heart([stage], 100, 10, 20.0)
+        heart.step(10, 0, dict)
+        heart.beaten -= 60
+        heart.step(30, 2, dict)
+        print("at work", flush=True)
+        sys.stdin.read()
+"""
+    (tmp_path / "worker.log").write_text("line one\nthe last words\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    status = now(maker)
+    assert status.totals["running"] == 2
+    beat = status.stages[stage.name].heartbeat
+    assert beat is not None
+    assert (beat.epoch, beat.epochs, beat.step, beat.steps) == (3, 10, 30, 100)
+    assert beat.images_per_second is not None
+    assert beat.seconds_left == pytest.approx(70 * 20 / beat.images_per_second)
+    assert "3/10" in shown(maker)
+    assert "fine-tune vit_nano_patch4_28" in shown(maker, 140)
+    assert not maker.make(stage, wait=False)  # another process has it
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert now(maker).totals["lost"] == 2
+    text = shown(maker, 140)
+    assert "in epoch 3 of 10" in text
+    assert str(tmp_path / "worker.log") in text  # beside the results folder
+    assert "the last words" in text
+    waits = Scheduled("queued", "17_3", "Priority")
+    again = status_of(maker.plan, maker.store, lambda store, plan: {stage.name: waits})
+    assert again.totals["queued"] == 2
+    assert again.runs[0].sentence == "job 17_3 waits (Priority)"
+
+
+def test_retry_runs_what_failed_of_a_cause_and_keeps_what_was_said_before(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 1"), ("exits: {epochs: 2", "exits: {epochs: 1"))
+    maker = maker_for(grid, tmp_path / "results")
+    first, second = maker.plan.runs
+    maker.fail(first, no_memory())
+    maker.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
+    told = ["--grid", str(grid), "--results", str(tmp_path / "results")]
+    more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu", "--gpus", "2"]
+    done = CliRunner().invoke(retry, [*told, *more, "--failed", "--cause", "disk-full"])
+    assert done.exit_code == 0
+    assert "no run has failed with the cause disk-full" in done.output
+    done = CliRunner().invoke(retry, [*told, *more, "--failed", "--cause", "oom"])
+    assert done.exit_code == 0, done.output
+    store = Store(tmp_path / "results")
+    again = store.record(first.run_id)
+    assert (again.status, again.provenance["machine"]["ranks"]) == ("done", 2)
+    assert store.record(second.run_id).failure == "nan"
+    (line,) = (store.progress(first.run_id) / "attempts.jsonl").read_text().splitlines()
+    assert "DefaultCPUAllocator" in line
+    assert "Traceback" in line
+    screen = CliRunner().invoke(status_command, told)
+    assert screen.output.splitlines()[0] == "Grid tiny: 2 runs, 1 done, 1 failed"
+    assert "nothing is at work" in CliRunner().invoke(cancel, told).output
+
+
+def test_retry_asks_what_to_try(tmp_path: Path) -> None:
+    done = CliRunner().invoke(retry, ["--grid", str(grid_file(tmp_path))])
+    assert done.exit_code == 1
+    assert "retry needs --failed" in str(done.exception)
+
+
+def test_status_and_cancel_need_no_torch(without_torch: dict[str, str], tmp_path: Path) -> None:
+    for name in ("status", "cancel"):
+        done = torch_free(without_torch, name, "--grid", "smoke", "--results", tmp_path)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,293 @@
+"""Several processes at one plan: the bits of one process, whoever dies, and an end when the user wants one."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from benchmark.execution.attempt import MOST_DEATHS
+from benchmark.execution.causes import BlockedError, failure_of
+from benchmark.execution.local import execute_here
+from benchmark.execution.maker import StageMaker
+from benchmark.execution.worker import take_what_is_free
+from benchmark.grid.load import load_grid
+from benchmark.progress import Reporter
+from benchmark.stages.plan import make_plan
+from benchmark.training.loop import TrainingDivergedError
+from datasets.api import DataError
+from methods import METHODS
+from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.losses import LOSSES
+from methods.losses.self_distillation import SelfDistillation
+from methods.vanilla import Vanilla
+from results.store.attempts import Heartbeat
+from results.store.folder import Store, StoreError, write_file
+from tests.benchmark.test_resume import contents
+from tests.conftest import ROOT, call, environment
+
+CPU = torch.device("cpu")
+GRID = """
+name: tiny
+backbones: [vit_nano_patch4_28]
+datasets: [{name: fashion-mnist-mini, set: {train: 40, val: 10, test: 10}}]
+methods: [lgvit, vanilla]
+exits: [[3, 7]]
+recipes: {finetune: {epochs: 40, batch_size: 20}, exits: {epochs: 2, batch_size: 20}}
+"""
+
+
+def grid_file(folder: Path, *changes: tuple[str, str]) -> Path:
+    text = GRID
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "tiny.yaml").write_text(text)
+    return folder / "tiny.yaml"
+
+
+def maker_for(grid: Path, results: Path, reporter: Reporter | None = None, session: str = "s") -> StageMaker:
+    store = Store(results)
+    store.prepare()
+    reporter = reporter or Reporter(Console(quiet=True))
+    return StageMaker(make_plan(load_grid(grid), store), store, reporter, CPU, None, 0, session)
+
+
+def start(grid: Path, results: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmark", "run", "--grid", grid, "--results", results, "--out", results / "out"]
+    return subprocess.Popen(
+        [*map(str, command), "--workers", "2", "--threads", "1", *more], cwd=ROOT, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for_training(process: subprocess.Popen[str], results: Path, step: int = 1) -> Heartbeat:
+    """Until the fine-tuning has taken this step."""
+    ended = time.monotonic() + 300
+    while time.monotonic() < ended:
+        for path in results.glob("progress/finetune-*"):
+            found = Store(results).attempts(path.name).heartbeat()
+            if found is not None and found.step >= step and (path / "checkpoint.pt").exists():
+                return found
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("no training within five minutes")
+
+
+def is_running(pid: int) -> bool:
+    """Not counting those that nobody has buried yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path)
+    alone = maker_for(grid, tmp_path / "alone")
+    assert execute_here(alone) == []
+    process = start(grid, tmp_path / "results")
+    at_work = wait_for_training(process, tmp_path / "results")
+    os.kill(at_work.by.pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    assert "was killed by SIGKILL" in output
+    assert "going on from the checkpoint" in output
+    assert contents(tmp_path / "results") == contents(tmp_path / "alone")
+    assert list(tmp_path.glob("results/progress/*")) == []
+    made = Store(tmp_path / "results").provenance(at_work.stage)
+    assert made["attempts"] == 2
+
+
+def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:
+    grid, results = grid_file(tmp_path, ("finetune: {epochs: 40", "finetune: {epochs: 4000")), tmp_path / "results"
+    process = start(grid, results)
+    beat = wait_for_training(process, results)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command goes on from the last checkpoint" in output
+    assert "Traceback" not in output
+    attempts = Store(results).attempts(beat.stage)
+    assert attempts.attempts()[-1].outcome == "stopped"
+    reached = torch.load(attempts.folder / "checkpoint.pt", weights_only=True)["step"]
+    assert reached >= beat.step
+
+    process = start(grid, results)
+    beat = wait_for_training(process, results, reached + 1)
+    assert beat.attempt == 2
+    told = call("status", "--grid", grid, "--results", results, "--json")
+    status = json.loads(told.stdout)
+    assert status["totals"]["running"] == 2
+    (stage,) = (stage for stage in status["stages"] if stage["state"] == "running")
+    assert stage["heartbeat"]["epochs"] == 4000
+    other = call("cancel", "--grid", "smoke", "--results", results)
+    assert other.returncode == 2
+    assert "runs the grid tiny, not smoke" in other.stderr
+    done = call("cancel", "--grid", grid, "--results", results, "--now")
+    assert done.returncode == 0, done.stderr
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert not is_running(beat.by.pid)
+    lost = call("status", "--grid", grid, "--results", results)
+    assert "2 lost" in lost.stdout
+    assert f"{beat.by.host}:{beat.by.pid}" in lost.stdout
+    assert "worker-" in lost.stdout  # its log
+    assert "nothing is at work" in call("cancel", "--grid", grid, "--results", results).stdout
+
+
+def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
+    grid, results = grid_file(tmp_path, ("finetune: {epochs: 40", "finetune: {epochs: 4000")), tmp_path / "results"
+    process = start(grid, results)
+    beat = wait_for_training(process, results)
+    os.kill(beat.by.pid, signal.SIGSTOP)  # one that hears nothing: the first Ctrl-C waits for it
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert not is_running(beat.by.pid)
+
+
+# In one process
+
+
+def test_what_is_free_is_what_a_single_process_makes(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"))
+    execute_here(maker_for(grid, tmp_path / "alone"))
+    take_what_is_free(maker_for(grid, tmp_path / "results"))
+    assert contents(tmp_path / "results") == contents(tmp_path / "alone")
+    assert list(tmp_path.glob("results/progress/*")) == []
+
+
+class Twin(Reporter):
+    """At the third step it makes the same stage once more: what two processes do where files cannot be locked."""
+
+    def __init__(self, grid: Path, results: Path) -> None:
+        super().__init__(Console(quiet=True))
+        self.grid, self.results, self.made = grid, results, ""
+
+    def step(self, step: int, epoch: int, metrics: Any) -> None:
+        if step == 3 and not self.made:
+            twin = maker_for(self.grid, self.results)
+            (stage,) = (stage for stage in twin.plan.missing_stages if stage.kind == "finetune")
+            self.made = stage.name
+            assert twin.make(stage)
+
+
+def test_a_stage_that_two_make_at_once_leaves_one_artifact_with_the_bits_of_one(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"))
+    execute_here(maker_for(grid, tmp_path / "alone"))
+    reporter = Twin(grid, tmp_path / "results")
+    assert execute_here(maker_for(grid, tmp_path / "results", reporter)) == []
+    assert reporter.made
+    assert contents(tmp_path / "results") == contents(tmp_path / "alone")
+    assert list(tmp_path.glob("results/*/.unfinished-*")) == []
+
+
+@dataclass(frozen=True)
+class Deadly(SelfDistillation):
+    """A loss that the system kills its process for."""
+
+    def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+
+@dataclass(frozen=True)
+class Doomed(Vanilla):
+    """Linear heads with that loss."""
+
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
+        return (TrainStage(loss=Choice("deadly")),)
+
+
+def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "doomed", Card(target=f"{__name__}:Doomed", summary=""))
+    monkeypatch.setitem(LOSSES, "deadly", Card(target=f"{__name__}:Deadly", summary=""))
+    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"), ("[lgvit, vanilla]", "[lgvit, doomed, vanilla]"))
+    maker = maker_for(grid, tmp_path / "results")
+    assert len({stage.shared_pass for stage in maker.plan.missing_stages if stage.kind == "exits"}) == 1
+    ends = []
+    while not ends or ends[-1] == -signal.SIGKILL:
+        worker = multiprocessing.get_context("fork").Process(
+            target=take_what_is_free, args=(maker_for(grid, tmp_path / "results"),)
+        )
+        worker.start()
+        worker.join()
+        assert worker.exitcode is not None
+        ends.append(worker.exitcode)
+        assert len(ends) < 10
+    assert ends == [-signal.SIGKILL] * MOST_DEATHS + [0]
+    records = {record.label: record for record in map(maker.store.record, maker.store.run_ids())}
+    assert {label: record.status for label, record in records.items()} == {
+        "lgvit": "done",
+        "vanilla": "done",
+        "doomed": "failed",
+    }
+    assert records["doomed"].failure == "killed"
+    assert "died without a word" in (records["doomed"].cause or "")
+    # Another command tries it again.
+    again = maker_for(grid, tmp_path / "results", session="another")
+    (stage,) = (stage for stage in again.plan.missing_stages if stage.kind == "exits")
+    again.attempts.refuse(stage)
+
+
+def out_of_memory() -> None:
+    torch.empty(1 << 60)
+
+
+def full_disk() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def cannot_write(tmp: Path = Path("/dev/full/none")) -> None:
+    write_file(tmp, b"")
+
+
+def no_number() -> None:
+    raise TrainingDivergedError("exits-1", "the loss is nan")
+
+
+def no_images() -> None:
+    raise DataError("no images")
+
+
+def blocked() -> None:
+    raise BlockedError("exits-1", "MemoryError")
+
+
+@pytest.mark.parametrize(
+    ("what", "failure"),
+    [
+        (out_of_memory, "oom"),
+        (full_disk, "disk-full"),
+        (cannot_write, "error"),
+        (no_number, "nan"),
+        (no_images, "missing-data"),
+        (blocked, "blocked"),
+    ],
+)
+def test_an_exception_stands_for_a_kind_of_cause(what: Any, failure: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        what()
+    assert failure_of(caught.value) == failure
+    told = StoreError("the sentence for the user")
+    told.__cause__ = caught.value
+    assert failure_of(told) == failure

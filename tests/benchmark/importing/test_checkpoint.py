@@ -1,0 +1,94 @@
+"""A checkpoint of the authors' code becomes a finished run, or is refused with nothing written."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.evaluation.scores import load_scores
+from benchmark.measure.finished import load_model
+from results.store.folder import Store
+from tests.conftest import Command
+from tests.methods.test_official import DEIT, SWIN, VIT, checkpoint
+
+
+def files(folder: Path, config: dict[str, object], suffix: str = ".bin") -> tuple[Path, Path]:
+    official, _ = checkpoint(config)
+    file, described = folder / f"pytorch_model{suffix}", folder / "config.json"
+    torch.save(official, file)
+    described.write_text(json.dumps(config))
+    return file, described
+
+
+@pytest.mark.parametrize("config", [VIT, DEIT], ids=["vit", "deit"])
+def test_a_checkpoint_becomes_a_run_that_reports(
+    tmp_path: Path, benchmark_command: Command, config: dict[str, object]
+) -> None:
+    file, described = files(tmp_path, config)
+    out = tmp_path / "imported"
+    arguments = ("import-checkpoint", file, "--config", described, "--out", out)
+    first = benchmark_command(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "no --dataset was named" in first.stdout
+    done = benchmark_command(*arguments, "--dataset", "fashion-mnist-mini")
+    assert done.returncode == 0, done.stderr
+    store = Store(out)
+    (run_id,) = store.run_ids()
+    record = store.record(run_id)
+    assert record.label == "imported(highway_type=LGViT)"
+    assert record.method["drops_are_against"] == "the checkpoint's own final classifier"
+    assert record.data is not None
+    assert record.data.sizes["val"] == record.data.sizes["test"] == 2000
+    fixed = {point.target for point in record.points if point.kind == "fixed"}
+    assert fixed == {0.8, 0.9, 0.99}
+    # What was scored is what the authors' model answers.
+    _, expected = checkpoint(config)
+    (stage,) = store.stages("scores")
+    scores = load_scores(store.artifact(stage, "test.safetensors"))
+    assert scores.logits.shape == (9, 2000, 10)
+    again = load_model(store, record, torch.device("cpu"))
+    images = torch.randn(3, 1, 28, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), expected(images))
+    reported = benchmark_command("report", "--results", out, "--out", tmp_path / "report")
+    assert reported.returncode == 0, reported.stderr
+    assert (tmp_path / "report" / "paper.pdf").is_file()
+
+
+def test_classes_that_the_checkpoint_lacks_are_said_before_anything_is_written(
+    tmp_path: Path, benchmark_command: Command
+) -> None:
+    file, described = files(tmp_path, SWIN | {"id2label": {"0": "a", "1": "b"}})
+    done = benchmark_command(
+        "import-checkpoint", file, "--config", described, "--out", tmp_path / "out", "--dataset", "fashion-mnist-mini"
+    )
+    assert done.returncode == 2
+    assert "the checkpoint has 2 classes and fashion-mnist-mini has 10" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command: Command) -> None:
+    file, described = files(tmp_path, VIT)
+    tensors = torch.load(file, weights_only=True)
+    tensors["deit.encoder.highway.0.extra"] = tensors.pop("deit.layernorm.weight")
+    torch.save(tensors, file)
+    done = benchmark_command("import-checkpoint", file, "--config", described, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "deit.layernorm.weight is missing" in done.stderr
+    assert "deit.encoder.highway.0.extra is unknown" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (print, ("pwned",))
+
+    file.write_bytes(pickle.dumps(Evil()))
+    refused = benchmark_command("import-checkpoint", file, "--config", described, "--out", tmp_path / "out")
+    assert refused.returncode == 2
+    assert "cannot be read as a state dict" in refused.stderr
+    assert "pwned" not in refused.stdout + refused.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,240 @@
+"""True dynamic inference against the offline sweep: every policy, every registered backbone, every precision and batch size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark import registry
+from benchmark.measure.agreement import TOLERANCE, agreement
+from benchmark.measure.dynamic import PRECISIONS, Routed, run_dynamic
+from benchmark.training.models import make_head
+from methods.model import ExitHeads, MultiExitModel
+from methods.policies import POLICIES, get_policy
+from methods.policies.policy import ExitPolicy, State
+from methods.tokens import Tokens
+from tests.methods.test_policies import PARAMETERS
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+CLASSES = 10
+SAMPLES = 48
+CAUSAL = [name for name in POLICIES if POLICIES[name].load().causal]
+
+
+def small_model(backbone: str, method: str = "lgvit", count: int = 4) -> MultiExitModel:
+    """A registered backbone with the heads of a method, random weights and batch statistics, logits of a useful spread."""
+    card = registry.card("backbone", backbone)
+    torch.manual_seed(0)
+    blocks = tuple(round(card.depth * (i + 1) / (count + 1)) for i in range(count))
+    choices = registry.configured("method", method, {}).heads(blocks, card)
+    heads = [make_head(choice, block, card, CLASSES) for block, choice in zip(blocks, choices, strict=True)]
+    model = MultiExitModel(card.load()(card.architecture, CLASSES), ExitHeads(blocks, heads))
+    model.eval()
+    spread(model, images_for(backbone, 4 if is_large(backbone) else 16))
+    return model
+
+
+@torch.no_grad()
+def spread(model: MultiExitModel, images: Tensor) -> None:
+    """Rescale every classifier so that its logits differ between images as those of a trained one do."""
+    final = [model.get_submodule(name) for name in model.backbone.classifier_names()]
+    for logits, owners in zip(model(images), [*([head] for head in model.exit_heads.heads), final], strict=True):
+        scale, middle = 2 / logits.std(0).mean(), logits.mean(0)
+        for owner in owners:
+            for module in owner.modules():
+                if isinstance(module, nn.Linear) and module.out_features == CLASSES:
+                    module.weight *= scale
+                    module.bias.copy_((module.bias - middle) * scale)
+
+
+def images_for(backbone: str, count: int = SAMPLES) -> Tensor:
+    card = registry.card("backbone", backbone)
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, card.channels, card.image_size, card.image_size, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def prepared() -> dict[str, Any]:
+    """Model, images and offline logits of every registered backbone, made on first use."""
+
+    class OnUse(dict):  # type: ignore[type-arg]
+        def __missing__(self, key: tuple[str, str] | str) -> tuple[MultiExitModel, Tensor, Tensor]:
+            backbone, method = (key, "lgvit") if isinstance(key, str) else key
+            model, images = small_model(backbone, method), images_for(backbone, 4 if is_large(backbone) else SAMPLES)
+            with torch.no_grad():
+                self[key] = model, images, model(images)
+            return self[key]
+
+    return OnUse()
+
+
+def is_large(backbone: str) -> bool:
+    return registry.card("backbone", backbone).image_size > 64
+
+
+def fitted(name: str, parameters: dict[str, Any], logits: Tensor) -> ExitPolicy:
+    labels = torch.randint(CLASSES, (logits.shape[1],), generator=torch.Generator().manual_seed(2))
+    return get_policy(name, **parameters).fit(logits, labels)
+
+
+# Every policy and setting on one backbone a family; on all others one policy.
+BACKBONES = tuple(registry.table("backbone"))
+FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
+CASES = [
+    *((backbone, name, parameters) for backbone in FAMILIES for name in CAUSAL for parameters in PARAMETERS[name]),
+    *((backbone, "confidence", PARAMETERS["confidence"][0]) for backbone in BACKBONES if backbone not in FAMILIES),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("backbone", "name", "parameters"), CASES, ids=str)
+def test_every_policy_leaves_where_the_offline_sweep_says(
+    backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
+) -> None:
+    reads_gates = POLICIES[name].load().reads_gates
+    model, images, offline = prepared[backbone, "berxit" if reads_gates else "lgvit"]
+    policy = fitted(name, parameters, offline)
+    with torch.no_grad():
+        errors = model.forward_all(images).errors
+    routed = run_dynamic(model.to(device), policy, images.to(device), keep_logits=True)
+    model.to("cpu")
+    found = agreement(routed, offline, policy, errors=errors)
+    assert found.unexplained == 0
+    assert found.logit_error <= (TOLERANCE if device == "cpu" else 1e-4)
+    # Decisions differ only near a threshold; random numbers are drawn from the bits of the logits, so there any may.
+    assert name == "random" or found.moved <= 1
+
+
+@pytest.mark.parametrize("batch", [1, 5, SAMPLES])
+def test_the_batch_does_not_matter(batch: int, prepared: dict[str, Any]) -> None:
+    model, images, offline = prepared["vit_nano_patch4_28"]
+    policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
+    exits, predictions = policy.choose(offline)
+    assert len(exits.unique()) > 2
+    parts = [run_dynamic(model, policy, part) for part in images.split(batch)]
+    moved = (torch.cat([part.exits for part in parts]) != exits) | (
+        torch.cat([part.predictions for part in parts]) != predictions
+    )
+    assert moved.sum() <= 1
+    order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(3))
+    shuffled = run_dynamic(model, policy, images[order])
+    assert (shuffled.exits != exits[order]).sum() <= 1
+
+
+class Counted(nn.Module):
+    """Notes how many samples pass through a module."""
+
+    def __init__(self, inner: nn.Module, seen: list[int]) -> None:
+        super().__init__()
+        self.inner, self.seen = inner, seen
+
+    def forward(self, tokens: Any) -> Any:
+        self.seen.append(len(tokens.values if isinstance(tokens, Tokens) else tokens))
+        return self.inner(tokens)
+
+    def error_probability(self, feature: Tensor) -> Tensor | None:
+        return self.inner.error_probability(feature)
+
+
+def test_who_left_costs_nothing_more() -> None:
+    model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")
+    with torch.no_grad():
+        offline = model(images)
+    policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
+    exits, _ = policy.choose(offline)
+    blocks: list[int] = []
+    heads: list[int] = []
+    inner = model.backbone.model.blocks
+    for i in range(len(inner)):
+        inner[i] = Counted(inner[i], blocks)
+    for i in range(len(model.exit_heads.heads)):
+        model.exit_heads.heads[i] = Counted(model.exit_heads.heads[i], heads)
+    run_dynamic(model, policy, images)
+    still = [int((exits >= k).sum()) for k in range(len(model.exit_heads.exits))]
+    assert heads == still
+    expected = [sum(int(b <= ([*model.exit_heads.exits, 12][k])) for k in exits.tolist()) for b in range(1, 13)]
+    assert blocks == expected
+
+
+def test_an_empty_batch_stops_the_model() -> None:
+    model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")
+    blocks: list[int] = []
+    inner = model.backbone.model.blocks
+    for i in range(len(inner)):
+        inner[i] = Counted(inner[i], blocks)
+    routed = run_dynamic(model, get_policy("confidence", threshold=0.0), images)
+    assert (routed.exits == 0).all()
+    assert len(blocks) == model.exit_heads.exits[0]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_agrees_with_its_own_full_pass(precision: str, device: str) -> None:
+    """In the same precision, the offline policy on the logits that dynamic inference computed decides the same."""
+    dtype = PRECISIONS[precision]
+    model = small_model("vit_nano_patch4_28").to(device, dtype)
+    images = images_for("vit_nano_patch4_28").to(device, dtype)
+    with torch.no_grad():
+        offline = model(images).float().cpu()
+    policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
+    found = agreement(run_dynamic(model, policy, images, keep_logits=True), offline, policy)
+    assert found.unexplained == 0
+    assert found.logit_error < {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}[precision]
+
+
+def test_a_wrong_decision_is_found_out(prepared: dict[str, Any]) -> None:
+    model, images, offline = prepared["vit_nano_patch4_28"]
+    policy = get_policy("confidence", threshold=0.4)
+    routed = run_dynamic(model, policy, images, keep_logits=True)
+    wrong = Routed(routed.exits, (routed.predictions + 1) % CLASSES, routed.evaluated)
+    assert agreement(wrong, offline, policy).unexplained == SAMPLES
+    assert not agreement(wrong, offline, policy).within()
+    assert not agreement(routed, offline + 0.01, policy).within()
+    assert agreement(routed, offline, policy).within()
+
+
+def test_what_cannot_run_says_why(prepared: dict[str, Any]) -> None:
+    model, images, offline = prepared["vit_nano_patch4_28"]
+    with pytest.raises(ValueError, match="oracle sees the future"):
+        run_dynamic(model, get_policy("oracle"), images)
+    with pytest.raises(ValueError, match="has no threshold yet"):
+        run_dynamic(model, get_policy("confidence"), images)
+    training = small_model("vit_nano_patch4_28").train()
+    with pytest.raises(ValueError, match="evaluation mode"):
+        run_dynamic(training, get_policy("confidence", threshold=0.5), images)
+    policy = get_policy("confidence", threshold=0.5)
+    with pytest.raises(ValueError, match="keep_logits=True"):
+        agreement(run_dynamic(model, policy, images), offline, policy)
+
+
+def test_a_model_without_early_exits_is_its_backbone(prepared: dict[str, Any]) -> None:
+    model, images, offline = prepared["vit_nano_patch4_28"]
+    plain = MultiExitModel(model.backbone, ExitHeads((), ())).eval()
+    routed = run_dynamic(plain, get_policy("confidence", threshold=0.5), images)
+    assert (routed.exits == 0).all()
+    assert (routed.predictions == offline[-1].argmax(-1)).all()
+
+
+def test_state_is_of_the_sample_not_of_the_batch() -> None:
+    """A policy whose state is out of step with the survivors would be caught: ids travel in the state."""
+
+    class Tracked(type(get_policy("confidence", threshold=0.5))):  # type: ignore[misc]
+        def start(self, batch: int, device: torch.device | str = "cpu") -> State:
+            return {"id": torch.arange(batch, device=device)}
+
+        def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
+            assert len(state["id"]) == len(logits)
+            left = super().step(exit_index, logits, state)
+            gone.extend((exit_index, int(i)) for i in state["id"][left])
+            return left
+
+    gone: list[tuple[int, int]] = []
+    model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")
+    with torch.no_grad():
+        middle = float(model(images)[:-1].softmax(-1).amax(-1).median())
+    routed = run_dynamic(model, Tracked(threshold=middle), images)
+    early = (routed.exits < 4).nonzero()[:, 0].tolist()
+    assert sorted(gone) == sorted((int(routed.exits[i]), i) for i in early)

@@ -1,0 +1,125 @@
+"""The command latency on a real run: what it measures, what it checks first, what it keeps, what it says to bad input."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmark.measure.latency import time_batches
+from methods.policies import get_policy
+from results.record import CostTable
+from results.store.folder import Store, sha256
+from results.store.latency import Quantiles, read_latencies
+from results.tables.points import points
+from results.tables.run import load_runs
+from tests.benchmark.test_dynamic import images_for, small_model
+from tests.conftest import Command, SmokeRun
+
+
+@pytest.fixture(scope="module")
+def results(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("latency") / "results"
+    shutil.copytree(smoke.results, folder)
+    return folder
+
+
+def run_named(results: Path, method: str) -> str:
+    (path,) = results.glob(f"runs/{method}-*")
+    return path.name
+
+
+def test_a_run_is_timed_once_and_stands_beside_the_other_speed_ups(results: Path, benchmark_command: Command) -> None:
+    run_id = run_named(results, "vanilla")
+    command = ("latency", "--run", run_id, "--results", results, "--images", 40, "--warmup", 2, "--threads", 1)
+    done = benchmark_command(*command, "--batch-size", 1, "--batch-size", 20)
+    assert done.returncode == 0, done.stderr
+    assert "0 of 40 samples" in done.stdout or "1 of 40 samples" in done.stdout
+    store = Store(results)
+    (latency,) = read_latencies(store)[run_id]
+    assert [timing.batch_size for timing in latency.timings] == [1, 20]
+    assert [timing.images for timing in latency.timings] == [40, 40]
+    assert latency.machine["threads"] == 1
+    assert latency.logit_error <= 1e-5
+    for timing in latency.timings:
+        assert 0 < timing.dynamic.p50 <= timing.dynamic.p95 <= timing.dynamic.p99
+        assert timing.realised == pytest.approx(timing.speedup / timing.mac_speedup)
+
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    table = points(runs).set_index(["run_id", "point"])
+    row = table.loc[(run_id, latency.point)]
+    assert row["time_speedup"] == pytest.approx(latency.timings[0].speedup)
+    assert "1 threads, fp32" in row["time_device"]
+    assert table[table["policy"] != "static"]["time_speedup"].notna().sum() == 1
+
+    again = benchmark_command(*command, "--batch-size", 1, "--batch-size", 20)
+    assert "measured before on this device" in again.stdout
+    reported = benchmark_command("report", "--results", results, "--out", results.parent / "report")
+    assert reported.returncode == 0, reported.stderr
+    assert "Time: measured one image at a time" in " ".join(reported.stdout.split())
+
+
+def test_the_macs_are_those_of_the_images_that_were_timed() -> None:
+    model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28", 25)
+    with torch.no_grad():
+        offline = model(images)
+    policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
+    costs = CostTable(
+        stem=0, blocks=(1,) * 12, heads=(1,) * 5, cumulative=(10, 20, 30, 40, 50), depth=12, baseline=45, norms=0,
+        linear_conv_cumulative=(10, 20, 30, 40, 50), linear_conv_baseline=45, parameters=0, heads_parameters=0, uncounted=(),
+    )  # fmt: skip
+    timing = time_batches(model, policy, images, costs, batch_size=10, warmup=1)
+    assert timing.images == 20  # the last five fill no batch
+    exits, _ = policy.choose(offline[:, :20])
+    assert timing.mac_speedup == pytest.approx(45 / np.mean([costs.cumulative[k] for k in exits]), rel=0.05)
+
+
+def test_quantiles_are_in_milliseconds() -> None:
+    found = Quantiles.of([0.001 * i for i in range(1, 101)])
+    assert (found.p50, found.mean) == (50.5, 50.5)
+    assert found.p99 == pytest.approx(99.01)
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (("--run", "lgvit-nothing"), "unknown run 'lgvit-nothing'"),
+    (("--run", "static"), "it has no early exits"),
+    (("--run", "lgvit", "--point", "confidence/accuracy-drop-0.5"), "did you mean 'confidence/accuracy-drop-0.005'?"),
+    (("--run", "lgvit", "--point", "confidence/equal-macs-0.5"), "it mixes two thresholds; take one of: confidence/"),
+    (("--run", "lgvit", "--device", "cuda:7"), "--device cuda:7: not usable here"),
+    (("--run", "lgvit", "--images", "4", "--batch-size", "8"), "no batch of 8 images can be filled"),
+    (("--run", "lgvit", "--precision", "fp8"), "--precision"),
+    ((), "Missing option '--run'"),
+])  # fmt: skip
+def test_one_mistake_one_sentence(
+    arguments: tuple[str, ...], sentence: str, smoke: SmokeRun, benchmark_command: Command
+) -> None:
+    named = [run_named(smoke.results, a) if a in ("lgvit", "static") else a for a in arguments]
+    done = benchmark_command("latency", "--results", smoke.results, *named)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_weights_that_do_not_give_the_scores_are_not_timed(
+    smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
+) -> None:
+    """Weights and their hash in the manifest changed together: only running the model can tell."""
+    results = tmp_path / "results"
+    shutil.copytree(smoke.results, results)
+    run_id = run_named(results, "vanilla")
+    record = Store(results).record(run_id)
+    (key,) = [reference.key for reference in record.stages if reference.stage == "exits"]
+    weights = results / "stages" / f"exits-{key}" / "heads.safetensors"
+    before = sha256(weights)
+    save_file({name: tensor * 1.5 for name, tensor in load_file(weights).items()}, weights)
+    manifest = weights.with_name("manifest.json")
+    manifest.write_text(manifest.read_text().replace(before, sha256(weights)))
+    done = benchmark_command("latency", "--run", run_id, "--results", results, "--images", 20, "--batch-size", 1)
+    assert done.returncode == 2
+    assert "does not do what the stored scores say" in done.stderr
+    assert not list(results.glob("stages/latency-*"))

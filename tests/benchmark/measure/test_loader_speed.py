@@ -1,0 +1,60 @@
+"""`bench loader` measures what it says: images made, and the time that a step waits for them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.measure.loader_speed import measure_loader
+from benchmark.training.inputs import read_inputs
+from datasets.loading import Batch
+from results.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
+from tests.conftest import Command
+from tests.datasets.photos import write_photos
+
+
+def test_a_slow_step_waits_less_than_a_fast_one() -> None:
+    recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"augment": "crop-flip", "batch_size": 50})
+    train = TrainSpec(
+        dataset=Selection(name="fashion-mnist-mini", set={"train": 200, "val": 10, "test": 10}),
+        backbone="vit_nano_patch4_28", method=Selection(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
+    )  # fmt: skip
+    inputs = read_inputs(train, None, workers=0)
+    seen: list[int] = []
+
+    def slow(batch: Batch) -> None:
+        seen.append(len(batch.labels))
+        time.sleep(0.1)
+
+    found = measure_loader(inputs, recipe, slow, batches=6)
+    assert len(seen) == 8  # two to warm up, over the end of an epoch of four
+    assert found.training <= 50 / 0.1  # however busy the machine is
+    assert found.training < found.alone
+    assert found.waiting < measure_loader(inputs, recipe, lambda batch: None, batches=6).waiting
+
+
+def test_the_command_prints_a_line_for_every_number_of_workers(benchmark_command: Command, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos")
+    done = benchmark_command(
+        "bench", "loader", "--dataset", f"folder:{tmp_path / 'photos'}", "--batches", 3, "--batch-size", 8,
+        "--loader-workers", 0, "--loader-workers", 2, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["0", "2"]
+    assert all("images/s alone" in line and "% of a step waits for data" in line for line in lines)
+
+
+@pytest.mark.parametrize(("option", "value", "sentence"), [
+    ("--dataset", "cifar-1000", "--dataset: unknown dataset 'cifar-1000'"),
+    ("--backbone", "vit", "--backbone: unknown backbone 'vit'"),
+    ("--augment", "flip", "--augment: unknown augmentation 'flip'"),
+    ("--dataset", "folder:/no/such", "there is no folder /no/such"),
+])  # fmt: skip
+def test_mistakes_are_one_sentence(benchmark_command: Command, option: str, value: str, sentence: str) -> None:
+    done = benchmark_command("bench", "loader", option, value)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,58 @@
+"""The learning rate is a function of the step; what must not decay does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.registry import table
+from benchmark.seeds import seed_for
+from benchmark.training.optimizer import learning_rate, make_optimizer
+from results.spec import Recipe
+
+
+@given(st.sampled_from(["cosine", "linear", "constant"]), st.floats(0, 0.9), st.integers(2, 500))
+def test_the_rate_warms_up_peaks_and_falls(schedule: str, warmup: float, total: int) -> None:
+    recipe = Recipe(epochs=1, lr=0.1, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
+    rates = [learning_rate(recipe, step, total) for step in range(total)]
+    assert all(0 < rate <= 0.1 + 1e-12 for rate in rates)
+    peak = rates.index(max(rates))
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_known_rates() -> None:
+    cosine = Recipe(epochs=1, lr=1.0)
+    assert [learning_rate(cosine, step, 4) for step in (0, 2, 4)] == pytest.approx([1.0, 0.5, 0.0])
+    warm = Recipe(epochs=1, lr=1.0, warmup=0.5, schedule="linear")
+    assert [learning_rate(warm, step, 8) for step in (0, 3, 4, 6)] == pytest.approx([0.2, 0.8, 1.0, 0.5])
+
+
+def test_norms_biases_positions_and_class_tokens_do_not_decay() -> None:
+    card = table("backbone")["vit_nano_patch4_28"]
+    backbone = card.load()(card.architecture, 10)
+    decayed, undecayed = make_optimizer(backbone, Recipe(epochs=1, lr=0.1)).param_groups
+    ids = {id(parameter): name for name, parameter in backbone.named_parameters()}
+    spared = {ids[id(parameter)] for parameter in undecayed["params"]}
+    assert undecayed["weight_decay"] == 0
+    assert decayed["weight_decay"] == 0.05
+    assert {"model.pos_embed", "model.cls_token", "model.norm.weight", "model.head.bias"} <= spared
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert len(spared) + len(decayed["params"]) == len(ids)
+
+
+def test_seeds_depend_on_every_part_and_on_nothing_else() -> None:
+    seeds = [
+        seed_for("a"),
+        seed_for("b"),
+        seed_for("a", 0),
+        seed_for("a", "0"),
+        seed_for("a", 0, 1),
+        seed_for("a", 1, 0),
+    ]
+    assert len(set(seeds)) == len(seeds)
+    torch.manual_seed(1)
+    assert seed_for("a", 0) == seeds[2]
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,185 @@
+"""Claims joined with records: real runs of the grid smoke, once as they are and once as if they were on the paper's scale."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from results.judge.claims import judge
+from results.judge.literature import read_claims, read_numbers
+from results.store.folder import Store
+from results.tables.run import STATIC, Run, load_runs
+from tests.conftest import Command, SmokeRun
+
+CLAIMS = read_claims()
+BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
+
+
+@pytest.fixture(scope="module")
+def runs(smoke: SmokeRun) -> list[Run]:
+    store = Store(smoke.results)
+    return load_runs(store, store.run_ids())[0]
+
+
+def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str = DATASET) -> list[Run]:
+    """The runs as if they had the paper's data and model, several seeds of them."""
+    found = []
+    for run in runs:
+        for seed in range(seeds):
+            train = run.record.spec["train"] | {
+                "backbone": backbone, "dataset": {"name": dataset, "set": {}}, "seed": seed
+            }  # fmt: skip
+            spec = run.record.spec | {"train": train}
+            assert run.record.data is not None
+            data = run.record.data.model_copy(update={"name": dataset})
+            record = run.record.model_copy(
+                update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
+            )
+            # Seeds differ: each spoils another handful of samples.
+            taken = {
+                name: at
+                if name == STATIC
+                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
+                for name, at in run.taken.items()
+            }
+            found.append(replace(run, record=record, taken=taken))
+    return found
+
+
+def right_everywhere(run: Run) -> Run:
+    """A run whose answers at equal MACs are all right."""
+    taken = {
+        name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
+        for name, at in run.taken.items()
+    }
+    return replace(run, taken=taken)
+
+
+def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Series:
+    (row,) = table[(table["claim"] == claim) & (table["reading"] == reading)].to_dict("records")
+    return pd.Series(row)
+
+
+def test_small_runs_judge_nothing(runs: list[Run]) -> None:
+    table = judge(runs, CLAIMS, read_numbers())
+    assert set(table["verdict"]) == {"not run"}
+    row = verdict(table, "above vanilla")
+    assert row["finding"]
+    assert "says nothing about the published claim" in row["reason"]
+    assert row["run_ids"].split() == [
+        next(run.record.run_id for run in runs if run.method == method) for method in ("lgvit", "vanilla")
+    ]
+
+
+def test_above_vanilla_on_the_papers_scale(runs: list[Run]) -> None:
+    better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
+    row = verdict(judge(promoted(better, 5), CLAIMS), "above vanilla")
+    assert row["verdict"] == "reproduced"
+    assert row["interval"] == "seeds"
+    assert row["low"] > 0
+    assert len(row["run_ids"].split()) == 10
+    worse = [right_everywhere(run) if run.method == "vanilla" else run for run in runs]
+    assert verdict(judge(promoted(worse, 5), CLAIMS), "above vanilla")["verdict"] == "not reproduced"
+
+
+def test_a_rival_on_other_images_leaves_the_claim_open(runs: list[Run]) -> None:
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    mixed = []
+    for run in better:
+        assert run.record.data is not None
+        data = run.record.data.model_copy(update={"content": {"test": "pixels:x"}})
+        apart = run.method == "homogeneous-local" and run.seed == 0
+        mixed.append(replace(run, record=run.record.model_copy(update={"data": data})) if apart else run)
+    row = verdict(judge(mixed, CLAIMS), "above homogeneous heads")
+    assert row["verdict"] == "inconclusive"
+    assert row["reason"].startswith("tested on other images, and so not compared: homogeneous-local-")
+    assert verdict(judge(mixed, CLAIMS), "above vanilla")["verdict"] == "reproduced"
+
+
+def test_one_seed_is_no_headline(runs: list[Run]) -> None:
+    better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
+    row = verdict(judge(promoted(better, 1), CLAIMS), "above vanilla")
+    assert row["verdict"] == "inconclusive"
+    assert row["interval"] == "test samples"
+    assert "1 of the 5 training seeds" in row["reason"]
+
+
+def test_a_subset_of_the_data_is_not_the_papers(runs: list[Run]) -> None:
+    table = judge(promoted(runs, 5, dataset="fashion-mnist"), CLAIMS)
+    assert set(table["verdict"]) == {"not run"}
+
+
+def test_homogeneous_heads_are_compared_with_every_one(runs: list[Run]) -> None:
+    better = [right_everywhere(run) if run.method in ("lgvit", "homogeneous-local") else run for run in runs]
+    row = verdict(judge(promoted(better, 5), CLAIMS), "above homogeneous heads")
+    # Level with one of them is not above every one.
+    assert row["verdict"] == "inconclusive"
+    assert "8 comparisons, Holm over all" in row["reason"]
+    assert "over homogeneous-local" in row["reason"]
+
+
+def test_everywhere_means_everywhere(runs: list[Run]) -> None:
+    better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
+    one = judge(promoted(better, 5), CLAIMS)
+    row = verdict(one, "everywhere")
+    # The smoke run is slow, so the speed-up fails already; a failure anywhere refutes "everywhere".
+    assert row["verdict"] == "not reproduced"
+    assert "speed-up in layers" in row["reason"]
+    none = judge([], CLAIMS)
+    assert verdict(none, "everywhere")["verdict"] == "not run"
+    assert "27 of 27 cells" in verdict(none, "everywhere")["reason"]
+
+
+def test_a_published_accuracy_is_read_at_its_speed_up(runs: list[Run]) -> None:
+    table = judge(promoted(runs, 5), CLAIMS, read_numbers())
+    rows = table[table["claim"].str.contains("in layers \\(") & (table["reading"] == "lgvit")]
+    assert len(rows) == 4
+    joined = rows[rows["claim"].str.startswith("88.5 % at 1.87x")].iloc[0]
+    # The smoke model answers half of the images right, far from 88.5 %.
+    assert joined["verdict"] == "not reproduced"
+    run = next(run for run in runs if run.method == "lgvit")
+    curve = run.curves[run.curves["split"] == "test"]
+    near = curve.iloc[(curve["mean_block"] - 12 / 1.87).abs().argsort()[:1]]
+    assert joined["value"] == pytest.approx(near["accuracy"].iloc[0], abs=0.02)
+
+
+def test_the_published_files_are_whole() -> None:
+    numbers = read_numbers()
+    assert len(numbers) > 100
+    assert all(number.source for number in numbers)
+    by_hand = {(n.metric, n.value, n.status) for n in numbers if n.method == "LGViT" and n.threshold is None}
+    assert ("accuracy", 88.5, "second-hand") in by_hand
+    assert ("layer-speedup", 1.87, "second-hand") in by_hand
+    assert ("speed-up (headline)", 1.8, "confirmed") in by_hand
+    at_90 = {n.metric: n.value for n in numbers if n.threshold == 0.9}
+    assert at_90["accuracy"] == 89.41
+    assert at_90["layer-speedup"] == pytest.approx(12 / at_90["mean-block"], rel=1e-4)
+    names = {claim.id for claim in CLAIMS.claims}
+    assert all(set(claim.over) <= names for claim in CLAIMS.claims)
+
+
+def test_the_command_prints_every_verdict_and_strict_fails(
+    smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
+) -> None:
+    out = tmp_path / "claims.csv"
+    done = benchmark_command("claims", "--results", smoke.results, "--out", out)
+    assert done.returncode == 0, done.stderr
+    for part in ("above vanilla: not run", "at small scale", "everywhere: not run: 27 of 27", "88.5 % at 1.87x"):
+        assert part in done.stdout
+    table = pd.read_csv(out)
+    assert f"{len(table)} not run" in done.stdout
+    assert benchmark_command("claims", "--grid", "smoke", "--results", smoke.results, "--strict").returncode == 1
+    empty = benchmark_command("claims", "--results", tmp_path)
+    assert empty.returncode == 2
+    assert "run this first" in empty.stderr
+
+
+def test_claims_of_copied_records_alone(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    shutil.copytree(smoke.results / "runs", tmp_path / "runs")
+    done = benchmark_command("claims", "--results", tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,110 @@
+"""Speed-up at equal accuracy: by hand, by simulation, and over runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from results.stats import iso_accuracy as module
+from results.stats.iso_accuracy import Corners, IsoAccuracy, cost_to_reach, costs_to_reach, iso_accuracy
+from results.store.folder import Store
+from results.tables.iso_accuracy import iso_table
+from results.tables.run import STATIC, load_runs
+from tests.conftest import SmokeRun
+
+
+def test_the_cost_of_an_accuracy_by_hand() -> None:
+    cost, accuracy = np.array([1.0, 0.5, 0.8]), np.array([0.9, 0.6, 0.8])
+    assert cost_to_reach(cost, accuracy, 0.5) == 0.5
+    assert cost_to_reach(cost, accuracy, 0.7) == pytest.approx(0.65)
+    assert cost_to_reach(cost, accuracy, 0.9) == 1.0
+    assert np.isnan(cost_to_reach(cost, accuracy, 0.91))
+
+
+def method(rng: np.random.Generator, samples: int, accuracies: list[float], costs: list[float]) -> Corners:
+    difficulty = rng.random(samples)
+    right = np.stack([difficulty < accuracy for accuracy in accuracies])
+    return Corners(right, np.repeat(np.array(costs)[:, None], samples, axis=1))
+
+
+def compared(first: Corners, second: Corners, static: np.ndarray, drop: float, seed: int = 0) -> IsoAccuracy:
+    return iso_accuracy(*costs_to_reach([first, second], [static, static], drop, seed=seed))
+
+
+def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: the first reaches .80 at cost .5, the second at cost .75, so 1.5x."""
+    monkeypatch.setattr(module, "REPLICATES", 300)
+    rng = np.random.default_rng(0)
+    hits = []
+    for i in range(150):
+        first = method(rng, 800, [0.7, 0.9], [0.4, 0.6])
+        second = method(rng, 800, [0.7, 0.9], [0.5, 1.0])
+        static = rng.random(800) < 0.81
+        found = compared(first, second, static, 0.01, seed=i)
+        hits.append(found.low <= 1.5 <= found.high)
+    assert 0.90 <= np.mean(hits) <= 0.99
+
+
+def test_what_is_not_reached_counts_as_unreached() -> None:
+    rng = np.random.default_rng(1)
+    static = np.arange(500) < 400
+    good, bad = method(rng, 500, [0.9], [0.5]), method(rng, 500, [0.3], [0.1])
+    found = compared(bad, good, static, 0.01)
+    assert np.isnan(found.speedup)
+    assert (found.low, found.high, found.unreached) == (0.0, np.inf, 1.0)
+    # At the edge of what it reaches, some replicates get there and some do not.
+    edge = Corners(static[None].copy(), np.full((1, 500), 0.5))
+    edge.right[0, rng.permutation(400)[:5]] = False
+    found = compared(edge, good, static, 0.01)
+    assert 0.2 < found.unreached < 0.8
+    assert (found.low, found.high) == (0.0, np.inf)
+
+
+def test_a_method_against_itself_is_one() -> None:
+    rng = np.random.default_rng(2)
+    same = method(rng, 300, [0.6, 0.9], [0.4, 1.0])
+    found = compared(same, same, np.arange(300) < 240, 0.02)
+    assert (found.speedup, found.low, found.high, found.unreached) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_methods_at_once_are_as_each_alone() -> None:
+    rng = np.random.default_rng(3)
+    methods = [
+        method(rng, 400, accuracies, [0.3, 0.7, 1.0][: len(accuracies)]) for accuracies in ([0.9], [0.5, 0.7, 0.9])
+    ]
+    static = [rng.random(400) < share for share in (0.7, 0.8)]
+    together = costs_to_reach(methods, static, 0.02)
+    for i, found in enumerate(together):
+        np.testing.assert_array_equal(found, costs_to_reach([methods[i]], [static[i]], 0.02)[0])
+
+
+def test_the_table_over_runs_is_found_again(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = iso_table(runs)
+    assert len(table) == 4 + 6
+    assert ((table["unreached"] >= 0) & (table["unreached"] <= 1)).all()
+    run = next(run for run in runs if run.method == "lgvit")
+    costs = run.record.costs
+    assert costs is not None
+    # Slowly: mean accuracy and cost of each corner, then the first segment that reaches static's accuracy less one point.
+    corners = []
+    for _, rows in run.corners.groupby("threshold"):
+        paid = [costs.cumulative[k] for k in rows["exit"]]
+        corners.append((sum(paid) / len(paid) / costs.baseline, rows["right"].sum() / len(rows)))
+    corners.sort()
+    target = run.correct(STATIC).mean() - 0.01
+    before, after = None, None
+    for corner in corners:
+        if corner[1] >= target:
+            after = corner
+            break
+        before = corner
+    assert after is not None  # where nobody leaves early it is static's own accuracy
+    cost = after[0]
+    if before is not None:
+        cost = before[0] + (target - before[1]) / (after[1] - before[1]) * (after[0] - before[0])
+    row = table[(table["first"] == "lgvit") & (table["second"] == STATIC)].iloc[0]
+    assert row["speedup"] == pytest.approx(1 / cost)
+    rounding = 1e-5  # where every sample leaves at the first exit, replicates differ by it alone
+    assert row["low"] * (1 - rounding) <= row["speedup"] <= row["high"] * (1 + rounding)

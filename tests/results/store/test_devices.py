@@ -1,0 +1,114 @@
+"""Until a kind of machine has passed the doctor's checks, its GPU's work carries "unverified device" wherever it is shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports.paper import build_report, is_current
+from reports.setup import facts
+from results.store.devices import UNVERIFIED, Check, DeviceCheck, fingerprint, is_unverified, read_checks, write_check
+from results.store.folder import Store, StoreError
+from results.store.latency import BatchTiming, Latency, Quantiles
+from results.tables.points import points
+from results.tables.run import load_runs
+from tests.conftest import SmokeRun
+
+GPU = "NVIDIA H100 80GB HBM3"
+SOUND = (Check("logits", "ok", "the CPU answers alike"), Check("bf16", "warn", "none here", "leave it out"))
+FAULT = (*SOUND, Check("resume", "fail", "with other bits in exits-0", "do not publish"))
+
+
+def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, dict[str, Any]]:
+    """LGViT's and the static run, as if a GPU had made them; and its machine."""
+    machine: dict[str, Any] = {}
+    for name in ("lgvit-vit", "static"):
+        (source,) = smoke.results.glob(f"runs/{name}*")
+        shutil.copytree(source, folder / "runs" / source.name)
+        path = folder / "runs" / source.name / "record.json"
+        record = json.loads(path.read_text())
+        machine = record["provenance"]["machine"]
+        machine |= {"device": "cuda", "gpu": GPU}
+        path.write_text(json.dumps(record))
+    return Store(folder), machine
+
+
+def check_of(machine: dict[str, Any], checks: tuple[Check, ...]) -> DeviceCheck:
+    return DeviceCheck(machine, {"commit": None, "dirty": None}, "2026-01-02T03:04:05+00:00", checks)
+
+
+def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Path) -> None:
+    store, machine = on_a_gpu(smoke, tmp_path / "results")
+    run_ids, out = store.run_ids(), tmp_path / "report"
+
+    def flagged() -> list[str]:
+        assert not is_current(out, store, run_ids)
+        build_report(store, run_ids, title="t", out=out)
+        assert is_current(out, store, run_ids)
+        table = pd.read_csv(out / "failures.csv")
+        return sorted(table[table["signature"] == UNVERIFIED]["run_id"])
+
+    assert flagged() == run_ids
+    lines = dict(facts(load_runs(store, run_ids)[0]))
+    assert lines["Hardware"].startswith(GPU)
+    assert lines["Hardware"].endswith(UNVERIFIED)
+    assert "Device check" not in lines
+
+    write_check(store, check_of(machine, FAULT))
+    assert flagged() == run_ids
+    assert dict(facts(load_runs(store, run_ids)[0]))["Device check"] == (
+        f"{GPU} failed on 2026-01-02. resume: with other bits in exits-0"
+    )
+
+    write_check(store, replace(check_of(machine, SOUND), finished="2026-01-03T00:00:00+00:00"))
+    assert flagged() == []
+    lines = dict(facts(load_runs(store, run_ids)[0]))
+    assert UNVERIFIED not in lines["Hardware"]
+    assert lines["Device check"].startswith(f"{GPU} passed on 2026-01-03. logits: the CPU answers alike")
+
+
+def test_another_torch_or_another_gpu_is_another_machine(smoke: SmokeRun, tmp_path: Path) -> None:
+    store, machine = on_a_gpu(smoke, tmp_path)
+    path = write_check(store, check_of(machine, SOUND))
+    checks = read_checks(store)
+    assert list(checks) == [fingerprint(machine)] == [path.stem]
+    assert not is_unverified(machine, checks)
+    assert not is_unverified(machine | {"device": "cuda:3", "threads": 7}, checks)
+    assert not is_unverified(machine | {"gpu": None}, {})
+    assert is_unverified(machine | {"gpu": "NVIDIA A100"}, checks)
+    assert is_unverified(machine | {"packages": machine["packages"] | {"torch": "3.0"}}, checks)
+
+
+def test_a_measured_time_carries_the_flag(smoke: SmokeRun) -> None:
+    """The run was made on the CPU, its time measured on a GPU."""
+    store = Store(smoke.results)
+    (run,) = load_runs(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit-")])[0]
+    machine = run.record.provenance["machine"] | {"gpu": GPU}
+    point = next(point for point in run.record.points if point.test is not None)
+    time = Quantiles(p50=1, p95=1, p99=1, mean=1)
+    latency = Latency(
+        run_id=run.record.run_id, point=point.name, threshold=0.5, precision="fp32", machine=machine, warmup=1, moved=0,
+        checked=1, logit_error=0, timings=(BatchTiming(batch_size=1, images=1, backbone=time, dynamic=time, mac_speedup=1),),
+    )  # fmt: skip
+    timed = replace(run, latencies=(latency,))
+    assert f"{GPU}, fp32, {UNVERIFIED}" in set(points([timed])["time_device"])
+    checked = replace(timed, device_checks={fingerprint(machine): check_of(machine, SOUND)})
+    assert f"{GPU}, fp32" in set(points([checked])["time_device"])
+    assert (run.unverified_devices, timed.unverified_devices, checked.unverified_devices) == ((), (GPU,), ())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"checks": []}', '{"checks": [{"name": 1}]}'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "0.json").write_text(content)
+    with pytest.raises(StoreError, match=r"0\.json is damaged"):
+        read_checks(Store(tmp_path))
+    damaged: list[str] = []
+    assert read_checks(Store(tmp_path), damaged) == {}
+    assert "0.json is damaged" in damaged[0]

@@ -1,0 +1,122 @@
+"""What is in the results folder is whole; what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from results.record import Artifact, RunRecord
+from results.store.folder import Store, StoreError, write_file
+from tests.conftest import ROOT
+
+
+def test_a_stage_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        _write_half(store)
+    assert not store.has_stage("scores-1")
+    assert list(tmp_path.glob("stages/*")) == []
+    with store.write_stage("scores-1", {"seed": 0}, {"seconds": 1.0}) as folder:
+        (folder / "a").write_text("whole")
+    assert store.has_stage("scores-1")
+    assert store.artifact("scores-1", "a").read_text() == "whole"
+    assert store.manifest("scores-1")["fields"] == {"seed": 0}
+
+
+def _write_half(store: Store) -> None:
+    with store.write_stage("scores-1", {}, {}) as folder:
+        (folder / "a").write_text("half")
+        (folder / "none").read_text()
+
+
+def test_a_stage_is_written_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for text in ("first", "second"):
+        with store.write_stage("scores-1", {}, {}) as folder:
+            (folder / "a").write_text(text)
+    assert store.artifact("scores-1", "a").read_text() == "first"
+    assert list(tmp_path.glob("stages/.*")) == []
+
+
+def test_a_changed_artifact_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.write_stage("scores-1", {}, {}) as folder:
+        (folder / "a").write_text("whole")
+    (store.stage("scores-1") / "a").write_text("other")
+    with pytest.raises(StoreError, match="was changed since it was written"):
+        store.artifact("scores-1", "a")
+
+
+def test_leftovers_of_a_killed_writer_are_swept_out(tmp_path: Path) -> None:
+    leftover = tmp_path / "stages" / ".unfinished-abc"
+    leftover.mkdir(parents=True)
+    (leftover / "a").write_text("half")
+    Store(tmp_path).prepare()
+    assert not leftover.exists()
+
+
+def record(run_id: str, status: str) -> RunRecord:
+    return RunRecord(run_id=run_id, label="lgvit", spec={}, status=status, provenance={})  # type: ignore[arg-type]
+
+
+def test_a_failed_record_gives_way_and_a_done_one_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for status, cause_seen in (("failed", "failed"), ("done", "done"), ("failed", "done")):
+        with store.write_run(record("r", status)):
+            pass
+        assert store.record("r").status == cause_seen
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 99}', '{"schema_version": 1, "run_id": "r"}'])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "runs" / "r" / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(StoreError, match=r"record\.json"):
+        Store(tmp_path).record("r")
+
+
+def test_a_record_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "mine" / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record("theirs", "done").model_dump(mode="json")))
+    with pytest.raises(StoreError, match="theirs"):
+        Store(tmp_path).record("mine")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "stages/../../outside", "a\\..\\b"])
+def test_paths_in_records_stay_inside(path: str) -> None:
+    with pytest.raises(ValidationError, match="leaves the results folder"):
+        Artifact(path=path, sha256="", bytes=0)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    """A real limit on file size stands for the full disk: write() fails in the middle."""
+    code = (
+        "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from pathlib import Path; from results.store.folder import Store, StoreError, write_file\n"
+        f"root = Path({str(tmp_path)!r})\n"
+        "try:\n"
+        "    with Store(root).write_stage('scores-1', {}, {}) as folder: (folder / 'a').write_bytes(b'x' * 10000)\n"
+        "except StoreError as error: print(error)\n"
+        "try: write_file(root / 'checkpoint.pt', b'x' * 10000)\n"
+        "except StoreError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("cannot write") == 2
+    assert "File too large" in done.stdout
+    assert list(tmp_path.glob("stages/*")) == []
+    assert not (tmp_path / "checkpoint.pt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["stages"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    write_file(tmp_path / "deep" / "a", b"one")
+    write_file(tmp_path / "deep" / "a", b"two")
+    assert (tmp_path / "deep" / "a").read_bytes() == b"two"
+    assert len(list((tmp_path / "deep").iterdir())) == 1

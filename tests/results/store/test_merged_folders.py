@@ -1,0 +1,187 @@
+"""Results of several machines and people read as one: what conflicts is named, what is foreign stays in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports.setup import facts, provenance_rows
+from results.store.folder import Store
+from results.store.merged_folders import Folders
+from results.tables.metrics import area_table, exit_table, routing_table
+from results.tables.points import comparisons, points
+from results.tables.run import load_runs
+from tests.conftest import SmokeRun
+
+
+def copied(smoke: SmokeRun, folder: Path, *names: str) -> Store:
+    """The records and tables of some methods alone: what somebody would send."""
+    for path in (smoke.results / "runs").iterdir():
+        if not names or path.name.startswith(tuple(f"{name}-vit" for name in names)):
+            shutil.copytree(path, folder / "runs" / path.name)
+    return Store(folder)
+
+
+def change(store: Store, run_id: str, edit: dict[str, Any]) -> None:
+    path = store.run(run_id) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | edit))
+
+
+def test_two_folders_say_what_one_with_all_runs_says(smoke: SmokeRun, tmp_path: Path) -> None:
+    whole = Store(smoke.results)
+    copied(smoke, tmp_path / "a", "static", "lgvit", "vanilla")
+    copied(smoke, tmp_path / "b", "static", "homogeneous-local", "homogeneous-global")
+    both = Folders([tmp_path / "a", tmp_path / "b"])
+    assert both.run_ids() == whole.run_ids()
+    runs, problems = load_runs(both, both.run_ids())
+    assert problems == []  # static lies in both and is the same
+    expected, _ = load_runs(whole, whole.run_ids())
+    pd.testing.assert_frame_equal(points(runs), points(expected))
+    pd.testing.assert_frame_equal(comparisons(runs), comparisons(expected))
+
+
+def test_a_conflict_is_named_and_the_first_folder_counts(smoke: SmokeRun, tmp_path: Path) -> None:
+    first, second = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
+    (run_id,) = first.run_ids()
+    change(second, run_id, {"label": "theirs"})
+    for folders, label in (([first, second], "lgvit"), ([second, first], "theirs")):
+        both = Folders([store.root for store in folders])
+        (run,), (sentence,) = load_runs(both, both.run_ids())
+        assert run.method == label
+        assert sentence.startswith(f"{folders[1].run(run_id)}: differs in record.json from")
+        assert f"in {folders[0].root}, which counts" in sentence
+
+
+@pytest.mark.parametrize("edit", [{"status": "failed", "cause": "killed"}, {"schema_version": 99}])
+def test_a_finished_copy_counts_wherever_it_lies(smoke: SmokeRun, tmp_path: Path, edit: dict[str, Any]) -> None:
+    worse, better = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
+    (run_id,) = worse.run_ids()
+    change(worse, run_id, edit)
+    (run,), (sentence,) = load_runs(Folders([worse.root, better.root]), [run_id])
+    assert run.folder == better.run(run_id)
+    assert sentence.startswith(str(worse.run(run_id)))
+    assert str(better.root) in sentence
+
+
+def test_a_link_out_of_the_folder_is_not_followed(smoke: SmokeRun, tmp_path: Path) -> None:
+    secret = copied(smoke, tmp_path / "private", "lgvit", "vanilla")
+    lgvit, vanilla = secret.run_ids()
+    foreign = tmp_path / "foreign"
+    (foreign / "runs").mkdir(parents=True)
+    (foreign / "runs" / lgvit).symlink_to(secret.run(lgvit))
+    shutil.copytree(secret.run(vanilla), foreign / "runs" / vanilla)
+    (foreign / "runs" / vanilla / "outcomes.parquet").unlink()
+    (foreign / "runs" / vanilla / "outcomes.parquet").symlink_to(secret.run(vanilla) / "outcomes.parquet")
+    store = Store(foreign)
+    runs, problems = load_runs(store, store.run_ids())
+    assert runs == []
+    assert len(problems) == 2
+    assert all("a link leads out of the results folder" in problem for problem in problems)
+    # A folder that the user reaches by a link, and links that stay inside, are their own business.
+    (tmp_path / "shortcut").symlink_to(secret.root)
+    own = Store(tmp_path / "shortcut")
+    assert [run.record.run_id for run in load_runs(own, own.run_ids())[0]] == [lgvit, vanilla]
+
+
+def test_a_pipe_in_place_of_a_table_is_not_waited_for(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path, "lgvit")
+    (run_id,) = store.run_ids()
+    (store.run(run_id) / "curves.parquet").unlink()
+    os.mkfifo(store.run(run_id) / "curves.parquet")
+    _, (problem,) = load_runs(store, [run_id])
+    assert "curves.parquet: not a plain file" in problem
+
+
+def test_a_run_id_cannot_leave_the_folder(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path / "a", "lgvit")
+    (run_id,) = store.run_ids()
+    change(store, run_id, {"run_id": f"../../private/{run_id}"})
+    _, (problem,) = load_runs(store, [run_id])
+    assert "holds the record of" in problem
+
+
+def broken(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every place in nested data, with something there that does not belong."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield (*path, key), None
+            yield from broken(value, (*path, key))
+    elif isinstance(content, list):
+        for index, value in enumerate(content[:2]):
+            yield from broken(value, (*path, index))
+        yield path, []
+    elif isinstance(content, str):
+        yield path, {"a": 1}
+        yield path, "\x1b[31mred\x1b[0m"
+    else:
+        yield path, "text"
+        yield path, -1
+
+
+def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    whole = json.loads(json.dumps(content))
+    place = whole
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return whole
+
+
+def test_whatever_is_wrong_in_a_record_it_is_left_out_or_shown(smoke: SmokeRun, tmp_path: Path) -> None:
+    """Each field in turn holds something else: one sentence that names the record, or a run that every table can take."""
+    store = copied(smoke, tmp_path, "lgvit")
+    (run_id,) = store.run_ids()
+    path = store.run(run_id) / "record.json"
+    whole = json.loads(path.read_text())
+    whole["points"], whole["stages"] = whole["points"][:2], whole["stages"][:1]
+    left_out = 0
+    for place, value in broken(whole):
+        path.write_text(json.dumps(replaced(whole, place, value)))
+        runs, problems = load_runs(store, [run_id])
+        assert len(runs) + len(problems) == 1, place
+        left_out += len(problems)
+        if runs:
+            for make in (points, area_table, exit_table, routing_table, facts, provenance_rows):
+                make(runs)
+        else:
+            assert run_id in problems[0]
+            assert problems[0].isprintable()
+    assert left_out > 100
+
+
+@pytest.mark.parametrize("table", ["outcomes", "curves", "answers", "corners"])
+def test_whatever_is_wrong_in_a_table_its_run_is_left_out(smoke: SmokeRun, tmp_path: Path, table: str) -> None:
+    store = copied(smoke, tmp_path, "lgvit")
+    (run_id,) = store.run_ids()
+    path = store.run(run_id) / f"{table}.parquet"
+    whole = pd.read_parquet(path)
+    needed = whole.columns.difference(("score", "confidence", "nll"))  # these are left out of what is shared
+    wrong = {f"without {column}": whole.drop(columns=column) for column in needed}
+    wrong |= {
+        f"text in {name}": whole.assign(**{name: "x"}) for name in ("threshold", "exit", "sample_id") if name in whole
+    }
+    if table != "curves":
+        wrong |= {"one row short": whole.iloc[:-1], "a row twice": pd.concat([whole, whole.iloc[-1:]])}
+        wrong["another exit"] = whole.assign(exit=whole["exit"] + 99)
+    if table == "outcomes":
+        wrong["no point"] = whole[whole["point"] == "static"]
+    for what, content in wrong.items():
+        content.to_parquet(path, index=False)
+        runs, problems = load_runs(store, [run_id])
+        assert runs == [], what
+        (problem,) = problems
+        assert run_id in problem
+    for damaged in (b"", b"PAR1", path.read_bytes()[:-100]):
+        path.write_bytes(damaged)
+        assert load_runs(store, [run_id])[0] == []
+    path.unlink()
+    assert load_runs(store, [run_id])[0] == []

@@ -1,0 +1,124 @@
+"""Two runs and two sets of runs side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from results.judge.failures import failures
+from results.stats.significance import holm
+from results.store.folder import Store
+from results.tables.compare import differences, point_differences, record_differences, set_differences
+from results.tables.iso_accuracy import iso_table
+from results.tables.outcomes import cut
+from results.tables.points import comparisons
+from results.tables.run import Run, load_runs
+from tests.conftest import Command, SmokeRun
+
+
+@pytest.fixture(scope="module")
+def runs(smoke: SmokeRun) -> dict[str, Run]:
+    store = Store(smoke.results)
+    return {run.method: run for run in load_runs(store, store.run_ids())[0]}
+
+
+def test_leaves_that_differ_are_named() -> None:
+    first = {"a": {"b": 1, "c": 2}, "same": 3, "list": [1], "seconds": 1}
+    second = {"a": {"b": 1, "c": 4}, "same": 3, "list": [1, 2], "new": {"x": 5}, "seconds": 2}
+    found = [(d.field, d.first, d.second) for d in differences(first, second)]
+    assert found == [("a.c", 2, 4), ("list", [1], [1, 2]), ("new.x", None, 5)]
+    assert differences(first, first) == []
+
+
+def test_two_methods_differ_in_what_was_asked_alone(runs: dict[str, Run]) -> None:
+    found = record_differences(runs["lgvit"].record, runs["vanilla"].record)
+    assert [d.field for d in found["spec"]] == ["train.method.name"]
+    assert found["code"] == found["environment"] == []
+
+
+def test_points_are_paired(runs: dict[str, Run]) -> None:
+    lgvit, local = runs["lgvit"], runs["homogeneous-local"]
+    table = point_differences(lgvit, local).set_index("point")
+    assert table.loc["static", "difference"] == 0
+    assert table.loc["static", "p"] == 1
+    assert len(table) > 3
+    for name, row in table.iterrows():
+        expected = (lgvit.correct(str(name)) - local.correct(str(name))).mean()
+        assert row["difference"] == pytest.approx(expected)
+        assert row["low"] - 1e-9 <= row["difference"] <= row["high"] + 1e-9
+    assert table["p_holm"].tolist() == holm(table["p"].to_numpy()).tolist()
+    same = point_differences(lgvit, lgvit)
+    assert (same["difference"] == 0).all()
+    assert (same["first_macs"].dropna() == same["second_macs"].dropna()).all()
+
+
+def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    moved = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
+    table = point_differences(run, moved)
+    assert (table["difference"] == 0).all()
+    assert table["low"].isna().all()
+    assert table["p_holm"].isna().all()
+
+
+@pytest.mark.parametrize("differ", ["sample ids", "labels", "content"])
+def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str) -> None:
+    run = runs["lgvit"]
+    if differ == "sample ids":
+        other = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
+    else:  # somebody's folder of the same name, in which the same ids are other images
+        assert run.record.data is not None
+        told = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}
+        data = run.record.data.model_copy(update=told)
+        other = replace(run, record=run.record.model_copy(update={"data": data}))
+    others = [other, runs["vanilla"], runs["homogeneous-local"]]
+    assert {tuple(pair) for pair in comparisons(others)[["first", "second"]].to_numpy()} == {
+        ("vanilla", "homogeneous-local")
+    }
+    assert set(iso_table(others).query("second != 'static'")["first"]) <= {"vanilla"}
+    named = failures([runs["vanilla"], other, runs["homogeneous-local"]]).query("signature == 'tested on other images'")
+    assert named["run_id"].tolist() == [other.record.run_id]
+
+
+def test_sets_are_paired_by_what_was_asked(runs: dict[str, Run]) -> None:
+    first = [runs["lgvit"], runs["vanilla"]]
+    renamed = replace(runs["lgvit"], record=runs["lgvit"].record.model_copy(update={"run_id": "elsewhere"}))
+    table, only_first, only_second = set_differences(first, [renamed, runs["homogeneous-local"]])
+    assert set(table["run_id"]) == {runs["lgvit"].record.run_id}
+    assert only_first == [runs["vanilla"].record.run_id]
+    assert only_second == [runs["homogeneous-local"].record.run_id]
+
+
+def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benchmark_command: Command) -> None:
+    names = [runs[method].record.run_id for method in ("lgvit", "vanilla")]
+    done = benchmark_command("compare", *names, "--results", smoke.results)
+    assert done.returncode == 0, done.stderr
+    assert "train.method.name: lgvit -> vanilla" in done.stdout
+    assert "code: the same" in done.stdout
+    assert "environment: the same" in done.stdout
+    assert "confidence/equal-macs-0.5" in done.stdout
+
+    shutil.copytree(smoke.results / "runs", tmp_path / "copy" / "runs")
+    shutil.rmtree(tmp_path / "copy" / "runs" / names[1])
+    record = tmp_path / "copy" / "runs" / names[0] / "record.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content))
+    done = benchmark_command("compare", smoke.results, tmp_path / "copy")
+    assert done.returncode == 0, done.stderr
+    assert f"only in {smoke.results}: {names[1]}" in " ".join(done.stdout.split())
+    assert "+0.0 [+0.0, +0.0]  p 1.000" in done.stdout
+
+    wrong = benchmark_command("compare", names[0], names[1][:-2], "--results", smoke.results)
+    assert wrong.returncode == 2
+    assert f"did you mean '{names[1]}'" in wrong.stderr
+    empty = benchmark_command("compare", "a", "b", "--results", tmp_path)
+    assert empty.returncode == 2
+    assert "there is no run in" in empty.stderr
+    (tmp_path / "empty").mkdir()
+    none = benchmark_command("compare", smoke.results, tmp_path / "empty")
+    assert none.returncode == 2
+    assert "have no run with the same spec" in none.stderr

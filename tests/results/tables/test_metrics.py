@@ -1,0 +1,252 @@
+"""The tables of metrics, found again sample by sample from raw scores and cost integers."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark.evaluation.scores import ExitScores, load_scores, score_file
+from results.store.folder import Store, StoreError
+from results.tables.metrics import area_table, class_table, exit_table, head_table, leaving_table, routing_table
+from results.tables.run import Run, load_runs
+from tests.conftest import SmokeRun
+
+
+@pytest.fixture(scope="module")
+def runs(smoke: SmokeRun) -> list[Run]:
+    store = Store(smoke.results)
+    found, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    return found
+
+
+@pytest.fixture(scope="module")
+def scores(smoke: SmokeRun, runs: list[Run]) -> dict[str, dict[str, ExitScores]]:
+    """Raw scores by run and split."""
+    store = Store(smoke.results)
+    found = {}
+    for run in runs:
+        stage = [f"scores-{reference.key}" for reference in run.record.stages if reference.stage == "scores"][-1]
+        found[run.record.run_id] = {s: load_scores(store.artifact(stage, score_file(s))) for s in ("val", "test")}
+    return found
+
+
+def softmax(logits: list[float]) -> list[float]:
+    top = max(logits)
+    powers = [math.exp(value - top) for value in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def test_exits_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    table = exit_table(runs)
+    assert len(table) == 4 * 9
+    for run in runs[:2]:
+        if run.is_static:
+            continue
+        test = scores[run.record.run_id]["test"]
+        mine = table[table["run_id"] == run.record.run_id].reset_index()
+        for k in (0, 8):
+            right = nll = 0.0
+            for logits, label in zip(test.logits[k].tolist(), test.labels.tolist(), strict=True):
+                chance = softmax(logits)
+                right += chance.index(max(chance)) == label
+                nll -= math.log(chance[label])
+            assert mine.loc[k, "accuracy"] == pytest.approx(right / 1000)
+            assert mine.loc[k, "nll"] == pytest.approx(nll / 1000, rel=1e-4)
+            assert 0 <= mine.loc[k, "ece"] <= 1
+        assert run.record.costs is not None
+        costs = run.record.costs
+        last = (costs.stem + sum(costs.blocks) + sum(costs.heads)) / costs.baseline
+        assert mine.loc[8, "macs"] == pytest.approx(last)
+
+
+def test_heads_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    table = head_table(runs).set_index("run_id")
+    for run in runs:
+        if run.is_static:
+            continue
+        costs = run.record.costs
+        assert costs is not None
+        test = scores[run.record.run_id]["test"]
+        wasteful = destructive = changes = oracle = spent = 0.0
+        for n, label in enumerate(test.labels.tolist()):
+            answers = test.logits[:, n].argmax(-1).tolist()
+            right = [answer == label for answer in answers]
+            wasteful += any(right[:-1]) and right[-1]
+            destructive += any(right[:-1]) and not right[-1]
+            oracle += any(right)
+            spent += costs.cumulative[right.index(True) if any(right) else 0]
+            changes += sum(a != b for a, b in pairwise(answers))
+        row = table.loc[run.record.run_id]
+        assert row["wasteful"] == pytest.approx(wasteful / 1000)
+        assert row["destructive"] == pytest.approx(destructive / 1000)
+        assert row["oracle_accuracy"] == pytest.approx(oracle / 1000)
+        assert row["oracle_macs"] == pytest.approx(spent / 1000 / costs.baseline)
+        assert row["flips"] == pytest.approx(changes / 1000)
+
+
+def test_who_leaves_where_adds_up(runs: list[Run]) -> None:
+    table = leaving_table(runs)
+    for (run_id, point), group in table.groupby(["run_id", "point"]):
+        run = next(run for run in runs if run.record.run_id == run_id)
+        found = next(p for p in run.record.points if p.name == point)
+        assert found.test is not None
+        np.testing.assert_allclose(group["share"], found.test.exit_shares)
+        total = (group["share"] * group["accuracy"]).sum()
+        assert total == pytest.approx(found.test.accuracy)
+
+
+def test_routing_lies_between_chance_and_perfection(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    table = routing_table(runs)
+    assert len(table) == sum(point.reached for run in runs for point in run.record.points)
+    assert (table["random"] <= table["oracle"] + 1e-9).all()
+    assert (table["accuracy"] <= table["oracle"] + 1e-9).all()
+    run = next(run for run in runs if run.method == "lgvit")
+    point = next(point for point in run.record.points if point.kind == "accuracy-drop" and point.reached)
+    test = scores[run.record.run_id]["test"]
+    agree = 0
+    for n in range(1000):
+        chances = [softmax(logits) for logits in test.logits[:, n].tolist()]
+        threshold = point.settings[0].threshold
+        left = next((chance for chance in chances[:-1] if max(chance) > threshold), chances[-1])
+        agree += left.index(max(left)) == chances[-1].index(max(chances[-1]))
+    row = table[(table["run_id"] == run.record.run_id) & (table["point"] == point.name)].iloc[0]
+    assert row["agreement"] == pytest.approx(agree / 1000, abs=2e-3)
+
+
+def test_classes_add_up_to_the_drop(runs: list[Run]) -> None:
+    table = class_table(runs)
+    for (run_id, point), group in table.groupby(["run_id", "point"]):
+        run = next(run for run in runs if run.record.run_id == run_id)
+        found = next(p for p in run.record.points if p.name == point)
+        assert found.test is not None
+        assert run.record.costs is not None
+        drop = (group["samples"] * group["drop"]).sum() / 1000
+        assert drop == pytest.approx(run.record.static_accuracy["test"] - found.test.accuracy)
+        cost = (group["samples"] * group["cost"]).sum() / 1000
+        assert cost == pytest.approx(found.test.mean_macs / run.record.costs.baseline)
+
+
+def test_areas_and_claims_of_peeking(runs: list[Run]) -> None:
+    table = area_table(runs)
+    assert len(table) == 4
+    assert table["area"].between(0, 1).all()
+    shares = [name for name in table if str(name).startswith("accuracy_at_")]
+    assert len(shares) == 6
+    for run in runs:
+        for point in run.record.points:
+            if point.kind != "accuracy-drop" or point.test is None:
+                continue
+            row = table[table["run_id"] == run.record.run_id].iloc[0]
+            assert run.record.costs is not None
+            honest = run.record.costs.baseline / point.test.mean_macs
+            assert row[f"drop_{point.target:g}_honest_speedup"] == pytest.approx(honest)
+            # Peeking always keeps to the limit.
+            assert not row[f"drop_{point.target:g}_claimed_drop"] > point.target + 1e-9
+
+
+def test_areas_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    """Every setting sample by sample, the hull by walking from corner to corner, the area by a fine sum."""
+    run = next(run for run in runs if run.method == "lgvit")
+    costs = run.record.costs
+    assert costs is not None
+    ran = [
+        costs.stem + sum(costs.blocks[: e.block]) + sum(costs.heads[: k + 1]) for k, e in enumerate(run.record.exits)
+    ]
+    settings = json.loads((run.folder / "thresholds.json").read_text())["policies"][0]["settings"]
+    curve = {
+        split: [_at(found, threshold, ran) for threshold in settings] for split, found in _sure(scores, run).items()
+    }
+    corners = _corners(curve["val"])
+    points = sorted((cost / costs.baseline, accuracy) for cost, accuracy in (curve["test"][t] for t in corners))
+    fine = [0.4 + 0.6 * (i + 0.5) / 20_000 for i in range(20_000)]
+    heights = [_height(points, budget) for budget in fine]
+    row = area_table([run]).iloc[0]
+    # A confidence within float32 of a threshold may fall either way.
+    assert row["area"] == pytest.approx(sum(heights) / len(heights), abs=2e-3)
+    for share in (0.5, 0.75, 1.0):
+        assert row[f"accuracy_at_{100 * share:.0f}"] == pytest.approx(_height(points, share), abs=2e-3)
+
+
+def _sure(scores: dict[str, dict[str, ExitScores]], run: Run) -> dict[str, list[list[tuple[float, bool]]]]:
+    """Confidence and correctness of every exit, a list a sample."""
+    return {
+        split: [
+            [(max(softmax(logits)), logits.index(max(logits)) == label) for logits in found.logits[:, n].tolist()]
+            for n, label in enumerate(found.labels.tolist())
+        ]
+        for split, found in scores[run.record.run_id].items()
+    }
+
+
+def _at(samples: list[list[tuple[float, bool]]], threshold: float, ran: list[int]) -> tuple[float, float]:
+    """Mean cost and accuracy at a threshold."""
+    cost = right = 0.0
+    for exits in samples:
+        k = next((k for k, (sure, _) in enumerate(exits[:-1]) if sure > threshold), len(exits) - 1)
+        cost, right = cost + ran[k], right + exits[k][1]
+    return cost / len(samples), right / len(samples)
+
+
+def _corners(curve: list[tuple[float, float]]) -> list[int]:
+    """From the cheapest setting always on to the one that the steepest line leads to, while it leads up."""
+    at = min(range(len(curve)), key=lambda t: (curve[t][0], -curve[t][1]))
+    corners = [at]
+    while True:
+        dearer = [t for t in range(len(curve)) if curve[t][0] > curve[at][0]]
+        slope = {t: (curve[t][1] - curve[at][1]) / (curve[t][0] - curve[at][0]) for t in dearer}
+        if not slope or max(slope.values()) <= 0:
+            return corners
+        at = max(slope, key=lambda t: (slope[t], curve[t][0]))
+        corners.append(at)
+
+
+def _height(points: list[tuple[float, float]], budget: float) -> float:
+    for (low, below), (high, above) in pairwise(points):
+        if low <= budget <= high:
+            return below + (above - below) * (budget - low) / (high - low)
+    return points[-1][1]
+
+
+def test_thresholds_are_frozen_on_val(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    for run in runs:
+        frozen = json.loads((run.folder / "thresholds.json").read_text())
+        assert run.record.data is not None
+        assert frozen["val"] == run.record.data.split_identity["val"]
+        assert frozen["samples"] == 500
+        if run.is_static:
+            assert frozen["policies"] == []
+            continue
+        (policy,) = frozen["policies"]
+        chosen = {(point["kind"], point["target"]): point["settings"] for point in policy["points"]}
+        for point in run.record.points:
+            if point.kind == "accuracy-drop":
+                assert [s["threshold"] for s in chosen[point.kind, point.target]] == [
+                    setting.threshold for setting in point.settings
+                ]
+            assert {setting.threshold for setting in point.settings} <= set(policy["settings"])
+
+
+def test_missing_answers_are_named(runs: list[Run], tmp_path: Path) -> None:
+    run = runs[0]
+    moved = Run(run.record, run.taken, run.curves, tmp_path)
+    with pytest.raises(StoreError, match=r"answers\.parquet"):
+        _ = moved.answers
+    pd.DataFrame({"exit": [0]}).to_parquet(tmp_path / "answers.parquet")
+    with pytest.raises(StoreError, match=r"answers\.parquet: the table of answers has no column"):
+        _ = moved.answers
+
+
+def test_scores_are_those_of_the_answers(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+    for run in runs:
+        test = scores[run.record.run_id]["test"]
+        order = torch.argsort(test.sample_id)
+        assert run.answers.sample_id.tolist() == test.sample_id[order].tolist()
+        assert (run.answers.prediction == test.logits.argmax(-1)[:, order].numpy()).all()

@@ -1,0 +1,62 @@
+"""A results folder at a glance: what the records say, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.record import RunRecord
+from results.store.folder import Store
+from results.tables.overview import overview
+from tests.conftest import Command, SmokeRun
+
+
+def test_a_row_a_run_with_the_numbers_of_its_record(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    table, problems = overview(store)
+    assert problems == []
+    assert table["run_id"].tolist() == store.run_ids()
+    for _, row in table.iterrows():
+        record = store.record(row["run_id"])
+        points = {point.name: point for point in record.points if point.test is not None}
+        if record.label == "static":
+            assert pd.isna(row["point"])
+        elif row["point"] in points:
+            test = points[row["point"]].test
+            assert test is not None
+            assert record.costs is not None
+            assert row["accuracy"] == test.accuracy
+            assert row["mac_speedup"] == pytest.approx(record.costs.baseline / test.mean_macs)
+        assert row["static_accuracy"] == record.static_accuracy["test"]
+
+
+def test_failed_and_damaged_records_are_told(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(smoke.results / "runs", results / "runs")
+    store = Store(results)
+    broken, strange, *others = store.run_ids()
+    (store.run(broken) / "record.json").write_text("{")
+    path = store.run(strange) / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"spec": {}}))
+    spec = store.record(others[0]).spec
+    failed = RunRecord(
+        run_id="failed-run", label="lgvit", spec=spec, status="failed", cause="out of memory", provenance={}
+    )
+    with store.write_run(failed):
+        pass
+    done = benchmark_command("list", "--runs", "--results", results, "--out", tmp_path / "runs.csv")
+    assert done.returncode == 0, done.stderr
+    assert f"left out: {store.run(broken) / 'record.json'}: cannot be read" in done.stdout
+    assert f"left out: {path}: its spec is none of this version" in done.stdout
+    assert "failed  failed-run: out of memory" in done.stdout
+    assert all(run_id in done.stdout for run_id in others)
+    assert f"{len(others)} finished, 1 failed" in done.stdout
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == len(others) + 1
+
+    empty = benchmark_command("list", "--runs", "--results", tmp_path / "none")
+    assert empty.returncode == 2
+    assert "there is no run in" in empty.stderr

@@ -1,0 +1,74 @@
+"""Of the learning rates that a grid tried, val chooses; the others count nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results.record import ExitMetrics, RunRecord
+from results.tables.run import Run
+from results.tables.tuning import chosen_on_val, learning_rates
+
+
+def run(
+    method: str,
+    lr: float,
+    val: list[float],
+    *,
+    seed: int = 0,
+    tried: tuple[float, ...] = (0.5, 1.0),
+    joint: float = 1.0,
+) -> Run:
+    recipes: dict[str, Any] = {"finetune": {"lr": 0.1}, "joint": {"lr": joint}, "exits": {"lr": lr, "epochs": 3}}
+    spec = {
+        "train": {
+            "backbone": "b", "dataset": {"name": "d", "set": {}}, "method": {"name": method, "set": {}}, "exits": [1, 2],
+            "recipes": recipes, "seed": seed,
+        },
+        "scheme": "paper", "policies": [], "learning_rates": list(tried),
+    }  # fmt: skip
+    exits = tuple(ExitMetrics(block=k, head="h", val_accuracy=v, test_accuracy=1 - v) for k, v in enumerate(val))
+    run_id = f"{method}-{seed}-{lr}-{joint}" + ("" if tried else "-alone")
+    record = RunRecord(run_id=run_id, label=method, spec=spec, status="done", provenance={}, exits=exits)
+    return Run(record, {}, pd.DataFrame(), Path())
+
+
+def test_the_mean_over_exits_on_val_decides() -> None:
+    runs = [
+        run("lgvit", 0.001, [0.3, 0.9]), run("lgvit", 0.002, [0.5, 0.8]), run("lgvit", 0.004, [0.4, 0.7]),
+        run("vanilla", 0.001, [0.9, 0.9]), run("vanilla", 0.002, [0.9, 0.8]),
+    ]  # fmt: skip
+    kept = chosen_on_val(runs)
+    assert [found.record.run_id for found in kept] == ["lgvit-0-0.002-1.0", "vanilla-0-0.001-1.0"]
+    table = learning_rates(kept)
+    assert table[table["chosen"]]["learning_rate"].tolist() == ["exits 0.002", "exits 0.001"]
+    assert table["val_accuracy"].tolist() == pytest.approx([0.6, 0.65, 0.55, 0.9, 0.85])
+    # What is compared with each other no longer differs in its rate.
+    assert len({found.setting for found in kept}) == 1
+
+
+@given(st.permutations([(0.001, 0.5), (0.002, 0.7), (0.004, 0.7)]))
+def test_a_tie_goes_to_the_smaller_rate_in_any_order(tried: list[tuple[float, float]]) -> None:
+    (kept,) = chosen_on_val([run("lgvit", lr, [val]) for lr, val in tried])
+    assert kept.record.run_id == "lgvit-0-0.002-1.0"
+
+
+def test_each_seed_chooses_for_itself_and_runs_that_tried_nothing_stay() -> None:
+    runs = [
+        run("lgvit", 0.001, [0.3]), run("lgvit", 0.002, [0.5]), run("lgvit", 0.001, [0.6], seed=1),
+        run("lgvit", 0.002, [0.5], seed=1), run("lgvit", 0.001, [0.1], tried=()), run("lgvit", 0.002, [0.2], tried=()),
+    ]  # fmt: skip
+    kept = chosen_on_val(runs)
+    assert [found.seed for found in kept if found.tried] == [0, 1]
+    assert len([found for found in kept if not found.tried]) == 2
+    assert len({found.recipes for found in kept if not found.tried}) == 2  # those remain two settings
+
+
+def test_rates_that_move_together_are_named_together() -> None:
+    (kept,) = chosen_on_val([run("m", 0.001, [0.3], joint=0.1), run("m", 0.002, [0.5], joint=0.2)])
+    assert [tried.rates for tried in kept.tried] == ["joint 0.1, exits 0.001", "joint 0.2, exits 0.002"]

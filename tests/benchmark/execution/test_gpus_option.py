@@ -22,7 +22,7 @@ from benchmark.grid.load import load_grid
 from benchmark.stages.plan import make_plan
 from results.judge.environment_diff import of_machines, same_bits_expected
 from results.store.folder import Store
-from tests.benchmark.test_resume import contents
+from tests.benchmark.execution.test_resume import contents
 from tests.conftest import ROOT, environment
 
 GRID = """

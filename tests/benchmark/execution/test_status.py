@@ -23,7 +23,7 @@ from benchmark.execution.status import Scheduled, Status, status_of
 from benchmark.stages.plan import looked_up_again
 from benchmark.training.loop import TrainingDivergedError
 from results.store.folder import Store
-from tests.benchmark.test_workers import grid_file, maker_for
+from tests.benchmark.execution.test_workers import grid_file, maker_for
 from tests.conftest import ROOT, environment, torch_free
 
 MANY = (
@@ -84,7 +84,7 @@ def test_the_states_of_a_stage_from_its_start_to_its_loss(tmp_path: Path) -> Non
     code = f"""
 import sys
 from pathlib import Path
-from tests.benchmark.test_workers import maker_for
+from tests.benchmark.execution.test_workers import maker_for
 maker = maker_for(Path({str(grid)!r}), Path({str(results)!r}))
 maker.attempts.me = maker.attempts.me.model_copy(update={{"log": {str(tmp_path / "worker.log")!r}}})
 (stage,) = (stage for stage in maker.plan.missing_stages if stage.kind == "finetune")

@@ -34,7 +34,7 @@ from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 from results.store.attempts import Heartbeat
 from results.store.folder import Store, StoreError, write_file
-from tests.benchmark.test_resume import contents
+from tests.benchmark.execution.test_resume import contents
 from tests.conftest import ROOT, call, environment
 
 CPU = torch.device("cpu")

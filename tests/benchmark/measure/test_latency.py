@@ -17,7 +17,7 @@ from results.store.folder import Store, sha256
 from results.store.latency import Quantiles, read_latencies
 from results.tables.points import points
 from results.tables.run import load_runs
-from tests.benchmark.test_dynamic import images_for, small_model
+from tests.benchmark.measure.test_dynamic import images_for, small_model
 from tests.conftest import Command, SmokeRun
 
 

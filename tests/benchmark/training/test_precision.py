@@ -13,7 +13,7 @@ from benchmark.training.finetune import finetune_learner
 from benchmark.training.loop import Interrupted, Learner
 from datasets.loading import Batch
 from methods.losses.terms import channel_divergence, distillation, gram_distance
-from tests.benchmark.test_resume import CPU, GRID, Loop, assert_same
+from tests.benchmark.execution.test_resume import CPU, GRID, Loop, assert_same
 
 
 def in_precision(precision: str) -> str:

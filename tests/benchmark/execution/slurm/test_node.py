@@ -11,7 +11,7 @@ from benchmark.execution.slurm.freeze import code_hash
 from benchmark.execution.slurm.staging import staged
 from benchmark.execution.slurm.submission import submissions
 from results.store.folder import Store
-from tests.benchmark.slurm.conftest import FakeSlurm, plan_of, run
+from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 from tests.conftest import ROOT
 
 

@@ -14,7 +14,7 @@ from benchmark.execution.slurm.options import minutes, read_options
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
-from tests.benchmark.slurm.conftest import GRID
+from tests.benchmark.execution.slurm.conftest import GRID
 from tests.conftest import ROOT
 
 

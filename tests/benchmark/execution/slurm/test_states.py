@@ -21,7 +21,7 @@ from benchmark.execution.slurm.verdicts import note_verdicts, sentence_of
 from benchmark.execution.slurm.view import slurm_view
 from benchmark.execution.status import status_of
 from results.store.folder import Store
-from tests.benchmark.slurm.conftest import FakeSlurm, plan_of, run
+from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 
 
 def test_states_come_from_the_queue_then_from_accounting(slurm: FakeSlurm) -> None:

@@ -19,7 +19,7 @@ from benchmark.execution.slurm.submission import named_by_code, new_submission
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
-from tests.benchmark.slurm.conftest import GRID, FakeSlurm, plan_of, run
+from tests.benchmark.execution.slurm.conftest import GRID, FakeSlurm, plan_of, run
 from tests.conftest import DATA, torch_free
 
 

@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmark.cli.doctor import command
-from benchmark.doctor.checks import checks as doctor
+from benchmark.doctor import checks as doctor
 from benchmark.doctor.device import Examination
 from benchmark.grid.load import load as grid
 from benchmark.measure import cost

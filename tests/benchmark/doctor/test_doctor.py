@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from benchmark.cli.doctor import command
 from benchmark.doctor import checks as doctor
 from benchmark.doctor.device import Examination
-from benchmark.grid.load import load as grid
+from benchmark.grid import load as grid
 from benchmark.measure import cost
 from benchmark.stages.graph import run_stages
 from results.store.devices import Check, read_checks

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from benchmark.stages.graph import Stage
+from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
+from benchmark.training.heads import HEADS_WEIGHTS, load_heads
 from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner
-from benchmark.training.models import BACKBONE_WEIGHTS, HEADS_WEIGHTS, initial_backbone, load_backbone, load_heads
 from benchmark.weights import locate
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone

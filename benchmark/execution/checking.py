@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.stages.graph import RunStages, Stage
-from benchmark.training.models import build_heads, initial_backbone
+from benchmark.training.backbone import initial_backbone
+from benchmark.training.heads import build_heads
 
 
 def check_parts(runs: Sequence[RunStages], source: str) -> None:

@@ -29,9 +29,10 @@ from benchmark.measure.price import price
 from benchmark.progress import Reporter
 from benchmark.stages.graph import RunStages, Stage, method_of
 from benchmark.stages.plan import Plan, counted
+from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of
+from benchmark.training.heads import HEADS_WEIGHTS
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Interrupted, Learner, TrainingDivergedError, fit
-from benchmark.training.models import BACKBONE_WEIGHTS, HEADS_WEIGHTS, classes_of
 from datasets.api import DataError
 from methods.model import ExitHeads, MultiExitModel
 from results.record import RunRecord

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from benchmark import registry
-from benchmark.training.models import make_head
+from benchmark.training.heads import make_head
 from methods.api import BackboneCard, Choice
 from methods.model import ExitHeads, MultiExitModel
 from methods.official import OfficialModel

@@ -15,7 +15,7 @@ from benchmark import registry
 from benchmark.measure.cost import cost_table
 from benchmark.measure.dynamic import run_dynamic
 from benchmark.measure.latency import stopwatch, time_batches
-from benchmark.training.models import make_head
+from benchmark.training.heads import make_head
 from methods.api import BackboneCard
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence

@@ -8,7 +8,8 @@ from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
-from benchmark.training.models import BACKBONE_WEIGHTS, HEADS_WEIGHTS, load_backbone, load_heads
+from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
+from benchmark.training.heads import HEADS_WEIGHTS, load_heads
 from methods.lookup import unknown
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy

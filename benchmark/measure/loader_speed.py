@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from benchmark.training.backbone import build_backbone
 from benchmark.training.inputs import Inputs
-from benchmark.training.models import build_backbone
 from benchmark.training.optimizer import make_optimizer
 from datasets.loading import Batch
 from results.spec import Recipe, TrainSpec

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from benchmark.progress import Reporter
 from benchmark.stages.graph import run_stages
+from benchmark.training.backbone import initial_backbone
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import fit
-from benchmark.training.models import initial_backbone
 from benchmark.training.optimizer import make_optimizer
 from results.spec import RunSpec
 

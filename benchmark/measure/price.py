@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmark import registry
 from benchmark.measure.cost import cost_table
-from benchmark.training.models import make_head
+from benchmark.training.heads import make_head
 from methods.api import Method
 from methods.backbones import truncated
 from methods.model import ExitHeads, MultiExitModel

@@ -13,10 +13,10 @@ import torch
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import Stage, run_stages
+from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.loop import Learner
-from benchmark.training.models import build_backbone
 from datasets.loading import Batch
 from methods.placement import place_exits
 from results.spec import Recipes, RunSpec, Selection, TrainSpec

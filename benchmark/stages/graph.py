@@ -40,7 +40,7 @@ class StageCode:
     modules: tuple[str, ...]
 
 
-TRAINING = ("benchmark/training/loop.py", "benchmark/training/optimizer.py", "benchmark/training/models.py")
+TRAINING = ("benchmark/training/loop.py", "benchmark/training/optimizer.py", "benchmark/training/backbone.py", "benchmark/training/heads.py")
 WITH_HEADS = (
     "methods/heads/head.py",
     "methods/losses/terms.py",

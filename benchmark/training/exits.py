@@ -10,9 +10,9 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import Stage
+from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
-from benchmark.training.models import build_heads
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone
 from methods.losses.training_pass import TrainingPass

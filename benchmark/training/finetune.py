@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import Stage
+from benchmark.training.backbone import initial_backbone
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
-from benchmark.training.models import initial_backbone
 from datasets.loading import Batch
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from benchmark.errors import UserError
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
-from benchmark.training.models import build_backbone, initial_backbone
+from benchmark.training.backbone import build_backbone, initial_backbone
 from benchmark.weights import check_source, locate, missing, named
 from results.spec import TrainSpec
 from results.store.folder import sha256

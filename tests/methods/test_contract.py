@@ -15,12 +15,13 @@ from benchmark.measure.price import price
 from benchmark.registry import configured, table
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import Stage, method_of, run_stages
+from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
+from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner
-from benchmark.training.models import build_backbone, build_heads
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
 from results.spec import RunSpec

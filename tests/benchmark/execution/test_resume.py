@@ -22,11 +22,11 @@ from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.graph import run_stages
 from benchmark.stages.plan import make_plan
+from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.inputs import read_inputs
 from benchmark.training.loop import Interrupted, Learner, TrainingDivergedError, fit
-from benchmark.training.models import build_backbone
 from methods import METHODS
 from methods.api import BackboneCard, Card, Choice, TrainStage
 from methods.losses import LOSSES

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark import registry
 from benchmark.measure.agreement import TOLERANCE, agreement
 from benchmark.measure.dynamic import PRECISIONS, Routed, run_dynamic
-from benchmark.training.models import make_head
+from benchmark.training.heads import make_head
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies import POLICIES, get_policy
 from methods.policies.policy import ExitPolicy, State

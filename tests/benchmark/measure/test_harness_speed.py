@@ -15,8 +15,8 @@ from benchmark.measure.command_speed import NARROW, time_command, write_grid
 from benchmark.measure.loop_speed import measure_loop
 from benchmark.measure.made_up_runs import make_finished
 from benchmark.stages.plan import make_plan
+from benchmark.training.backbone import build_backbone
 from benchmark.training.inputs import read_inputs
-from benchmark.training.models import build_backbone
 from results.spec import DEFAULT_RECIPES, Recipes, RunSpec, Selection, TrainSpec
 from results.store.folder import Store
 from results.tables.overview import overview

@@ -25,11 +25,12 @@ from benchmark.execution.distributed import World, meeting
 from benchmark.execution.follower import follow
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
+from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
+from benchmark.training.heads import build_heads
 from benchmark.training.inputs import read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Interrupted, Learner, TrainingDivergedError, fit
-from benchmark.training.models import build_backbone, build_heads
 from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
 from datasets import loading
 from methods.model import MultiExitModel

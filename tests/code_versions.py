@@ -1,12 +1,12 @@
-"""The syntax trees that stage keys vouch for.
+"""The code behind stage keys.
 
-A stage's key holds a code version that is raised by hand when the code changes what it computes. This file keeps the
-hand honest: the trees of the modules behind each version are on file in code_versions.json. After a change, either raise
-the version and run
+A key contains version numbers that are raised by hand: one per domain (`benchmark.stages.keys.DOMAINS`) and one per registered
+head, loss, policy, backbone and dataset (their cards). code_versions.json holds a fingerprint of the code behind each version.
+After a change, either raise the version and run
 
     python -m tests.code_versions
 
-or, where the change computes the same, say why:
+or, where the changed code computes the same, say why:
 
     python -m tests.code_versions --no-effect "renamed a variable"
 """
@@ -17,34 +17,125 @@ import argparse
 import ast
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmark.registry import TABLES
-from benchmark.stages.graph import STAGES
+from benchmark.stages.keys import DOMAINS
 from datasets import folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = Path(__file__).with_suffix(".json")
+COMPUTES = ("methods/", "datasets/", "benchmark/training/", "benchmark/evaluation/", "benchmark/importing/")
+"""Folders whose modules can change results; of benchmark/measure/ the domains name the files that can."""
+NO_EFFECT = {
+    "methods/api.py": "the heads, losses and stages that methods choose are fields of the keys",
+    "methods/exit_method.py": "likewise",
+    "methods/lookup.py": "looks names up",
+    "methods/placement.py": "the block numbers are fields of the keys",
+    "datasets/check.py": "reads what the reader reads, and reports",
+    "datasets/errors.py": "messages",
+    "datasets/fetch.py": "brings files, whose content the fingerprint covers",
+    "datasets/integrity.py": "likewise",
+    "datasets/synthetic.py": "noise for rehearsals, whose results are not kept",
+    "datasets/bundled/make_fashion_mnist_mini.py": "made the bundled file, whose content the fingerprint covers",
+    "benchmark/importing/checkpoint.py": "writes the stages that the domain 'importing' computes",
+}
+"""Modules in these folders that no key covers, each with the reason."""
+DESCRIPTION = {"summary", "citation", "licence", "how_to_get", "code_version", "redistributable", "target"}
+"""Fields of cards that change no result."""
 
 
-def units() -> dict[str, tuple[int, tuple[str, ...]]]:
-    """Everything with a code version: name to (version, modules)."""
-    found = {f"stage {name}": (stage.version, stage.modules) for name, stage in STAGES.items()}
+@dataclass(frozen=True)
+class Unit:
+    """Code with one version: a domain, or a registered thing.
+
+    Attributes:
+        files: relative to the checkout.
+        card: the fields of the card that can change results.
+    """
+
+    version: int
+    files: tuple[str, ...]
+    card: str = ""
+
+
+def units() -> dict[str, Unit]:
+    """Everything that has a version of its own, by name."""
+    found = {f"domain {name}": Unit(domain.version, domain.files) for name, domain in DOMAINS.items()}
     for kind, cards in TABLES.items():
         if kind == "method":
-            continue  # a method's heads and losses are in the key themselves
+            continue  # a method's heads, losses and policy are fields of the keys
         for name, card in cards.items():
-            found[f"{kind} {name}"] = (card.code_version, (card.target.split(":")[0].replace(".", "/") + ".py",))
-    found["dataset folder:"] = (folder.CODE_VERSION, ("datasets/folder.py",))
+            files = own_files(card.target)
+            found[f"{kind} {name}"] = Unit(card.code_version, files, _card_text(card))
+    found["dataset folder:"] = Unit(folder.CODE_VERSION, ("datasets/folder.py",))
     return found
 
 
-def fingerprint(modules: tuple[str, ...]) -> str:
-    """Of the modules' syntax trees, docstrings and comments aside."""
-    digest = hashlib.sha256()
-    for module in modules:
-        tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+def own_files(target: str) -> tuple[str, ...]:
+    """The files behind a card: its module, and those that it imports and that belong to no domain."""
+    start = target.split(":")[0].replace(".", "/") + ".py"
+    shared = {file for domain in DOMAINS.values() for file in domain.files} | set(NO_EFFECT)
+    imported = {file for file in import_closure([start]) if file.startswith(("methods/", "datasets/"))}
+    return tuple(sorted(file for file in imported - shared if not file.endswith("__init__.py")))
+
+
+def import_closure(files: Iterable[str]) -> set[str]:
+    """Our modules that these import, directly or through others, and these themselves.
+
+    Imports for annotations only do not count. What stands behind the registry is not followed: it is looked up by name.
+    """
+    closure: set[str] = set()
+    open_files = list(files)
+    while open_files:
+        file = open_files.pop()
+        if file not in closure:
+            closure.add(file)
+            if file != "benchmark/registry.py" and not file.startswith("benchmark/stages/"):
+                open_files += imported_files(file)
+    return closure
+
+
+@cache
+def imported_files(file: str) -> tuple[str, ...]:
+    """Our modules that one module imports, anywhere in it."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    for_annotations = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if node in for_annotations:
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(dict.fromkeys(path for name in names if (path := _file_of(name)) is not None))
+
+
+def _file_of(name: str) -> str | None:
+    """The file of a dotted name: of the module, or of the module whose attribute it is."""
+    path = name.replace(".", "/")
+    for candidate in (path, path.rpartition("/")[0]):
+        for file in (f"{candidate}.py", f"{candidate}/__init__.py"):
+            if (ROOT / file).is_file():
+                return file
+    return None
+
+
+def fingerprint(unit: Unit) -> str:
+    """Of the syntax trees, without docstrings and comments, and of the card."""
+    digest = hashlib.sha256(unit.card.encode())
+    for file in unit.files:
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
@@ -56,6 +147,12 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def _card_text(card: Any) -> str:
+    """The fields of a card that can change results, as text that is the same on every machine."""
+    fields = {name: value for name, value in asdict(card).items() if name not in DESCRIPTION}
+    return json.dumps(fields, sort_keys=True, default=lambda value: type(value).__name__)
+
+
 def on_file() -> dict[str, Any]:
     return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
 
@@ -65,17 +162,17 @@ def main() -> None:
     parser.add_argument("--no-effect", metavar="REASON", help="why the changed code computes the same")
     reason = parser.parse_args().no_effect
     before, after = on_file(), {}
-    for name, (version, modules) in units().items():
-        tree = fingerprint(modules)
+    for name, unit in units().items():
+        tree = fingerprint(unit)
         old = before.get(name, {"version": None, "tree": None, "no_effect": []})
-        reasons = list(old["no_effect"]) if old["version"] == version else []
-        if old["version"] == version and old["tree"] != tree:
+        reasons = list(old["no_effect"]) if old["version"] == unit.version else []
+        if old["version"] == unit.version and old["tree"] != tree:
             if reason is None:
                 raise SystemExit(
-                    f"{name}: the code changed and its version is still {version}; raise it, or give --no-effect"
+                    f"{name}: the code changed and its version is still {unit.version}; raise it, or give --no-effect"
                 )
             reasons.append(reason)
-        after[name] = {"version": version, "tree": tree, "no_effect": reasons}
+        after[name] = {"version": unit.version, "tree": tree, "no_effect": reasons}
     FILE.write_text(json.dumps(after, indent=1) + "\n", encoding="utf-8")
 
 

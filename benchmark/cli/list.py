@@ -68,13 +68,11 @@ def command(runs: bool, results_dir: Path, out: Path | None) -> None:
 
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
-    from benchmark.stages.collecting import made_to_stay
     from results.store.folder import Store, write_file
     from results.tables.overview import overview
 
     store = Store(results_dir)
-    with made_to_stay():
-        table, problems = overview(store)
+    table, problems = overview(store)
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
     if table.empty:

@@ -13,8 +13,8 @@ from rich.table import Table
 from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.graph import Stage
 from benchmark.stages.plan import Plan, counted, make_plan, why_stale
+from benchmark.stages.stage import Stage
 from benchmark.weights import SCRATCH
 from methods.lookup import unknown
 from results.store.folder import Store
@@ -57,11 +57,11 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     console.print(f"Grid {plan.grid.name}: {total} runs, {total - missing} finished, {missing} to run", highlight=False)
     table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
     table.columns[1].justify = table.columns[2].justify = "right"
-    to_do = Counter(stage.form.kind for stage in plan.missing_stages)
-    done = Counter(stage.form.kind for stage in plan.stages if plan.is_done(stage))
+    to_do = Counter(stage.kind for stage in plan.missing_stages)
+    done = Counter(stage.kind for stage in plan.stages if plan.is_done(stage))
     shared_by: dict[str, list[int]] = {kind: [] for kind in WHAT}
     for stage, count in plan.stages.items():
-        shared_by[stage.form.kind].append(count)
+        shared_by[stage.kind].append(count)
     for kind, what in WHAT.items():
         if counts := shared_by[kind]:
             table.add_row(what, str(done[kind]), str(to_do[kind]), _shared(counts))

@@ -33,7 +33,7 @@ from benchmark.execution.slurm.submission import (
 )
 from benchmark.execution.status import Status
 from benchmark.grid.load import Grid
-from benchmark.stages.plan import Plan, looked_up_again
+from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
 
 
@@ -140,7 +140,7 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
         return any(job in live and live[job].in_flight for job in jobs)
 
     follow(console, plan, store, left)
-    after = looked_up_again(plan, store)
+    after = refreshed(plan, store)
     if after.missing_runs:
         console.print(
             f"{len(after.missing_runs)} of {len(after.runs)} runs are not done; python -m benchmark status says why",

@@ -17,7 +17,7 @@ from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import UserError
 from benchmark.execution.status import Scheduled, Status, no_scheduler, status_of
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.plan import Plan, looked_up_again, make_plan
+from benchmark.stages.plan import Plan, make_plan, refreshed
 from results.store.commands import Command
 from results.store.folder import Store
 
@@ -86,7 +86,7 @@ def follow(
     said = None
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
         while True:
-            status = status_of(looked_up_again(plan, store), store, slurm_if_used)
+            status = status_of(refreshed(plan, store), store, slurm_if_used)
             at_work = Command.at_work(store)
             if console.is_terminal:
                 view.update(screen(status, at_work, runs=runs), refresh=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from benchmark.execution.causes import BlockedError, KilledError, failure_of, sentence_of
 from benchmark.progress import Reporter
-from benchmark.stages.graph import Stage
+from benchmark.stages.stage import Stage
 from benchmark.training.loop import Interrupted, TrainingDivergedError
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
 from results.store.folder import Store, StoreError

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmark.stages.graph import Stage
+from benchmark.stages.stage import Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.stages.graph import RunStages, Stage
+from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
 

@@ -11,7 +11,7 @@ from benchmark.evaluation.scores import SCORED, answer_split
 from benchmark.execution.building import Builder
 from benchmark.execution.distributed import Team
 from benchmark.execution.maker import checkpoint_of
-from benchmark.stages.graph import Stage
+from benchmark.stages.stage import Stage
 from benchmark.training.loop import Interrupted, TrainingDivergedError, fit
 
 

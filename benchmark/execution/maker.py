@@ -27,8 +27,9 @@ from benchmark.execution.distributed import Team
 from benchmark.execution.recording import COSTS, Recorder
 from benchmark.measure.price import price
 from benchmark.progress import Reporter
-from benchmark.stages.graph import RunStages, Stage, method_of
+from benchmark.stages.graph import method_of
 from benchmark.stages.plan import Plan, counted
+from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of
 from benchmark.training.heads import HEADS_WEIGHTS
 from benchmark.training.inputs import Inputs

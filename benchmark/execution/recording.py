@@ -12,8 +12,9 @@ from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
 from benchmark.execution.attempt import Attempts
 from benchmark.execution.causes import BlockedError, failure_of, sentence_of
-from benchmark.stages.graph import STAGES, RunStages, Stage, heads_of, method_of, own_policy
+from benchmark.stages.graph import heads_of, method_of, own_policy
 from benchmark.stages.plan import Plan
+from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.split_rules import SplitRule
 from results.record import CostTable, Failure, RunRecord, StageRef
@@ -114,7 +115,7 @@ class Recorder:
         return StageRef(
             stage=stage.kind,
             key=stage.key,
-            code_version=STAGES[stage.kind].version,
+            code_version=sum(stage.fields["code"].values()),
             seconds=made["seconds"],
             shared_pass=made["shared_pass"],
             artifacts=self.store.artifacts(stage.name),

@@ -1,4 +1,4 @@
-"""A grid file: which runs to make. Read with every mistake reported at once, and expanded into runs.
+"""A grid file: which runs to make. All mistakes are reported at once, then the file is expanded into runs.
 
 The form (all keys but the first four are optional):
 
@@ -9,9 +9,9 @@ The form (all keys but the first four are optional):
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
     seeds: [0]
     recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 8}}
-    overrides: []                       # recipes of a part: {backbone: swin_..., recipes: {finetune: {epochs: 50}}}
-    policies: [{name: confidence}]      # own: each method's own rule
-    learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; of each method the best on val counts
+    overrides: []                       # other recipes for a part of the grid: {backbone: swin_..., recipes: {...}}
+    policies: [{name: confidence}]      # own: each method's own policy
+    learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """
@@ -19,7 +19,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,10 +30,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
-from benchmark.grid.points import Combination, Placed, matches, resolve, weights_source
+from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks, weights_source
 from benchmark.grid.values import OWN, ValueReader, unknown_key
 from benchmark.grid.yaml_keys import ValueLoader, read_mapping
-from benchmark.stages.collecting import made_to_stay
 from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, named
 from methods.backbones import truncated
@@ -45,7 +44,7 @@ AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "ex
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid that was read and found sound."""
+    """A grid file that was read without mistakes."""
 
     name: str
     source: Path
@@ -95,13 +94,12 @@ def find_grid(name: str) -> Path:
     raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
-@made_to_stay()
 def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
     """Read, check and expand a grid file.
 
     Args:
         path: of the file.
-        data_dir: where the user keeps data and pretrained weights, if named.
+        data_dir: folder with the user's datasets and pretrained weights, if there is one.
 
     Raises:
         UserError: one sentence for every mistake in the file.
@@ -111,91 +109,91 @@ def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
 
 
 def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:
-    """Check and expand what stands in a grid file.
+    """Check and expand the content of a grid file.
 
     Args:
-        content: its keys.
-        path: of the file, for sentences about mistakes.
-        data_dir: where the user keeps data and pretrained weights, if named.
+        content: the keys of the file.
+        path: of the file, named in messages.
+        data_dir: folder with the user's datasets and pretrained weights, if there is one.
 
     Raises:
         UserError: one sentence for every mistake.
     """
-    return _Reader(path, data_dir).read(content)
+    return _GridReader(path, data_dir).read(content)
 
 
-class _Reader(ValueReader):
-    """Reads one file: its keys, its axes' values, and whether they fit each other."""
-
-    def __init__(self, path: Path, data_dir: Path | None = None) -> None:
-        super().__init__(path, data_dir)
-        self._placed: dict[tuple[int, ...], tuple[object, Placed | None]] = {}
+class _GridReader(ValueReader):
+    """Reads one file: its keys, the values of its axes, and whether they fit each other."""
 
     def read(self, content: dict[str, Any]) -> Grid:
         file = self.validate(_File, content, "")
         recipes = self.recipes(content.get("recipes") or {}, "recipes", {})
-        if file is None:
-            # Say at once also what is wrong in those keys that could be read.
-            for key, reader in self.readers.items():
-                if isinstance(content.get(key), list):
-                    self.each(key, content[key], reader)
+        if file is None or recipes is None:
+            self.report_readable_values(content)
             raise UserError(*self.mistakes)
         policies = tuple(self.each("policies", file.policies, self.readers["policies"]))
-        assert recipes is not None
         overrides = self.overrides(file, recipes)
-        combinations = list(self.combinations(file))
-        if self.mistakes:
-            raise UserError(*self.mistakes)
-        changed_recipes: dict[tuple[int, ...], Recipes] = {}
-        scaled: dict[tuple[Hashable, ...], tuple[Recipes, str]] = {}
-        tried = tuple(file.learning_rates)
-        runs: dict[tuple[str, str, int], RunSpec] = {}
-        first: dict[Placed, RunSpec] = {}
-        for combination, placed in combinations:
-            matching = tuple(i for i, (rule, _) in enumerate(overrides) if matches(combination, rule))
-            if matching not in changed_recipes:
-                changed_recipes[matching] = self.overridden(recipes, [overrides[i][1] for i in matching])
-            for factor in tried or (1.0,):
-                wanted = matching, factor, placed.trained
-                if wanted not in scaled:
-                    chosen = _scaled(changed_recipes[matching], placed.trained, factor)
-                    scaled[wanted] = chosen, chosen.model_dump_json()
-                chosen, text = scaled[wanted]
-                same = placed.text, text, combination.seed
-                if same not in runs:
-                    runs[same] = placed.run(combination, chosen, policies, tried)
-                    first.setdefault(placed, runs[same])
+        points = list(self.resolved_points(file))
+        self.raise_mistakes()
+        runs: dict[str, RunSpec] = {}
+        for point, seeds in points:
+            runs_of_point = list(self.runs(point, seeds, recipes, overrides, policies, tuple(file.learning_rates)))
+            self.check_run(runs_of_point[0])
+            for run in runs_of_point:
+                runs.setdefault(run.train.model_dump_json(), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
-        for run in first.values():
-            if problem := seen_selection(run):
-                self.wrong("datasets", problem)
-            self.gates(run)
-        if self.mistakes:
-            raise UserError(*self.mistakes)
+        self.raise_mistakes()
         return Grid(file.name, self.path, tuple(runs.values()))
 
-    def combinations(self, file: _File) -> Iterator[tuple[Combination, Placed]]:
+    def report_readable_values(self, content: dict[str, Any]) -> None:
+        """Note the mistakes in those keys that could be read, although others could not."""
+        for key, reader in self.readers.items():
+            if isinstance(content.get(key), list):
+                self.each(key, content[key], reader)
+
+    def raise_mistakes(self) -> None:
+        if self.mistakes:
+            raise UserError(*self.mistakes)
+
+    def resolved_points(self, file: _File) -> Iterator[tuple[ResolvedPoint, list[int]]]:
+        """Every point that fits together, with its seeds: the product of the axes less `exclude`, then each `include`."""
         axes = {axis: self.each(key, getattr(file, key), self.readers[key]) for axis, key in AXES.items()}
         excluded = [self.partial(f"exclude[{i}]", entry) for i, entry in enumerate(file.exclude)]
         if not all(axes.values()):
             return
-        products = [axes]
-        for i, entry in enumerate(file.include):
-            given = self.partial(f"include[{i}]", entry)
-            products.append(axes | {axis: [value] for axis, value in given.items()})
-        for position, values in enumerate(products):
+        included = [self.partial(f"include[{i}]", entry) for i, entry in enumerate(file.include)]
+        products = [(axes, excluded)]
+        products += [(axes | {axis: [value] for axis, value in entry.items()}, []) for entry in included]
+        for values, left_out in products:
             *others, seeds = values.values()
-            for backbone, dataset, method, exits in product(*others):
-                kept = [Combination(backbone, dataset, method, exits, seed) for seed in seeds]
-                if position == 0 and excluded:
-                    kept = [one for one in kept if not any(rule and matches(one, rule) for rule in excluded)]
-                if kept and (placed := self.placed(kept[0])) is not None:
-                    yield from ((one, placed) for one in kept)
+            for point in map(GridPoint, *zip(*product(*others), strict=True)):
+                point_seeds = [
+                    seed for seed in seeds if not any(rule and point.matches(rule, seed) for rule in left_out)
+                ]
+                if point_seeds and (resolved := self.resolve(point)) is not None:
+                    yield resolved, point_seeds
+
+    def runs(
+        self,
+        resolved: ResolvedPoint,
+        seeds: list[int],
+        recipes: Recipes,
+        overrides: list[tuple[dict[str, Any], dict[str, Any]]],
+        policies: tuple[Selection, ...],
+        learning_rates: tuple[float, ...],
+    ) -> Iterator[RunSpec]:
+        """The runs of a point: one for each seed and learning rate."""
+        for seed in seeds:
+            changes = [changed for rule, changed in overrides if resolved.point.matches(rule, seed)]
+            overridden = self.overridden(recipes, changes)
+            for factor in learning_rates or (1.0,):
+                scaled = _scaled(overridden, resolved.trained, factor)
+                yield resolved.run(scaled, seed, policies, learning_rates)
 
     def overrides(self, file: _File, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """(partial combination, recipes to change there), in order; a later one goes over an earlier one."""
-        found = []
+        """(partial combination, changed recipes) in order; a later override wins over an earlier one."""
+        overrides = []
         for i, entry in enumerate(file.overrides):
             where = f"overrides[{i}]"
             changed = entry.get("recipes")
@@ -203,71 +201,69 @@ class _Reader(ValueReader):
                 self.wrong(where, "an override has the key recipes and at least one of " + ", ".join(AXES))
                 continue
             self.recipes(changed, f"{where}.recipes", recipes.model_dump())
-            found.append(
-                (self.partial(where, {key: value for key, value in entry.items() if key != "recipes"}), changed)
-            )
-        return found
+            rule = self.partial(where, {key: value for key, value in entry.items() if key != "recipes"})
+            overrides.append((rule, changed))
+        return overrides
+
+    def overridden(self, recipes: Recipes, changes: list[dict[str, Any]]) -> Recipes:
+        """The recipes with the changes of some overrides, in order; the changes have been checked."""
+        for changed in changes:
+            recipes = self.recipes(changed, "overrides", recipes.model_dump()) or recipes
+        return recipes
 
     def partial(self, where: str, entry: dict[str, Any]) -> dict[str, Any]:
-        """An entry of include or exclude: the axes that it names."""
-        found = {}
+        """An entry of include, exclude or overrides: the axes that it names, with their values."""
+        values = {}
         for axis, value in entry.items():
             if axis not in AXES:
                 self.wrong(where, unknown_key(axis, list(AXES)))
                 continue
-            read = self.readers[AXES[axis]](f"{where}.{axis}", value)
-            if read is not None:
-                found[axis] = read
-        return found
+            checked = self.readers[AXES[axis]](f"{where}.{axis}", value)
+            if checked is not None:
+                values[axis] = checked
+        return values
 
-    def overridden(self, recipes: Recipes, changes: list[dict[str, Any]]) -> Recipes:
-        """The recipes with the changes of some overrides, in order."""
-        for changed in changes:
-            found = self.recipes(changed, "overrides", recipes.model_dump())
-            assert found is not None
-            recipes = found
-        return recipes
-
-    def placed(self, combination: Combination) -> Placed | None:
-        """What the combination gives for any seed; None where it does not fit together, which is noted."""
-        values = combination.backbone, combination.dataset, combination.method, combination.exits
-        known = tuple(map(id, values))
-        if known not in self._placed:  # with the values, so that no id is given to something else
-            self._placed[known] = values, self._place(combination)
-        return self._placed[known][1]
-
-    def _place(self, combination: Combination) -> Placed | None:
-        exits: Selection | tuple[int, ...] = combination.exits
-        method = registry.configured("method", combination.method.name, combination.method.set)
-        card = registry.card("backbone", combination.backbone.name)
+    def resolve(self, point: GridPoint) -> ResolvedPoint | None:
+        """Look up what a point names; None where its parts do not fit together, which is noted as a mistake."""
+        exits = point.exits
+        method = registry.configured("method", point.method.name, point.method.set)
+        card = registry.card("backbone", point.backbone.name)
         try:
-            blocks = resolve(combination)
+            blocks = exit_blocks(point, method)
         except ValueError as error:
             self.wrong("exits", str(error))
             return None
         try:
             truncated(card, method.blocks(card))
-            instead = self.instead(combination, method.instead(card))
+            instead = self.replacement(point, method.instead(card))
             if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
                 blocks, exits = (), Selection(name="none")
         except ValueError as error:
-            self.wrong("methods", f"{combination.method.label} on {combination.backbone.name}: {error}")
+            self.wrong("methods", f"{point.method.label} on {point.backbone.name}: {error}")
             return None
-        label = exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits))
-        weights = named(weights_source(combination.backbone), self.data_dir)
-        return Placed(combination, blocks, label, weights, instead)
+        policy = method.policy()
+        return ResolvedPoint(
+            point=point,
+            blocks=blocks,
+            scheme=exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits)),
+            weights=named(weights_source(point.backbone), self.data_dir),
+            instead=instead,
+            trained=frozenset(stage.recipe for stage in method.stages(card)),
+            own_policy=Selection(name=policy.name, set=dict(policy.options)),
+        )
 
-    def instead(self, combination: Combination, name: str | None) -> Instead | None:
-        """A backbone in the place of the combination's: from its own public weights, or from scratch as that one."""
+    def replacement(self, point: GridPoint, name: str | None) -> Instead | None:
+        """The backbone that a method puts in the place of the point's, from its public weights, or from scratch as that one."""
         if name is None:
             return None
-        source = weights_source(Selection(name=name))
-        if weights_source(combination.backbone) == SCRATCH:
-            source = SCRATCH
+        from_scratch = weights_source(point.backbone) == SCRATCH
+        source = SCRATCH if from_scratch else weights_source(Selection(name=name))
         return Instead(backbone=name, weights=named(source, self.data_dir))
 
-    def gates(self, run: RunSpec) -> None:
-        """A policy that reads learned gates needs heads that have them."""
+    def check_run(self, run: RunSpec) -> None:
+        """Note a choice on images that the weights were trained on, and a policy that reads gates which the heads lack."""
+        if problem := seen_selection(run):
+            self.wrong("datasets", problem)
         heads = heads_of(run.train)
         if heads and not any(head.options.get("gate") for head in heads):
             for policy in run.policies:

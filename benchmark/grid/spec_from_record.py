@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, grid_of
-from benchmark.stages.graph import STAGES
+from benchmark.stages.keys import code_versions
 from benchmark.stages.plan import changed_fields
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.weights import check_source
@@ -158,8 +158,9 @@ def stage_changes(record: RunRecord, store: Store, run: RunStages) -> list[Circu
         return [Circumstance("stages", " ".join(kinds[0]), " ".join(kinds[1]), changed)]
     other = [(reference, stage) for reference, stage in pairs if reference.key != stage.key]
     for reference, stage in other:
-        if reference.code_version != STAGES[stage.kind].version:
-            versions = reference.code_version, STAGES[stage.kind].version
+        here = sum(code_versions(stage.kind).values())
+        if reference.code_version != here:
+            versions = reference.code_version, here
             found.append(Circumstance(f"{stage.kind}.code_version", *versions, changed))
         for field, before, after in _fields(store, reference, stage):
             found.append(Circumstance(f"{stage.kind}.{field}", before, after, changed))
@@ -183,4 +184,4 @@ def _fields(store: Store, reference: StageRef, stage: Stage) -> list[tuple[str, 
     if not isinstance(fields, dict):
         return []
     found = changed_fields(fields, stage.fields)
-    return [entry for entry in found if entry[0] != "code_version" and not entry[0].startswith("parents.")]
+    return [entry for entry in found if not entry[0].startswith(("code.", "parents."))]

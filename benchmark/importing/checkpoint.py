@@ -21,7 +21,7 @@ from benchmark.evaluation.evaluate import accuracies, evaluate, exit_metrics
 from benchmark.evaluation.scores import SCORED, save_scores, score_file, score_split
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model, registered_name, write_model
 from benchmark.measure.cost import cost_table
-from benchmark.stages.graph import STAGES
+from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
 from methods.official import CheckpointError, OfficialModel, describe, from_official
 from results.record import CostTable, RunRecord, StageRef
@@ -93,7 +93,7 @@ def import_checkpoint(
             )
     store.prepare()
     source = Weights(source=f"file:{file.name}", sha256=sha256(file))
-    fields = {"sha256": source.sha256, "config": config, "code_version": STAGES[KIND].version}
+    fields = {"sha256": source.sha256, "config": config, "code": code_versions(KIND)}
     imported = _name(KIND, fields)
     if not store.has_stage(imported):
         with store.write_stage(imported, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
@@ -156,7 +156,7 @@ def _spec(described: OfficialModel, config: dict[str, Any], dataset: Selection, 
 
 
 def _stage(store: Store, kind: str, fields: dict[str, Any], device: torch.device, write: Callable[[Path], None]) -> str:
-    fields = {"code_version": STAGES[kind].version, **fields}
+    fields = {"code": code_versions(kind), **fields}
     name = _name(kind, fields)
     if not store.has_stage(name):
         with store.write_stage(name, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
@@ -178,7 +178,7 @@ def _reference(store: Store, name: str) -> StageRef:
     return StageRef(
         stage=kind,
         key=key,
-        code_version=STAGES[kind].version,
+        code_version=sum(code_versions(kind).values()),
         seconds=store.provenance(name)["seconds"],
         shared_pass=1,
         artifacts=store.artifacts(name),

@@ -13,7 +13,8 @@ from benchmark.evaluation.evaluate import Evaluation, accuracies, evaluate, eval
 from benchmark.evaluation.scores import ExitScores
 from benchmark.grid.load import Grid
 from benchmark.measure.price import price
-from benchmark.stages.graph import RunStages, Stage, heads_of, method_of, stages_of
+from benchmark.stages.graph import heads_of, method_of, run_stages
+from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
 from results.record import CostTable, DataCard, RunRecord, StageRef
 from results.spec import RunSpec
@@ -38,7 +39,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
     """
     templates: dict[tuple[object, ...], tuple[RunRecord, Path]] = {}
     count = 0
-    for run in stages_of(grid.runs):
+    for run in map(run_stages, grid.runs):
         train = run.spec.train
         variant = train.seed % variants
         alike = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits, variant
@@ -121,7 +122,7 @@ def _references(run: RunStages) -> tuple[StageRef, ...]:
         StageRef(
             stage=stage.kind,
             key=stage.key,
-            code_version=stage.fields["code_version"],
+            code_version=sum(stage.fields["code"].values()),
             seconds=1.0,
             shared_pass=1,
             artifacts=(),

@@ -12,7 +12,8 @@ import torch
 
 from benchmark import registry
 from benchmark.seeds import seed_for
-from benchmark.stages.graph import Stage, run_stages
+from benchmark.stages.graph import run_stages
+from benchmark.stages.stage import Stage
 from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.inputs import Inputs, read_inputs

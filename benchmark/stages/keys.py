@@ -1,70 +1,106 @@
-"""Keys of stages: 16 hex digits over the JSON of everything that a stage read."""
+"""What is in a stage's key.
+
+A key is the hash of canonical JSON of
+
+- the kind of the stage,
+- the fields of the run that this kind reads: `benchmark.stages.graph` lists them, kind by kind,
+- the keys of its parents,
+- the versions of the code that it uses: `USES` names the domains of a kind, `DOMAINS` holds their versions.
+
+Registered heads, losses, policies, backbones and datasets have a version of their own on their card, which is among the
+fields. Versions are raised by hand, so that a comment does not retrain a model. `tests/test_code_versions.py` compares the code
+of every domain and card with the code on file, and derives from the imports which domains a kind must name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-PARENTS = "parents"
-SEED = "seed"
+
+@dataclass(frozen=True)
+class Domain:
+    """Code that computes one part of results.
+
+    Attributes:
+        version: raise it when the code changes what it computes.
+        files: of the domain, as glob patterns relative to the checkout.
+    """
+
+    version: int
+    files: tuple[str, ...]
+
+
+DOMAINS = {
+    "data": Domain(
+        1,
+        (
+            "datasets/api.py", "datasets/augment.py", "datasets/class_folders.py", "datasets/crops.py", "datasets/images.py",
+            "datasets/loading.py", "datasets/shares.py", "datasets/split_rules.py", "datasets/splits.py",
+            "datasets/timm_augment.py", "datasets/transforms.py", "benchmark/training/inputs.py",
+        ),
+    ),
+    "backbones": Domain(
+        1,
+        (
+            "benchmark/seeds.py", "benchmark/training/backbone.py", "methods/backbones/backbone.py",
+            "methods/backbones/pretrained.py", "methods/tokens.py",
+        ),
+    ),
+    "heads": Domain(1, ("benchmark/training/heads.py", "methods/heads/head.py", "methods/model.py")),
+    "losses": Domain(1, ("methods/losses/terms.py", "methods/losses/training_pass.py")),
+    "training": Domain(
+        1,
+        (
+            "benchmark/training/finetune.py", "benchmark/training/joint.py", "benchmark/training/exits.py",
+            "benchmark/training/loop.py", "benchmark/training/optimizer.py", "benchmark/training/precision.py",
+            "benchmark/training/ranks.py",
+        ),
+    ),
+    "scoring": Domain(1, ("benchmark/evaluation/scores.py",)),
+    "policies": Domain(
+        1, ("methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/temperature.py")
+    ),
+    "evaluation": Domain(
+        1,
+        (
+            "benchmark/evaluation/evaluate.py", "benchmark/evaluation/sweep.py", "benchmark/evaluation/tables.py",
+            "results/stats/curves.py", "results/stats/hull.py",
+        ),
+    ),
+    "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),
+    "timing": Domain(
+        1,
+        (
+            "benchmark/measure/agreement.py", "benchmark/measure/dynamic.py", "benchmark/measure/finished.py",
+            "benchmark/measure/latency.py", "benchmark/measure/timed_run.py",
+        ),
+    ),
+    "importing": Domain(1, ("benchmark/importing/model.py", "methods/official.py", "methods/official_names.py")),
+}  # fmt: skip
+
+USES = {
+    "finetune": ("data", "backbones", "training"),
+    "joint": ("data", "backbones", "heads", "losses", "training"),
+    "exits": ("data", "backbones", "heads", "losses", "training"),
+    "scores": ("data", "backbones", "heads", "scoring"),
+    "cost": ("backbones", "heads", "cost"),
+    "evaluate": ("policies", "evaluation"),
+    "latency": ("timing",),
+    "imported": ("backbones", "heads", "importing"),
+}
+"""The domains that each kind of stage uses, beside those of its parents, in the order in which stages are made."""
+
+
+def code_versions(kind: str) -> dict[str, int]:
+    """The versions that are part of the key of every stage of this kind, by domain."""
+    return {domain: DOMAINS[domain].version for domain in USES[kind]}
 
 
 def stage_key(kind: str, fields: Mapping[str, Any]) -> str:
-    """The key of a stage with these fields, code version and parents' keys included."""
+    """16 hex digits; ``fields`` include the code versions and the parents' keys."""
     text = json.dumps({"stage": kind, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class Texts:
-    """JSON of values that many keys share: made once an object."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, str]] = {}
-
-    def of(self, value: Any) -> str:
-        if isinstance(value, str | int | None):
-            return json.dumps(value)
-        if id(value) not in self._known:  # with the value, so that no id is given to something else
-            self._known[id(value)] = value, json.dumps(value, sort_keys=True)
-        return self._known[id(value)][1]
-
-
-class KeyForm:
-    """`stage_key` for stages that differ in their parents and their seed alone.
-
-    A grid of a hundred thousand runs has a quarter of a million stages, and the fields that these share are long: they become
-    text once, and the text in front of the parents is hashed once.
-
-    Args:
-        kind: of the stage.
-        fields: all but the parents and the seed.
-        seeded: whether the fields also have a seed.
-        texts: of the fields.
-
-    Attributes:
-        text: the same for forms that give the same keys.
-    """
-
-    def __init__(self, kind: str, fields: Mapping[str, Any], *, seeded: bool, texts: Texts) -> None:
-        shared = {"stage": kind, **fields}
-        names = sorted([*shared, PARENTS, *([SEED] if seeded else [])])
-        pieces = {name: f'"{name}": {texts.of(value)}' for name, value in shared.items()}
-        pieces |= {PARENTS: f'"{PARENTS}": \0', SEED: f'"{SEED}": \0'}  # JSON has no such character
-        self.text = "{" + ", ".join(pieces[name] for name in names) + "}"
-        start, self._middle, *end = self.text.split("\0")
-        self._start, self._end = hashlib.sha256(start.encode()), end[0] if end else None
-
-    def key(self, parents: str, seed: int) -> str:
-        """
-        Args:
-            parents: ``"0:finetune": "0123456789abcdef"``, and so on; joined by a comma and a space.
-            seed: passed over where the fields have none.
-        """
-        digest = self._start.copy()
-        if self._end is None:
-            digest.update(f"{{{parents}}}{self._middle}".encode())
-        else:
-            digest.update(f"{{{parents}}}{self._middle}{seed}{self._end}".encode())
-        return digest.hexdigest()[:16]

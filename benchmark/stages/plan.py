@@ -1,4 +1,4 @@
-"""What a grid needs and what is already there. Imports no torch."""
+"""The plan of a grid: which stages and runs it needs, and which are already there. No torch here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Any
 
 from benchmark.grid.load import Grid
-from benchmark.stages.collecting import made_to_stay
-from benchmark.stages.graph import STAGES, RunStages, Stage, stages_of
+from benchmark.stages.graph import run_stages
+from benchmark.stages.keys import USES
+from benchmark.stages.stage import RunStages, Stage
 from results.store.folder import Store
 
 
@@ -21,8 +22,8 @@ class Plan:
 
     Attributes:
         runs: in the order of the grid, without duplicates.
-        done_runs: run ids with a finished record.
-        done_stages: names of stages whose artifacts are there.
+        done_runs: ids of the runs with a finished record.
+        done_stages: names of the stages whose artifacts are there.
     """
 
     grid: Grid
@@ -36,62 +37,57 @@ class Plan:
 
     @cached_property
     def stages(self) -> dict[Stage, int]:
-        """Every distinct stage, in order of execution, with the number of runs that share it."""
-        count = Counter(chain.from_iterable(run.chain for run in self.runs))
-        order = {kind: place for place, kind in enumerate(STAGES)}
-        return {stage: count[stage] for stage in sorted(count, key=lambda stage: order[stage.kind])}
-
-    def is_done(self, stage: Stage) -> bool:
-        return bool(self.done_stages) and stage.name in self.done_stages  # a name is made when asked for
+        """Every stage once, in order of execution, with the number of runs that share it."""
+        counts = Counter(chain.from_iterable(run.chain for run in self.runs))
+        order = list(USES)
+        return {stage: counts[stage] for stage in sorted(counts, key=lambda stage: order.index(stage.kind))}
 
     @cached_property
     def missing_stages(self) -> list[Stage]:
-        """Stages that the missing runs need and that are not there."""
-        needed: Collection[Stage] = self.stages
-        if self.done_runs:
-            needed = {stage for run in self.missing_runs for stage in run.chain}
+        """Stages that the missing runs need and that are not there, in order of execution."""
+        needed = {stage for run in self.missing_runs for stage in run.chain}
         return [stage for stage in self.stages if stage in needed and not self.is_done(stage)]
 
+    def is_done(self, stage: Stage) -> bool:
+        return stage.name in self.done_stages
 
-@made_to_stay()
+
 def make_plan(grid: Grid, store: Store) -> Plan:
     """Expand a grid into stages and look up which are there."""
-    runs = {stages.run_id: stages for stages in stages_of(grid.runs)}
-    return Plan(grid, tuple(runs.values()), _done(runs, store), store.done_stages())
+    runs = {run.run_id: run for run in map(run_stages, grid.runs)}
+    return Plan(grid, tuple(runs.values()), _done_runs(runs, store), store.done_stages())
 
 
-def looked_up_again(plan: Plan, store: Store) -> Plan:
-    """The same plan with what is there now."""
-    done = _done({run.run_id for run in plan.runs}, store)
-    return replace(plan, done_runs=done, done_stages=store.done_stages())
+def refreshed(plan: Plan, store: Store) -> Plan:
+    """The same plan with the present state of the results folder."""
+    run_ids = {run.run_id for run in plan.runs}
+    return replace(plan, done_runs=_done_runs(run_ids, store), done_stages=store.done_stages())
 
 
-def _done(runs: Collection[str], store: Store) -> frozenset[str]:
-    return frozenset(run_id for run_id in store.run_ids() if run_id in runs and store.is_done(run_id))
+def _done_runs(run_ids: Collection[str], store: Store) -> frozenset[str]:
+    return frozenset(run_id for run_id in store.run_ids() if run_id in run_ids and store.is_done(run_id))
 
 
 def counted(labels: Iterable[str]) -> str:
-    """Labels in a row, each once, with how often it came: a method may train at several learning rates or exits in one pass."""
+    """Each label once, with the number of times that it occurs: ``lgvit (2x), vanilla``."""
     return ", ".join(label if count == 1 else f"{label} ({count}x)" for label, count in Counter(labels).items())
 
 
 def why_stale(stage: Stage, store: Store) -> list[str]:
-    """What sets a missing stage apart from the most similar finished one of its kind: a line a field.
+    """The fields in which a missing stage differs from the most similar finished stage of its kind, one line each.
 
-    Empty if no stage of that kind has been finished.
+    Empty if no stage of that kind is finished.
     """
-    nearest: list[str] | None = None
+    candidates = []
     for name in store.stages(stage.kind):
-        found = changed_fields(store.manifest(name)["fields"], stage.fields)
-        lines = [f"{field}: {have} -> {wanted}" for field, have, wanted in found]
-        if nearest is None or len(lines) < len(nearest):
-            nearest = lines
-    return nearest or []
+        changes = changed_fields(store.manifest(name)["fields"], stage.fields)
+        candidates.append([f"{field}: {before} -> {after}" for field, before, after in changes])
+    return min(candidates, key=len, default=[])
 
 
-def changed_fields(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Dotted name and both values of every field in which two stages differ."""
-    first, second = _flat(have), _flat(wanted)
+def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Dotted name and both values of every field in which two stages differ; ``absent`` where one lacks the field."""
+    first, second = _flattened(before), _flattened(after)
     return [
         (field, first.get(field, "absent"), second.get(field, "absent"))
         for field in sorted(first.keys() | second.keys())
@@ -99,15 +95,15 @@ def changed_fields(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[t
     ]
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one level of dotted names."""
+def _flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists of mappings as one mapping with dotted names."""
     flat: dict[str, Any] = {}
     for key, value in fields.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}.")
+            flat |= _flattened(value, f"{name}.")
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            flat |= _flat({str(i + 1): entry for i, entry in enumerate(value)}, f"{name}.")
+            flat |= _flattened({str(i): entry for i, entry in enumerate(value, start=1)}, f"{name}.")
         else:
             flat[name] = value
     return flat

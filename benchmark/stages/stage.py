@@ -1,102 +1,76 @@
-"""The nodes of the stage graph: what a stage is, and the chain of a run's stages. `benchmark.stages.graph` makes them."""
+"""A stage of a run, and the chain of a run's stages. `benchmark.stages.graph` makes them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmark.stages.keys import PARENTS, SEED, KeyForm
+from benchmark.stages.keys import code_versions, stage_key
 from methods.api import TrainStage
 from results.spec import Recipe, RunSpec
 
 STEP_FIELDS = {"lr", "weight_decay", "warmup", "schedule", "label_smoothing", "clip_grad"}
-"""Of a recipe: what only the optimizer's step and the loss read; the other fields make the batches."""
+"""Fields of a recipe that only the loss and the optimizer's step read; the others determine the batches."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StageForm:
-    """What stages of runs that differ in their seed alone have in common.
+class Stage:
+    """A node of the stage graph. Two stages with the same key are equal.
 
     Attributes:
-        kind: a key of `benchmark.stages.graph.STAGES`.
-        own_fields: what the key is made of beside the parents' keys and the seed; the code version included.
-        seeded: whether the seed is part of the key.
+        kind: a key of `benchmark.stages.keys.USES`.
+        reads: the fields of the run that the stage reads.
+        parents: the stages whose artifacts it reads.
+        run: a run that needs the stage; any one, as all of them agree on `reads`.
+        blocks: how many of the backbone's blocks the model has.
         recipe: of a stage that trains.
-        training: what the method said of it, for ``joint`` and ``exits``.
-        blocks: how many of the backbone's blocks are there.
-        keys: of the fields.
+        training: what the method says of the stage, for ``joint`` and ``exits``.
     """
 
     kind: str
-    own_fields: dict[str, Any]
-    seeded: bool = False
+    reads: Mapping[str, Any]
+    parents: tuple[Stage, ...] = ()
+    run: RunSpec
+    blocks: int
     recipe: Recipe | None = None
     training: TrainStage | None = None
-    blocks: int
-    keys: KeyForm
 
     @cached_property
-    def batches(self) -> str:
-        """Of a stage that trains: the same for those that see the same batches, given the same seed."""
-        assert self.recipe is not None
-        return json.dumps(self.recipe.model_dump(mode="json", exclude=STEP_FIELDS), sort_keys=True)
+    def fields(self) -> dict[str, Any]:
+        """Everything that the key is made of, except for the kind."""
+        parents = {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(self.parents)}
+        return {**self.reads, "code": code_versions(self.kind), "parents": parents}
 
-
-@dataclass(eq=False, slots=True)  # not frozen: to be made three times as fast
-class Stage:
-    """A node of the graph.
-
-    Attributes:
-        form: what it shares with the same stage of other seeds.
-        parents: what must be there first.
-        run: a run that needs it; any one, as they agree on all that the stage reads.
-        key: 16 hex digits, of this stage alone.
-    """
-
-    form: StageForm
-    parents: tuple[Stage, ...]
-    run: RunSpec
-    key: str
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits."""
+        return stage_key(self.kind, self.fields)
 
     @property
     def name(self) -> str:
         """``kind-key``."""
-        return f"{self.form.kind}-{self.key}"
+        return f"{self.kind}-{self.key}"
 
-    @property
-    def kind(self) -> str:
-        return self.form.kind
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.name == other.name
 
-    @property
-    def recipe(self) -> Recipe | None:
-        return self.form.recipe
+    def __hash__(self) -> int:
+        return hash(self.key)
 
-    @property
-    def training(self) -> TrainStage | None:
-        return self.form.training
-
-    @property
-    def blocks(self) -> int:
-        return self.form.blocks
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What the key was made of, parents' keys and code version included."""
-        parents = {PARENTS: {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(self.parents)}}
-        return self.form.own_fields | parents | ({SEED: self.run.train.seed} if self.form.seeded else {})
-
-    @property
+    @cached_property
     def shared_pass(self) -> tuple[str, str, str, int] | None:
         """Stages with the same value are trained in one pass: heads on the same frozen backbone that see the same batches."""
-        if self.form.kind != "exits":
+        if self.kind != "exits" or self.recipe is None:
             return None
-        return self.parents[0].key, self.form.batches, self.form.own_fields["frozen_mode"], self.run.train.seed
+        batches = json.dumps(self.recipe.model_dump(mode="json", exclude=STEP_FIELDS), sort_keys=True)
+        return self.parents[0].key, batches, self.reads["frozen_mode"], self.run.train.seed
 
     @property
     def backbone(self) -> Stage:
-        """The stage that holds the backbone's weights: this one, or the nearest before it."""
+        """The stage that holds the backbone's weights: this one, or the nearest one before it."""
         return self if self.kind in ("finetune", "joint") else self.parents[0].backbone
 
     @property
@@ -107,14 +81,17 @@ class Stage:
         return self.parents[0].heads if self.parents else None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RunStages:
-    """The stages of one run, parents before children; the last one is ``evaluate``.
+    """The stages of one run.
 
     Attributes:
         reference: the whole backbone without exits, fine-tuned.
-        training: the run's own training, in order; the reference alone for ``static``.
-        evaluation: the form of its last stage, and `key` that stage's.
+        training: the run's own training stages, in order; only `reference` for ``static``.
+        scores: of the trained model.
+        static_scores: of `reference`; accuracy drops are measured against it.
+        cost: MACs of the model.
+        evaluate: the last stage, whose artifact is the record.
     """
 
     spec: RunSpec
@@ -124,18 +101,11 @@ class RunStages:
     scores: Stage
     static_scores: Stage
     cost: Stage
-    evaluation: StageForm
-    key: str
+    evaluate: Stage
 
-    @property
-    def evaluate(self) -> Stage:
-        """The stage that is the record; made when asked for, as plans of very many runs never do."""
-        parents = tuple(dict.fromkeys((self.scores, self.static_scores, self.cost)))
-        return Stage(self.evaluation, parents, self.spec, self.key)
-
-    @property
+    @cached_property
     def chain(self) -> tuple[Stage, ...]:
-        """Every stage that leaves an artifact, in an order that can be executed.
+        """Every stage with an artifact, parents before children.
 
         The cost comes first: it takes a second, and a model that cannot be priced should not be trained.
         """

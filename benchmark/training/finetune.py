@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.seeds import seed_for
-from benchmark.stages.graph import Stage
+from benchmark.stages.stage import Stage
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position

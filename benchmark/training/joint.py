@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark import registry
 from benchmark.seeds import seed_for
-from benchmark.stages.graph import Stage
+from benchmark.stages.stage import Stage
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position

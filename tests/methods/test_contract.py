@@ -14,7 +14,8 @@ from benchmark.grid.load import load_grid
 from benchmark.measure.price import price
 from benchmark.registry import configured, table
 from benchmark.seeds import seed_for
-from benchmark.stages.graph import Stage, method_of, run_stages
+from benchmark.stages.graph import method_of, run_stages
+from benchmark.stages.stage import Stage
 from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner

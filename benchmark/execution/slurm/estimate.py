@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from benchmark import registry
 from benchmark.execution.slurm.layout import JobArray, Unit
-from benchmark.stages.graph import Stage, run_stages
+from benchmark.stages.graph import run_stages
+from benchmark.stages.stage import Stage
 from datasets.split_rules import SplitRule
 from methods.api import BackboneCard
 from results.record import CostTable

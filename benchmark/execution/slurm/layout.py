@@ -11,8 +11,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from benchmark.execution.slurm.options import KINDS, Resources, SlurmChoice
-from benchmark.stages.graph import Stage
 from benchmark.stages.plan import Plan
+from benchmark.stages.stage import Stage
 
 PACKED = ("cost", "scores", "records")
 """Kinds that are too short for a task of their own."""

@@ -23,8 +23,8 @@ from benchmark.execution.slurm.submission import Settings, Submission
 from benchmark.execution.slurm.task import SlurmTask
 from benchmark.execution.slurm.verdicts import note, note_verdicts
 from benchmark.progress import Reporter
-from benchmark.stages.graph import RunStages, Stage
 from benchmark.stages.plan import Plan
+from benchmark.stages.stage import RunStages, Stage
 from datasets.api import DataError
 from results.record import Failure
 from results.store.attempts import Worker, this_process

@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.execution.slurm.freeze import SUBMISSIONS
 from benchmark.grid.load import Grid
-from benchmark.stages.collecting import made_to_stay
 from benchmark.stages.plan import Plan, make_plan
 from results.spec import RunSpec
 from results.store.folder import Store, write_file
@@ -130,7 +129,6 @@ class Submission:
         """The ids of the runs that the report is about."""
         return (self.folder / "report.txt").read_text(encoding="utf-8").split()
 
-    @made_to_stay()
     def plan(self, store: Store) -> Plan:
         """Of the same runs as when it was submitted, whatever became of the grid's file; what is done is looked up now."""
         settings = self.settings()

@@ -14,8 +14,8 @@ from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.scheduler import LOST, JobState
 from benchmark.execution.slurm.submission import Submission, submissions
-from benchmark.stages.graph import RunStages
 from benchmark.stages.plan import Plan
+from benchmark.stages.stage import RunStages
 from results.record import Failure
 from results.store.attempts import Attempt, Worker, now, this_process
 from results.store.folder import Store

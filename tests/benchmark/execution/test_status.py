@@ -20,7 +20,7 @@ from benchmark.cli.status_view import screen
 from benchmark.execution.causes import BlockedError
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.status import Scheduled, Status, status_of
-from benchmark.stages.plan import looked_up_again
+from benchmark.stages.plan import refreshed
 from benchmark.training.loop import TrainingDivergedError
 from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
@@ -39,7 +39,7 @@ def shown(maker: StageMaker, width: int = 80, **options: bool) -> str:
 
 
 def now(maker: StageMaker) -> Status:
-    return status_of(looked_up_again(maker.plan, maker.store), maker.store)
+    return status_of(refreshed(maker.plan, maker.store), maker.store)
 
 
 def no_memory() -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.registry import grids
-from benchmark.stages.graph import RunStages, run_stages, stages_of
+from benchmark.stages.graph import run_stages
 from benchmark.stages.keys import stage_key
 from benchmark.stages.plan import make_plan, why_stale
-from results.spec import RunSpec
+from benchmark.stages.stage import RunStages
 from results.store.folder import Store
 
 BASE = {
@@ -64,20 +65,6 @@ def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str],
     assert {name for name in before if before[name] != after[name]} == stale
 
 
-def test_options_that_came_later_are_in_a_key_only_where_a_recipe_sets_them(tmp_path: Path) -> None:
-    """Or results from before them would be made again."""
-    plain = {
-        "epochs": 3, "batch_size": 100, "lr": 0.003, "weight_decay": 0.05, "warmup": 0.2, "schedule": "cosine",
-        "label_smoothing": 0.0, "clip_grad": 1.0, "augment": "flip-shift", "accumulate": 1,
-    }  # fmt: skip
-    stronger = "rand_augment: rand-m9-mstd0.5-inc1, mixup: 0.8, cutmix: 1, erasing: 0.25"
-    run = stages(tmp_path, recipes=f"{{finetune: {{epochs: 3, {stronger}}}, exits: {{epochs: 3}}}}")
-    assert stages(tmp_path).reference.fields["recipe"] == plain
-    set_here = {"rand_augment": "rand-m9-mstd0.5-inc1", "mixup": 0.8, "cutmix": 1.0, "erasing": 0.25}
-    assert run.reference.fields["recipe"] == plain | set_here
-    assert RunSpec.model_validate(run.spec.model_dump(mode="json")) == run.spec
-
-
 def test_resplits_and_as_published_share_their_training(tmp_path: Path) -> None:
     rules = ("{split: as-published}", "{split: halves}", "{split: halves, resplit: 1}")
     runs = [stages(tmp_path, datasets=f"[{{name: fashion-mnist-mini, set: {rule}}}]") for rule in rules]
@@ -106,17 +93,14 @@ def test_keys_hold_across_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", grids())
 def test_a_key_hashes_all_fields_of_its_stage(name: str) -> None:
-    """However it is put together: the key is that of the stage's fields as they stand in the manifest."""
-    runs = load_grid(find_grid(name)).runs
-    together = list(stages_of(runs))
-    for run, stages in zip(runs, together, strict=True):
+    """The key is that of the fields as they stand in the manifest, and stages with the same key are equal."""
+    for run in load_grid(find_grid(name)).runs[:50]:
+        stages = run_stages(run)
         for stage in (*stages.chain, stages.evaluate):
-            assert stage.key == stage_key(stage.kind, stage.fields)
-        alone = run_stages(run)
-        assert alone.run_id == stages.run_id
-        assert [stage.name for stage in alone.chain] == [stage.name for stage in stages.chain]
-    distinct = {stage for run in together for stage in run.chain}
-    assert len(distinct) == len({stage.name for stage in distinct})  # one object a stage
+            assert stage.key == stage_key(stage.kind, json.loads(json.dumps(stage.fields)))
+        again = run_stages(run)
+        assert again.run_id == stages.run_id
+        assert again.chain == stages.chain
 
 
 def test_why_names_the_field(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether thresholds may be chosen on a run's val split: not on images that its pretrained weights have seen."""
+"""Refuses to choose thresholds on images that the pretrained weights were trained on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from benchmark import registry
 from datasets.split_rules import SplitRule, refusal
 from results.spec import RunSpec
 
-# Policies that read nothing from val once their threshold is given.
+# Policies that read nothing from val when their threshold is fixed.
 FREE_OF_VAL = ("confidence", "margin", "entropy")
 
 
 def seen_selection(run: RunSpec) -> str | None:
-    """Why a run would choose on images that its weights were trained on; None where nothing is wrong.
+    """The reason why a run may not choose thresholds on its val split; None if it may.
 
-    Thresholds that stand in the grid are not chosen, so they are allowed; their operating points say ``fixed``.
+    Thresholds that the grid fixes are not chosen, so they are allowed; their operating points are of kind ``fixed``.
     """
     if not run.train.exits or all(policy.name in FREE_OF_VAL and "threshold" in policy.set for policy in run.policies):
         return None

@@ -1,4 +1,4 @@
-"""The values in a grid file: looked up, checked, and every mistake noted with its place in the file."""
+"""Reads the values in a grid file: looks names up, checks options, and collects mistakes with their place in the file."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from methods.placement import PUBLISHED, SCHEMES
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
 
 OWN = "own"
-"""In a grid's policies: the rule of each method's own paper."""
+"""Among the policies of a grid: the exit policy of each method's own paper."""
 
 
 class ValueReader:
-    """Turns what stands in a file into checked values, and collects the mistakes.
+    """Turns the raw values of a file into checked ones, and collects the mistakes.
 
-    A reader of one value takes its place in the file and the raw value, and returns the checked one; None if it noted a
+    A reader takes the place of a value in the file and the raw value. It returns the checked value, or None after noting a
     mistake.
 
     Attributes:
-        path: of the file.
-        data_dir: where the user keeps data and pretrained weights, if named.
+        path: of the file, for messages.
+        data_dir: folder with the user's datasets and pretrained weights, if there is one.
         mistakes: one sentence each.
-        readers: key of the file to the reader of one of its values.
+        readers: the reader for the values of each key.
     """
 
     def __init__(self, path: Path, data_dir: Path | None = None) -> None:
@@ -56,7 +56,7 @@ class ValueReader:
             self.mistakes.append(sentence)
 
     def validate(self, model: type[BaseModel], content: dict[str, Any], prefix: str) -> Any:
-        """The model, or None with its mistakes noted."""
+        """The content as a model; None after noting its mistakes."""
         try:
             return model.model_validate(content)
         except ValidationError as error:
@@ -72,9 +72,9 @@ class ValueReader:
             return None
 
     def recipes(self, given: Any, where: str, base: dict[str, Any]) -> Recipes | None:
-        """The recipes, with what is ``given`` going over ``base`` and that over the defaults."""
+        """The recipes: ``given`` takes precedence over ``base``, and that over the defaults."""
         if not isinstance(given, dict):
-            return None  # already noted as a wrong type
+            return None  # validating the file has noted the wrong type
         stages: dict[str, Recipe] = {}
         for stage, values in (base | given).items():
             if stage not in DEFAULT_RECIPES:
@@ -95,11 +95,11 @@ class ValueReader:
         return Recipes(**stages)
 
     def each(self, key: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
-        """The values of one axis that are sound; an empty axis is a mistake."""
+        """The valid values of one axis; an empty axis is a mistake."""
         if not values:
             self.wrong(key, "is empty, so the grid has no run")
-        found = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
-        return [value for value in found if value is not None]
+        checked = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
+        return [value for value in checked if value is not None]
 
     def seed(self, where: str, value: Any) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
@@ -131,7 +131,7 @@ class ValueReader:
         if selected is None:
             return None
         try:
-            # Policies need torch to be built; their options are checked when the run starts.
+            # Building a policy imports torch, so policy options are checked when the run starts.
             if kind == "policy" and selected.name == OWN:
                 if selected.set:
                     raise ValueError(f"{OWN!r} has no options; it takes each method's own rule")
@@ -163,13 +163,13 @@ class ValueReader:
         return selected
 
     def dataset_options(self, card: DatasetCard, options: dict[str, Any]) -> tuple[str, str] | None:
-        """What is wrong with a dataset's options, and where; None if they are sound."""
+        """(key, message) of the first mistake in a dataset's options; None if they are valid."""
         known = ["split", "resplit", *SPLITS]
         for key in options:
             if key not in known:
                 return "", unknown_key(key, known)
         mode = options.get("split", "held-out")
-        if mode not in list(MODES):  # what stands in a file may be unhashable
+        if mode not in list(MODES):  # a value in a file may be unhashable
             return ".split", unknown("split rule", mode, MODES)
         resplit = options.get("resplit", 0)
         if not isinstance(resplit, int) or isinstance(resplit, bool) or not 0 <= resplit < RESPLITS:
@@ -222,5 +222,5 @@ class ValueReader:
 
 
 def unknown_key(key: str, known: list[str]) -> str:
-    """The sentence about a key that is not allowed."""
+    """The message about a key that is not allowed."""
     return f"unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Users' YAML files, in which a key stands once: PyYAML lets the last of two equal keys win in silence."""
+"""Reads users' YAML files. A repeated key is an error: PyYAML would silently use the last one."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ class ValueLoader(_UniqueKeys, yaml.SafeLoader):
 
 
 class TextLoader(_UniqueKeys, yaml.BaseLoader):
-    """Every value as the text that stands there: YAML 1.1 reads ``12:00:00`` as 43200."""
+    """Keeps every value as text: YAML 1.1 would read ``12:00:00`` as the number 43200."""
 
 
 def read_mapping(path: Path, loader: type[ValueLoader | TextLoader], form: str) -> dict[str, Any]:
     """The keys of a file.
 
     Args:
-        loader: both are safe.
-        form: what the file should be, for whoever wrote something else.
+        path: of the file.
+        loader: `ValueLoader` for typed values, `TextLoader` for text.
+        form: what the file should contain, for the error message.
 
     Raises:
-        UserError: it cannot be read, is no YAML, or no mapping.
+        UserError: the file cannot be read, is not YAML, or is not a mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)

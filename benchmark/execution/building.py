@@ -64,7 +64,7 @@ class Builder:
             if stage.parents:
                 backbone = self.backbone(stage.parents[0])
             else:
-                backbone = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), as_it_stands=False)
+                backbone = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
             return [joint_learner(stage, backbone, inputs, self.device)], _nothing
         backbone = self.backbone(stage.parents[0])
         learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in stages]

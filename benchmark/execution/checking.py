@@ -53,8 +53,8 @@ def check_weights(stages: Sequence[Stage], weights: Callable[[Stage], Path | Non
     for stage in stages:
         if stage.recipe is None or not stage.fields.get("weights"):
             continue
-        as_it_stands = stage.kind == "finetune" and stage.recipe.epochs == 0
-        what = (stage.fields["weights"], json.dumps(stage.fields["backbone"]), as_it_stands)
+        keep_classifier = stage.kind == "finetune" and stage.recipe.epochs == 0
+        what = (stage.fields["weights"], json.dumps(stage.fields["backbone"]), keep_classifier)
         if what not in checked:
             checked.add(what)
-            initial_backbone(stage.run.train, stage.blocks, weights(stage), as_it_stands=as_it_stands)
+            initial_backbone(stage.run.train, stage.blocks, weights(stage), keep_classifier=keep_classifier)

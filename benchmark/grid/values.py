@@ -20,6 +20,7 @@ from methods.lookup import nearest, unknown
 from methods.placement import PUBLISHED, SCHEMES
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
 
+FILE = "file:"
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
 
@@ -116,7 +117,10 @@ class ValueReader:
             for key, source in selected.set.items():
                 if key != "weights":
                     raise ValueError(unknown_key(key, ["weights"]))
-                check_source(source)
+                source = check_source(source)
+                if source.startswith(FILE):  # relative to the grid file, so that every machine means the same file
+                    path = (self.path.parent / Path(source.removeprefix(FILE)).expanduser()).resolve()
+                    selected = Selection(name=selected.name, set={key: f"{FILE}{path}"})
         except (KeyError, ValueError) as error:
             self.wrong(where, error.args[0])
             return None

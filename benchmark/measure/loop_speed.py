@@ -133,7 +133,7 @@ def _suite(run: RunSpec, inputs: Inputs, device: torch.device) -> Epoch:
 def _bare(run: RunSpec, inputs: Inputs, device: torch.device) -> Epoch:
     """What a tutorial has: no checkpoint, no metrics, no seeds."""
     train, recipe = run.train, run.train.recipes.finetune
-    backbone = initial_backbone(train, run_stages(run).reference.blocks, None, as_it_stands=False).to(device).train()
+    backbone = initial_backbone(train, run_stages(run).reference.blocks, None, keep_classifier=False).to(device).train()
     optimizer = make_optimizer(backbone, recipe)
     begun, cpu = time.perf_counter(), time.process_time()
     for batch in inputs.training(recipe, "finetune", train.seed, 0, 0):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.seeds import seed_for
+from benchmark.weights import SCRATCH
 from methods.backbones import truncated
 from methods.backbones.backbone import BlockBackbone
 from methods.backbones.pretrained import load_pretrained
@@ -33,30 +35,42 @@ def build_backbone(train: TrainSpec, blocks: int | None = None) -> BlockBackbone
     return card.load()(card.architecture, classes_of(train))
 
 
-def initial_backbone(train: TrainSpec, blocks: int, weights: Path | None, *, as_it_stands: bool) -> BlockBackbone:
+def initial_backbone(train: TrainSpec, blocks: int, weights: Path | None, *, keep_classifier: bool) -> BlockBackbone:
     """`build_backbone` with the pretrained weights that the run names, if any.
 
     Args:
         train: the run.
         blocks: number of blocks to keep.
-        weights: the file with the pretrained weights; None for random initial weights.
-        as_it_stands: no training follows, so the file must also contain the final classifier.
+        weights: the file with the pretrained weights on this machine; None where it is not here.
+        keep_classifier: no training follows, so the file must also contain the final classifier.
 
     Raises:
-        UserError: the file does not fit the backbone; the message names every mismatch.
+        UserError: the file is not on this machine, is not the one that the run names, or does not fit the backbone.
     """
     backbone = build_backbone(train, blocks)
-    if weights is None:
+    source = train.weights.source
+    if source == SCRATCH:
         return backbone
+    if weights is None:
+        raise UserError(
+            f"weights {source}: the file is not on this machine, and the run must not start from scratch instead"
+        )
+    content = weights.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != train.weights.sha256:
+        raise UserError(
+            f"weights {source}: the run was planned with SHA-256 {train.weights.sha256}, and {weights} has {digest}; "
+            "plan the run again"
+        )
     try:
         load_pretrained(
             backbone,
-            load_file(weights),
+            load(content),
             truncated=blocks < registry.card("backbone", train.backbone).depth,
-            keep_classifier=as_it_stands,
+            keep_classifier=keep_classifier,
         )
     except (SafetensorError, ValueError) as error:
-        raise UserError(f"weights {train.weights.source} ({weights}) do not fit {train.backbone}: {error}") from None
+        raise UserError(f"weights {source} ({weights}) do not fit {train.backbone}: {error}") from None
     return backbone
 
 

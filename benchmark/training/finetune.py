@@ -24,7 +24,7 @@ def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device:
     """
     train, recipe = stage.run.train, stage.recipe
     assert recipe is not None
-    backbone = initial_backbone(train, stage.blocks, weights, as_it_stands=recipe.epochs == 0).to(device).train()
+    backbone = initial_backbone(train, stage.blocks, weights, keep_classifier=recipe.epochs == 0).to(device).train()
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
         logits = backbone(batch.images)

@@ -76,9 +76,9 @@ def test_the_hubs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_weights_go_into_the_backbone(tmp_path: Path, weights: Path) -> None:
     train = train_of(write_grid(tmp_path, f"file:{weights}"))
-    backbone = initial_backbone(train, 12, weights, as_it_stands=True)
+    backbone = initial_backbone(train, 12, weights, keep_classifier=True)
     assert not torch.equal(backbone.model.pos_embed, build_backbone(train).model.pos_embed)
-    first = initial_backbone(train, 3, weights, as_it_stands=False)  # truncated: later blocks are left out
+    first = initial_backbone(train, 3, weights, keep_classifier=False)  # truncated: later blocks are left out
     assert torch.equal(first.model.blocks[2].mlp.fc1.weight, backbone.model.blocks[2].mlp.fc1.weight)
     assert torch.equal(first.model.pos_embed, backbone.model.pos_embed)
 
@@ -92,9 +92,9 @@ def test_a_classifier_for_other_classes_is_made_anew_unless_it_must_stand(tmp_pa
     save_file(tensors, other)
     train = train_of(write_grid(tmp_path, f"file:{other}"))
     fresh = build_backbone(train).model.head.weight
-    assert torch.equal(initial_backbone(train, 12, other, as_it_stands=False).model.head.weight, fresh)
+    assert torch.equal(initial_backbone(train, 12, other, keep_classifier=False).model.head.weight, fresh)
     with pytest.raises(UserError, match=r"head\.weight has shape \[5, 32\] and the backbone wants \[10, 32\]"):
-        initial_backbone(train, 12, other, as_it_stands=True)
+        initial_backbone(train, 12, other, keep_classifier=True)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> None:
@@ -108,9 +108,37 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> Non
     save_file(tensors, path)
     train = train_of(write_grid(tmp_path, f"file:{path}"))
     with pytest.raises(UserError) as found:
-        initial_backbone(train, 12, path, as_it_stands=False)
+        initial_backbone(train, 12, path, keep_classifier=False)
     for part in ("pos_embed has shape [1, 10, 32]", "blocks.1.norm1.weight is missing", "blocks.0.surplus is unknown"):
         assert part in str(found.value)
+
+
+def test_a_missing_file_never_means_a_start_from_scratch(tmp_path: Path, weights: Path) -> None:
+    """A node that does not see the file must not train another model under the same key."""
+    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    with pytest.raises(UserError, match="not on this machine"):
+        initial_backbone(train, 12, None, keep_classifier=False)
+    provisional = train_of(write_grid(tmp_path, "timm:vit_nowhere.at_all"))
+    with pytest.raises(UserError, match="vit_nowhere"):
+        initial_backbone(provisional, 12, None, keep_classifier=False)
+
+
+def test_a_file_that_was_replaced_is_refused(tmp_path: Path, weights: Path) -> None:
+    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    planned = sha256(weights)
+    save_file({"another": torch.zeros(1)}, weights)
+    with pytest.raises(UserError) as refusal:
+        initial_backbone(train, 12, weights, keep_classifier=False)
+    assert planned in str(refusal.value)
+    assert sha256(weights) in str(refusal.value)
+
+
+def test_a_path_is_relative_to_the_grid_file(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    grid = write_grid(tmp_path, f"file:{weights.relative_to(tmp_path)}")
+    train = train_of(grid)
+    assert train.weights.source == f"file:{weights.resolve()}"
+    assert train.weights.sha256 == sha256(weights)
 
 
 @pytest.mark.parametrize("source", ["timm:vit_base_patch16_224", "hub:x.y", "", "file:", 3])

@@ -49,18 +49,14 @@ def cancel_jobs(store: Store, grid: str) -> str | None:
     Raises:
         UserError: squeue or scancel does not answer.
     """
-    from benchmark.execution.slurm import scheduler
-    from benchmark.execution.slurm.submission import submissions
+    from benchmark.execution.slurm import scheduler  # imports submitit, only where it was used
+    from benchmark.execution.slurm.jobs import tasks_in_flight
 
-    live = scheduler.live_jobs()
-    tasks = [
-        t for _, manifest in submissions(store.root) if manifest.grid == grid for a in manifest.arrays for t in a.tasks
-    ]
-    left = [task.job for task in tasks if task.job in live and live[task.job].in_flight]
-    if not left:
+    jobs = [task.job for _, task in tasks_in_flight(store.root, grid)]
+    if not jobs:
         return None
-    scheduler.cancel({job.split("_")[0] for job in left})
-    return f"cancelled {len(left)} Slurm tasks; those at work write a checkpoint, and 'run' goes on from there"
+    scheduler.cancel({job.split("_")[0] for job in jobs})
+    return f"cancelled {len(jobs)} Slurm tasks; those at work write a checkpoint, and 'run' goes on from there"
 
 
 def cancel_local(store: Store, grid: str, *, now: bool) -> str:

@@ -11,69 +11,67 @@ import click
 
 from benchmark.errors import UserError
 
-SIGNAL_DELAY = "from the warning to the time limit.  [default: 120]"
-TFLOPS = "throughput of a GPU that estimates assume.  [default: 10]"
+SIGNAL_DELAY = "time for the last checkpoint before the limit.  [default: 120]"
+TFLOPS = "assumed throughput of a GPU, for estimates.  [default: 10]"
 PROFILE = "a YAML file with these options as keys, also for one kind of stage."
 OPTIONS = (
     click.option("--partition", help="Slurm: the partition."),
     click.option("--gpus-per-node", type=click.IntRange(min=0), help="Slurm: GPUs of a task that trains or scores."),
     click.option("--time", metavar="TIME", help="Slurm: limit of a task: 30, 8:00:00 or 1-12.  [default: 1:00:00]"),
     click.option("--array-parallelism", type=click.IntRange(min=1), help="Slurm: tasks at once.  [default: 32]"),
-    click.option("--account", help="Slurm: who pays."),
+    click.option("--account", help="Slurm: the account that is charged."),
     click.option("--qos", help="Slurm: quality of service."),
     click.option("--constraint", help="Slurm: features that a node must have."),
     click.option("--mem", help="Slurm: memory of a node, such as 64G."),
-    click.option("--cpus-per-task", type=click.IntRange(min=1), help="Slurm: CPUs, and threads unless --threads says."),
+    click.option("--cpus-per-task", type=click.IntRange(min=1), help="Slurm: CPUs, and threads unless --threads is given."),
     click.option("--nodes", type=click.IntRange(min=1), help="Slurm: nodes of a task that trains.  [default: 1]"),
     click.option("--exclude", help="Slurm: nodes to avoid."),
     click.option("--setup", multiple=True, metavar="CMD", help="Slurm: a shell command before the work; repeatable."),
-    click.option("--sbatch", multiple=True, metavar="KEY=VALUE", help="Slurm: any option of sbatch; repeatable."),
-    click.option("--max-array-size", type=click.IntRange(min=1), help="Slurm: most tasks of an array."),
-    click.option("--stages-per-task", type=click.IntRange(min=1), help="Slurm: short stages a task.  [default: 8]"),
+    click.option("--sbatch", multiple=True, metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeatable."),
+    click.option("--max-array-size", type=click.IntRange(min=1), help="Slurm: maximum number of tasks in an array."),
+    click.option("--stages-per-task", type=click.IntRange(min=1), help="Slurm: short stages that share a task.  [default: 8]"),
     click.option("--max-requeues", type=click.IntRange(min=0), help="Slurm: restarts of a task.  [default: 10]"),
     click.option("--signal-delay", type=click.IntRange(min=10), metavar="SECONDS", help=f"Slurm: {SIGNAL_DELAY}"),
     click.option("--stage-data", is_flag=True, help="Slurm: copy datasets to the node's own disk, once a node."),
     click.option("--tflops", type=click.FloatRange(min=0, min_open=True), help=f"Slurm: {TFLOPS}"),
     click.option("--profile", type=click.Path(path_type=Path, resolve_path=True), help=f"Slurm: {PROFILE}"),
     click.option("--dry-run", is_flag=True, help="Slurm: show tasks, arrays, estimates and scripts; submit nothing."),
-    click.option("--max-gpu-hours", type=click.FloatRange(min=0), help="Slurm: refuse a plan estimated above."),
-    click.option("--wait", is_flag=True, help="Slurm: follow until everything has ended."),
+    click.option("--max-gpu-hours", type=click.FloatRange(min=0), help="Slurm: refuse a plan with a higher estimate."),
+    click.option("--wait", is_flag=True, help="Slurm: show progress until all jobs have ended."),
 )  # fmt: skip
-ASIDE = ("profile", "dry_run", "max_gpu_hours", "wait")
-"""Options of the command alone, which no profile holds."""
+COMMAND_ONLY = ("profile", "dry_run", "max_gpu_hours", "wait")
+"""Options that a profile cannot contain."""
 
 
 def slurm_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds them to a command, which gets those that were given as the mapping ``slurm``."""
+    """Adds the options to a command, which receives those that were given as the mapping ``slurm``."""
     names: list[str] = []
 
     @functools.wraps(command)
     def with_slurm(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in names}
-        named = {
-            name: value for name, value in given.items() if value is not None and value is not False and value != ()
-        }
-        return command(**values, slurm=named)
+        options = {name: values.pop(name) for name in names}
+        slurm = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
+        return command(**values, slurm=slurm)
 
-    added: Any = with_slurm
+    decorated: Any = with_slurm
     for option in reversed(OPTIONS):
-        added = option(added)
-        names.append(added.__click_params__[-1].name)
-    return added
+        decorated = option(decorated)
+        names.append(decorated.__click_params__[-1].name)
+    return decorated
 
 
 def check_executor(executor: str, slurm: Mapping[str, Any], **local: bool) -> None:
     """
     Args:
-        executor: that was chosen.
+        executor: ``local`` or ``slurm``.
         slurm: the options for Slurm that were given.
-        local: options that only the executor ``local`` has, and whether they were given.
+        local: options that only the local executor has, and whether they were given.
 
     Raises:
-        UserError: an option belongs to another executor.
+        UserError: an option belongs to the other executor.
     """
     if executor != "slurm" and slurm:
-        raise UserError(f"--{next(iter(slurm)).replace('_', '-')} goes with --executor slurm")
-    for name, given in local.items():
-        if executor == "slurm" and given:
-            raise UserError(f"--{name} goes with --executor local")
+        raise UserError(f"--{next(iter(slurm)).replace('_', '-')} requires --executor slurm")
+    for name, is_given in local.items():
+        if executor == "slurm" and is_given:
+            raise UserError(f"--{name} requires --executor local")

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.live import Live
 
+from benchmark.cli.follow import SUBMISSIONS, follow, scheduler_states
 from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
 from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import UserError
-from benchmark.execution.status import Scheduled, Status, no_scheduler, status_of
+from benchmark.execution.status import Status, status_of
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.plan import Plan, make_plan, refreshed
+from benchmark.stages.plan import make_plan
 from results.store.commands import Command
 from results.store.folder import Store
-
-PAUSE_SECONDS = 2.0
-SUBMISSIONS = "submissions"
 
 
 @click.command("status")
@@ -49,7 +44,7 @@ def command(
     if watch:
         follow(console, plan, store, _under_way, runs=runs)
         return
-    status = status_of(plan, store, slurm_if_used)
+    status = status_of(plan, store, scheduler_states)
     if as_text:
         click.echo(json.dumps(as_json(status, Command.at_work(store)), indent=1))
     else:
@@ -57,45 +52,13 @@ def command(
         _warn_of_other_code(console, store)
 
 
-def slurm_if_used(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
-    """What Slurm says, where something was submitted to it; nothing while it does not answer, as records tell enough."""
-    if not (store.root / SUBMISSIONS).is_dir():
-        return no_scheduler(store, plan)
-    from benchmark.execution.slurm.view import slurm_view
-
-    try:
-        return slurm_view(store, plan)
-    except UserError as error:
-        click.echo(f"{error}; this is what the results folder knows", err=True)
-        return {}
-
-
 def _warn_of_other_code(console: Console, store: Store) -> None:
     if (store.root / SUBMISSIONS).is_dir():
-        from benchmark.cli.slurm import other_code
+        from benchmark.execution.slurm.jobs import other_code  # imports submitit, only where it was used
 
         with suppress(UserError):  # git or squeue does not answer
-            for sentence in other_code(store):
+            for sentence in other_code(store.root):
                 console.print(sentence, style="yellow", soft_wrap=True)
-
-
-def follow(
-    console: Console, plan: Plan, store: Store, going_on: Callable[[Status], bool], *, runs: bool = False
-) -> None:
-    """Follow until it is over. On a terminal the screen, else a line whenever the totals change."""
-    said = None
-    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
-        while True:
-            status = status_of(refreshed(plan, store), store, slurm_if_used)
-            at_work = Command.at_work(store)
-            if console.is_terminal:
-                view.update(screen(status, at_work, runs=runs), refresh=True)
-            elif said != status.totals:
-                said = status.totals
-                click.echo(", ".join(f"{count} {state}" for state, count in said.items() if count))
-            if not going_on(status):
-                return
-            time.sleep(PAUSE_SECONDS)
 
 
 def _under_way(status: Status) -> bool:

@@ -1,9 +1,9 @@
-"""How long a plan takes and how much it stores, from multiply-accumulates and a stated throughput.
+"""Estimates of a plan's compute and storage, from multiply-accumulates (MACs) and an assumed throughput. Imports no torch.
 
-Training an image is three forward passes (forward, and twice as much backward); heads on a frozen backbone need one of the
-backbone and three of their own. A multiply-accumulate is two operations. The backbone is counted from its card, so that nothing
-here imports torch; a head from its finished cost stage, and until there is one as a quarter of its block, which is above most.
-What reading images and starting Python take is not counted, nor is anything for costs, records and the report.
+A MAC counts as two operations. Training on an image costs three forward passes (one forward, two for the backward pass); heads
+on a frozen backbone cost one forward pass of the backbone and three of the heads. Backbones are counted from their registry
+cards. Heads are counted from their cost stage if it is finished, otherwise as a quarter of their block, which is more than most
+cost. Data loading, start-up, cost stages, records and the report are not counted.
 """
 
 from __future__ import annotations
@@ -21,34 +21,38 @@ from results.record import CostTable
 from results.spec import TrainSpec
 from results.store.folder import Store
 
-BACKWARD = 3
-"""A training step in forward passes."""
-FLOAT = 4
-CHECKPOINT = 3
-"""Weights and AdamW's two moments, in weights."""
-HEAD = 0.25
-"""A head of unknown cost, in its block's."""
-PER_RECORD = 1_000_000
-"""Bytes of a run's record and tables, roughly."""
+TRAINING_PASSES = 3
+"""Cost of a training step in forward passes."""
+FLOAT_BYTES = 4
+CHECKPOINT_COPIES = 3
+"""Size of a checkpoint in weights: the weights and the two moments of AdamW."""
+HEAD_SHARE = 0.25
+"""Assumed cost of a head of unknown cost, as a share of its block."""
+RECORD_BYTES = 1_000_000
+"""Approximate size of a run's record and tables."""
 COSTS = "cost.json"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a unit, a task or a plan.
+    """The estimate of a unit, a task or a plan.
 
     Attributes:
-        macs: to compute.
-        kept: bytes of artifacts.
-        passing: bytes of checkpoints, which go when the stage is done.
+        macs: multiply-accumulates to compute.
+        artifact_bytes: size of the artifacts.
+        checkpoint_bytes: size of the checkpoints, which are removed when their stage is done.
     """
 
     macs: float = 0.0
-    kept: int = 0
-    passing: int = 0
+    artifact_bytes: int = 0
+    checkpoint_bytes: int = 0
 
     def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(self.macs + other.macs, self.kept + other.kept, self.passing + other.passing)
+        return Estimate(
+            self.macs + other.macs,
+            self.artifact_bytes + other.artifact_bytes,
+            self.checkpoint_bytes + other.checkpoint_bytes,
+        )
 
     def hours(self, tflops: float) -> float:
         """On one device of this throughput (10^12 operations a second)."""
@@ -61,47 +65,48 @@ class Estimator:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def of_array(self, array: JobArray) -> list[Estimate]:
-        """A task each."""
-        return [total(self.of_unit(unit) for unit in task.units) for task in array.tasks]
+    def tasks(self, array: JobArray) -> list[Estimate]:
+        """One estimate for each task of an array."""
+        return [total(self.unit(unit) for unit in task.units) for task in array.tasks]
 
-    def of_unit(self, unit: Unit) -> Estimate:
+    def unit(self, unit: Unit) -> Estimate:
         if not unit.stages:
-            return Estimate(kept=PER_RECORD if unit.kind == "records" else 0)
+            return Estimate(artifact_bytes=RECORD_BYTES if unit.kind == "records" else 0)
         stage = unit.stages[0]
         if stage.kind == "cost":
             return Estimate()
         train = stage.run.train
-        card, sizes = registry.card("backbone", train.backbone), _sizes(train)
-        macs, weights = backbone_size(card, stage.blocks)
+        card, images = registry.card("backbone", train.backbone), _images(train)
+        backbone_macs, backbone_weights = backbone_size(card, stage.blocks)
         if stage.kind == "scores":
-            images = sizes["val"] + sizes["test"]
-            own, exits = (self.heads(stage)[0], len(train.exits)) if stage.heads else (0, 0)
+            scored = images["val"] + images["test"]
+            head_macs, exits = (self.heads(stage)[0], len(train.exits)) if stage.heads else (0, 0)
             classes = len(registry.card("dataset", train.dataset.name).classes)
-            return Estimate(images * (macs + own), FLOAT * images * (exits + 1) * classes)
-        seen = [sizes["train"] * each.recipe.epochs for each in unit.stages if each.recipe]
-        if stage.kind == "finetune":
-            return Estimate(BACKWARD * seen[0] * macs, FLOAT * weights, CHECKPOINT * FLOAT * weights)
-        heads = [self.heads(each) for each in unit.stages]
-        work = sum(BACKWARD * images * head for images, (head, _) in zip(seen, heads, strict=True))
-        trained = sum(size for _, size in heads)
-        if stage.kind == "exits":
-            work += max(seen) * macs  # one forward pass of the backbone for all
-        else:
-            work, trained = work + BACKWARD * seen[0] * macs, trained + weights
-        return Estimate(work, FLOAT * trained, CHECKPOINT * FLOAT * trained)
+            return Estimate(scored * (backbone_macs + head_macs), FLOAT_BYTES * scored * (exits + 1) * classes)
+        macs, weights = 0.0, 0
+        if stage.kind == "exits":  # one forward pass of the frozen backbone serves all stages of the unit
+            epochs = max(each.recipe.epochs for each in unit.stages if each.recipe)
+            macs = images["train"] * epochs * backbone_macs
+        elif stage.recipe is not None:
+            macs = TRAINING_PASSES * images["train"] * stage.recipe.epochs * backbone_macs
+            weights = backbone_weights
+        for each in unit.stages:
+            if each.kind != "finetune" and each.recipe is not None:
+                head_macs, head_weights = self.heads(each)
+                macs += TRAINING_PASSES * images["train"] * each.recipe.epochs * head_macs
+                weights += head_weights
+        return Estimate(macs, FLOAT_BYTES * weights, CHECKPOINT_COPIES * FLOAT_BYTES * weights)
 
     def heads(self, stage: Stage) -> tuple[float, int]:
-        """MACs and weights of the exits' heads that a stage trains or runs."""
+        """MACs for an image and weights of the exit heads that a stage trains or scores."""
         train = stage.run.train
         cost = run_stages(stage.run).cost
         if self.store.has_stage(cost.name):
-            text = self.store.artifact(cost.name, COSTS).read_text(encoding="utf-8")
-            table = CostTable.model_validate_json(text)
+            table = CostTable.model_validate_json(self.store.artifact(cost.name, COSTS).read_text(encoding="utf-8"))
             return sum(table.heads[:-1]), table.heads_parameters
         card = registry.card("backbone", train.backbone)
         macs, weights = zip(*(block_size(card, block) for block in train.exits), strict=True)
-        return HEAD * sum(macs), round(HEAD * sum(weights))
+        return HEAD_SHARE * sum(macs), round(HEAD_SHARE * sum(weights))
 
 
 def block_size(card: BackboneCard, block: int) -> tuple[int, int]:
@@ -111,24 +116,25 @@ def block_size(card: BackboneCard, block: int) -> tuple[int, int]:
     window = card.architecture.get("window_size")
     attended = min(window * window, tokens) if window else tokens
     macs, weights = 12 * tokens * dim * dim + 2 * tokens * attended * dim, 12 * dim * dim
-    if block > 1 and card.dims[block - 2] != dim:  # merges 2x2 patches of half the width first
+    if block > 1 and card.dims[block - 2] != dim:  # the block merges 2x2 patches of half the width first
         macs, weights = macs + 2 * tokens * dim * dim, weights + 2 * dim * dim
     return macs, weights
 
 
 def backbone_size(card: BackboneCard, blocks: int) -> tuple[int, int]:
-    """MACs for an image and weights of a backbone's first blocks, its patch embedding included."""
+    """MACs for an image and weights of a backbone's first blocks, including the patch embedding."""
     sizes = [block_size(card, block) for block in range(1, blocks + 1)]
     embedding = card.channels * card.image_size**2 * card.dims[0]
-    return embedding + sum(macs for macs, _ in sizes), embedding // card.grids[0] ** 2 + sum(size for _, size in sizes)
+    macs = embedding + sum(block_macs for block_macs, _ in sizes)
+    weights = embedding // card.grids[0] ** 2 + sum(block_weights for _, block_weights in sizes)
+    return macs, weights
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
     return sum(estimates, Estimate())
 
 
-def _sizes(train: TrainSpec) -> dict[str, int]:
-    card = registry.card("dataset", train.dataset.name)
-    return {
-        split: train.dataset.set.get(split, size) for split, size in SplitRule.of(train.dataset.set).sizes(card).items()
-    }
+def _images(train: TrainSpec) -> dict[str, int]:
+    """Images of each split."""
+    card, changes = registry.card("dataset", train.dataset.name), train.dataset.set
+    return {split: changes.get(split, size) for split, size in SplitRule.of(changes).sizes(card).items()}

@@ -1,32 +1,33 @@
-"""From a plan to tasks and job arrays: what is made together, in which order, and what waits for what. Imports no torch.
+"""The job arrays of a plan: which stages and records a task makes, and which arrays wait for which. Imports no torch.
 
-A *unit* is made as a whole: a stage, the stages that share a pass over the data, a run's record. A *task* is a unit, or several
-short ones; an *array* holds tasks of one level of the graph that ask for the same resources. An array waits for those that make
-its tasks' parents, however these end: what lacks a parent says so in its record.
+A *unit* is work that cannot be divided: a stage, the stages that share a pass over the data, or a run's record. A *task* is one
+unit, or several short ones. An *array* holds tasks of one level of the stage graph that request the same resources. It waits
+for the arrays that make the parents of its tasks, whether these succeed or fail: a task whose parent is missing records that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from benchmark.execution.slurm.options import KINDS, Resources, SlurmChoice
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 
-PACKED = ("cost", "scores", "records")
-"""Kinds that are too short for a task of their own."""
+SHORT_KINDS = ("cost", "scores", "records")
+"""Kinds of which several units share a task."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is made as a whole.
+    """Work that cannot be divided.
 
     Attributes:
         kind: one of `KINDS`.
         names: of its stages, or the run id.
-        parents: names of stages that must have been tried first.
-        stages: the stages; of a record none.
+        parents: names of missing stages that must be made first.
+        stages: the stages; empty for a record.
     """
 
     kind: str
@@ -36,8 +37,8 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Task:
-    """What one task of an array does, in order."""
+class ArrayTask:
+    """The units that one task of an array makes, in order."""
 
     kind: str
     units: tuple[Unit, ...]
@@ -45,19 +46,19 @@ class Task:
 
 @dataclass
 class JobArray:
-    """Tasks that are submitted at once.
+    """Tasks that are submitted together.
 
     Attributes:
-        name: ``level-kinds``, with a number where a set was split.
-        at_once: most tasks that run at a time.
-        after: positions of arrays of the same layout that must have ended.
-        after_jobs: job ids of earlier submissions, likewise.
+        name: ``level-kinds``, with a number if the tasks of a level did not fit into one array.
+        parallelism: maximum number of tasks that run at the same time.
+        after: positions, in the same layout, of the arrays that must end first.
+        after_jobs: job ids of earlier submissions that must end first.
     """
 
     name: str
     resources: Resources
-    tasks: list[Task]
-    at_once: int
+    tasks: list[ArrayTask]
+    parallelism: int
     after: list[int] = field(default_factory=list)
     after_jobs: list[str] = field(default_factory=list)
 
@@ -67,7 +68,7 @@ def units_of(plan: Plan, in_flight: Mapping[str, str]) -> list[Unit]:
 
     Args:
         plan: of the grid.
-        in_flight: stages and runs that an earlier submission is at work on, to job ids.
+        in_flight: names of stages and runs that an earlier submission will make, to job ids.
     """
     passes: dict[Hashable, list[Stage]] = {}
     for stage in plan.missing_stages:
@@ -91,71 +92,70 @@ def units_of(plan: Plan, in_flight: Mapping[str, str]) -> list[Unit]:
 
 
 def levels_of(units: list[Unit]) -> list[list[Unit]]:
-    """Units by the length of the longest way from one that waits for nothing here."""
-    maker = {name: unit for unit in units for name in unit.names}
-    level: dict[int, int] = {}
-
-    def of(unit: Unit) -> int:
-        if id(unit) not in level:
-            level[id(unit)] = max((of(maker[name]) + 1 for name in unit.parents if name in maker), default=0)
-        return level[id(unit)]
-
-    levels: list[list[Unit]] = []
-    for unit in units:
-        while len(levels) <= of(unit):
-            levels.append([])
-        levels[of(unit)].append(unit)
+    """The units by the length of the longest path from a unit without parents among them."""
+    maker = {name: position for position, unit in enumerate(units) for name in unit.names}
+    graph = {
+        position: [maker[parent] for parent in unit.parents if parent in maker] for position, unit in enumerate(units)
+    }
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    levels = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        levels.append([units[position] for position in sorted(ready)])
+        sorter.done(*ready)
     return levels
 
 
-def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], most: int) -> list[JobArray]:
+def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], max_array_size: int) -> list[JobArray]:
     """The arrays in an order of submission, the report's job last; empty if nothing is left to submit.
 
     Args:
         plan: of the grid.
         choice: the user's resources.
         in_flight: see `units_of`.
-        most: tasks that an array of this cluster may have.
+        max_array_size: the cluster's limit.
     """
-    most = min(most, choice.options.max_array_size or most)
+    max_array_size = min(max_array_size, choice.options.max_array_size or max_array_size)
     arrays: list[JobArray] = []
-    made_in: dict[str, int] = {}
+    array_of: dict[str, int] = {}  # stage or run to the position of the array that makes it
     levels = levels_of(units_of(plan, in_flight))
     if not levels:
         return []
     for number, level in enumerate(levels):
-        for resources, tasks in _sets(level, choice):
-            chunks = [tasks[i : i + most] for i in range(0, len(tasks), most)]
+        for resources, tasks in _by_resources(level, choice):
+            chunks = [tasks[i : i + max_array_size] for i in range(0, len(tasks), max_array_size)]
+            parallelism = max(1, choice.options.array_parallelism // len(chunks))
             for i, chunk in enumerate(chunks, start=1):
                 kinds = "+".join(dict.fromkeys(task.kind for task in chunk))
                 name = f"{number}-{kinds}" + (f"-{i}" if len(chunks) > 1 else "")
-                at_once = max(1, choice.options.array_parallelism // len(chunks))
-                array = JobArray(name, resources, chunk, min(at_once, len(chunk)))
                 units = [unit for task in chunk for unit in task.units]
                 parents = {parent for unit in units for parent in unit.parents}
-                array.after = sorted({made_in[parent] for parent in parents if parent in made_in})
-                array.after_jobs = sorted({in_flight[parent] for parent in parents if parent in in_flight})
-                made_in |= {made: len(arrays) for unit in units for made in unit.names}
-                arrays.append(array)
-    nothing = Unit("report", (), frozenset())
-    report = JobArray(f"{len(levels)}-report", choice.of("report"), [Task("report", (nothing,))], 1)
+                after = sorted({array_of[parent] for parent in parents if parent in array_of})
+                after_jobs = sorted({in_flight[parent] for parent in parents if parent in in_flight})
+                array_of |= {name: len(arrays) for unit in units for name in unit.names}
+                arrays.append(JobArray(name, resources, chunk, min(parallelism, len(chunk)), after, after_jobs))
     waited_for = {i for array in arrays for i in array.after}
-    report.after = [i for i in range(len(arrays)) if i not in waited_for]
-    runs = {run.run_id for run in plan.missing_runs}
-    report.after_jobs = sorted({job for name, job in in_flight.items() if name in runs})
+    run_ids = {run.run_id for run in plan.missing_runs}
+    report = JobArray(
+        f"{len(levels)}-report",
+        choice.resources("report"),
+        [ArrayTask("report", (Unit("report", (), frozenset()),))],
+        parallelism=1,
+        after=[i for i in range(len(arrays)) if i not in waited_for],
+        after_jobs=sorted({job for name, job in in_flight.items() if name in run_ids}),
+    )
     return [*arrays, report]
 
 
-def _sets(level: list[Unit], choice: SlurmChoice) -> list[tuple[Resources, list[Task]]]:
-    """Tasks by what they ask for; two kinds may ask for the same."""
-    sets: dict[str, tuple[Resources, list[Task]]] = {}
+def _by_resources(level: list[Unit], choice: SlurmChoice) -> list[tuple[Resources, list[ArrayTask]]]:
+    """The tasks of a level, grouped by the resources that they request; several kinds may request the same."""
+    groups: dict[str, tuple[Resources, list[ArrayTask]]] = {}
     for kind in KINDS:
-        if tasks := _packed(kind, [unit for unit in level if unit.kind == kind], choice.options.stages_per_task):
-            resources = choice.of(kind)
-            sets.setdefault(resources.model_dump_json(), (resources, []))[1].extend(tasks)
-    return list(sets.values())
-
-
-def _packed(kind: str, units: list[Unit], together: int) -> list[Task]:
-    size = together if kind in PACKED else 1
-    return [Task(kind, tuple(units[i : i + size])) for i in range(0, len(units), size)]
+        units = [unit for unit in level if unit.kind == kind]
+        size = choice.options.stages_per_task if kind in SHORT_KINDS else 1
+        tasks = [ArrayTask(kind, tuple(units[i : i + size])) for i in range(0, len(units), size)]
+        if tasks:
+            resources = choice.resources(kind)
+            groups.setdefault(resources.model_dump_json(), (resources, []))[1].extend(tasks)
+    return list(groups.values())

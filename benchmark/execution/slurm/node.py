@@ -17,11 +17,11 @@ from submitit.core.utils import UncompletedJobError
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.execution.slurm.options import NO_GPU, TRAINING
+from benchmark.execution.slurm.failures import note_end, note_job_failures
+from benchmark.execution.slurm.options import CPU_KINDS, TRAINING_KINDS
 from benchmark.execution.slurm.signals import SchedulerSignals
 from benchmark.execution.slurm.submission import Settings, Submission
 from benchmark.execution.slurm.task import SlurmTask
-from benchmark.execution.slurm.verdicts import note, note_verdicts
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
@@ -52,18 +52,18 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
     plan = submission.plan(store)
     reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
     job = job_id()
-    if task.kind in NO_GPU and process() > 0:
+    if task.kind in CPU_KINDS and process() > 0:
         return
     if process() == 0:
         store.prepare()
         reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
-    me = this_process(settings.name, submission.log(job))
+    me = this_process(submission.name, submission.log(job))
     names = [name for unit in task.units for name in unit if not (store.has_stage(name) or store.is_done(name))]
     if not names and task.kind != "report":
         return
     if restarts() > settings.max_requeues:
         sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
-        note(store, me, names, "time-limit", sentence)
+        note_end(store, me, names, "time-limit", sentence)
         raise TaskFailedError(sentence)
     if task.kind == "report":
         _finish(plan, store, submission, reporter)
@@ -88,7 +88,7 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
                 left = [stage.name for stage in possible if not _has_ended(maker, stage)]
     except (UserError, DataError) as error:
         cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
-        note(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
+        note_end(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
         raise TaskFailedError(str(error)) from error
     if signals.requested and left:
         _end_early(signals, store, me, left, settings.max_requeues)
@@ -106,10 +106,10 @@ def _maker(
     from benchmark.execution.maker import StageMaker
 
     def maker(**team: Any) -> StageMaker:
-        more = settings.loader_processes, settings.name, submission.log(job_id())
+        more = settings.loader_processes, submission.name, submission.log(job_id())
         return StageMaker(plan, store, reporter, device, data_dir, *more, **team)
 
-    if processes() == 1 or kind in NO_GPU:
+    if processes() == 1 or kind in CPU_KINDS:
         yield maker()
         return
     from benchmark.execution.slurm.ranks import team_of, world
@@ -135,7 +135,7 @@ def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Seque
         sentence = f"the time limit ended it {requeues + 1} times; give it more --time or --max-requeues"
     else:
         return
-    note(store, me, names, "time-limit", sentence)
+    note_end(store, me, names, "time-limit", sentence)
     raise TaskFailedError(sentence)
 
 
@@ -144,9 +144,9 @@ def _data_dir(settings: Settings, stages: Iterable[Stage], reporter: Reporter) -
     wanted = {stage.run.train.dataset.name: None for stage in stages if stage.kind != "cost"}
     if settings.data_dir is None or not settings.stage_data or not wanted:
         return settings.data_dir
-    from benchmark.execution.slurm.staging import staged
+    from benchmark.execution.slurm.staging import stage_data
 
-    return staged(settings.data_dir, [registry.card("dataset", name) for name in wanted], reporter.say)
+    return stage_data(settings.data_dir, [registry.card("dataset", name) for name in wanted], reporter.say)
 
 
 def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Reporter) -> list[Stage]:
@@ -161,7 +161,7 @@ def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Repo
         why = (ends[-1].sentence if ends else "") or "it is not there"
         if process() > 0:
             continue  # the first one notes it
-        note(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
+        note_end(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
         reporter.say(f"{stage.name} is blocked by {lacking.name}: {why}")
     return found
 
@@ -179,11 +179,11 @@ def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage])
             return failed
         except Exception as error:  # noted by the maker, unless it is about what the stage needs
             if signals.requested:  # the signal reached processes that make batches, too
-                note(maker.store, maker.attempts.me, [stage.name], None, "")
+                note_end(maker.store, maker.attempts.me, [stage.name], None, "")
                 return failed
             failed += 1
             if isinstance(error, UserError | BlockedError):
-                note(
+                note_end(
                     maker.store,
                     maker.attempts.me,
                     [stage.name],
@@ -201,7 +201,7 @@ def _has_ended(maker: StageMaker, stage: Stage) -> bool:
 
 def _record(maker: StageMaker, submission: Submission, runs: Iterable[RunStages]) -> int:
     runs = [run for run in runs if not maker.store.is_done(run.run_id)]
-    note_verdicts(maker.plan, maker.store, submission, runs)
+    note_job_failures(maker.store, runs)
     return sum(not maker.conclude(run) for run in runs)
 
 
@@ -213,11 +213,13 @@ def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter
         device = _device("cpu", settings.threads, "report")
         from benchmark.execution.maker import StageMaker
 
-        maker = StageMaker(plan, store, reporter, device, settings.data_dir, 0, settings.name, submission.log(job_id()))
+        maker = StageMaker(
+            plan, store, reporter, device, settings.data_dir, 0, submission.name, submission.log(job_id())
+        )
         _record(maker, submission, missing)
     from benchmark.execution.slurm.final import write_report
 
-    write_report(store, submission.reported(), settings, reporter.say)
+    write_report(store, submission.report_runs(), settings, reporter.say)
 
 
 def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
@@ -227,7 +229,7 @@ def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
 
     device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if name == "auto" and device.type == "cpu" and given and kind in (*TRAINING, "scores"):
+    if name == "auto" and device.type == "cpu" and given and kind in (*TRAINING_KINDS, "scores"):
         raise UserError(f"Slurm gave GPU {given} on {where()}, and torch cannot use it; --device cpu does without")
     return device
 

@@ -1,6 +1,6 @@
-"""What a user may ask of the cluster: resources, for every stage or for one kind, and how a plan becomes jobs.
+"""Slurm resources and submission options, from the command line and a YAML profile.
 
-A profile is a YAML file with the names of the command line's options as keys, and a section for any kind of stage:
+A profile has the names of the command line's options as keys, and a section for any kind of stage:
 
     partition: gpu
     gpus-per-node: 1
@@ -8,8 +8,8 @@ A profile is a YAML file with the names of the command line's options as keys, a
     finetune: {time: 8:00:00, gpus-per-node: 4}
     scores: {time: 0:10:00}
 
-The command line goes above the profile, its sections included. Set-up commands and sbatch keys run as the user on a node: they
-come from these two places and never from a grid.
+The command line overrides the profile, sections included. Set-up commands and sbatch keys run as the user on a node, so a grid
+cannot contain them.
 """
 
 from __future__ import annotations
@@ -26,73 +26,70 @@ from benchmark.errors import UserError
 from benchmark.grid.yaml_keys import TextLoader, read_mapping
 from methods.lookup import nearest
 
-KINDS = ("cost", "finetune", "joint", "exits", "scores", "records", "report")
+TRAINING_KINDS = ("finetune", "joint", "exits")
+"""Kinds of stage that several GPUs may share."""
+CPU_KINDS = ("cost", "records", "report")
+"""Kinds that compute on the CPU; they get a GPU only if their own section requests one."""
+KINDS = ("cost", *TRAINING_KINDS, "scores", "records", "report")
 """Sections of a profile, in the order of the work."""
-NO_GPU = ("cost", "records", "report")
-"""Kinds that compute on the CPU: they ask for a GPU only where their own section does."""
-TRAINING = ("finetune", "joint", "exits")
-"""Kinds that may take several GPUs."""
-FOR_GPUS = {"gres", "gpus", "gpus-per-task", "gpu-bind", "cpus-per-gpu", "mem-per-gpu"}
-"""sbatch keys that mean GPUs."""
-OURS = {
-    "array", "begin", "chdir", "dependency", "error", "export", "open-mode", "output", "parsable", "requeue", "signal", "wait",
-    "wrap", "ntasks", "ntasks-per-node",
+GPU_KEYS = {"gres", "gpus", "gpus-per-task", "gpu-bind", "cpus-per-gpu", "mem-per-gpu"}
+"""sbatch keys that request or describe GPUs."""
+RESERVED_KEYS = {
+    "array", "begin", "chdir", "dependency", "error", "export", "job-name", "no-requeue", "ntasks", "ntasks-per-node",
+    "open-mode", "output", "parsable", "requeue", "signal", "wait", "wrap",
 }  # fmt: skip
-"""sbatch keys that the submission itself sets."""
-NAMED = {
+"""sbatch keys that the submission sets itself."""
+OWN_OPTIONS = {
     "partition", "gpus-per-node", "time", "account", "qos", "constraint", "mem", "cpus-per-task", "nodes", "exclude",
 }  # fmt: skip
-"""sbatch keys that are options of their own."""
-TIMES = (
-    (r"(\d+)", (1,)),
-    (r"(\d+):(\d+)", (1, 1 / 60)),
-    (r"(\d+):(\d+):(\d+)", (60, 1, 1 / 60)),
-    (r"(\d+)-(\d+)", (1440, 60)),
-    (r"(\d+)-(\d+):(\d+)", (1440, 60, 1)),
-    (r"(\d+)-(\d+):(\d+):(\d+)", (1440, 60, 1, 1 / 60)),
-)
+"""sbatch keys that have an option of their own."""
 
 
 def minutes(text: object) -> int:
-    """A time as sbatch reads it, in whole minutes, rounded up.
+    """A time limit in the forms of sbatch, in whole minutes, rounded up.
 
     >>> minutes("8:00:00"), minutes("1-12"), minutes("30")
     (480, 2160, 30)
 
     Raises:
-        ValueError: sbatch would not take it.
+        ValueError: sbatch would not accept it.
     """
-    for form, factors in TIMES:
-        if found := re.fullmatch(form, str(text)):
-            total = sum(int(number) * factor for number, factor in zip(found.groups(), factors, strict=True))
-            if total > 0:
-                return -(-round(total * 60) // 60)
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(text))
+    if match:
+        days, *fields = match.groups()
+        numbers = [int(number) for number in fields if number is not None]
+        if days is None and len(numbers) < 3:  # minutes or minutes:seconds
+            numbers.insert(0, 0)
+        hours, mins, seconds = [*numbers, 0, 0][:3]
+        total = ((int(days or 0) * 24 + hours) * 60 + mins) * 60 + seconds
+        if total > 0:
+            return -(-total // 60)
     raise ValueError("a time is minutes, minutes:seconds, hours:minutes:seconds or days-hours[:minutes[:seconds]]")
 
 
-def _keys(given: object) -> object:
-    """sbatch keys as a mapping, or as the command line's list of KEY=VALUE; a key alone is a switch."""
-    if isinstance(given, list | tuple):
-        given = {key: value for key, _, value in (str(entry).lstrip("-").partition("=") for entry in given)}
-    if isinstance(given, Mapping):
-        for key in given:
+def _sbatch_keys(value: object) -> object:
+    """sbatch keys as a mapping; the command line has a list of KEY=VALUE, where a key without a value is a switch."""
+    if isinstance(value, list | tuple):
+        value = {key: text for key, _, text in (str(entry).lstrip("-").partition("=") for entry in value)}
+    if isinstance(value, Mapping):
+        for key in value:
             if not re.fullmatch(r"[a-z][a-z0-9-]*", str(key)):
-                raise ValueError(f"{key!r} is no option of sbatch; its long names have the form mail-type")
-            if key in OURS:
+                raise ValueError(f"{key!r} is not an option of sbatch; its long names have the form mail-type")
+            if key in RESERVED_KEYS:
                 raise ValueError(f"{key!r} is set by the submission itself")
-            if key in NAMED:
-                raise ValueError(f"{key!r} is an option of its own: --{key}")
-        if "mem-per-cpu" in given and "mem-per-gpu" in given:
+            if key in OWN_OPTIONS:
+                raise ValueError(f"{key!r} has an option of its own: --{key}")
+        if "mem-per-cpu" in value and "mem-per-gpu" in value:
             raise ValueError("mem-per-cpu and mem-per-gpu exclude each other")
-    return given
+    return value
 
 
-def _lines(given: object) -> object:
-    return [given] if isinstance(given, str) else given
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
-def _name(text: str) -> str:
-    return text.replace("_", "-")
+def _hyphenated(name: str) -> str:
+    return name.replace("_", "-")
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -100,9 +97,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Resources(BaseModel):
-    """What one task asks for; None leaves it to the cluster."""
+    """What one task requests; None leaves the choice to the cluster."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_name, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_hyphenated, populate_by_name=True)
 
     partition: Text | None = None
     gpus_per_node: Annotated[int, Field(ge=0)] | None = None
@@ -113,118 +110,110 @@ class Resources(BaseModel):
     constraint: Text | None = None
     mem: Text | None = None
     cpus_per_task: Count | None = None
+    """CPUs of each process."""
     nodes: Count = 1
     exclude: Text | None = None
-    setup: Annotated[tuple[Text, ...], BeforeValidator(_lines)] = ()
+    setup: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
     """Shell commands before the work, in order."""
-    sbatch: Annotated[dict[str, str], BeforeValidator(_keys)] = {}
+    sbatch: Annotated[dict[str, str], BeforeValidator(_sbatch_keys)] = {}
 
     @property
     def gpus(self) -> int:
-        """Of one task."""
-        return self.gpus_here * self.nodes
+        """GPUs of one task, over all its nodes."""
+        return self.nodes * self.gpus_on_node
 
     @property
-    def processes_per_node(self) -> int:
-        """One a GPU, which train together; without GPUs one a node."""
-        return max(1, self.gpus_here)
-
-    @property
-    def gpus_here(self) -> int:
-        """On each node; some sites want them as ``gres=gpu:a100:1``."""
+    def gpus_on_node(self) -> int:
+        """GPUs of one task on each node; some sites require them as ``gres=gpu:a100:1``."""
         if self.gpus_per_node is not None:
             return self.gpus_per_node
-        found = re.search(r"gpu(?::[^:,]*[^\d:,][^:,]*)?(?::(\d+))?(?:,|$)", self.sbatch.get("gres", ""))
-        return int(found[1] or 1) if found else 0
+        match = re.search(r"gpu(?::[^:,]*[^\d:,][^:,]*)?(?::(\d+))?(?:,|$)", self.sbatch.get("gres", ""))
+        return int(match[1] or 1) if match else 0
 
 
 class SlurmOptions(Resources):
-    """Everything that the command line takes, and a profile beside its sections."""
+    """All options of the command line, and all keys of a profile except its sections."""
 
     array_parallelism: Count = 32
-    """Tasks of one set of resources that run at once."""
+    """Tasks of one set of resources that run at the same time."""
     max_array_size: Count | None = None
-    """Most tasks of an array; the cluster's MaxArraySize goes below it."""
+    """Maximum number of tasks in an array, if smaller than the cluster's MaxArraySize."""
     stages_per_task: Count = 8
     """Short stages (cost, scores, records) that share a task."""
     max_requeues: Annotated[int, Field(ge=0)] = 10
-    """How often a task may start again, for whatever reason."""
+    """How often a task may start again, for any reason."""
     signal_delay: Annotated[int, Field(ge=10)] = 120
     """Seconds before its time limit at which a task writes its checkpoint and is requeued."""
     stage_data: bool = False
     """Whether datasets are copied to the node's own disk first."""
     tflops: Annotated[float, Field(gt=0)] = 10.0
-    """Throughput that estimates assume, in 10^12 operations a second and GPU (a multiply-accumulate is two)."""
+    """Assumed throughput of a GPU in 10^12 operations a second (a multiply-accumulate is two)."""
 
 
 @dataclass(frozen=True)
 class SlurmChoice:
-    """The options, and what the sections of a profile put in their place for one kind of stage."""
+    """The options, and the values that the sections of a profile replace for one kind of stage."""
 
     options: SlurmOptions
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def of(self, kind: str) -> Resources:
-        """What a task of this kind asks for."""
+    def resources(self, kind: str) -> Resources:
+        """What a task of this kind requests."""
         values = {name: getattr(self.options, name) for name in Resources.model_fields}
-        if kind in NO_GPU:
-            kept = {key: value for key, value in self.options.sbatch.items() if key not in FOR_GPUS}
-            values |= {"gpus_per_node": None, "sbatch": kept}
-        if kind not in TRAINING:  # one process on one device
+        if kind in CPU_KINDS:
+            without_gpus = {key: value for key, value in self.options.sbatch.items() if key not in GPU_KEYS}
+            values |= {"gpus_per_node": None, "sbatch": without_gpus}
+        if kind not in TRAINING_KINDS:  # one process on one device
             values |= {"nodes": 1, "gpus_per_node": values["gpus_per_node"] and 1}
-        return Resources.model_construct(**(values | dict(self.sections.get(kind, {}))))
+        return Resources(**(values | dict(self.sections.get(kind, {}))))
 
 
-def read_options(given: Mapping[str, Any], profile: Path | None) -> SlurmChoice:
-    """Options of the command line above those of a profile.
+def read_options(command_line: Mapping[str, Any], profile: Path | None) -> SlurmChoice:
+    """The options of the command line and of a profile.
 
     Args:
-        given: option names (``gpus_per_node``) to values; None or empty where not given.
-        profile: the file, if one is named.
+        command_line: option names (``gpus_per_node``) to values; None or empty if not given.
+        profile: the YAML file.
 
     Raises:
-        UserError: a sentence for every mistake.
+        UserError: one sentence for every mistake.
     """
-    given = {name: value for name, value in given.items() if value is not None and value != ()}
-    content = (
-        {}
-        if profile is None
-        else read_mapping(profile, TextLoader, "a profile is a mapping with keys such as partition, time and finetune")
-    )
+    command_line = {name: value for name, value in command_line.items() if value is not None and value != ()}
+    content = {}
+    if profile is not None:
+        content = read_mapping(
+            profile, TextLoader, "a profile is a mapping with keys such as partition, time and finetune"
+        )
     mistakes: list[str] = []
     sections = {}
     for kind in KINDS:
-        own = content.pop(kind, None)
-        if own is not None:
-            checked = _checked(Resources, own, f"{profile}: {kind}", mistakes)
-            if checked is not None:
-                own = {field: getattr(checked, field) for field in checked.model_fields_set}
-                sections[kind] = {name: value for name, value in own.items() if name not in given}
-    base = _checked(SlurmOptions, content, str(profile), mistakes, beside=KINDS)
-    above = _checked(SlurmOptions, given, "", mistakes)
-    if mistakes or base is None or above is None:
+        if (section := content.pop(kind, None)) is not None:
+            values = _validated(Resources, section, f"{profile}: {kind}: ", mistakes)
+            sections[kind] = {name: value for name, value in values.items() if name not in command_line}
+    in_profile = _validated(SlurmOptions, content, f"{profile}: ", mistakes, other_keys=KINDS)
+    in_command = _validated(SlurmOptions, command_line, "--", mistakes)
+    if mistakes:
         raise UserError(*mistakes)
-    above_profile = {name: getattr(above, name) for name in above.model_fields_set}
-    return SlurmChoice(base.model_copy(update=above_profile), sections)
+    return SlurmChoice(SlurmOptions(**(in_profile | in_command)), sections)
 
 
-def _checked(
-    model: type[Resources], content: Any, where: str, mistakes: list[str], beside: tuple[str, ...] = ()
-) -> Any:
-    """The model, or None with a sentence for every mistake noted."""
-    known = [*map(_name, model.model_fields), *beside]
-    prefix = f"{where}: " if where else "--"
+def _validated(
+    model: type[Resources], content: Any, where: str, mistakes: list[str], other_keys: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The valid values of the fields that are set; a sentence for every mistake is added to ``mistakes``."""
     if not isinstance(content, Mapping):
-        mistakes.append(f"{where}: a mapping with keys such as time, not {content!r}")
-        return None
+        mistakes.append(f"{where}a mapping with keys such as time, not {content!r}")
+        return {}
     try:
-        return model.model_validate(content)
+        validated = model.model_validate(content)
     except ValidationError as error:
+        known = [*map(_hyphenated, model.model_fields), *other_keys]
         for problem in error.errors():
-            key = _name(str(problem["loc"][0]))
+            key = _hyphenated(str(problem["loc"][0]))
             if problem["type"] == "extra_forbidden":
-                mistakes.append(f"{prefix}unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}")
+                mistakes.append(f"{where}unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}")
             else:
                 message = problem["msg"].removeprefix("Value error, ")
-                mistakes.append(f"{prefix}{key}: {message}, not {problem['input']!r}")
-        return None
+                mistakes.append(f"{where}{key}: {message}, not {problem['input']!r}")
+        return {}
+    return {name: getattr(validated, name) for name in validated.model_fields_set}

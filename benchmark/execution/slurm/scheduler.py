@@ -1,7 +1,7 @@
-"""What Slurm says of jobs: squeue for those that wait and run, sacct for those that ended. One call each for any number.
+"""States of Slurm jobs, from squeue (waiting and running jobs) and sacct (ended jobs): one call each for any number of jobs.
 
-squeue must answer: without it nobody knows what is in flight; for some minutes it also knows jobs that have ended. sacct may be
-missing or behind; then a job that has gone without a trace is ``LOST``.
+squeue must answer, since without it nobody knows what is in flight; it also lists jobs for some minutes after their end. sacct
+may be missing or behind. A job that neither lists is `LOST`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from submitit.slurm.slurm import read_job_id
 
 from benchmark.errors import UserError
 
-TIMEOUT = 60
+TIMEOUT_SECONDS = 60
 LOST = "LOST"
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "SUSPENDED"}
 RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "STAGE_OUT", "RESIZING", "SIGNALING", "STOPPED"}
-SACCT_JOBS = 500
-"""Ids in one call, which must fit into a command line."""
+JOBS_PER_CALL = 500
+"""Job ids in one call, whose command line is limited."""
+DEFAULT_MAX_ARRAY_SIZE = 1001
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class JobState:
     """A job, or one task of an array.
 
     Attributes:
-        state: Slurm's word, such as PENDING, RUNNING, OUT_OF_MEMORY; ``LOST`` where neither program knows the job.
+        state: Slurm's state, such as PENDING, RUNNING, OUT_OF_MEMORY; `LOST` if neither program lists the job.
         reason: why it waits, or its exit code.
         node: where it runs or ran.
+        accounted: whether sacct knows its end.
     """
 
     state: str
     reason: str = ""
     node: str = ""
+    accounted: bool = False
 
     @property
     def waits(self) -> bool:
@@ -52,67 +57,68 @@ class JobState:
 
 
 def live_jobs() -> dict[str, JobState]:
-    """The user's jobs that wait or run, and those that have just ended: ``job`` or ``array_task`` to state.
+    """The user's jobs that wait, run or have just ended: ``job`` or ``array_task`` to state.
 
     Raises:
         UserError: squeue does not answer.
     """
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N"]
-    done = _run(command)
-    if done is None or done.returncode:
-        raise UserError(f"squeue does not answer ({_why(done)}), so nobody knows what waits and runs; try again later")
-    found = {}
-    for line in done.stdout.splitlines():
-        job, task, state, reason, node = [*line.strip().split("|"), "", "", "", ""][:5]
-        found[job if task in ("", "N/A") else f"{job}_{task}"] = JobState(
-            state, "" if reason == "None" else reason, node
+    result = _run("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N")
+    if result is None or result.returncode:
+        raise UserError(
+            f"squeue does not answer ({_problem(result)}), so it is unknown which jobs wait or run; try again later"
         )
-    return found
+    jobs = {}
+    for line in result.stdout.splitlines():
+        job, task, state, reason, node = [*line.strip().split("|"), "", "", "", ""][:5]
+        name = job if task in ("", "N/A") else f"{job}_{task}"
+        jobs[name] = JobState(state, "" if reason == "None" else reason, node)
+    return jobs
 
 
 def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
-    """What accounting says of jobs that are no longer in the queue; empty where there is no accounting."""
-    from submitit.slurm.slurm import read_job_id
+    """The end of jobs according to accounting; empty on a cluster without it."""
+    requested = set(jobs)
+    ids = sorted({job.split("_")[0] for job in requested})
+    ended: dict[str, JobState] = {}
+    for i in range(0, len(ids), JOBS_PER_CALL):
+        selection = f"--jobs={','.join(ids[i : i + JOBS_PER_CALL])}"
+        result = _run("sacct", "--noheader", "--parsable2", "--format=JobID,State,ExitCode,NodeList", selection)
+        if result is None or result.returncode:
+            break
+        for line in result.stdout.splitlines():
+            job, words, code, node = [*line.split("|"), "", "", ""][:4]
+            job, _, step = job.partition(".")
+            state = words.split()[0] if words else LOST  # "CANCELLED by 0"
+            for name in _tasks(job) & requested:
+                if not step:
+                    ended[name] = JobState(state, f"exit code {code}", node, accounted=True)
+                elif state == "OUT_OF_MEMORY" and name in ended and ended[name].state == "FAILED":
+                    # A process killed for memory is known to its step alone: the job itself is FAILED.
+                    ended[name] = replace(ended[name], state=state)
+    return {name: state for name, state in ended.items() if not state.in_flight}
 
-    wanted = set(jobs)
-    arrays = sorted({job.split("_")[0] for job in wanted})
-    found: dict[str, JobState] = {}
-    for i in range(0, len(arrays), SACCT_JOBS):
-        ids = ",".join(arrays[i : i + SACCT_JOBS])
-        done = _run(
-            [
-                "sacct",
-                "--noheader",
-                "--parsable2",
-                "--allocations",
-                "--format=JobID,State,ExitCode,NodeList",
-                f"--jobs={ids}",
-            ]
-        )
-        if done is None or done.returncode:
-            return found
-        for line in done.stdout.splitlines():
-            job, state, code, node = [*line.split("|"), "", "", ""][:4]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                parts = read_job_id(job)
-            for main, *tasks in parts:  # tasks cancelled while they waited come as a range
-                numbers = range(int(tasks[0]), int(tasks[-1]) + 1) if tasks else ()
-                for name in [f"{main}_{number}" for number in numbers] or [main]:
-                    if name in wanted:
-                        found[name] = JobState(state.split()[0] if state else LOST, f"exit code {code}", node)
-    return found
+
+def _tasks(job: str) -> set[str]:
+    """The names that an id of sacct stands for; tasks that were cancelled while they waited are a range."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = read_job_id(job)
+    return {
+        name
+        for main, *tasks in parts
+        for name in ([f"{main}_{n}" for n in range(int(tasks[0]), int(tasks[-1]) + 1)] if tasks else [main])
+    }
 
 
 def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
-    """Of every job; ``LOST`` for one without a trace. Of what has ended accounting knows more than the queue, once it does.
+    """The state of every job. For an ended job accounting knows more than the queue.
 
     Raises:
         UserError: squeue does not answer.
     """
     jobs, live = list(jobs), live_jobs()
     gone = [job for job in jobs if job not in live or not live[job].in_flight]
-    ended = {job: state for job, state in ended_jobs(gone).items() if not state.in_flight} if gone else {}
+    ended = ended_jobs(gone) if gone else {}
     return {job: ended.get(job) or live.get(job) or JobState(LOST) for job in jobs}
 
 
@@ -122,34 +128,32 @@ def cancel(jobs: Iterable[str]) -> None:
         UserError: scancel refuses.
     """
     jobs = sorted(jobs)
-    for i in range(0, len(jobs), SACCT_JOBS):
-        done = _run(["scancel", *jobs[i : i + SACCT_JOBS]])
-        if done is None or done.returncode:
-            raise UserError(f"scancel: {_why(done)}")
+    for i in range(0, len(jobs), JOBS_PER_CALL):
+        result = _run("scancel", *jobs[i : i + JOBS_PER_CALL])
+        if result is None or result.returncode:
+            raise UserError(f"scancel: {_problem(result)}")
 
 
 def max_array_size() -> int:
-    """Most tasks of one array on this cluster; Slurm's own default where it does not say."""
-    done = _run(["scontrol", "show", "config"])
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout if done else "", re.MULTILINE)
-    return max(1, int(found[1])) if found else 1001
+    """Maximum number of tasks of an array on this cluster; Slurm's default where that is unknown."""
+    result = _run("scontrol", "show", "config")
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", result.stdout if result else "", re.MULTILINE)
+    return max(1, int(match[1])) if match else DEFAULT_MAX_ARRAY_SIZE
 
 
-def is_there() -> bool:
+def is_installed() -> bool:
     """Whether this machine can submit."""
     return all(shutil.which(program) for program in ("sbatch", "squeue", "scancel", "srun"))
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
+def _run(*command: str) -> subprocess.CompletedProcess[str] | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
 
-def _why(done: subprocess.CompletedProcess[str] | None) -> str:
-    return (
-        " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        if done
-        else "not found, or no answer in a minute"
-    )
+def _problem(result: subprocess.CompletedProcess[str] | None) -> str:
+    if result is None:
+        return f"not found, or no answer in {TIMEOUT_SECONDS} seconds"
+    return " ".join(result.stderr.split()) or f"exit code {result.returncode}"

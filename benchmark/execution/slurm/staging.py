@@ -1,7 +1,7 @@
-"""Data on a node's own disk: a dataset's folder is copied once, under a lock, every file compared by its hash.
+"""Copies datasets to a node's own disk: each dataset's folder once per node, under a lock, every file compared by its hash.
 
-The place is ``$SLURM_TMPDIR``, else ``$TMPDIR``, else /tmp. What has no folder of its own below the user's folder of datasets
-is read where it lies (the bundled images, `folder:PATH`), and so is everything where the disk has no room.
+The disk is ``$SLURM_TMPDIR``, else ``$TMPDIR``, else /tmp. Data that have no folder of their own below the user's data folder
+(the bundled images, `folder:PATH`) are read in place, and so is everything if the disk has too little space.
 """
 
 from __future__ import annotations
@@ -19,76 +19,75 @@ from datasets.api import DataError, DatasetCard
 from results.store.files import sha256
 from results.store.locks import Lock
 
-MARGIN = 1.1
-"""Of the copied size, so that a full disk is not what ends the task."""
-PLACES = ("SLURM_TMPDIR", "TMPDIR")
+SPACE_FACTOR = 1.1
+"""Required free space in sizes of the copy."""
+DISK_VARIABLES = ("SLURM_TMPDIR", "TMPDIR")
+POLL_SECONDS = 0.5
 WEIGHTS = "weights"
 
 
-def staged(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str], None]) -> Path:
+def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str], None]) -> Path:
     """The folder to read datasets from on this node: a copy, or ``data_dir`` itself.
 
     Args:
         data_dir: the user's.
-        cards: of the datasets that are wanted.
-        say: told what was done.
+        cards: of the required datasets.
+        say: receives a sentence for every copy.
 
     Raises:
-        DataError: a dataset is not there, or a copy differs from its original.
+        DataError: a dataset is missing, or a copy differs from its original.
     """
-    sources = [card.find(data_dir) for card in cards]
-    sources = [source for source in dict.fromkeys(sources) if source != data_dir and source.is_relative_to(data_dir)]
-    if not sources:
+    sources = dict.fromkeys(card.find(data_dir) for card in cards)
+    folders = [source for source in sources if source != data_dir and source.is_relative_to(data_dir)]
+    if not folders:
         return data_dir
-    disk = Path(next((os.environ[name] for name in PLACES if os.environ.get(name)), "/tmp"))
-    root = disk / f"lgvit-bench-{os.getuid()}" / _as_it_is(data_dir, sources)
+    disk = Path(next((os.environ[name] for name in DISK_VARIABLES if os.environ.get(name)), "/tmp"))
+    root = disk / f"lgvit-bench-{os.getuid()}" / _version(data_dir, folders)
     root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if root.parent.stat().st_uid != os.getuid():
-        raise DataError(
-            f"{root.parent} belongs to somebody else; without --stage-data the data are read where they lie"
-        )
+        raise DataError(f"{root.parent} belongs to another user; without --stage-data the data are read in place")
     root.mkdir(exist_ok=True)
-    for source in sources:
-        target = root / source.relative_to(data_dir)
+    for folder in folders:
+        target = root / folder.relative_to(data_dir)
         lock = Lock(root / f"{target.name}.lock")
         while not lock.take():
-            time.sleep(0.5)
+            time.sleep(POLL_SECONDS)
         try:
             if not target.is_dir():
-                size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-                if shutil.disk_usage(disk).free < MARGIN * size:
-                    say(f"{disk} has no room for {source} ({size / 1e9:.1f} GB); it is read where it lies")
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                if shutil.disk_usage(disk).free < SPACE_FACTOR * size:
+                    say(f"{disk} has no room for {folder} ({size / 1e9:.1f} GB); it is read in place")
                     return data_dir
                 begun = time.monotonic()
-                _copy(source, target)
-                say(f"copied {source} to {target} in {time.monotonic() - begun:.0f} s, every file compared")
+                _copy(folder, target)
+                say(f"copied {folder} to {target} in {time.monotonic() - begun:.0f} s, every file compared")
         finally:
             lock.release()
     if (data_dir / WEIGHTS).is_dir():
-        with suppress(FileExistsError):  # pretrained weights are read once, so they stay
+        with suppress(FileExistsError):  # pretrained weights are read once, so they are not copied
             (root / WEIGHTS).symlink_to(data_dir / WEIGHTS, target_is_directory=True)
     return root
 
 
-def _as_it_is(data_dir: Path, sources: Iterable[Path]) -> str:
-    """16 hex digits that change when somebody changes a dataset's folder, as far as its first level tells."""
+def _version(data_dir: Path, folders: Iterable[Path]) -> str:
+    """16 hex digits that change when an entry at the top level of a dataset's folder changes."""
     digest = hashlib.sha256(str(data_dir).encode())
-    for source in sources:
-        for path in sorted(source.iterdir()):
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
             status = path.stat()
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Appears whole or not at all."""
-    part = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    """The target appears complete or not at all."""
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copytree(source, part)
+        shutil.copytree(source, partial)
         for path in source.rglob("*"):
-            if path.is_file() and sha256(path) != sha256(part / path.relative_to(source)):
-                raise DataError(f"{path}: its copy in {target.parent} differs; is that disk sound?")
-        part.rename(target)
+            if path.is_file() and sha256(path) != sha256(partial / path.relative_to(source)):
+                raise DataError(f"{path}: its copy in {target.parent} differs; the disk may be damaged")
+        partial.rename(target)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)

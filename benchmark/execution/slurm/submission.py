@@ -1,19 +1,18 @@
-"""A submission's folder: what was submitted, from which code, and where its logs are.
+"""The folder of a submission: what was submitted, from which code, and where the logs are.
 
 results/submissions/<time>-<grid>-<code>/    mode 0700
     code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
     runs.jsonl        the specs of its runs, one a line
-    report.txt        the ids of all runs of the grid, which the report is about
-    settings.json     what the tasks must know of the command
+    report.txt        the ids of all runs of the grid, which the report covers
+    settings.json     what the tasks need to know of the command
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
     jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
 """
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +33,11 @@ class _Frozen(BaseModel):
 
 
 class Settings(_Frozen):
-    """What tasks must know of the command that submitted them. Paths are absolute."""
+    """What tasks need to know of the command that submitted them. Paths are absolute."""
 
-    name: str
-    """Of the submission: the session in which a failure is not tried again."""
     grid: str
     source: Path
-    """Of the grid, for sentences about it."""
+    """File of the grid, for messages."""
     results: Path
     data_dir: Path | None
     device: str
@@ -52,33 +49,34 @@ class Settings(_Frozen):
     max_requeues: int
     stage_data: bool = False
     patience: float
-    """Seconds after the scheduler's warning within which the running step must end."""
+    """Seconds after the scheduler's signal within which the running step must end."""
 
 
 class TaskEntry(_Frozen):
     """One task of an array."""
 
     job: str
-    """``array_task``, or the job's id where the array has one task."""
+    """``array_task``, or the job's id if the array has one task."""
     kind: str
     units: tuple[tuple[str, ...], ...]
-    """Stages or runs, those that are made together in one group."""
+    """Names of stages or runs; those of one unit are made together."""
     gpus: int = 0
 
     @property
-    def names(self) -> Iterator[str]:
-        return (name for unit in self.units for name in unit)
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for unit in self.units for name in unit)
 
 
 class ArrayEntry(_Frozen):
     name: str
     job: str
     after: tuple[str, ...]
+    """Job ids that must end first."""
     tasks: tuple[TaskEntry, ...]
 
 
 class Manifest(_Frozen):
-    """What was submitted so far."""
+    """What has been submitted so far."""
 
     grid: str
     submitted: datetime
@@ -86,9 +84,13 @@ class Manifest(_Frozen):
     """Hash of the code."""
     arrays: tuple[ArrayEntry, ...] = ()
 
+    @property
+    def tasks(self) -> tuple[TaskEntry, ...]:
+        return tuple(task for array in self.arrays for task in array.tasks)
+
 
 class Submission:
-    """The folder."""
+    """The folder of a submission."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,7 +108,7 @@ class Submission:
         return self.folder / "jobs"
 
     def log(self, job: str) -> Path:
-        """Of a task; there once it has started."""
+        """The log of a task; it exists once the task has started."""
         return self.jobs / f"{job}_0_log.out"
 
     def settings(self) -> Settings:
@@ -118,56 +120,60 @@ class Submission:
     def write_manifest(self, manifest: Manifest) -> None:
         write_file(self.folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
 
-    def write_order(self, settings: Settings, plan: Plan, reported: Sequence[str]) -> None:
-        """What the tasks read."""
-        write_file(self.folder / "report.txt", "".join(f"{run_id}\n" for run_id in reported).encode())
+    def write_settings(self, settings: Settings, plan: Plan, report_runs: Sequence[str]) -> None:
+        """Write what the tasks read.
+
+        Args:
+            settings: of the command.
+            plan: of the submitted runs.
+            report_runs: ids of the runs in the report.
+        """
+        write_file(self.folder / "report.txt", "".join(f"{run_id}\n" for run_id in report_runs).encode())
         write_file(self.folder / "settings.json", (settings.model_dump_json(indent=1) + "\n").encode())
         specs = "".join(run.spec.model_dump_json() + "\n" for run in plan.runs)
         write_file(self.folder / "runs.jsonl", specs.encode())
 
-    def reported(self) -> list[str]:
-        """The ids of the runs that the report is about."""
+    def report_runs(self) -> list[str]:
+        """The ids of the runs in the report."""
         return (self.folder / "report.txt").read_text(encoding="utf-8").split()
 
     def plan(self, store: Store) -> Plan:
-        """Of the same runs as when it was submitted, whatever became of the grid's file; what is done is looked up now."""
+        """The plan of the submitted runs, even if the grid's file has changed; what is done is looked up now."""
         settings = self.settings()
         lines = (self.folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()
         runs = tuple(RunSpec.model_validate_json(line) for line in lines)
         return make_plan(Grid(settings.grid, settings.source, runs), store)
 
 
-def new_submission(root: Path, grid: str) -> Submission:
-    """A folder that nobody else may look into, named by the time; the code's hash is added when it is known."""
+def new_submission(root: Path, grid: str, code: str) -> Submission:
+    """A new folder, named by time, grid and code, that only its owner may enter."""
     base = root / SUBMISSIONS
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-new"
-    while True:
-        folder = base / f"{name}-{secrets.token_hex(2)}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-{code[:8]}"
+    for number in itertools.count(1):
+        folder = base / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):  # submitted in the same second
             folder.mkdir(mode=0o700)
             (folder / "jobs").mkdir(mode=0o700)
-            return Submission(folder)
-
-
-def named_by_code(submission: Submission, code: str) -> Submission:
-    """The same, with the code in its name; two of the same second and code are told apart by a number."""
-    name = re.sub("new-[0-9a-f]+$", code[:8], submission.name)
-    for number in range(1, 1000):
-        folder = submission.folder.with_name(name if number == 1 else f"{name}-{number}")
-        if not folder.exists():
             break
-    submission.folder.rename(folder)
     return Submission(folder)
 
 
 def submissions(root: Path) -> list[tuple[Submission, Manifest]]:
-    """Every submission of a results folder whose manifest can be read, oldest first."""
-    found = []
+    """Every submission of a results folder with a readable manifest, oldest first."""
+    readable = []
     for path in sorted((root / SUBMISSIONS).glob(f"*/{MANIFEST}")):
         submission = Submission(path.parent)
-        try:
-            found.append((submission, submission.manifest()))
-        except (OSError, ValidationError):
-            continue
-    return found
+        with suppress(OSError, ValidationError):
+            readable.append((submission, submission.manifest()))
+    return readable
+
+
+def latest_tasks(root: Path) -> dict[str, tuple[Submission, TaskEntry]]:
+    """Every stage and run that was ever submitted, to its latest submission and task."""
+    return {
+        name: (submission, task)
+        for submission, manifest in submissions(root)
+        for task in manifest.tasks
+        for name in task.names
+    }

@@ -1,145 +1,211 @@
-"""Submits arrays through submitit, or shows what would be submitted."""
+"""Submits the job arrays of a plan through submitit, or returns the scripts that would be submitted."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from datetime import UTC, datetime
 
 import submitit
-from submitit.core.utils import FailedJobError
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import clean_env
 
+from benchmark.checkout import ROOT
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
-from benchmark.execution.slurm.layout import JobArray, Task
-from benchmark.execution.slurm.options import SlurmOptions
-from benchmark.execution.slurm.submission import ArrayEntry, Manifest, Submission, TaskEntry
+from benchmark.execution.slurm.freeze import SUBMISSIONS, code_hash, freeze
+from benchmark.execution.slurm.layout import JobArray
+from benchmark.execution.slurm.options import SlurmChoice, SlurmOptions
+from benchmark.execution.slurm.submission import (
+    MANIFEST,
+    ArrayEntry,
+    Manifest,
+    Settings,
+    Submission,
+    TaskEntry,
+    new_submission,
+)
 from benchmark.execution.slurm.task import SlurmTask
+from benchmark.stages.plan import Plan
+from results.store.folder import Store
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit's, also where Slurm is not installed: a dry run shows scripts on a laptop."""
+    """submitit's executor, which a dry run also uses on machines without Slurm."""
 
     @classmethod
     def affinity(cls) -> int:
         return 2
 
     def script(self, tasks: int) -> str:
-        """The text that sbatch gets for an array of so many tasks."""
+        """The script that sbatch would get for an array of this many tasks."""
         if tasks > 1:
             self.parameters["map_count"] = tasks
         return self._make_submission_file_text(self._submitit_command_str, "")
 
 
-def executor_of(
+def executor_for(
     array: JobArray, submission: Submission, options: SlurmOptions, after: Sequence[str], grid: str
 ) -> _Executor:
-    """
+    """The executor for one array.
+
     Args:
         array: to submit.
-        submission: in whose folder everything goes.
+        submission: holds code, logs and submitit's files.
         options: of the command.
-        after: job ids that must have ended.
-        grid: name, for the job's.
+        after: job ids that must end first.
+        grid: its name, for the job's name.
     """
-    asked = array.resources
-    # -P: what lies in the folder that a job starts in is no package of ours, whatever it is called.
+    resources = array.resources
+    # -P: files in the folder where the job starts cannot replace our packages, whatever their names are.
     executor = _Executor(
         submission.jobs, max_num_timeout=options.max_requeues, python=f"{shlex.quote(sys.executable)} -P"
     )
     path = f'export PYTHONPATH={shlex.quote(str(submission.code))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
-    setup = ["set -e", *asked.setup, "set +e", path] if asked.setup else [path]
-    more: dict[str, Any] = {"chdir": str(submission.code), "requeue": True}
-    more |= {key: value or True for key, value in asked.sbatch.items()}
-    srun = ["--export=ALL"]  # sites that set SBATCH_EXPORT=NONE leave the step without a PATH
-    if asked.cpus_per_task:
-        srun += ["--cpus-per-task", str(asked.cpus_per_task)]  # since 22.05 srun does not take it over from sbatch
-    given = {
+    srun_args = ["--export=ALL"]  # where SBATCH_EXPORT=NONE is the site's default, the step would have no PATH
+    if resources.cpus_per_task:  # since Slurm 22.05 srun does not inherit it from sbatch
+        srun_args += ["--cpus-per-task", str(resources.cpus_per_task)]
+    parameters = {
         "job_name": f"{grid}-{array.name}",
-        "time": asked.time,
-        "nodes": asked.nodes,
-        "ntasks_per_node": asked.processes_per_node if asked.processes_per_node > 1 else None,
-        "partition": asked.partition,
-        "gpus_per_node": asked.gpus_per_node,
-        "account": asked.account,
-        "qos": asked.qos,
-        "constraint": asked.constraint,
-        "mem": asked.mem,
-        "cpus_per_task": asked.cpus_per_task,
-        "exclude": asked.exclude,
+        "time": resources.time,
+        "nodes": resources.nodes,
+        "partition": resources.partition,
+        "gpus_per_node": resources.gpus_per_node or None,
+        "account": resources.account,
+        "qos": resources.qos,
+        "constraint": resources.constraint,
+        "mem": resources.mem,
+        "cpus_per_task": resources.cpus_per_task,
+        "ntasks_per_node": resources.gpus_on_node if resources.gpus_on_node > 1 else None,
+        "exclude": resources.exclude,
         "dependency": "afterany:" + ":".join(after) if after else None,
+        "setup": ["set -e", *resources.setup, "set +e", path] if resources.setup else [path],
+        "additional_parameters": {
+            "chdir": str(submission.code),
+            "requeue": True,
+            **{key: value or True for key, value in resources.sbatch.items()},
+        },
+        "srun_args": srun_args,
+        "signal_delay_s": options.signal_delay,
+        "array_parallelism": array.parallelism,
+        "stderr_to_stdout": True,
     }
-    executor.update_parameters(
-        **{name: value for name, value in given.items() if value is not None and value != 0},
-        setup=setup,
-        additional_parameters=more,
-        srun_args=srun,
-        signal_delay_s=options.signal_delay,
-        array_parallelism=array.at_once,
-        stderr_to_stdout=True,
-    )
+    executor.update_parameters(**{name: value for name, value in parameters.items() if value is not None})
     return executor
 
 
-def entry_of(task: Task, job: str, gpus: int) -> TaskEntry:
-    return TaskEntry(job=job, kind=task.kind, units=tuple(unit.names for unit in task.units), gpus=gpus)
+def scripts_of(arrays: Sequence[JobArray], store: Store, options: SlurmOptions, grid: str) -> list[str]:
+    """The scripts that sbatch would get; ``<1>`` stands for the job id of the first array."""
+    submission = Submission(store.root / SUBMISSIONS / f"<time>-{grid}-<code>")
+    scripts = []
+    for array in arrays:
+        after = [*(f"<{i + 1}>" for i in array.after), *array.after_jobs]
+        scripts.append(executor_for(array, submission, options, after, grid).script(len(array.tasks)))
+    return scripts
 
 
-def submit(arrays: Sequence[JobArray], submission: Submission, manifest: Manifest, options: SlurmOptions) -> Manifest:
-    """Submit all arrays; all or none.
+def submit_plan(
+    plan: Plan,
+    arrays: Sequence[JobArray],
+    store: Store,
+    choice: SlurmChoice,
+    settings: Settings,
+    report_runs: Sequence[str],
+) -> tuple[Submission, Manifest]:
+    """Freeze the code and submit all arrays, or none. Failed records of the submitted runs are set aside afterwards.
 
     Args:
-        arrays: in an order in which every one comes behind those that it waits for.
-        submission: with its code and order in place.
-        manifest: without arrays; written again after each.
-        options: of the command.
+        plan: of the grid.
+        arrays: of `arrays_of`.
+        store: the results folder.
+        choice: the options.
+        settings: for the tasks.
+        report_runs: ids of the runs in the report.
 
     Raises:
-        UserError: sbatch refuses one; what was submitted before is cancelled.
+        UserError: the submission cannot be written, or sbatch refuses an array.
+    """
+    units = {name for array in arrays for task in array.tasks for unit in task.units for name in unit.names}
+    records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in units]
+    failed = {path: path.stat().st_mtime_ns for path in records if path.is_file()}
+    submission = None
+    try:
+        submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
+        code = freeze(submission.code)
+        submission.write_settings(settings, plan, report_runs)
+        manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
+        manifest = _submit_arrays(arrays, submission, manifest, choice.options)
+    except BaseException as error:
+        if submission is not None and not (submission.folder / MANIFEST).exists():
+            shutil.rmtree(submission.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(f"the submission cannot be written: {error}") from error
+        raise
+    for path, written in failed.items():
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime_ns == written:  # else a task has already written a new one
+                store.set_aside(path.parent.name)
+    return submission, manifest
+
+
+def _submit_arrays(
+    arrays: Sequence[JobArray], submission: Submission, manifest: Manifest, options: SlurmOptions
+) -> Manifest:
+    """Submit arrays in order, and write the manifest after each.
+
+    Raises:
+        UserError: sbatch refuses one; those before it are cancelled.
     """
     ids: list[str] = []
-    with _outside_of_jobs():
-        for array in arrays:
-            after = [*(ids[i] for i in array.after), *array.after_jobs]
-            executor = executor_of(array, submission, options, after, manifest.grid)
-            work = [SlurmTask(str(submission.folder), task.kind, entry_of(task, "", 0).units) for task in array.tasks]
-            try:
-                with executor.batch():
-                    jobs = [executor.submit(each) for each in work]
-                names = [job.job_id for job in jobs]
-            except (FailedJobError, subprocess.SubprocessError, OSError) as error:
-                with suppress(UserError):
-                    scheduler.cancel(ids)
-                taken = f"; the {len(ids)} arrays before it were cancelled" if ids else "; nothing was submitted"
-                raise UserError(f"sbatch refuses the array {array.name}: {_said(error)}{taken}") from error
-            ids.append(names[0].split("_")[0])
-            tasks = tuple(
-                entry_of(task, job, array.resources.gpus) for task, job in zip(array.tasks, names, strict=True)
+    for array in arrays:
+        after = [*(ids[i] for i in array.after), *array.after_jobs]
+        work = [
+            SlurmTask(str(submission.folder), task.kind, tuple(unit.names for unit in task.units))
+            for task in array.tasks
+        ]
+        try:
+            with _outside_of_job():
+                jobs = executor_for(array, submission, options, after, manifest.grid).submit_array(work)
+        except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+            with suppress(UserError):
+                scheduler.cancel(ids)
+            before = f"the {len(ids)} arrays before it were cancelled" if ids else "nothing was submitted"
+            raise UserError(f"sbatch refuses the array {array.name}: {_message(error)}; {before}") from error
+        ids.append(jobs[0].job_id.split("_")[0])
+        tasks = tuple(
+            TaskEntry(
+                job=job.job_id,
+                kind=task.kind,
+                units=tuple(unit.names for unit in task.units),
+                gpus=array.resources.gpus,
             )
-            entry = ArrayEntry(name=array.name, job=ids[-1], after=tuple(after), tasks=tasks)
-            manifest = manifest.model_copy(update={"arrays": (*manifest.arrays, entry)})
-            submission.write_manifest(manifest)
+            for task, job in zip(array.tasks, jobs, strict=True)
+        )
+        entry = ArrayEntry(name=array.name, job=ids[-1], after=tuple(after), tasks=tasks)
+        manifest = manifest.model_copy(update={"arrays": (*manifest.arrays, entry)})
+        submission.write_manifest(manifest)
     return manifest
 
 
 @contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Submitted from within a job, sbatch and srun would take that job's settings for the new one's."""
-    inherited = {name: value for name, value in os.environ.items() if name.startswith("SLURM") and name != "SLURM_CONF"}
-    for name in inherited:
-        del os.environ[name]
-    try:
+def _outside_of_job() -> Iterator[None]:
+    """Hides the variables of a job that this process runs in: sbatch and srun would apply them to the new job."""
+    if "SLURM_JOB_ID" not in os.environ:
         yield
-    finally:
-        os.environ.update(inherited)
+        return
+    configuration = {name: value for name, value in os.environ.items() if name == "SLURM_CONF"}
+    with clean_env():
+        os.environ.update(configuration)
+        yield
 
 
-def _said(error: BaseException) -> str:
-    """sbatch's own words; submitit puts them at the end."""
+def _message(error: BaseException) -> str:
+    """sbatch's own message, which submitit puts at the end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line.partition("error:")[2].strip() for line in lines if "sbatch: error:" in line]
-    return " ".join(told or lines[-1:]) or type(error).__name__
+    own = [line.partition("error:")[2].strip() for line in lines if "sbatch: error:" in line]
+    return " ".join(own or lines[-1:]) or type(error).__name__

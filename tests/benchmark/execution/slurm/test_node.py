@@ -8,7 +8,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.execution.slurm.freeze import code_hash
-from benchmark.execution.slurm.staging import staged
+from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
@@ -31,16 +31,18 @@ def test_the_hash_covers_what_computes(tmp_path: Path) -> None:
 def test_a_copy_of_the_code_is_told_from_the_checkout(
     slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.cli.slurm import other_code
+    from benchmark.execution.slurm.jobs import other_code
 
     submission, _ = run(plan_of(store), store)
     assert submission is not None
     ((_, manifest),) = submissions(store.root)
     job = manifest.arrays[0].tasks[0].job
     slurm.says("squeue", f"{job.replace('_', '|')}|RUNNING|None|n1\n")
-    assert other_code(store) == []
-    monkeypatch.setattr("benchmark.cli.slurm.code_hash", lambda root: "another")
-    assert other_code(store) == [f"submission {submission.name} runs the code {manifest.code}, the checkout is another"]
+    assert other_code(store.root) == []
+    monkeypatch.setattr("benchmark.execution.slurm.jobs.code_hash", lambda root: "another")
+    assert other_code(store.root) == [
+        f"submission {submission.name} runs the code {manifest.code}, the checkout is another"
+    ]
 
 
 def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,17 +55,17 @@ def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypat
     (folder / "deeper" / "more").write_bytes(b"more images")
     (data_dir / "weights").mkdir()
     monkeypatch.setenv("SLURM_TMPDIR", str(disk))
-    root = staged(data_dir, [card], said.append)
+    root = stage_data(data_dir, [card], said.append)
     assert root.is_relative_to(disk)
     copy = card.find(root)
     assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == {
         path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
     assert (root / "weights").resolve() == data_dir / "weights"
-    assert staged(data_dir, [card], said.append) == root
+    assert stage_data(data_dir, [card], said.append) == root
     assert len(said) == 1  # the second found it there
     (folder / card.markers[0].rstrip("/")).write_bytes(b"others")
-    assert staged(data_dir, [card], said.append) != root
+    assert stage_data(data_dir, [card], said.append) != root
 
 
 def test_a_disk_without_room_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +76,5 @@ def test_a_disk_without_room_is_done_without(tmp_path: Path, monkeypatch: pytest
         file.truncate(1 << 43)  # eight terabytes of nothing
     monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
     said: list[str] = []
-    assert staged(tmp_path / "data", [card], said.append) == tmp_path / "data"
+    assert stage_data(tmp_path / "data", [card], said.append) == tmp_path / "data"
     assert "has no room" in said[0]

@@ -25,37 +25,38 @@ def test_the_command_line_goes_above_the_profile_and_its_sections(tmp_path: Path
         "finetune: {time: 1-00:00:00, partition: long}\nscores: {time: 10}\nrecords: {partition: cpu}\n"
     )
     choice = read_options({"account": "lab", "partition": "mine"}, profile)
-    assert {choice.of(kind).partition for kind in ("finetune", "exits", "records")} == {"mine"}
-    assert [choice.of(kind).time for kind in ("finetune", "exits", "scores")] == [1440, 720, 10]
-    assert [choice.of(kind).gpus for kind in ("finetune", "scores", "cost", "records")] == [1, 1, 0, 0]
-    assert choice.of("cost").setup == ("module load cuda",)
-    assert read_options({}, profile).of("records").partition == "cpu"
+    assert {choice.resources(kind).partition for kind in ("finetune", "exits", "records")} == {"mine"}
+    assert [choice.resources(kind).time for kind in ("finetune", "exits", "scores")] == [1440, 720, 10]
+    assert [choice.resources(kind).gpus for kind in ("finetune", "scores", "cost", "records")] == [1, 1, 0, 0]
+    assert choice.resources("cost").setup == ("module load cuda",)
+    assert read_options({}, profile).resources("records").partition == "cpu"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "names"),
     [
-        ("partiton: gpu", "unknown key 'partiton'; did you mean 'partition'?"),
-        ("finetun: {time: 3}", "unknown key 'finetun'; did you mean 'finetune'?"),
-        ("finetune: {tim: 3}", "finetune: unknown key 'tim'; did you mean 'time'?"),
-        ("finetune: {array-parallelism: 3}", "finetune: unknown key 'array-parallelism'"),
-        ("time: 2h", "time: a time is minutes, minutes:seconds"),
-        ("time: 0", "time: a time is minutes, minutes:seconds"),
-        ("gpus-per-node: -1", "gpus-per-node: Input should be greater than or equal to 0"),
-        ("sbatch: {dependency: afterok:1}", "sbatch: 'dependency' is set by the submission itself"),
-        ("sbatch: {partition: x}", "sbatch: 'partition' is an option of its own: --partition"),
-        ("sbatch: {'x y': 1}", "is no option of sbatch"),
-        ("[1]", "a profile is a mapping"),
-        ("time: 3\ntime: 4", "the key 'time' is given twice"),
+        ("partiton: gpu", ["'partiton'", "did you mean 'partition'"]),
+        ("finetun: {time: 3}", ["'finetun'", "did you mean 'finetune'"]),
+        ("finetune: {tim: 3}", ["finetune: ", "'tim'", "did you mean 'time'"]),
+        ("finetune: {array-parallelism: 3}", ["finetune: ", "'array-parallelism'", "allowed: partition,"]),
+        ("finetune: 3", ["finetune: ", "'3'"]),
+        ("time: 2h", ["time: ", "hours:minutes:seconds", "'2h'"]),
+        ("time: 0", ["time: ", "hours:minutes:seconds", "'0'"]),
+        ("gpus-per-node: -1", ["gpus-per-node: ", "0", "'-1'"]),
+        ("sbatch: {dependency: afterok:1}", ["sbatch: 'dependency'"]),
+        ("sbatch: {job-name: mine}", ["sbatch: 'job-name'"]),
+        ("sbatch: {partition: x}", ["sbatch: 'partition'", "--partition"]),
+        ("sbatch: {'x y': 1}", ["sbatch: 'x y'", "mail-type"]),
+        ("[1]", ["partition, time and finetune"]),
+        ("time: 3\ntime: 4", ["'time'"]),
     ],
 )
-def test_a_wrong_profile_is_explained(text: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_profile_is_explained(text: str, names: list[str], tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(UserError) as error:
         read_options({}, tmp_path / "p.yaml")
     (message,) = error.value.messages
-    assert told in message
-    assert "p.yaml" in message
+    assert all(name in message for name in ["p.yaml", *names]), message
 
 
 def test_no_grid_says_what_runs_on_a_node(tmp_path: Path) -> None:
@@ -77,7 +78,13 @@ def test_times_are_read_as_sbatch_reads_them(days: int, hours: int, mins: int, s
 @pytest.mark.parametrize("profile", sorted((ROOT / "docs" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_profiles_of_the_documentation_are_sound(profile: Path, tmp_path: Path) -> None:
     choice = read_options({}, profile)
-    assert [choice.of(kind).gpus for kind in ("finetune", "exits", "scores", "cost", "records")] == [1, 1, 1, 0, 0]
+    assert [choice.resources(kind).gpus for kind in ("finetune", "exits", "scores", "cost", "records")] == [
+        1,
+        1,
+        1,
+        0,
+        0,
+    ]
     plan = make_plan(load_grid(find_grid("paper-cifar100")), Store(tmp_path))
     assert arrays_of(plan, choice, {}, 1001)
     assert profile.name in (ROOT / "docs" / "slurm.md").read_text()
@@ -92,4 +99,4 @@ def test_gpus_are_counted_however_they_are_asked_for() -> None:
         ("lustre:1", 0),
         ("gpu:h100:2,tmp:9", 2),
     ):
-        assert read_options({"sbatch": (f"gres={gres}",)}, None).of("exits").gpus == count
+        assert read_options({"sbatch": (f"gres={gres}",)}, None).resources("exits").gpus == count

@@ -16,10 +16,11 @@ from benchmark.cli.slurm_options import check_executor
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.failures import cause_of, note_end, note_job_failures
+from benchmark.execution.slurm.jobs import scheduled_stages
 from benchmark.execution.slurm.signals import SchedulerSignals
-from benchmark.execution.slurm.verdicts import note_verdicts, sentence_of
-from benchmark.execution.slurm.view import slurm_view
 from benchmark.execution.status import status_of
+from results.store.attempts import this_process
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 
@@ -49,13 +50,36 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
             f"{job}|{'OUT_OF_MEMORY' if job == tasks[stage.name] else 'COMPLETED'}|0:9|n1\n" for job in tasks.values()
         ),
     )
-    note_verdicts(plan, store, submission, plan.runs[:1])
+    note_job_failures(store, plan.runs[:1])
     (end,) = store.attempts(stage.name).attempts()
     assert (end.outcome, end.failure) == ("failed", "oom")
     assert f"job {tasks[stage.name]}" in end.sentence
     assert end.by.log == str(submission.log(tasks[stage.name]))
-    note_verdicts(plan, store, submission, plan.runs[:1])  # it is told once
+    note_job_failures(store, plan.runs[:1])  # it is told once
     assert len(store.attempts(stage.name).attempts()) == 1
+
+
+def test_a_process_killed_for_memory_is_known_to_its_step_alone(slurm: FakeSlurm) -> None:
+    slurm.says("sacct", "7_0|FAILED|1:0|n1\n7_0.batch|FAILED|1:0|n1\n7_0.0|OUT_OF_MEMORY|0:125|n1\n7_1|FAILED|1:0|n1\n")
+    states = scheduler.states_of(["7_0", "7_1"])
+    assert {job: state.state for job, state in states.items()} == {"7_0": "OUT_OF_MEMORY", "7_1": "FAILED"}
+
+
+@pytest.mark.parametrize(("slurms", "cause"), [("OUT_OF_MEMORY", "oom"), ("FAILED", "error")])
+def test_slurms_cause_replaces_what_a_surviving_process_saw(
+    slurms: str, cause: str, slurm: FakeSlurm, store: Store
+) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    stage = plan.runs[0].reference
+    job = next(task.job for task in submission.manifest().tasks if stage.name in task.names)
+    note_end(store, this_process(submission.name), [stage.name], "error", "connection closed by peer")
+    # The queue lists an ended job before accounting does.
+    slurm.says("squeue", f"{job.replace('_', '|')}|FAILED|NonZeroExitCode|n1\n")
+    slurm.says("sacct", f"{job}|FAILED|1:0|n1\n{job}.0|{slurms}|0:125|n1\n")
+    note_job_failures(store, plan.runs[:1])
+    assert store.attempts(stage.name).attempts()[-1].failure == cause
 
 
 @pytest.mark.parametrize(
@@ -75,7 +99,7 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
     ],
 )
 def test_slurms_word_for_an_end_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
-    found, sentence = sentence_of("7_0", scheduler.JobState(state, reason, "n1"))
+    found, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"))
     assert found == failure
     assert "job 7_0" in sentence
     assert state in sentence
@@ -93,7 +117,7 @@ def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store
     ]
     slurm.says("squeue", "\n".join(lines) + "\n")
     slurm.says("sacct", f"{first}|NODE_FAIL|0:0|n7\n")
-    status = status_of(plan, store, slurm_view)
+    status = status_of(plan, store, scheduled_stages)
     (lost,) = [stage for stage in status.stages.values() if stage.state == "lost"]
     assert lost.stage.kind == "finetune"
     assert lost.log == str(submission.log(first))
@@ -111,9 +135,9 @@ def test_waiting_ends_with_the_last_job_and_says_whether_all_is_done(slurm: Fake
 
 
 def test_options_go_with_their_executor() -> None:
-    with pytest.raises(UserError, match="--gpus-per-node goes with --executor slurm"):
+    with pytest.raises(UserError, match=r"--gpus-per-node .*--executor slurm"):
         check_executor("local", {"gpus_per_node": 0}, workers=True)
-    with pytest.raises(UserError, match="--workers goes with --executor local"):
+    with pytest.raises(UserError, match=r"--workers .*--executor local"):
         check_executor("slurm", {}, rehearse=False, workers=True)
     check_executor("local", {}, workers=True)
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from benchmark import registry
-from benchmark.cli.slurm import in_flight
 from benchmark.errors import UserError
 from benchmark.execution.slurm.estimate import Estimator, backbone_size, total
-from benchmark.execution.slurm.freeze import code_hash, files_of
+from benchmark.execution.slurm.freeze import code_files, code_hash
+from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
 from benchmark.execution.slurm.options import read_options
-from benchmark.execution.slurm.submission import named_by_code, new_submission
+from benchmark.execution.slurm.submission import new_submission
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.plan import make_plan
+from benchmark.stages.plan import Plan, make_plan
+from results.record import RunRecord
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import GRID, FakeSlurm, plan_of, run
 from tests.conftest import DATA, torch_free
@@ -44,7 +45,7 @@ def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
     assert sorted(names) == sorted([stage.name for stage in plan.missing_stages] + [run.run_id for run in plan.runs])
     # Frozen, and for nobody else.
     assert stat.S_IMODE(submission.folder.stat().st_mode) == 0o700
-    assert code_hash(submission.code, [n for n in files_of() if (submission.code / n).is_file()]) == manifest.code
+    assert code_hash(submission.code, [n for n in code_files() if (submission.code / n).is_file()]) == manifest.code
     assert json.loads((submission.code / "frozen.json").read_text())["frozen"] == manifest.code
     assert [run.spec for run in submission.plan(store).runs] == [run.spec for run in plan.runs]
 
@@ -70,11 +71,11 @@ def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store
     assert makers <= set(exits.after)
     # When they have ended without making anything, everything is tried again.
     slurm.says("squeue", "\n".join(waiting).replace("PENDING", "CANCELLED") + "\n")
-    assert in_flight(store) == {}
+    assert in_flight(store.root) == {}
 
 
 def test_submissions_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    made = [named_by_code(new_submission(tmp_path, "many"), "0123456789abcdef") for _ in range(3)]
+    made = [new_submission(tmp_path, "many", "0123456789abcdef") for _ in range(3)]
     assert len({submission.folder for submission in made}) == 3
     assert all(submission.jobs.is_dir() and "-many-01234567" in submission.name for submission in made)
 
@@ -84,12 +85,35 @@ def test_all_or_nothing_is_submitted(slurm: FakeSlurm, store: Store) -> None:
     with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; the 2 arrays before it were cancelled"):
         run(plan_of(store), store)
     assert (slurm.folder / "cancelled").read_text().split() == ["100", "101"]
-    assert in_flight(store) == {}
+    assert in_flight(store.root) == {}
+
+
+def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    record = failed_record(plan, store)
+    slurm.says("refuse", "")
+    with pytest.raises(UserError, match="QOS policy"):
+        run(plan, store)
+    assert record.is_file()
+    (slurm.folder / "refuse").unlink()
+    run(plan, store)
+    assert not record.exists()  # the run is tried again
+
+
+def failed_record(plan: Plan, store: Store) -> Path:
+    first = plan.runs[0]
+    record = RunRecord(
+        run_id=first.run_id, label="static", spec=first.spec.model_dump(mode="json"), status="failed", cause="no memory",
+        failure="oom", provenance={},
+    )  # fmt: skip
+    with store.write_run(record):
+        pass
+    return store.run(first.run_id) / "record.json"
 
 
 def test_a_plan_that_is_too_dear_is_refused(slurm: FakeSlurm, store: Store) -> None:
     plan = make_plan(load_grid(find_grid("paper-cifar100")), store)
-    with pytest.raises(UserError, match=r"estimated are \d+\.\d GPU-hours at 10 TFLOP/s a GPU, more than the 100"):
+    with pytest.raises(UserError, match=r"\d+\.\d GPU-hours at 10 TFLOP/s a GPU.* 100$"):
         run(plan, store, gpus_per_node=1, max_gpu_hours=100.0)
     assert not slurm.scripts
     assert not store.root.exists()
@@ -153,6 +177,6 @@ def test_training_takes_three_forward_passes_an_image(tmp_path: Path) -> None:
     finetunes = [unit for task in array.tasks for unit in task.units if unit.kind == "finetune"]
     macs, weights = backbone_size(registry.card("backbone", "vit_nano_patch4_28"), 12)
     epochs = plan.runs[0].spec.train.recipes.finetune.epochs
-    found = total(Estimator(store).of_unit(unit) for unit in finetunes)
+    found = total(Estimator(store).unit(unit) for unit in finetunes)
     assert found.macs == 3 * 3 * 200 * epochs * macs
-    assert found.kept == 3 * 4 * weights
+    assert found.artifact_bytes == 3 * 4 * weights

@@ -1,0 +1,53 @@
+"""Shows the status of a grid repeatedly; `status --watch` and `run --wait` share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from benchmark.cli.status_view import screen
+from benchmark.errors import UserError
+from benchmark.execution.status import Scheduled, Status, no_scheduler, status_of
+from benchmark.stages.plan import Plan, refreshed
+from results.store.commands import Command
+from results.store.folder import Store
+
+PAUSE_SECONDS = 2.0
+SUBMISSIONS = "submissions"
+
+
+def scheduler_states(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
+    """Slurm's states of a plan's stages; empty where nothing was submitted, or while Slurm does not answer."""
+    if not (store.root / SUBMISSIONS).is_dir():
+        return no_scheduler(store, plan)
+    from benchmark.execution.slurm.jobs import scheduled_stages  # imports submitit, only where it was used
+
+    try:
+        return scheduled_stages(store, plan)
+    except UserError as error:
+        click.echo(f"{error}; shown is what the results folder contains", err=True)
+        return {}
+
+
+def follow(
+    console: Console, plan: Plan, store: Store, continues: Callable[[Status], bool], *, runs: bool = False
+) -> None:
+    """Show the status until ``continues`` is false: the screen on a terminal, else a line whenever the totals change."""
+    totals = None
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
+        while True:
+            status = status_of(refreshed(plan, store), store, scheduler_states)
+            command = Command.at_work(store)
+            if console.is_terminal:
+                view.update(screen(status, command, runs=runs), refresh=True)
+            elif totals != status.totals:
+                totals = status.totals
+                click.echo(", ".join(f"{count} {state}" for state, count in totals.items() if count))
+            if not continues(status):
+                return
+            time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,97 @@
+"""Failure causes that only Slurm knows: a task was killed for memory or time, its node failed, or somebody cancelled it.
+
+They are noted as ends of the stages' attempts, where records and `status` read causes.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from benchmark.errors import UserError
+from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.scheduler import LOST, JobState
+from benchmark.execution.slurm.submission import latest_tasks
+from benchmark.stages.stage import RunStages
+from results.record import Failure
+from results.store.attempts import Attempt, Worker, now, this_process
+from results.store.folder import Store
+
+ACCOUNTING_SECONDS = 10.0
+"""Maximum time to wait for the accounting, which lags behind."""
+
+CAUSES: dict[str, tuple[Failure, str]] = {
+    "OUT_OF_MEMORY": ("oom", "Slurm killed it for memory; request more --mem"),
+    "TIMEOUT": ("time-limit", "it reached its time limit before its checkpoint; give it more --time or --signal-delay"),
+    "DEADLINE": ("time-limit", "its deadline has passed"),
+    "NODE_FAIL": ("node-failure", "its node failed, and Slurm did not requeue it"),
+    "BOOT_FAIL": ("node-failure", "its node did not start"),
+    "CANCELLED": ("cancelled", "its job was cancelled"),
+    "REVOKED": ("cancelled", "its job was revoked"),
+    "PREEMPTED": ("cancelled", "its job was preempted, and Slurm did not requeue it"),
+    "FAILED": ("error", "its job failed without noting a cause"),
+    "COMPLETED": ("error", "its job ended without making it"),
+    LOST: ("killed", "Slurm no longer knows its job"),
+}  # fmt: skip
+"""The final state of a job to the kind of cause and what it means."""
+KILLED = re.compile(r"exit code ((9|137):0|\d+:9)$")
+"""SIGKILL as reported by srun, the shell or Slurm."""
+KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
+"""Causes that replace what a process of the task noted: it may only have seen the death of another process."""
+
+
+def cause_of(job: str, state: JobState) -> tuple[Failure, str]:
+    """The kind of cause, and a sentence for the record."""
+    failure, meaning = CAUSES.get(state.state, ("error", f"Slurm reports {state.state}"))
+    if state.state == "FAILED" and KILLED.search(state.reason):
+        failure, meaning = "killed", "one of its processes was killed, often because memory ran out"
+    details = ", ".join(part for part in (state.state, state.reason, state.node and f"node {state.node}") if part)
+    return failure, f"{meaning} (job {job}: {details})"
+
+
+def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
+    """Note why the missing stages of runs are missing, for those whose jobs have ended without noting a cause."""
+    tasks = latest_tasks(store.root)
+    unexplained: dict[str, bool] = {}
+    for stage in {stage.name: stage for run in runs for stage in run.chain}.values():
+        if stage.name not in tasks or store.has_stage(stage.name):
+            continue
+        submission, task = tasks[stage.name]
+        last = next(reversed(store.attempts(stage.name).attempts()), None)
+        noted = last is not None and last.outcome == "failed" and last.by.session == submission.name
+        vague = noted and last is not None and last.failure in ("error", "killed") and len(task.units) == 1
+        if vague or not noted:
+            unexplained[stage.name] = noted
+    states = _final_states({tasks[name][1].job for name in unexplained})
+    for name, noted in unexplained.items():
+        submission, task = tasks[name]
+        state = states.get(task.job)
+        if state is None or state.in_flight:
+            continue
+        failure, sentence = cause_of(task.job, state)
+        if not noted or failure in KNOWN_TO_SLURM_ALONE:
+            note_end(store, this_process(submission.name, submission.log(task.job)), [name], failure, sentence)
+
+
+def _final_states(jobs: set[str]) -> dict[str, JobState]:
+    """States of jobs that should have ended, once accounting knows all ends; empty if Slurm does not answer."""
+    deadline = time.monotonic() + ACCOUNTING_SECONDS
+    states: dict[str, JobState] = {}
+    with suppress(UserError):
+        while jobs:
+            states = scheduler.states_of(jobs)
+            if all(state.accounted for state in states.values()) or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+    return states
+
+
+def note_end(store: Store, worker: Worker, names: Sequence[str], failure: Failure | None, sentence: str) -> None:
+    """Note the end of the last attempt of stages: failed, or stopped if there is no cause."""
+    for name in names:
+        progress = store.attempts(name)
+        number = sum(attempt.outcome == "started" for attempt in progress.attempts())
+        outcome = "stopped" if failure is None else "failed"
+        progress.note(Attempt(number=number, at=now(), by=worker, outcome=outcome, failure=failure, sentence=sentence))

@@ -1,0 +1,86 @@
+"""What Slurm's jobs are doing for a results folder: stages in flight, their states, and jobs that run other code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmark.checkout import ROOT
+from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.failures import cause_of
+from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm.submission import Submission, TaskEntry, latest_tasks, submissions
+from benchmark.execution.status import Scheduled
+from benchmark.stages.plan import Plan
+from results.store.folder import Store
+
+
+def tasks_in_flight(root: Path, grid: str | None = None) -> list[tuple[Submission, TaskEntry]]:
+    """The submitted tasks of a results folder that wait or run.
+
+    Args:
+        root: the results folder.
+        grid: the name of the only grid to consider.
+
+    Raises:
+        UserError: squeue does not answer.
+    """
+    earlier = submissions(root)
+    live = scheduler.live_jobs() if earlier else {}
+    return [
+        (submission, task)
+        for submission, manifest in earlier
+        if grid in (None, manifest.grid)
+        for task in manifest.tasks
+        if task.job in live and live[task.job].in_flight
+    ]
+
+
+def in_flight(root: Path) -> dict[str, str]:
+    """Names of the stages and runs that waiting or running tasks make, to job ids.
+
+    Raises:
+        UserError: squeue does not answer.
+    """
+    return {name: task.job for _, task in tasks_in_flight(root) for name in task.names}
+
+
+def other_code(root: Path) -> list[str]:
+    """One sentence for every submission in flight whose code differs from the checkout's.
+
+    Raises:
+        UserError: squeue or git does not answer.
+    """
+    active = (
+        {submission.name: submission for submission, _ in tasks_in_flight(root)} if scheduler.is_installed() else {}
+    )
+    here = code_hash(ROOT) if active else ""
+    codes = {name: submission.manifest().code for name, submission in active.items()}
+    return [
+        f"submission {name} runs the code {code}, the checkout is {here}"
+        for name, code in codes.items()
+        if code != here
+    ]
+
+
+def scheduled_stages(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
+    """What Slurm knows of the missing stages that were submitted, by name; empty on a machine without Slurm.
+
+    Raises:
+        UserError: squeue does not answer.
+    """
+    tasks = latest_tasks(store.root)
+    submitted = {stage.name: tasks[stage.name] for stage in plan.missing_stages if stage.name in tasks}
+    if not submitted or not scheduler.is_installed():
+        return {}
+    states = scheduler.states_of({task.job for _, task in submitted.values()})
+    stages = {}
+    for name, (submission, task) in submitted.items():
+        state, log = states[task.job], str(submission.log(task.job))
+        if state.waits:
+            stages[name] = Scheduled("queued", task.job, state.reason, log)
+        elif state.runs:
+            stages[name] = Scheduled("running", task.job, "", log)
+        else:
+            stages[name] = Scheduled("lost", task.job, cause_of(task.job, state)[1], log)
+    return stages

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmark import registry
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
+from benchmark.grid.yaml_files import read_value
 from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
 from results.spec import Selection
@@ -43,8 +43,8 @@ def command(backbone: str, method_text: str, num_classes: int, exits_text: str, 
         raise UserError(f"--backbone: {error.args[0]}") from None
     name, _, options = method_text.partition(":")
     pairs = [pair.partition("=") for pair in options.split(",") if pair]
-    selection = Selection(name=name, set={key.strip(): yaml.safe_load(value) for key, _, value in pairs})
     try:
+        selection = Selection(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
         method = registry.configured("method", selection.name, selection.set)
     except (KeyError, ValueError) as error:
         raise UserError(f"--method: {error.args[0]}") from None

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 import pandas as pd
-import yaml
 from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, grid_option, require_torch, results_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
+from benchmark.grid.yaml_files import read_value
 from benchmark.stages.graph import run_stages
 from results.record import RunRecord
 from results.spec import Selection
@@ -82,12 +82,13 @@ def _selections(texts: tuple[str, ...]) -> list[Selection]:
     for text in texts or tuple(registry.table("policy")):
         name, _, options = text.partition(":")
         pairs = [pair.partition("=") for pair in options.split(",") if pair]
-        selection = Selection(name=name, set={key.strip(): yaml.safe_load(value) for key, _, value in pairs})
         try:
+            selection = Selection(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
             registry.configured("policy", selection.name, selection.set)
         except (KeyError, ValueError) as error:
             mistakes.append(f"--policy {text}: {error.args[0]}")
-        selections.append(selection)
+        else:
+            selections.append(selection)
     if mistakes:
         raise UserError(*mistakes)
     return selections

@@ -32,7 +32,7 @@ from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
 from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks, weights_source
 from benchmark.grid.values import OWN, ValueReader, unknown_key
-from benchmark.grid.yaml_keys import ValueLoader, read_mapping
+from benchmark.grid.yaml_files import ValueLoader, read_mapping
 from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, named
 from methods.backbones import truncated

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.errors import UserError
-from benchmark.grid.yaml_keys import TextLoader, read_mapping
+from benchmark.grid.yaml_files import TextLoader, read_mapping
 from methods.lookup import nearest
 
 TRAINING_KINDS = ("finetune", "joint", "exits")

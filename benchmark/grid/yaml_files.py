@@ -1,8 +1,8 @@
 """Reads users' YAML files, strictly.
 
 Values follow the core schema of YAML 1.2: ``010`` is 10, ``1e-3`` is a number, and ``yes``, ``2001-01-01`` and ``12:00`` are text.
-Repeated keys, aliases, tags, deep nesting and very large files are errors: none of them is needed here, PyYAML would use the last
-of two equal keys without a word, and nested aliases can take forever to expand.
+Repeated keys, aliases, tags, deep nesting and very large files are errors: a grid needs none of them, PyYAML silently uses the
+last of two equal keys, and nested aliases can take forever to expand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads users' YAML files, strictly.
 
-Values follow the core schema of YAML 1.2: ``010`` is 10, ``1e-3`` is a number, and ``yes``, ``2001-01-01`` and ``12:00`` are text.
+Values follow the core schema of YAML 1.2: ``010`` is 10, ``1e-3`` is a number, ``yes``, ``2001-01-01`` and ``12:00`` are text.
 Repeated keys, aliases, tags, deep nesting and very large files are errors: a grid needs none of them, PyYAML silently uses the
 last of two equal keys, and nested aliases can take forever to expand.
 """
@@ -24,7 +24,10 @@ CORE_SCHEMA = {
     "null": (r"null|Null|NULL|~|", "nN~\0"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "int": (r"[-+]?[0-9]+", "-+0123456789"),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
 }
 """Type to the pattern of its plain values, and their possible first characters; \0 stands for an empty value."""
 

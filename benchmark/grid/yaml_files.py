@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -35,24 +35,24 @@ CORE_SCHEMA = {
 class TextLoader(yaml.SafeLoader):
     """Keeps every scalar as text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, f"the tag {event.tag} is not allowed", event.start_mark)
+        event = self.peek_event()
         self.depth += 1
+        tag = getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias is not allowed {event.start_mark}")
+        if tag is not None:
+            raise yaml.YAMLError(f"the tag {tag} is not allowed {event.start_mark}")
         if self.depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"more than {MAX_DEPTH} levels", event.start_mark)
+            raise yaml.YAMLError(f"more than {MAX_DEPTH} levels {event.start_mark}")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: list[Any] = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys: list[Any] = [self.construct_object(key, deep=True) for key, _ in node.value]
         for i, key in enumerate(keys):
             if key in keys[:i]:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
@@ -62,13 +62,17 @@ class TextLoader(yaml.SafeLoader):
 class ValueLoader(TextLoader):
     """Reads scalars by the core schema."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
 
 
+TextLoader.yaml_implicit_resolvers = {}
+ValueLoader.yaml_implicit_resolvers = {}
 for _type, (_pattern, _first) in CORE_SCHEMA.items():
     _characters = [character.replace("\0", "") for character in _first]
     ValueLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_type}", re.compile(f"^(?:{_pattern})$"), _characters)
-ValueLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+ValueLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 def read_value(text: str) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 
 def bundled(train: int = 40, val: int = 10, test: int = 10, **options: Any) -> dict[str, Any]:
@@ -18,34 +16,26 @@ def tiny_grid(**changes: Any) -> dict[str, Any]:
     """A grid of two methods on one small backbone that trains in seconds.
 
     Args:
-        changes: keys of the grid. A mapping is merged into the default, any other value replaces it, None removes the key.
+        changes: keys of the grid. None removes a key, recipes are merged field by field, any other value replaces the default.
     """
-    return _merged(
-        {
-            "name": "tiny",
-            "backbones": ["vit_nano_patch4_28"],
-            "datasets": [bundled()],
-            "methods": ["lgvit", "vanilla"],
-            "exits": [[3, 7]],
-            "recipes": {"finetune": {"epochs": 2, "batch_size": 20}, "exits": {"epochs": 2, "batch_size": 20}},
-        },
-        changes,
-    )
+    recipes: dict[str, Any] = {
+        "finetune": {"epochs": 2, "batch_size": 20},
+        "exits": {"epochs": 2, "batch_size": 20, "lr": 0.01},
+    }
+    for stage, fields in (changes.pop("recipes", None) or {}).items():
+        recipes[stage] = recipes.get(stage, {}) | fields
+    grid = {
+        "name": "tiny",
+        "backbones": ["vit_nano_patch4_28"],
+        "datasets": [bundled()],
+        "methods": ["lgvit", "vanilla"],
+        "exits": [[3, 7]],
+        "recipes": recipes,
+    }
+    return {key: value for key, value in (grid | changes).items() if value is not None}
 
 
 def write_grid(path: Path, **changes: Any) -> Path:
-    """Write `tiny_grid` with these changes as YAML."""
-    path.write_text(yaml.safe_dump(tiny_grid(**changes), sort_keys=False))
+    """Write `tiny_grid` with these changes, as JSON, which is YAML too."""
+    path.write_text(json.dumps(tiny_grid(**changes), indent=2))
     return path
-
-
-def _merged(default: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(default)
-    for key, value in changes.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, Mapping):
-            merged[key] = _merged(merged.get(key) or {}, value)
-        else:
-            merged[key] = value
-    return merged

@@ -12,6 +12,7 @@ import pytest
 
 from benchmark.cli import COMMANDS
 from tests.conftest import ROOT, call, environment
+from tests.grids import write_grid
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"]
 
@@ -77,8 +78,7 @@ def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[lgvit_bench.method]\ntheirs = their_method:card\n")
-    grid = tmp_path / "grid.yaml"
-    grid.write_text("name: g\nbackbones: [vit_nano_patch4_28]\ndatasets: [fashion-mnist-mini]\nmethods: [theirs]\n")
+    grid = write_grid(tmp_path / "grid.yaml", methods=["theirs"])
     env = environment(PYTHONPATH=str(tmp_path))
     assert "from outside" in call("list", env=env).stdout
     planned = call("plan", "--grid", grid, env=env)

@@ -16,21 +16,22 @@ from benchmark.weights import check_source, locate, missing, named
 from results.spec import TrainSpec
 from results.store.folder import sha256
 from tests.conftest import Command, environment
+from tests.grids import bundled, write_grid
 
 TAG = "vit_nano.test"
-GRID = """
-name: weights
-backbones: [{{name: vit_nano_patch4_28, set: {{weights: "{source}"}}}}]
-datasets: [{{name: fashion-mnist-mini, set: {{train: 20, val: 10, test: 10}}}}]
-methods: [{method}]
-recipes: {{finetune: {{epochs: {epochs}, batch_size: 10}}}}
-"""
 
 
-def write_grid(folder: Path, source: str, method: str = "static", epochs: int = 1) -> Path:
-    path = folder / "grid.yaml"
-    path.write_text(GRID.format(source=source, method=method, epochs=epochs))
-    return path
+def weights_grid(folder: Path, source: str, method: str = "static", epochs: int = 1) -> Path:
+    backbone = {"name": "vit_nano_patch4_28", "set": {"weights": source}}
+    recipes = {"finetune": {"epochs": epochs, "batch_size": 10}}
+    return write_grid(
+        folder / "grid.yaml",
+        backbones=[backbone],
+        datasets=[bundled(20)],
+        methods=[method],
+        exits=None,
+        recipes=recipes,
+    )
 
 
 def train_of(path: Path, data_dir: Path | None = None) -> TrainSpec:
@@ -42,7 +43,7 @@ def train_of(path: Path, data_dir: Path | None = None) -> TrainSpec:
 def weights(tmp_path: Path) -> Path:
     """A timm file of the backbone with other random weights, as for 10 classes."""
     torch.manual_seed(7)
-    scratch = train_of(write_grid(tmp_path, "scratch"))
+    scratch = train_of(weights_grid(tmp_path, "scratch"))
     tensors = {name: torch.randn_like(t) for name, t in build_backbone(scratch).model.state_dict().items()}
     path = tmp_path / "data" / "weights" / f"{TAG}.safetensors"
     path.parent.mkdir(parents=True)
@@ -51,14 +52,14 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_the_hash_is_in_the_key_and_the_path_is_not(tmp_path: Path, weights: Path) -> None:
-    by_path = train_of(write_grid(tmp_path, f"file:{weights}"))
+    by_path = train_of(weights_grid(tmp_path, f"file:{weights}"))
     assert by_path.weights.sha256 == sha256(weights)
     data = tmp_path / "data"
-    grid = load_grid(write_grid(tmp_path, f"timm:{TAG}"), data)
+    grid = load_grid(weights_grid(tmp_path, f"timm:{TAG}"), data)
     by_tag = run_stages(grid.runs[0]).reference
-    assert by_tag.key == run_stages(load_grid(write_grid(tmp_path, f"file:{weights}")).runs[0]).reference.key
+    assert by_tag.key == run_stages(load_grid(weights_grid(tmp_path, f"file:{weights}")).runs[0]).reference.key
     assert by_tag.fields["weights"] == sha256(weights)
-    scratch = run_stages(load_grid(write_grid(tmp_path, "scratch")).runs[0]).reference
+    scratch = run_stages(load_grid(weights_grid(tmp_path, "scratch")).runs[0]).reference
     assert by_tag.key != scratch.key
 
 
@@ -75,7 +76,7 @@ def test_the_hubs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_weights_go_into_the_backbone(tmp_path: Path, weights: Path) -> None:
-    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     backbone = initial_backbone(train, 12, weights, keep_classifier=True)
     assert not torch.equal(backbone.model.pos_embed, build_backbone(train).model.pos_embed)
     first = initial_backbone(train, 3, weights, keep_classifier=False)  # truncated: later blocks are left out
@@ -90,7 +91,7 @@ def test_a_classifier_for_other_classes_is_made_anew_unless_it_must_stand(tmp_pa
     tensors |= {"head.weight": torch.randn(5, 32), "head.bias": torch.randn(5)}
     other = tmp_path / "five.safetensors"
     save_file(tensors, other)
-    train = train_of(write_grid(tmp_path, f"file:{other}"))
+    train = train_of(weights_grid(tmp_path, f"file:{other}"))
     fresh = build_backbone(train).model.head.weight
     assert torch.equal(initial_backbone(train, 12, other, keep_classifier=False).model.head.weight, fresh)
     with pytest.raises(UserError, match=r"head\.weight has shape \[5, 32\] and the backbone wants \[10, 32\]"):
@@ -106,7 +107,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> Non
     tensors["pos_embed"] = torch.zeros(1, 10, 32)
     path = tmp_path / "wrong.safetensors"
     save_file(tensors, path)
-    train = train_of(write_grid(tmp_path, f"file:{path}"))
+    train = train_of(weights_grid(tmp_path, f"file:{path}"))
     with pytest.raises(UserError) as found:
         initial_backbone(train, 12, path, keep_classifier=False)
     for part in ("pos_embed has shape [1, 10, 32]", "blocks.1.norm1.weight is missing", "blocks.0.surplus is unknown"):
@@ -115,16 +116,16 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> Non
 
 def test_a_missing_file_never_means_a_start_from_scratch(tmp_path: Path, weights: Path) -> None:
     """A node that does not see the file must not train another model under the same key."""
-    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     with pytest.raises(UserError, match="not on this machine"):
         initial_backbone(train, 12, None, keep_classifier=False)
-    provisional = train_of(write_grid(tmp_path, "timm:vit_nowhere.at_all"))
+    provisional = train_of(weights_grid(tmp_path, "timm:vit_nowhere.at_all"))
     with pytest.raises(UserError, match="vit_nowhere"):
         initial_backbone(provisional, 12, None, keep_classifier=False)
 
 
 def test_a_file_that_was_replaced_is_refused(tmp_path: Path, weights: Path) -> None:
-    train = train_of(write_grid(tmp_path, f"file:{weights}"))
+    train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     planned = sha256(weights)
     save_file({"another": torch.zeros(1)}, weights)
     with pytest.raises(UserError) as refusal:
@@ -135,7 +136,7 @@ def test_a_file_that_was_replaced_is_refused(tmp_path: Path, weights: Path) -> N
 
 def test_a_path_is_relative_to_the_grid_file(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    grid = write_grid(tmp_path, f"file:{weights.relative_to(tmp_path)}")
+    grid = weights_grid(tmp_path, f"file:{weights.relative_to(tmp_path)}")
     train = train_of(grid)
     assert train.weights.source == f"file:{weights.resolve()}"
     assert train.weights.sha256 == sha256(weights)
@@ -148,7 +149,7 @@ def test_a_source_has_one_of_three_forms(source: object) -> None:
 
 
 def test_offline_says_which_file_it_wants_and_where_it_looked(tmp_path: Path, benchmark_command: Command) -> None:
-    grid = write_grid(tmp_path, "timm:vit_nowhere.at_all")
+    grid = weights_grid(tmp_path, "timm:vit_nowhere.at_all")
     env = environment(HF_HUB_CACHE=str(tmp_path / "hub"))
     arguments = ("--grid", grid, "--results", tmp_path / "results")
     done = benchmark_command("run", *arguments, "--data-dir", tmp_path / "data", "--offline", env=env)
@@ -169,7 +170,7 @@ def test_offline_says_which_file_it_wants_and_where_it_looked(tmp_path: Path, be
 
 
 def test_no_epoch_takes_the_weights_as_they_stand(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:
-    grid = write_grid(tmp_path, f"file:{weights}", epochs=0)
+    grid = weights_grid(tmp_path, f"file:{weights}", epochs=0)
     done = benchmark_command(
         "run", "--grid", grid, "--results", tmp_path / "results", "--out", tmp_path / "report", "--threads", 1
     )

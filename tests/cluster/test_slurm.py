@@ -13,23 +13,22 @@ import pytest
 
 from results.store.folder import Store
 from tests.cluster.conftest import MOST_TASKS, Cluster, manifests, until
+from tests.grids import bundled, write_grid
 
-GRID = """
-name: {name}
-backbones: [vit_nano_patch4_28]
-datasets: [{{name: fashion-mnist-mini, set: {{train: 200, val: 100, test: 100}}}}]
-methods: {methods}
-seeds: {seeds}
-recipes: {{finetune: {{epochs: 1, batch_size: 50}}, exits: {{epochs: 4, batch_size: 20}}}}
-"""
 # A training that lasts until its time limit the first time, and no time when it goes on.
 SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
 
 
-def write_grid(folder: Path, name: str, methods: str, seeds: str = "[0]") -> Path:
-    path = folder / f"{name}.yaml"
-    path.write_text(GRID.format(name=name, methods=methods, seeds=seeds))
-    return path
+def cluster_grid(folder: Path, name: str, methods: list[str], seeds: tuple[int, ...] = (0,)) -> Path:
+    return write_grid(
+        folder / f"{name}.yaml",
+        name=name,
+        datasets=[bundled(200, 100, 100)],
+        methods=methods,
+        exits=None,
+        seeds=list(seeds),
+        recipes={"finetune": {"epochs": 1, "batch_size": 50}, "exits": {"epochs": 4}},
+    )
 
 
 def arguments(grid: Path, results: Path) -> list[object]:
@@ -59,7 +58,7 @@ class Submitted:
 def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
     """Submitted before anything else, as it takes longest: a training whose first attempt meets its limit of two minutes."""
     folder = tmp_path_factory.mktemp("limited")
-    grid = write_grid(folder, "limited", "[slow]")
+    grid = cluster_grid(folder, "limited", ["slow"])
     (folder / "profile.yaml").write_text("time: 10\nsignal-delay: 20\nexits: {time: 0:02:00}\n")
     options = ("--profile", folder / "profile.yaml", "--setup", SLOW_AT_FIRST)
     done = cluster.command(*on_slurm(grid, folder / "results", *options))
@@ -71,7 +70,7 @@ def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submi
 def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the same training on this machine, without Slurm."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    grid = write_grid(folder, "limited", "[slow]")
+    grid = cluster_grid(folder, "limited", ["slow"])
     done = cluster.command(*arguments(grid, folder / "results"))
     assert done.returncode == 0, done.stderr
     return folder / "results"
@@ -83,7 +82,7 @@ def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("arrays") / 'it\'s a "home"'
     (folder / "datasets").mkdir(parents=True)  # an impostor, in the folder where the user is
     (folder / "datasets" / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
-    grid = write_grid(folder, "many", "[static, vanilla, homogeneous-local]", "[0, 1]")
+    grid = cluster_grid(folder, "many", ["static", "vanilla", "homogeneous-local"], (0, 1))
     (folder / "profile.yaml").write_text("gpus-per-node: 1\nfinetune: {gpus-per-node: 2}\n")
     options = ("--profile", "profile.yaml", "--array-parallelism", 1, "--stages-per-task", 4, "--account", "bench")
     env = cluster.env | {"PYTHONPATH": f"{Path.cwd()}:{cluster.env['PYTHONPATH']}"}
@@ -153,7 +152,7 @@ def test_nobody_else_may_look_into_a_submission(arrays: Path) -> None:
 
 
 def test_an_unknown_partition_is_slurms_sentence(cluster: Cluster, tmp_path: Path) -> None:
-    done = cluster.command(*on_slurm(write_grid(tmp_path, "x", "[static]"), tmp_path / "r", "--partition", "nowhere"))
+    done = cluster.command(*on_slurm(cluster_grid(tmp_path, "x", ["static"]), tmp_path / "r", "--partition", "nowhere"))
     assert done.returncode == 2
     assert "invalid partition specified: nowhere" in done.stderr
     assert "Traceback" not in done.stderr
@@ -161,7 +160,7 @@ def test_an_unknown_partition_is_slurms_sentence(cluster: Cluster, tmp_path: Pat
 
 
 def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Path) -> None:
-    grid = write_grid(tmp_path, "nodata", "[static, vanilla]")
+    grid = cluster_grid(tmp_path, "nodata", ["static", "vanilla"])
     grid.write_text(grid.read_text().replace("fashion-mnist-mini", "cifar-10"))
     results = tmp_path / "results"
     done = cluster.command(*on_slurm(grid, results, "--data-dir", tmp_path))
@@ -179,7 +178,7 @@ def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Pat
 
 
 def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
-    grid, results = write_grid(tmp_path, "held", "[static, vanilla]"), tmp_path / "results"
+    grid, results = cluster_grid(tmp_path, "held", ["static", "vanilla"]), tmp_path / "results"
     assert cluster.command(*on_slurm(grid, results, "--sbatch", "hold")).returncode == 0
     again = cluster.command(*on_slurm(grid, results))
     assert "Nothing to submit: 0 runs are finished, 2 in flight" in again.stdout
@@ -197,7 +196,7 @@ def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster,
 
 
 def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
-    grid, results = write_grid(tmp_path, "limited", "[slow]"), tmp_path / "results"
+    grid, results = cluster_grid(tmp_path, "limited", ["slow"]), tmp_path / "results"
     slowly = ("--setup", "export SLOW_SECONDS=0.3")
     assert cluster.command(*on_slurm(grid, results, *slowly)).returncode == 0
 

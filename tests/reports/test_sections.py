@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from results.store.folder import Store
 from results.tables.points import comparisons, points
 from results.tables.run import Run, load_runs
 from tests.conftest import SmokeRun
+from tests.grids import write_grid
 from tests.reports.test_paper import pdf_text
 
+VARIANTS = {"gah_stride": 1, "lph_kernel": 3, "regime": "joint", "kd_weight": 0.0, "teacher_norm": "none"}
 QUESTIONS = {
     "Exit schemes": "most is kept with",
     "Number of exits": "most is kept with",
@@ -33,32 +36,25 @@ QUESTIONS = {
     "Terms of the distillation": "without distilled answers",
     "Paper and official code": "D5: the teacher classifies without the final norm",
 }
-GRID = """
-name: questions
-backbones: [vit_nano_patch4_28]
-datasets: [fashion-mnist-mini]
-methods:
-  - static
-  - lgvit
-  - {name: lgvit, set: {gah_stride: 1}}
-  - {name: lgvit, set: {lph_kernel: 3}}
-  - {name: lgvit, set: {regime: joint}}
-  - {name: lgvit, set: {kd_weight: 0.0}}
-  - {name: lgvit, set: {teacher_norm: none}}
-include:
-  - {method: lgvit, exits: {name: shallow, set: {count: 4}}}
-  - {method: lgvit, exits: {name: uniform, set: {count: 4}}}
-  - {method: lgvit, exits: {name: uniform, set: {count: 2}}}
-"""
+GRID: dict[str, Any] = {
+    "name": "questions",
+    "datasets": ["fashion-mnist-mini"],
+    "methods": ["static", "lgvit", *({"name": "lgvit", "set": {key: value}} for key, value in VARIANTS.items())],
+    "exits": None,
+    "include": [
+        {"method": "lgvit", "exits": {"name": name, "set": {"count": count}}}
+        for name, count in (("shallow", 4), ("uniform", 4), ("uniform", 2))
+    ],
+}
 
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     """A grid that asks everything, run by nobody, and its report."""
     folder = tmp_path_factory.mktemp("questions")
-    (folder / "questions.yaml").write_text(GRID)
+    grid = write_grid(folder / "questions.yaml", **GRID)
     store = Store(folder / "results")
-    make_finished(load_grid(folder / "questions.yaml"), store)
+    make_finished(load_grid(grid), store)
     assert build_report(store, store.run_ids(), title="questions", out=folder / "report") == []
     return store, folder / "report"
 

@@ -23,15 +23,9 @@ from benchmark.stages.graph import run_stages
 from results.store.devices import Check, read_checks
 from results.store.folder import Store
 from tests.conftest import Command, environment, torch_free
+from tests.grids import bundled, write_grid
 
-GRID = """
-name: smoke
-backbones: [vit_nano_patch4_28]
-datasets: [{name: fashion-mnist-mini, set: {train: 60, val: 40, test: 60}}]
-methods: [lgvit, vanilla]
-exits: [[3, 7]]
-recipes: {finetune: {epochs: 2, batch_size: 20}, exits: {epochs: 2, batch_size: 20, lr: 0.01}}
-"""
+TINY = {"name": "smoke", "datasets": [bundled(60, 40, 60)]}
 
 
 def test_here_all_is_well_and_nothing_is_written(tmp_path: Path, benchmark_command: Command) -> None:
@@ -175,8 +169,7 @@ def test_what_a_check_raises_is_its_line() -> None:
 
 @pytest.fixture
 def small_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "grid.yaml"
-    path.write_text(GRID)
+    path = write_grid(tmp_path / "grid.yaml", **TINY)
     monkeypatch.setattr(grid, "find_grid", lambda name: path)
     return path
 
@@ -217,8 +210,8 @@ def test_a_device_that_computes_something_else_is_found(tmp_path: Path, small_gr
 
 
 def test_a_grid_that_fails_is_a_line_and_so_is_what_needs_it(tmp_path: Path, small_grid: Path) -> None:
-    wild = "lr: 10, clip_grad: null, weight_decay: 10, warmup: 0, epochs: 2, batch_size: 4"
-    small_grid.write_text(GRID.replace("finetune: {epochs: 2, batch_size: 20}", f"finetune: {{{wild}}}"))
+    diverging = {"lr": 10, "clip_grad": None, "weight_decay": 10, "warmup": 0, "batch_size": 4}
+    write_grid(small_grid, **TINY, recipes={"finetune": diverging})
     steps = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path).steps
     runs = doctor.examine("grid smoke", steps["grid smoke"])
     assert runs.status == "fail"

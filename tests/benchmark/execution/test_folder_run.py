@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pypdf import PdfReader
 
@@ -11,22 +12,27 @@ from benchmark.stages.graph import run_stages
 from results.store.folder import Store
 from tests.conftest import Command
 from tests.datasets.photos import write_photos
+from tests.grids import write_grid
 
-GRID = """
-name: mine
-backbones: [vit_nano_patch4_28]
-datasets: ["folder:photos"]
-methods: [static, lgvit]
-recipes:
-  finetune: {epochs: 2, batch_size: 8, lr: 1.0e-3, augment: crop-flip}
-  exits: {epochs: 1, batch_size: 8, lr: 1.0e-3, augment: crop-flip, rand_augment: rand-m9-inc1, erasing: 0.25, mixup: 0.8}
-"""
+RECIPE = {"batch_size": 8, "lr": 1e-3, "augment": "crop-flip"}
+STRONGER = {"rand_augment": "rand-m9-inc1", "erasing": 0.25, "mixup": 0.8}
+
+
+def folder_grid(path: Path, dataset: Any = "folder:photos") -> Path:
+    return write_grid(
+        path,
+        name="mine",
+        datasets=[dataset],
+        methods=["static", "lgvit"],
+        exits=None,
+        recipes={"finetune": {"epochs": 2, **RECIPE}, "exits": {"epochs": 1, **RECIPE, **STRONGER}},
+    )
 
 
 def test_a_folder_trains_as_it_stands(tmp_path: Path, benchmark_command: Command) -> None:
     write_photos(tmp_path / "photos")
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
-    grid.write_text(GRID)
+    folder_grid(grid)
     command = ("run", "--grid", grid, "--results", results, "--out", tmp_path / "out", "--threads", 1)
     done = benchmark_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,7 +55,7 @@ def test_as_published_is_labelled_everywhere(tmp_path: Path, benchmark_command: 
     write_photos(tmp_path / "photos" / "train", {"x": 12, "y": 9, "z": 7})
     write_photos(tmp_path / "photos" / "test", {"x": 4, "y": 4, "z": 4}, seed=1)
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
-    grid.write_text(GRID.replace('"folder:photos"', '{name: "folder:photos", set: {split: as-published}}'))
+    folder_grid(grid, {"name": "folder:photos", "set": {"split": "as-published"}})
     done = benchmark_command(
         "run", "--grid", grid, "--results", results, "--out", tmp_path / "out", "--threads", 1, "--loader-workers", 2
     )
@@ -72,7 +78,7 @@ def test_a_damaged_image_is_named_before_training(tmp_path: Path, benchmark_comm
     victim = next((tmp_path / "photos" / "dogs").glob("*.jpg"))
     victim.write_bytes(victim.read_bytes()[:300])
     grid = tmp_path / "grid.yaml"
-    grid.write_text(GRID)
+    folder_grid(grid)
     done = benchmark_command("run", "--grid", grid, "--results", tmp_path / "results", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert f"error: {victim} is no image that can be read" in done.stderr
@@ -82,7 +88,7 @@ def test_a_damaged_image_is_named_before_training(tmp_path: Path, benchmark_comm
 
 def test_a_folder_that_is_not_there_is_a_mistake_in_the_grid(tmp_path: Path, benchmark_command: Command) -> None:
     grid = tmp_path / "grid.yaml"
-    grid.write_text(GRID)
+    folder_grid(grid)
     done = benchmark_command("plan", "--grid", grid)
     assert done.returncode == 2
     assert f"{grid}: datasets[0]: there is no folder {tmp_path / 'photos'}" in done.stderr

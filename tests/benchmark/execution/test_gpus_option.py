@@ -24,14 +24,14 @@ from results.judge.environment_diff import of_machines, same_bits_expected
 from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
 from tests.conftest import ROOT, environment
+from tests.grids import bundled, write_grid
 
-GRID = """
-name: two
-backbones: [vit_nano_patch4_28]
-datasets: [{name: fashion-mnist-mini, set: {train: 120, val: 20, test: 20}}]
-methods: [static]
-recipes: {finetune: {epochs: 4, batch_size: 20}}
-"""
+GRID = {
+    "datasets": [bundled(train=120)],
+    "methods": ["static"],
+    "exits": None,
+    "recipes": {"finetune": {"epochs": 4}},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def others_of(pid: int) -> list[int]:
 
 def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
-    grid.write_text(GRID)
+    write_grid(grid, **GRID)
     run_here(grid, undisturbed)
 
     where = ["--grid", grid, "--results", killed, "--out", tmp_path / "out"]
@@ -123,7 +123,7 @@ def test_gpus_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
 
 
 def run_on(folder: Path, device: str) -> None:
-    (folder / "grid.yaml").write_text(GRID)
+    grid = write_grid(folder / "grid.yaml", **GRID)
     store = Store(folder / "results")
-    plan = make_plan(load_grid(folder / "grid.yaml"), store)
+    plan = make_plan(load_grid(grid), store)
     execute(Console(quiet=True), plan, store, device, 1, None, 0, gpus=2)

@@ -12,25 +12,33 @@ from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
 from results.store.folder import Store
 from tests.conftest import Command
+from tests.grids import write_grid
 
 # CIFAR-100 and the pretrained weights are not on this machine: a rehearsal needs neither.
-GRID = """
-name: tiny
-backbones: [swin_nano_patch2_window4_32]
-datasets: [cifar-100]
-methods: [lgvit]
-exits: [paper]
-seeds: [0, 1, 2]
-recipes: {finetune: {augment: crop-flip}, joint: {augment: crop-flip}, exits: {augment: crop-flip, accumulate: 2}}
-include:
-  - {backbone: vit_nano_patch4_32, method: lgvit-official}
-  - {backbone: {name: deit_nano_distilled_patch4_32, set: {weights: "timm:not.there"}}, method: vanilla}
-"""
+GRID = {
+    "backbones": ["swin_nano_patch2_window4_32"],
+    "datasets": ["cifar-100"],
+    "methods": ["lgvit"],
+    "exits": ["paper"],
+    "seeds": [0, 1, 2],
+    "recipes": {
+        "finetune": {"batch_size": 100, "augment": "crop-flip"},
+        "joint": {"augment": "crop-flip"},
+        "exits": {"batch_size": 100, "augment": "crop-flip", "accumulate": 2},
+    },
+    "include": [
+        {"backbone": "vit_nano_patch4_32", "method": "lgvit-official"},
+        {
+            "backbone": {"name": "deit_nano_distilled_patch4_32", "set": {"weights": "timm:not.there"}},
+            "method": "vanilla",
+        },
+    ],
+}
 
 
 def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Path, benchmark_command: Command) -> None:
     grid = tmp_path / "grid.yaml"
-    grid.write_text(GRID)
+    write_grid(grid, **GRID)
     done = benchmark_command(
         "run",
         "--grid",

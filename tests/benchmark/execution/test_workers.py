@@ -36,25 +36,14 @@ from results.store.attempts import Heartbeat
 from results.store.folder import Store, StoreError, write_file
 from tests.benchmark.execution.test_resume import contents
 from tests.conftest import ROOT, call, environment
+from tests.grids import write_grid
 
 CPU = torch.device("cpu")
-GRID = """
-name: tiny
-backbones: [vit_nano_patch4_28]
-datasets: [{name: fashion-mnist-mini, set: {train: 40, val: 10, test: 10}}]
-methods: [lgvit, vanilla]
-exits: [[3, 7]]
-recipes: {finetune: {epochs: 40, batch_size: 20}, exits: {epochs: 2, batch_size: 20}}
-"""
 
 
-def grid_file(folder: Path, *changes: tuple[str, str]) -> Path:
-    text = GRID
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "tiny.yaml").write_text(text)
-    return folder / "tiny.yaml"
+def grid_file(folder: Path, epochs: int = 40, **changes: Any) -> Path:
+    """The tiny grid, fine-tuned for so many epochs."""
+    return write_grid(folder / "tiny.yaml", recipes={"finetune": {"epochs": epochs}}, **changes)
 
 
 def maker_for(grid: Path, results: Path, reporter: Reporter | None = None, session: str = "s") -> StageMaker:
@@ -111,7 +100,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
 
 
 def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:
-    grid, results = grid_file(tmp_path, ("finetune: {epochs: 40", "finetune: {epochs: 4000")), tmp_path / "results"
+    grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
     beat = wait_for_training(process, results)
     process.send_signal(signal.SIGINT)
@@ -148,7 +137,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
 
 
 def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
-    grid, results = grid_file(tmp_path, ("finetune: {epochs: 40", "finetune: {epochs: 4000")), tmp_path / "results"
+    grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
     beat = wait_for_training(process, results)
     os.kill(beat.by.pid, signal.SIGSTOP)  # one that hears nothing: the first Ctrl-C waits for it
@@ -166,7 +155,7 @@ def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
 
 
 def test_what_is_free_is_what_a_single_process_makes(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"))
+    grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
     take_what_is_free(maker_for(grid, tmp_path / "results"))
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
@@ -189,7 +178,7 @@ class Twin(Reporter):
 
 
 def test_a_stage_that_two_make_at_once_leaves_one_artifact_with_the_bits_of_one(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"))
+    grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
     reporter = Twin(grid, tmp_path / "results")
     assert execute_here(maker_for(grid, tmp_path / "results", reporter)) == []
@@ -220,7 +209,7 @@ def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
 ) -> None:
     monkeypatch.setitem(METHODS, "doomed", Card(target=f"{__name__}:Doomed", summary=""))
     monkeypatch.setitem(LOSSES, "deadly", Card(target=f"{__name__}:Deadly", summary=""))
-    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 2"), ("[lgvit, vanilla]", "[lgvit, doomed, vanilla]"))
+    grid = grid_file(tmp_path, epochs=2, methods=["lgvit", "doomed", "vanilla"])
     maker = maker_for(grid, tmp_path / "results")
     assert len({stage.shared_pass for stage in maker.plan.missing_stages if stage.kind == "exits"}) == 1
     ends = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,16 +14,17 @@ from benchmark.training.finetune import finetune_learner
 from benchmark.training.loop import Interrupted, Learner
 from datasets.loading import Batch
 from methods.losses.terms import channel_divergence, distillation, gram_distance
-from tests.benchmark.execution.test_resume import CPU, GRID, Loop, assert_same
+from tests.benchmark.training.loops import CPU, Loop, assert_same, loop_grid
+from tests.grids import write_grid
 
 
-def in_precision(precision: str) -> str:
-    return GRID.replace("lr: 0.01", f"lr: 0.01, precision: {precision}")
+def in_precision(precision: str) -> dict[str, Any]:
+    return {"recipes": {"exits": {"precision": precision}}}
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_stop_changes_no_bit_and_a_shared_pass_none(precision: str, tmp_path: Path) -> None:
-    loop = Loop(tmp_path, in_precision(precision))
+    loop = Loop(tmp_path, **in_precision(precision))
     alone = loop.learners(0)
     (expected,) = loop.fit(alone, tmp_path / "alone")
     with pytest.raises(Interrupted):
@@ -83,7 +85,6 @@ def test_losses_are_computed_in_full(tmp_path: Path) -> None:
 def test_only_another_precision_makes_another_key(tmp_path: Path) -> None:
     keys = {}
     for precision in ("", "fp32", "bf16"):
-        path = tmp_path / "grid.yaml"
-        path.write_text(in_precision(precision) if precision else GRID)
+        path = write_grid(tmp_path / "grid.yaml", **loop_grid(**(in_precision(precision) if precision else {})))
         keys[precision] = run_stages(load_grid(path).runs[0]).training[-1].key
     assert keys[""] == keys["fp32"] != keys["bf16"]

@@ -35,20 +35,11 @@ from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchroni
 from datasets import loading
 from methods.model import MultiExitModel
 from results.store.folder import Store, StoreError
+from tests.benchmark.training.loops import StopAt
+from tests.grids import bundled, write_grid
 
 CPU = torch.device("cpu")
 SIZE = 2
-GRID = """
-name: ranks
-backbones: [vit_nano_patch4_28]
-datasets: [{name: fashion-mnist-mini, set: {train: TRAIN, val: 10, test: 45}}]
-methods: METHODS
-exits: [[3, 7]]
-recipes:
-  finetune: {epochs: 1}
-  joint: {epochs: 1, batch_size: 20, lr: 1.0e-3, RECIPE}
-  exits: {epochs: 1, batch_size: 20, lr: 1.0e-3, RECIPE}
-"""
 
 
 @dataclass(frozen=True)
@@ -60,16 +51,20 @@ class Case:
         recipe: fields that differ from the default.
     """
 
-    methods: str
+    methods: list[Any]
     train: int = 51
-    recipe: str = "accumulate: 1"
+    recipe: dict[str, Any] = field(default_factory=dict)
 
     def learners(self, folder: Path, ranks: Ranks = ALONE) -> tuple[list[Learner], Any, Callable[[Any], Any]]:
         """With the inputs and the frozen pass."""
-        path = folder / f"grid-{ranks.rank}.yaml"
-        text = GRID.replace("TRAIN", str(self.train)).replace("METHODS", self.methods).replace("RECIPE", self.recipe)
-        path.write_text(text)
-        stages = [run_stages(run).training[-1] for run in load_grid(path).runs]
+        recipe = {"epochs": 1, "batch_size": 20, "lr": 1e-3, **self.recipe}
+        grid = write_grid(
+            folder / f"grid-{ranks.rank}.yaml",
+            datasets=[bundled(self.train, 10, 45)],
+            methods=self.methods,
+            recipes={"finetune": {"epochs": 1, "batch_size": 100}, "joint": recipe, "exits": recipe},
+        )
+        stages = [run_stages(run).training[-1] for run in load_grid(grid).runs]
         train = stages[0].run.train
         inputs = read_inputs(train, None, workers=0)
         backbone = build_backbone(train)
@@ -82,21 +77,21 @@ class Case:
 # No head has a BatchNorm, and every method of a pass is compared.
 CASES = {
     "a shared pass, accumulated, uneven": Case(
-        "[homogeneous-global, vanilla, {name: berxit, set: {regime: frozen}}]",
-        recipe="accumulate: 2",
+        ["homogeneous-global", "vanilla", {"name": "berxit", "set": {"regime": "frozen"}}], recipe={"accumulate": 2}
     ),
-    "a last batch of one image": Case("[vanilla]", train=41),
+    "a last batch of one image": Case(["vanilla"], train=41),
     "in turns, mixed": Case(
-        "[{name: berxit, set: {regime: alternating, equal_epochs: false}}]",
-        recipe="accumulate: 2, mixup: 0.8, cutmix: 1.0, clip_grad: 0.1",
+        [{"name": "berxit", "set": {"regime": "alternating", "equal_epochs": False}}],
+        recipe={"accumulate": 2, "mixup": 0.8, "cutmix": 1.0, "clip_grad": 0.1},
     ),
     "backbone and heads": Case(
-        "[{name: homogeneous-global, set: {regime: joint, equal_epochs: false}}]", recipe="accumulate: 3"
+        [{"name": "homogeneous-global", "set": {"regime": "joint", "equal_epochs": False}}], recipe={"accumulate": 3}
     ),
 }
 SHARED = CASES["a shared pass, accumulated, uneven"]
 WITH_NORMS = Case(
-    "[{name: lgvit, set: {regime: alternating, alternate_by: forward, equal_epochs: false}}]", recipe="accumulate: 2"
+    [{"name": "lgvit", "set": {"regime": "alternating", "alternate_by": "forward", "equal_epochs": False}}],
+    recipe={"accumulate": 2},
 )
 
 
@@ -107,22 +102,6 @@ class Watched:
     gradients: dict[str, list[dict[str, torch.Tensor]]] = field(default_factory=dict)
     histories: dict[str, Any] = field(default_factory=dict)
     states: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
-
-
-class Stopping:
-    """A watcher that asks to stop after one step."""
-
-    def __init__(self, step: int | None = None) -> None:
-        self.at, self.now = step, -1
-
-    def resumed(self, step: int, epoch: int) -> None: ...
-
-    def step(self, step: int, epoch: int, metrics: Any) -> None:
-        metrics()
-        self.now = step
-
-    def stop_requested(self) -> bool:
-        return self.now == self.at
 
 
 def train(case: Case, folder: Path, ranks: Ranks = ALONE, stop: int | None = None, ruin: int | None = None) -> Watched:
@@ -145,7 +124,7 @@ def train(case: Case, folder: Path, ranks: Ranks = ALONE, stop: int | None = Non
         lambda epoch, skip: inputs.training(recipe, "exits", 0, epoch, skip, ranks),
         frozen,
         lambda learner: folder / learner.name / "checkpoint.pt",
-        Stopping(stop),
+        StopAt(stop),
         CPU,
         ranks,
     )

@@ -16,14 +16,15 @@ from benchmark.execution.slurm.submission import Submission
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import Plan, make_plan
 from results.store.folder import Store
+from tests.grids import bundled, write_grid
 
-GRID = """
-name: many
-backbones: [vit_nano_patch4_28]
-datasets: [{name: fashion-mnist-mini, set: {train: 200, val: 100, test: 100}}]
-methods: [static, lgvit, vanilla, homogeneous-local]
-seeds: [0, 1, 2]
-"""
+GRID: dict[str, Any] = {
+    "name": "many",
+    "datasets": [bundled(200, 100, 100)],
+    "methods": ["static", "lgvit", "vanilla", "homogeneous-local"],
+    "exits": None,
+    "seeds": [0, 1, 2],
+}
 SBATCH = """#!/bin/sh
 for last; do :; done
 count=$(ls "$FAKE" | grep -c script)
@@ -78,10 +79,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / 'it\'s my "results"')
 
 
-def plan_of(store: Store, text: str = GRID) -> Plan:
-    path = store.root.parent / "grid.yaml"
-    path.write_text(text)
-    return make_plan(load_grid(path), store)
+def plan_of(store: Store, **changes: Any) -> Plan:
+    grid = write_grid(store.root.parent / "grid.yaml", **(GRID | changes))
+    return make_plan(load_grid(grid), store)
 
 
 def run(plan: Plan, store: Store, **given: Any) -> tuple[Submission | None, str]:

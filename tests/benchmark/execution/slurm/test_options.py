@@ -14,8 +14,8 @@ from benchmark.execution.slurm.options import minutes, read_options
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
-from tests.benchmark.execution.slurm.conftest import GRID
 from tests.conftest import ROOT
+from tests.grids import write_grid
 
 
 def test_the_command_line_goes_above_the_profile_and_its_sections(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_a_wrong_profile_is_explained(text: str, names: list[str], tmp_path: Pat
 
 
 def test_no_grid_says_what_runs_on_a_node(tmp_path: Path) -> None:
-    for key in ("setup: [rm -rf]", "sbatch: {comment: x}", "partition: x"):
-        (tmp_path / "g.yaml").write_text(GRID + key)
-        with pytest.raises(UserError, match=f"unknown key '{key.split(':')[0]}'"):
-            load_grid(tmp_path / "g.yaml")
+    for key, value in {"setup": ["rm -rf"], "sbatch": {"comment": "x"}, "partition": "x"}.items():
+        grid = write_grid(tmp_path / "g.yaml", **{key: value})
+        with pytest.raises(UserError, match=f"unknown key '{key}'"):
+            load_grid(grid)
 
 
 @given(st.integers(0, 30), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))

@@ -61,7 +61,7 @@ def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store
     assert again is None
     assert "12 in flight" in said
     # A larger grid: its jobs wait for those that make what they share.
-    larger = plan_of(store, GRID.replace("vanilla,", "vanilla, homogeneous-global,"))
+    larger = plan_of(store, methods=[*GRID["methods"], "homogeneous-global"])
     more, _ = run(larger, store)
     assert more is not None
     arrays = more.manifest().arrays

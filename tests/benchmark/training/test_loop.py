@@ -1,0 +1,155 @@
+"""The training loop: a stop at any step and a shared pass change no bit of what a learner gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from benchmark.execution.local import execute_here
+from benchmark.execution.maker import StageMaker
+from benchmark.grid.load import load_grid
+from benchmark.progress import Reporter
+from benchmark.stages.plan import make_plan
+from benchmark.training.finetune import finetune_learner
+from benchmark.training.loop import Interrupted, TrainingDivergedError, fit
+from methods import METHODS
+from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.losses import LOSSES
+from methods.losses.self_distillation import SelfDistillation
+from methods.vanilla import Vanilla
+from results.store.folder import Store, StoreError
+from tests.benchmark.training.loops import CPU, STRONG_AUGMENTATION, Loop, StopAt, assert_same
+from tests.grids import write_grid
+
+
+def test_learners_trained_together_give_the_bits_that_they_give_alone(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    assert len({stages.training[-1].shared_pass for stages in loop.stages}) == 1
+    together = loop.fit(loop.learners(*range(len(loop.stages))), tmp_path / "together")
+    assert len(together) == 5 * 2
+    for i, expected in enumerate(together):
+        (alone,) = loop.fit(loop.learners(i), tmp_path / f"alone-{i}")
+        assert_same(alone, expected)
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_stop_at_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
+    loop = Loop(tmp_path)
+    expected = loop.fit(loop.learners(0, 1), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0, 1), tmp_path / "stopped", stop=step)
+    resumed = loop.learners(0, 1)
+    for actual, whole in zip(loop.fit(resumed, tmp_path / "stopped"), expected, strict=True):
+        assert_same(actual, whole)
+
+
+def test_a_kill_between_two_checkpoints_changes_no_bit(tmp_path: Path) -> None:
+    """One learner is a step ahead of the other: it waits for it."""
+    loop = Loop(tmp_path)
+    expected = loop.fit(loop.learners(0, 1), tmp_path / "whole")
+    for method, stop in ((0, 4), (1, 2)):
+        with pytest.raises(Interrupted):
+            loop.fit(loop.learners(method), tmp_path / "torn", stop=stop)
+    for actual, whole in zip(loop.fit(loop.learners(0, 1), tmp_path / "torn"), expected, strict=True):
+        assert_same(actual, whole)
+
+
+def test_with_stronger_augmentations_a_stop_changes_no_bit_and_a_shared_pass_none(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, recipes={"exits": STRONG_AUGMENTATION})
+    (alone,) = loop.fit(loop.learners(0), tmp_path / "alone")
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0, 1), tmp_path / "stopped", stop=4)
+    stopped = loop.learners(0, 1)
+    assert_same(loop.fit(stopped, tmp_path / "stopped")[0], alone)
+    assert all(0 < epoch["accuracy"] < 1 for epoch in stopped[0].history)
+
+
+def test_fine_tuning_learns_from_mixed_images(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, recipes={"finetune": {"lr": 0.01, "warmup": 0, "epochs": 4, **STRONG_AUGMENTATION}})
+    stage = loop.stages[0].reference
+    assert stage.recipe is not None
+    learner = finetune_learner(stage, loop.inputs, None, CPU)
+    fit([learner], lambda epoch, skip: loop.inputs.training(learner.recipe, "finetune", 0, epoch, skip), lambda batch: None,
+        lambda learner: tmp_path / "checkpoint.pt", StopAt(), CPU)  # fmt: skip
+    assert learner.history[-1]["total"] < learner.history[0]["total"]
+
+
+def test_history_is_the_same_however_it_was_reached(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    (whole,) = loop.learners(0)
+    loop.fit([whole], tmp_path / "whole")
+    (stopped,) = loop.learners(0)
+    with pytest.raises(Interrupted):
+        loop.fit([stopped], tmp_path / "stopped", stop=2)
+    (resumed,) = loop.learners(0)
+    loop.fit([resumed], tmp_path / "stopped")
+    assert resumed.history == whole.history
+    assert len(whole.history) == 2
+
+
+def test_the_thread_count_of_the_start_is_kept(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    torch.set_num_threads(2)
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0), tmp_path / "c", stop=2)
+    torch.set_num_threads(1)
+    loop.fit(loop.learners(0), tmp_path / "c")
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    (learner,) = loop.learners(0)
+    path = tmp_path / "c" / learner.name / "checkpoint.pt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be resumed from"):
+        loop.fit([learner], tmp_path / "c")
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    learner = finetune_learner(loop.stages[0].reference, loop.inputs, None, CPU)
+    with torch.no_grad():
+        next(learner.module.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingDivergedError, match="the loss is nan in epoch 1"):
+        fit([learner], lambda e, s: loop.inputs.training(learner.recipe, "f", 0, e, s), lambda b: None,
+            lambda learner: tmp_path / "checkpoint.pt", StopAt(), CPU)  # fmt: skip
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_method_that_diverges_does_not_stop_the_others_of_its_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "wild", Card(target=f"{__name__}:Wild", summary=""))
+    monkeypatch.setitem(LOSSES, "no-number", Card(target=f"{__name__}:NoNumber", summary=""))
+    grid = write_grid(tmp_path / "grid.yaml", methods=["lgvit", "wild", "vanilla"])
+    store = Store(tmp_path / "results")
+    store.prepare()
+    plan = make_plan(load_grid(grid), store)
+    failed = execute_here(StageMaker(plan, store, Reporter(Console(quiet=True)), CPU, None))
+    assert [store.record(run_id).label for run_id in failed] == ["wild"]
+    assert "the loss is nan" in str(store.record(failed[0]).cause)
+    assert sorted(store.record(run.run_id).status for run in plan.runs) == ["done", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class NoNumber(SelfDistillation):
+    """A loss that is no number."""
+
+    def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        return {name: term * float("nan") for name, term in super().__call__(*arguments).items()}
+
+
+@dataclass(frozen=True)
+class Wild(Vanilla):
+    """Linear heads with that loss."""
+
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
+        return (TrainStage(loss=Choice("no-number")),)

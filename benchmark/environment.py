@@ -1,0 +1,38 @@
+"""Finds a Python that has the suite's packages: tox installs them into an environment of this checkout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+from benchmark.checkout import ROOT
+from benchmark.errors import UserError
+
+PYTHON = ROOT / ".tox" / "py" / "bin" / "python"
+PACKAGES = (
+    "click", "filelock", "huggingface_hub", "jinja2", "matplotlib", "numpy", "packaging", "pandas", "PIL", "pyarrow",
+    "pydantic", "rich", "safetensors", "scipy", "seaborn", "typst", "yaml",
+)  # fmt: skip
+"""What every command may import. torch is not among them: reports, plans and lists work without it."""
+SWITCHED = "LGVIT_BENCH_SWITCHED"
+"""Set in the environment of the Python that was switched to, so that it does not switch again."""
+
+
+def switch_environment(arguments: list[str]) -> None:
+    """Go on in the environment that tox made if this Python lacks a package. `doctor` stays: it reports what is missing.
+
+    Raises:
+        UserError: there is no such environment.
+    """
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if not missing or arguments[:1] == ["doctor"]:
+        return
+    lacks = f"this Python ({sys.executable}) lacks {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
+    if not PYTHON.is_file() or SWITCHED in os.environ:
+        raise UserError(
+            f"{lacks}. This command makes an environment with all packages and runs the grid quick in it: python -m tox -e demo"
+        )
+    print(f"{lacks}; using {PYTHON.relative_to(ROOT)} of the checkout", file=sys.stderr, flush=True)
+    options = ["-P"] if sys.flags.safe_path else []
+    os.execve(PYTHON, [str(PYTHON), *options, "-m", "benchmark", *arguments], {**os.environ, SWITCHED: "1"})

@@ -17,7 +17,7 @@ class RankError(UserError):
     """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint.
 
     Attributes:
-        failure: the kind of cause, in the words of `results.record.Failure`.
+        failure: the kind of cause, in the words of `results.record.FailureCause`.
     """
 
     def __init__(self, message: str, failure: str = "error") -> None:

@@ -13,7 +13,7 @@ from datasets.errors import DataError
 from datasets.images import decoded
 from datasets.split_rules import SplitRule
 from datasets.splits import identity, stratified_head
-from results.record import RunRecord
+from results.record import DoneRecord
 
 
 class Pictures:
@@ -27,10 +27,10 @@ class Pictures:
         self.data_dir = data_dir
         self._read: dict[str, ImageSplit | None] = {}
 
-    def __call__(self, record: RunRecord, sample_ids: Sequence[int]) -> list[np.ndarray] | None:
+    def __call__(self, record: DoneRecord, sample_ids: Sequence[int]) -> list[np.ndarray] | None:
         """Each uint8 [H, W, C]; None unless the record and the dataset's card allow to show the images, the data is here, and
         its test split is the record's."""
-        if record.data is None or not record.data.redistributable:
+        if not record.data.redistributable:
             return None
         wanted = record.data.split_identity.get("test", "")
         if wanted not in self._read:
@@ -41,14 +41,14 @@ class Pictures:
         position = {int(sample): i for i, sample in enumerate(split.sample_id)}
         return list(decoded(split.images[np.array([position[sample] for sample in sample_ids])]))
 
-    def _test_split(self, record: RunRecord, wanted: str) -> ImageSplit | None:
-        chosen = record.spec["train"]["dataset"]
-        card = registry.table("dataset").get(chosen["name"])  # a registered name: no path in a record is followed
+    def _test_split(self, record: DoneRecord, wanted: str) -> ImageSplit | None:
+        chosen = record.spec.train.dataset
+        card = registry.table("dataset").get(chosen.name)  # a registered name: no path in a record is followed
         if card is None or not card.redistributable:
             return None
         try:
-            split = SplitRule.of(chosen["set"]).apply(card.read(self.data_dir))["test"]
+            split = SplitRule.of(chosen.set).apply(card.read(self.data_dir))["test"]
         except DataError:
             return None
-        split = stratified_head(split, chosen["set"]["test"]) if "test" in chosen["set"] else split
+        split = stratified_head(split, chosen.set["test"]) if "test" in chosen.set else split
         return split if identity(split) == wanted else None

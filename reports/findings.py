@@ -43,7 +43,6 @@ def _without_exits(setting: Setting) -> list[str]:
     if static.empty:
         return []
     row, images = static.iloc[0], setting.runs[0].record.data
-    assert images is not None
     return [
         f"The {row['backbone']} without exits answers {percent(row['accuracy'])} % {interval(row['low'], row['high'])} of "
         f"{images.sizes['test']:,} test images of {row['dataset']} right."
@@ -112,7 +111,6 @@ def details(setting: Setting) -> list[str]:
     for run in setting.exiting:
         shallow.setdefault(run.method, []).append(run.record.exits[0].test_accuracy)
         costs = run.record.costs
-        assert costs is not None
         price[run.method] = costs.cumulative[-1] / costs.baseline - 1
     first = {method: sum(found) / len(found) for method, found in shallow.items()}
     block = {run.record.exits[0].block for run in setting.exiting}

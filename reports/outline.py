@@ -60,7 +60,7 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
     )
     return {
         "title": study.title,
-        "date": max(run.record.provenance["finished"] for run in study.runs)[:10],
+        "date": f"{max(run.record.provenance.finished for run in study.runs):%Y-%m-%d}",
         "runs": counted(len(study.runs), "run"),
         "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
         "abstract": abstract(study),

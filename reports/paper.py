@@ -17,7 +17,7 @@ from results.store.folder import Store, StoreError, unwritable
 
 if TYPE_CHECKING:
     from reports.study import Pictures, Study
-    from results.record import RunRecord
+    from results.record import FailedRecord
     from results.tables.run import Run
 
 FOLDER = Path(__file__).parent
@@ -148,7 +148,7 @@ def _write(
     folder: Path,
     runs: list[Run],
     problems: list[str],
-    failed: list[RunRecord],
+    failed: list[FailedRecord],
     title: str,
     pictures: Pictures | None,
     formats: tuple[str, ...],
@@ -182,7 +182,7 @@ def _write(
         typeset(folder, content(study, folder / "figures"))
 
 
-def _tidy_tables(runs: list[Run], failed: list[RunRecord]) -> dict[str, pd.DataFrame]:
+def _tidy_tables(runs: list[Run], failed: list[FailedRecord]) -> dict[str, pd.DataFrame]:
     """Those of `TABLES` that there is something for, by name."""
     from results.judge.failures import failures
     from results.tables import metrics
@@ -263,7 +263,7 @@ def _stamp(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str
     for run_id in run_ids:
         path = store.run(run_id) / "record.json"
         records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    devices = {name: check.finished for name, check in read_checks(store, []).items()}
+    devices = {name: check.finished.isoformat() for name, check in read_checks(store, []).items()}
     return {
         "code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices,
         "formats": sorted(formats),

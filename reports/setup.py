@@ -6,7 +6,8 @@ from typing import Any
 
 from reports.study import LGVIT, Study
 from reports.words import few, join
-from results.store.devices import UNVERIFIED, DeviceCheck, device_name, fingerprint, is_unverified
+from results.spec import Recipe
+from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified
 from results.store.folder import sha256
 from results.tables.run import Run
 
@@ -20,18 +21,18 @@ SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
     """(what, how) lines of the setup; differing values of one thing are joined."""
-    spec = [run.record.spec["train"] for run in runs]
+    trainings = [run.record.spec.train for run in runs]
     lines = [
         ("Data", [_data(run) for run in runs]),
-        ("Backbone", [str(train["backbone"]) for train in spec]),
+        ("Backbone", [train.backbone for train in trainings]),
         ("Exits", _exits(runs)),
-        ("Fine-tuning", _recipes([train["recipes"]["finetune"] for train in spec])),
-        ("Joint training", _recipes([run.record.spec["train"]["recipes"]["joint"] for run in runs if _is_joint(run)])),
-        ("Exits' training", _recipes([train["recipes"]["exits"] for train in spec if train["exits"]])),
+        ("Fine-tuning", _recipes([train.recipes.finetune for train in trainings])),
+        ("Joint training", _recipes([run.record.spec.train.recipes.joint for run in runs if _is_joint(run)])),
+        ("Exits' training", _recipes([train.recipes.exits for train in trainings if train.exits])),
         ("Seeds", _seeds(runs)),
         ("Hardware", [_hardware(run) for run in runs]),
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
-        ("Software", [_software(run.record.provenance["machine"]["packages"]) for run in runs]),
+        ("Software", [_software(run.record.provenance.machine.packages) for run in runs]),
     ]
     return [(what, "; ".join(dict.fromkeys(values))) for what, values in lines if values]
 
@@ -39,7 +40,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
 def cited(runs: list[Run]) -> list[str]:
     """Keys into references.yaml: LGViT, then the backbones and methods that were run, then what counted and built them."""
     families = [run.backbone.split("_")[0] for run in runs]
-    methods = [str(run.record.spec["train"]["method"]["name"]).removesuffix("-port") for run in runs]
+    methods = [run.record.spec.train.method.name.removesuffix("-port") for run in runs]
     wanted = dict.fromkeys((LGVIT, *families, *methods, "timm", "fvcore"))
     return [key for key in wanted if key in REFERENCES]
 
@@ -54,7 +55,7 @@ def differences(study: Study) -> str:
         found.append(f"{join(list(backbones))} in place of {join(scope.backbones)}")
     if data:
         found.append(f"{join(list(data))} in place of {join(scope.datasets)}")
-    if any(run.record.spec["train"]["weights"]["source"] == "scratch" for run in runs):
+    if any(run.record.spec.train.weights.source == "scratch" for run in runs):
         found.append("backbones trained from scratch, not from public weights")
     if any("as-published" not in run.dataset for run in runs):
         found.append(
@@ -71,23 +72,22 @@ def provenance_rows(runs: list[Run]) -> list[list[str]]:
     """One row a run: id, code, hash of the record, when."""
     rows = []
     for run in runs:
-        code = run.record.provenance["code"]
-        commit = (code["commit"] or "no git")[:10] + ("+" if code["dirty"] else "")
+        code = run.record.provenance.code
+        commit = (code.commit or "no git")[:10] + ("+" if code.dirty else "")
         record = sha256(run.folder / "record.json")[:10]
-        rows.append([run.record.run_id, commit, record, run.record.provenance["finished"][:16]])
+        rows.append([run.record.run_id, commit, record, f"{run.record.provenance.finished:%Y-%m-%dT%H:%M}"])
     return rows
 
 
 def data_rows(runs: list[Run]) -> list[list[str]]:
     """One row a data set: name with its version, fingerprint, identity of the test split."""
-    cards = [(run.dataset, run.record.data) for run in runs if run.record.data is not None]
+    cards = [(run.dataset, run.record.data) for run in runs]
     rows = {(name, card.fingerprint[:16], card.split_identity.get("test", "")[:16]) for name, card in cards}
     return [list(row) for row in sorted(rows)]
 
 
 def _data(run: Run) -> str:
     data = run.record.data
-    assert data is not None
     sizes = " / ".join(f"{data.sizes[split]:,}" for split in ("train", "val", "test"))
     return (
         f"{data.name}: {sizes} images for train / val / test, {data.classes} classes. {data.citation}. {data.licence}."
@@ -99,31 +99,30 @@ def _is_joint(run: Run) -> bool:
     return any(stage.stage == "joint" for stage in run.record.stages)
 
 
-def _recipes(recipes: list[dict[str, Any]]) -> list[str]:
+def _recipes(recipes: list[Recipe]) -> list[str]:
     """Recipes in words; those that differ in their learning rate alone are one."""
     rates: dict[str, set[float]] = {}
     for recipe in recipes:
-        rates.setdefault(_recipe(recipe | {"lr": "{}"}), set()).add(recipe["lr"])
+        rates.setdefault(_recipe(recipe.model_dump() | {"lr": "{}"}), set()).add(recipe.lr)
     return [words.replace("{}", " or ".join(map(str, sorted(found)))) for words, found in rates.items()]
 
 
 def _recipe(recipe: dict[str, Any]) -> str:
-    fields = (*RECIPE_FIELDS, *(field for field in SHOWN_IF_SET if recipe.get(field)))
+    fields = (*RECIPE_FIELDS, *(field for field in SHOWN_IF_SET if recipe[field] != Recipe.model_fields[field].default))
     return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in fields)
 
 
 def _hardware(run: Run) -> str:
-    machine = run.record.provenance["machine"]
-    kind = "deterministic" if machine["deterministic"] else "not deterministic"
+    machine = run.record.provenance.machine
+    kind = "deterministic" if machine.deterministic else "not deterministic"
     flag = f", {UNVERIFIED}" if is_unverified(machine, run.device_checks) else ""
-    ranks = machine.get("ranks", 1)
-    together = f", {ranks} processes that train together" if ranks > 1 else ""
-    return f"{device_name(machine)}, {machine['precision']}, {kind}{together}{flag}"
+    together = f", {machine.ranks} processes that train together" if machine.ranks > 1 else ""
+    return f"{machine.name}, {machine.precision}, {kind}{together}{flag}"
 
 
 def _device_check(run: Run) -> DeviceCheck | None:
     """Of the machine that made the record."""
-    return run.device_checks.get(fingerprint(run.record.provenance["machine"]))
+    return run.device_checks.get(run.record.provenance.machine.fingerprint)
 
 
 def _software(packages: dict[str, str | None]) -> str:
@@ -153,9 +152,7 @@ def _exits(runs: list[Run]) -> list[str]:
     placed: dict[str, list[str]] = {}
     for run in runs:
         if run.has_exits:
-            placed.setdefault(str(run.record.spec["scheme"]), []).append(
-                " ".join(map(str, run.record.spec["train"]["exits"]))
-            )
+            placed.setdefault(run.record.spec.scheme, []).append(" ".join(map(str, run.record.spec.train.exits)))
     several = len(placed) > 1
     return [
         (f"{scheme}: " if several else "") + f"after blocks {' or '.join(dict.fromkeys(blocks))}"

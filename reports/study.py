@@ -13,11 +13,11 @@ from reports.style import Look, looks
 from results.judge.claims import judge
 from results.judge.literature import Claims, read_claims, read_numbers
 from results.judge.ranking import pooled
-from results.record import OperatingPoint, RunRecord
+from results.record import DoneRecord, OperatingPoint
 from results.tables.points import summary
 from results.tables.run import SETTING, STATIC, Run, labels
 
-Pictures = Callable[[RunRecord, Sequence[int]], list[np.ndarray] | None]
+Pictures = Callable[[DoneRecord, Sequence[int]], list[np.ndarray] | None]
 LGVIT = "lgvit"
 DROP = ("accuracy-drop", 0.01)
 HALF = ("equal-macs", 0.5)
@@ -223,7 +223,7 @@ def setting_name(where: dict[str, str], with_recipes: bool) -> str:
 
 def _finetuning(run: Run) -> tuple[object, ...]:
     """What a fine-tuned backbone depends on: runs that agree stand on the same one."""
-    return run.backbone, run.dataset, run.seed, run.record.spec["train"]["recipes"]["finetune"]
+    return run.backbone, run.dataset, run.seed, run.record.spec.train.recipes.finetune.model_dump()
 
 
 def _under(run: Run, policy: str | None) -> Run:

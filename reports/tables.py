@@ -125,7 +125,6 @@ def cost_columns(runs: list[Run]) -> Table:
     rows = []
     for method, run in exiting.items():
         costs = run.record.costs
-        assert costs is not None
         at = {exit_.block: macs for exit_, macs in zip(run.record.exits, costs.cumulative, strict=True)}
         cells = [_millions(at[block]) if block in at else DASH for block in blocks]
         rows.append((method, *cells, f"{costs.heads_parameters / 1e3:.1f}"))

@@ -1,18 +1,21 @@
-"""A run's record: small, complete, written once when the run ends. Everything that a report says traces back to one."""
+"""The record of a run: small, complete, written once when the run ends. Every number in a report traces back to one."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, PositiveInt, TypeAdapter, field_validator, model_validator
 
-SCHEMA = 2
-OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|can't allocate memory|MemoryError", re.IGNORECASE)
+from results.frozen import Frozen
+from results.provenance import Provenance
+from results.spec import RunSpec
+
+SCHEMA: Literal[3] = 3
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
-Failure = Literal[
+FailureCause = Literal[
     "oom",
     "nan",
     "disk-full",
@@ -24,13 +27,9 @@ Failure = Literal[
     "blocked",
     "error",
 ]
-"""Why something was not made: too little memory, a loss that is no number, a full disk, data that are missing or damaged where
-the work was done, the scheduler's time limit, a machine that failed, a job that was taken back, processes that died without a
-word more often than is tried, a stage before it, or anything else."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+"""Why a stage or run failed: out of memory, a loss that is not finite, a full disk, data that are missing or damaged on the
+machine that did the work, the scheduler's time limit, a failed machine, a cancelled job, repeated crashes without an error
+message, a missing stage that the run depends on, or anything else."""
 
 
 class Artifact(Frozen):
@@ -49,17 +48,23 @@ class Artifact(Frozen):
 
 
 class StageRef(Frozen):
-    """A stage that the run stands on."""
+    """A stage that the run depends on."""
 
     stage: Annotated[str, Field(pattern=r"^[a-z]+$")]
-    """Its kind; with the key the name of a folder, so that nothing else may stand in either."""
+    """Its kind. Kind and key form a folder name, so both are restricted to plain characters."""
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    code_version: int
+    code: dict[str, int]
+    """Versions of the code that computed it, by domain."""
     seconds: float
     """Wall time of the work, over all attempts; shared by all runs that share the stage."""
     shared_pass: int
-    """How many stages were trained in one pass with this one, itself included; `seconds` is that of the whole pass."""
+    """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""
     artifacts: tuple[Artifact, ...]
+
+    @property
+    def name(self) -> str:
+        """The stage's folder."""
+        return f"{self.stage}-{self.key}"
 
 
 class CostTable(Frozen):
@@ -75,11 +80,11 @@ class CostTable(Frozen):
     """Each block, length L (patch merging counts to the block after it)."""
     heads: tuple[int, ...]
     """Each early exit's head and, last, the final classifier; length K."""
-    cumulative: tuple[int, ...]
+    cumulative: tuple[PositiveInt, ...]
     """What has run when a sample leaves at each exit, every head on the way included; length K."""
-    depth: int
+    depth: PositiveInt
     """Blocks of the backbone that speed-ups are over; more than `blocks` where the model is truncated."""
-    baseline: int
+    baseline: PositiveInt
     """That backbone, whole and without early exits."""
     norms: int
     """Normalisation of the whole model, counted by fvcore's convention; not part of the numbers above."""
@@ -90,11 +95,11 @@ class CostTable(Frozen):
     heads_parameters: int
     """Of the early exits' heads."""
     uncounted: tuple[str, ...]
-    """Operators seen and known to cost no multiply-accumulates worth counting."""
+    """Operators that the model uses and that are not counted, as they cost no multiply-accumulates to speak of."""
 
 
 class ExitMetrics(Frozen):
-    """One exit asked about every sample (anytime accuracy)."""
+    """One exit evaluated on every sample (anytime accuracy)."""
 
     block: int
     head: str
@@ -116,6 +121,14 @@ class Measured(Frozen):
     mean_macs: float
     mean_block: float
     exit_shares: tuple[float, ...]
+    """Share of samples that leave at each exit, length K, summing to 1."""
+
+    @field_validator("exit_shares")
+    @classmethod
+    def _sums_to_one(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if not abs(sum(shares) - 1) < 1e-6:
+            raise ValueError("the exit shares do not sum to 1")
+        return shares
 
 
 class OperatingPoint(Frozen):
@@ -133,7 +146,14 @@ class OperatingPoint(Frozen):
     settings: tuple[Setting, ...]
     """Empty when val offers no such setting (drop), or no setting reaches the budget."""
     val: Measured | None
+    """None when the point was not reached; likewise `test`."""
     test: Measured | None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if not self.reached == (self.val is not None) == (self.test is not None):
+            raise ValueError(f"the point {self.name!r} has settings without numbers, or numbers without settings")
+        return self
 
     @property
     def reached(self) -> bool:
@@ -150,67 +170,140 @@ class DataCard(Frozen):
 
     name: str
     fingerprint: str
-    classes: int
+    classes: PositiveInt
     sizes: dict[str, int]
+    """Number of images, by split."""
     split_identity: dict[str, str]
     """SHA-256 over sample ids and labels, by split."""
-    content: dict[str, str] = {}
-    """SHA-256 over what was there, by split: ``pixels:`` of all images, or ``files:`` of their names and sizes in bytes."""
-    split_rule: str = ""
-    """What played train, val and test, in words."""
-    transforms: dict[str, str] = {}
-    """What an image goes through in each stage and in scoring, in words."""
+    content: dict[str, str]
+    """SHA-256 over the images, by split: ``pixels:`` of all images, or ``files:`` of their names and sizes in bytes."""
+    split_rule: str
+    """How train, val and test were made, in words."""
+    transforms: dict[str, str]
+    """The transforms of an image in each training stage and in scoring, in words."""
     citation: str
     licence: str
-    redistributable: bool | None = None
-    """Whether a report may show the images; None in records from before this was noted."""
+    redistributable: bool
+    """Whether a report may show the images."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _names_every_split(cls, sizes: dict[str, int]) -> dict[str, int]:
+        if missing := {"train", "val", "test"} - sizes.keys():
+            raise ValueError(f"the split {min(missing)} is missing")
+        return sizes
+
+    def same_test_images(self, other: DataCard) -> bool:
+        """Whether equal sample ids are the same test images, as far as the two cards can tell."""
+        first, second = ((card.split_identity.get("test"), card.content.get("test")) for card in (self, other))
+        return first == second
 
 
-class RunRecord(Frozen):
-    """One run."""
+class MethodInfo(Frozen):
+    """The method that was trained."""
 
-    schema_version: int = SCHEMA
+    name: str
+    options: dict[str, Any]
+    """Every option with its value, defaults included."""
+
+
+class SplitAccuracy(Frozen):
+    """Accuracy by split, in [0, 1]."""
+
+    val: float
+    test: float
+
+
+class _Record(Frozen):
+    """What the records of done and of failed runs share."""
+
+    schema_version: Literal[3] = SCHEMA
     run_id: str
-    label: str
-    """The method with its options, for tables."""
-    spec: dict[str, Any]
-    own_policy: str = ""
-    """The method's own rule for leaving, as `points` label it; empty where nobody asked."""
-    method: dict[str, Any] = {}
-    """Every option of the method with its value, those that the spec leaves at their defaults included."""
-    status: Literal["done", "failed"]
-    cause: str | None = None
-    """Why it failed, in a sentence; None when done."""
-    failure: Failure | None = None
-    """The kind of cause; None when done, and in records from before it was noted."""
-    blocked_by: str | None = None
-    """Of a blocked run: the name of the stage that is not there."""
-    stages: tuple[StageRef, ...] = ()
-    provenance: dict[str, Any]
-    data: DataCard | None = None
-    costs: CostTable | None = None
-    exits: tuple[ExitMetrics, ...] = ()
-    static_accuracy: dict[str, float] = {}
-    """Accuracy of the backbone without exits, same seed, by split: what every drop is measured against."""
-    points: tuple[OperatingPoint, ...] = ()
+    spec: RunSpec
+    provenance: Provenance
 
     @property
-    def kind_of_failure(self) -> Failure | None:
-        """`failure`, guessed from the cause in records from before it was noted."""
-        if self.status == "done" or self.failure is not None:
-            return self.failure
-        return "oom" if OUT_OF_MEMORY.search(self.cause or "") else "error"
+    def label(self) -> str:
+        """The method with the options that the grid sets, for tables."""
+        return self.spec.train.method.label
+
+    @model_validator(mode="after")
+    def _is_printable(self) -> Self:
+        """A record may come from a stranger: control characters could hide or change what a terminal or a page shows."""
+        for text in _texts(self.model_dump(exclude={"cause"})):
+            if not text.replace("\n", " ").isprintable():
+                raise ValueError(f"{text[:60]!r} contains unprintable characters")
+        return self
+
+
+class DoneRecord(_Record):
+    """A run that has results."""
+
+    status: Literal["done"] = "done"
+    method: MethodInfo
+    own_policy: str = ""
+    """Label of the exit policy of the method's own paper, as `points` name it; empty for a model without early exits, and for
+    an imported one."""
+    stages: tuple[StageRef, ...]
+    data: DataCard
+    costs: CostTable
+    exits: tuple[ExitMetrics, ...]
+    static_accuracy: SplitAccuracy
+    """Accuracy of the backbone without exits, same seed: the reference of every accuracy drop."""
+    points: tuple[OperatingPoint, ...]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        early = len(self.spec.train.exits)
+        if early and not early + 1 == len(self.exits) == len(self.costs.cumulative) == len(self.costs.heads):
+            raise ValueError("spec.train.exits, exits and costs are not of the same length")
+        for point in self.points:
+            if point.test is not None and len(point.test.exit_shares) != len(self.exits):
+                raise ValueError(f"the point {point.name!r} does not fit the exits")
+        return self
 
     @property
     def depth(self) -> int:
         """Number of blocks of the backbone."""
-        assert self.costs is not None
         return self.costs.depth
 
 
-def same_test_images(first: RunRecord, second: RunRecord) -> bool:
-    """Whether equal sample ids are the same test images, by all that the records tell of these."""
-    if first.data is None or second.data is None:
-        return False
-    told = [(data.split_identity.get("test"), data.content.get("test")) for data in (first.data, second.data)]
-    return told[0] == told[1]
+class FailedRecord(_Record):
+    """A run that could not be made."""
+
+    status: Literal["failed"] = "failed"
+    cause: str
+    """One sentence."""
+    failure: FailureCause
+    blocked_by: str | None = None
+    """Of a blocked run: the name of the missing stage."""
+
+
+RunRecord = DoneRecord | FailedRecord
+_RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discriminator="status")])
+
+
+def parse_record(content: bytes) -> RunRecord:
+    """
+    Raises:
+        pydantic.ValidationError: it is no record of this schema.
+    """
+    return _RECORD.validate_json(content)
+
+
+def printable(text: str) -> str:
+    """The text with a space in place of every unprintable character."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """All texts in nested data, keys included."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _texts(value)

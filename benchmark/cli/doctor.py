@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ import click
 from benchmark.cli.options import data_dir_option, results_option
 from benchmark.doctor.checks import examine, plain_checks
 from benchmark.errors import UserError
-from results.store.devices import Check
+from results.check import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 MARGIN = 20
@@ -67,10 +68,10 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
     if any(line.status == "fail" for line in screen.lines):
         screen.show("device", lambda: Check("device", "fail", f"{name} was not examined", "first mend the above"))
         return None
-    from benchmark import provenance
     from benchmark.doctor.device import Examination
     from benchmark.execution.device import usable_device
     from benchmark.grid.load import find_grid, load_grid
+    from benchmark.provenance import code, machine
     from results.store.devices import DeviceCheck, write_check
     from results.store.folder import Store
 
@@ -84,9 +85,10 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
     with tempfile.TemporaryDirectory(prefix="lgvit-bench-doctor-") as work:
         for step, check in Examination(load_grid(find_grid("smoke")), device, Path(work)).steps.items():
             screen.show(step, check)
-    made = provenance.made(str(device), 0.0)
-    found = DeviceCheck(made["machine"], made["code"], made["finished"], tuple(screen.lines[first:]))
-    return str(write_check(Store(results_dir), found))
+    result = DeviceCheck(
+        machine=machine(str(device)), code=code(), finished=datetime.now(UTC), checks=tuple(screen.lines[first:])
+    )
+    return str(write_check(Store(results_dir), result))
 
 
 class _Screen:

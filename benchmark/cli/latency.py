@@ -11,7 +11,6 @@ from rich.table import Table
 
 from benchmark.cli.options import require_torch, results_option
 from benchmark.errors import UserError
-from results.store.devices import device_name
 from results.store.folder import Store
 from results.store.latency import FILE, Latency
 
@@ -66,7 +65,7 @@ def command(run_id: str, results_dir: Path, **options: Any) -> None:
 def _show(console: Console, latency: Latency) -> None:
     machine = latency.machine
     console.print(f"{latency.run_id} at {latency.point} ({latency.threshold:.6g})", markup=False, soft_wrap=True)
-    console.print(f"{device_name(machine)}, {latency.precision}, torch {machine['packages']['torch']}", soft_wrap=True)
+    console.print(f"{machine.name}, {latency.precision}, torch {machine.packages['torch']}", soft_wrap=True)
     shown = Table(box=None, pad_edge=False)
     for title in ("batch", "backbone ms p50/p95/p99", "dynamic ms p50/p95/p99", "images/s", "time", "MACs", "realised"):
         shown.add_column(title, justify="right")

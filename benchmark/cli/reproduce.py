@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmark.stages.stage import RunStages
     from results.judge.environment_diff import Circumstance
     from results.judge.reproduction import Part, Reproduction
-    from results.record import RunRecord
+    from results.record import DoneRecord
     from results.store.folder import Store
 
 NOT_JUDGED = "not judged"
@@ -81,6 +81,7 @@ def command(
     from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, finished_record
     from benchmark.stages.plan import make_plan
     from results.judge.environment_diff import same_bits_expected
+    from results.judge.failures import failed_records
     from results.judge.reproduction import judge
     from results.store.folder import Store
 
@@ -100,7 +101,8 @@ def command(
         chosen, count = _place(record, device, threads)
         _show_around(console, _around_here(record, store, plan.runs[0], chosen, data_dir))
         if execute(console, plan, own, chosen, count, data_dir, loader_workers):
-            _say(console, f"not reproduced: it failed here: {own.record(again).cause}")
+            (failed,) = failed_records(own, [again])
+            _say(console, f"not reproduced: it failed here: {failed.cause}")
             raise click.exceptions.Exit(1)
         around = _around(record, store, own, plan.runs[0])
     else:
@@ -115,13 +117,12 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _place(record: RunRecord, device: str | None, threads: int | None) -> tuple[str, int | None]:
+def _place(record: DoneRecord, device: str | None, threads: int | None) -> tuple[str, int | None]:
     """Where to train: what the user says, else the record's device and threads, where this machine has them. Sets torch up."""
     from benchmark.cli.executing import set_up_torch
 
-    machine = record.provenance.get("machine", {})
-    wanted, count = str(machine.get("device")), machine.get("threads")
-    if threads is None and isinstance(count, int) and 1 <= count <= (os.cpu_count() or 1):
+    wanted, count = record.provenance.machine.device, record.provenance.machine.threads
+    if threads is None and 1 <= count <= (os.cpu_count() or 1):
         threads = count
     if device is None:
         device = wanted if re.fullmatch(r"cpu|cuda(:\d+)?", wanted) else "auto"
@@ -133,7 +134,7 @@ def _place(record: RunRecord, device: str | None, threads: int | None) -> tuple[
 
 
 def _around_here(
-    record: RunRecord, store: Store, run: RunStages, device: str, data_dir: Path | None
+    record: DoneRecord, store: Store, run: RunStages, device: str, data_dir: Path | None
 ) -> list[Circumstance]:
     """What differs before anything trains. torch is set up."""
     from benchmark import provenance
@@ -146,39 +147,36 @@ def _around_here(
         [
             *stage_changes(record, store, run),
             *of_data(record.data, read_inputs(run.spec.train, data_dir).data_card()),
-            *of_machines(made.get("machine", {}), provenance.machine(device)),
-            *of_code(made.get("code", {}), provenance.code()),
+            *of_machines(made.machine, provenance.machine(device)),
+            *of_code(made.code, provenance.code()),
         ]
     )
 
 
-def _around(record: RunRecord, store: Store, own: Store, run: RunStages) -> list[Circumstance]:
+def _around(record: DoneRecord, store: Store, own: Store, run: RunStages) -> list[Circumstance]:
     """What differed when it had been made: told by both records, and by the stages' own provenance where it is there."""
     from benchmark.grid.spec_from_record import stage_changes
     from results.judge.environment_diff import distinct, of_code, of_data, of_machines
     from results.judge.reproduction import machines
 
-    again = own.record(run.run_id)
-    assert again.data is not None
+    again = own.done_record(run.run_id)
     return distinct(
         [
             *stage_changes(record, store, run),
             *of_data(record.data, again.data),
             *(found for pair in machines(record, store, again, own) for found in of_machines(*pair)),
-            *of_code(record.provenance.get("code", {}), again.provenance.get("code", {})),
+            *of_code(record.provenance.code, again.provenance.code),
         ]
     )
 
 
-def _introduce(console: Console, record: RunRecord) -> None:
-    machine = record.provenance.get("machine", {})
-    packages = machine.get("packages", {})
+def _introduce(console: Console, record: DoneRecord) -> None:
+    made, machine = record.provenance, record.provenance.machine
     _say(console, f"run: {record.run_id}")
     _say(
         console,
-        f"recorded {str(record.provenance.get('finished'))[:10]} on {machine.get('gpu') or machine.get('cpu')}, "
-        f"{machine.get('device')}, threads: {machine.get('threads')}, torch {packages.get('torch')}, commit "
-        f"{_short(record.provenance.get('code', {}).get('commit'))}",
+        f"recorded {made.finished:%Y-%m-%d} on {machine.gpu or machine.cpu}, {machine.device}, threads: {machine.threads}, "
+        f"torch {machine.packages.get('torch')}, commit {_short(made.code.commit)}",
     )
 
 

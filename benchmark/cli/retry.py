@@ -19,10 +19,10 @@ from benchmark.errors import UserError
 from benchmark.execution.status import RunStatus, status_of
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
-from results.record import Failure
+from results.record import FailureCause
 from results.store.folder import Store
 
-CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
+CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
 
 
 @click.command("retry")
@@ -34,7 +34,7 @@ CAUSES = tuple(cause for cause in get_args(Failure) if cause != "blocked")
 def command(
     grid_name: str | None,
     failed: bool,
-    causes: tuple[Failure, ...],
+    causes: tuple[FailureCause, ...],
     results_dir: Path,
     data_dir: Path | None,
     offline: bool,
@@ -86,7 +86,7 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def chosen_runs(runs: list[RunStatus], causes: tuple[Failure, ...]) -> list[RunStatus]:
+def chosen_runs(runs: list[RunStatus], causes: tuple[FailureCause, ...]) -> list[RunStatus]:
     """Failed and blocked runs; with causes only those that have one of them."""
     failed = [run for run in runs if run.state in ("failed", "blocked")]
     return [run for run in failed if not causes or run.failure in causes]

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.grid.yaml_files import read_value
 from benchmark.stages.graph import run_stages
-from results.record import RunRecord
+from results.record import DoneRecord
 from results.spec import Selection
 from results.store.folder import Store, StoreError, write_file
 
@@ -94,13 +94,13 @@ def _selections(texts: tuple[str, ...]) -> list[Selection]:
     return selections
 
 
-def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list[RunRecord]:
+def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list[DoneRecord]:
     """The finished runs with early exits."""
     wanted = store.run_ids()
     if grid_name is not None:
         grid = load_grid(find_grid(grid_name), data_dir)
         wanted = list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
-    records = [store.record(run_id) for run_id in wanted if store.is_done(run_id)]
+    records = [store.done_record(run_id) for run_id in wanted if store.is_done(run_id)]
     records = [record for record in records if len(record.exits) > 1]
     if not records:
         command_line = f"python -m benchmark run --grid {grid_name or ''}".rstrip()
@@ -112,7 +112,7 @@ def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list
 
 def _sweep_run(
     store: Store,
-    record: RunRecord,
+    record: DoneRecord,
     selections: list[Selection],
     drops: tuple[float, ...],
     budgets: tuple[float, ...],
@@ -124,7 +124,6 @@ def _sweep_run(
     from benchmark.evaluation.scores import SCORED, load_scores, score_file
     from benchmark.evaluation.sweep import sweep
 
-    assert record.costs is not None
     # The backbone without exits was scored first, the run itself last.
     stage = [f"scores-{reference.key}" for reference in record.stages if reference.stage == "scores"][-1]
     scores = {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
@@ -142,7 +141,7 @@ def _sweep_run(
         except ValueError as error:
             raise StoreError(f"{store.stage(stage)}: {selection.label}: {error}") from error
         static = record.static_accuracy
-        chosen = choose(sweeps["val"], record.costs, static["val"], drops, budgets)
+        chosen = choose(sweeps["val"], record.costs, static.val, drops, budgets)
         for point in look_up(selection.label, chosen, sweeps, record.costs, blocks):
             row: dict[str, object] = {"run_id": record.run_id, "method": record.label, "policy": selection.label}
             row |= {"point": point.kind, "target": point.target}
@@ -150,7 +149,7 @@ def _sweep_run(
                 row |= {
                     "settings": " ".join(f"{setting.threshold:.6g}" for setting in point.settings),
                     "accuracy": point.test.accuracy,
-                    "drop": static["test"] - point.test.accuracy,
+                    "drop": static.test - point.test.accuracy,
                     "mean_block": point.test.mean_block,
                     "layer_speedup": record.depth / point.test.mean_block,
                     "mac_speedup": record.costs.baseline / point.test.mean_macs,

@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import provenance
 from benchmark.checkout import ROOT, hidden_packages
-from results.store.devices import UNVERIFIED, Check, is_unverified, read_checks
+from benchmark.hardware import cpu_model, memory_bytes
+from results.check import Check
 
 INSTALL = f"in {ROOT}: python -m pip install -e . -c constraints.txt"
 GIB = 2**30
@@ -108,9 +108,9 @@ def names() -> Check:
 
 def cpu() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = provenance.memory_bytes()
+    memory = memory_bytes()
     said = f", {memory / GIB:.1f} GiB memory" if memory else ""
-    return Check("cpu", "ok", f"{provenance.cpu_model()}, {cores} cores to use{said}")
+    return Check("cpu", "ok", f"{cpu_model()}, {cores} cores to use{said}")
 
 
 def gpu(results_dir: Path) -> Check:
@@ -121,13 +121,15 @@ def gpu(results_dir: Path) -> Check:
         return Check("gpu", "fail", f"{seen or 'none seen'}; torch is not installed", INSTALL)
     import torch
 
+    from benchmark.provenance import machine
+    from results.store.devices import UNVERIFIED, is_unverified, read_checks
     from results.store.folder import Store
 
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / GIB
         name = seen or f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
         said = f"{name}, {memory:.0f} GiB each, CUDA {torch.version.cuda}"
-        if is_unverified(provenance.machine("cuda"), read_checks(Store(results_dir))):
+        if is_unverified(machine("cuda"), read_checks(Store(results_dir))):
             return Check("gpu", "warn", f"{said}; {UNVERIFIED}", "python -m benchmark doctor --device cuda")
         return Check("gpu", "ok", said)
     if seen:

@@ -26,9 +26,9 @@ from benchmark.measure.timed_run import first_images
 from benchmark.stages.graph import run_stages
 from benchmark.training.inputs import read_inputs
 from methods.model import MultiExitModel
-from results.record import RunRecord
-from results.spec import RunSpec
-from results.store.devices import Check
+from results.check import Check
+from results.judge.failures import failed_records
+from results.record import DoneRecord
 from results.store.folder import Store
 
 IMAGES = 500
@@ -71,7 +71,7 @@ class Examination:
         name = f"grid {self.grid.name}"
         if not done.failed:
             return Check(name, "ok", f"{len(self.grid.runs)} runs {took}")
-        causes = dict.fromkeys(str(self.store.record(run_id).cause) for run_id in done.failed)
+        causes = dict.fromkeys(record.cause for record in failed_records(self.store, done.failed))
         found = f"{len(done.failed)} of {len(self.grid.runs)} runs failed {took}: {'; '.join(causes)}"
         return Check(name, "fail", found, f"see the whole: python -m benchmark run --grid {self.grid.name}")
 
@@ -139,7 +139,7 @@ class Examination:
     # What the checks share
 
     @cached_property
-    def record(self) -> RunRecord:
+    def record(self) -> DoneRecord:
         return finished_run(self.store, run_stages(self.tested).run_id)
 
     @property
@@ -149,7 +149,7 @@ class Examination:
     @cached_property
     def images(self) -> Tensor:
         """On the CPU."""
-        return first_images(read_inputs(RunSpec.model_validate(self.record.spec).train, None, workers=0), IMAGES)
+        return first_images(read_inputs(self.record.spec.train, None, workers=0), IMAGES)
 
     @cached_property
     def stored(self) -> ExitScores:

@@ -1,4 +1,4 @@
-"""Why something could not be made, in a closed vocabulary: `results.record.Failure`."""
+"""Why something could not be made, in a closed vocabulary: `results.record.FailureCause`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from benchmark.errors import RankError
 from benchmark.training.loop import TrainingDivergedError
 from datasets.api import DataError
-from results.record import Failure
+from results.record import FailureCause
 from results.store.files import NO_ROOM
 
 # What torch's allocator for the CPU says in a plain RuntimeError.
@@ -33,13 +33,13 @@ class KilledError(Exception):
     """Processes that worked on a stage died without a word, more often than is tried."""
 
 
-def failure_of(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> FailureCause:
     """The kind of cause that an exception stands for, looking behind it for what it was raised from."""
     for found in _with_origins(error):
         if isinstance(found, BlockedError):
             return "blocked"
-        if isinstance(found, RankError) and found.failure in get_args(Failure):
-            return cast(Failure, found.failure)
+        if isinstance(found, RankError) and found.failure in get_args(FailureCause):
+            return cast(FailureCause, found.failure)
         if isinstance(found, KilledError):
             return "killed"
         if isinstance(found, TrainingDivergedError):

@@ -36,7 +36,7 @@ from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Interrupted, Learner, TrainingDivergedError, fit
 from datasets.api import DataError
 from methods.model import ExitHeads, MultiExitModel
-from results.record import RunRecord
+from results.record import FailedRecord
 from results.spec import TrainSpec
 from results.store.attempts import this_process
 from results.store.folder import Store, StoreError
@@ -255,7 +255,7 @@ class StageMaker:
             self.fail(run, error)
         return False
 
-    def _say_failed(self, record: RunRecord) -> None:
+    def _say_failed(self, record: FailedRecord) -> None:
         details = self.store.run(record.run_id) / "traceback.txt"
         see = f" (see {details})" if details.is_file() else ""
         self.reporter.say(f"{self.at}{record.run_id} failed: {record.cause}{see}")
@@ -271,10 +271,9 @@ class StageMaker:
 
     def write(self, stage: Stage, seconds: float, shared_pass: int = 1) -> AbstractContextManager[Path]:
         """A folder for a stage's artifacts."""
-        made = provenance.made(str(self.device), seconds) | {
-            "shared_pass": shared_pass,
-            "attempts": self.attempts.numbers[stage.name],
-        }
+        made = provenance.stage_provenance(
+            str(self.device), seconds, shared_pass=shared_pass, attempts=self.attempts.numbers[stage.name]
+        )
         return self.store.write_stage(stage.name, stage.fields, made)
 
 

@@ -17,7 +17,7 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.split_rules import SplitRule
-from results.record import CostTable, Failure, RunRecord, StageRef
+from results.record import CostTable, DoneRecord, FailedRecord, FailureCause, MethodInfo, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.folder import Store
 
@@ -38,7 +38,7 @@ class Recorder:
     attempts: Attempts
     inputs: Callable[[TrainSpec], Inputs]
 
-    def finish(self, run: RunStages, seconds: float) -> RunRecord:
+    def finish(self, run: RunStages, seconds: float) -> DoneRecord:
         """Evaluate a run whose stages are there, which took ``seconds`` here, and write its record and tables."""
         begun = time.monotonic()
         train = run.spec.train
@@ -51,32 +51,30 @@ class Recorder:
             evaluation = evaluate(scores, static, costs, blocks, policies, as_published=as_published)
         else:
             evaluation = evaluate_without_exits(None if run.scores is run.static_scores else scores, static, costs)
-        record = RunRecord(
+        record = DoneRecord(
             run_id=run.run_id,
-            label=train.method.label,
-            spec=run.spec.model_dump(mode="json"),
+            spec=run.spec,
             own_policy=own_policy(train).label if train.exits else "",
-            method={"name": train.method.name, **asdict(method_of(train))},
-            status="done",
+            method=MethodInfo(name=train.method.name, options=asdict(method_of(train))),
             stages=tuple(self._reference(stage) for stage in run.chain),
-            provenance=provenance.made(self.attempts.device, seconds + time.monotonic() - begun),
+            provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - begun),
             data=self.inputs(train).data_card(),
             costs=costs,
             exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
-            static_accuracy={split: accuracies(found)[-1] for split, found in static.items()},
+            static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in static.items()}),
             points=evaluation.points,
         )
         with self.store.write_run(record) as folder:
             evaluation.write(folder)
         return record
 
-    def fail(self, run: RunStages, error: Exception) -> RunRecord:
+    def fail(self, run: RunStages, error: Exception) -> FailedRecord:
         """Write that an exception kept a run from being made."""
         blocked_by = error.stage if isinstance(error, BlockedError) else None
         details = "".join(traceback.format_exception(error))
         return self._failed(run, failure_of(error), sentence_of(error), details, blocked_by)
 
-    def fail_by(self, run: RunStages, missing: Stage) -> RunRecord:
+    def fail_by(self, run: RunStages, missing: Stage) -> FailedRecord:
         """Write that a stage is not there: in its own words where no other run needs it, else as blocked by it."""
         last = self.attempts.last_end(missing.name)
         sentence = last.sentence if last and last.sentence else "it is not there"
@@ -90,17 +88,15 @@ class Recorder:
         return next((stage for stage in missing if self.attempts.failed(stage.name)), missing[0] if missing else None)
 
     def _failed(
-        self, run: RunStages, failure: Failure, cause: str, details: str, blocked_by: str | None = None
-    ) -> RunRecord:
-        record = RunRecord(
+        self, run: RunStages, failure: FailureCause, cause: str, details: str, blocked_by: str | None = None
+    ) -> FailedRecord:
+        record = FailedRecord(
             run_id=run.run_id,
-            label=run.spec.train.method.label,
-            spec=run.spec.model_dump(mode="json"),
-            status="failed",
+            spec=run.spec,
             cause=cause,
             failure=failure,
             blocked_by=blocked_by,
-            provenance=provenance.made(self.attempts.device, 0.0),
+            provenance=provenance.provenance(self.attempts.device, 0.0),
         )
         with self.store.write_run(record) as folder:
             if details:
@@ -115,8 +111,8 @@ class Recorder:
         return StageRef(
             stage=stage.kind,
             key=stage.key,
-            code_version=sum(stage.fields["code"].values()),
-            seconds=made["seconds"],
-            shared_pass=made["shared_pass"],
+            code=stage.fields["code"],
+            seconds=made.seconds,
+            shared_pass=made.shared_pass,
             artifacts=self.store.artifacts(stage.name),
         )

@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
-from results.record import Failure, RunRecord
+from results.record import FailedRecord, FailureCause
 from results.store.attempts import Attempt, Heartbeat, now
 from results.store.files import is_alive
 from results.store.folder import Store
@@ -108,14 +108,14 @@ class RunStatus:
     run: RunStages
     state: State
     at: StageStatus | None = None
-    record: RunRecord | None = None
-    failure: Failure | None = None
+    record: FailedRecord | None = None
+    failure: FailureCause | None = None
 
     @property
     def sentence(self) -> str:
         """What there is to say, in a line."""
         if self.record is not None:
-            return (self.record.cause or "").splitlines()[0] if self.record.cause else ""
+            return self.record.cause.partition("\n")[0]
         if self.at is None:
             return ""
         return self.at.note if self.state == "queued" else self.at.stage.name
@@ -182,6 +182,8 @@ class Status:
             return RunStatus(run, "done")
         ways = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
         record = self.store.record(run.run_id) if recorded else None
+        if record is not None and record.status == "done":  # since the plan was made
+            return RunStatus(run, "done")
         if record is not None and not self._is_tried_again(record, ways):
             failed = [way for way in ways if way.state == "failed"]
             at = next((way for way in failed if way.stage.name == record.blocked_by), failed[0] if failed else None)
@@ -194,17 +196,17 @@ class Status:
                     return RunStatus(run, "queued" if state == "failed" else state, way)
         return RunStatus(run, "queued")
 
-    def _is_tried_again(self, record: RunRecord, ways: list[StageStatus]) -> bool:
+    def _is_tried_again(self, record: FailedRecord, ways: list[StageStatus]) -> bool:
         """Whether somebody is at what a failed run failed by: its own stage, or that which blocked it."""
         running = [way.stage for way in ways if way.state == "running"]
         return any(stage.name == record.blocked_by or self.plan.stages[stage] == 1 for stage in running)
 
 
-def cause_of(record: RunRecord, at: StageStatus | None) -> Failure:
+def cause_of(record: FailedRecord, at: StageStatus | None) -> FailureCause:
     """The kind of cause of a failed run; that of the stage which blocks it."""
     if record.failure == "blocked" and at is not None and at.last is not None and at.last.failure is not None:
         return at.last.failure
-    return record.kind_of_failure or "error"
+    return record.failure
 
 
 def status_of(plan: Plan, store: Store, scheduler: Scheduler = no_scheduler) -> Status:

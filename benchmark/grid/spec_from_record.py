@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, grid_of
 from benchmark.stages.keys import code_versions
@@ -18,9 +16,9 @@ from benchmark.weights import check_source
 from datasets.folder import PREFIX as FOLDER
 from methods.lookup import unknown
 from results.judge.environment_diff import Circumstance, Effect
-from results.record import RunRecord, StageRef
-from results.spec import RunSpec
+from results.record import DoneRecord, StageRef
 from results.store.folder import Store, StoreError, sha256, write_file
+from results.tables.compare import differences
 
 FILE = "file:"
 IMPORTED = "imported"
@@ -35,7 +33,7 @@ class Elsewhere:
     weights: Path | None = None
 
 
-def finished_record(store: Store, run_id: str) -> RunRecord:
+def finished_record(store: Store, run_id: str) -> DoneRecord:
     """The record of a finished run that was trained here.
 
     Raises:
@@ -46,7 +44,7 @@ def finished_record(store: Store, run_id: str) -> RunRecord:
     if run_id not in known:
         raise UserError(unknown("run", run_id, known) if known else f"there is no run in {store.root}")
     record = store.record(run_id)
-    if record.status != "done":
+    if record.status == "failed":
         raise UserError(f"{run_id} did not finish ({record.cause}), so there is no outcome to reproduce")
     if any(reference.stage == IMPORTED for reference in record.stages):
         raise UserError(
@@ -77,7 +75,7 @@ def claim_folder(own: Store, store: Store, run_id: str) -> None:
             raise UserError(f"--into: {str(error).partition(';')[0]}; name another folder") from error
 
 
-def asked(record: RunRecord, path: Path, elsewhere: Elsewhere, data_dir: Path | None) -> Grid:
+def asked(record: DoneRecord, path: Path, elsewhere: Elsewhere, data_dir: Path | None) -> Grid:
     """A grid of the one run that a record asks for.
 
     A path in a record is one of another machine, or of somebody who would like to have it read: it is not followed. The user
@@ -91,11 +89,7 @@ def asked(record: RunRecord, path: Path, elsewhere: Elsewhere, data_dir: Path | 
     Raises:
         UserError: one sentence for every mistake.
     """
-    try:
-        spec = RunSpec.model_validate(record.spec)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path}: spec.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    spec = record.spec
     train = spec.train
     content = {
         "name": "reproduce",
@@ -143,7 +137,7 @@ def _weights(source: str, path: Path, weights: Path | None) -> str:
     return FILE + str(weights)
 
 
-def stage_changes(record: RunRecord, store: Store, run: RunStages) -> list[Circumstance]:
+def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[Circumstance]:
     """Where a stage would be another one today: its code has a new version, or it reads something else.
 
     Args:
@@ -158,13 +152,11 @@ def stage_changes(record: RunRecord, store: Store, run: RunStages) -> list[Circu
         return [Circumstance("stages", " ".join(kinds[0]), " ".join(kinds[1]), changed)]
     other = [(reference, stage) for reference, stage in pairs if reference.key != stage.key]
     for reference, stage in other:
-        here = sum(code_versions(stage.kind).values())
-        if reference.code_version != here:
-            versions = reference.code_version, here
-            found.append(Circumstance(f"{stage.kind}.code_version", *versions, changed))
+        for entry in differences(reference.code, code_versions(stage.kind)):
+            found.append(Circumstance(f"{stage.kind}.code.{entry.field}", entry.first, entry.second, changed))
         for field, before, after in _fields(store, reference, stage):
             found.append(Circumstance(f"{stage.kind}.{field}", before, after, changed))
-    weights = record.spec["train"].get("weights", {}).get("sha256"), run.spec.train.weights.sha256
+    weights = record.spec.train.weights.sha256, run.spec.train.weights.sha256
     if weights[0] != weights[1]:
         found.append(Circumstance("weights.sha256", *weights, changed))
     if other and not found:  # a head, a loss, a backbone or the data: the record does not say which
@@ -178,7 +170,7 @@ def stage_changes(record: RunRecord, store: Store, run: RunStages) -> list[Circu
 def _fields(store: Store, reference: StageRef, stage: Stage) -> list[tuple[str, Any, Any]]:
     """The fields in which a recorded stage differs, where its manifest is there to say so; code version and parents aside."""
     try:
-        fields = store.manifest(f"{reference.stage}-{reference.key}").get("fields")
+        fields = store.manifest(reference.name).get("fields")
     except StoreError:
         return []
     if not isinstance(fields, dict):

@@ -24,7 +24,7 @@ from benchmark.measure.cost import cost_table
 from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
 from methods.official import CheckpointError, OfficialModel, describe, from_official
-from results.record import CostTable, RunRecord, StageRef
+from results.record import CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Recipes, RunSpec, Selection, TrainSpec, Weights
 from results.store.folder import Store, sha256
 
@@ -96,7 +96,7 @@ def import_checkpoint(
     fields = {"sha256": source.sha256, "config": config, "code": code_versions(KIND)}
     imported = _name(KIND, fields)
     if not store.has_stage(imported):
-        with store.write_stage(imported, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
+        with store.write_stage(imported, fields, provenance.stage_provenance(str(device), 0.0)) as folder:
             write_model(model, described, folder)
     say(f"imported: {store.stage(imported)}")
     costs = cost_table(model, described.card)
@@ -121,18 +121,17 @@ def import_checkpoint(
     evaluation = evaluate(scores, scores, costs, blocks, list(POLICIES))
     spec = RunSpec(train=_spec(described, config, dataset, source), scheme="as imported", policies=POLICIES)
     run_id = f"imported-{spec.train.backbone}-{inputs.card.name}-{scored.removeprefix('scores-')[:8]}"
-    record = RunRecord(
+    options = {"config": config, "drops_are_against": "the checkpoint's own final classifier"}
+    record = DoneRecord(
         run_id=run_id,
-        label=spec.train.method.label,
-        spec=spec.model_dump(mode="json"),
-        method={"name": KIND, "config": config, "drops_are_against": "the checkpoint's own final classifier"},
-        status="done",
+        spec=spec,
+        method=MethodInfo(name=KIND, options=options),
         stages=tuple(_reference(store, name) for name in (imported, priced, scored)),
-        provenance=provenance.made(str(device), time.monotonic() - begun),
+        provenance=provenance.provenance(str(device), time.monotonic() - begun),
         data=data,
         costs=costs,
         exits=exit_metrics(scores, blocks, [choice.name for choice in described.heads]),
-        static_accuracy={split: accuracies(found)[-1] for split, found in scores.items()},
+        static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in scores.items()}),
         points=evaluation.points,
     )
     with store.write_run(record) as folder:
@@ -159,7 +158,7 @@ def _stage(store: Store, kind: str, fields: dict[str, Any], device: torch.device
     fields = {"code": code_versions(kind), **fields}
     name = _name(kind, fields)
     if not store.has_stage(name):
-        with store.write_stage(name, fields, provenance.made(str(device), 0.0) | {"shared_pass": 1}) as folder:
+        with store.write_stage(name, fields, provenance.stage_provenance(str(device), 0.0)) as folder:
             write(folder)
     return name
 
@@ -178,8 +177,8 @@ def _reference(store: Store, name: str) -> StageRef:
     return StageRef(
         stage=kind,
         key=key,
-        code_version=sum(code_versions(kind).values()),
-        seconds=store.provenance(name)["seconds"],
+        code=code_versions(kind),
+        seconds=store.provenance(name).seconds,
         shared_pass=1,
         artifacts=store.artifacts(name),
     )

@@ -13,19 +13,17 @@ from benchmark.training.heads import HEADS_WEIGHTS, load_heads
 from methods.lookup import unknown
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
-from results.record import OperatingPoint, RunRecord
-from results.spec import RunSpec
+from results.record import DoneRecord, OperatingPoint
 from results.store.folder import Store
 
 
-def load_model(store: Store, record: RunRecord, device: torch.device) -> MultiExitModel:
+def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiExitModel:
     """The trained model in evaluation mode.
 
     Raises:
         StoreError: an artifact is missing or was changed.
     """
-    train = RunSpec.model_validate(record.spec).train
-    assert record.costs is not None
+    train = record.spec.train
     if any(reference.stage == KIND for reference in record.stages):
         imported = stage_name(record, KIND)
         return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
@@ -38,7 +36,7 @@ def load_model(store: Store, record: RunRecord, device: torch.device) -> MultiEx
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
-def load_run_scores(store: Store, record: RunRecord) -> dict[str, ExitScores]:
+def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
     """The run's own scores by split.
 
     Raises:
@@ -48,12 +46,12 @@ def load_run_scores(store: Store, record: RunRecord) -> dict[str, ExitScores]:
     return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
 
 
-def stage_name(record: RunRecord, kind: str) -> str:
+def stage_name(record: DoneRecord, kind: str) -> str:
     """The run's own stage of a kind; of two ``scores``, the backbone's come first and the run's last."""
-    return [f"{kind}-{reference.key}" for reference in record.stages if reference.stage == kind][-1]
+    return [reference.name for reference in record.stages if reference.stage == kind][-1]
 
 
-def finished_run(store: Store, run_id: str) -> RunRecord:
+def finished_run(store: Store, run_id: str) -> DoneRecord:
     """
     Raises:
         UserError: there is no such finished run with early exits.
@@ -63,14 +61,14 @@ def finished_run(store: Store, run_id: str) -> RunRecord:
     if run_id not in known:
         raise UserError(f"--run: {unknown('run', run_id, known) if known else f'there is no run in {store.root}'}")
     record = store.record(run_id)
-    if record.status != "done":
+    if record.status == "failed":
         raise UserError(f"--run {run_id}: it did not finish ({record.cause})")
     if len(record.exits) < 2:
         raise UserError(f"--run {run_id}: it has no early exits")
     return record
 
 
-def choose_point(record: RunRecord, name: str | None) -> OperatingPoint:
+def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
     """The operating point of that name; without one, the first of: 1 point of drop, any drop, any fixed threshold.
 
     Raises:
@@ -92,10 +90,9 @@ def choose_point(record: RunRecord, name: str | None) -> OperatingPoint:
     return order[0]
 
 
-def policy_at(record: RunRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
+def policy_at(record: DoneRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
     """The point's policy, fitted on val, with the frozen threshold."""
-    assert record.costs is not None
-    selections = RunSpec.model_validate(record.spec).policies
+    selections = record.spec.policies
     selection = next(selection for selection in selections if selection.label == point.policy)
     policy, _ = prepare(selection, val, record.costs)
     if policy.setting is None:

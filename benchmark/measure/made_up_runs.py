@@ -16,7 +16,7 @@ from benchmark.measure.price import price
 from benchmark.stages.graph import heads_of, method_of, run_stages
 from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
-from results.record import CostTable, DataCard, RunRecord, StageRef
+from results.record import CostTable, DataCard, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import RunSpec
 from results.store.folder import Store
 
@@ -37,7 +37,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
     Returns:
         how many records there are.
     """
-    templates: dict[tuple[object, ...], tuple[RunRecord, Path]] = {}
+    templates: dict[tuple[object, ...], tuple[DoneRecord, Path]] = {}
     count = 0
     for run in map(run_stages, grid.runs):
         train = run.spec.train
@@ -50,7 +50,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
             evaluation.write(folder)
             templates[alike] = record, folder
         record, made = templates[alike]
-        own = {"run_id": run.run_id, "spec": run.spec.model_dump(mode="json"), "stages": _references(run)}
+        own = {"run_id": run.run_id, "spec": run.spec, "stages": _references(run)}
         folder = store.run(run.run_id)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(
@@ -65,7 +65,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
     return count
 
 
-def _template(spec: RunSpec, samples: int, variant: int) -> tuple[RunRecord, Evaluation]:
+def _template(spec: RunSpec, samples: int, variant: int) -> tuple[DoneRecord, Evaluation]:
     train = spec.train
     dataset = registry.card("dataset", train.dataset.name)
     method = method_of(train)
@@ -82,19 +82,20 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[RunRecord, Eva
     else:
         evaluation = evaluate_without_exits(None, static, costs)
     rule = SplitRule.of(train.dataset.set)
-    record = RunRecord(
+    record = DoneRecord(
         run_id="",
-        label=train.method.label,
-        spec={},
-        method={"name": train.method.name, **asdict(method)},
-        status="done",
-        provenance=provenance.made("cpu", 1.0),
+        spec=spec,
+        method=MethodInfo(name=train.method.name, options=asdict(method)),
+        stages=(),
+        provenance=provenance.provenance("cpu", 1.0),
         data=DataCard(
             name=dataset.name,
             fingerprint=dataset.fingerprint,
             classes=len(dataset.classes),
             sizes=rule.sizes(dataset) | dict.fromkeys(scores, samples),
             split_identity={},
+            content={},
+            transforms={},
             split_rule=rule.describe(dataset),
             citation=dataset.citation,
             licence=dataset.licence,
@@ -102,7 +103,7 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[RunRecord, Eva
         ),
         costs=costs,
         exits=exit_metrics(scores, blocks, [choice.name for choice in heads]),
-        static_accuracy={split: accuracies(found)[-1] for split, found in static.items()},
+        static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in static.items()}),
         points=evaluation.points,
     )
     return record, evaluation
@@ -122,7 +123,7 @@ def _references(run: RunStages) -> tuple[StageRef, ...]:
         StageRef(
             stage=stage.kind,
             key=stage.key,
-            code_version=sum(stage.fields["code"].values()),
+            code=stage.fields["code"],
             seconds=1.0,
             shared_pass=1,
             artifacts=(),

@@ -11,7 +11,7 @@ import torch
 from benchmark import registry
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import sweep
-from benchmark.provenance import peak_memory_bytes
+from benchmark.hardware import peak_memory_bytes
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies import get_policy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from benchmark.measure.finished import choose_point, finished_run, load_model, l
 from benchmark.measure.latency import time_batches, usable
 from benchmark.stages.graph import latency_stage
 from benchmark.training.inputs import Inputs, read_inputs
-from results.spec import RunSpec
 from results.store.folder import Store
 from results.store.latency import FILE, Latency
 
@@ -57,8 +57,8 @@ def measure_run(
         "images": images,
         "warmup": warmup,
         "precision": precision,
-        "machine": {key: machine[key] for key in ("device", "gpu", "cpu", "threads")},
-        "torch": machine["packages"]["torch"],
+        "machine": machine.model_dump(include={"device", "gpu", "cpu", "threads"}),
+        "torch": machine.packages["torch"],
     }
     name, complete = latency_stage(fields)
     if store.has_stage(name):
@@ -68,7 +68,7 @@ def measure_run(
     model = load_model(store, record, where).to(PRECISIONS[precision])
     scores = load_run_scores(store, record)
     policy = policy_at(record, chosen, scores["val"])
-    inputs = read_inputs(RunSpec.model_validate(record.spec).train, data_dir)
+    inputs = read_inputs(record.spec.train, data_dir)
     pixels = first_images(inputs, images).to(where, PRECISIONS[precision])
     found = dynamic_agreement(model, policy, pixels, scores["test"])
     if found.unexplained or found.logit_error > LOOSE[precision]:
@@ -82,7 +82,7 @@ def measure_run(
             "scored them"
         )
 
-    assert record.costs is not None
+    begun = time.monotonic()
     timings = []
     for size in usable(batch_sizes, len(pixels)):
         say(f"timing batches of {size} ...")
@@ -100,7 +100,7 @@ def measure_run(
         timings=tuple(timings),
     )
     store.prepare()
-    with store.write_stage(name, complete, {"machine": machine, "code": provenance.code()}) as folder:
+    with store.write_stage(name, complete, provenance.stage_provenance(str(where), time.monotonic() - begun)) as folder:
         (folder / FILE).write_text(latency.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return name, latency
 

@@ -46,7 +46,6 @@ def curve_of(setting: Setting, name: str) -> pd.DataFrame:
     """Columns share (of the MACs without exits, ascending), accuracy, low, high; accuracies in %. No rows: no curve."""
     found = []
     for run in setting.exiting:
-        assert run.record.costs is not None
         for policy in policies(run):
             if setting.label(run, policy) != name:
                 continue

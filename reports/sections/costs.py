@@ -64,7 +64,7 @@ def training(study: Study) -> list[Block]:
     count = sum(len(passes[kind]) for kind in TRAINED if kind in passes)
     stand, passes_of = "stands" if len(study.runs) == 1 else "stand", "pass" if count == 1 else "passes"
     text = f"{counted(len(study.runs), 'run')} {stand} on {count} {passes_of} of training, {_seconds(total)} in all."
-    peak = max((float(run.record.provenance.get("peak_memory_bytes") or 0) for run in study.runs), default=0.0)
+    peak = max((float(run.record.provenance.peak_memory_bytes) for run in study.runs), default=0.0)
     if peak:
         text += f" At most {peak / 2**30:.1f} GiB of memory were in use."
     header = ("What", "Passes", "Together", "Longest")

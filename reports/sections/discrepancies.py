@@ -94,7 +94,7 @@ def _alternation(study: Study) -> list[str]:
     }
     found = []
     for setting in study.main:
-        runs = [run for run in setting.exiting if run.record.spec["train"]["method"]["name"] == LGVIT]
+        runs = [run for run in setting.exiting if run.record.spec.train.method.name == LGVIT]
         plain = Variant("", tuple(run for run in runs if _set(run) == base))
         for option, (number, what) in options.items():
             changed = Variant(
@@ -145,4 +145,4 @@ def _swin(study: Study) -> list[str]:
 
 
 def _set(run: Run) -> dict[str, object]:
-    return dict(run.record.spec["train"]["method"]["set"])
+    return dict(run.record.spec.train.method.set)

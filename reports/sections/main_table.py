@@ -104,7 +104,6 @@ def _cells(setting: Setting, label: str, *, has_time: bool) -> list[str]:
     if not runs:
         return [DASH] * count
     costs = runs[0].record.costs
-    assert costs is not None
     half, shown = setting.at(HALF), setting.shown
     half, shown = half[half["label"] == label], shown[(shown["label"] == label) & shown["reached"]]
     at_half = DASH if half.empty else plus_minus(half.iloc[0])
@@ -137,7 +136,6 @@ def _is(setting: Setting, run: Run, label: str) -> bool:
 
 def _unit(setting: Setting) -> tuple[float, str]:
     costs = setting.leading.record.costs
-    assert costs is not None
     return (1e9, "G") if costs.baseline >= 1e9 else (1e6, "M")
 
 

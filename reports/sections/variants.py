@@ -39,8 +39,8 @@ Wanted = Callable[[str, dict[str, object]], str | None]
 def variants_of(setting: Setting, wanted: Wanted) -> list[Variant]:
     found: dict[str, list[Run]] = {}
     for run in setting.exiting:
-        method = run.record.spec["train"]["method"]
-        name = wanted(method["name"], method["set"])
+        method = run.record.spec.train.method
+        name = wanted(method.name, method.set)
         if name is not None:
             found.setdefault(name, []).append(run)
     return [Variant(name, tuple(runs)) for name, runs in found.items()]

@@ -59,7 +59,6 @@ def _curves(study: Study, setting: Setting, run: Run, rows: pd.DataFrame, most: 
 
 def _line(run: Run, policy: str, most: int) -> list[list[float | None]]:
     """Threshold, share of the MACs without exits, accuracy and its interval in %, mean block; cheapest first."""
-    assert run.record.costs is not None
     curve = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == "test")]
     share = curve["mean_macs"].to_numpy() / run.record.costs.baseline
     order = np.argsort(share, kind="stable")

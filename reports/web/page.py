@@ -45,12 +45,12 @@ def _content(study: Study) -> dict[str, Any]:
     claims = claims_table(study)
     return {
         "title": study.title,
-        "date": max((run.record.provenance["finished"] for run in study.runs), default="")[:10],
+        "date": max((run.record.provenance.finished.isoformat() for run in study.runs), default="")[:10],
         "runs": [
             {
                 "id": run.record.run_id,
-                "commit": (run.record.provenance["code"]["commit"] or "no git")[:10],
-                "finished": run.record.provenance["finished"][:10],
+                "commit": (run.record.provenance.code.commit or "no git")[:10],
+                "finished": f"{run.record.provenance.finished:%Y-%m-%d}",
                 "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
             }
             for run in study.runs

@@ -91,8 +91,8 @@ def judge(
 
 def on_paper_scale(run: Run, claims: Claims) -> bool:
     """Whether a run has a backbone and a whole data set of the paper."""
-    data = run.record.spec["train"]["dataset"]
-    return run.backbone in claims.scope.backbones and data["name"] in claims.scope.datasets and not data["set"]
+    data = run.record.spec.train.dataset
+    return run.backbone in claims.scope.backbones and data.name in claims.scope.datasets and not data.set
 
 
 def _cells(
@@ -252,16 +252,16 @@ def _at_budget(run: Run, budget: float) -> OperatingPoint | None:
 
 
 def _is_reading(run: Run, reading: Reading) -> bool:
-    method = run.record.spec["train"]["method"]
-    return method["name"] == reading.name and method["set"] == reading.set
+    method = run.record.spec.train.method
+    return method.name == reading.name and method.set == reading.set
 
 
 def _is_rival(run: Run, claim: Claim, reading: Reading) -> bool:
-    method = run.record.spec["train"]["method"]
+    method = run.record.spec.train.method
     if claim.rivals.prefix is not None:
-        return str(method["name"]).startswith(claim.rivals.prefix)
-    others = {key: value for key, value in method["set"].items() if key != claim.rivals.option}
-    return method["name"] == reading.name and claim.rivals.option in method["set"] and others == reading.set
+        return method.name.startswith(claim.rivals.prefix)
+    others = {key: value for key, value in method.set.items() if key != claim.rivals.option}
+    return method.name == reading.name and claim.rivals.option in method.set and others == reading.set
 
 
 def _judgement(
@@ -270,7 +270,7 @@ def _judgement(
 ) -> Judgement:  # fmt: skip
     value, low, high = (found.value, found.low, found.high) if found else (np.nan, np.nan, np.nan)
     return Judgement(
-        claim=claim, reading=reading.label, backbone=run.backbone, dataset=run.dataset, scheme=str(run.record.spec["scheme"]),
+        claim=claim, reading=reading.label, backbone=run.backbone, dataset=run.dataset, scheme=run.record.spec.scheme,
         verdict=verdict, value=value, low=low, high=high, interval=found.kind if found else "",
         run_ids=" ".join(run.record.run_id for run in used), reason=reason, finding=finding,
     )  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from results.provenance import Code, Machine
 from results.record import DataCard
 from results.tables.compare import differences
 
@@ -37,7 +38,7 @@ class Circumstance:
         return self.effect != "should change nothing" or self.field.startswith("code.")
 
 
-def of_machines(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Circumstance]:
+def of_machines(recorded: Machine, here: Machine) -> list[Circumstance]:
     """Of two machines as provenance has them."""
     return [
         Circumstance(
@@ -50,30 +51,25 @@ def of_machines(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Ci
     ]
 
 
-def _comparable(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Which of several equal GPUs it was says nothing; before processes could train together, one did."""
-    return {"ranks": 1, **machine, "device": str(machine.get("device")).partition(":")[0]}
+def _comparable(machine: Machine) -> dict[str, Any]:
+    """The fields, without the index of a GPU among equal ones."""
+    return machine.model_dump() | {"device": machine.device.partition(":")[0]}
 
 
-def of_code(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Circumstance]:
+def of_code(recorded: Code, here: Code) -> list[Circumstance]:
     """Of two commits. What they compute is told by the stages' code versions; tracked files that were changed are told, too."""
     return [
-        Circumstance(f"code.{field}", recorded.get(field), here.get(field), "should change nothing")
+        Circumstance(f"code.{field}", getattr(recorded, field), getattr(here, field), "should change nothing")
         for field, told in (
-            ("commit", recorded.get("commit") != here.get("commit")),
-            ("dirty", bool(recorded.get("dirty") or here.get("dirty"))),
+            ("commit", recorded.commit != here.commit),
+            ("dirty", bool(recorded.dirty or here.dirty)),
         )
         if told
     ]
 
 
-def of_data(recorded: DataCard | None, here: DataCard) -> list[Circumstance]:
-    """Of what was trained and measured on; a record from before the content was noted differs in nothing there."""
-    if recorded is None:
-        return []
-    first, second = recorded.model_dump(), here.model_dump()
-    if not first["content"]:
-        second["content"] = {}
+def of_data(recorded: DataCard, here: DataCard) -> list[Circumstance]:
+    """Of what was trained and measured on."""
     return [
         Circumstance(
             f"data.{entry.field}",
@@ -81,7 +77,7 @@ def of_data(recorded: DataCard | None, here: DataCard) -> list[Circumstance]:
             entry.second,
             "should change nothing" if entry.field.startswith(WORDS) else "changes what is computed",
         )
-        for entry in differences(first, second)
+        for entry in differences(recorded.model_dump(), here.model_dump())
     ]
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from results.record import RunRecord
+from results.record import DoneRecord, FailedRecord
 from results.store.devices import UNVERIFIED
 from results.store.folder import Store, StoreError
 from results.tables.points import points
@@ -48,7 +48,7 @@ class Failure:
     sentence: str
 
 
-def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
+def failures(runs: list[Run], failed: Iterable[FailedRecord] = ()) -> pd.DataFrame:
     """Every signature found; columns as `Failure`.
 
     Args:
@@ -76,7 +76,7 @@ def failures(runs: list[Run], failed: Iterable[RunRecord] = ()) -> pd.DataFrame:
     return pd.DataFrame([asdict(failure) for failure in found], columns=list(Failure.__dataclass_fields__))
 
 
-def failed_records(store: Store, run_ids: Iterable[str]) -> list[RunRecord]:
+def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
     """The records among these that say failed; damaged and missing ones are passed over."""
     records = []
     for run_id in run_ids:
@@ -91,7 +91,6 @@ def failed_records(store: Store, run_ids: Iterable[str]) -> list[RunRecord]:
 
 def exits_that_did_not_learn(run: Run) -> Iterator[Failure]:
     """An early exit less than half of the way from chance to the final head, asked about every test sample."""
-    assert run.record.data is not None
     chance = 1 / run.record.data.classes
     limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
     for exit_ in run.record.exits[:-1]:
@@ -138,7 +137,6 @@ def unstable_between_splits(run: Run) -> Iterator[Failure]:
             continue
         gap = point.val.mean_macs / point.test.mean_macs - 1
         if abs(gap) > UNSTABLE:
-            assert run.record.costs is not None
             on_val, on_test = (run.record.costs.baseline / found.mean_macs for found in (point.val, point.test))
             yield Failure(
                 "speed-up unstable between val and test", run.record.run_id, point.name, abs(gap), UNSTABLE,
@@ -163,7 +161,6 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
     times the share that gets there.
     """
     costs = run.record.costs
-    assert costs is not None
     reached = [point for point in run.record.points if point.test is not None]
     for k, exit_ in enumerate(run.record.exits[:-1]):
         place = f"block {exit_.block}"
@@ -210,11 +207,13 @@ def on_other_images(runs: list[Run]) -> Iterator[Failure]:
             )  # fmt: skip
 
 
-def nearly_full(record: RunRecord) -> Iterator[Failure]:
+def nearly_full(record: DoneRecord) -> Iterator[Failure]:
     """A run that finished with nearly all memory of its machine, or of its GPU, in use."""
-    made, machine = record.provenance, record.provenance.get("machine", {})
-    for place, prefix in (("", ""), ("GPU", "gpu_")):
-        peak, memory = made.get(f"{prefix}peak_memory_bytes"), machine.get(f"{prefix}memory_bytes")
+    made, machine = record.provenance, record.provenance.machine
+    for place, peak, memory in (
+        ("", made.peak_memory_bytes, machine.memory_bytes),
+        ("GPU", made.gpu_peak_memory_bytes, machine.gpu_memory_bytes),
+    ):
         if peak and memory and peak / memory > FULL:
             where = f" of the {place}" if place else ""
             yield Failure(
@@ -223,12 +222,10 @@ def nearly_full(record: RunRecord) -> Iterator[Failure]:
             )  # fmt: skip
 
 
-def out_of_memory(record: RunRecord) -> Iterator[Failure]:
+def out_of_memory(record: FailedRecord) -> Iterator[Failure]:
     """A run that ended for want of memory."""
-    if record.kind_of_failure == "oom":
-        yield Failure(
-            "memory outgrows the device", record.run_id, "", np.nan, np.nan, str(record.cause).splitlines()[0]
-        )
+    if record.failure == "oom":
+        yield Failure("memory outgrows the device", record.run_id, "", np.nan, np.nan, record.cause.splitlines()[0])
 
 
 def unverified(run: Run) -> Iterator[Failure]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from results.record import Frozen
+from results.frozen import Frozen
 
 FOLDER = Path(__file__).parents[1] / "published"
 Status = Literal["confirmed", "second-hand", "unconfirmed", "independent-measurement"]

@@ -14,13 +14,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from results.judge.seed_spread import Spread, seed_spread
 from results.judge.verdicts import is_close
-from results.record import Artifact, Measured, PointKind, RunRecord, StageRef
+from results.provenance import Machine
+from results.record import Artifact, DoneRecord, Measured, PointKind, StageRef
 from results.stats.statistics import bootstrap_mean
 from results.store.folder import TABLES, Store, StoreError
 from results.tables.outcomes import cut
@@ -91,7 +91,7 @@ def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwis
     Raises:
         StoreError: a record is damaged.
     """
-    first, second = recorded.record(run_id), reproduced.record(again)
+    first, second = recorded.done_record(run_id), reproduced.done_record(again)
     folders = recorded.run(run_id), reproduced.run(again)
     parts = [*_artifacts(first, second), *_tables(*folders), _macs(first, second)]
     spread = {} if bitwise else seed_spread(recorded, first)
@@ -99,7 +99,7 @@ def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwis
     return Reproduction(tuple(parts), bitwise)
 
 
-def in_pairs(first: RunRecord, second: RunRecord) -> Iterator[tuple[str, StageRef | None, StageRef | None]]:
+def in_pairs(first: DoneRecord, second: DoneRecord) -> Iterator[tuple[str, StageRef | None, StageRef | None]]:
     """The stages of two records, kind by kind in order, with a name; None where one has no such stage."""
     for kind in dict.fromkeys(reference.stage for reference in (*first.stages, *second.stages)):
         mine, theirs = ([ref for ref in record.stages if ref.stage == kind] for record in (first, second))
@@ -110,25 +110,24 @@ def in_pairs(first: RunRecord, second: RunRecord) -> Iterator[tuple[str, StageRe
 
 
 def machines(
-    first: RunRecord, recorded: Store, second: RunRecord, reproduced: Store
-) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    first: DoneRecord, recorded: Store, second: DoneRecord, reproduced: Store
+) -> Iterator[tuple[Machine, Machine]]:
     """Where the runs were finished, and where each of their stages was made, which may be elsewhere; in pairs."""
-    ended = first.provenance.get("machine", {}), second.provenance.get("machine", {})
+    ended = first.provenance.machine, second.provenance.machine
     yield ended
     for _, one, other in in_pairs(first, second):
         yield _machine(recorded, one, ended[0]), _machine(reproduced, other, ended[1])
 
 
-def _machine(store: Store, reference: StageRef | None, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+def _machine(store: Store, reference: StageRef | None, otherwise: Machine) -> Machine:
     """Of a stage, where its folder is there; else that of its run."""
     try:
-        found = store.provenance(f"{reference.stage}-{reference.key}").get("machine") if reference else None
+        return store.provenance(reference.name).machine if reference else otherwise
     except StoreError:
-        found = None
-    return found if isinstance(found, dict) else otherwise
+        return otherwise
 
 
-def _artifacts(first: RunRecord, second: RunRecord) -> Iterator[Part]:
+def _artifacts(first: DoneRecord, second: DoneRecord) -> Iterator[Part]:
     """Every file of every stage, by its checksum."""
     for stage, one, other in in_pairs(first, second):
         mine, theirs = ({_name(a): a.sha256 for a in ref.artifacts} if ref else {} for ref in (one, other))
@@ -172,11 +171,11 @@ def _file(what: str, shown: list[str], *, equal: bool) -> Part:
     return Part(what, shown[0], shown[1], equal, equal, is_file=True)
 
 
-def _macs(first: RunRecord, second: RunRecord) -> Part:
+def _macs(first: DoneRecord, second: DoneRecord) -> Part:
     """Of every exit, and of the backbone without exits."""
-    counted = [(r.costs.baseline, r.costs.cumulative) if r.costs else None for r in (first, second)]
-    shown = [f"{len(c[1])} exits, {c[1][-1] / 1e6:,.1f} M" if c else "-" for c in counted]
-    equal = counted[0] == counted[1]
+    costs = [record.costs for record in (first, second)]
+    shown = [f"{len(table.cumulative)} exits, {table.cumulative[-1] / 1e6:,.1f} M" for table in costs]
+    equal = (costs[0].baseline, costs[0].cumulative) == (costs[1].baseline, costs[1].cumulative)
     return Part("MACs of every exit", shown[0], shown[1], equal, equal, is_file=False)
 
 
@@ -184,17 +183,16 @@ class _Numbers:
     """Test accuracy of the backbone without exits, and every operating point that either reached."""
 
     def __init__(
-        self, first: RunRecord, second: RunRecord, folders: tuple[Path, Path], spread: Mapping[str, Spread]
+        self, first: DoneRecord, second: DoneRecord, folders: tuple[Path, Path], spread: Mapping[str, Spread]
     ) -> None:
         self.records, self.spread = (first, second), spread
         self.runs = [_run(record, folder) for record, folder in zip(self.records, folders, strict=True)]
 
     def parts(self) -> Iterator[Part]:
-        static = [record.static_accuracy.get("test") for record in self.records]
-        if static[0] is not None and static[1] is not None:
-            close, remark = self.accuracies(STATIC, static[0], static[1])
-            shown = (f"{100 * static[0]:.2f} %", f"{100 * static[1]:.2f} %")
-            yield Part("accuracy without exits", *shown, static[0] == static[1], close, is_file=False, remark=remark)
+        static = [record.static_accuracy.test for record in self.records]
+        close, remark = self.accuracies(STATIC, static[0], static[1])
+        shown = (f"{100 * static[0]:.2f} %", f"{100 * static[1]:.2f} %")
+        yield Part("accuracy without exits", *shown, static[0] == static[1], close, is_file=False, remark=remark)
         points = [{point.name: point for point in record.points} for record in self.records]
         for name, kind in {point.name: point.kind for found in points[::-1] for point in found.values()}.items():
             one, other = (found[name].test if name in found else None for found in points)
@@ -237,7 +235,7 @@ class _Numbers:
         return (high - low) / 2
 
 
-def _run(record: RunRecord, folder: Path) -> Run | None:
+def _run(record: DoneRecord, folder: Path) -> Run | None:
     """The record with its outcomes, if these are there and whole."""
     outcomes = _table(folder / "outcomes.parquet")
     if outcomes is None:
@@ -248,12 +246,11 @@ def _run(record: RunRecord, folder: Path) -> Run | None:
         return None
 
 
-def _speedup(record: RunRecord, found: Measured) -> float:
-    assert record.costs is not None
+def _speedup(record: DoneRecord, found: Measured) -> float:
     return record.costs.baseline / found.mean_macs
 
 
-def _shown(record: RunRecord, found: Measured | None) -> str:
+def _shown(record: DoneRecord, found: Measured | None) -> str:
     if found is None:
         return "not reached"
     return f"{100 * found.accuracy:.2f} % at {_speedup(record, found):.3f}x"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from results.record import RunRecord
+from results.record import DoneRecord
 from results.stats.statistics import over_seeds
 from results.store.folder import Store, StoreError
 from results.tables.run import STATIC
@@ -33,15 +31,14 @@ class Spread:
     speedup: float
 
 
-def seed_spread(store: Store, record: RunRecord) -> dict[str, Spread]:
+def seed_spread(store: Store, record: DoneRecord) -> dict[str, Spread]:
     """By operating point that at least `SEEDS` finished runs reach which differ from the record in their seed alone, itself
     included; the backbone without exits is the point ``static``."""
     found: dict[str, list[tuple[float, float]]] = {}
     for other in _same_but_for_the_seed(store, record):
-        if "test" in other.static_accuracy:
-            found.setdefault(STATIC, []).append((other.static_accuracy["test"], 1.0))
+        found.setdefault(STATIC, []).append((other.static_accuracy.test, 1.0))
         for point in other.points:
-            if point.test is not None and other.costs is not None:
+            if point.test is not None:
                 speedup = other.costs.baseline / point.test.mean_macs
                 found.setdefault(point.name, []).append((point.test.accuracy, speedup))
     return {name: _spread(np.array(values)) for name, values in found.items() if len(values) >= SEEDS}
@@ -56,17 +53,11 @@ def _spread(values: np.ndarray) -> Spread:
     return Spread(count, float(halves[0]), float(halves[1] / values[:, 1].mean()))
 
 
-def _same_but_for_the_seed(store: Store, record: RunRecord) -> Iterator[RunRecord]:
-    wanted = _asked(record)
+def _same_but_for_the_seed(store: Store, record: DoneRecord) -> Iterator[DoneRecord]:
     for run_id in store.run_ids():
         try:
             other = store.record(run_id)
         except StoreError:
             continue
-        if other.status == "done" and _asked(other) == wanted:
+        if other.status == "done" and other.spec.with_train(seed=record.spec.train.seed) == record.spec:
             yield other
-
-
-def _asked(record: RunRecord) -> str:
-    train: dict[str, Any] = record.spec.get("train", {})
-    return json.dumps(record.spec | {"train": {**train, "seed": None}}, sort_keys=True)

@@ -19,7 +19,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from results.record import Failure, Frozen, RunRecord
+from results.frozen import Frozen
+from results.record import FailedRecord, FailureCause
 from results.store.files import UNFINISHED, replace_file, sweep, unwritable
 from results.store.locks import Lock, is_held
 
@@ -87,7 +88,7 @@ class Attempt(Frozen):
     at: datetime
     by: Worker
     outcome: Outcome
-    failure: Failure | None = None
+    failure: FailureCause | None = None
     sentence: str = ""
     details: str = ""
     """A traceback."""
@@ -158,14 +159,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def note_failed_run(folder: Path, record: RunRecord, details: str) -> None:
+def note_failed_run(folder: Path, record: FailedRecord, details: str) -> None:
     """Keep what a failed record said before it gives way.
 
     Raises:
         StoreError: it cannot be written.
     """
     kept = {
-        "finished": record.provenance.get("finished"),
+        "finished": record.provenance.finished.isoformat(),
         "failure": record.failure,
         "cause": record.cause,
         "blocked_by": record.blocked_by,

@@ -12,7 +12,7 @@ from datetime import datetime
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from results.record import Frozen
+from results.frozen import Frozen
 from results.store.attempts import now
 from results.store.files import is_alive, write_file
 from results.store.folder import Store

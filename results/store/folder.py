@@ -23,7 +23,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from results.record import SCHEMA, Artifact, RunRecord
+from results.provenance import StageProvenance
+from results.record import SCHEMA, Artifact, DoneRecord, RunRecord, parse_record, printable
 from results.store.attempts import Progress, note_failed_run
 from results.store.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, sync, unfinished, unwritable
 from results.store.files import write_file as write_file
@@ -71,7 +72,7 @@ class Store:
         return Progress(self.progress(name))
 
     @contextmanager
-    def write_stage(self, name: str, fields: dict[str, Any], provenance: dict[str, Any]) -> Iterator[Path]:
+    def write_stage(self, name: str, fields: dict[str, Any], provenance: StageProvenance) -> Iterator[Path]:
         """A folder to write a stage's artifacts into; it takes its place, complete with manifest, when the block ends.
 
         ``fields`` are what the stage's key was made of. The manifest is a function of the artifacts and the fields;
@@ -81,14 +82,22 @@ class Store:
             yield folder
             files = [artifact.model_dump() for artifact in _artifacts(folder, folder)]
             _write_json(folder / "manifest.json", {"fields": fields, "artifacts": files})
-            _write_json(folder / "provenance.json", provenance)
+            _write_text(folder / "provenance.json", provenance.model_dump_json(indent=1) + "\n")
         shutil.rmtree(self.progress(name), ignore_errors=True)
 
     def manifest(self, name: str) -> dict[str, Any]:
         return _read_json(self.stage(name) / "manifest.json")
 
-    def provenance(self, name: str) -> dict[str, Any]:
-        return _read_json(self.stage(name) / "provenance.json")
+    def provenance(self, name: str) -> StageProvenance:
+        """
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        path = self.stage(name) / "provenance.json"
+        try:
+            return StageProvenance.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise StoreError(f"{path}: cannot be read ({_first_error(error)})") from error
 
     def artifact(self, name: str, file: str) -> Path:
         """The path of an artifact whose content is what the manifest says.
@@ -158,8 +167,12 @@ class Store:
         return []
 
     def is_done(self, run_id: str) -> bool:
+        """
+        Raises:
+            StoreError: the record is damaged or has another schema.
+        """
         path = self.run(run_id) / "record.json"
-        return path.is_file() and _read_json(path).get("status") == "done"
+        return path.is_file() and _read_record(path).get("status") == "done"
 
     @contextmanager
     def write_run(self, record: RunRecord) -> Iterator[Path]:
@@ -184,7 +197,9 @@ class Store:
         if (folder / "record.json").is_file():
             details = folder / "traceback.txt"
             text = details.read_text(encoding="utf-8") if details.is_file() else ""
-            note_failed_run(self.progress(run_id), self.record(run_id), text)
+            record = self.record(run_id)
+            if record.status == "failed":
+                note_failed_run(self.progress(run_id), record, text)
         gone = unfinished(folder)
         with suppress(FileNotFoundError):  # another process did the same
             folder.rename(gone)
@@ -198,20 +213,24 @@ class Store:
         """
         path = self.table(run_id, "record.json")
         try:
-            record = RunRecord.model_validate_json(path.read_bytes())
+            record = parse_record(path.read_bytes())
         except OSError as error:
             raise StoreError(f"{path}: cannot be read ({error})") from error
         except ValidationError as error:
-            schema = _read_json(path).get("schema_version")
-            if schema != SCHEMA:
-                raise StoreError(f"{path}: schema {schema!r}, this version reads {SCHEMA}") from None
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise StoreError(f"{path}: {where}: {first['msg']}") from None
-        if record.schema_version != SCHEMA:
-            raise StoreError(f"{path}: schema {record.schema_version}, this version reads {SCHEMA}")
+            _read_record(path)
+            raise StoreError(f"{path}: {_first_error(error)}") from None
         if record.run_id != run_id:
             raise StoreError(f"{path}: holds the record of {record.run_id!r}")
+        return record
+
+    def done_record(self, run_id: str) -> DoneRecord:
+        """
+        Raises:
+            StoreError: there is no such record, it is damaged, or its run failed.
+        """
+        record = self.record(run_id)
+        if record.status == "failed":
+            raise StoreError(f"{self.run(run_id)}: the run failed ({record.cause})")
         return record
 
     def run_ids(self) -> list[str]:
@@ -289,6 +308,32 @@ def _write_text(path: Path, text: str) -> None:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     _write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The raw content of a record of this schema.
+
+    Raises:
+        StoreError: it cannot be read, or has another schema.
+    """
+    content = _read_json(path)
+    schema = content.get("schema_version")
+    if schema != SCHEMA:
+        raise StoreError(
+            f"{path}: another version of this suite wrote it (schema {schema!r}, this version reads {SCHEMA}); remove "
+            f"{path.parent} and run its grid again, or read it with the version that wrote it"
+        )
+    return content
+
+
+def _first_error(error: OSError | ValidationError) -> str:
+    """The first mistake with its place, without the value that was there."""
+    if isinstance(error, OSError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("done", "failed"))
+    message = printable(first["msg"].removeprefix("Value error, "))
+    return f"{where}: {message}" if where else message
 
 
 def _read_json(path: Path) -> dict[str, Any]:

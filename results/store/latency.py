@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from pydantic import ValidationError
 
-from results.record import Frozen
+from results.frozen import Frozen
+from results.provenance import Machine
 from results.store.folder import Store, StoreError
 
 FILE = "latency.json"
@@ -61,8 +60,7 @@ class Latency(Frozen):
     point: str
     threshold: float
     precision: str
-    machine: dict[str, Any]
-    """As a record's provenance has it: device, threads, packages."""
+    machine: Machine
     warmup: int
     """Batches of each kind before the clock starts."""
     moved: int

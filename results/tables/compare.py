@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.record import RunRecord
+from results.record import DoneRecord
 from results.stats.significance import holm, mcnemar
 from results.stats.statistics import bootstrap_mean, detectable_difference
 from results.tables.run import STATIC, Run, paired
@@ -28,15 +28,16 @@ class Difference:
     second: Any
 
 
-def record_differences(first: RunRecord, second: RunRecord) -> dict[str, list[Difference]]:
+def record_differences(first: DoneRecord, second: DoneRecord) -> dict[str, list[Difference]]:
     """What was asked (``spec``), what computed it (``code``: commit and stage versions), and where (``environment``)."""
-    machine = [record.provenance.get("machine", {}) for record in (first, second)]
-    commits = [record.provenance.get("code", {}) for record in (first, second)]
-    versions = [{f"stage {s.stage}": s.code_version for s in record.stages} for record in (first, second)]
+    code = [
+        record.provenance.code.model_dump() | {f"stage {stage.stage}": stage.code for stage in record.stages}
+        for record in (first, second)
+    ]
     return {
-        "spec": differences(first.spec, second.spec),
-        "code": differences(commits[0] | versions[0], commits[1] | versions[1]),
-        "environment": differences(*machine),
+        "spec": differences(*(record.spec.model_dump(mode="json") for record in (first, second))),
+        "code": differences(*code),
+        "environment": differences(*(record.provenance.machine.model_dump() for record in (first, second))),
     }
 
 
@@ -110,4 +111,4 @@ def set_differences(first: list[Run], second: list[Run]) -> tuple[pd.DataFrame, 
 
 def asked(run: Run) -> str:
     """A run's spec as text."""
-    return json.dumps(run.record.spec, sort_keys=True)
+    return json.dumps(run.record.spec.model_dump(mode="json"), sort_keys=True)

@@ -77,7 +77,6 @@ def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other:
 
 def _corners(run: Run, policy: str) -> Corners:
     """Samples in ascending order of their ids; costs as shares of the MACs without exits."""
-    assert run.record.costs is not None
     found = run.cornered.get(policy)
     if found is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))

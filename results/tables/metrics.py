@@ -34,7 +34,7 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
         accuracy, cost = (values[corners] for values in curve["test"])
         row = _base(run, label) | {"policy": policy, "area": area(cost, accuracy)}
         row |= {f"accuracy_at_{100 * share:.0f}": accuracy_at(cost, accuracy, share) for share in SHARES}
-        static = run.record.static_accuracy["val"], run.record.static_accuracy["test"]
+        static = run.record.static_accuracy.val, run.record.static_accuracy.test
         for point in run.record.points:
             if point.policy == policy and point.kind == "accuracy-drop":
                 found = optimism(curve["val"], curve["test"], static, point.target)
@@ -121,7 +121,6 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
     for run, label, point in _points(runs):
         assert point.val is not None
         assert point.test is not None
-        assert run.record.costs is not None
         taken = _Taken(run, point)
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
         found = regret(accuracy, run.answers.correct, shares)
@@ -196,12 +195,10 @@ def _base(run: Run, label: str) -> dict[str, Any]:
 
 
 def _relative_cost(run: Run) -> np.ndarray:
-    assert run.record.costs is not None
     return np.array(run.record.costs.cumulative) / run.record.costs.baseline
 
 
 def _curve(run: Run, policy: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy and relative cost of every setting, in the order of the grid that val made."""
-    assert run.record.costs is not None
     rows = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == split)]
     return rows["accuracy"].to_numpy(), rows["mean_macs"].to_numpy() / run.record.costs.baseline

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.record import OperatingPoint, RunRecord
+from results.record import DoneRecord, OperatingPoint, RunRecord
 from results.store.folder import Store, StoreError
 
 DROP = 0.01
@@ -29,27 +29,26 @@ def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
             rows.append(_row(store.record(run_id)))
         except StoreError as error:
             problems.append(str(error))
-        except (KeyError, TypeError) as error:
-            problems.append(f"{store.run(run_id) / 'record.json'}: its spec is none of this version ({error!r})")
     return pd.DataFrame(rows, columns=COLUMNS), problems
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    train = record.spec["train"]
-    row = {
+    train = record.spec.train
+    row: dict[str, Any] = {
         "run_id": record.run_id,
         "status": record.status,
-        "cause": record.cause,
         "method": record.label,
-        "backbone": train["backbone"],
-        "dataset": record.data.name if record.data else train["dataset"]["name"],
-        "scheme": record.spec["scheme"],
-        "seed": train["seed"],
-        "static_accuracy": record.static_accuracy.get("test"),
-        "finished": record.provenance.get("finished"),
+        "backbone": train.backbone,
+        "dataset": train.dataset.name,
+        "scheme": record.spec.scheme,
+        "seed": train.seed,
+        "finished": record.provenance.finished.isoformat(),
     }
+    if record.status == "failed":
+        return row | {"cause": record.cause}
+    row |= {"dataset": record.data.name, "static_accuracy": record.static_accuracy.test}
     point = _point(record)
-    if point is not None and point.test is not None and record.costs is not None:
+    if point is not None and point.test is not None:
         row |= {
             "point": point.name,
             "accuracy": point.test.accuracy,
@@ -59,7 +58,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
     return row
 
 
-def _point(record: RunRecord) -> OperatingPoint | None:
+def _point(record: DoneRecord) -> OperatingPoint | None:
     at_drop = (point for point in record.points if (point.kind, point.target) == ("accuracy-drop", DROP))
     fixed = (point for point in record.points if point.kind == "fixed")
     return next(at_drop, None) or next(fixed, None)

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.record import OperatingPoint, RunRecord, same_test_images
+from results.record import DoneRecord, OperatingPoint, printable
 from results.stats.significance import realised
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.stats.statistics import bootstrap_mean
-from results.store.devices import UNVERIFIED, DeviceCheck, device_name, is_unverified, read_checks
+from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified, read_checks
 from results.store.folder import TABLES, Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.tables.answers import Answers
 from results.tables.outcomes import Cornered, Taken, cut, cut_corners
-from results.tables.record_validation import check_record, check_tables
+from results.tables.record_validation import check_tables
 from results.tables.tuning import Tried, chosen_on_val, is_tuned, without_rates
 
 STATIC = "static"
@@ -48,7 +48,7 @@ class Run:
         device_checks: those of the results folder, by the machine's fingerprint.
     """
 
-    record: RunRecord
+    record: DoneRecord
     taken: Mapping[str, Taken]
     curves: pd.DataFrame
     folder: Path
@@ -109,41 +109,40 @@ class Run:
     @property
     def unverified_devices(self) -> tuple[str, ...]:
         """GPUs that made or timed it and have not passed ``doctor --device``."""
-        machines = [self.record.provenance["machine"], *(latency.machine for latency in self.latencies)]
-        return tuple(dict.fromkeys(str(m["gpu"]) for m in machines if is_unverified(m, self.device_checks)))
+        machines = [self.record.provenance.machine, *(latency.machine for latency in self.latencies)]
+        return tuple(dict.fromkeys(machine.name for machine in machines if is_unverified(machine, self.device_checks)))
 
     @property
     def has_exits(self) -> bool:
-        return bool(self.record.spec["train"]["exits"])
+        return bool(self.record.spec.train.exits)
 
     @property
     def backbone(self) -> str:
-        return str(self.record.spec["train"]["backbone"])
+        return self.record.spec.train.backbone
 
     @property
     def seed(self) -> int:
-        return int(self.record.spec["train"]["seed"])
+        return self.record.spec.train.seed
 
     @property
     def dataset(self) -> str:
-        chosen = self.record.spec["train"]["dataset"]
-        sizes = ", ".join(f"{split}={count}" for split, count in chosen["set"].items())
-        # A folder's name in the spec is its whole path; the data card has the short one.
-        name = self.record.data.name if self.record.data else str(chosen["name"])
+        sizes = ", ".join(f"{split}={count}" for split, count in self.record.spec.train.dataset.set.items())
+        # The name in the spec may be the whole path of a folder; the data card has the short name.
+        name = self.record.data.name
         return f"{name} ({sizes})" if sizes else name
 
     @cached_property
     def recipes(self) -> str:
         """Six digits that stand for how the run was trained, but for a learning rate that was chosen on val."""
-        chosen = self.record.spec["train"]["recipes"]
-        chosen = without_rates(chosen) if is_tuned(self) else chosen
-        recipes = json.dumps(chosen if self.has_exits else chosen["finetune"], sort_keys=True)
-        return hashlib.sha256(recipes.encode()).hexdigest()[:6]
+        recipes = self.record.spec.train.recipes
+        content = without_rates(recipes) if is_tuned(self) else recipes.model_dump(mode="json")
+        text = json.dumps(content if self.has_exits else content["finetune"], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:6]
 
     @cached_property
     def setting(self) -> tuple[str, str, str, str]:
         """The values of `SETTING`."""
-        return self.backbone, self.dataset, str(self.record.spec["scheme"]), self.recipes
+        return self.backbone, self.dataset, self.record.spec.scheme, self.recipes
 
     @cached_property
     def rows(self) -> list[dict[str, object]]:
@@ -179,7 +178,7 @@ def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
 def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
     """Whether the first at one point and the second at another have answered the same test images: they have the same ids, and
     the records know no difference."""
-    return same_test_images(first.record, second.record) and np.array_equal(
+    return first.record.data.same_test_images(second.record.data) and np.array_equal(
         first.taken[at].sample_id, second.taken[against].sample_id
     )
 
@@ -204,7 +203,6 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     if point.test is None:
         return row
     costs = run.record.costs
-    assert costs is not None
     blocks = [exit_.block for exit_ in run.record.exits]
     correct, static = (run.taken[name].share_right for name in (point.name, STATIC))
     # A percentile interval of a mean, turned over: dearer is slower.
@@ -233,7 +231,7 @@ def _time(run: Run, point: OperatingPoint) -> dict[str, object]:
     for latency in run.latencies:
         timing = latency.at(1)
         if latency.point == point.name and timing is not None:
-            device = f"{device_name(latency.machine)}, {latency.precision}"
+            device = f"{latency.machine.name}, {latency.precision}"
             flag = f", {UNVERIFIED}" if is_unverified(latency.machine, run.device_checks) else ""
             return {"time_speedup": timing.speedup, "time_device": device + flag}
     return {"time_speedup": np.nan, "time_device": ""}
@@ -268,9 +266,8 @@ def load_runs(
             say(f"reading records, {number} of {len(run_ids)}")
         try:
             record = store.record(run_id)
-            if record.status != "done":
-                cause = "".join(letter if letter.isprintable() else " " for letter in record.cause or "no cause given")
-                problems.append(f"{run_id}: {record.status} ({cause})")
+            if record.status == "failed":
+                problems.append(f"{run_id}: failed ({printable(record.cause)})")
                 continue
             runs.append(_load(store, record, tuple(timed.get(run_id, ())), checks))
         except StoreError as error:
@@ -278,7 +275,7 @@ def load_runs(
     return without_repeats(chosen_on_val(runs)), problems
 
 
-def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+def _load(store: Store, record: DoneRecord, timed: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
     """
     Raises:
         StoreError: something is missing, damaged, or does not fit together.
@@ -286,7 +283,6 @@ def _load(store: Store, record: RunRecord, timed: tuple[Latency, ...], checks: M
     folder = store.run(record.run_id)
     paths = {name: store.table(record.run_id, f"{name}.parquet") for name in TABLES}
     try:
-        check_record(record)
         run = Run(
             record,
             cut(_parquet(paths["outcomes"], ["point"])),
@@ -306,7 +302,7 @@ def without_repeats(runs: list[Run]) -> list[Run]:
     seen: set[tuple[str, str]] = set()
     kept = []
     for run in runs:
-        training = json.dumps(run.record.spec["train"], sort_keys=True)
+        training = json.dumps(run.record.spec.train.model_dump(mode="json"), sort_keys=True)
         points = tuple(point for point in run.record.points if (training, point.policy) not in seen)
         policies = {point.policy for point in points}
         if not policies and (training, STATIC) in seen:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from results.spec import Recipes
+
 if TYPE_CHECKING:
     from results.tables.run import Run
 
@@ -63,7 +65,7 @@ def chosen_on_val(runs: Sequence[Run]) -> list[Run]:
 def learning_rates(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run and learning rate that was tried for it: `COLUMNS`."""
     rows = [
-        (run.method, run.backbone, run.dataset, run.record.spec["scheme"], run.seed, *vars(tried).values())
+        (run.method, run.backbone, run.dataset, run.record.spec.scheme, run.seed, *vars(tried).values())
         for run in runs
         for tried in run.tried
     ]
@@ -72,23 +74,23 @@ def learning_rates(runs: Sequence[Run]) -> pd.DataFrame:
 
 def is_tuned(run: Run) -> bool:
     """Whether its grid tried several learning rates."""
-    return bool(run.record.spec.get("learning_rates"))
+    return bool(run.record.spec.learning_rates)
 
 
-def without_rates(recipes: dict[str, Any]) -> dict[str, Any]:
-    """The recipes without what a grid's ``learning_rates`` vary."""
-    return recipes | {stage: {key: v for key, v in recipes[stage].items() if key != "lr"} for stage in TUNED}
+def without_rates(recipes: Recipes) -> dict[str, Any]:
+    """The recipes as JSON, without what a grid's ``learning_rates`` vary."""
+    return recipes.model_dump(mode="json", exclude={stage: {"lr"} for stage in TUNED})
 
 
 def _identity(run: Run) -> str:
     """What runs agree on that differ in their learning rate alone."""
     spec = run.record.spec
-    train = spec["train"] | {"recipes": without_rates(spec["train"]["recipes"])}
-    return json.dumps([train, spec["scheme"], spec["policies"]], sort_keys=True)
+    content = spec.model_dump(mode="json", exclude={"learning_rates": True, "train": {"recipes"}})
+    return json.dumps([content, without_rates(spec.train.recipes)], sort_keys=True)
 
 
 def _rates(run: Run) -> tuple[float, ...]:
-    return tuple(float(run.record.spec["train"]["recipes"][stage]["lr"]) for stage in TUNED)
+    return tuple(getattr(run.record.spec.train.recipes, stage).lr for stage in TUNED)
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:

@@ -142,7 +142,7 @@ def test_tasks_get_the_gpus_of_their_kind_and_share_a_training(arrays: Path, clu
         assert {line.split("|")[1] for line in given.splitlines()} == {"bench"}
 
     store = Store(arrays)
-    ranks = {kind: {store.provenance(name)["machine"]["ranks"] for name in store.stages(kind)} for kind in wanted}
+    ranks = {kind: {store.provenance(name).machine.ranks for name in store.stages(kind)} for kind in wanted}
     assert ranks == {"finetune": {2}, "exits": {1}, "scores": {1}}
 
 

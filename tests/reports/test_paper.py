@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import shutil
@@ -68,9 +67,10 @@ def test_recipes_that_differ_in_their_learning_rate_alone_are_told_once(smoke: S
     runs = load_runs(store, store.run_ids())[0]
     before = dict(facts(runs))["Exits' training"]
     (run,) = (run for run in runs if run.method == "vanilla")
-    spec = copy.deepcopy(run.record.spec)
-    rate = spec["train"]["recipes"]["exits"]["lr"]
-    spec["train"]["recipes"]["exits"]["lr"] = 10 * rate
+    recipes = run.record.spec.train.recipes
+    rate = recipes.exits.lr
+    faster = recipes.model_copy(update={"exits": recipes.exits.model_copy(update={"lr": 10 * rate})})
+    spec = run.record.spec.with_train(recipes=faster)
     other = replace(run, record=run.record.model_copy(update={"spec": spec}))
     assert dict(facts([other, *runs]))["Exits' training"] == before.replace(f"lr {rate}", f"lr {rate} or {10 * rate}")
 
@@ -90,7 +90,7 @@ def test_text_from_a_record_is_text(smoke: SmokeRun, tmp_path: Path) -> None:
     label = '#panic("x") $ \\ [evil] | *bold* <tag> @lgvit'
     (victim,) = (path for path in tmp_path.glob("runs/*/record.json") if path.parent.name.startswith("vanilla"))
     record = json.loads(victim.read_text())
-    record["label"] = label
+    record["spec"]["train"]["method"]["name"] = label
     victim.write_text(json.dumps(record))
     build_report(store, store.run_ids(), title="#evil", out=tmp_path / "report")
     assert '#panic("x")' in pdf_text(tmp_path / "report" / "paper.pdf")

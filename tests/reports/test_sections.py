@@ -19,6 +19,7 @@ from reports.paper import build_report
 from reports.sections.atlas import EACH, leavers
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
+from results.spec import Selection
 from results.store.folder import Store
 from results.tables.points import comparisons, points
 from results.tables.run import Run, load_runs
@@ -72,7 +73,7 @@ def test_a_question_has_a_section_where_runs_answer_it_and_none_where_not(
 def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store, Path]) -> None:
     store, out = questions
     runs, _ = load_runs(store, store.run_ids())
-    at_paper = {run.method: run for run in runs if run.record.spec["scheme"] == "paper"}
+    at_paper = {run.method: run for run in runs if run.record.spec.scheme == "paper"}
     point = "confidence/equal-macs-0.5"
     text = pdf_text(out / "paper.pdf")
     for method, named in (("lgvit(gah_stride=1)", "stride 1"), ("lgvit(lph_kernel=3)", "kernel 3")):
@@ -109,14 +110,9 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
 
 def _at_paper_scale(run: Run, seed: int) -> Run:
     """The same numbers, as if the paper's model had given them on the paper's data."""
-    train = run.record.spec["train"] | {
-        "backbone": "vit_base_patch16_224", "dataset": {"name": "cifar-100", "set": {}}, "seed": seed,
-    }  # fmt: skip
-    assert run.record.data is not None
-    update = {
-        "run_id": f"{run.record.run_id}-{seed}", "spec": run.record.spec | {"train": train},
-        "data": run.record.data.model_copy(update={"name": "cifar-100"}),
-    }  # fmt: skip
+    spec = run.record.spec.with_train(backbone="vit_base_patch16_224", dataset=Selection(name="cifar-100"), seed=seed)
+    data = run.record.data.model_copy(update={"name": "cifar-100"})
+    update = {"run_id": f"{run.record.run_id}-{seed}", "spec": spec, "data": data}
     return replace(run, record=run.record.model_copy(update=update))
 
 
@@ -144,18 +140,17 @@ def test_the_atlas_shows_samples_that_leave_there(smoke: SmokeRun) -> None:
 
 def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: SmokeRun) -> None:
     record = lgvit(smoke).record
-    assert record.data is not None
     test = MINI.read(None)["test"]
     ids = [int(sample) for sample in lgvit(smoke).answers.sample_id[[0, 7, 3]]]
     images = Pictures(None)(record, ids)
     assert images is not None
     for sample, image in zip(ids, images, strict=True):
         assert np.array_equal(image, test.images[np.flatnonzero(test.sample_id == sample)[0]])
-    elsewhere = {"train": record.spec["train"] | {"dataset": {"name": "folder:/etc", "set": {}}}}
+    elsewhere = record.spec.with_train(dataset=Selection(name="folder:/etc"))
     for other in (
         record.model_copy(update={"data": record.data.model_copy(update={"redistributable": False})}),
         record.model_copy(update={"data": record.data.model_copy(update={"split_identity": {"test": "0" * 64}})}),
-        record.model_copy(update={"spec": record.spec | elsewhere}),
+        record.model_copy(update={"spec": elsewhere}),
     ):
         assert Pictures(None)(other, ids) is None
 

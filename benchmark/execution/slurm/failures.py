@@ -1,4 +1,4 @@
-"""Failure causes that only Slurm knows: a task was killed for memory or time, its node failed, or somebody cancelled it.
+"""FailureCause causes that only Slurm knows: a task was killed for memory or time, its node failed, or somebody cancelled it.
 
 They are noted as ends of the stages' attempts, where records and `status` read causes.
 """
@@ -15,14 +15,14 @@ from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.scheduler import LOST, JobState
 from benchmark.execution.slurm.submission import latest_tasks
 from benchmark.stages.stage import RunStages
-from results.record import Failure
+from results.record import FailureCause
 from results.store.attempts import Attempt, Worker, now, this_process
 from results.store.folder import Store
 
 ACCOUNTING_SECONDS = 10.0
 """Maximum time to wait for the accounting, which lags behind."""
 
-CAUSES: dict[str, tuple[Failure, str]] = {
+CAUSES: dict[str, tuple[FailureCause, str]] = {
     "OUT_OF_MEMORY": ("oom", "Slurm killed it for memory; request more --mem"),
     "TIMEOUT": ("time-limit", "it reached its time limit before its checkpoint; give it more --time or --signal-delay"),
     "DEADLINE": ("time-limit", "its deadline has passed"),
@@ -42,7 +42,7 @@ KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
 """Causes that replace what a process of the task noted: it may only have seen the death of another process."""
 
 
-def cause_of(job: str, state: JobState) -> tuple[Failure, str]:
+def cause_of(job: str, state: JobState) -> tuple[FailureCause, str]:
     """The kind of cause, and a sentence for the record."""
     failure, meaning = CAUSES.get(state.state, ("error", f"Slurm reports {state.state}"))
     if state.state == "FAILED" and KILLED.search(state.reason):
@@ -88,7 +88,7 @@ def _final_states(jobs: set[str]) -> dict[str, JobState]:
     return states
 
 
-def note_end(store: Store, worker: Worker, names: Sequence[str], failure: Failure | None, sentence: str) -> None:
+def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:
     """Note the end of the last attempt of stages: failed, or stopped if there is no cause."""
     for name in names:
         progress = store.attempts(name)

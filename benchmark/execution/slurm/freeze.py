@@ -7,7 +7,6 @@ The hash covers the files that affect results: a changed page of the documentati
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,8 +68,8 @@ def freeze(target: Path, root: Path = ROOT) -> str:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, target / name)
     frozen = code_hash(target, files)
-    details = provenance.code() | {"frozen": frozen}
-    (target / provenance.FROZEN).write_text(json.dumps(details) + "\n", encoding="utf-8")
+    code = provenance.code().model_copy(update={"frozen": frozen})
+    (target / provenance.FROZEN).write_text(code.model_dump_json() + "\n", encoding="utf-8")
     if changes := _git(root, "diff", "HEAD", "--binary"):
         (target.parent / "uncommitted.diff").write_text(changes, encoding="utf-8")
     return frozen

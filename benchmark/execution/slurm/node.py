@@ -26,7 +26,7 @@ from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from datasets.api import DataError
-from results.record import Failure
+from results.record import FailureCause
 from results.store.attempts import Worker, this_process
 from results.store.folder import Store
 
@@ -87,7 +87,7 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
                 failed = len(names) - len(possible) + _make(maker, signals, possible)
                 left = [stage.name for stage in possible if not _has_ended(maker, stage)]
     except (UserError, DataError) as error:
-        cause: Failure = "missing-data" if isinstance(error, DataError) else "error"
+        cause: FailureCause = "missing-data" if isinstance(error, DataError) else "error"
         note_end(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
         raise TaskFailedError(str(error)) from error
     if signals.requested and left:

@@ -19,10 +19,12 @@ from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, fini
 from benchmark.stages.graph import run_stages
 from benchmark.stages.keys import code_versions
 from benchmark.stages.plan import make_plan
-from results.record import RunRecord
+from results.record import DoneRecord
+from results.spec import RunSpec
 from results.store.folder import Store
 from tests.conftest import Command, SmokeRun
 from tests.datasets.photos import write_photos
+from tests.results.builders import stage_provenance
 
 TINY = """
 name: tiny
@@ -50,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def lgvit(smoke: SmokeRun) -> RunRecord:
+def lgvit(smoke: SmokeRun) -> DoneRecord:
     store = Store(smoke.results)
     (run_id,) = (name for name in store.run_ids() if name.startswith("lgvit-"))
     return store.record(run_id)
@@ -96,7 +98,7 @@ def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path
     shutil.copytree(own.root / "runs", third.root / "runs")
     tolerant = benchmark_command("reproduce", run_id, "--results", forged.root, "--into", third.root)
     assert tolerant.returncode == 0, tolerant.stdout
-    threads = first.provenance["machine"]["threads"]
+    threads = first.provenance.machine.threads
     assert f"threads: 64 -> {threads}  (changes bits)" in tolerant.stdout
     assert "reproduced: within the tolerance" in tolerant.stdout
 
@@ -112,23 +114,24 @@ def test_every_record_of_a_grid_asks_for_its_run(smoke: SmokeRun) -> None:
         (run,) = asked(record, store.run(run_id) / "record.json", Elsewhere(), None).runs
         stages = run_stages(run)
         assert stages.run_id == run_id
-        assert run.model_dump(mode="json") == record.spec
+        assert run == record.spec
         assert stage_changes(record, store, stages) == []
 
 
 # What changed since is said before anything trains
 
 
-def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path) -> None:
+def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path) -> None:
     (run,) = asked(lgvit, tmp_path, Elsewhere(), None).runs
     older = [
-        stage.model_copy(update={"key": "0" * 16, "code_version": 0}) if stage.stage == "finetune" else stage
+        stage.model_copy(update={"key": "0" * 16, "code": stage.code | {"data": 0}})
+        if stage.stage == "finetune"
+        else stage
         for stage in lgvit.stages
     ]
     changed = lgvit.model_copy(update={"stages": tuple(older)})
     (found,) = stage_changes(changed, Store(tmp_path), run_stages(run))
-    here = sum(code_versions("finetune").values())
-    assert (found.field, found.recorded, found.here) == ("finetune.code_version", 0, here)
+    assert (found.field, found.recorded, found.here) == ("finetune.code.data", 0, code_versions("finetune")["data"])
     assert found.effect == "changes what is computed"
 
     # The version is the same and the key is not: the manifest names the field; without it, the key is all that is known.
@@ -138,7 +141,7 @@ def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: RunRecord, 
     assert unknown.field == "exits.key"
     stage = run_stages(run).training[-1]
     fields = stage.fields | {"heads": [{**stage.fields["heads"][0], "code_version": 0}, *stage.fields["heads"][1:]]}
-    with Store(tmp_path).write_stage(f"exits-{'0' * 16}", fields, {}):
+    with Store(tmp_path).write_stage(f"exits-{'0' * 16}", fields, stage_provenance()):
         pass
     (named,) = stage_changes(changed, Store(tmp_path), run_stages(run))
     assert (named.field, named.recorded, named.here) == ("exits.heads.1.code_version", 0, 1)
@@ -147,26 +150,26 @@ def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: RunRecord, 
 # Paths in a record are not followed
 
 
-def with_spec(record: RunRecord, change: Callable[[dict[str, Any]], None]) -> RunRecord:
-    spec = json.loads(json.dumps(record.spec))
+def with_spec(record: DoneRecord, change: Callable[[dict[str, Any]], None]) -> DoneRecord:
+    spec = record.spec.model_dump(mode="json")
     change(spec)
-    return record.model_copy(update={"spec": spec})
+    return record.model_copy(update={"spec": RunSpec.model_validate(spec)})
 
 
-def refused(record: RunRecord, elsewhere: Elsewhere | None = None) -> str:
+def refused(record: DoneRecord, elsewhere: Elsewhere | None = None) -> str:
     with pytest.raises(UserError) as found:
         asked(record, Path("record.json"), elsewhere or Elsewhere(), None)
     return str(found.value)
 
 
 @pytest.mark.parametrize("name", ["folder:/etc", "folder:../..", "synthetic:folder:/etc"])
-def test_a_folder_that_a_record_names_is_not_looked_into(lgvit: RunRecord, name: str) -> None:
+def test_a_folder_that_a_record_names_is_not_looked_into(lgvit: DoneRecord, name: str) -> None:
     record = with_spec(lgvit, lambda spec: spec["train"]["dataset"].update(name=name, set={}))
     assert f"the run is on {name}; a path in a record is not followed" in refused(record)
     assert "--images PATH" in refused(record)
 
 
-def test_the_user_names_the_folder(lgvit: RunRecord, tmp_path: Path) -> None:
+def test_the_user_names_the_folder(lgvit: DoneRecord, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos")
     record = with_spec(lgvit, lambda spec: spec["train"]["dataset"].update(name="folder:/theirs/photos", set={}))
     (run,) = asked(record, Path("record.json"), Elsewhere(images=tmp_path / "photos"), None).runs
@@ -180,7 +183,7 @@ def test_the_user_names_the_folder(lgvit: RunRecord, tmp_path: Path) -> None:
     ("timm:../../etc/passwd", "weights are 'scratch', 'timm:' with a full tag"),
     ("/etc/passwd", "weights are 'scratch', 'timm:' with a full tag"),
 ])  # fmt: skip
-def test_a_file_that_a_record_names_is_not_read(lgvit: RunRecord, source: str, sentence: str) -> None:
+def test_a_file_that_a_record_names_is_not_read(lgvit: DoneRecord, source: str, sentence: str) -> None:
     assert sentence in refused(with_spec(lgvit, lambda spec: spec["train"]["weights"].update(source=source)))
 
 
@@ -189,12 +192,10 @@ def test_a_file_that_a_record_names_is_not_read(lgvit: RunRecord, source: str, s
     (lambda spec: spec["train"]["dataset"].update(name="fashion-mnist-mimi"), "did you mean 'fashion-mnist-mini'?"),
     (lambda spec: spec["train"].update(exits=[3, 12]), "block 12 is no early exit"),
     (lambda spec: spec["train"]["recipes"]["finetune"].update(augment="../x"), "unknown augmentation '../x'"),
-    (lambda spec: spec["train"].update(seed="0; rm"), "spec.train.seed"),
-    (lambda spec: spec.update(extra=1), "spec.extra"),
     (lambda spec: spec["policies"][0].update(name="confidense"), "did you mean 'confidence'?"),
 ])  # fmt: skip
 def test_a_strange_spec_is_one_sentence(
-    lgvit: RunRecord, change: Callable[[dict[str, Any]], None], sentence: str
+    lgvit: DoneRecord, change: Callable[[dict[str, Any]], None], sentence: str
 ) -> None:
     message = refused(with_spec(lgvit, change))
     assert sentence in message
@@ -205,7 +206,7 @@ def test_a_strange_spec_is_one_sentence(
 
 
 def test_mistakes_are_one_sentence(
-    smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path, benchmark_command: Command
+    smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path, benchmark_command: Command
 ) -> None:
     done = benchmark_command("reproduce", lgvit.run_id[:-2], "--results", smoke.results, "--into", tmp_path / "into")
     assert done.returncode == 2
@@ -214,7 +215,7 @@ def test_mistakes_are_one_sentence(
     assert not (tmp_path / "into").exists()
 
 
-def test_what_cannot_be_trained_again(lgvit: RunRecord, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_again(lgvit: DoneRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(UserError, match="there is no run in"):
         finished_record(store, "x")
@@ -230,7 +231,7 @@ def test_what_cannot_be_trained_again(lgvit: RunRecord, tmp_path: Path) -> None:
             finished_record(store, name)
 
 
-def test_the_folder_holds_one_reproduction_and_nothing_else(smoke: SmokeRun, lgvit: RunRecord, tmp_path: Path) -> None:
+def test_the_folder_holds_one_reproduction_and_nothing_else(smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path) -> None:
     store = Store(smoke.results)
     with pytest.raises(UserError, match="holds no reproduction"):
         claim_folder(store, store, lgvit.run_id)

@@ -20,7 +20,8 @@ from benchmark.doctor.device import Examination
 from benchmark.grid import load as grid
 from benchmark.measure import cost
 from benchmark.stages.graph import run_stages
-from results.store.devices import Check, read_checks
+from results.check import Check
+from results.store.devices import read_checks
 from results.store.folder import Store
 from tests.conftest import Command, environment, torch_free
 from tests.grids import bundled, write_grid

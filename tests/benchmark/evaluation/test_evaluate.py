@@ -10,7 +10,7 @@ from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.scores import ExitScores, load_scores
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
-from results.record import RunRecord
+from results.record import DoneRecord
 from results.spec import Selection
 from results.store.folder import Store
 from results.tables.points import comparisons, points
@@ -21,7 +21,7 @@ METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]
 
 
 @pytest.fixture(params=METHODS)
-def run(request: pytest.FixtureRequest, smoke: SmokeRun) -> tuple[RunRecord, dict[str, ExitScores]]:
+def run(request: pytest.FixtureRequest, smoke: SmokeRun) -> tuple[DoneRecord, dict[str, ExitScores]]:
     store = Store(smoke.results)
     plan = make_plan(load_grid(find_grid("smoke")), store)
     stages = next(stages for stages in plan.runs if stages.spec.train.method.name == request.param)
@@ -45,7 +45,7 @@ def leave(scores: ExitScores, threshold: float) -> tuple[list[int], list[bool]]:
     return exits, right
 
 
-def test_points_are_found_again(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+def test_points_are_found_again(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     costs = record.costs
     assert costs is not None
@@ -72,10 +72,10 @@ def test_points_are_found_again(run: tuple[RunRecord, dict[str, ExitScores]]) ->
             assert test.mean_macs == pytest.approx(point.target * costs.baseline, rel=1e-9)
 
 
-def test_drops_are_chosen_on_val_and_are_the_cheapest(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+def test_drops_are_chosen_on_val_and_are_the_cheapest(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     static = scores["val"].logits[-1].argmax(-1).eq(scores["val"].labels).double().mean().item()
-    assert record.static_accuracy["val"] == pytest.approx(static)
+    assert record.static_accuracy.val == pytest.approx(static)
     for point in record.points:
         if point.kind == "accuracy-drop" and point.val is not None:
             assert point.val.accuracy >= static - point.target - 1e-9
@@ -95,13 +95,13 @@ def test_the_table_is_the_record(smoke: SmokeRun) -> None:
             row = table.loc[(run.method, point.name)]
             assert row["accuracy"] == pytest.approx(point.test.accuracy)
             assert row["low"] <= row["accuracy"] <= row["high"]
-            assert row["drop"] == pytest.approx(run.record.static_accuracy["test"] - point.test.accuracy)
+            assert row["drop"] == pytest.approx(run.record.static_accuracy.test - point.test.accuracy)
             assert row["layer_speedup"] == pytest.approx(12 / point.test.mean_block)
             assert run.record.costs is not None
             assert row["mac_speedup"] == pytest.approx(run.record.costs.baseline / point.test.mean_macs)
 
 
-def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+def test_what_is_frozen_does_not_depend_on_test(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     assert record.costs is not None
     blocks = [exit_.block for exit_ in record.exits]
@@ -116,7 +116,7 @@ def test_what_is_frozen_does_not_depend_on_test(run: tuple[RunRecord, dict[str, 
     assert [len(policy["points"]) for policy in frozen[0]["policies"]] == [8, 8, 8]
 
 
-def test_choosing_on_test_is_refused(run: tuple[RunRecord, dict[str, ExitScores]]) -> None:
+def test_choosing_on_test_is_refused(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     assert record.costs is not None
     blocks = [exit_.block for exit_ in record.exits]

@@ -79,7 +79,7 @@ def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_pat
     run_here(grid, killed)
     assert contents(killed) == contents(undisturbed)
     (record,) = (Store(killed).record(run_id) for run_id in Store(killed).run_ids())
-    assert record.provenance["machine"]["ranks"] == 2
+    assert record.provenance.machine.ranks == 2
 
 
 def test_another_number_of_processes_may_change_bits() -> None:

@@ -96,7 +96,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
     assert list(tmp_path.glob("results/progress/*")) == []
     made = Store(tmp_path / "results").provenance(at_work.stage)
-    assert made["attempts"] == 2
+    assert made.attempts == 2
 
 
 def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:

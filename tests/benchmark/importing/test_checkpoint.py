@@ -40,7 +40,7 @@ def test_a_checkpoint_becomes_a_run_that_reports(
     (run_id,) = store.run_ids()
     record = store.record(run_id)
     assert record.label == "imported(highway_type=LGViT)"
-    assert record.method["drops_are_against"] == "the checkpoint's own final classifier"
+    assert record.method.options["drops_are_against"] == "the checkpoint's own final classifier"
     assert record.data is not None
     assert record.data.sizes["val"] == record.data.sizes["test"] == 2000
     fixed = {point.target for point in record.points if point.kind == "fixed"}

@@ -43,7 +43,7 @@ def test_a_run_is_timed_once_and_stands_beside_the_other_speed_ups(results: Path
     (latency,) = read_latencies(store)[run_id]
     assert [timing.batch_size for timing in latency.timings] == [1, 20]
     assert [timing.images for timing in latency.timings] == [40, 40]
-    assert latency.machine["threads"] == 1
+    assert latency.machine.threads == 1
     assert latency.logit_error <= 1e-5
     for timing in latency.timings:
         assert 0 < timing.dynamic.p50 <= timing.dynamic.p95 <= timing.dynamic.p99

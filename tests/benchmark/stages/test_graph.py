@@ -15,6 +15,7 @@ from benchmark.stages.keys import stage_key
 from benchmark.stages.plan import make_plan, why_stale
 from benchmark.stages.stage import RunStages
 from results.store.folder import Store
+from tests.results.builders import stage_provenance
 
 BASE = {
     "datasets": "[fashion-mnist-mini]",
@@ -106,7 +107,7 @@ def test_a_key_hashes_all_fields_of_its_stage(name: str) -> None:
 def test_why_names_the_field(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     old = stages(tmp_path).reference
-    with store.write_stage(old.name, old.fields, {}):
+    with store.write_stage(old.name, old.fields, stage_provenance()):
         pass
     new = stages(tmp_path, recipes="{finetune: {epochs: 4}, exits: {epochs: 3}}")
     assert why_stale(new.reference, store) == ["recipe.epochs: 3 -> 4"]
@@ -121,7 +122,7 @@ def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
     assert len(plan.missing_runs) == 1
     assert {stage.kind for stage in plan.missing_stages} == {"finetune", "exits", "scores", "cost"}
     finetune = plan.runs[0].reference
-    with store.write_stage(finetune.name, finetune.fields, {}):
+    with store.write_stage(finetune.name, finetune.fields, stage_provenance()):
         pass
     assert finetune.name not in {stage.name for stage in make_plan(grid, store).missing_stages}
 

@@ -12,6 +12,7 @@ import pytest
 
 from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
+from results.spec import Selection
 from results.store.folder import Store
 from results.tables.run import STATIC, Run, load_runs
 from tests.conftest import Command, SmokeRun
@@ -31,11 +32,7 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
     found = []
     for run in runs:
         for seed in range(seeds):
-            train = run.record.spec["train"] | {
-                "backbone": backbone, "dataset": {"name": dataset, "set": {}}, "seed": seed
-            }  # fmt: skip
-            spec = run.record.spec | {"train": train}
-            assert run.record.data is not None
+            spec = run.record.spec.with_train(backbone=backbone, dataset=Selection(name=dataset), seed=seed)
             data = run.record.data.model_copy(update={"name": dataset})
             record = run.record.model_copy(
                 update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
@@ -91,7 +88,6 @@ def test_a_rival_on_other_images_leaves_the_claim_open(runs: list[Run]) -> None:
     better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
     mixed = []
     for run in better:
-        assert run.record.data is not None
         data = run.record.data.model_copy(update={"content": {"test": "pixels:x"}})
         apart = run.method == "homogeneous-local" and run.seed == 0
         mixed.append(replace(run, record=run.record.model_copy(update={"data": data})) if apart else run)

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from results.judge.failures import failed_records, failures
-from results.record import RunRecord
+from results.record import DoneRecord
 from results.store.folder import Store
 from results.tables.outcomes import cut
 from results.tables.run import Run, load_runs
 from results.tables.tuning import Tried
 from tests.conftest import SmokeRun
+from tests.results.builders import failed_record
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def runs(smoke: SmokeRun) -> list[Run]:
     return [run for run in found if run.method in ("static", "lgvit")]
 
 
-def bent(runs: list[Run], change: Callable[[RunRecord], dict[str, Any]], seed: int | None = None) -> list[Run]:
+def bent(runs: list[Run], change: Callable[[DoneRecord], dict[str, Any]], seed: int | None = None) -> list[Run]:
     """The runs with something else in the records of those with early exits."""
     changed = []
     for run in runs:
@@ -33,8 +34,9 @@ def bent(runs: list[Run], change: Callable[[RunRecord], dict[str, Any]], seed: i
         if not run.is_static:
             record = record.model_copy(update=change(record))
         if seed is not None:
-            spec = record.spec | {"train": record.spec["train"] | {"seed": seed}}
-            record = record.model_copy(update={"spec": spec, "run_id": f"{record.run_id}-{seed}"})
+            record = record.model_copy(
+                update={"spec": record.spec.with_train(seed=seed), "run_id": f"{record.run_id}-{seed}"}
+            )
         changed.append(replace(run, record=record))
     return changed
 
@@ -44,10 +46,10 @@ def found(runs: list[Run], signature: str) -> pd.DataFrame:
     return table[table["signature"] == signature]
 
 
-def accuracies(value: float) -> Callable[[RunRecord], dict[str, Any]]:
+def accuracies(value: float) -> Callable[[DoneRecord], dict[str, Any]]:
     """The first exit has this test accuracy, all others .9."""
 
-    def change(record: RunRecord) -> dict[str, Any]:
+    def change(record: DoneRecord) -> dict[str, Any]:
         exits = [exit_.model_copy(update={"test_accuracy": 0.9}) for exit_ in record.exits]
         return {"exits": (exits[0].model_copy(update={"test_accuracy": value}), *exits[1:])}
 
@@ -74,7 +76,7 @@ def test_an_exit_that_does_not_learn(runs: list[Run]) -> None:
     assert "answers 49.0% right, the final head 90.0%" in row["sentence"]
 
 
-def scaled_costs(record: RunRecord, split: str, factor: float) -> dict[str, Any]:
+def scaled_costs(record: DoneRecord, split: str, factor: float) -> dict[str, Any]:
     points = [
         point.model_copy(
             update={split: getattr(point, split).model_copy(update={"mean_macs": point.test.mean_macs * factor})}
@@ -105,8 +107,7 @@ def test_a_speed_up_that_varies_over_seeds(runs: list[Run]) -> None:
             for run in bent(runs, lambda record, seed=seed: shallower(record, 1 + stretch * seed), seed)  # type: ignore[misc]
         ]
 
-    def shallower(record: RunRecord, factor: float) -> dict[str, Any]:
-        assert record.costs is not None
+    def shallower(record: DoneRecord, factor: float) -> dict[str, Any]:
         cheaper = tuple(round(macs / factor) for macs in record.costs.cumulative)
         return {"costs": record.costs.model_copy(update={"cumulative": cheaper})}
 
@@ -121,14 +122,12 @@ def test_a_speed_up_that_varies_over_seeds(runs: list[Run]) -> None:
 def test_heads_that_cost_more_than_they_save(runs: list[Run]) -> None:
     name = "head costs more than it saves"
 
-    def dear(record: RunRecord) -> dict[str, Any]:
-        assert record.costs is not None
+    def dear(record: DoneRecord) -> dict[str, Any]:
         heads = list(record.costs.heads)
         heads[0] *= 1000
         return {"costs": record.costs.model_copy(update={"heads": tuple(heads)})}
 
-    def nearly_free(record: RunRecord) -> dict[str, Any]:
-        assert record.costs is not None
+    def nearly_free(record: DoneRecord) -> dict[str, Any]:
         return {"costs": record.costs.model_copy(update={"heads": (1,) * len(record.costs.heads)})}
 
     assert "block 4" in set(found(bent(runs, dear), name)["place"])
@@ -139,7 +138,6 @@ def test_leaving_that_saves_nothing(runs: list[Run]) -> None:
     name = "leaving saves nothing"
     (run,) = [run for run in runs if not run.is_static]
     costs = run.record.costs
-    assert costs is not None
     late = [run.record.exits[k].block for k, macs in enumerate(costs.cumulative[:-1]) if macs >= costs.baseline]
     assert found(runs, name)["place"].tolist() == [f"block {block}" for block in late]
     cheap = {"costs": costs.model_copy(update={"baseline": 1})}
@@ -161,10 +159,11 @@ def test_low_accuracy_despite_speed_up_and_broken_promises(runs: list[Run]) -> N
     assert (promises["value"] > promises["limit"]).all()
 
 
-def memory(peak: float, of: str = "") -> Callable[[RunRecord], dict[str, Any]]:
-    def change(record: RunRecord) -> dict[str, Any]:
-        machine = record.provenance["machine"] | {f"{of}memory_bytes": 100 * 2**30}
-        return {"provenance": record.provenance | {"machine": machine, f"{of}peak_memory_bytes": peak * 2**30}}
+def memory(peak: float, of: str = "") -> Callable[[DoneRecord], dict[str, Any]]:
+    def change(record: DoneRecord) -> dict[str, Any]:
+        machine = record.provenance.machine.model_copy(update={f"{of}memory_bytes": 100 * 2**30})
+        update = {"machine": machine, f"{of}peak_memory_bytes": peak * 2**30}
+        return {"provenance": record.provenance.model_copy(update=update)}
 
     return change
 
@@ -177,13 +176,9 @@ def test_memory_that_outgrows_the_device(runs: list[Run], smoke: SmokeRun) -> No
     assert on_gpu["sentence"].tolist() == ["95.0 of 100.0 GiB of the GPU were in use"]
     assert on_gpu["place"].tolist() == ["GPU"]
 
-    causes = ["OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "ValueError: something else"]
-    broken = [
-        RunRecord(run_id=f"r{i}", label="", spec={}, status="failed", cause=c, provenance={})
-        for i, c in enumerate(causes)
-    ]
+    broken = [failed_record("r0", failure="oom"), failed_record("r1", failure="error")]
     table = failures([], broken)
     assert table[["signature", "run_id"]].to_numpy().tolist() == [["memory outgrows the device", "r0"]]
     store = Store(smoke.results)
     assert failed_records(store, [*store.run_ids(), "none"]) == []
-    assert store.record(store.run_ids()[0]).provenance["machine"]["memory_bytes"] > 2**30
+    assert store.record(store.run_ids()[0]).provenance.machine.memory_bytes > 2**30

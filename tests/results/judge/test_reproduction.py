@@ -14,6 +14,7 @@ import pytest
 from results.judge.environment_diff import distinct, of_code, of_data, of_machines, same_bits_expected
 from results.judge.reproduction import POINTS, SPEEDUP, Reproduction, judge
 from results.judge.seed_spread import seed_spread
+from results.provenance import Code
 from results.stats.statistics import over_seeds
 from results.store.folder import Store, StoreError
 from tests.conftest import SmokeRun
@@ -109,7 +110,7 @@ def test_macs_and_points_that_are_missing_are_never_close(smoke: SmokeRun, run_i
         record["costs"]["cumulative"][0] += 1
 
     def unreached(record: dict[str, Any]) -> None:
-        record["points"][-1]["test"] = None
+        record["points"][-1] |= {"settings": [], "val": None, "test": None}
 
     assert off(judged(smoke, run_id, tmp_path / "a", one_mac)) == {"MACs of every exit"}
     (name,) = off(judged(smoke, run_id, tmp_path / "b", unreached))
@@ -148,7 +149,7 @@ def test_three_seeds_say_what_training_alone_changes(smoke: SmokeRun, run_id: st
     accuracies = []
     for seed, by in ((0, 0.0), (1, 0.05), (2, -0.05)):
         name = "confidence/equal-macs-0.5"
-        record = Store(smoke.results).record(run_id)
+        record = Store(smoke.results).done_record(run_id)
         bent_points = [
             point.model_copy(update={"test": point.test.model_copy(update={"accuracy": point.test.accuracy + by})})
             if point.name == name and point.test
@@ -156,13 +157,13 @@ def test_three_seeds_say_what_training_alone_changes(smoke: SmokeRun, run_id: st
             for point in record.points
         ]
         accuracies += [point.test.accuracy for point in bent_points if point.name == name and point.test]
-        spec = record.spec | {"train": record.spec["train"] | {"seed": seed}}
+        spec = record.spec.with_train(seed=seed)
         update = {"spec": spec, "points": tuple(bent_points), "run_id": run_id if seed == 0 else f"seed-{seed}"}
         with recorded.write_run(record.model_copy(update=update)):
             pass
         if seed == 1:
             assert seed_spread(recorded, record) == {}  # two seeds say nothing
-    spread = seed_spread(recorded, recorded.record(run_id))[name]
+    spread = seed_spread(recorded, recorded.done_record(run_id))[name]
     low, high = over_seeds(accuracies)
     assert spread.seeds == 3
     assert spread.accuracy == pytest.approx((high - low) / 2 * 2)  # sqrt(n + 1) times the half interval of the mean
@@ -177,26 +178,25 @@ def test_three_seeds_say_what_training_alone_changes(smoke: SmokeRun, run_id: st
     ("deterministic", False, False), ("python", "3.99.0", True), ("platform", "Linux-9", True), ("memory_bytes", 1, True),
 ])  # fmt: skip
 def test_what_a_machine_can_change(smoke: SmokeRun, run_id: str, field: str, value: object, bits: bool) -> None:
-    machine = Store(smoke.results).record(run_id).provenance["machine"]
-    (found,) = of_machines(machine, machine | {field: value})
+    machine = Store(smoke.results).record(run_id).provenance.machine
+    (found,) = of_machines(machine, machine.model_copy(update={field: value}))
     assert found.field == field
     assert same_bits_expected([found]) is bits
-    assert of_machines(machine | {"device": "cuda:0"}, machine | {"device": "cuda:1"}) == []
+    assert of_machines(*(machine.model_copy(update={"device": f"cuda:{index}"}) for index in range(2))) == []
 
 
 def test_packages_data_and_commits(smoke: SmokeRun, run_id: str) -> None:
-    record = Store(smoke.results).record(run_id)
-    machine, data = record.provenance["machine"], record.data
-    assert data is not None
-    (torch,) = of_machines(machine, machine | {"packages": machine["packages"] | {"torch": "9"}})
+    record = Store(smoke.results).done_record(run_id)
+    machine, data = record.provenance.machine, record.data
+    other = machine.model_copy(update={"packages": machine.packages | {"torch": "9"}})
+    (torch,) = of_machines(machine, other)
     assert (torch.field, torch.effect) == ("packages.torch", "changes bits")
     assert of_data(data, data) == []
     moved = data.model_copy(update={"content": data.content | {"test": "pixels:0"}, "citation": "somebody else"})
     content, words = distinct(of_data(data, moved))
     assert (content.field, content.effect) == ("data.content.test", "changes what is computed")
     assert words.effect == "should change nothing"
-    assert of_data(data.model_copy(update={"content": {}}), data) == []  # from before the content was noted
-    commit, dirty = of_code({"commit": "a", "dirty": False}, {"commit": "b", "dirty": True})
+    commit, dirty = of_code(Code(commit="a", dirty=False), Code(commit="b", dirty=True))
     assert (commit.field, dirty.field) == ("code.commit", "code.dirty")
     assert commit.could_explain
     assert same_bits_expected([commit, dirty])

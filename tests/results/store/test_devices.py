@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from reports.paper import build_report, is_current
 from reports.setup import facts
-from results.store.devices import UNVERIFIED, Check, DeviceCheck, fingerprint, is_unverified, read_checks, write_check
+from results.check import Check
+from results.provenance import Code, Machine
+from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified, read_checks, write_check
 from results.store.folder import Store, StoreError
 from results.store.latency import BatchTiming, Latency, Quantiles
 from results.tables.points import points
@@ -25,7 +28,7 @@ SOUND = (Check("logits", "ok", "the CPU answers alike"), Check("bf16", "warn", "
 FAULT = (*SOUND, Check("resume", "fail", "with other bits in exits-0", "do not publish"))
 
 
-def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, dict[str, Any]]:
+def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, Machine]:
     """LGViT's and the static run, as if a GPU had made them; and its machine."""
     machine: dict[str, Any] = {}
     for name in ("lgvit-vit", "static"):
@@ -36,11 +39,16 @@ def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, dict[str, Any]]:
         machine = record["provenance"]["machine"]
         machine |= {"device": "cuda", "gpu": GPU}
         path.write_text(json.dumps(record))
-    return Store(folder), machine
+    return Store(folder), Machine(**machine)
 
 
-def check_of(machine: dict[str, Any], checks: tuple[Check, ...]) -> DeviceCheck:
-    return DeviceCheck(machine, {"commit": None, "dirty": None}, "2026-01-02T03:04:05+00:00", checks)
+def check_of(machine: Machine, checks: tuple[Check, ...], day: int = 2) -> DeviceCheck:
+    finished = datetime(2026, 1, day, tzinfo=UTC)
+    return DeviceCheck(machine=machine, code=Code(commit=None, dirty=None), finished=finished, checks=checks)
+
+
+def other(machine: Machine, **changes: Any) -> Machine:
+    return machine.model_copy(update=changes)
 
 
 def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Path) -> None:
@@ -66,7 +74,7 @@ def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Pat
         f"{GPU} failed on 2026-01-02. resume: with other bits in exits-0"
     )
 
-    write_check(store, replace(check_of(machine, SOUND), finished="2026-01-03T00:00:00+00:00"))
+    write_check(store, check_of(machine, SOUND, day=3))
     assert flagged() == []
     lines = dict(facts(load_runs(store, run_ids)[0]))
     assert UNVERIFIED not in lines["Hardware"]
@@ -77,19 +85,19 @@ def test_another_torch_or_another_gpu_is_another_machine(smoke: SmokeRun, tmp_pa
     store, machine = on_a_gpu(smoke, tmp_path)
     path = write_check(store, check_of(machine, SOUND))
     checks = read_checks(store)
-    assert list(checks) == [fingerprint(machine)] == [path.stem]
+    assert list(checks) == [machine.fingerprint] == [path.stem]
     assert not is_unverified(machine, checks)
-    assert not is_unverified(machine | {"device": "cuda:3", "threads": 7}, checks)
-    assert not is_unverified(machine | {"gpu": None}, {})
-    assert is_unverified(machine | {"gpu": "NVIDIA A100"}, checks)
-    assert is_unverified(machine | {"packages": machine["packages"] | {"torch": "3.0"}}, checks)
+    assert not is_unverified(other(machine, device="cuda:3", threads=7), checks)
+    assert not is_unverified(other(machine, gpu=None), {})
+    assert is_unverified(other(machine, gpu="NVIDIA A100"), checks)
+    assert is_unverified(other(machine, packages=machine.packages | {"torch": "3.0"}), checks)
 
 
 def test_a_measured_time_carries_the_flag(smoke: SmokeRun) -> None:
     """The run was made on the CPU, its time measured on a GPU."""
     store = Store(smoke.results)
     (run,) = load_runs(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit-")])[0]
-    machine = run.record.provenance["machine"] | {"gpu": GPU}
+    machine = other(run.record.provenance.machine, gpu=GPU)
     point = next(point for point in run.record.points if point.test is not None)
     time = Quantiles(p50=1, p95=1, p99=1, mean=1)
     latency = Latency(
@@ -98,7 +106,7 @@ def test_a_measured_time_carries_the_flag(smoke: SmokeRun) -> None:
     )  # fmt: skip
     timed = replace(run, latencies=(latency,))
     assert f"{GPU}, fp32, {UNVERIFIED}" in set(points([timed])["time_device"])
-    checked = replace(timed, device_checks={fingerprint(machine): check_of(machine, SOUND)})
+    checked = replace(timed, device_checks={machine.fingerprint: check_of(machine, SOUND)})
     assert f"{GPU}, fp32" in set(points([checked])["time_device"])
     assert (run.unverified_devices, timed.unverified_devices, checked.unverified_devices) == ((), (GPU,), ())
 

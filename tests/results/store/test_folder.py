@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from results.record import Artifact, RunRecord
 from results.store.folder import Store, StoreError, write_file
 from tests.conftest import ROOT
+from tests.results.builders import done_record, failed_record, stage_provenance
 
 
 def test_a_stage_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_a_stage_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         _write_half(store)
     assert not store.has_stage("scores-1")
     assert list(tmp_path.glob("stages/*")) == []
-    with store.write_stage("scores-1", {"seed": 0}, {"seconds": 1.0}) as folder:
+    with store.write_stage("scores-1", {"seed": 0}, stage_provenance()) as folder:
         (folder / "a").write_text("whole")
     assert store.has_stage("scores-1")
     assert store.artifact("scores-1", "a").read_text() == "whole"
@@ -29,7 +30,7 @@ def test_a_stage_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def _write_half(store: Store) -> None:
-    with store.write_stage("scores-1", {}, {}) as folder:
+    with store.write_stage("scores-1", {}, stage_provenance()) as folder:
         (folder / "a").write_text("half")
         (folder / "none").read_text()
 
@@ -37,7 +38,7 @@ def _write_half(store: Store) -> None:
 def test_a_stage_is_written_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for text in ("first", "second"):
-        with store.write_stage("scores-1", {}, {}) as folder:
+        with store.write_stage("scores-1", {}, stage_provenance()) as folder:
             (folder / "a").write_text(text)
     assert store.artifact("scores-1", "a").read_text() == "first"
     assert list(tmp_path.glob("stages/.*")) == []
@@ -45,7 +46,7 @@ def test_a_stage_is_written_once(tmp_path: Path) -> None:
 
 def test_a_changed_artifact_is_found(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with store.write_stage("scores-1", {}, {}) as folder:
+    with store.write_stage("scores-1", {}, stage_provenance()) as folder:
         (folder / "a").write_text("whole")
     (store.stage("scores-1") / "a").write_text("other")
     with pytest.raises(StoreError, match="was changed since it was written"):
@@ -61,7 +62,7 @@ def test_leftovers_of_a_killed_writer_are_swept_out(tmp_path: Path) -> None:
 
 
 def record(run_id: str, status: str) -> RunRecord:
-    return RunRecord(run_id=run_id, label="lgvit", spec={}, status=status, provenance={})  # type: ignore[arg-type]
+    return done_record(run_id) if status == "done" else failed_record(run_id)
 
 
 def test_a_failed_record_gives_way_and_a_done_one_stays(tmp_path: Path) -> None:
@@ -100,9 +101,11 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from pathlib import Path; from results.store.folder import Store, StoreError, write_file\n"
+        "from tests.results.builders import stage_provenance\n"
         f"root = Path({str(tmp_path)!r})\n"
         "try:\n"
-        "    with Store(root).write_stage('scores-1', {}, {}) as folder: (folder / 'a').write_bytes(b'x' * 10000)\n"
+        "    with Store(root).write_stage('scores-1', {}, stage_provenance()) as folder:\n"
+        "        (folder / 'a').write_bytes(b'x' * 10000)\n"
         "except StoreError as error: print(error)\n"
         "try: write_file(root / 'checkpoint.pt', b'x' * 10000)\n"
         "except StoreError as error: print(error)\n"

@@ -50,16 +50,16 @@ def test_two_folders_say_what_one_with_all_runs_says(smoke: SmokeRun, tmp_path: 
 def test_a_conflict_is_named_and_the_first_folder_counts(smoke: SmokeRun, tmp_path: Path) -> None:
     first, second = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
     (run_id,) = first.run_ids()
-    change(second, run_id, {"label": "theirs"})
-    for folders, label in (([first, second], "lgvit"), ([second, first], "theirs")):
+    change(second, run_id, {"own_policy": "theirs"})
+    for folders, policy in (([first, second], "confidence"), ([second, first], "theirs")):
         both = Folders([store.root for store in folders])
         (run,), (sentence,) = load_runs(both, both.run_ids())
-        assert run.method == label
+        assert run.record.own_policy == policy
         assert sentence.startswith(f"{folders[1].run(run_id)}: differs in record.json from")
         assert f"in {folders[0].root}, which counts" in sentence
 
 
-@pytest.mark.parametrize("edit", [{"status": "failed", "cause": "killed"}, {"schema_version": 99}])
+@pytest.mark.parametrize("edit", [{"status": "failed"}, {"schema_version": 99}])
 def test_a_finished_copy_counts_wherever_it_lies(smoke: SmokeRun, tmp_path: Path, edit: dict[str, Any]) -> None:
     worse, better = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
     (run_id,) = worse.run_ids()

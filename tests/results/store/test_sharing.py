@@ -14,6 +14,7 @@ from results.judge.reproduction import judge
 from results.store.folder import TABLES, Store
 from results.store.sharing import share
 from tests.conftest import SmokeRun
+from tests.results.builders import failed_record
 
 LOST = {"exits": ["ece", "nll"], "leaving": ["ece"]}
 """Columns of a report's tables that shared runs cannot fill."""
@@ -70,14 +71,14 @@ def test_damaged_runs_are_passed_over_and_failed_ones_kept(smoke: SmokeRun, tmp_
     store = Store(tmp_path / "from")
     damaged, whole, failed, *_ = store.run_ids()
     (store.run(damaged) / "answers.parquet").write_bytes(b"no table")
-    record = store.record(failed)
+    spec = store.record(failed).spec
     shutil.rmtree(store.run(failed))
-    with store.write_run(record.model_copy(update={"status": "failed", "cause": "no memory", "failure": "oom"})):
+    with store.write_run(failed_record(failed, spec=spec, cause="no memory")):
         pass
     share(store, [damaged, whole, failed, "never-run"], tmp_path / "to")
     copy = Store(tmp_path / "to")
     assert copy.run_ids() == sorted([whole, failed])
-    assert copy.record(failed).cause == "no memory"
+    assert copy.record(failed) == store.record(failed)
     assert copy.record(whole) == store.record(whole)
     answers = pd.read_parquet(copy.table(whole, "answers.parquet"))
     assert set(answers.columns) == {"exit", "sample_id", "label", "prediction"}

@@ -129,7 +129,7 @@ def test_classes_add_up_to_the_drop(runs: list[Run]) -> None:
         assert found.test is not None
         assert run.record.costs is not None
         drop = (group["samples"] * group["drop"]).sum() / 1000
-        assert drop == pytest.approx(run.record.static_accuracy["test"] - found.test.accuracy)
+        assert drop == pytest.approx(run.record.static_accuracy.test - found.test.accuracy)
         cost = (group["samples"] * group["cost"]).sum() / 1000
         assert cost == pytest.approx(found.test.mean_macs / run.record.costs.baseline)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.record import ExitMetrics, RunRecord
+from results.record import ExitMetrics
+from results.spec import Recipe, Recipes
 from results.tables.run import Run
 from results.tables.tuning import chosen_on_val, learning_rates
+from tests.results.builders import done_record, run_spec
 
 
 def run(
@@ -24,18 +25,13 @@ def run(
     tried: tuple[float, ...] = (0.5, 1.0),
     joint: float = 1.0,
 ) -> Run:
-    recipes: dict[str, Any] = {"finetune": {"lr": 0.1}, "joint": {"lr": joint}, "exits": {"lr": lr, "epochs": 3}}
-    spec = {
-        "train": {
-            "backbone": "b", "dataset": {"name": "d", "set": {}}, "method": {"name": method, "set": {}}, "exits": [1, 2],
-            "recipes": recipes, "seed": seed,
-        },
-        "scheme": "paper", "policies": [], "learning_rates": list(tried),
-    }  # fmt: skip
+    recipes = Recipes(
+        finetune=Recipe(lr=0.1, epochs=1), joint=Recipe(lr=joint, epochs=1), exits=Recipe(lr=lr, epochs=3)
+    )
+    spec = run_spec(method, recipes=recipes, seed=seed, learning_rates=tried)
     exits = tuple(ExitMetrics(block=k, head="h", val_accuracy=v, test_accuracy=1 - v) for k, v in enumerate(val))
     run_id = f"{method}-{seed}-{lr}-{joint}" + ("" if tried else "-alone")
-    record = RunRecord(run_id=run_id, label=method, spec=spec, status="done", provenance={}, exits=exits)
-    return Run(record, {}, pd.DataFrame(), Path())
+    return Run(done_record(run_id, spec=spec).model_copy(update={"exits": exits}), {}, pd.DataFrame(), Path())
 
 
 def test_the_mean_over_exits_on_val_decides() -> None:

@@ -50,7 +50,9 @@ class Recorder:
             policies = list(run.spec.policies)
             evaluation = evaluate(scores, static, costs, blocks, policies, as_published=as_published)
         else:
-            evaluation = evaluate_without_exits(None if run.scores is run.static_scores else scores, static, costs)
+            evaluation = evaluate_without_exits(
+                None if run.scores.key == run.static_scores.key else scores, static, costs
+            )
         record = DoneRecord(
             run_id=run.run_id,
             spec=run.spec,

@@ -24,7 +24,7 @@ from results.spec import RunSpec
 from results.store.folder import Store
 from tests.conftest import Command, SmokeRun
 from tests.datasets.photos import write_photos
-from tests.results.builders import stage_provenance
+from tests.results.builders import failed_record, stage_provenance
 
 TINY = """
 name: tiny
@@ -221,14 +221,14 @@ def test_what_cannot_be_trained_again(lgvit: DoneRecord, tmp_path: Path) -> None
         finished_record(store, "x")
     (first, *others) = lgvit.stages
     imported = first.model_copy(update={"stage": "imported"})
-    for name, update, sentence in (
-        ("failed", {"status": "failed", "cause": "out of memory"}, r"did not finish \(out of memory\)"),
-        ("imported", {"stages": (imported, *others)}, "imported from a checkpoint of the authors' code"),
+    for record, sentence in (
+        (failed_record("failed", cause="out of memory"), r"did not finish \(out of memory\)"),
+        (lgvit.model_copy(update={"run_id": "imported", "stages": (imported, *others)}), "imported from a checkpoint"),
     ):
-        with store.write_run(lgvit.model_copy(update={"run_id": name, **update})):
+        with store.write_run(record):
             pass
         with pytest.raises(UserError, match=sentence):
-            finished_record(store, name)
+            finished_record(store, record.run_id)
 
 
 def test_the_folder_holds_one_reproduction_and_nothing_else(smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def command(
     """Train RUN again from its record, in a results folder of its own, and judge whether the same came out.
 
     Only the record is needed: no grid, no weights, no scores. What differs around the two is said before anything trains.
-    With the same hardware, packages, threads, code versions and data every artifact must be bit for bit the same. Elsewhere
+    With the same hardware, packages, threads, code versions and data every artifact must be bit for bit the same. LocalPaths
     the MACs of every exit must be equal; accuracies without exits, at equal MACs and at fixed thresholds may differ by one
     point or half of the 95 % interval of the paired difference, speed-ups at fixed thresholds by 10 %. Points at which val
     chose the threshold for a permitted drop are judged only where the folder holds three seeds of the run, whose spread then
@@ -78,7 +78,7 @@ def command(
       python -m benchmark reproduce RUN --results /mnt/theirs/results --into mine
     """
     from benchmark.cli.executing import bring_weights, execute
-    from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, finished_record
+    from benchmark.grid.spec_from_record import LocalPaths, claim_folder, finished_record, grid_of_record
     from benchmark.stages.plan import make_plan
     from results.judge.environment_diff import same_bits_expected
     from results.judge.failures import failed_records
@@ -88,12 +88,12 @@ def command(
     console = Console(highlight=False)
     store = Store(results_dir)
     record = finished_record(store, run_id)
-    path, elsewhere = store.run(run_id) / "record.json", Elsewhere(images, weights)
-    grid = asked(record, path, elsewhere, data_dir)
+    path, elsewhere = store.run(run_id) / "record.json", LocalPaths(images, weights)
+    grid = grid_of_record(record, path, elsewhere, data_dir)
     own = Store(into or DEFAULT_RESULTS / "reproduced" / run_id)
     claim_folder(own, store, run_id)
     if bring_weights(console, [grid.runs[0].train.weights.source], data_dir, offline):
-        grid = asked(record, path, elsewhere, data_dir)
+        grid = grid_of_record(record, path, elsewhere, data_dir)
     plan = make_plan(grid, own)
     again = plan.runs[0].run_id
     _introduce(console, record)
@@ -138,7 +138,7 @@ def _around_here(
 ) -> list[Circumstance]:
     """What differs before anything trains. torch is set up."""
     from benchmark import provenance
-    from benchmark.grid.spec_from_record import stage_changes
+    from benchmark.stages.changes import stage_changes
     from benchmark.training.inputs import read_inputs
     from results.judge.environment_diff import distinct, of_code, of_data, of_machines
 
@@ -155,7 +155,7 @@ def _around_here(
 
 def _around(record: DoneRecord, store: Store, own: Store, run: RunStages) -> list[Circumstance]:
     """What differed when it had been made: told by both records, and by the stages' own provenance where it is there."""
-    from benchmark.grid.spec_from_record import stage_changes
+    from benchmark.stages.changes import stage_changes
     from results.judge.environment_diff import distinct, of_code, of_data, of_machines
     from results.judge.reproduction import machines
 

@@ -1,24 +1,18 @@
-"""The run that a record asks for, read as carefully as a grid: a record may come from anybody. No torch."""
+"""The grid that trains the run of a record again. A record may come from anybody, so it is checked like a grid file."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, grid_of
-from benchmark.stages.keys import code_versions
-from benchmark.stages.plan import changed_fields
-from benchmark.stages.stage import RunStages, Stage
 from benchmark.weights import check_source
 from datasets.folder import PREFIX as FOLDER
 from methods.lookup import unknown
-from results.judge.environment_diff import Circumstance, Effect
-from results.record import DoneRecord, StageRef
+from results.record import DoneRecord
 from results.store.folder import Store, StoreError, sha256, write_file
-from results.tables.compare import differences
 
 FILE = "file:"
 IMPORTED = "imported"
@@ -26,23 +20,23 @@ MARK = "reproduction.json"
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What a record may name by a path of its own machine, and the user's name for it here; None where none was given."""
+class LocalPaths:
+    """Where the user keeps what a record names by a path of its own machine; None where the user named nothing."""
 
     images: Path | None = None
     weights: Path | None = None
 
 
 def finished_record(store: Store, run_id: str) -> DoneRecord:
-    """The record of a finished run that was trained here.
+    """The record of a finished run that this suite trained.
 
     Raises:
-        UserError: there is none, or nothing in it can be trained.
-        StoreError: it is damaged.
+        UserError: there is no such record, or its run cannot be trained again.
+        StoreError: the record is damaged.
     """
-    known = store.run_ids()
-    if run_id not in known:
-        raise UserError(unknown("run", run_id, known) if known else f"there is no run in {store.root}")
+    run_ids = store.run_ids()
+    if run_id not in run_ids:
+        raise UserError(unknown("run", run_id, run_ids) if run_ids else f"there is no run in {store.root}")
     record = store.record(run_id)
     if record.status == "failed":
         raise UserError(f"{run_id} did not finish ({record.cause}), so there is no outcome to reproduce")
@@ -55,7 +49,12 @@ def finished_record(store: Store, run_id: str) -> DoneRecord:
 
 
 def claim_folder(own: Store, store: Store, run_id: str) -> None:
-    """Mark a results folder as that of the second making of a run: what else lies there could pass for it.
+    """Reserve a results folder for the reproduction of one run, so that no other results there are taken for it.
+
+    Args:
+        own: the folder to reserve.
+        store: the results folder of the record.
+        run_id: of the record.
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
@@ -75,16 +74,16 @@ def claim_folder(own: Store, store: Store, run_id: str) -> None:
             raise UserError(f"--into: {str(error).partition(';')[0]}; name another folder") from error
 
 
-def asked(record: DoneRecord, path: Path, elsewhere: Elsewhere, data_dir: Path | None) -> Grid:
-    """A grid of the one run that a record asks for.
+def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: Path | None) -> Grid:
+    """A grid with the one run of a record.
 
-    A path in a record is one of another machine, or of somebody who would like to have it read: it is not followed. The user
-    names what lies here.
+    Paths in a record belong to another machine, and could point anywhere: they are not followed. The user names the local ones.
 
     Args:
-        path: of the record, for sentences about mistakes.
-        elsewhere: the user's names.
-        data_dir: where the user keeps data and pretrained weights, if named.
+        record: of the run.
+        path: of the record, for messages.
+        local: the paths that the user named.
+        data_dir: folder with the user's datasets and pretrained weights, if there is one.
 
     Raises:
         UserError: one sentence for every mistake.
@@ -94,11 +93,11 @@ def asked(record: DoneRecord, path: Path, elsewhere: Elsewhere, data_dir: Path |
     content = {
         "name": "reproduce",
         "backbones": [
-            {"name": train.backbone, "set": {"weights": _weights(train.weights.source, path, elsewhere.weights)}}
+            {"name": train.backbone, "set": {"weights": _weights(train.weights.source, path, local.weights)}}
         ],
-        "datasets": [{"name": _dataset(train.dataset.name, path, elsewhere.images), "set": train.dataset.set}],
+        "datasets": [{"name": _dataset(train.dataset.name, path, local.images), "set": train.dataset.set}],
         "methods": [train.method.model_dump()],
-        "exits": [list(train.exits) or [1]],  # a method without exits looks at none
+        "exits": [list(train.exits) or [1]],  # a method without exits ignores it
         "seeds": [train.seed],
         "recipes": train.recipes.model_dump(mode="json"),
         "policies": [policy.model_dump() for policy in spec.policies],
@@ -135,45 +134,3 @@ def _weights(source: str, path: Path, weights: Path | None) -> str:
             "--weights PATH"
         )
     return FILE + str(weights)
-
-
-def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[Circumstance]:
-    """Where a stage would be another one today: its code has a new version, or it reads something else.
-
-    Args:
-        record: of the finished run.
-        store: its results folder; manifests there name the field, otherwise only the versions in the record can.
-        run: the stages of today.
-    """
-    changed: Effect = "changes what is computed"
-    found, pairs = [], list(zip(record.stages, run.chain, strict=False))
-    kinds = [[reference.stage for reference in record.stages], [stage.kind for stage in run.chain]]
-    if kinds[0] != kinds[1]:
-        return [Circumstance("stages", " ".join(kinds[0]), " ".join(kinds[1]), changed)]
-    other = [(reference, stage) for reference, stage in pairs if reference.key != stage.key]
-    for reference, stage in other:
-        for entry in differences(reference.code, code_versions(stage.kind)):
-            found.append(Circumstance(f"{stage.kind}.code.{entry.field}", entry.first, entry.second, changed))
-        for field, before, after in _fields(store, reference, stage):
-            found.append(Circumstance(f"{stage.kind}.{field}", before, after, changed))
-    weights = record.spec.train.weights.sha256, run.spec.train.weights.sha256
-    if weights[0] != weights[1]:
-        found.append(Circumstance("weights.sha256", *weights, changed))
-    if other and not found:  # a head, a loss, a backbone or the data: the record does not say which
-        reference, stage = other[0]
-        found.append(Circumstance(f"{stage.kind}.key", reference.key, stage.key, changed))
-    if not other and record.run_id != run.run_id:
-        found.append(Circumstance("evaluate.key", record.run_id.rpartition("-")[2], run.evaluate.key[:8], changed))
-    return found
-
-
-def _fields(store: Store, reference: StageRef, stage: Stage) -> list[tuple[str, Any, Any]]:
-    """The fields in which a recorded stage differs, where its manifest is there to say so; code version and parents aside."""
-    try:
-        fields = store.manifest(reference.name).get("fields")
-    except StoreError:
-        return []
-    if not isinstance(fields, dict):
-        return []
-    found = changed_fields(fields, stage.fields)
-    return [entry for entry in found if not entry[0].startswith(("code.", "parents."))]

@@ -15,7 +15,8 @@ from rich.console import Console
 from benchmark.cli.executing import execute
 from benchmark.errors import UserError
 from benchmark.grid.load import load_grid
-from benchmark.grid.spec_from_record import Elsewhere, asked, claim_folder, finished_record, stage_changes
+from benchmark.grid.spec_from_record import LocalPaths, claim_folder, finished_record, grid_of_record
+from benchmark.stages.changes import stage_changes
 from benchmark.stages.graph import run_stages
 from benchmark.stages.keys import code_versions
 from benchmark.stages.plan import make_plan
@@ -111,7 +112,7 @@ def test_every_record_of_a_grid_asks_for_its_run(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     for run_id in store.run_ids():
         record = finished_record(store, run_id)
-        (run,) = asked(record, store.run(run_id) / "record.json", Elsewhere(), None).runs
+        (run,) = grid_of_record(record, store.run(run_id) / "record.json", LocalPaths(), None).runs
         stages = run_stages(run)
         assert stages.run_id == run_id
         assert run == record.spec
@@ -122,7 +123,7 @@ def test_every_record_of_a_grid_asks_for_its_run(smoke: SmokeRun) -> None:
 
 
 def test_a_stage_of_another_version_is_named(smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path) -> None:
-    (run,) = asked(lgvit, tmp_path, Elsewhere(), None).runs
+    (run,) = grid_of_record(lgvit, tmp_path, LocalPaths(), None).runs
     older = [
         stage.model_copy(update={"key": "0" * 16, "code": stage.code | {"data": 0}})
         if stage.stage == "finetune"
@@ -156,9 +157,9 @@ def with_spec(record: DoneRecord, change: Callable[[dict[str, Any]], None]) -> D
     return record.model_copy(update={"spec": RunSpec.model_validate(spec)})
 
 
-def refused(record: DoneRecord, elsewhere: Elsewhere | None = None) -> str:
+def refused(record: DoneRecord, elsewhere: LocalPaths | None = None) -> str:
     with pytest.raises(UserError) as found:
-        asked(record, Path("record.json"), elsewhere or Elsewhere(), None)
+        grid_of_record(record, Path("record.json"), elsewhere or LocalPaths(), None)
     return str(found.value)
 
 
@@ -172,10 +173,10 @@ def test_a_folder_that_a_record_names_is_not_looked_into(lgvit: DoneRecord, name
 def test_the_user_names_the_folder(lgvit: DoneRecord, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos")
     record = with_spec(lgvit, lambda spec: spec["train"]["dataset"].update(name="folder:/theirs/photos", set={}))
-    (run,) = asked(record, Path("record.json"), Elsewhere(images=tmp_path / "photos"), None).runs
+    (run,) = grid_of_record(record, Path("record.json"), LocalPaths(images=tmp_path / "photos"), None).runs
     assert run.train.dataset.name == f"folder:{tmp_path / 'photos'}"
-    assert "--images goes with a run on a folder" in refused(lgvit, Elsewhere(images=tmp_path))
-    assert "there is no folder" in refused(record, Elsewhere(images=tmp_path / "none"))
+    assert "--images goes with a run on a folder" in refused(lgvit, LocalPaths(images=tmp_path))
+    assert "there is no folder" in refused(record, LocalPaths(images=tmp_path / "none"))
 
 
 @pytest.mark.parametrize(("source", "sentence"), [

@@ -107,7 +107,7 @@ class ExitMetrics(Frozen):
     test_accuracy: float
 
 
-class Setting(Frozen):
+class WeightedThreshold(Frozen):
     """A threshold that takes part in an operating point."""
 
     threshold: float
@@ -143,7 +143,7 @@ class OperatingPoint(Frozen):
     policy: str
     kind: PointKind
     target: float
-    settings: tuple[Setting, ...]
+    settings: tuple[WeightedThreshold, ...]
     """Empty when val offers no such setting (drop), or no setting reaches the budget."""
     val: Measured | None
     """None when the point was not reached; likewise `test`."""

@@ -76,7 +76,7 @@ class Recipes(Frozen):
     """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
 
 
-class Selection(Frozen):
+class Configured(Frozen):
     """A registered name with options, as a grid writes it: ``name`` or ``{name: ..., set: {...}}``."""
 
     name: Name
@@ -108,12 +108,12 @@ class Instead(Frozen):
 class TrainSpec(Frozen):
     """Everything that training and scoring read."""
 
-    dataset: Selection
+    dataset: Configured
     backbone: Name
     weights: Weights = Weights()
     instead: Instead | None = None
     """What the method puts in the backbone's place; the backbone itself is then only what it is compared with."""
-    method: Selection
+    method: Configured
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""
     recipes: Recipes
@@ -126,7 +126,7 @@ class RunSpec(Frozen):
     train: TrainSpec
     scheme: str
     """How the grid named the exits; a label, no part of any key."""
-    policies: tuple[Selection, ...]
+    policies: tuple[Configured, ...]
     learning_rates: tuple[float, ...] = ()
     """Factors of the learning rate, of which this run tried one; results keep the best on val. Empty: none were tried."""
 

@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from methods.lookup import unknown
-from results.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
+from results.spec import DEFAULT_RECIPES, Configured, Recipes, TrainSpec
 
 if TYPE_CHECKING:
     import torch
@@ -144,9 +144,9 @@ def _spec(dataset: str, backbone: str, augment: str, batch_size: int) -> TrainSp
         raise UserError(f"--augment: {unknown('augmentation', augment, AUGMENTATIONS)}")
     recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"augment": augment, "batch_size": batch_size})
     return TrainSpec(
-        dataset=Selection(name=name),
+        dataset=Configured(name=name),
         backbone=backbone,
-        method=Selection(name="static"),
+        method=Configured(name="static"),
         exits=(),
         recipes=Recipes(finetune=recipe),
         seed=0,

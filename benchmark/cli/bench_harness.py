@@ -75,14 +75,14 @@ def _loop(console: Console, images: int, epochs: int, threads: int, device: str)
     from benchmark.measure.command_speed import FIRST
     from benchmark.measure.loop_speed import measure_loop
     from benchmark.training.inputs import read_inputs
-    from results.spec import Recipes, RunSpec, Selection, TrainSpec
+    from results.spec import Configured, Recipes, RunSpec, TrainSpec
 
     torch.set_num_threads(threads)
     where = usable_device(device)
     train = TrainSpec(
-        dataset=Selection(name="fashion-mnist-mini", set={"train": images}),
+        dataset=Configured(name="fashion-mnist-mini", set={"train": images}),
         backbone=FIRST,
-        method=Selection(name="static"),
+        method=Configured(name="static"),
         exits=(),
         recipes=Recipes(),
         seed=0,

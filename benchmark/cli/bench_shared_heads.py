@@ -8,7 +8,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.options import require_torch
 from benchmark.errors import UserError
-from results.spec import DEFAULT_RECIPES, Recipes, Selection
+from results.spec import DEFAULT_RECIPES, Configured, Recipes
 
 BAR = 1.1
 METHODS = (
@@ -62,7 +62,7 @@ def shared_heads(
     torch.set_num_threads(threads)
     recipes = Recipes(exits=DEFAULT_RECIPES["exits"].model_copy(update={"batch_size": batch_size}))
     try:
-        speed = measure_shared_pass(backbone, Selection(name=dataset), chosen, recipes, batches, usable_device(device))
+        speed = measure_shared_pass(backbone, Configured(name=dataset), chosen, recipes, batches, usable_device(device))
     except ValueError as error:
         raise UserError(str(error)) from None
     console = Console(highlight=False)

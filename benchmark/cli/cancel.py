@@ -93,7 +93,7 @@ def _workers(store: Store, command: Command) -> set[int]:
     """The processes of a command that hold a stage."""
     found = set()
     for folder in (store.root / "progress").glob("*"):
-        progress = store.attempts(folder.name)
+        progress = store.progress(folder.name)
         heartbeat = progress.heartbeat()
         if heartbeat and heartbeat.by.session == command.session and progress.is_being_made():
             found.add(heartbeat.by.pid)

@@ -15,7 +15,7 @@ from benchmark.errors import UserError
 from benchmark.grid.yaml_files import read_value
 from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
-from results.spec import Selection
+from results.spec import Configured
 
 
 @click.command("costs")
@@ -44,7 +44,7 @@ def command(backbone: str, method_text: str, num_classes: int, exits_text: str, 
     name, _, options = method_text.partition(":")
     pairs = [pair.partition("=") for pair in options.split(",") if pair]
     try:
-        selection = Selection(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
+        selection = Configured(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
         method = registry.configured("method", selection.name, selection.set)
     except (KeyError, ValueError) as error:
         raise UserError(f"--method: {error.args[0]}") from None

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, require_torch
 from benchmark.errors import UserError
-from results.spec import Selection
+from results.spec import Configured
 from results.store.folder import Store
 
 
@@ -52,7 +52,7 @@ def command(
             registry.card("dataset", dataset)
         except KeyError as error:
             raise UserError(f"--dataset: {error.args[0]}") from None
-        selection = Selection(name=dataset, set={"split": "halves", "resplit": resplit})
+        selection = Configured(name=dataset, set={"split": "halves", "resplit": resplit})
     require_torch()
     from benchmark.execution.device import usable_device
     from benchmark.importing.checkpoint import import_checkpoint

@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.graph import run_stages
-from results.store.merged_folders import Folders
+from results.store.merged_folders import MergedFolders
 
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 
@@ -63,7 +63,7 @@ def command(
     from reports.paper import DEFAULT, build_report, report_files
 
     console = Console()
-    store = Folders(results_dirs or [DEFAULT_RESULTS])
+    store = MergedFolders(results_dirs or [DEFAULT_RESULTS])
     if grid_name is None:
         title, run_ids = store.root.name, store.run_ids()
         advice = "python -m benchmark run --grid"

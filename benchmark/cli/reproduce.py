@@ -21,7 +21,7 @@ from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.stages.stage import RunStages
-    from results.judge.environment_diff import Circumstance
+    from results.judge.environment_diff import EnvironmentDifference
     from results.judge.reproduction import Part, Reproduction
     from results.record import DoneRecord
     from results.store.folder import Store
@@ -135,7 +135,7 @@ def _place(record: DoneRecord, device: str | None, threads: int | None) -> tuple
 
 def _around_here(
     record: DoneRecord, store: Store, run: RunStages, device: str, data_dir: Path | None
-) -> list[Circumstance]:
+) -> list[EnvironmentDifference]:
     """What differs before anything trains. torch is set up."""
     from benchmark import provenance
     from benchmark.stages.changes import stage_changes
@@ -153,7 +153,7 @@ def _around_here(
     )
 
 
-def _around(record: DoneRecord, store: Store, own: Store, run: RunStages) -> list[Circumstance]:
+def _around(record: DoneRecord, store: Store, own: Store, run: RunStages) -> list[EnvironmentDifference]:
     """What differed when it had been made: told by both records, and by the stages' own provenance where it is there."""
     from benchmark.stages.changes import stage_changes
     from results.judge.environment_diff import distinct, of_code, of_data, of_machines
@@ -180,7 +180,7 @@ def _introduce(console: Console, record: DoneRecord) -> None:
     )
 
 
-def _show_around(console: Console, around: list[Circumstance]) -> None:
+def _show_around(console: Console, around: list[EnvironmentDifference]) -> None:
     """The differences, the grave ones first, and the rule that follows from them."""
     from results.judge.environment_diff import same_bits_expected
     from results.judge.reproduction import POINTS
@@ -233,7 +233,7 @@ def _verdict(part: Part) -> str:
     return f"{'within' if part.close else 'OFF'}: {part.remark}" if part.remark else "OTHER"
 
 
-def _conclude(console: Console, found: Reproduction, around: list[Circumstance]) -> None:
+def _conclude(console: Console, found: Reproduction, around: list[EnvironmentDifference]) -> None:
     if found.same_bits:
         _say(console, "reproduced: bit for bit", style="bold green")
         return

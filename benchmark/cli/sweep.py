@@ -15,7 +15,7 @@ from benchmark.grid.load import find_grid, load_grid
 from benchmark.grid.yaml_files import read_value
 from benchmark.stages.graph import run_stages
 from results.record import DoneRecord
-from results.spec import Selection
+from results.spec import Configured
 from results.store.folder import Store, StoreError, write_file
 
 
@@ -76,14 +76,14 @@ def command(
     _show(console, table)
 
 
-def _selections(texts: tuple[str, ...]) -> list[Selection]:
+def _selections(texts: tuple[str, ...]) -> list[Configured]:
     """The policies that were named, each checked before any work; all mistakes at once."""
     selections, mistakes = [], []
     for text in texts or tuple(registry.table("policy")):
         name, _, options = text.partition(":")
         pairs = [pair.partition("=") for pair in options.split(",") if pair]
         try:
-            selection = Selection(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
+            selection = Configured(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
             registry.configured("policy", selection.name, selection.set)
         except (KeyError, ValueError) as error:
             mistakes.append(f"--policy {text}: {error.args[0]}")
@@ -113,7 +113,7 @@ def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list
 def _sweep_run(
     store: Store,
     record: DoneRecord,
-    selections: list[Selection],
+    selections: list[Configured],
     drops: tuple[float, ...],
     budgets: tuple[float, ...],
     *,

@@ -19,8 +19,8 @@ from benchmark.evaluation.sweep import Sweep, sweep
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
-from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Setting
-from results.spec import Selection
+from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, WeightedThreshold
+from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
 from results.tables.run import NO_POLICY
@@ -61,7 +61,7 @@ def evaluate(
     static: dict[str, ExitScores],
     costs: CostTable,
     blocks: list[int],
-    policies: list[Selection],
+    policies: list[Configured],
     *,
     as_published: bool = False,
 ) -> Evaluation:
@@ -149,7 +149,7 @@ def evaluate_without_exits(
     }
     chosen = [(0, 1.0)]
     val, test = (measure(chosen, only[split].accuracy, only[split].shares, costs, blocks) for split in ("val", "test"))
-    setting = Setting(threshold=0.0, weight=1.0)
+    setting = WeightedThreshold(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
     own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
     curves = [tables.curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
@@ -172,7 +172,7 @@ def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[s
     )
 
 
-def prepare(selection: Selection, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
+def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
     """A policy, fitted on val where it learns, and the settings to look at: the chosen one, or a grid made on val."""
     policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
@@ -246,7 +246,9 @@ def look_up(
                 policy=policy,
                 kind=choice.kind,
                 target=choice.target,
-                settings=tuple(Setting(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test),
+                settings=tuple(
+                    WeightedThreshold(threshold=float(test.settings[t]), weight=weight) for t, weight in on_test
+                ),
                 val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
                 test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
             )

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import Sweep
 from methods.policies.policy import ExitPolicy, confidences
-from results.record import CostTable, OperatingPoint, Setting
+from results.record import CostTable, OperatingPoint, WeightedThreshold
 from results.stats.statistics import wilson
 from results.tables.run import STATIC
 
@@ -48,7 +48,7 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
     )
 
 
-def outcomes(point: OperatingPoint, setting: Setting, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
     deciding = policy.peek(scores.labels, scores.errors)
     exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)

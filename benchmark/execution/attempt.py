@@ -58,7 +58,7 @@ class Attempts:
             yield all(self._take(name, held, wait) for name in sorted(names))
 
     def _take(self, name: str, held: ExitStack, wait: bool) -> bool:
-        lock = self.store.attempts(name).lock()
+        lock = self.store.progress(name).lock()
         told = False
         try:
             while not lock.take():
@@ -97,7 +97,7 @@ class Attempts:
         return last if last and last.outcome == "failed" and last.by.session == self.me.session else None
 
     def last_end(self, name: str) -> Attempt | None:
-        ends = [attempt for attempt in self.store.attempts(name).attempts() if attempt.outcome != "started"]
+        ends = [attempt for attempt in self.store.progress(name).attempts() if attempt.outcome != "started"]
         return ends[-1] if ends else None
 
     @contextmanager
@@ -129,7 +129,7 @@ class Attempts:
 
     def deaths(self, name: str) -> int:
         """How many processes died without a word while they made a stage, in this session; none of its locks may be ours."""
-        progress = self.store.attempts(name)
+        progress = self.store.progress(name)
         mine = [one for one in progress.attempts() if one.by.session == self.me.session]
         noted = sum(one.outcome == "killed" for one in mine)
         just_now = bool(mine) and mine[-1].outcome == "started" and progress.is_being_made() is False
@@ -143,7 +143,7 @@ class Attempts:
 
     def _look_back(self, name: str) -> None:
         """Note who died, and that the stage has failed where that happened too often."""
-        progress = self.store.attempts(name)
+        progress = self.store.progress(name)
         progress.tidy()
         attempts = progress.attempts()
         self.numbers[name] = sum(one.outcome == "started" for one in attempts)
@@ -166,7 +166,7 @@ class Attempts:
         first = Heartbeat(
             stage=name, by=self.me, device=self.device, attempt=self.numbers[name], started=at, updated=at
         )
-        self.store.attempts(name).beat(first)
+        self.store.progress(name).beat(first)
 
     def _note(self, name: str, outcome: Outcome, error: BaseException | None = None, details: str = "") -> None:
         attempt = Attempt(
@@ -178,7 +178,7 @@ class Attempts:
             sentence="" if error is None else sentence_of(error),
             details=details,
         )
-        self.store.attempts(name).note(attempt)
+        self.store.progress(name).note(attempt)
 
     def heart(self, stages: Sequence[Stage], steps: int, epochs: int, images_per_step: float) -> Heart:
         """The watcher of a training of these stages."""
@@ -226,7 +226,7 @@ class Heart:
         rate = done / seconds if done and seconds else None
         updated = now()
         for name in self.names:
-            self.attempts.store.attempts(name).beat(
+            self.attempts.store.progress(name).beat(
                 Heartbeat(
                     stage=name,
                     by=self.attempts.me,

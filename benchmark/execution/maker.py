@@ -124,7 +124,7 @@ class StageMaker:
             if self.store.has_stage(stage.name):
                 for one in together:
                     if self.store.has_stage(one.name):
-                        shutil.rmtree(self.store.progress(one.name), ignore_errors=True)
+                        shutil.rmtree(self.store.progress_dir(one.name), ignore_errors=True)
                 return True
             self.attempts.refuse(stage)
             torch.set_num_threads(self.threads)  # a checkpoint may have set another number for the stage before
@@ -278,7 +278,7 @@ class StageMaker:
 
 
 def checkpoint_of(store: Store, learner: Learner) -> Path:
-    return store.progress(learner.name) / "checkpoint.pt"
+    return store.progress_dir(learner.name) / "checkpoint.pt"
 
 
 def _title(stage: Stage, together: Sequence[Stage]) -> str:

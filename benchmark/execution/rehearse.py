@@ -23,7 +23,7 @@ from benchmark.grid.load import Grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
 from datasets.synthetic import PREFIX
-from results.spec import Instead, Recipe, Recipes, RunSpec, Selection, Weights
+from results.spec import Configured, Instead, Recipe, Recipes, RunSpec, Weights
 from results.store.folder import Store
 
 EPOCHS = 2
@@ -49,7 +49,7 @@ def rehearsal_of(grid: Grid) -> Grid:
         recipes = Recipes(**{name: _short(getattr(train.recipes, name)) for name in Recipes.model_fields})
         small = train.model_copy(
             update={
-                "dataset": Selection(name=PREFIX + train.dataset.name),
+                "dataset": Configured(name=PREFIX + train.dataset.name),
                 "weights": Weights(),
                 "instead": train.instead and Instead(backbone=train.instead.backbone),
                 "recipes": recipes,

@@ -159,7 +159,7 @@ class Status:
         return Counter(stage for run in self.plan.missing_runs for stage in run.chain)
 
     def _stage(self, stage: Stage) -> StageStatus:
-        progress = self.store.attempts(stage.name)
+        progress = self.store.progress(stage.name)
         attempts, heartbeat = progress.attempts(), progress.heartbeat()
         scheduled = self.scheduled.get(stage.name)
         last = attempts[-1] if attempts else None

@@ -138,7 +138,7 @@ def _conclude(maker: StageMaker, run: RunStages) -> bool:
         if not taken or _is_recorded(maker, run):
             return False
         maker.conclude(run)
-        maker.store.attempts(run.run_id).drop_lock()
+        maker.store.progress(run.run_id).drop_lock()
     return True
 
 

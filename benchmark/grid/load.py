@@ -37,7 +37,7 @@ from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, named
 from methods.backbones import truncated
 from methods.lookup import unknown
-from results.spec import Instead, Number, Recipes, RunSpec, Selection
+from results.spec import Configured, Instead, Number, Recipes, RunSpec
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -180,7 +180,7 @@ class _GridReader(ValueReader):
         seeds: list[int],
         recipes: Recipes,
         overrides: list[tuple[dict[str, Any], dict[str, Any]]],
-        policies: tuple[Selection, ...],
+        policies: tuple[Configured, ...],
         learning_rates: tuple[float, ...],
     ) -> Iterator[RunSpec]:
         """The runs of a point: one for each seed and learning rate."""
@@ -237,7 +237,7 @@ class _GridReader(ValueReader):
             truncated(card, method.blocks(card))
             instead = self.replacement(point, method.instead(card))
             if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
-                blocks, exits = (), Selection(name="none")
+                blocks, exits = (), Configured(name="none")
         except ValueError as error:
             self.wrong("methods", f"{point.method.label} on {point.backbone.name}: {error}")
             return None
@@ -245,11 +245,11 @@ class _GridReader(ValueReader):
         return ResolvedPoint(
             point=point,
             blocks=blocks,
-            scheme=exits.label if isinstance(exits, Selection) else "blocks " + " ".join(map(str, exits)),
+            scheme=exits.label if isinstance(exits, Configured) else "blocks " + " ".join(map(str, exits)),
             weights=named(weights_source(point.backbone), self.data_dir),
             instead=instead,
             trained=frozenset(stage.recipe for stage in method.stages(card)),
-            own_policy=Selection(name=policy.name, set=dict(policy.options)),
+            own_policy=Configured(name=policy.name, set=dict(policy.options)),
         )
 
     def replacement(self, point: GridPoint, name: str | None) -> Instead | None:
@@ -257,7 +257,7 @@ class _GridReader(ValueReader):
         if name is None:
             return None
         from_scratch = weights_source(point.backbone) == SCRATCH
-        source = SCRATCH if from_scratch else weights_source(Selection(name=name))
+        source = SCRATCH if from_scratch else weights_source(Configured(name=name))
         return Instead(backbone=name, weights=named(source, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:

@@ -10,17 +10,17 @@ from benchmark.grid.values import OWN
 from benchmark.weights import SCRATCH
 from methods.api import Method
 from methods.placement import PUBLISHED, place_exits
-from results.spec import Instead, Recipes, RunSpec, Selection, TrainSpec, Weights
+from results.spec import Configured, Instead, Recipes, RunSpec, TrainSpec, Weights
 
 
 @dataclass(frozen=True)
 class GridPoint:
     """One value on every axis but the seed, as the file says it."""
 
-    backbone: Selection
-    dataset: Selection
-    method: Selection
-    exits: Selection | tuple[int, ...]
+    backbone: Configured
+    dataset: Configured
+    method: Configured
+    exits: Configured | tuple[int, ...]
 
     def matches(self, rule: dict[str, Any], seed: int) -> bool:
         """Whether a partial combination of the file covers this point with this seed.
@@ -53,10 +53,10 @@ class ResolvedPoint:
     weights: Weights
     instead: Instead | None
     trained: frozenset[str]
-    own_policy: Selection
+    own_policy: Configured
 
     def run(
-        self, recipes: Recipes, seed: int, policies: tuple[Selection, ...], learning_rates: tuple[float, ...]
+        self, recipes: Recipes, seed: int, policies: tuple[Configured, ...], learning_rates: tuple[float, ...]
     ) -> RunSpec:
         """The run of this point with a seed."""
         train = TrainSpec(
@@ -85,7 +85,7 @@ def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:
         ValueError: the scheme does not fit the backbone, or a block has no early exit.
     """
     card = registry.card("backbone", point.backbone.name)
-    if isinstance(point.exits, Selection):
+    if isinstance(point.exits, Configured):
         if point.exits.name == PUBLISHED:
             return method.published_exits(card)
         return place_exits(point.exits.name, card.depth, point.exits.set.get("count"))
@@ -98,7 +98,7 @@ def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:
     return point.exits
 
 
-def weights_source(backbone: Selection) -> str:
+def weights_source(backbone: Configured) -> str:
     """Where a backbone's weights come from: the grid says it, or else the backbone's card."""
     tag = registry.card("backbone", backbone.name).weights
     return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))

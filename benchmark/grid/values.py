@@ -18,7 +18,7 @@ from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
 from methods.lookup import nearest, unknown
 from methods.placement import PUBLISHED, SCHEMES
-from results.spec import DEFAULT_RECIPES, Recipe, Recipes, Selection
+from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
 
 FILE = "file:"
 OWN = "own"
@@ -108,7 +108,7 @@ class ValueReader:
         self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {value!r}")
         return None
 
-    def backbone(self, where: str, value: Any) -> Selection | None:
+    def backbone(self, where: str, value: Any) -> Configured | None:
         selected = self.parse(where, value)
         if selected is None:
             return None
@@ -120,17 +120,17 @@ class ValueReader:
                 source = check_source(source)
                 if source.startswith(FILE):  # relative to the grid file, so that every machine means the same file
                     path = (self.path.parent / Path(source.removeprefix(FILE)).expanduser()).resolve()
-                    selected = Selection(name=selected.name, set={key: f"{FILE}{path}"})
+                    selected = Configured(name=selected.name, set={key: f"{FILE}{path}"})
         except (KeyError, ValueError) as error:
             self.wrong(where, error.args[0])
             return None
         return selected
 
-    def parse(self, where: str, value: Any) -> Selection | None:
+    def parse(self, where: str, value: Any) -> Configured | None:
         """A name, or a mapping with ``name`` and ``set``."""
-        return self.validate(Selection, {"name": value} if isinstance(value, str) else value, where)
+        return self.validate(Configured, {"name": value} if isinstance(value, str) else value, where)
 
-    def selection(self, kind: str, where: str, value: Any) -> Selection | None:
+    def selection(self, kind: str, where: str, value: Any) -> Configured | None:
         selected = self.parse(where, value)
         if selected is None:
             return None
@@ -148,12 +148,12 @@ class ValueReader:
             return None
         return selected
 
-    def dataset(self, where: str, value: Any) -> Selection | None:
+    def dataset(self, where: str, value: Any) -> Configured | None:
         selected = self.parse(where, value)
         if selected is None:
             return None
         if is_folder(selected.name):
-            selected = Selection(name=absolute(selected.name, self.path.parent), set=selected.set)
+            selected = Configured(name=absolute(selected.name, self.path.parent), set=selected.set)
         try:
             card = registry.card("dataset", selected.name)
         except (KeyError, DataError) as error:
@@ -189,7 +189,7 @@ class ValueReader:
             return ".val", "val is the test split here: give both the same number of images, or none"
         return None
 
-    def exits(self, where: str, value: Any) -> Selection | tuple[int, ...] | None:
+    def exits(self, where: str, value: Any) -> Configured | tuple[int, ...] | None:
         if isinstance(value, list):
             return self.blocks(where, value)
         selected = self.parse(where, value)

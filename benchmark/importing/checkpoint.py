@@ -25,12 +25,12 @@ from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
 from methods.official import CheckpointError, OfficialModel, describe, from_official
 from results.record import CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
-from results.spec import Recipes, RunSpec, Selection, TrainSpec, Weights
+from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.folder import Store, sha256
 
 POLICIES = (
-    Selection(name="confidence"),
-    *(Selection(name="confidence", set={"threshold": threshold}) for threshold in (0.8, 0.9, 0.99)),
+    Configured(name="confidence"),
+    *(Configured(name="confidence", set={"threshold": threshold}) for threshold in (0.8, 0.9, 0.99)),
 )
 COSTS = "cost.json"
 
@@ -62,7 +62,7 @@ def import_checkpoint(
     file: Path,
     config_file: Path,
     store: Store,
-    dataset: Selection | None,
+    dataset: Configured | None,
     data_dir: Path | None,
     device: torch.device,
     say: Callable[[str], None],
@@ -139,10 +139,10 @@ def import_checkpoint(
     return run_id
 
 
-def _spec(described: OfficialModel, config: dict[str, Any], dataset: Selection, source: Weights) -> TrainSpec:
+def _spec(described: OfficialModel, config: dict[str, Any], dataset: Configured, source: Weights) -> TrainSpec:
     card = described.card
     backbone = registered_name(card) or f"{described.family}_{card.dims[-1]}x{card.depth}_{card.image_size}"
-    method = Selection(name=KIND, set={"highway_type": config["highway_type"]})
+    method = Configured(name=KIND, set={"highway_type": config["highway_type"]})
     return TrainSpec(
         dataset=dataset,
         backbone=backbone,

@@ -20,7 +20,7 @@ from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.loop import Learner
 from datasets.loading import Batch
 from methods.placement import place_exits
-from results.spec import Recipes, RunSpec, Selection, TrainSpec
+from results.spec import Configured, Recipes, RunSpec, TrainSpec
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SharedPassSpeed:
 
 
 def measure_shared_pass(
-    backbone: str, dataset: Selection, methods: list[str], recipes: Recipes, batches: int, device: torch.device
+    backbone: str, dataset: Configured, methods: list[str], recipes: Recipes, batches: int, device: torch.device
 ) -> SharedPassSpeed:
     """Time the parts and the whole in turns, batch by batch, so that what slows the machine slows both.
 
@@ -70,7 +70,7 @@ def measure_shared_pass(
     for name in methods:
         if "regime" not in {field.name for field in fields(registry.card("method", name).load())}:
             raise ValueError(f"--method: {name} has no early exits to train")
-        method = Selection(name=name, set={"regime": "frozen"})
+        method = Configured(name=name, set={"regime": "frozen"})
         train = TrainSpec(dataset=dataset, backbone=backbone, method=method, exits=exits, recipes=recipes, seed=0)
         (_, stages[name]) = run_stages(RunSpec(train=train, scheme="paper", policies=())).training
     train = stages[methods[0]].run.train

@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.stages.keys import code_versions
 from benchmark.stages.plan import changed_fields
 from benchmark.stages.stage import RunStages, Stage
-from results.judge.environment_diff import Circumstance, Effect
+from results.judge.environment_diff import Effect, EnvironmentDifference
 from results.record import DoneRecord, StageRef
 from results.store.folder import Store, StoreError
 from results.tables.compare import differences
@@ -15,7 +15,7 @@ from results.tables.compare import differences
 CHANGED: Effect = "changes what is computed"
 
 
-def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[Circumstance]:
+def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[EnvironmentDifference]:
     """The stages whose code has another version today, or that read something else.
 
     Args:
@@ -25,23 +25,27 @@ def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[Circ
     """
     kinds = [[reference.stage for reference in record.stages], [stage.kind for stage in run.chain]]
     if kinds[0] != kinds[1]:
-        return [Circumstance("stages", " ".join(kinds[0]), " ".join(kinds[1]), CHANGED)]
+        return [EnvironmentDifference("stages", " ".join(kinds[0]), " ".join(kinds[1]), CHANGED)]
     changes = []
     pairs = zip(record.stages, run.chain, strict=True)
     changed = [(reference, stage) for reference, stage in pairs if reference.key != stage.key]
     for reference, stage in changed:
         for entry in differences(reference.code, code_versions(stage.kind)):
-            changes.append(Circumstance(f"{stage.kind}.code.{entry.field}", entry.first, entry.second, CHANGED))
+            changes.append(
+                EnvironmentDifference(f"{stage.kind}.code.{entry.field}", entry.first, entry.second, CHANGED)
+            )
         for field, before, after in _changed_fields(store, reference, stage):
-            changes.append(Circumstance(f"{stage.kind}.{field}", before, after, CHANGED))
+            changes.append(EnvironmentDifference(f"{stage.kind}.{field}", before, after, CHANGED))
     weights = record.spec.train.weights.sha256, run.spec.train.weights.sha256
     if weights[0] != weights[1]:
-        changes.append(Circumstance("weights.sha256", *weights, CHANGED))
+        changes.append(EnvironmentDifference("weights.sha256", *weights, CHANGED))
     if changed and not changes:  # a head, a loss, a backbone or the data: the record does not say which
         reference, stage = changed[0]
-        changes.append(Circumstance(f"{stage.kind}.key", reference.key, stage.key, CHANGED))
+        changes.append(EnvironmentDifference(f"{stage.kind}.key", reference.key, stage.key, CHANGED))
     if not changed and record.run_id != run.run_id:
-        changes.append(Circumstance("evaluate.key", record.run_id.rpartition("-")[2], run.evaluate.key[:8], CHANGED))
+        changes.append(
+            EnvironmentDifference("evaluate.key", record.run_id.rpartition("-")[2], run.evaluate.key[:8], CHANGED)
+        )
     return changes
 
 

@@ -19,9 +19,9 @@ from benchmark.stages.keys import code_versions, stage_key
 from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
 from methods.api import Choice, Method
-from results.spec import Recipe, RunSpec, Selection, TrainSpec
+from results.spec import Configured, Recipe, RunSpec, TrainSpec
 
-STATIC = Selection(name="static")
+STATIC = Configured(name="static")
 
 
 def method_of(train: TrainSpec) -> Method:
@@ -29,10 +29,10 @@ def method_of(train: TrainSpec) -> Method:
     return registry.configured("method", train.method.name, train.method.set)
 
 
-def own_policy(train: TrainSpec) -> Selection:
+def own_policy(train: TrainSpec) -> Configured:
     """The exit policy of the method's own paper."""
     own = method_of(train).policy()
-    return Selection(name=own.name, set=dict(own.options))
+    return Configured(name=own.name, set=dict(own.options))
 
 
 def heads_of(train: TrainSpec) -> tuple[Choice, ...]:

@@ -22,7 +22,7 @@ from datasets.timm_augment import Stronger
 from datasets.transforms import evaluation_summary, training_summary
 from methods.api import BackboneCard
 from results.record import DataCard
-from results.spec import Recipe, Selection, TrainSpec
+from results.spec import Configured, Recipe, TrainSpec
 
 MOST_WORKERS = 8
 CHEAP_SIZE = 64
@@ -118,7 +118,7 @@ def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = N
 
 
 def inputs_of(
-    dataset: Selection,
+    dataset: Configured,
     backbone: BackboneCard,
     recipes: Mapping[str, Recipe],
     data_dir: Path | None,

@@ -64,7 +64,7 @@ TEXT = "What leaves early should look easy. These images were chosen by their id
 
 def leavers(run: Run, point: OperatingPoint) -> list[Leavers]:
     """At most `EACH` samples an exit: of every class the lowest ids first, classes in turn."""
-    taken = run.taken[point.name]
+    taken = run.point_outcomes[point.name]
     rows = pd.DataFrame(
         {"sample_id": taken.sample_id, "label": taken.label, "exit": taken.exit[0], "right": taken.right[0]}
     )

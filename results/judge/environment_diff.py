@@ -19,7 +19,7 @@ WORDS = ("transforms.", "split_rule", "citation", "licence", "redistributable")
 
 
 @dataclass(frozen=True)
-class Circumstance:
+class EnvironmentDifference:
     """One difference.
 
     Attributes:
@@ -38,10 +38,10 @@ class Circumstance:
         return self.effect != "should change nothing" or self.field.startswith("code.")
 
 
-def of_machines(recorded: Machine, here: Machine) -> list[Circumstance]:
+def of_machines(recorded: Machine, here: Machine) -> list[EnvironmentDifference]:
     """Of two machines as provenance has them."""
     return [
-        Circumstance(
+        EnvironmentDifference(
             entry.field,
             entry.first,
             entry.second,
@@ -56,10 +56,10 @@ def _comparable(machine: Machine) -> dict[str, Any]:
     return machine.model_dump() | {"device": machine.device.partition(":")[0]}
 
 
-def of_code(recorded: Code, here: Code) -> list[Circumstance]:
+def of_code(recorded: Code, here: Code) -> list[EnvironmentDifference]:
     """Of two commits. What they compute is told by the stages' code versions; tracked files that were changed are told, too."""
     return [
-        Circumstance(f"code.{field}", getattr(recorded, field), getattr(here, field), "should change nothing")
+        EnvironmentDifference(f"code.{field}", getattr(recorded, field), getattr(here, field), "should change nothing")
         for field, told in (
             ("commit", recorded.commit != here.commit),
             ("dirty", bool(recorded.dirty or here.dirty)),
@@ -68,10 +68,10 @@ def of_code(recorded: Code, here: Code) -> list[Circumstance]:
     ]
 
 
-def of_data(recorded: DataCard, here: DataCard) -> list[Circumstance]:
+def of_data(recorded: DataCard, here: DataCard) -> list[EnvironmentDifference]:
     """Of what was trained and measured on."""
     return [
-        Circumstance(
+        EnvironmentDifference(
             f"data.{entry.field}",
             entry.first,
             entry.second,
@@ -81,13 +81,13 @@ def of_data(recorded: DataCard, here: DataCard) -> list[Circumstance]:
     ]
 
 
-def distinct(found: Iterable[Circumstance]) -> list[Circumstance]:
+def distinct(found: Iterable[EnvironmentDifference]) -> list[EnvironmentDifference]:
     """Each difference once, the grave ones first."""
     order = {"changes what is computed": 0, "changes bits": 1, "should change nothing": 2}
     named = {(one.field, str(one.recorded), str(one.here)): one for one in found}
     return sorted(named.values(), key=lambda one: order[one.effect])
 
 
-def same_bits_expected(found: Iterable[Circumstance]) -> bool:
+def same_bits_expected(found: Iterable[EnvironmentDifference]) -> bool:
     """Whether nothing differs that may change the last bit of a result."""
     return all(one.effect == "should change nothing" for one in found)

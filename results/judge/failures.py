@@ -1,4 +1,4 @@
-"""Failure signatures: what goes wrong with early exits, looked for in every set of runs.
+"""Symptom signatures: what goes wrong with early exits, looked for in every set of runs.
 
 Each rule reads records and tables alone, names the run and the place, and gives the value beside the limit that it passed. A
 signature is a reason to look, not a verdict.
@@ -28,7 +28,7 @@ FULL = 0.9
 
 
 @dataclass(frozen=True)
-class Failure:
+class Symptom:
     """One finding.
 
     Attributes:
@@ -49,7 +49,7 @@ class Failure:
 
 
 def failures(runs: list[Run], failed: Iterable[FailedRecord] = ()) -> pd.DataFrame:
-    """Every signature found; columns as `Failure`.
+    """Every signature found; columns as `Symptom`.
 
     Args:
         runs: finished ones.
@@ -58,22 +58,22 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = ()) -> pd.DataFra
     exiting = [run for run in runs if run.has_exits]
     table = points(exiting)
     found = [
-        *(failure for run in exiting for failure in exits_that_did_not_learn(run)),
+        *(symptom for run in exiting for symptom in exits_that_did_not_learn(run)),
         *(
-            failure
+            symptom
             for rule in (fast_but_wrong, unstable_over_seeds, broken_promises)
             if exiting
-            for failure in rule(table)
+            for symptom in rule(table)
         ),
-        *(failure for run in exiting for failure in unstable_between_splits(run)),
-        *(failure for run in exiting for failure in heads_that_do_not_pay(run)),
-        *(failure for run in runs for failure in best_rate_at_an_end(run)),
+        *(symptom for run in exiting for symptom in unstable_between_splits(run)),
+        *(symptom for run in exiting for symptom in heads_that_do_not_pay(run)),
+        *(symptom for run in runs for symptom in best_rate_at_an_end(run)),
         *on_other_images(runs),
-        *(failure for run in runs for failure in nearly_full(run.record)),
-        *(failure for run in runs for failure in unverified(run)),
-        *(failure for record in failed for failure in out_of_memory(record)),
+        *(symptom for run in runs for symptom in nearly_full(run.record)),
+        *(symptom for run in runs for symptom in unverified(run)),
+        *(symptom for record in failed for symptom in out_of_memory(record)),
     ]
-    return pd.DataFrame([asdict(failure) for failure in found], columns=list(Failure.__dataclass_fields__))
+    return pd.DataFrame([asdict(symptom) for symptom in found], columns=list(Symptom.__dataclass_fields__))
 
 
 def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
@@ -89,30 +89,30 @@ def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
     return records
 
 
-def exits_that_did_not_learn(run: Run) -> Iterator[Failure]:
+def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
     """An early exit less than half of the way from chance to the final head, asked about every test sample."""
     chance = 1 / run.record.data.classes
     limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
     for exit_ in run.record.exits[:-1]:
         if exit_.test_accuracy < limit:
-            yield Failure(
+            yield Symptom(
                 "exit does not learn", run.record.run_id, f"block {exit_.block}", exit_.test_accuracy, limit,
                 f"the {exit_.head} exit after block {exit_.block} answers {exit_.test_accuracy:.1%} right, the final head "
                 f"{run.record.exits[-1].test_accuracy:.1%}",
             )  # fmt: skip
 
 
-def fast_but_wrong(table: pd.DataFrame) -> Iterator[Failure]:
+def fast_but_wrong(table: pd.DataFrame) -> Iterator[Symptom]:
     """A speed-up that is paid with more than five points, beyond the interval over test samples."""
     for _, row in table[table["reached"] & (table["mac_speedup"] > 1)].iterrows():
         if row["drop_low"] > LARGE_DROP:
-            yield Failure(
+            yield Symptom(
                 "low accuracy despite speed-up", row["run_id"], row["point"], row["drop"], LARGE_DROP,
                 f"{row['mac_speedup']:.2f}x in MACs loses {100 * row['drop']:.1f} points",
             )  # fmt: skip
 
 
-def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Failure]:
+def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Symptom]:
     """MAC speed-ups of one method and point that vary by more than a tenth over at least three training seeds.
 
     Equal-MACs points have no say: their speed-up is fixed.
@@ -123,14 +123,14 @@ def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Failure]:
     ):
         speed = group["mac_speedup"].to_numpy()
         if len(speed) >= 3 and speed.std(ddof=1) / speed.mean() > UNSTABLE:
-            yield Failure(
+            yield Symptom(
                 "speed-up unstable across seeds", " ".join(group["run_id"]), str(point),
                 float(speed.std(ddof=1) / speed.mean()), UNSTABLE,
                 f"{label}: {speed.min():.2f}x to {speed.max():.2f}x over {len(speed)} seeds",
             )  # fmt: skip
 
 
-def unstable_between_splits(run: Run) -> Iterator[Failure]:
+def unstable_between_splits(run: Run) -> Iterator[Symptom]:
     """A threshold chosen on val whose MAC speed-up on test is another one by more than a tenth."""
     for point in run.record.points:
         if point.kind == "equal-macs" or point.val is None or point.test is None:
@@ -138,23 +138,23 @@ def unstable_between_splits(run: Run) -> Iterator[Failure]:
         gap = point.val.mean_macs / point.test.mean_macs - 1
         if abs(gap) > UNSTABLE:
             on_val, on_test = (run.record.costs.baseline / found.mean_macs for found in (point.val, point.test))
-            yield Failure(
+            yield Symptom(
                 "speed-up unstable between val and test", run.record.run_id, point.name, abs(gap), UNSTABLE,
                 f"{on_val:.2f}x on val, {on_test:.2f}x on test",
             )  # fmt: skip
 
 
-def broken_promises(table: pd.DataFrame) -> Iterator[Failure]:
+def broken_promises(table: pd.DataFrame) -> Iterator[Symptom]:
     """A drop on test that exceeds what val allowed, beyond the interval over test samples."""
     for _, row in table[(table["kind"] == "accuracy-drop") & table["reached"]].iterrows():
         if row["drop_low"] > row["target"]:
-            yield Failure(
+            yield Symptom(
                 "drop on test exceeds that on val", row["run_id"], row["point"], row["drop"], row["target"],
                 f"at most {100 * row['target']:g} points were allowed on val, test loses {100 * row['drop']:.1f}",
             )  # fmt: skip
 
 
-def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
+def heads_that_do_not_pay(run: Run) -> Iterator[Symptom]:
     """A head whose evaluation costs more than it can save at any point, or an exit at which leaving saves nothing.
 
     What head k saves is at most the share that leaves there times the price of going on to the end; what it costs is its price
@@ -165,7 +165,7 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
     for k, exit_ in enumerate(run.record.exits[:-1]):
         place = f"block {exit_.block}"
         if costs.cumulative[k] >= costs.baseline:
-            yield Failure(
+            yield Symptom(
                 "leaving saves nothing", run.record.run_id, place, costs.cumulative[k] / costs.baseline, 1.0,
                 f"leaving after block {exit_.block} costs {costs.cumulative[k] / costs.baseline:.3f} of the MACs without exits",
             )  # fmt: skip
@@ -177,37 +177,37 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Failure]:
             saved = shares[k] * (costs.cumulative[-1] - costs.cumulative[k])
             ratios.append(paid / saved if saved else np.inf if paid else 0.0)
         if ratios and min(ratios) > 1:
-            yield Failure(
+            yield Symptom(
                 "head costs more than it saves", run.record.run_id, place, float(min(ratios)), 1.0,
                 f"at every operating point the {exit_.head} head after block {exit_.block} costs more MACs than it can save",
             )  # fmt: skip
 
 
-def best_rate_at_an_end(run: Run) -> Iterator[Failure]:
+def best_rate_at_an_end(run: Run) -> Iterator[Symptom]:
     """The learning rate that won on val is the smallest or the largest of at least three: what lies beyond was not tried."""
     if len(run.tried) < 3:
         return
     for end, neighbour, word in (run.tried[0], run.tried[1], "smallest"), (run.tried[-1], run.tried[-2], "largest"):
         if end.chosen:
-            yield Failure(
+            yield Symptom(
                 "best learning rate at an end", run.record.run_id, end.rates, end.val_accuracy, neighbour.val_accuracy,
                 f"the {word} of the {len(run.tried)} learning rates that were tried",
             )  # fmt: skip
 
 
-def on_other_images(runs: list[Run]) -> Iterator[Failure]:
+def on_other_images(runs: list[Run]) -> Iterator[Symptom]:
     """A run whose test images are not those of the first run on a data set of that name; it is compared with none of those."""
     first: dict[str, Run] = {}
     for run in runs:
         other = first.setdefault(run.dataset, run)
         if not are_paired(run, STATIC, other, STATIC):
-            yield Failure(
+            yield Symptom(
                 "tested on other images", run.record.run_id, run.dataset, np.nan, np.nan,
                 f"it is not compared with {other.record.run_id}, whose test images of that name are others",
             )  # fmt: skip
 
 
-def nearly_full(record: DoneRecord) -> Iterator[Failure]:
+def nearly_full(record: DoneRecord) -> Iterator[Symptom]:
     """A run that finished with nearly all memory of its machine, or of its GPU, in use."""
     made, machine = record.provenance, record.provenance.machine
     for place, peak, memory in (
@@ -216,22 +216,22 @@ def nearly_full(record: DoneRecord) -> Iterator[Failure]:
     ):
         if peak and memory and peak / memory > FULL:
             where = f" of the {place}" if place else ""
-            yield Failure(
+            yield Symptom(
                 "memory nearly outgrows the device", record.run_id, place, peak / memory, FULL,
                 f"{peak / 2**30:.1f} of {memory / 2**30:.1f} GiB{where} were in use",
             )  # fmt: skip
 
 
-def out_of_memory(record: FailedRecord) -> Iterator[Failure]:
+def out_of_memory(record: FailedRecord) -> Iterator[Symptom]:
     """A run that ended for want of memory."""
     if record.failure == "oom":
-        yield Failure("memory outgrows the device", record.run_id, "", np.nan, np.nan, record.cause.splitlines()[0])
+        yield Symptom("memory outgrows the device", record.run_id, "", np.nan, np.nan, record.cause.splitlines()[0])
 
 
-def unverified(run: Run) -> Iterator[Failure]:
+def unverified(run: Run) -> Iterator[Symptom]:
     """A run that a GPU made or timed whose kind has not passed ``doctor --device`` in this results folder."""
     for device in run.unverified_devices:
-        yield Failure(
+        yield Symptom(
             UNVERIFIED, run.record.run_id, device, np.nan, np.nan,
             f"{device} with its torch has passed no check in this results folder; run there: doctor --device cuda",
         )  # fmt: skip

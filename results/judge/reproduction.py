@@ -23,7 +23,7 @@ from results.provenance import Machine
 from results.record import Artifact, DoneRecord, Measured, PointKind, StageRef
 from results.stats.statistics import bootstrap_mean
 from results.store.folder import TABLES, Store, StoreError
-from results.tables.outcomes import cut
+from results.tables.outcomes import split_by_point
 from results.tables.run import STATIC, Run, paired
 
 POINTS = 0.01
@@ -241,7 +241,7 @@ def _run(record: DoneRecord, folder: Path) -> Run | None:
     if outcomes is None:
         return None
     try:
-        return Run(record, cut(outcomes), pd.DataFrame(), folder)
+        return Run(record, split_by_point(outcomes), pd.DataFrame(), folder)
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@
     logs/<session>/          what the workers of one command said, a file each
     devices/                 what `doctor --device` found, a file a kind of machine; see `results.store.devices`
 
-Folders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
+MergedFolders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Store:
     def has_stage(self, name: str) -> bool:
         return (self.stage(name) / "manifest.json").is_file()
 
-    def progress(self, name: str) -> Path:
+    def progress_dir(self, name: str) -> Path:
         return self.root / "progress" / name
 
     def logs(self, session: str) -> Path:
         """Where the workers of a command write what they say."""
         return self.root / "logs" / session
 
-    def attempts(self, name: str) -> Progress:
+    def progress(self, name: str) -> Progress:
         """What is known of the making of a stage that is not there yet."""
-        return Progress(self.progress(name))
+        return Progress(self.progress_dir(name))
 
     @contextmanager
     def write_stage(self, name: str, fields: dict[str, Any], provenance: StageProvenance) -> Iterator[Path]:
@@ -83,7 +83,7 @@ class Store:
             files = [artifact.model_dump() for artifact in _artifacts(folder, folder)]
             _write_json(folder / "manifest.json", {"fields": fields, "artifacts": files})
             _write_text(folder / "provenance.json", provenance.model_dump_json(indent=1) + "\n")
-        shutil.rmtree(self.progress(name), ignore_errors=True)
+        shutil.rmtree(self.progress_dir(name), ignore_errors=True)
 
     def manifest(self, name: str) -> dict[str, Any]:
         return _read_json(self.stage(name) / "manifest.json")
@@ -199,7 +199,7 @@ class Store:
             text = details.read_text(encoding="utf-8") if details.is_file() else ""
             record = self.record(run_id)
             if record.status == "failed":
-                note_failed_run(self.progress(run_id), record, text)
+                note_failed_run(self.progress_dir(run_id), record, text)
         gone = unfinished(folder)
         with suppress(FileNotFoundError):  # another process did the same
             folder.rename(gone)

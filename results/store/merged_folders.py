@@ -12,7 +12,7 @@ FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
 """What a run says; two copies that agree in these are one."""
 
 
-class Folders(Store):
+class MergedFolders(Store):
     """Results folders read as one.
 
     Of a run that several of them hold, a finished copy counts before a failed one, that before a damaged one, and among equals

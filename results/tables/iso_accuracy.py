@@ -61,7 +61,7 @@ def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
             corners = _corners(run, policy)
             if len(corners.right) >= 2:
                 some = waiting.setdefault(corners.right.shape[1], [])
-                some.append(((run.record.run_id, policy), corners, run.taken[STATIC].share_right > 0))
+                some.append(((run.record.run_id, policy), corners, run.point_outcomes[STATIC].share_right > 0))
                 if len(some) == AT_ONCE:
                     work_off(some)
     for some in waiting.values():
@@ -77,7 +77,7 @@ def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other:
 
 def _corners(run: Run, policy: str) -> Corners:
     """Samples in ascending order of their ids; costs as shares of the MACs without exits."""
-    found = run.cornered.get(policy)
+    found = run.hull_outcomes.get(policy)
     if found is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))
     prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline

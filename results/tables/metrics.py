@@ -153,7 +153,7 @@ class _Taken:
     """What happened at one operating point: a row a sample and setting, [R] each."""
 
     def __init__(self, run: Run, point: OperatingPoint) -> None:
-        taken, answers = run.taken[point.name], run.answers
+        taken, answers = run.point_outcomes[point.name], run.answers
         settings = len(taken.weight)
         same = np.array_equal(answers.sample_id, taken.sample_id)
         sample = np.arange(len(taken.label)) if same else np.searchsorted(answers.sample_id, taken.sample_id)

@@ -14,7 +14,7 @@ COLUMNS = ("point", "threshold", "weight", "sample_id", "exit", "prediction", "l
 
 
 @dataclass(frozen=True)
-class Taken:
+class PointOutcomes:
     """One operating point: S settings in ascending order of threshold, N samples in ascending order of their ids.
 
     Attributes:
@@ -48,7 +48,7 @@ class Taken:
         return (values * self.weight[:, None]).sum(axis=0)
 
 
-def cut(outcomes: pd.DataFrame) -> dict[str, Taken]:
+def split_by_point(outcomes: pd.DataFrame) -> dict[str, PointOutcomes]:
     """Every operating point of a table of outcomes, by name.
 
     Raises:
@@ -59,7 +59,7 @@ def cut(outcomes: pd.DataFrame) -> dict[str, Taken]:
 
 
 @dataclass(frozen=True)
-class Cornered:
+class HullOutcomes:
     """A policy at the H corners of its hull: bools `right` and the `exit` taken, [H, N]; `sample_id` [N] ascends."""
 
     sample_id: np.ndarray
@@ -67,7 +67,7 @@ class Cornered:
     exit: np.ndarray
 
 
-def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
+def split_by_policy(corners: pd.DataFrame) -> dict[str, HullOutcomes]:
     """Every policy of a table of corners, by name; see `results.tables.run.Run`.
 
     Raises:
@@ -79,7 +79,7 @@ def cut_corners(corners: pd.DataFrame) -> dict[str, Cornered]:
             where = by_setting(rows["threshold"], rows["sample_id"])
         except ValueError as error:
             raise ValueError(f"the corners of {policy!r}: {error}") from None
-        found[policy] = Cornered(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
+        found[policy] = HullOutcomes(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
     return found
 
 
@@ -131,7 +131,7 @@ def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
     return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
 
 
-def _taken(rows: dict[str, np.ndarray], point: str) -> Taken:
+def _taken(rows: dict[str, np.ndarray], point: str) -> PointOutcomes:
     try:
         where = by_setting(rows["threshold"], rows["sample_id"])
     except ValueError as error:
@@ -144,7 +144,7 @@ def _taken(rows: dict[str, np.ndarray], point: str) -> Taken:
     }
     if (wide["label"] != wide["label"][0]).any() or (wide["weight"] != wide["weight"][:, :1]).any():
         raise ValueError(f"the outcomes at {point!r}: a label or a weight differs within a setting")
-    return Taken(
+    return PointOutcomes(
         # Copies of the few numbers, so that the columns that they stand in need not stay in memory.
         sample_id=wide["sample_id"][0].copy(),
         label=wide["label"][0].copy(),

@@ -20,11 +20,11 @@ def check_tables(run: Run) -> None:
     """
     exits = max(len(run.record.exits), 1)
     wanted = ["static", *(point.name for point in run.record.points if point.reached)]
-    missing = [name for name in wanted if name not in run.taken]
+    missing = [name for name in wanted if name not in run.point_outcomes]
     if missing:
         raise ValueError(f"the outcomes lack the point {missing[0]!r}")
-    first = run.taken["static"]
-    for name, taken in run.taken.items():
+    first = run.point_outcomes["static"]
+    for name, taken in run.point_outcomes.items():
         if not np.array_equal(taken.sample_id, first.sample_id) or not np.array_equal(taken.label, first.label):
             raise ValueError(f"the outcomes at {name!r} are of other samples than those without exits")
         if taken.exit.min() < 0 or taken.exit.max() >= exits:
@@ -32,7 +32,7 @@ def check_tables(run: Run) -> None:
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
     if not run.has_exits:
         return
-    for policy, corners in run.cornered.items():
+    for policy, corners in run.hull_outcomes.items():
         if not np.array_equal(corners.sample_id, first.sample_id):
             raise ValueError(f"the corners of {policy!r} are of other samples than the outcomes")
         if corners.exit.min() < 0 or corners.exit.max() >= exits:

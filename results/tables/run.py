@@ -22,7 +22,7 @@ from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified, read_c
 from results.store.folder import TABLES, Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.tables.answers import Answers
-from results.tables.outcomes import Cornered, Taken, cut, cut_corners
+from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_point, split_by_policy
 from results.tables.record_validation import check_tables
 from results.tables.tuning import Tried, chosen_on_val, is_tuned, without_rates
 
@@ -39,8 +39,8 @@ class Run:
     """A finished run: its record and its tables.
 
     Attributes:
-        taken: what every test sample does at each operating point, by the point's name. The point ``static`` holds the answers
-            of the backbone without exits.
+        point_outcomes: the outcome of every test sample at each operating point, by the point's name. The point ``static``
+            holds those of the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
         folder: where the tables are.
         latencies: measured times, if any.
@@ -49,7 +49,7 @@ class Run:
     """
 
     record: DoneRecord
-    taken: Mapping[str, Taken]
+    point_outcomes: Mapping[str, PointOutcomes]
     curves: pd.DataFrame
     folder: Path
     latencies: tuple[Latency, ...] = ()
@@ -93,9 +93,9 @@ class Run:
         return _parquet(self.folder / "corners.parquet", ["policy"])
 
     @cached_property
-    def cornered(self) -> dict[str, Cornered]:
+    def hull_outcomes(self) -> dict[str, HullOutcomes]:
         """`corners`, by policy."""
-        return cut_corners(self.corners)
+        return split_by_policy(self.corners)
 
     @property
     def method(self) -> str:
@@ -152,21 +152,23 @@ class Run:
     def having(self, **changes: Any) -> Run:
         """A copy with other values; what was read and cut of its tables is kept, as these stay the same."""
         copy = replace(self, **changes)
-        copy.__dict__.update({name: self.__dict__[name] for name in ("answers", "cornered") if name in self.__dict__})
+        copy.__dict__.update(
+            {name: self.__dict__[name] for name in ("answers", "hull_outcomes") if name in self.__dict__}
+        )
         return copy
 
     def correct(self, point: str) -> np.ndarray:
         """Share of right answers of every test sample at a point, in ascending order of ids, [N]: 0 or 1, or between them where
         two settings are mixed."""
-        return self.taken[point].share_right
+        return self.point_outcomes[point].share_right
 
     def realised(self, point: str) -> np.ndarray:
         """Right or wrong of each test sample at a point, in ascending order of ids; see `significance.realised`."""
-        return realised(self.taken[point].right, self.taken[point].weight)
+        return realised(self.point_outcomes[point].right, self.point_outcomes[point].weight)
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
         """What every test sample pays at a point, in ascending order of ids, [N]; ``at_exit`` [K] is the price of each exit."""
-        taken = self.taken[point]
+        taken = self.point_outcomes[point]
         return taken.mean(at_exit[taken.exit])
 
 
@@ -179,12 +181,12 @@ def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
     """Whether the first at one point and the second at another have answered the same test images: they have the same ids, and
     the records know no difference."""
     return first.record.data.same_test_images(second.record.data) and np.array_equal(
-        first.taken[at].sample_id, second.taken[against].sample_id
+        first.point_outcomes[at].sample_id, second.point_outcomes[against].sample_id
     )
 
 
 def _static_row(run: Run) -> dict[str, object]:
-    correct = run.taken[STATIC].share_right
+    correct = run.point_outcomes[STATIC].share_right
     low, high = bootstrap_mean(correct)
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
@@ -204,7 +206,7 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         return row
     costs = run.record.costs
     blocks = [exit_.block for exit_ in run.record.exits]
-    correct, static = (run.taken[name].share_right for name in (point.name, STATIC))
+    correct, static = (run.point_outcomes[name].share_right for name in (point.name, STATIC))
     # A percentile interval of a mean, turned over: dearer is slower.
     slow_block, slow_macs = (
         bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
@@ -285,7 +287,7 @@ def _load(store: Store, record: DoneRecord, timed: tuple[Latency, ...], checks: 
     try:
         run = Run(
             record,
-            cut(_parquet(paths["outcomes"], ["point"])),
+            split_by_point(_parquet(paths["outcomes"], ["point"])),
             _parquet(paths["curves"]),
             folder,
             timed,

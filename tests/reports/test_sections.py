@@ -19,7 +19,7 @@ from reports.paper import build_report
 from reports.sections.atlas import EACH, leavers
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
-from results.spec import Selection
+from results.spec import Configured
 from results.store.folder import Store
 from results.tables.points import comparisons, points
 from results.tables.run import Run, load_runs
@@ -110,7 +110,7 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
 
 def _at_paper_scale(run: Run, seed: int) -> Run:
     """The same numbers, as if the paper's model had given them on the paper's data."""
-    spec = run.record.spec.with_train(backbone="vit_base_patch16_224", dataset=Selection(name="cifar-100"), seed=seed)
+    spec = run.record.spec.with_train(backbone="vit_base_patch16_224", dataset=Configured(name="cifar-100"), seed=seed)
     data = run.record.data.model_copy(update={"name": "cifar-100"})
     update = {"run_id": f"{run.record.run_id}-{seed}", "spec": spec, "data": data}
     return replace(run, record=run.record.model_copy(update=update))
@@ -146,7 +146,7 @@ def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: Sm
     assert images is not None
     for sample, image in zip(ids, images, strict=True):
         assert np.array_equal(image, test.images[np.flatnonzero(test.sample_id == sample)[0]])
-    elsewhere = record.spec.with_train(dataset=Selection(name="folder:/etc"))
+    elsewhere = record.spec.with_train(dataset=Configured(name="folder:/etc"))
     for other in (
         record.model_copy(update={"data": record.data.model_copy(update={"redistributable": False})}),
         record.model_copy(update={"data": record.data.model_copy(update={"split_identity": {"test": "0" * 64}})}),

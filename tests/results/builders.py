@@ -7,7 +7,7 @@ from typing import Any
 
 from results.provenance import Code, Machine, Provenance, StageProvenance
 from results.record import CostTable, DataCard, DoneRecord, ExitMetrics, FailedRecord, MethodInfo, SplitAccuracy
-from results.spec import Recipes, RunSpec, Selection, TrainSpec
+from results.spec import Configured, Recipes, RunSpec, TrainSpec
 
 
 def machine(**changes: Any) -> Machine:
@@ -36,7 +36,7 @@ def stage_provenance(**changes: Any) -> StageProvenance:
 
 def run_spec(method: str = "lgvit", exits: tuple[int, ...] = (1, 2), **changes: Any) -> RunSpec:
     train = {
-        "dataset": Selection(name="d"), "backbone": "b", "method": Selection(name=method), "exits": exits,
+        "dataset": Configured(name="d"), "backbone": "b", "method": Configured(name=method), "exits": exits,
         "recipes": Recipes(), "seed": 0,
     }  # fmt: skip
     learning_rates = changes.pop("learning_rates", ())

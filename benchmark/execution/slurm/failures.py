@@ -59,7 +59,7 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
         if stage.name not in tasks or store.has_stage(stage.name):
             continue
         submission, task = tasks[stage.name]
-        last = next(reversed(store.attempts(stage.name).attempts()), None)
+        last = next(reversed(store.progress(stage.name).attempts()), None)
         noted = last is not None and last.outcome == "failed" and last.by.session == submission.name
         vague = noted and last is not None and last.failure in ("error", "killed") and len(task.units) == 1
         if vague or not noted:
@@ -91,7 +91,7 @@ def _final_states(jobs: set[str]) -> dict[str, JobState]:
 def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:
     """Note the end of the last attempt of stages: failed, or stopped if there is no cause."""
     for name in names:
-        progress = store.attempts(name)
+        progress = store.progress(name)
         number = sum(attempt.outcome == "started" for attempt in progress.attempts())
         outcome = "stopped" if failure is None else "failed"
         progress.note(Attempt(number=number, at=now(), by=worker, outcome=outcome, failure=failure, sentence=sentence))

@@ -157,7 +157,7 @@ def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Repo
         if lacking is None:
             found.append(stage)
             continue
-        ends = [one for one in store.attempts(lacking.name).attempts() if one.outcome != "started"]
+        ends = [one for one in store.progress(lacking.name).attempts() if one.outcome != "started"]
         why = (ends[-1].sentence if ends else "") or "it is not there"
         if process() > 0:
             continue  # the first one notes it

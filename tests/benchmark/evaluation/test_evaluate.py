@@ -11,7 +11,7 @@ from benchmark.evaluation.scores import ExitScores, load_scores
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.record import DoneRecord
-from results.spec import Selection
+from results.spec import Configured
 from results.store.folder import Store
 from results.tables.points import comparisons, points
 from results.tables.run import load_runs
@@ -105,7 +105,7 @@ def test_what_is_frozen_does_not_depend_on_test(run: tuple[DoneRecord, dict[str,
     record, scores = run
     assert record.costs is not None
     blocks = [exit_.block for exit_ in record.exits]
-    policies = [Selection(name="confidence"), Selection(name="bin-accuracy"), Selection(name="patience")]
+    policies = [Configured(name="confidence"), Configured(name="bin-accuracy"), Configured(name="patience")]
     test = scores["test"]
     other = ExitScores(test.logits.flip(1) * 2, test.labels, test.sample_id)
     frozen = [
@@ -124,7 +124,7 @@ def test_choosing_on_test_is_refused(run: tuple[DoneRecord, dict[str, ExitScores
     half = ExitScores(test.logits[:, ::2], test.labels[::2], test.sample_id[::2])
     for val in (test, half):
         with pytest.raises(ValueError, match="must not have seen test"):
-            evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Selection(name="confidence")])
+            evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Configured(name="confidence")])
 
 
 def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:

@@ -150,7 +150,7 @@ def test_retry_runs_what_failed_of_a_cause_and_keeps_what_was_said_before(tmp_pa
     again = store.record(first.run_id)
     assert (again.status, again.provenance.machine.ranks) == ("done", 2)
     assert store.record(second.run_id).failure == "nan"
-    (line,) = (store.progress(first.run_id) / "attempts.jsonl").read_text().splitlines()
+    (line,) = (store.progress_dir(first.run_id) / "attempts.jsonl").read_text().splitlines()
     assert "DefaultCPUAllocator" in line
     assert "Traceback" in line
     screen = CliRunner().invoke(status_command, told)

@@ -66,7 +66,7 @@ def wait_for_training(process: subprocess.Popen[str], results: Path, step: int =
     ended = time.monotonic() + 300
     while time.monotonic() < ended:
         for path in results.glob("progress/finetune-*"):
-            found = Store(results).attempts(path.name).heartbeat()
+            found = Store(results).progress(path.name).heartbeat()
             if found is not None and found.step >= step and (path / "checkpoint.pt").exists():
                 return found
         assert process.poll() is None, process.communicate()
@@ -108,7 +108,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     assert process.returncode == 130, output
     assert "the same command goes on from the last checkpoint" in output
     assert "Traceback" not in output
-    attempts = Store(results).attempts(beat.stage)
+    attempts = Store(results).progress(beat.stage)
     assert attempts.attempts()[-1].outcome == "stopped"
     reached = torch.load(attempts.folder / "checkpoint.pt", weights_only=True)["step"]
     assert reached >= beat.step

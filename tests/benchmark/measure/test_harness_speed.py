@@ -17,7 +17,7 @@ from benchmark.measure.made_up_runs import make_finished
 from benchmark.stages.plan import make_plan
 from benchmark.training.backbone import build_backbone
 from benchmark.training.inputs import read_inputs
-from results.spec import DEFAULT_RECIPES, Recipes, RunSpec, Selection, TrainSpec
+from results.spec import DEFAULT_RECIPES, Configured, Recipes, RunSpec, TrainSpec
 from results.store.folder import Store
 from results.tables.overview import overview
 from results.tables.run import load_runs
@@ -26,8 +26,8 @@ from results.tables.run import load_runs
 def test_both_loops_train_and_end_with_the_same_weights() -> None:
     recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"batch_size": 20, "warmup": 0.5})
     train = TrainSpec(
-        dataset=Selection(name="fashion-mnist-mini", set={"train": 50, "val": 10, "test": 10}),
-        backbone="vit_nano_patch4_28", method=Selection(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
+        dataset=Configured(name="fashion-mnist-mini", set={"train": 50, "val": 10, "test": 10}),
+        backbone="vit_nano_patch4_28", method=Configured(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
     )  # fmt: skip
     run = RunSpec(train=train, scheme="none", policies=())
     found = measure_loop(run, read_inputs(train, None, workers=0), 2, torch.device("cpu"))

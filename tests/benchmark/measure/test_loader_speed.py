@@ -10,7 +10,7 @@ import pytest
 from benchmark.measure.loader_speed import measure_loader
 from benchmark.training.inputs import read_inputs
 from datasets.loading import Batch
-from results.spec import DEFAULT_RECIPES, Recipes, Selection, TrainSpec
+from results.spec import DEFAULT_RECIPES, Configured, Recipes, TrainSpec
 from tests.conftest import Command
 from tests.datasets.photos import write_photos
 
@@ -18,8 +18,8 @@ from tests.datasets.photos import write_photos
 def test_a_slow_step_waits_less_than_a_fast_one() -> None:
     recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"augment": "crop-flip", "batch_size": 50})
     train = TrainSpec(
-        dataset=Selection(name="fashion-mnist-mini", set={"train": 200, "val": 10, "test": 10}),
-        backbone="vit_nano_patch4_28", method=Selection(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
+        dataset=Configured(name="fashion-mnist-mini", set={"train": 200, "val": 10, "test": 10}),
+        backbone="vit_nano_patch4_28", method=Configured(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
     )  # fmt: skip
     inputs = read_inputs(train, None, workers=0)
     seen: list[int] = []

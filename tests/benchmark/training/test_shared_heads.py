@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from benchmark.measure.shared_pass_speed import SharedPassSpeed, measure_shared_pass
-from results.spec import DEFAULT_RECIPES, Recipes, Selection
+from results.spec import DEFAULT_RECIPES, Configured, Recipes
 from tests.conftest import Command
 
 RECIPES = Recipes(exits=DEFAULT_RECIPES["exits"].model_copy(update={"batch_size": 20}))
-DATA = Selection(name="fashion-mnist-mini", set={"train": 60})
+DATA = Configured(name="fashion-mnist-mini", set={"train": 60})
 
 
 def test_parts_and_whole_are_measured() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
-from results.spec import Selection
+from results.spec import Configured
 from results.store.folder import Store
 from results.tables.run import STATIC, Run, load_runs
 from tests.conftest import Command, SmokeRun
@@ -32,29 +32,29 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
     found = []
     for run in runs:
         for seed in range(seeds):
-            spec = run.record.spec.with_train(backbone=backbone, dataset=Selection(name=dataset), seed=seed)
+            spec = run.record.spec.with_train(backbone=backbone, dataset=Configured(name=dataset), seed=seed)
             data = run.record.data.model_copy(update={"name": dataset})
             record = run.record.model_copy(
                 update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
             )
             # Seeds differ: each spoils another handful of samples.
-            taken = {
+            point_outcomes = {
                 name: at
                 if name == STATIC
                 else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
-                for name, at in run.taken.items()
+                for name, at in run.point_outcomes.items()
             }
-            found.append(replace(run, record=record, taken=taken))
+            found.append(replace(run, record=record, point_outcomes=point_outcomes))
     return found
 
 
 def right_everywhere(run: Run) -> Run:
     """A run whose answers at equal MACs are all right."""
-    taken = {
+    point_outcomes = {
         name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
-        for name, at in run.taken.items()
+        for name, at in run.point_outcomes.items()
     }
-    return replace(run, taken=taken)
+    return replace(run, point_outcomes=point_outcomes)
 
 
 def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Series:

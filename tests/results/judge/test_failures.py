@@ -12,7 +12,7 @@ import pytest
 from results.judge.failures import failed_records, failures
 from results.record import DoneRecord
 from results.store.folder import Store
-from results.tables.outcomes import cut
+from results.tables.outcomes import split_by_point
 from results.tables.run import Run, load_runs
 from results.tables.tuning import Tried
 from tests.conftest import SmokeRun
@@ -151,7 +151,7 @@ def test_low_accuracy_despite_speed_up_and_broken_promises(runs: list[Run]) -> N
         outcomes = run.outcomes.copy()
         hit = (outcomes["point"] != "static") & (outcomes["sample_id"] % 5 == 0)
         outcomes.loc[hit, "prediction"] = -1
-        spoiled.append(replace(run, taken=cut(outcomes)))
+        spoiled.append(replace(run, point_outcomes=split_by_point(outcomes)))
     for name in ("low accuracy despite speed-up", "drop on test exceeds that on val"):
         assert len(found(spoiled, name))
     table = failures(runs)

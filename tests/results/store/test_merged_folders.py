@@ -14,7 +14,7 @@ import pytest
 
 from reports.setup import facts, provenance_rows
 from results.store.folder import Store
-from results.store.merged_folders import Folders
+from results.store.merged_folders import MergedFolders
 from results.tables.metrics import area_table, exit_table, routing_table
 from results.tables.points import comparisons, points
 from results.tables.run import load_runs
@@ -38,7 +38,7 @@ def test_two_folders_say_what_one_with_all_runs_says(smoke: SmokeRun, tmp_path: 
     whole = Store(smoke.results)
     copied(smoke, tmp_path / "a", "static", "lgvit", "vanilla")
     copied(smoke, tmp_path / "b", "static", "homogeneous-local", "homogeneous-global")
-    both = Folders([tmp_path / "a", tmp_path / "b"])
+    both = MergedFolders([tmp_path / "a", tmp_path / "b"])
     assert both.run_ids() == whole.run_ids()
     runs, problems = load_runs(both, both.run_ids())
     assert problems == []  # static lies in both and is the same
@@ -52,7 +52,7 @@ def test_a_conflict_is_named_and_the_first_folder_counts(smoke: SmokeRun, tmp_pa
     (run_id,) = first.run_ids()
     change(second, run_id, {"own_policy": "theirs"})
     for folders, policy in (([first, second], "confidence"), ([second, first], "theirs")):
-        both = Folders([store.root for store in folders])
+        both = MergedFolders([store.root for store in folders])
         (run,), (sentence,) = load_runs(both, both.run_ids())
         assert run.record.own_policy == policy
         assert sentence.startswith(f"{folders[1].run(run_id)}: differs in record.json from")
@@ -64,7 +64,7 @@ def test_a_finished_copy_counts_wherever_it_lies(smoke: SmokeRun, tmp_path: Path
     worse, better = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
     (run_id,) = worse.run_ids()
     change(worse, run_id, edit)
-    (run,), (sentence,) = load_runs(Folders([worse.root, better.root]), [run_id])
+    (run,), (sentence,) = load_runs(MergedFolders([worse.root, better.root]), [run_id])
     assert run.folder == better.run(run_id)
     assert sentence.startswith(str(worse.run(run_id)))
     assert str(better.root) in sentence

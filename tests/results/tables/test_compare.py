@@ -14,7 +14,7 @@ from results.stats.significance import holm
 from results.store.folder import Store
 from results.tables.compare import differences, point_differences, record_differences, set_differences
 from results.tables.iso_accuracy import iso_table
-from results.tables.outcomes import cut
+from results.tables.outcomes import split_by_point
 from results.tables.points import comparisons
 from results.tables.run import Run, load_runs
 from tests.conftest import Command, SmokeRun
@@ -58,7 +58,7 @@ def test_points_are_paired(runs: dict[str, Run]) -> None:
 
 def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
     run = runs["lgvit"]
-    moved = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
+    moved = replace(run, point_outcomes=split_by_point(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
     table = point_differences(run, moved)
     assert (table["difference"] == 0).all()
     assert table["low"].isna().all()
@@ -69,7 +69,9 @@ def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
 def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str) -> None:
     run = runs["lgvit"]
     if differ == "sample ids":
-        other = replace(run, taken=cut(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1)))
+        other = replace(
+            run, point_outcomes=split_by_point(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1))
+        )
     else:  # somebody's folder of the same name, in which the same ids are other images
         assert run.record.data is not None
         told = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}

@@ -236,7 +236,7 @@ def test_thresholds_are_frozen_on_val(runs: list[Run], scores: dict[str, dict[st
 
 def test_missing_answers_are_named(runs: list[Run], tmp_path: Path) -> None:
     run = runs[0]
-    moved = Run(run.record, run.taken, run.curves, tmp_path)
+    moved = Run(run.record, run.point_outcomes, run.curves, tmp_path)
     with pytest.raises(StoreError, match=r"answers\.parquet"):
         _ = moved.answers
     pd.DataFrame({"exit": [0]}).to_parquet(tmp_path / "answers.parquet")

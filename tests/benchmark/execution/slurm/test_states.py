@@ -51,12 +51,12 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
         ),
     )
     note_job_failures(store, plan.runs[:1])
-    (end,) = store.attempts(stage.name).attempts()
+    (end,) = store.progress(stage.name).attempts()
     assert (end.outcome, end.failure) == ("failed", "oom")
     assert f"job {tasks[stage.name]}" in end.sentence
     assert end.by.log == str(submission.log(tasks[stage.name]))
     note_job_failures(store, plan.runs[:1])  # it is told once
-    assert len(store.attempts(stage.name).attempts()) == 1
+    assert len(store.progress(stage.name).attempts()) == 1
 
 
 def test_a_process_killed_for_memory_is_known_to_its_step_alone(slurm: FakeSlurm) -> None:
@@ -79,7 +79,7 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
     slurm.says("squeue", f"{job.replace('_', '|')}|FAILED|NonZeroExitCode|n1\n")
     slurm.says("sacct", f"{job}|FAILED|1:0|n1\n{job}.0|{slurms}|0:125|n1\n")
     note_job_failures(store, plan.runs[:1])
-    assert store.attempts(stage.name).attempts()[-1].failure == cause
+    assert store.progress(stage.name).attempts()[-1].failure == cause
 
 
 @pytest.mark.parametrize(

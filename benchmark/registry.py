@@ -7,6 +7,7 @@ The tables are in `methods`, `datasets` and their folders. A package outside add
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,10 +17,12 @@ from datasets import DATASETS
 from datasets.folder import folder_card, is_folder
 from datasets.synthetic import PREFIX, is_synthetic, synthetic_card
 from methods import METHODS, lookup
+from methods.api import Method
 from methods.backbones import BACKBONES
 from methods.heads import HEADS
 from methods.losses import LOSSES
 from methods.policies import POLICIES
+from results.record import BackboneInfo, MethodInfo
 
 GRIDS_FOLDER = Path(__file__).with_name("grids")
 
@@ -74,3 +77,16 @@ def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
         ValueError: an option is unknown or of the wrong type; the message names it and the valid ones.
     """
     return lookup.configured(kind, name, card(kind, name).load(), options)
+
+
+def method_info(name: str, method: Method) -> MethodInfo:
+    """What a record says of a method: its options, and what reports show of it."""
+    registered = card("method", name)
+    shown = ("display_name", "citation", "reference", "color", "marker", "dashes", "table_order")
+    return MethodInfo(name=name, options=asdict(method), **{field: getattr(registered, field) for field in shown})
+
+
+def backbone_info(name: str) -> BackboneInfo:
+    """What a record says of a backbone."""
+    registered = card("backbone", name)
+    return BackboneInfo(name=name, family=registered.family, idle_token_variant_of=registered.idle_token_variant_of)

@@ -37,10 +37,51 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MethodCard(Card):
+    """A method, with what reports show of it.
+
+    Attributes:
+        display_name: its name in text, tables and figures.
+        citation: authors, venue and year; empty for a control of this suite.
+        reference: its key in reports/references.yaml; None for a method that cites nothing, or that is not listed there.
+        color: of its curve in figures, as ``#RRGGBB``; None takes a spare one. A port has the color of its original.
+        marker: of its curve, as matplotlib names it; None takes a spare one.
+        dashes: lengths of dash and gap in line widths, repeated along the line; (1, 0) is a solid line.
+        table_order: rows of main tables are sorted by it; equal numbers keep the order of the runs.
+    """
+
+    display_name: str
+    citation: str = ""
+    reference: str | None = None
+    color: str | None = None
+    marker: str | None = None
+    dashes: tuple[float, ...] = (1, 0)
+    table_order: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyCard(Card):
+    """An exit policy.
+
+    Attributes:
+        fixed_threshold_ignores_val: whether it reads nothing from val once its threshold is given. Then it can be used with
+            weights that were trained on the val images.
+        reads_gates: whether it needs heads that predict their own error.
+    """
+
+    fixed_threshold_ignores_val: bool = False
+    reads_gates: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackboneCard(Card):
     """A backbone, described block by block so that a grid can be planned without building it.
 
     Attributes:
+        family: architecture, and its key in reports/references.yaml: ``vit``, ``deit`` or ``swin``; backbones from outside
+            name their own.
+        idle_token_variant_of: registered name of the same backbone without the unread distillation token; None for all
+            others.
         stages: number of blocks in each stretch of equal width and grid; their sum is the depth L. One entry for ViT.
         dims: channel width after each block, length L.
         grids: side of the square patch grid after each block, length L.
@@ -55,6 +96,8 @@ class BackboneCard(Card):
         architecture: keyword arguments of the builder behind `target`.
     """
 
+    family: str
+    idle_token_variant_of: str | None = None
     stages: tuple[int, ...]
     dims: tuple[int, ...]
     grids: tuple[int, ...]

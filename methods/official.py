@@ -154,6 +154,7 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
     card = BackboneCard(
         target=f"methods.backbones.vit:{build}",
         summary="",
+        family=family,
         stages=(depth,),
         dims=(width,) * depth,
         grids=(image // patch,) * depth,
@@ -210,6 +211,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     card = BackboneCard(
         target="methods.backbones.swin:build",
         summary="",
+        family="swin",
         stages=stages,
         dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
         grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),

@@ -205,6 +205,29 @@ class MethodInfo(Frozen):
     name: str
     options: dict[str, Any]
     """Every option with its value, defaults included."""
+    display_name: str
+    """Its name in text, tables and figures."""
+    citation: str = ""
+    """Authors, venue and year; empty for a control of this suite."""
+    reference: str | None = None
+    """Its key in reports/references.yaml; None if it has none there."""
+    color: str | None = None
+    """Of its curve in figures, as ``#RRGGBB``; None takes a spare one. Likewise `marker`, as matplotlib names it."""
+    marker: str | None = None
+    dashes: tuple[float, ...] = (1, 0)
+    """Lengths of dash and gap in line widths, repeated along the line; (1, 0) is a solid line."""
+    table_order: int = 10
+    """Rows of main tables are sorted by it; equal numbers keep the order of the runs."""
+
+
+class BackboneInfo(Frozen):
+    """The backbone of the run (of its spec, also where the method replaces it)."""
+
+    name: str
+    family: str
+    """Architecture, and its key in reports/references.yaml: ``vit``, ``deit``, ``swin``, or that of a backbone from outside."""
+    idle_token_variant_of: str | None = None
+    """Name of the same backbone without an unread distillation token; None for all others."""
 
 
 class SplitAccuracy(Frozen):
@@ -241,6 +264,7 @@ class DoneRecord(_Record):
 
     status: Literal["done"] = "done"
     method: MethodInfo
+    backbone: BackboneInfo
     own_policy: str = ""
     """Label of the exit policy of the method's own paper, as `points` name it; empty for a model without early exits, and for
     an imported one."""

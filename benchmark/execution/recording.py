@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from benchmark import provenance
+from benchmark import provenance, registry
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
 from benchmark.execution.attempt import Attempts
@@ -17,7 +17,7 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.split_rules import SplitRule
-from results.record import CostTable, DoneRecord, FailedRecord, FailureCause, MethodInfo, SplitAccuracy, StageRef
+from results.record import CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.folder import Store
 
@@ -57,7 +57,8 @@ class Recorder:
             run_id=run.run_id,
             spec=run.spec,
             own_policy=own_policy(train).label if train.exits else "",
-            method=MethodInfo(name=train.method.name, options=asdict(method_of(train))),
+            method=registry.method_info(train.method.name, method_of(train)),
+            backbone=registry.backbone_info(train.backbone),
             stages=tuple(self._reference(stage) for stage in run.chain),
             provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - begun),
             data=self.inputs(train).data_card(),

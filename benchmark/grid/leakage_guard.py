@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from benchmark import registry
 from datasets.split_rules import SplitRule, refusal
-from results.spec import RunSpec
-
-# Policies that read nothing from val when their threshold is fixed.
-FREE_OF_VAL = ("confidence", "margin", "entropy")
+from results.spec import Configured, RunSpec
 
 
 def seen_selection(run: RunSpec) -> str | None:
@@ -15,7 +12,7 @@ def seen_selection(run: RunSpec) -> str | None:
 
     Thresholds that the grid fixes are not chosen, so they are allowed; their operating points are of kind ``fixed``.
     """
-    if not run.train.exits or all(policy.name in FREE_OF_VAL and "threshold" in policy.set for policy in run.policies):
+    if not run.train.exits or all(map(_ignores_val, run.policies)):
         return None
     source = run.train.weights.source
     weights = source.removeprefix("timm:") if source.startswith("timm:") else None
@@ -24,3 +21,7 @@ def seen_selection(run: RunSpec) -> str | None:
         return None
     fixed = "{name: confidence, set: {threshold: 0.8}}"
     return f"{run.train.backbone}: {problem}; or give every policy a fixed threshold: policies: [{fixed}]"
+
+
+def _ignores_val(policy: Configured) -> bool:
+    return "threshold" in policy.set and registry.card("policy", policy.name).fixed_threshold_ignores_val

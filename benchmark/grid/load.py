@@ -267,8 +267,8 @@ class _GridReader(ValueReader):
         heads = heads_of(run.train)
         if heads and not any(head.options.get("gate") for head in heads):
             for policy in run.policies:
-                if policy.name == "learned-gate":
-                    message = f"learned-gate reads a gate that the exits of {run.train.method.label} do not have"
+                if registry.card("policy", policy.name).reads_gates:
+                    message = f"{policy.name} reads a gate that the exits of {run.train.method.label} do not have"
                     self.wrong("policies", f"{message}; {OWN!r} takes each method's own rule")
 
 

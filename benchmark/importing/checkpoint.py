@@ -24,7 +24,7 @@ from benchmark.measure.cost import cost_table
 from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
 from methods.official import CheckpointError, OfficialModel, describe, from_official
-from results.record import CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
+from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.folder import Store, sha256
 
@@ -125,7 +125,8 @@ def import_checkpoint(
     record = DoneRecord(
         run_id=run_id,
         spec=spec,
-        method=MethodInfo(name=KIND, options=options),
+        method=MethodInfo(name=KIND, options=options, display_name="Imported checkpoint"),
+        backbone=BackboneInfo(name=spec.train.backbone, family=described.card.family),
         stages=tuple(_reference(store, name) for name in (imported, priced, scored)),
         provenance=provenance.provenance(str(device), time.monotonic() - begun),
         data=data,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from benchmark.measure.price import price
 from benchmark.stages.graph import heads_of, method_of, run_stages
 from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
-from results.record import CostTable, DataCard, DoneRecord, MethodInfo, SplitAccuracy, StageRef
+from results.record import CostTable, DataCard, DoneRecord, SplitAccuracy, StageRef
 from results.spec import RunSpec
 from results.store.folder import Store
 
@@ -85,7 +84,8 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[DoneRecord, Ev
     record = DoneRecord(
         run_id="",
         spec=spec,
-        method=MethodInfo(name=train.method.name, options=asdict(method)),
+        method=registry.method_info(train.method.name, method),
+        backbone=registry.backbone_info(train.backbone),
         stages=(),
         provenance=provenance.provenance("cpu", 1.0),
         data=DataCard(

@@ -25,12 +25,15 @@ def vit(
     kind: str = "",
     weights: str | None = None,
     smaller: str | None = None,
+    idle_token_variant_of: str | None = None,
 ) -> BackboneCard:
     """The card of a 12-block Vision Transformer; ``kind`` is a key of `TOKENS`."""
     depth = 12
     return BackboneCard(
         target=f"methods.backbones.vit:{BUILDERS[kind]}",
         summary=summary,
+        family="deit" if kind == "distilled" else "vit",
+        idle_token_variant_of=idle_token_variant_of,
         stages=(depth,),
         dims=(width,) * depth,
         grids=(image_size // patch_size,) * depth,
@@ -71,6 +74,7 @@ def swin(
     return BackboneCard(
         target="methods.backbones.swin:build",
         summary=summary,
+        family="swin",
         stages=stages,
         dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
         grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
@@ -130,8 +134,8 @@ BACKBONES: dict[str, BackboneCard] = {
     "vit_base_patch16_224_198_tokens": vit(
         **FULL, patch_size=16, width=768, attention_heads=12, kind="idle-distillation",
         weights="deit_base_distilled_patch16_224.fb_in1k",
-        smaller="vit_small_patch16_224",
-        summary="ViT-B/16 with DeiT's distillation token that nobody reads: the official code's ViT of July 2023",
+        smaller="vit_small_patch16_224", idle_token_variant_of="vit_base_patch16_224",
+        summary="ViT-B/16 with DeiT's distillation token that nothing reads: the official code's ViT of July 2023",
     ),
     # Their smaller siblings.
     "vit_small_patch16_224": vit(
@@ -168,7 +172,7 @@ BACKBONES: dict[str, BackboneCard] = {
     ),
     "vit_nano_patch4_28_idle_token": vit(
         **GREY_28, **NANO, kind="idle-distillation", smaller="vit_pico_patch4_28",
-        summary="the same with a distillation token that nobody reads",
+        idle_token_variant_of="vit_nano_patch4_28", summary="the same with a distillation token that nothing reads",
     ),
     "deit_nano_distilled_patch4_28": vit(
         **GREY_28, **NANO, kind="distilled", smaller="deit_pico_distilled_patch4_28",

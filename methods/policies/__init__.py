@@ -4,49 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from methods.api import Card
+from methods.api import PolicyCard
 from methods.lookup import configured, unknown
 
 if TYPE_CHECKING:
     from methods.policies.policy import ExitPolicy
 
-POLICIES: dict[str, Card] = {
-    "confidence": Card(target="methods.policies.confidence:Confidence", summary="largest probability > threshold"),
-    "margin": Card(target="methods.policies.margin:Margin", summary="largest - second largest probability > threshold"),
-    "entropy": Card(target="methods.policies.entropy:Entropy", summary="entropy < threshold"),
-    "patience": Card(target="methods.policies.patience:Patience", summary="enough successive exits agree"),
-    "pcee": Card(target="methods.policies.pcee:PCEE", summary="entropy < threshold at several exits in a row"),
-    "sdn": Card(
+POLICIES: dict[str, PolicyCard] = {
+    "confidence": PolicyCard(
+        target="methods.policies.confidence:Confidence",
+        summary="largest probability > threshold",
+        fixed_threshold_ignores_val=True,
+    ),
+    "margin": PolicyCard(
+        target="methods.policies.margin:Margin",
+        summary="largest - second largest probability > threshold",
+        fixed_threshold_ignores_val=True,
+    ),
+    "entropy": PolicyCard(
+        target="methods.policies.entropy:Entropy", summary="entropy < threshold", fixed_threshold_ignores_val=True
+    ),
+    "patience": PolicyCard(target="methods.policies.patience:Patience", summary="enough successive exits agree"),
+    "pcee": PolicyCard(target="methods.policies.pcee:PCEE", summary="entropy < threshold at several exits in a row"),
+    "sdn": PolicyCard(
         target="methods.policies.sdn:SDN", summary="confidence >= threshold, else the most confident of all answers"
     ),
-    "beem": Card(target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"),
-    "bin-accuracy": Card(
+    "beem": PolicyCard(
+        target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"
+    ),
+    "bin-accuracy": PolicyCard(
         target="methods.policies.bin_accuracy:BinAccuracy", summary="exits this sure were right often enough on val"
     ),
-    "budgeted": Card(
+    "budgeted": PolicyCard(
         target="methods.policies.budgeted:Budgeted", summary="a threshold an exit, solved on val for a mean cost"
     ),
-    "crc": Card(
+    "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
     ),
-    "ltt": Card(
+    "ltt": PolicyCard(
         target="methods.policies.risk_control:LTT", summary="learn then test: bounds the risk with high probability"
     ),
-    "confidence-scaled": Card(
+    "confidence-scaled": PolicyCard(
         target="methods.policies.temperature:ScaledConfidence", summary="confidence at temperatures fitted on val"
     ),
-    "margin-scaled": Card(
+    "margin-scaled": PolicyCard(
         target="methods.policies.temperature:ScaledMargin", summary="margin at temperatures fitted on val"
     ),
-    "entropy-scaled": Card(
+    "entropy-scaled": PolicyCard(
         target="methods.policies.temperature:ScaledEntropy", summary="entropy at temperatures fitted on val"
     ),
-    "learned-gate": Card(
+    "learned-gate": PolicyCard(
         target="methods.policies.learned_gate:LearnedGate",
         summary="the gate's predicted error < threshold; needs heads that have a gate (berxit)",
+        reads_gates=True,
     ),
-    "oracle": Card(target="methods.policies.controls:Oracle", summary="control: the first exit that is right"),
-    "random": Card(target="methods.policies.controls:Random", summary="control: leaves by chance"),
+    "oracle": PolicyCard(target="methods.policies.controls:Oracle", summary="control: the first exit that is right"),
+    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: leaves by chance"),
 }
 
 

@@ -212,7 +212,7 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
         for price in (blocks, costs.cumulative)
     )
-    is_swin = run.backbone.startswith("swin")
+    is_swin = run.record.backbone.family == "swin"
     drop = static - correct  # the same samples in the same order, as `check_tables` saw
     low, high = bootstrap_mean(correct)
     drop_low, drop_high = bootstrap_mean(drop)

@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from results.provenance import Code, Machine, Provenance, StageProvenance
-from results.record import CostTable, DataCard, DoneRecord, ExitMetrics, FailedRecord, MethodInfo, SplitAccuracy
+from results.record import (
+    BackboneInfo,
+    CostTable,
+    DataCard,
+    DoneRecord,
+    ExitMetrics,
+    FailedRecord,
+    MethodInfo,
+    SplitAccuracy,
+)
 from results.spec import Configured, Recipes, RunSpec, TrainSpec
 
 
@@ -48,7 +57,8 @@ def done_record(run_id: str = "r", **changes: Any) -> DoneRecord:
     exits = len(spec.train.exits) + 1
     fields = {
         "run_id": run_id, "spec": spec, "provenance": provenance(),
-        "method": MethodInfo(name=spec.train.method.name, options={}), "stages": (),
+        "method": MethodInfo(name=spec.train.method.name, options={}, display_name=spec.train.method.name),
+        "backbone": BackboneInfo(name=spec.train.backbone, family="vit"), "stages": (),
         "data": DataCard(
             name="d", fingerprint="f", classes=10, sizes={"train": 1, "val": 1, "test": 1}, split_identity={}, content={},
             split_rule="", transforms={}, citation="", licence="", redistributable=True,

@@ -19,11 +19,10 @@ MAY_IMPORT = {
     "results": {"results"},
     "reports": {"reports", "results"},
 }
-# A report is made inside its commands alone, and where these are measured.
+# A report is made inside its commands.
 REPORT_COMMANDS = {
     "benchmark/cli/run.py",
     "benchmark/cli/report.py",
-    "benchmark/cli/bench_harness.py",
     "benchmark/execution/slurm/final.py",  # the last job does what `run` does at its end
 }
 SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py") if "out" not in path.parts)

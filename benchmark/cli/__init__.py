@@ -33,7 +33,7 @@ COMMANDS = {
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run of a checkpoint of the authors' code."),
     "doctor": ("benchmark.cli.doctor", "Look at this machine: what is missing, and how to mend it."),
-    "bench": ("benchmark.cli.bench", "Measure the suite itself."),
+    "bench": ("benchmark.cli.bench", "Measure data loading and dynamic inference."),
 }
 
 

@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.cli.options import data_dir_option, require_torch
+from benchmark.cli.options import data_dir_option
 from benchmark.errors import UserError
+from benchmark.installation import require_torch
 from results.spec import Configured
 from results.store.folder import Store
 

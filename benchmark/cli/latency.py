@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.options import require_torch, results_option
+from benchmark.cli.options import results_option
 from benchmark.errors import UserError
+from benchmark.installation import require_torch
 from results.store.folder import Store
 from results.store.latency import FILE, Latency
 

@@ -1,17 +1,18 @@
-"""Options that several commands share, so that they read and behave alike."""
+"""Options that several commands share, and the checks of their values."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import yaml
 
+from benchmark import registry
 from benchmark.checkout import ROOT
 from benchmark.errors import UserError
+from results.spec import Configured
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,17 +86,25 @@ def execution_options(command: Command) -> Command:
     return command
 
 
-def require_torch() -> None:
-    """Called before torch is imported, by the commands that need it.
+def registered(kind: str, name: str, option: str) -> Any:
+    """The registry's entry of a name that the user gave.
+
+    Args:
+        kind: as in `benchmark.registry.TABLES`.
+        name: as the user wrote it.
+        option: that it was given with.
 
     Raises:
-        UserError: a package is not installed.
+        UserError: nothing of that name is registered.
     """
-    for package in ("torch", "timm", "fvcore"):
-        if find_spec(package) is None:
-            raise UserError(
-                f"the package {package!r} is not installed in this Python, and this command needs it. Set the environment up "
-                "with 'pipx run tox -e demo', or install by hand: pip install -e . -c constraints.txt"
-            )
-    # timm uses it on import; nothing a user could do about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    try:
+        return registry.card(kind, name)
+    except KeyError as error:
+        raise UserError(f"{option}: {error.args[0]}") from None
+
+
+def configured(text: str) -> Configured:
+    """``NAME[:KEY=VALUE,...]`` as a name with options; values are read as YAML."""
+    name, _, options = text.partition(":")
+    pairs = [pair.partition("=") for pair in options.split(",") if pair]
+    return Configured(name=name, set={key.strip(): yaml.safe_load(value) for key, _, value in pairs})

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.follow import follow
-from benchmark.cli.options import DEFAULT_RESULTS, require_torch
+from benchmark.cli.options import DEFAULT_RESULTS
 from benchmark.cli.slurm_options import COMMAND_ONLY
 from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
 from benchmark.errors import UserError
@@ -26,6 +26,7 @@ from benchmark.execution.slurm.submission import Manifest, Settings, Submission
 from benchmark.execution.slurm.submit import scripts_of, submit_plan
 from benchmark.execution.status import Status
 from benchmark.grid.load import Grid
+from benchmark.installation import require_torch
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
 

@@ -201,7 +201,7 @@ def mac_counter() -> Check:
     import torch  # noqa: F401  (missing, it is named)
 
     from benchmark import registry
-    from benchmark.cli.options import require_torch
+    from benchmark.installation import require_torch
 
     require_torch()
     from benchmark.measure.price import price

@@ -1,10 +1,10 @@
-"""How much of the counted speed-up is there in time: dynamic inference with imposed exit shares, and what eats the rest."""
+"""Dynamic inference at fixed exit shares: how much of the speed-up in MACs is reached in time, and where the rest goes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,34 @@ BLOCKS = tuple(range(4, 12))
 CLASSES = 100
 
 
-class Imposed(Confidence):
-    """Computes and compares confidences as the confidence policy does, and lets samples go by a schedule.
+EXIT_RATES = (0.1, 0.3, 0.5, 0.8)
 
-    The schedule goes on from batch to batch and begins anew at its end.
+
+@dataclass(frozen=True)
+class TimingSetup:
+    """What is timed, and how.
+
+    Attributes:
+        card: of the backbone.
+        batch_size: images per batch.
+        batches: timed batches.
+        warmup: batches before the clock starts.
+        device: where the model runs.
+        threads: of torch on the CPU; None for torch's own choice.
+    """
+
+    card: BackboneCard
+    batch_size: int
+    batches: int
+    warmup: int
+    device: torch.device
+    threads: int | None = None
+
+
+class ScheduledExits(Confidence):
+    """Computes and compares confidences as the confidence policy does, but takes each sample's exit from a schedule.
+
+    The schedule continues from batch to batch and starts again at its end.
     """
 
     def __init__(self, schedule: Tensor) -> None:
@@ -54,23 +78,27 @@ class Imposed(Confidence):
 
 
 def scheduled(shares: np.ndarray, samples: int, seed: int = 0) -> Tensor:
-    """Exits of ``samples`` samples in random order, their counts as near to the shares as whole numbers can be."""
+    """Exits of ``samples`` samples in random order; their counts are the shares rounded to whole samples."""
     exact = samples * np.asarray(shares, dtype=np.float64) / np.sum(shares)
     counts = np.floor(exact).astype(int)
-    short = samples - counts.sum()
-    counts[np.argsort(counts - exact, kind="stable")[:short]] += 1
+    remaining = samples - counts.sum()
+    counts[np.argsort(counts - exact, kind="stable")[:remaining]] += 1
     exits = np.repeat(np.arange(len(counts)), counts)
     return torch.from_numpy(np.random.default_rng(seed).permutation(exits))
 
 
 def geometric_shares(rate: float, exits: int) -> np.ndarray:
-    """Of every exit's visitors a share ``rate`` leaves; the final one takes the others. [exits], summing to 1."""
+    """Shares of samples per exit if each early exit releases a share ``rate`` of the samples that reach it.
+
+    Returns:
+        [exits], summing to 1; the final exit takes the remainder.
+    """
     reached = (1 - rate) ** np.arange(exits)
     return np.append(rate * reached[:-1], reached[-1])
 
 
 def random_model(method: str, card: BackboneCard) -> tuple[MultiExitModel, CostTable]:
-    """A model with the heads of a method after blocks 4 to 11, random weights, and its price."""
+    """A model with random weights and a method's heads after blocks 4 to 11, and its cost table."""
     torch.manual_seed(0)
     choices = registry.configured("method", method, {}).heads(BLOCKS, card)
     heads = [make_head(choice, block, card, CLASSES) for block, choice in zip(BLOCKS, choices, strict=True)]
@@ -80,12 +108,12 @@ def random_model(method: str, card: BackboneCard) -> tuple[MultiExitModel, CostT
 
 @dataclass(frozen=True)
 class Part:
-    """Where the time of dynamic inference goes.
+    """Time of one part of dynamic inference.
 
     Attributes:
         name: stem and blocks, heads, final classifier, or routing (policy, compaction, bookkeeping).
-        milliseconds: a batch.
-        excess: milliseconds beyond what its MACs take at the rate of the backbone without exits.
+        milliseconds: per batch.
+        excess: milliseconds beyond what its MACs take at the speed of the backbone without exits.
     """
 
     name: str
@@ -93,50 +121,66 @@ class Part:
     excess: float
 
 
-def measure_imposed(
-    model: MultiExitModel,
-    costs: CostTable,
-    shares: np.ndarray,
-    card: BackboneCard,
-    *,
-    batch_size: int,
-    batches: int,
-    warmup: int,
-    device: torch.device,
+def measure_released_shares(method: str, setup: TimingSetup) -> tuple[BatchTiming, list[Part]]:
+    """`measure_shares` of a method's heads at `RELEASED_SHARES`."""
+    model, costs = random_model(method, setup.card)
+    return measure_shares(model, costs, np.array(RELEASED_SHARES), setup)
+
+
+def measure_exit_rates(method: str, setup: TimingSetup) -> list[BatchTiming]:
+    """Timings of a method's heads at each rate of `EXIT_RATES`, over at least 32 images."""
+    model, costs = random_model(method, setup.card)
+    setup = replace(setup, batches=max(setup.batches, 32 // setup.batch_size))
+    shares = (geometric_shares(rate, len(BLOCKS) + 1) for rate in EXIT_RATES)
+    return [measure_shares(model, costs, of_exits, setup)[0] for of_exits in shares]
+
+
+def measure_shares(
+    model: MultiExitModel, costs: CostTable, shares: np.ndarray, setup: TimingSetup
 ) -> tuple[BatchTiming, list[Part]]:
-    """Time dynamic inference with these exit shares, then the same batches once more with a clock in every part."""
-    samples = batch_size * batches
+    """Time dynamic inference at fixed exit shares, then the same batches again with a clock in each part.
+
+    Args:
+        model: with the heads of ``costs``.
+        costs: of the model.
+        shares: of samples that leave at each exit, [K]; need not be normalised.
+        setup: batches, device and threads.
+    """
+    if setup.threads is not None:
+        torch.set_num_threads(setup.threads)
+    card, samples = setup.card, setup.batch_size * setup.batches
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(samples, card.channels, card.image_size, card.image_size, generator=generator).to(device)
-    policy = Imposed(scheduled(shares, samples))
-    timing = time_batches(model.to(device), policy, images, costs, batch_size, warmup)
+    images = torch.randn(samples, card.channels, card.image_size, card.image_size, generator=generator)
+    images = images.to(setup.device)
+    policy = ScheduledExits(scheduled(shares, samples))
+    timing = time_batches(model.to(setup.device), policy, images, costs, setup.batch_size, setup.warmup)
 
-    clock = stopwatch(device)
-    spent: dict[str, float] = {}
-    with timed_parts(model, clock, spent):
-        begun = clock()
-        for batch in images.split(batch_size):
+    clock = stopwatch(setup.device)
+    seconds: dict[str, float] = {}
+    with timed_parts(model, clock, seconds):
+        start = clock()
+        for batch in images.split(setup.batch_size):
             run_dynamic(model, policy, batch)
-        total = clock() - begun
-    spent["routing"] = total - sum(spent.values())
+        total = clock() - start
+    seconds["routing"] = total - sum(seconds.values())
 
-    mean = np.bincount(policy.schedule.numpy(), minlength=len(costs.heads)) / samples
-    reached = np.cumsum(mean[::-1])[::-1]
-    heads = float(reached[:-1] @ np.array(costs.heads[:-1]))
-    final = float(reached[-1] * costs.heads[-1])
-    everything = float(mean @ np.array(costs.cumulative, dtype=np.float64))
+    leaving = np.bincount(policy.schedule.numpy(), minlength=len(costs.heads)) / samples
+    reaching = np.cumsum(leaving[::-1])[::-1]
+    heads = float(reaching[:-1] @ np.array(costs.heads[:-1]))
+    final = float(reaching[-1] * costs.heads[-1])
+    everything = float(leaving @ np.array(costs.cumulative, dtype=np.float64))
     macs = {"stem and blocks": everything - heads - final, "heads": heads, "final classifier": final, "routing": 0.0}
-    rate = timing.backbone.mean / costs.baseline  # milliseconds a batch for one MAC an image
-    parts = [
-        Part(name, 1e3 * spent.get(name, 0.0) / batches, 1e3 * spent.get(name, 0.0) / batches - rate * count)
-        for name, count in macs.items()
-    ]
+    rate = timing.backbone.mean / costs.baseline  # milliseconds per batch for one MAC per image
+    parts = []
+    for name, count in macs.items():
+        milliseconds = 1e3 * seconds.get(name, 0.0) / setup.batches
+        parts.append(Part(name, milliseconds, milliseconds - rate * count))
     return timing, parts
 
 
 @contextmanager
-def timed_parts(model: MultiExitModel, clock: Callable[[], float], spent: dict[str, float]) -> Iterator[None]:
-    """While it lasts, the seconds in stem and blocks, heads and final classifier are added to ``spent``."""
+def timed_parts(model: MultiExitModel, clock: Callable[[], float], seconds: dict[str, float]) -> Iterator[None]:
+    """Inside the context, the time of stem and blocks, heads and final classifier is added to ``seconds``."""
     places: list[tuple[Any, str, str]] = [
         (model.backbone, "embed", "stem and blocks"),
         (model.backbone, "block", "stem and blocks"),
@@ -144,21 +188,21 @@ def timed_parts(model: MultiExitModel, clock: Callable[[], float], spent: dict[s
         *((head, "forward", "heads") for head in model.exit_heads.heads),
     ]
     for owner, method, name in places:
-        setattr(owner, method, _timed(getattr(owner, method), name, clock, spent))
+        setattr(owner, method, _timed(getattr(owner, method), name, clock, seconds))
     try:
         yield
     finally:
         for owner, method, _ in places:
-            delattr(owner, method)  # the class's own comes to light again
+            delattr(owner, method)  # removes the wrapper; the method of the class is visible again
 
 
 def _timed(
-    work: Callable[..., Any], name: str, clock: Callable[[], float], spent: dict[str, float]
+    function: Callable[..., Any], name: str, clock: Callable[[], float], seconds: dict[str, float]
 ) -> Callable[..., Any]:
     def run(*arguments: Any) -> Any:
-        begun = clock()
-        found = work(*arguments)
-        spent[name] = spent.get(name, 0.0) + clock() - begun
-        return found
+        start = clock()
+        result = function(*arguments)
+        seconds[name] = seconds.get(name, 0.0) + clock() - start
+        return result
 
     return run

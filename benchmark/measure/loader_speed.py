@@ -1,30 +1,33 @@
-"""How fast batches are made, and how long a training step waits for them."""
+"""The speed of the data loader, and how long a training step waits for it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
 from benchmark.training.backbone import build_backbone
-from benchmark.training.inputs import Inputs
+from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.optimizer import make_optimizer
 from datasets.loading import Batch
 from results.spec import Recipe, TrainSpec
 
+WARMUP_BATCHES = 2
+
 
 @dataclass(frozen=True)
 class LoaderSpeed:
-    """One way of making batches, measured.
+    """The speed of a loader with some number of workers.
 
     Attributes:
-        workers: processes that make them.
-        alone: images a second when nothing else happens.
-        training: images a second with the training step.
-        waiting: share of the training's time that a step waits for its batch.
+        workers: processes that make batches.
+        alone: images per second without training.
+        training: images per second with a training step for each batch.
+        waiting: share of the training time in which a step waits for its batch.
     """
 
     workers: int
@@ -33,13 +36,31 @@ class LoaderSpeed:
     waiting: float
 
 
-def measure_loader(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None], batches: int) -> LoaderSpeed:
-    """
+def measure_loaders(
+    train: TrainSpec, data_dir: Path | None, workers: Iterable[int], device: torch.device, batches: int
+) -> Iterator[LoaderSpeed]:
+    """The speed for each number of workers, with a fine-tuning step as the training step.
+
     Args:
-        inputs: with the workers to measure.
+        train: dataset, backbone and fine-tuning recipe.
+        data_dir: the user's folder of datasets, if any.
+        workers: numbers of processes that make batches.
+        device: where the training step runs.
+        batches: timed batches.
+    """
+    for count in workers:
+        inputs = read_inputs(train, data_dir, count, pin=device.type == "cuda")
+        yield measure_loader(inputs, train.recipes.finetune, finetuning_step(train, device), batches)
+
+
+def measure_loader(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None], batches: int) -> LoaderSpeed:
+    """The speed of one loader.
+
+    Args:
+        inputs: with the number of workers to measure.
         recipe: batch size and augmentation.
-        step: a whole training step, which returns when it is done.
-        batches: measured, after two that warm up.
+        step: a whole training step, which returns when the device is done.
+        batches: timed batches, after `WARMUP_BATCHES`.
     """
     alone, _ = _run(inputs, recipe, lambda batch: None, batches)
     training, waiting = _run(inputs, recipe, step, batches)
@@ -47,31 +68,32 @@ def measure_loader(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None]
 
 
 def _run(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None], batches: int) -> tuple[float, float]:
-    """Images a second, and the share of time spent waiting. Epochs follow each other until there were enough batches."""
-    images, waited, count, epoch = 0, 0.0, 0, 0
-    started = time.perf_counter()
+    """Images per second, and the share of time spent waiting for batches."""
+    source = _endless(inputs, recipe)
+    for _ in range(WARMUP_BATCHES):
+        step(next(source))
+    images, waited = 0, 0.0
+    start = time.perf_counter()
+    for _ in range(batches):
+        wait_start = time.perf_counter()
+        batch = next(source)
+        waited += time.perf_counter() - wait_start
+        step(batch)
+        images += len(batch.labels)
+    elapsed = time.perf_counter() - start
+    return images / elapsed, waited / elapsed
+
+
+def _endless(inputs: Inputs, recipe: Recipe) -> Iterator[Batch]:
+    """The batches of one epoch after another."""
+    epoch = 0
     while True:
-        source = iter(inputs.training(recipe, "bench", 0, epoch, 0))
-        while True:
-            begun = time.perf_counter()
-            batch = next(source, None)
-            if batch is None:
-                break
-            got = time.perf_counter()
-            step(batch)
-            count += 1
-            if count == 2:
-                images, waited, started = 0, 0.0, time.perf_counter()
-                continue
-            images, waited = images + len(batch.labels), waited + got - begun
-            if count >= batches + 2:
-                elapsed = time.perf_counter() - started
-                return images / elapsed, waited / elapsed
+        yield from inputs.training(recipe, "bench", 0, epoch, 0)
         epoch += 1
 
 
 def finetuning_step(train: TrainSpec, device: torch.device) -> Callable[[Batch], None]:
-    """A fine-tuning step of the run's backbone from its initial weights, forward, backward and update."""
+    """A fine-tuning step of the run's backbone from its initial weights: forward, backward and update."""
     recipe = train.recipes.finetune
     backbone = build_backbone(train).to(device).train()
     optimizer = make_optimizer(backbone, recipe)

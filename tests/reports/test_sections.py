@@ -12,7 +12,6 @@ import pytest
 from pypdf import PdfReader
 
 from benchmark.grid.load import load_grid
-from benchmark.measure.made_up_runs import make_finished
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
 from reports.paper import build_report
@@ -25,6 +24,7 @@ from results.tables.points import comparisons, points
 from results.tables.run import Run, load_runs
 from tests.conftest import SmokeRun
 from tests.grids import write_grid
+from tests.made_up_runs import make_finished
 from tests.reports.test_paper import pdf_text
 
 VARIANTS = {"gah_stride": 1, "lph_kernel": 3, "regime": "joint", "kd_weight": 0.0, "teacher_norm": "none"}

@@ -1,4 +1,4 @@
-"""A results folder full of finished runs that nobody trained: random scores through the real evaluation, records and tables."""
+"""Finished runs without training: random scores, evaluated and recorded as those of trained models are."""
 
 from __future__ import annotations
 
@@ -23,41 +23,40 @@ SAMPLES = 200
 
 
 def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int = SAMPLES, variants: int = 1) -> int:
-    """Write a finished record for every run of a grid; of runs that differ in their seed alone many share their numbers and
-    tables.
+    """Write a finished record for every run of a grid. Runs that differ in their seed alone may share numbers and tables.
 
     Args:
-        grid: of runs that need no data to be planned.
-        store: an empty results folder; the tables, which its runs link to, are made beside it.
-        tables: also the tables beside each record, and the manifests of all stages.
-        samples: of val and of test.
-        variants: how many seeds have numbers of their own; the others take these in turn.
+        grid: its runs must not need data to be planned.
+        store: an empty results folder. The tables are written beside it, and the runs link to them.
+        tables: whether to write the tables beside each record, and the manifests of all stages.
+        samples: number of samples in val and in test.
+        variants: number of seeds with numbers of their own; further seeds reuse them in turn.
 
     Returns:
-        how many records there are.
+        the number of records.
     """
     templates: dict[tuple[object, ...], tuple[DoneRecord, Path]] = {}
     count = 0
     for run in map(run_stages, grid.runs):
         train = run.spec.train
         variant = train.seed % variants
-        alike = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits, variant
-        if alike not in templates:
+        template_key = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits, variant
+        if template_key not in templates:
             record, evaluation = _template(run.spec, samples, variant)
             folder = store.root.parent / "tables" / str(len(templates))
             folder.mkdir(parents=True)
             evaluation.write(folder)
-            templates[alike] = record, folder
-        record, made = templates[alike]
-        own = {"run_id": run.run_id, "spec": run.spec, "stages": _references(run)}
+            templates[template_key] = record, folder
+        record, table_folder = templates[template_key]
+        changes = {"run_id": run.run_id, "spec": run.spec, "stages": _references(run)}
         folder = store.run(run.run_id)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(
-            record.model_copy(update=own).model_dump_json(indent=1) + "\n", encoding="utf-8"
+            record.model_copy(update=changes).model_dump_json(indent=1) + "\n", encoding="utf-8"
         )
         count += 1
         if tables:
-            for path in made.iterdir():
+            for path in table_folder.iterdir():
                 os.link(path, folder / path.name)
             for stage in run.chain:
                 _stage(store, stage)
@@ -74,7 +73,8 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[DoneRecord, Ev
         split: _scores(len(heads) + 1, len(dataset.classes), samples, 10 * variant + len(split))
         for split in ("val", "test")
     }
-    static = {split: ExitScores(found.logits[-1:], found.labels, found.sample_id) for split, found in scores.items()}
+    static = {split: ExitScores(of_split.logits[-1:], of_split.labels, of_split.sample_id)
+        for split, of_split in scores.items()}
     blocks = [*train.exits, len(costs.blocks)]
     if heads:
         evaluation = evaluate(scores, static, costs, blocks, list(spec.policies))
@@ -103,14 +103,14 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[DoneRecord, Ev
         ),
         costs=costs,
         exits=exit_metrics(scores, blocks, [choice.name for choice in heads]),
-        static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in static.items()}),
+        static_accuracy=SplitAccuracy(**{split: accuracies(of_split)[-1] for split, of_split in static.items()}),
         points=evaluation.points,
     )
     return record, evaluation
 
 
 def _scores(exits: int, classes: int, samples: int, seed: int) -> ExitScores:
-    """Logits whose right class stands out the more the later the exit."""
+    """Random scores in which later exits are more accurate."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (samples,), generator=generator)
     logits = torch.randn(exits, samples, classes, generator=generator)
@@ -133,7 +133,7 @@ def _references(run: RunStages) -> tuple[StageRef, ...]:
 
 
 def _stage(store: Store, stage: Stage) -> None:
-    """What tells a plan that a stage is there."""
+    """The files by which a plan sees that a stage is finished."""
     folder = store.stage(stage.name)
     if not folder.exists():
         folder.mkdir(parents=True)

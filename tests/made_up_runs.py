@@ -40,7 +40,13 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
     for run in map(run_stages, grid.runs):
         train = run.spec.train
         variant = train.seed % variants
-        template_key = train.backbone, train.dataset.model_dump_json(), train.method.model_dump_json(), train.exits, variant
+        template_key = (
+            train.backbone,
+            train.dataset.model_dump_json(),
+            train.method.model_dump_json(),
+            train.exits,
+            variant,
+        )
         if template_key not in templates:
             record, evaluation = _template(run.spec, samples, variant)
             folder = store.root.parent / "tables" / str(len(templates))
@@ -73,8 +79,10 @@ def _template(spec: RunSpec, samples: int, variant: int) -> tuple[DoneRecord, Ev
         split: _scores(len(heads) + 1, len(dataset.classes), samples, 10 * variant + len(split))
         for split in ("val", "test")
     }
-    static = {split: ExitScores(of_split.logits[-1:], of_split.labels, of_split.sample_id)
-        for split, of_split in scores.items()}
+    static = {
+        split: ExitScores(of_split.logits[-1:], of_split.labels, of_split.sample_id)
+        for split, of_split in scores.items()
+    }
     blocks = [*train.exits, len(costs.blocks)]
     if heads:
         evaluation = evaluate(scores, static, costs, blocks, list(spec.policies))

@@ -90,7 +90,13 @@ def test_the_bench_says_what_is_realised_and_what_eats_the_rest(benchmark_comman
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for part in (
-        "heads of lgvit:", "heads of vanilla:", "target 0.95", "stem and blocks", "heads", "final classifier", "routing",
+        "heads of lgvit:",
+        "heads of vanilla:",
+        "target 0.95",
+        "stem and blocks",
+        "heads",
+        "final classifier",
+        "routing",
         "10% 30% 50% 80%",
     ):
         assert part in text

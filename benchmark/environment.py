@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.util import find_spec
 
 from benchmark.checkout import ROOT
@@ -36,3 +37,19 @@ def switch_environment(arguments: list[str]) -> None:
     print(f"{lacks}; using {PYTHON.relative_to(ROOT)} of the checkout", file=sys.stderr, flush=True)
     options = ["-P"] if sys.flags.safe_path else []
     os.execve(PYTHON, [str(PYTHON), *options, "-m", "benchmark", *arguments], {**os.environ, SWITCHED: "1"})
+
+
+def require_torch() -> None:
+    """Call this before the first import of torch.
+
+    Raises:
+        UserError: torch, timm or fvcore is not installed.
+    """
+    for package in ("torch", "timm", "fvcore"):
+        if find_spec(package) is None:
+            raise UserError(
+                f"the package {package!r} is not installed in this Python, and this command needs it. Set up the environment "
+                "with 'pipx run tox -e demo', or install it by hand: pip install -e . -c constraints.txt"
+            )
+    # timm uses torch.jit.script when it is imported; users cannot do anything about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)

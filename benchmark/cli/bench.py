@@ -10,8 +10,8 @@ from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, registered
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from benchmark.installation import require_torch
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from methods.lookup import unknown

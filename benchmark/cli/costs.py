@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import registry
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.grid.yaml_files import read_value
-from benchmark.installation import require_torch
 from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
 from results.spec import Configured

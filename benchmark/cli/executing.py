@@ -13,8 +13,8 @@ import click
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from benchmark.installation import require_torch
 from benchmark.progress import Reporter, duration
 from benchmark.stages.plan import Plan
 from benchmark.weights import fetch, missing

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.options import data_dir_option
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from benchmark.installation import require_torch
 from results.spec import Configured
 from results.store.folder import Store
 

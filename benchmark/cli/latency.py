@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.cli.options import results_option
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from benchmark.installation import require_torch
 from results.store.folder import Store
 from results.store.latency import FILE, Latency
 

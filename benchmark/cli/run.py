@@ -16,9 +16,9 @@ from benchmark.cli.executing import bring_weights, execute
 from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, grid_option
 from benchmark.cli.plan import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, find_grid, load_grid
-from benchmark.installation import require_torch
 from benchmark.progress import duration
 from benchmark.stages.plan import Plan, make_plan
 from reports.paper import build_report, check_replaceable

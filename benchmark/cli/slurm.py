@@ -16,6 +16,7 @@ from benchmark.cli.follow import follow
 from benchmark.cli.options import DEFAULT_RESULTS
 from benchmark.cli.slurm_options import COMMAND_ONLY
 from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.estimate import Estimator
@@ -26,7 +27,6 @@ from benchmark.execution.slurm.submission import Manifest, Settings, Submission
 from benchmark.execution.slurm.submit import scripts_of, submit_plan
 from benchmark.execution.status import Status
 from benchmark.grid.load import Grid
-from benchmark.installation import require_torch
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.options import data_dir_option, grid_option, results_option
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.grid.yaml_files import read_value
-from benchmark.installation import require_torch
 from benchmark.stages.graph import run_stages
 from results.record import DoneRecord
 from results.spec import Configured

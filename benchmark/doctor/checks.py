@@ -201,7 +201,7 @@ def mac_counter() -> Check:
     import torch  # noqa: F401  (missing, it is named)
 
     from benchmark import registry
-    from benchmark.installation import require_torch
+    from benchmark.environment import require_torch
 
     require_torch()
     from benchmark.measure.price import price

@@ -29,7 +29,7 @@ from benchmark.training.loop import Learner, fit
 from benchmark.training.optimizer import make_optimizer
 from datasets.loading import Batch
 from methods.placement import place_exits
-from results.spec import DEFAULT_RECIPES, Recipe, Recipes, RunSpec, Configured, TrainSpec
+from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes, RunSpec, TrainSpec
 
 BACKBONE = "vit_nano_patch4_28"
 DEPTH = 12

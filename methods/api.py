@@ -126,8 +126,8 @@ class BackboneCard(Card):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A registered name with the options that were chosen for it: a head, a loss, a policy."""
+class Component:
+    """A part of a method: a registered head, loss or policy, with options."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class TrainStage:
     """
 
     trains: Literal["heads", "everything"] = "heads"
-    loss: Choice
+    loss: Component
     recipe: Literal["joint", "exits"] = "exits"
     frozen_mode: Literal["eval", "train"] = "eval"
 
@@ -165,7 +165,7 @@ class Method(ABC):
         return True
 
     @abstractmethod
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         """The heads after the blocks ``exits`` (1-based), shallow to deep; empty for a model without early exits."""
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
@@ -176,9 +176,9 @@ class Method(ABC):
         """
         return place_exits("paper", backbone.depth)
 
-    def policy(self) -> Choice:
+    def policy(self) -> Component:
         """Its own rule for leaving (the policy ``own``)."""
-        return Choice("confidence")
+        return Component("confidence")
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         """The training stages behind the starting point; none for a backbone without exits."""
@@ -188,14 +188,14 @@ class Method(ABC):
         """How many of the backbone's blocks are there; the final classifier sits behind the last of them."""
         return backbone.depth
 
-    def instead(self, backbone: BackboneCard) -> str | None:
-        """Registered name of the backbone that it puts in the place of this one; None where it keeps it.
+    def replacement_backbone(self, backbone: BackboneCard) -> str | None:
+        """Registered name of the backbone that the method trains instead of this one; None if it keeps this one.
 
         Raises:
-            ValueError: there is none to put there.
+            ValueError: no suitable backbone is registered.
         """
         return None
 
-    def first_stage_takes_all(self) -> bool:
-        """Whether a training without a second stage also gets the epochs that others spend on theirs."""
+    def adds_second_stage_epochs(self) -> bool:
+        """Whether a training without a second stage trains for the epochs of both stages, so that all methods train equally long."""
         return False

@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, Regime, every_block, with_loss
 from methods.pabee import ported_exits
 
@@ -22,14 +22,14 @@ class BERxiT(Competitor):
     regime: Regime = "alternating"
     gate: bool = True
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear", {"gate": True} if self.gate else {}),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear", {"gate": True} if self.gate else {}),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return every_block(backbone)
 
-    def policy(self) -> Choice:
-        return Choice("learned-gate" if self.gate else "confidence")
+    def policy(self) -> Component:
+        return Component("learned-gate" if self.gate else "confidence")
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         return with_loss(super().heads_stage(backbone), reduction="sum")
@@ -45,8 +45,8 @@ class BERxiTPort(Competitor):
 
     regime: Regime = "alternating"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ported_exits(backbone)

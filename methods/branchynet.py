@@ -6,7 +6,7 @@ the same weight. It searches one threshold a branch; here, as for all others, on
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, Regime, with_loss
 
 SHARES = (2 / 54, 20 / 54)
@@ -19,14 +19,14 @@ class BranchyNet(Competitor):
 
     regime: Regime = "mixed"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("convolution"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("convolution"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return tuple(dict.fromkeys(max(1, round(share * backbone.depth)) for share in SHARES))
 
-    def policy(self) -> Choice:
-        return Choice("entropy")
+    def policy(self) -> Component:
+        return Component("entropy")
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         return with_loss(super().heads_stage(backbone), reduction="sum")

@@ -6,7 +6,7 @@ random.
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, every_block, with_loss
 
 
@@ -14,14 +14,14 @@ from methods.exit_method import Competitor, every_block, with_loss
 class DeeBERT(Competitor):
     """An exit after every block, the sum of their cross-entropies."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return every_block(backbone)
 
-    def policy(self) -> Choice:
-        return Choice("entropy")
+    def policy(self) -> Component:
+        return Component("entropy")
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         return with_loss(super().heads_stage(backbone), reduction="sum")

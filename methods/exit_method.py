@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from methods.api import BackboneCard, Choice, Method, TrainStage
+from methods.api import BackboneCard, Component, Method, TrainStage
 
 Regime = Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"]
 JointWeights = Literal["uniform", "depth", "ramp", "final-double"]
@@ -40,7 +40,7 @@ class ExitMethod(Method):
     def starts_finetuned(self) -> bool:
         return self.regime in ("frozen", "mixed")
 
-    def first_stage_takes_all(self) -> bool:
+    def adds_second_stage_epochs(self) -> bool:
         return self.equal_epochs
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
@@ -57,14 +57,14 @@ class ExitMethod(Method):
         """The heads on the frozen backbone."""
         features = 0.01 if self.feature_terms else 0.0
         options = {"weight": self.kd_weight, "heterogeneous_weight": features, "homogeneous_weight": features}
-        return TrainStage(loss=Choice("self-distillation", options))
+        return TrainStage(loss=Component("self-distillation", options))
 
     def everything_stage(self) -> TrainStage:
         """Backbone and heads together."""
         alternate = "step" if self.regime.startswith("alternating") else "never"
         options = {"weights": self.joint_weights, "alternate": alternate}
         recipe: Literal["joint", "exits"] = "exits" if self.regime == "mixed" else "joint"
-        return TrainStage(trains="everything", loss=Choice("joint-cross-entropy", options), recipe=recipe)
+        return TrainStage(trains="everything", loss=Component("joint-cross-entropy", options), recipe=recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Competitor(ExitMethod):
 
 def with_loss(stage: TrainStage, **options: Any) -> TrainStage:
     """The stage with options of its loss changed."""
-    return replace(stage, loss=Choice(stage.loss.name, {**stage.loss.options, **options}))
+    return replace(stage, loss=Component(stage.loss.name, {**stage.loss.options, **options}))
 
 
 def every_block(backbone: BackboneCard) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.exit_method import ExitMethod
 
 
@@ -17,8 +17,8 @@ class HomogeneousLocal(ExitMethod):
 
     kernel: Literal[0, 3, 5] = 3
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("lph", {"kernel": self.kernel}),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("lph", {"kernel": self.kernel}),) * len(exits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,31 +33,31 @@ class HomogeneousGlobal(ExitMethod):
     stride: int = 2
     pool: Literal["subsample", "average"] = "subsample"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("gah", {"stride": self.stride, "pool": self.pool}),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("gah", {"stride": self.stride, "pool": self.pool}),) * len(exits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousMLP(ExitMethod):
     """A multi-layer perceptron everywhere."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("mlp"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("mlp"),) * len(exits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousConvolution(ExitMethod):
     """A plain 3x3 convolution everywhere, the official code's ``conv_normal``."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("convolution"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("convolution"),) * len(exits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousAttention(ExitMethod):
     """The backbone's own attention everywhere, the official code's ``self_attention``."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return tuple(
-            Choice("self-attention", {"attention_heads": backbone.attention_heads[block - 1]}) for block in exits
+            Component("self-attention", {"attention_heads": backbone.attention_heads[block - 1]}) for block in exits
         )

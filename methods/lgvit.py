@@ -12,7 +12,7 @@ other defaults, so that every difference is a switch that a grid can set alone.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import ExitMethod, JointWeights, Regime, with_loss
 
 
@@ -53,7 +53,7 @@ class LGViT(ExitMethod):
     frozen_mode: Literal["eval", "train"] = "eval"
     alternate_by: Literal["step", "forward"] = "step"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         """The authors' layouts for 8 exits, A A B B R2 R2 R3 R3 and on Swin A A B B R1 R1 R2 R2, for any count.
 
         The first half of the LPHs has the depthwise 3x3 convolution, the second half is pointwise; the first half of
@@ -71,8 +71,8 @@ class LGViT(ExitMethod):
             strides = [self.gah_stride] * deep
         options = {"pool": self.pool, "residual": self.gah_residual}
         return (
-            *(Choice("lph", {"kernel": kernel}) for kernel in kernels),
-            *(Choice("gah", {"stride": stride, **options}) for stride in strides),
+            *(Component("lph", {"kernel": kernel}) for kernel in kernels),
+            *(Component("gah", {"stride": stride, **options}) for stride in strides),
         )
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:

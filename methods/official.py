@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.heads import HEADS
 from methods.lookup import unknown
 from methods.model import ExitHeads, MultiExitModel
@@ -24,8 +24,8 @@ from methods.official_names import IGNORED, backbone_sources, head_sources
 Family = Literal["vit", "deit", "swin"]
 
 # A and B are LPHs with and without the depthwise convolution, R a GAH with its stride.
-A, B = Choice("lph", {"kernel": 3}), Choice("lph", {"kernel": 0})
-R1, R2, R3 = (Choice("gah", {"stride": stride}) for stride in (1, 2, 3))
+A, B = Component("lph", {"kernel": 3}), Component("lph", {"kernel": 0})
+R1, R2, R3 = (Component("gah", {"stride": stride}) for stride in (1, 2, 3))
 LGVIT = {2: (A, R2), 4: (A, B, R2, R3), 6: (A, B, R2, R2, R3, R3), 8: (A, A, B, B, R2, R2, R3, R3)}
 LGVIT_SWIN = (A, A, B, B, R1, R1, R2, R2)
 SWIN_STAGES = (0, 1, 6, 1)
@@ -52,7 +52,7 @@ class OfficialModel:
     family: Family
     card: BackboneCard
     exits: tuple[int, ...]
-    heads: tuple[Choice, ...]
+    heads: tuple[Component, ...]
     places: tuple[str, ...]
     classes: int
 
@@ -243,7 +243,9 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     )
 
 
-def _highways(config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False) -> tuple[Choice, ...]:
+def _highways(
+    config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False
+) -> tuple[Component, ...]:
     """The heads that ``highway_type`` stands for."""
     kind = str(_value(config, "highway_type"))
     if kind == "LGViT":
@@ -255,10 +257,10 @@ def _highways(config: Mapping[str, Any], count: int, block: dict[str, Any], swin
             )
         return LGVIT[count]
     plain = {
-        "linear": Choice("linear"),
-        "vit": Choice("vit-ee", block),
-        "self_attention": Choice("self-attention", {"attention_heads": block["attention_heads"]}),
-        "conv_normal": Choice("convolution"),
+        "linear": Component("linear"),
+        "vit": Component("vit-ee", block),
+        "self_attention": Component("self-attention", {"attention_heads": block["attention_heads"]}),
+        "conv_normal": Component("convolution"),
         "conv1_1": A,
         "conv2_1": B,
     }
@@ -266,7 +268,7 @@ def _highways(config: Mapping[str, Any], count: int, block: dict[str, Any], swin
         return (plain[kind],) * count
     stride = kind.removeprefix("attention_r")
     if kind.startswith("attention_r") and stride.isdigit() and int(stride):
-        return (Choice("gah", {"stride": int(stride)}),) * count
+        return (Component("gah", {"stride": int(stride)}),) * count
     raise CheckpointError("config: " + unknown("highway_type", kind, HIGHWAYS))
 
 

@@ -7,7 +7,7 @@ inferred from the code, not stated there.
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, JointWeights, Regime, every_block, with_loss
 from methods.placement import place_exits
 
@@ -19,14 +19,14 @@ class PABEE(Competitor):
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear", {"shared_pooler": True}),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear", {"shared_pooler": True}),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return every_block(backbone)
 
-    def policy(self) -> Choice:
-        return Choice("patience")
+    def policy(self) -> Component:
+        return Component("patience")
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         return with_loss(super().heads_stage(backbone), exit_weights="depth")
@@ -39,14 +39,14 @@ class PABEEPort(Competitor):
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ported_exits(backbone)
 
-    def policy(self) -> Choice:
-        return Choice("patience", {"counting": "lgvit"})
+    def policy(self) -> Component:
+        return Component("patience", {"counting": "lgvit"})
 
 
 def ported_exits(backbone: BackboneCard) -> tuple[int, ...]:

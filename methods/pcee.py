@@ -6,7 +6,7 @@ rather than as a share of ln C.
 
 from dataclasses import dataclass
 
-from methods.api import Choice
+from methods.api import Component
 from methods.pabee import PABEE, PABEEPort
 
 
@@ -14,13 +14,13 @@ from methods.pabee import PABEE, PABEEPort
 class PCEE(PABEE):
     """Entropy as a share of ln C, below the threshold twice in a row (the original tries runs of 2 to 11)."""
 
-    def policy(self) -> Choice:
-        return Choice("pcee", {"patience": 2})
+    def policy(self) -> Component:
+        return Component("pcee", {"patience": 2})
 
 
 @dataclass(frozen=True, kw_only=True)
 class PCEEPort(PABEEPort):
     """Entropy in nats, below the threshold twice in a row."""
 
-    def policy(self) -> Choice:
-        return Choice("pcee", {"patience": 2, "normalised": False})
+    def policy(self) -> Component:
+        return Component("pcee", {"patience": 2, "normalised": False})

@@ -7,7 +7,7 @@ inferred from the code, not stated there.
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, TrainStage
+from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, JointWeights, Regime, with_loss
 from methods.pabee import ported_exits
 
@@ -21,15 +21,15 @@ class SDN(Competitor):
     regime: Regime = "joint"
     joint_weights: JointWeights = "ramp"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("mixed-pool"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("mixed-pool"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         """The blocks nearest to 15, 30, ..., 90 % of the depth; blocks cost nearly alike in ViT, DeiT and Swin."""
         return tuple(dict.fromkeys(max(1, round(share * backbone.depth)) for share in SHARES))
 
-    def policy(self) -> Choice:
-        return Choice("sdn")
+    def policy(self) -> Component:
+        return Component("sdn")
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         return with_loss(super().heads_stage(backbone), reduction="sum")
@@ -45,8 +45,8 @@ class SDNPort(Competitor):
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ported_exits(backbone)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice, Method
+from methods.api import BackboneCard, Component, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +15,13 @@ class Static(Method):
 
     longer: bool = False
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return ()
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ()
 
-    def first_stage_takes_all(self) -> bool:
+    def adds_second_stage_epochs(self) -> bool:
         return self.longer
 
 
@@ -39,7 +39,7 @@ class Truncated(Method):
         if self.depth < 1:
             raise ValueError(f"depth is a number of blocks from 1, not {self.depth}")
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return ()
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
@@ -57,13 +57,13 @@ class Truncated(Method):
 class NextSmaller(Method):
     """The next smaller backbone of the family, fine-tuned like the one that it is compared with."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return ()
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ()
 
-    def instead(self, backbone: BackboneCard) -> str | None:
+    def replacement_backbone(self, backbone: BackboneCard) -> str | None:
         if backbone.smaller is None:
             raise ValueError("next-smaller: no smaller backbone of its family is registered")
         return backbone.smaller

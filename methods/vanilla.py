@@ -6,7 +6,7 @@ that a comparison with other methods shows the heads alone.
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.exit_method import ExitMethod
 
 
@@ -14,5 +14,5 @@ from methods.exit_method import ExitMethod
 class Vanilla(ExitMethod):
     """A linear head at every exit."""
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
-        return (Choice("linear"),) * len(exits)
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("linear"),) * len(exits)

@@ -5,7 +5,7 @@ The LGViT paper compares with a single such exit, after block 6 of 12 (12 of Swi
 
 from dataclasses import dataclass
 
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.exit_method import ExitMethod, JointWeights, Regime
 
 
@@ -17,11 +17,11 @@ class ViTEE(ExitMethod):
 
     joint_weights: JointWeights = "final-double"
 
-    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Choice, ...]:
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         if not backbone.class_tokens:
-            return (Choice("vit-ee", {"attention_heads": 8, "mlp_ratio": 6.0}),) * len(exits)
+            return (Component("vit-ee", {"attention_heads": 8, "mlp_ratio": 6.0}),) * len(exits)
         return tuple(
-            Choice("vit-ee", {"attention_heads": backbone.attention_heads[block - 1], "mlp_ratio": 4.0})
+            Component("vit-ee", {"attention_heads": backbone.attention_heads[block - 1], "mlp_ratio": 4.0})
             for block in exits
         )
 

@@ -98,8 +98,8 @@ class Weights(Frozen):
     """Of the file; None for scratch, and while the file is not on this machine."""
 
 
-class Instead(Frozen):
-    """Another backbone and what it starts from."""
+class ReplacementBackbone(Frozen):
+    """A backbone that a method trains instead of the grid's, and what it starts from."""
 
     backbone: Name
     weights: Weights = Weights()
@@ -111,8 +111,8 @@ class TrainSpec(Frozen):
     dataset: Configured
     backbone: Name
     weights: Weights = Weights()
-    instead: Instead | None = None
-    """What the method puts in the backbone's place; the backbone itself is then only what it is compared with."""
+    replacement: ReplacementBackbone | None = None
+    """The backbone that the method trains instead; `backbone` is then only the one it is compared with."""
     method: Configured
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""

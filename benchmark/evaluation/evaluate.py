@@ -178,7 +178,7 @@ def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[E
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
     if policy.setting is not None:
         return policy, np.array([policy.setting], dtype=np.float64)
-    return policy, policy.peek(val.labels, val.errors).default_grid(val.logits)
+    return policy, policy.with_context(val.labels, val.errors).default_grid(val.logits)
 
 
 @dataclass(frozen=True)

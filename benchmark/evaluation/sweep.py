@@ -54,7 +54,7 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     for start in range(0, samples, CHUNK):
         part = scores.part(slice(start, start + CHUNK))
         logits, labels = checked(part.logits), part.labels
-        deciding = policy.peek(labels, part.errors)
+        deciding = policy.with_context(labels, part.errors)
         left = deciding.sweep(deciding.signal(logits), settings)
         correct = deciding.answers(logits) == labels
         right += correct.gather(0, left).sum(1)

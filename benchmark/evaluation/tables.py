@@ -50,7 +50,7 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
 
 def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
-    deciding = policy.peek(scores.labels, scores.errors)
+    deciding = policy.with_context(scores.labels, scores.errors)
     exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)
     samples = torch.arange(len(exits))
     return pd.DataFrame(
@@ -69,7 +69,7 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
 
 def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """Exit and correctness of every test sample at one corner of a hull."""
-    deciding = policy.peek(scores.labels, scores.errors)
+    deciding = policy.with_context(scores.labels, scores.errors)
     exits = deciding.exits(deciding.signal(scores.logits), setting)
     right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
     return corner_frame(label, setting, scores, exits, right)

@@ -23,7 +23,7 @@ from benchmark.grid.load import Grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
 from datasets.synthetic import PREFIX
-from results.spec import Configured, Instead, Recipe, Recipes, RunSpec, Weights
+from results.spec import Configured, Recipe, Recipes, ReplacementBackbone, RunSpec, Weights
 from results.store.folder import Store
 
 EPOCHS = 2
@@ -51,7 +51,7 @@ def rehearsal_of(grid: Grid) -> Grid:
             update={
                 "dataset": Configured(name=PREFIX + train.dataset.name),
                 "weights": Weights(),
-                "instead": train.instead and Instead(backbone=train.instead.backbone),
+                "replacement": train.replacement and ReplacementBackbone(backbone=train.replacement.backbone),
                 "recipes": recipes,
                 "seed": 0,
             }

@@ -37,7 +37,7 @@ from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, named
 from methods.backbones import truncated
 from methods.lookup import unknown
-from results.spec import Configured, Instead, Number, Recipes, RunSpec
+from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -235,7 +235,7 @@ class _GridReader(ValueReader):
             return None
         try:
             truncated(card, method.blocks(card))
-            instead = self.replacement(point, method.instead(card))
+            replacement = self.replacement(point, method.replacement_backbone(card))
             if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
                 blocks, exits = (), Configured(name="none")
         except ValueError as error:
@@ -247,18 +247,18 @@ class _GridReader(ValueReader):
             blocks=blocks,
             scheme=exits.label if isinstance(exits, Configured) else "blocks " + " ".join(map(str, exits)),
             weights=named(weights_source(point.backbone), self.data_dir),
-            instead=instead,
+            replacement=replacement,
             trained=frozenset(stage.recipe for stage in method.stages(card)),
             own_policy=Configured(name=policy.name, set=dict(policy.options)),
         )
 
-    def replacement(self, point: GridPoint, name: str | None) -> Instead | None:
+    def replacement(self, point: GridPoint, name: str | None) -> ReplacementBackbone | None:
         """The backbone that a method puts in the place of the point's, from its public weights, or from scratch as that one."""
         if name is None:
             return None
         from_scratch = weights_source(point.backbone) == SCRATCH
         source = SCRATCH if from_scratch else weights_source(Configured(name=name))
-        return Instead(backbone=name, weights=named(source, self.data_dir))
+        return ReplacementBackbone(backbone=name, weights=named(source, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:
         """Note a choice on images that the weights were trained on, and a policy that reads gates which the heads lack."""

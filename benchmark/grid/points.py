@@ -10,7 +10,7 @@ from benchmark.grid.values import OWN
 from benchmark.weights import SCRATCH
 from methods.api import Method
 from methods.placement import PUBLISHED, place_exits
-from results.spec import Configured, Instead, Recipes, RunSpec, TrainSpec, Weights
+from results.spec import Configured, Recipes, ReplacementBackbone, RunSpec, TrainSpec, Weights
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ResolvedPoint:
         blocks: 1-based block numbers of the exits.
         scheme: how the grid names the exits; a label.
         weights: that the backbone starts from.
-        instead: the backbone that the method puts in its place, if any.
+        replacement: the backbone that the method puts in its place, if any.
         trained: the recipes that train the exits; a grid's learning rates scale these.
         own_policy: the exit policy of the method's paper.
     """
@@ -51,7 +51,7 @@ class ResolvedPoint:
     blocks: tuple[int, ...]
     scheme: str
     weights: Weights
-    instead: Instead | None
+    replacement: ReplacementBackbone | None
     trained: frozenset[str]
     own_policy: Configured
 
@@ -63,7 +63,7 @@ class ResolvedPoint:
             dataset=self.point.dataset,
             backbone=self.point.backbone.name,
             weights=self.weights,
-            instead=self.instead,
+            replacement=self.replacement,
             method=self.point.method,
             exits=self.blocks,
             recipes=recipes,

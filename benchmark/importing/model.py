@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 
 from benchmark import registry
 from benchmark.training.heads import make_head
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.model import ExitHeads, MultiExitModel
 from methods.official import OfficialModel
 from results.store.folder import StoreError
@@ -55,7 +55,7 @@ def read_model(weights: Path, anatomy: Path, device: torch.device) -> MultiExitM
     if not fields["target"].startswith("methods.backbones."):  # a file from elsewhere names no code of its own
         raise StoreError(f"{anatomy}: the backbone {fields['target']!r} is none of this suite")
     card = BackboneCard(**fields)
-    choices = [Choice(entry["name"], entry["options"]) for entry in told["heads"]]
+    choices = [Component(entry["name"], entry["options"]) for entry in told["heads"]]
     heads = [make_head(c, block, card, told["classes"]) for c, block in zip(choices, told["exits"], strict=True)]
     model = MultiExitModel(card.load()(card.architecture, told["classes"]), ExitHeads(told["exits"], heads))
     model.load_state_dict(load_file(weights))

@@ -52,7 +52,7 @@ def agreement(
         routed: with its logits kept.
         offline: logits of the same samples in the same order, all exits evaluated, [K, N, C].
         policy: that routed them.
-        labels: unused by policies that may run inside inference; passed on to `peek`.
+        labels: unused by policies that may run inside inference; passed on to `with_context`.
         errors: what learned gates said of the same samples, [K - 1, N]; None without gates.
 
     Raises:
@@ -74,8 +74,8 @@ def agreement(
         replayed[k, rows] = logits
         if replayed_errors is not None and found.errors is not None:
             replayed_errors[k, rows] = found.errors.cpu()
-    exits, predictions = policy.peek(labels, errors).choose(offline.float())
-    same_exits, same_predictions = policy.peek(labels, replayed_errors).choose(replayed)
+    exits, predictions = policy.with_context(labels, errors).choose(offline.float())
+    same_exits, same_predictions = policy.with_context(labels, replayed_errors).choose(replayed)
     mine, answers = routed.exits.cpu(), routed.predictions.cpu()
     return Agreement(
         samples=len(mine),

@@ -37,8 +37,8 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
             make_head(choice, block, card, classes)
             for block, choice in zip(exits if chosen else (), chosen, strict=True)
         ]
-    instead = method.instead(card)
-    own = truncated(card, blocks) if instead is None else registry.card("backbone", instead)
+    replacement = method.replacement_backbone(card)
+    own = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
     with _Unfilled():
         model = MultiExitModel(own.load()(own.architecture, classes), ExitHeads(exits if chosen else (), heads))
     table = cost_table(model, own)

@@ -18,7 +18,7 @@ from benchmark import registry
 from benchmark.stages.keys import code_versions, stage_key
 from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
-from methods.api import Choice, Method
+from methods.api import Component, Method
 from results.spec import Configured, Recipe, RunSpec, TrainSpec
 
 STATIC = Configured(name="static")
@@ -35,7 +35,7 @@ def own_policy(train: TrainSpec) -> Configured:
     return Configured(name=own.name, set=dict(own.options))
 
 
-def heads_of(train: TrainSpec) -> tuple[Choice, ...]:
+def heads_of(train: TrainSpec) -> tuple[Component, ...]:
     """The head of every early exit."""
     return method_of(train).heads(train.exits, registry.card("backbone", train.backbone))
 
@@ -72,11 +72,11 @@ def _finetune(run: RunSpec, recipe: Recipe, blocks: int) -> Stage:
 def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tuple[Stage, ...]:
     """The stages that train the run's own model, in order."""
     train, recipes = run.train, run.train.recipes
-    if train.instead is not None:
+    if train.replacement is not None:
         return (run_stages(_on_replacement(run)).reference,)
     later = method.stages(registry.card("backbone", train.backbone))
     if not later:
-        extra = recipes.exits.epochs if method.first_stage_takes_all() else 0
+        extra = recipes.exits.epochs if method.adds_second_stage_epochs() else 0
         return (_finetune(run, _longer(recipes.finetune, extra), blocks),)
     stages = [reference] if method.starts_finetuned else []
     for position, stage in enumerate(later, start=1):
@@ -88,7 +88,7 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
             reads |= {"frozen_mode": stage.frozen_mode}
         else:
             kind = "joint"
-            if stage.recipe == "joint" and position == len(later) and method.first_stage_takes_all():
+            if stage.recipe == "joint" and position == len(later) and method.adds_second_stage_epochs():
                 recipe = _longer(recipe, recipes.exits.epochs)
             if not stages:
                 reads |= _initial_model(train, blocks)
@@ -109,8 +109,8 @@ def _scores(trained: Stage) -> Stage:
 def _cost(run: RunSpec, blocks: int) -> Stage:
     """The MACs of the model. A replacement backbone has costs of its own."""
     reads = {"backbone": _backbone(run.train, blocks)} | _exits(run.train)
-    if run.train.instead is not None:
-        reads["backbone"]["instead"] = run_stages(_on_replacement(run)).cost.key
+    if run.train.replacement is not None:
+        reads["backbone"]["replacement"] = run_stages(_on_replacement(run)).cost.key
     return Stage(kind="cost", reads=reads, run=run, blocks=blocks)
 
 
@@ -168,10 +168,10 @@ def _longer(recipe: Recipe, epochs: int) -> Recipe:
 
 def _on_replacement(run: RunSpec) -> RunSpec:
     """The run of ``static`` on the backbone that the method compares with."""
-    assert run.train.instead is not None
-    backbone, weights = run.train.instead.backbone, run.train.instead.weights
+    assert run.train.replacement is not None
+    backbone, weights = run.train.replacement.backbone, run.train.replacement.weights
     train = run.train.model_copy(
-        update={"backbone": backbone, "weights": weights, "instead": None, "method": STATIC, "exits": ()}
+        update={"backbone": backbone, "weights": weights, "replacement": None, "method": STATIC, "exits": ()}
     )
     return run.model_copy(update={"train": train})
 

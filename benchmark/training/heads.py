@@ -12,7 +12,7 @@ from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import heads_of
 from benchmark.training.backbone import classes_of
-from methods.api import BackboneCard, Choice
+from methods.api import BackboneCard, Component
 from methods.heads.head import ExitHead
 from methods.model import ExitHeads
 from results.spec import TrainSpec
@@ -35,7 +35,7 @@ def build_heads(train: TrainSpec) -> ExitHeads:
     return ExitHeads(train.exits, heads)
 
 
-def make_head(choice: Choice, block: int, card: BackboneCard, classes: int) -> ExitHead:
+def make_head(choice: Component, block: int, card: BackboneCard, classes: int) -> ExitHead:
     """A head that reads the tokens after a block.
 
     Raises:

@@ -14,10 +14,10 @@ from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, probabil
 
 @dataclass(kw_only=True)
 class Oracle(ExitPolicy):
-    """Leaves at the first exit that is right; a sample that no exit gets right leaves at the first.
+    """Leaves at the first exit that classifies correctly; a sample that no exit classifies correctly leaves at the first.
 
-    It has to be shown the labels (`peek`). Without them it leaves at the first exit that answers as the full model does, which
-    no rule that keeps the full model's answers can beat. It sees the future and cannot run inside inference.
+    It needs the labels (`with_context`). Without them it leaves at the first exit that predicts what the full model predicts: no
+    policy that keeps the full model's predictions is cheaper. It reads later exits and cannot run inside inference.
     """
 
     causal = False
@@ -27,14 +27,14 @@ class Oracle(ExitPolicy):
 
     @property
     def setting(self) -> float:
-        """It has none to choose."""
+        """A constant: the oracle has no parameter."""
         return 0.0
 
-    def peek(self, labels: Any = None, errors: Tensor | None = None) -> Self:
-        """A copy that knows the labels [N] of the samples that it decides next."""
-        seeing = replace(self)
-        seeing._labels = None if labels is None else torch.as_tensor(labels)
-        return seeing
+    def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
+        """A copy with the labels [N] of the samples it decides on next."""
+        copy = replace(self)
+        copy._labels = None if labels is None else torch.as_tensor(labels)
+        return copy
 
     def signal(self, logits: Tensor) -> Tensor:
         answers = logits.argmax(-1)
@@ -50,7 +50,7 @@ class Oracle(ExitPolicy):
         return np.zeros(1)
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        raise TypeError("the oracle knows the answers beforehand and cannot run inside inference")
+        raise TypeError("the oracle needs the labels, so it cannot run inside inference")
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from methods.policies.policy import State, ThresholdPolicy, probability
 class LearnedGate(ThresholdPolicy):
     """Leave at the first exit whose predicted probability of a wrong answer is < threshold.
 
-    It reads what gates say, not logits: offline they come by `peek`, inside inference as ``error`` in the state.
+    It reads the gates' predictions, not logits: offline from `with_context`, inside inference from ``error`` in the state.
 
     Attributes:
         threshold: in [0, 1].
@@ -29,16 +29,18 @@ class LearnedGate(ThresholdPolicy):
         probability("learned-gate", "threshold", self.threshold)
         self._errors: Tensor | None = None
 
-    def peek(self, labels: Any = None, errors: Tensor | None = None) -> Self:
+    def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
         if errors is None:
             raise ValueError("learned-gate reads the gate of an exit, and these exits have none")
-        seeing = replace(self)
-        seeing._errors = errors
-        return seeing
+        copy = replace(self)
+        copy._errors = errors
+        return copy
 
     def signal(self, logits: Tensor) -> Tensor:
         if self._errors is None or self._errors.shape[1] != logits.shape[1]:
-            raise ValueError("learned-gate: what the gates say of these samples comes first, by peek")
+            raise ValueError(
+                "learned-gate: call with_context(errors=...) with the gates' predictions for these samples first"
+            )
         return self._errors.to(logits.device).float()
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:

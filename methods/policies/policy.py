@@ -51,9 +51,13 @@ class ExitPolicy(ABC):
         """
         return self
 
-    def peek(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
-        """The policy as it decides on the samples with these labels [N], at which only a control looks, and of whose answers
-        the exits' learned gates, where there are any, predict these probabilities to be wrong, [K - 1, N]."""
+    def with_context(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
+        """A copy of the policy that is given more than the logits of the samples it decides on next.
+
+        Args:
+            labels: class indices [N]; only the oracle reads them.
+            errors: error probabilities [K - 1, N] that the exits' learned gates predict; None for exits without gates.
+        """
         return self
 
     @abstractmethod

@@ -105,7 +105,7 @@ def keeps_the_contract(run: RunSpec) -> None:
     costs = price(run.train.backbone, method_of(run.train), run.train.exits, 10)
     assert len(costs.heads) == len(costs.cumulative) == exits
     assert costs.cumulative[-1] == costs.stem + sum(costs.blocks) + sum(costs.heads)
-    if len(costs.blocks) == costs.depth and run.train.instead is None:
+    if len(costs.blocks) == costs.depth and run.train.replacement is None:
         assert costs.baseline == costs.stem + sum(costs.blocks) + costs.heads[-1]
     else:
         assert costs.baseline > costs.cumulative[-1]

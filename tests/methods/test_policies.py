@@ -62,7 +62,7 @@ def gates(logits: Tensor) -> Tensor:
 
 def seeing(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
     """The policy beside the gates of these samples."""
-    return policy.peek(errors=gates(logits))
+    return policy.with_context(errors=gates(logits))
 
 
 def choose(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -336,7 +336,7 @@ def test_temperatures_calibrate_and_change_no_answer() -> None:
 
 def test_the_oracle_bounds_every_policy() -> None:
     logits, labels = sample(torch.Generator().manual_seed(6), 2000)
-    exits, answers = get_policy("oracle").peek(labels).choose(logits)  # type: ignore[attr-defined]
+    exits, answers = get_policy("oracle").with_context(labels).choose(logits)  # type: ignore[attr-defined]
     right = (logits.argmax(-1) == labels).any(0)
     assert torch.equal(answers == labels, right)
     assert (exits[~right] == 0).all()
@@ -358,11 +358,11 @@ def test_random_leaves_with_the_probability_it_says() -> None:
 def test_a_gate_is_read_and_missed_where_there_is_none() -> None:
     logits, errors = torch.zeros(3, 2, 4), torch.tensor([[0.4, 0.9], [0.1, 0.8]])
     policy = get_policy("learned-gate", threshold=0.5)
-    exits, _ = policy.peek(errors=errors).choose(logits)
+    exits, _ = policy.with_context(errors=errors).choose(logits)
     assert exits.tolist() == [0, 2]
     with pytest.raises(ValueError, match="these exits have none"):
-        policy.peek()
-    with pytest.raises(ValueError, match="comes first, by peek"):
+        policy.with_context()
+    with pytest.raises(ValueError, match="with_context"):
         policy.choose(logits)
     with pytest.raises(ValueError, match="this exit has none"):
         policy.step(0, logits[0], {})

@@ -32,12 +32,12 @@ def test_a_sweep_is_choose_for_every_setting(name: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(sweep_module, "CHUNK", 70)  # several chunks, the last one smaller
     scores = random_scores(300)
     policy = get_policy(name).fit(scores.logits, scores.labels)
-    settings = policy.peek(scores.labels, scores.errors).default_grid(scores.logits)[::7]
+    settings = policy.with_context(scores.labels, scores.errors).default_grid(scores.logits)[::7]
     found = sweep(policy, scores, settings)
     for t, setting in enumerate(settings):
         if name != "oracle":
             setattr(policy, policy.swept, float(setting))
-        exits, answers = policy.peek(scores.labels, scores.errors).choose(scores.logits)
+        exits, answers = policy.with_context(scores.labels, scores.errors).choose(scores.logits)
         assert found.accuracy[t] == pytest.approx((answers == scores.labels).double().mean().item())
         np.testing.assert_allclose(found.shares[t], torch.bincount(exits, minlength=4) / 300)
     np.testing.assert_allclose(found.mean([1, 2, 3, 4]), found.shares @ [1, 2, 3, 4])

@@ -28,7 +28,7 @@ from benchmark.stages.plan import make_plan
 from benchmark.training.loop import TrainingDivergedError
 from datasets.api import DataError
 from methods import METHODS
-from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.api import BackboneCard, Card, Component, TrainStage
 from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
@@ -201,7 +201,7 @@ class Doomed(Vanilla):
     """Linear heads with that loss."""
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
-        return (TrainStage(loss=Choice("deadly")),)
+        return (TrainStage(loss=Component("deadly")),)
 
 
 def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(

@@ -18,7 +18,7 @@ from benchmark.stages.plan import make_plan
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.loop import Interrupted, TrainingDivergedError, fit
 from methods import METHODS
-from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.api import BackboneCard, Card, Component, TrainStage
 from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
@@ -152,4 +152,4 @@ class Wild(Vanilla):
     """Linear heads with that loss."""
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
-        return (TrainStage(loss=Choice("no-number")),)
+        return (TrainStage(loss=Component("no-number")),)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from methods.api import BackboneCard, Card, Choice, TrainStage
+from methods.api import BackboneCard, Card, Component, TrainStage
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 
@@ -15,7 +15,7 @@ from methods.vanilla import Vanilla
 @dataclass(frozen=True)
 class Slow(Vanilla):
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
-        return (TrainStage(loss=Choice("slow-loss")),)
+        return (TrainStage(loss=Component("slow-loss")),)
 
 
 @dataclass(frozen=True)

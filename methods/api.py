@@ -197,5 +197,5 @@ class Method(ABC):
         return None
 
     def adds_second_stage_epochs(self) -> bool:
-        """Whether a training without a second stage trains for the epochs of both stages, so that all methods train equally long."""
+        """Whether a method without a second stage trains for the epochs of both, so that all train equally long."""
         return False

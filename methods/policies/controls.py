@@ -16,8 +16,8 @@ from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, probabil
 class Oracle(ExitPolicy):
     """Leaves at the first exit that classifies correctly; a sample that no exit classifies correctly leaves at the first.
 
-    It needs the labels (`with_context`). Without them it leaves at the first exit that predicts what the full model predicts: no
-    policy that keeps the full model's predictions is cheaper. It reads later exits and cannot run inside inference.
+    It needs the labels (`with_context`). Without them it leaves at the first exit that predicts what the full model predicts:
+    no policy that keeps the full model's predictions is cheaper. It reads later exits and cannot run inside inference.
     """
 
     causal = False

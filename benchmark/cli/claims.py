@@ -34,7 +34,8 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
     from benchmark.stages.graph import run_stages
     from results.judge.claims import judge
     from results.judge.literature import read_claims, read_numbers
-    from results.store.folder import Store, write_file
+    from results.store.folder import Store
+    from results.store.output import write_table
     from results.tables.run import load_runs
 
     store = Store(results_dir)
@@ -52,7 +53,7 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
         console.print(f"left out: {problem}", markup=False, soft_wrap=True)
     table = judge(runs, read_claims(), read_numbers())
     if out is not None:
-        write_file(out, table.to_csv(index=False).encode())
+        write_table(out, table)
     for reading, rows in table.groupby("reading", sort=False):
         console.print(f"\n{reading}", markup=False, style="bold")
         for _, row in rows.iterrows():

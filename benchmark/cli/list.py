@@ -68,7 +68,8 @@ def command(runs: bool, results_dir: Path, out: Path | None) -> None:
 
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
-    from results.store.folder import Store, write_file
+    from results.store.folder import Store
+    from results.store.output import write_table
     from results.tables.overview import overview
 
     store = Store(results_dir)
@@ -81,7 +82,7 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
             f"there is no {readable}run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"
         )
     if out is not None:
-        write_file(out, table.to_csv(index=False).encode())
+        write_table(out, table)
     heading = f"{'without exits':>13}  {'at most 1 point on val':>22}  {'layers':>7}  {'MACs':>7}  run"
     lines = (_line(*row) for row in table[list(SHOWN)].itertuples(index=False, name=None))
     console.file.write("\n".join([heading, *lines, ""]))  # at once: rich takes long over thousands of lines

@@ -17,7 +17,8 @@ from benchmark.grid.yaml_files import read_value
 from benchmark.stages.graph import run_stages
 from results.record import DoneRecord
 from results.spec import Configured
-from results.store.folder import Store, StoreError, write_file
+from results.store.folder import Store, StoreError
+from results.store.output import write_table
 
 
 @click.command("sweep")
@@ -72,7 +73,7 @@ def command(
         rows += _sweep_run(store, record, selections, drops, budgets, every=not policies)
     table = pd.DataFrame(rows)
     if out is not None:
-        write_file(out, table.to_csv(index=False).encode())
+        write_table(out, table)
         console.print(f"{out}  {len(table)} rows", highlight=False, markup=False, soft_wrap=True)
     _show(console, table)
 

@@ -1,0 +1,37 @@
+"""Tables that a command writes where the user says. Nothing of the user's is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from results.store.files import StoreError, write_file
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV to a path that the user named.
+
+    An earlier table of the same columns is replaced. A device or a pipe is written into, and stays what it is.
+
+    Raises:
+        StoreError: something else is at the path, or it cannot be written.
+    """
+    text = table.to_csv(index=False)
+    target = path.resolve()
+    if target.is_dir():
+        raise StoreError(f"--out: {path} is a folder; name a file")
+    if target.exists() and not target.is_file():
+        try:
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"--out: cannot write {path}: {error.strerror}") from error
+        return
+    if target.is_file() and target.stat().st_size and not _has_header(target, text.partition("\n")[0]):
+        raise StoreError(f"--out: {path} exists and is no earlier table of this command; name another file")
+    write_file(target, text.encode())
+
+
+def _has_header(path: Path, header: str) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(header.encode()) + 1).rstrip(b"\r\n") == header.encode()

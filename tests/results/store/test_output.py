@@ -1,0 +1,54 @@
+"""A table goes where the user says, and replaces nothing of the user's."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.store.files import StoreError
+from results.store.output import write_table
+
+TABLE = pd.DataFrame({"run": ["a"], "accuracy": [0.5]})
+TEXT = "run,accuracy\na,0.5\n"
+
+
+def test_an_earlier_table_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "table.csv"
+    write_table(path, TABLE)
+    write_table(path, TABLE)
+    assert path.read_text() == TEXT
+
+
+@pytest.mark.parametrize("content", ["my notes", "run\n", "run,accuracy,label\n", "x" * 10_000])
+def test_any_other_file_stays(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for named in (path, link):
+        with pytest.raises(StoreError, match="another file"):
+            write_table(named, TABLE)
+    assert path.read_text() == content
+    assert link.is_symlink()
+
+
+def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    write_table(pipe, TABLE)
+    reader.join(timeout=10)
+    assert received == [TEXT]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="folder"):
+        write_table(tmp_path, TABLE)

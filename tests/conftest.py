@@ -1,17 +1,21 @@
-"""What the tests share: running the command line for real, and one run of the grid `smoke`."""
+"""What the tests share: the command line as processes, and one run of the grid `smoke`."""
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from tests.warm_start import Server, WarmProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).parent / "data"
@@ -23,23 +27,35 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a user's shell, without what pytest or the machine put there for us."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "LGVIT", "COV_"))}
-    return {**kept, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "LGVIT", "COV_"))}
+    return {**inherited, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
 
 
-def call(
-    *arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None, safe_path: bool = False
-) -> subprocess.CompletedProcess[str]:
-    """``python -m benchmark`` with these arguments; on request without the current folder on the path, as the launcher does."""
+@functools.cache
+def _warm_server() -> Server:
+    return Server(Path(tempfile.mkdtemp(prefix="warm-")), environment())
+
+
+def start_command(*arguments: object, merge: bool = False, session: bool = False) -> WarmProcess:
+    """Start ``python -m benchmark`` with these arguments in the checkout, as a fork of a process that has torch imported."""
+    return WarmProcess(_warm_server(), [*map(str, arguments)], environment(), merge=merge, session=session)
+
+
+def call(*arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m benchmark`` with these arguments to its end. In another folder or environment it starts from nothing."""
+    if cwd == ROOT and env is None:
+        process = start_command(*arguments)
+        output, errors = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(process.args, process.wait(), output, errors)
     return subprocess.run(
-        [sys.executable, *(["-P"] if safe_path else []), "-m", "benchmark", *map(str, arguments)],
+        [sys.executable, "-m", "benchmark", *map(str, arguments)],
         cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def threads_as_ever() -> Iterator[None]:
-    """A test that sets torch's number of threads sets it for itself: bits depend on it, and so does a fork's health."""
+def _restore_threads() -> Iterator[None]:
+    """Undo a test's change of torch's number of threads: bits depend on it."""
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(int(THREADS))
@@ -63,13 +79,13 @@ class SmokeRun:
 def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmokeRun:
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "smoke"  # pytest-xdist's workers share it
-    said = folder / "output.txt"
+    output = folder / "output.txt"
     with FileLock(f"{folder}.lock"):
-        if not said.is_file():
+        if not output.is_file():
             done = call("run", "--grid", "smoke", "--results", folder / "results", "--out", folder / "report")
             assert done.returncode == 0, done.stdout + done.stderr
-            said.write_text(done.stdout)
-    return SmokeRun(folder / "results", folder / "report", said.read_text())
+            output.write_text(done.stdout)
+    return SmokeRun(folder / "results", folder / "report", output.read_text())
 
 
 @pytest.fixture(scope="session")

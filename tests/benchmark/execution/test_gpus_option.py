@@ -25,6 +25,7 @@ from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
 from tests.conftest import ROOT, environment
 from tests.grids import bundled, write_grid
+from tests.results.builders import machine
 
 GRID = {
     "datasets": [bundled(train=120)],
@@ -83,12 +84,10 @@ def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_pat
 
 
 def test_another_number_of_processes_may_change_bits() -> None:
-    """A record from before they were counted was made by one."""
-    machine = {"device": "cpu", "threads": 1}
-    assert not of_machines(machine, {**machine, "ranks": 1})
-    found = of_machines(machine, {**machine, "ranks": 2})
-    assert [(one.field, one.recorded, one.here) for one in found] == [("ranks", 1, 2)]
-    assert not same_bits_expected(found)
+    assert not of_machines(machine(), machine(ranks=1))
+    differences = of_machines(machine(), machine(ranks=2))
+    assert [(difference.field, difference.recorded, difference.here) for difference in differences] == [("ranks", 1, 2)]
+    assert not same_bits_expected(differences)
 
 
 @pytest.mark.parametrize("other", [["--workers", "2"], ["--rehearse"]])

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT, Command, SmokeRun, environment
+from tests.conftest import Command, SmokeRun, start_command
+from tests.warm_start import WarmProcess
 
 KILLS = 20
 CPU = torch.device("cpu")
 
 
-def start(results: Path, out: Path) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmark",
-        "run",
-        "--grid",
-        "smoke",
-        "--results",
-        results,
-        "--out",
-        out,
-    ]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )  # type: ignore[call-overload, no-any-return]
+def start(results: Path, out: Path) -> WarmProcess:
+    return start_command("run", "--grid", "smoke", "--results", results, "--out", out, merge=True)
 
 
 def contents(results: Path) -> dict[str, Any]:
@@ -64,7 +50,7 @@ def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Pat
         process = start(results, tmp_path / f"out-{finished}")
         if kills < KILLS:
             try:
-                process.wait(rng.uniform(3, 9))
+                process.wait(rng.uniform(0, 4))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
@@ -82,7 +68,6 @@ def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
 ) -> None:
     results = tmp_path / "results"
     process = start(results, tmp_path / "out")
-    assert process.stdout is not None
     for line in process.stdout:
         if "fine-tuning" in line:
             break

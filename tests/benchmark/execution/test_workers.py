@@ -6,8 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +33,9 @@ from methods.vanilla import Vanilla
 from results.store.attempts import Heartbeat
 from results.store.folder import Store, StoreError, write_file
 from tests.benchmark.execution.test_resume import contents
-from tests.conftest import ROOT, call, environment
+from tests.conftest import call, start_command
 from tests.grids import write_grid
+from tests.warm_start import WarmProcess
 
 CPU = torch.device("cpu")
 
@@ -53,15 +52,12 @@ def maker_for(grid: Path, results: Path, reporter: Reporter | None = None, sessi
     return StageMaker(make_plan(load_grid(grid), store), store, reporter, CPU, None, 0, session)
 
 
-def start(grid: Path, results: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmark", "run", "--grid", grid, "--results", results, "--out", results / "out"]
-    return subprocess.Popen(
-        [*map(str, command), "--workers", "2", "--threads", "1", *more], cwd=ROOT, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+def start(grid: Path, results: Path) -> WarmProcess:
+    options = ["--grid", grid, "--results", results, "--out", results / "out", "--workers", "2", "--threads", "1"]
+    return start_command("run", *options, merge=True, session=True)
 
 
-def wait_for_training(process: subprocess.Popen[str], results: Path, step: int = 1) -> Heartbeat:
+def wait_for_training(process: WarmProcess, results: Path, step: int = 1) -> Heartbeat:
     """Until the fine-tuning has taken this step."""
     ended = time.monotonic() + 300
     while time.monotonic() < ended:

@@ -31,6 +31,12 @@ def environment(**changes: str) -> dict[str, str]:
     return {**inherited, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker starts one when the others are about to end."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
+
+
 @functools.cache
 def _warm_server() -> Server:
     return Server(Path(tempfile.mkdtemp(prefix="warm-")), environment())

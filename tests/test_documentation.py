@@ -28,6 +28,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_the_worked_example_of_contributing(checkout: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     name = re.search(r"The file, `([^`]+)`:", text)

@@ -59,6 +59,7 @@ def lgvit(smoke: SmokeRun) -> DoneRecord:
     return store.record(run_id)
 
 
+@pytest.mark.slow
 def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path, benchmark_command: Command) -> None:
     (run_id,) = tiny.run_ids()
     own = Store(tmp_path / "again")

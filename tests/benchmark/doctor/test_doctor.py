@@ -175,6 +175,7 @@ def small_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_cpu_is_examined_and_passes(tmp_path: Path, small_grid: Path) -> None:
     done = CliRunner().invoke(command, ["--device", "cpu", "--json", "--results", str(tmp_path / "results")])
     found = json.loads(done.stdout)

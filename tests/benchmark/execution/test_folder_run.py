@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pypdf import PdfReader
 
 from benchmark.grid.load import load_grid
@@ -29,6 +30,7 @@ def folder_grid(path: Path, dataset: Any = "folder:photos") -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_folder_trains_as_it_stands(tmp_path: Path, benchmark_command: Command) -> None:
     write_photos(tmp_path / "photos")
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
@@ -51,6 +53,7 @@ def test_a_folder_trains_as_it_stands(tmp_path: Path, benchmark_command: Command
     assert "all 2 runs are finished" in benchmark_command(*command).stdout
 
 
+@pytest.mark.slow
 def test_as_published_is_labelled_everywhere(tmp_path: Path, benchmark_command: Command) -> None:
     write_photos(tmp_path / "photos" / "train", {"x": 12, "y": 9, "z": 7})
     write_photos(tmp_path / "photos" / "test", {"x": 4, "y": 4, "z": 4}, seed=1)

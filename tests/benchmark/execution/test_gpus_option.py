@@ -55,6 +55,7 @@ def others_of(pid: int) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
     write_grid(grid, **GRID)

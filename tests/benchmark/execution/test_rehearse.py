@@ -36,6 +36,7 @@ GRID = {
 }
 
 
+@pytest.mark.slow
 def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Path, benchmark_command: Command) -> None:
     grid = tmp_path / "grid.yaml"
     write_grid(grid, **GRID)

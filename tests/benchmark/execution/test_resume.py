@@ -42,6 +42,7 @@ def contents(results: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Path) -> None:
     expected = contents(smoke.results)
     rng = random.Random(20230800255)
@@ -63,6 +64,7 @@ def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Pat
         results = tmp_path / f"results-{finished}"
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:

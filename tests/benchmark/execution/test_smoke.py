@@ -108,6 +108,7 @@ def test_training_without_torch_is_one_sentence(without_torch: dict[str, str], t
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
     results = tmp_path / "results"
     shutil.copytree(smoke.results, results)
@@ -263,6 +264,7 @@ def test_a_diverging_training_is_a_recorded_cause(benchmark_command: Command, tm
     assert sum(cause.startswith("blocked by finetune-") for cause in causes) == 4
 
 
+@pytest.mark.slow
 def test_it_works_from_any_directory_and_with_strange_paths(tmp_path: Path, smoke: SmokeRun) -> None:
     folder = tmp_path / 'it\'s a "folder"'
     folder.mkdir()

@@ -78,6 +78,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_path: Path) -> None:
     grid = grid_file(tmp_path)
     alone = maker_for(grid, tmp_path / "alone")
@@ -95,6 +96,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
     assert made.attempts == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
@@ -132,6 +134,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     assert "nothing is at work" in call("cancel", "--grid", grid, "--results", results).stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)

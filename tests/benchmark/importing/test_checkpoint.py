@@ -25,6 +25,7 @@ def files(folder: Path, config: dict[str, object], suffix: str = ".bin") -> tupl
 
 
 @pytest.mark.parametrize("config", [VIT, DEIT], ids=["vit", "deit"])
+@pytest.mark.slow
 def test_a_checkpoint_becomes_a_run_that_reports(
     tmp_path: Path, benchmark_command: Command, config: dict[str, object]
 ) -> None:

@@ -91,6 +91,7 @@ CASES = [
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("backbone", "name", "parameters"), CASES, ids=str)
+@pytest.mark.slow
 def test_every_policy_leaves_where_the_offline_sweep_says(
     backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
 ) -> None:

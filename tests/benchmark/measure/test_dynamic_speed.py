@@ -73,6 +73,7 @@ def test_the_parts_make_up_the_time_and_leave_the_model_as_it_was() -> None:
     assert timing.mac_speedup == pytest.approx(costs.baseline / (mean @ np.array(costs.cumulative)))
 
 
+@pytest.mark.slow
 def test_the_bench_says_what_is_realised_and_what_eats_the_rest(benchmark_command: Command) -> None:
     done = benchmark_command(
         "bench",

@@ -51,6 +51,7 @@ def other(machine: Machine, **changes: Any) -> Machine:
     return machine.model_copy(update=changes)
 
 
+@pytest.mark.slow
 def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Path) -> None:
     store, machine = on_a_gpu(smoke, tmp_path / "results")
     run_ids, out = store.run_ids(), tmp_path / "report"

@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.cli.options import data_dir_option, registered
+from benchmark.cli.option_values import registered
+from benchmark.cli.options import data_dir_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from datasets.augment import AUGMENTATIONS

@@ -1,4 +1,4 @@
-"""``python -m benchmark claims``: what the records say about LGViT's claims and published numbers."""
+"""``python -m benchmark claims``: judge LGViT's claims and published numbers by the records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from benchmark.cli.grid_runs import selected_run_ids
 from benchmark.cli.options import grid_option, results_option
 from benchmark.errors import UserError
+from results.judge.claims import judge
+from results.judge.literature import read_claims, read_numbers
+from results.store.folder import Store
+from results.store.output import write_table
+from results.tables.run import load_runs
 
 
 @click.command("claims")
@@ -19,31 +25,19 @@ from benchmark.errors import UserError
     "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
 )
 def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | None) -> None:
-    """Join finished runs with LGViT's claims and with published numbers, and judge each by fixed rules.
+    """Judge LGViT's claims and published numbers by the finished runs, with fixed rules.
 
-    A claim is reproduced when the 95 % interval lies beyond it, not reproduced when the interval excludes it, else
-    inconclusive; close is within the interval, half a point or 5 % of a speed-up of a published number. Runs on other data or
-    models judge nothing: their claim stays "not run", and what they show is printed apart.
+    A claim is reproduced when the 95 % interval lies beyond it, not reproduced when the interval excludes it, and inconclusive
+    otherwise. "Close" is within the interval, half a point or 5 % of a speed-up of a published number. Runs on other data or
+    models do not count: the claim stays "not run", and their result is printed separately.
 
     \b
     Examples:
       python -m benchmark claims
       python -m benchmark claims --grid paper.yaml --strict
     """
-    from benchmark.grid.load import find_grid, load_grid
-    from benchmark.stages.graph import run_stages
-    from results.judge.claims import judge
-    from results.judge.literature import read_claims, read_numbers
-    from results.store.folder import Store
-    from results.store.output import write_table
-    from results.tables.run import load_runs
-
     store = Store(results_dir)
-    run_ids = store.run_ids()
-    if grid_name is not None:
-        grid = load_grid(find_grid(grid_name))
-        run_ids = list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
-    runs, problems = load_runs(store, run_ids)
+    runs, problems = load_runs(store, selected_run_ids(store, grid_name))
     if not runs:
         raise UserError(
             f"there is no finished run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"
@@ -57,9 +51,9 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
     for reading, rows in table.groupby("reading", sort=False):
         console.print(f"\n{reading}", markup=False, style="bold")
         for _, row in rows.iterrows():
-            where = ", ".join(part for part in (row["backbone"], row["dataset"], row["scheme"]) if part)
+            setting = ", ".join(part for part in (row["backbone"], row["dataset"], row["scheme"]) if part)
             console.print(
-                f"  {row['claim']}: {row['verdict']}{f' ({where})' if where else ''}: {row['reason']}",
+                f"  {row['claim']}: {row['verdict']}{f' ({setting})' if setting else ''}: {row['reason']}",
                 markup=False, soft_wrap=True,
             )  # fmt: skip
             if row["finding"]:

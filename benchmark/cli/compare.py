@@ -1,20 +1,19 @@
-"""``python -m benchmark compare``: two runs or two results folders, side by side."""
+"""``python -m benchmark compare``: compare two runs or two results folders."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import pandas as pd
 from rich.console import Console
 
 from benchmark.cli.options import results_option
 from benchmark.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from results.tables.run import Run
+from methods.lookup import unknown
+from results.store.folder import Store
+from results.tables.compare import point_differences, record_differences, set_differences
+from results.tables.run import Run, load_runs
 
 
 @click.command("compare")
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def command(first: str, second: str, results_dir: Path) -> None:
     """Compare FIRST and SECOND: two run ids, or two results folders (their runs with the same spec are paired).
 
-    What was asked, what computed it, where it ran, and what came out, with paired tests on the same test samples.
+    Shows the differences in spec, code and machine, and the accuracies with paired tests on the same test samples.
 
     \b
     Examples:
@@ -39,20 +38,14 @@ def command(first: str, second: str, results_dir: Path) -> None:
 
 
 def _compare_runs(console: Console, first: Run, second: Run) -> None:
-    from results.tables.compare import point_differences, record_differences
-
-    for kind, found in record_differences(first.record, second.record).items():
-        console.print(f"{kind}: {'the same' if not found else ''}", style="bold")
-        for entry in found:
+    for kind, differences in record_differences(first.record, second.record).items():
+        console.print(f"{kind}: {'' if differences else 'the same'}", style="bold")
+        for entry in differences:
             console.print(f"  {entry.field}: {entry.first} -> {entry.second}", markup=False, soft_wrap=True)
     _show(console, point_differences(first, second))
 
 
 def _compare_sets(console: Console, first: Path, second: Path) -> None:
-    from results.store.folder import Store
-    from results.tables.compare import set_differences
-    from results.tables.run import load_runs
-
     loaded = []
     for folder in (first, second):
         store = Store(folder)
@@ -72,15 +65,11 @@ def _compare_sets(console: Console, first: Path, second: Path) -> None:
 
 
 def _run(results_dir: Path, run_id: str) -> Run:
-    from methods.lookup import unknown
-    from results.store.folder import Store
-    from results.tables.run import load_runs
-
     store = Store(results_dir)
-    known = store.run_ids()
-    if run_id not in known:
-        known_text = unknown("run", run_id, known) if known else f"there is no run in {store.root}"
-        raise UserError(f"{known_text}; two results folders are also taken")
+    run_ids = store.run_ids()
+    if run_id not in run_ids:
+        problem = unknown("run", run_id, run_ids) if run_ids else f"there is no run in {store.root}"
+        raise UserError(f"{problem}; compare takes two runs or two results folders")
     runs, problems = load_runs(store, [run_id])
     if problems:
         raise UserError(*problems)

@@ -1,4 +1,4 @@
-"""``python -m benchmark costs``: parameters and MACs of a method on a backbone, without data or weights."""
+"""``python -m benchmark costs``: count the parameters and MACs of a method on a backbone, without data or weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import registry
+from benchmark.cli.option_values import configured, registered
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from benchmark.grid.yaml_files import read_value
 from methods.placement import PUBLISHED, place_exits
 from results.record import CostTable
-from results.spec import Configured
 
 
 @click.command("costs")
@@ -26,46 +24,41 @@ from results.spec import Configured
               help="An exit scheme, or block numbers: 4,5,6.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(backbone: str, method_text: str, num_classes: int, exits_text: str, form: str) -> None:
-    """Price every exit: parameters, and multiply-accumulates with every head on the way included.
+    """Count the parameters, and the multiply-accumulates (MACs) for leaving at each exit, all evaluated heads included.
 
-    linear_conv counts linear and convolution layers alone, as published values mostly do; matrix_products adds the
-    matrix products of attention and is what the suite's speed-ups use.
+    linear_conv counts linear and convolution layers only, as most published values do. matrix_products also counts the matrix
+    products of attention; the suite's speed-ups use it.
 
     \b
     Examples:
-      python -m benchmark costs --backbone vit_base_patch16_224 --method lgvit --num-classes 100
-      python -m benchmark costs --backbone swin_base_patch4_window7_224 --method vit-ee --num-classes 1000 --exits 12
-      python -m benchmark costs --backbone vit_base_patch16_224 --method truncated:depth=8 --num-classes 100 --format json
+      python -m benchmark costs --backbone vit_base_patch16_224 --method lgvit \\
+          --num-classes 100
+      python -m benchmark costs --backbone vit_base_patch16_224 \\
+          --method truncated:depth=8 --num-classes 100 --format json
+      python -m benchmark costs --backbone swin_base_patch4_window7_224 \\
+          --method vit-ee --num-classes 1000 --exits 12
     """
-    try:
-        card = registry.card("backbone", backbone)
-    except KeyError as error:
-        raise UserError(f"--backbone: {error.args[0]}") from None
-    name, _, options = method_text.partition(":")
-    pairs = [pair.partition("=") for pair in options.split(",") if pair]
-    try:
-        selection = Configured(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
-        method = registry.configured("method", selection.name, selection.set)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"--method: {error.args[0]}") from None
+    card = registered("backbone", backbone, "--backbone")
+    config, method = configured("method", method_text, "--method")
     exits = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
     require_torch()
+    # This imports torch, which takes seconds: --help and mistakes in the options are answered without it.
     from benchmark.measure.price import price
 
     try:
         table = price(backbone, method, exits, num_classes)
     except ValueError as error:
-        raise UserError(f"{selection.label} on {backbone}: {error}") from None
+        raise UserError(f"{config.label} on {backbone}: {error}") from None
     blocks = [*(exits if len(table.heads) > 1 else ()), len(table.blocks)]
     if form == "json":
-        about = {"backbone": backbone, "method": selection.label, "num_classes": num_classes, "exits": blocks[:-1]}
+        about = {"backbone": backbone, "method": config.label, "num_classes": num_classes, "exits": blocks[:-1]}
         click.echo(json.dumps([about | convention for convention in conventions(table)], indent=1))
     else:
-        _show(table, blocks, f"{selection.label} on {backbone}, {num_classes} classes")
+        _show(table, blocks, f"{config.label} on {backbone}, {num_classes} classes")
 
 
 def conventions(table: CostTable) -> list[dict[str, Any]]:
-    """The two ways to count, as plain data; MACs of one image."""
+    """The MACs of one image by both conventions, as plain data."""
     parameters = {"params_total": table.parameters, "heads_params": table.heads_parameters}
     counts = {
         "linear_conv": (table.linear_conv_baseline, table.linear_conv_cumulative),
@@ -103,4 +96,4 @@ def _show(table: CostTable, blocks: list[int], title: str) -> None:
         )  # fmt: skip
     shown.add_row("no exits", f"{table.linear_conv_baseline:,}", "", f"{table.baseline:,}", "", "")
     console.print(shown)
-    console.print("MACs of one image, every evaluated head counted; speed-ups are over the backbone without exits")
+    console.print("MACs of one image with all evaluated heads; speed-ups over the backbone without exits")

@@ -1,4 +1,4 @@
-"""``python -m benchmark data``: what there is, where it lies, whether it is sound, and how to get it. Imports no torch."""
+"""``python -m benchmark data``: list, locate, check and download datasets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from benchmark.cli.options import data_dir_option
 from benchmark.errors import UserError
 from benchmark.progress import LINE_SECONDS
 from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.check import class_counts, scan
+from datasets.fetch import fetch as fetch_files
 from datasets.folder import PREFIX, SUMMARY, absolute, is_folder
 from datasets.integrity import digest_of, is_archive
 
@@ -24,7 +26,7 @@ SHOWN_PROBLEMS = 20
 
 @click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Datasets: list them, find them, check every image, fetch what may be downloaded.
+    """List datasets, locate them, check every image, and download those with a public source.
 
     \b
     Examples:
@@ -38,7 +40,7 @@ def command() -> None:
 @command.command("list")
 @data_dir_option
 def list_datasets(data_dir: Path | None) -> None:
-    """Name every dataset: its splits, licence, and where it lies.
+    """List every dataset with its splits, its licence and its folder.
 
     \b
     Example:
@@ -66,7 +68,7 @@ def _place(card: DatasetCard, data_dir: Path | None) -> str:
 @click.argument("name")
 @data_dir_option
 def where(name: str, data_dir: Path | None) -> None:
-    """Show where a dataset is looked for, and where it is.
+    """Show the folders in which a dataset is searched, and the one that has it.
 
     \b
     Example:
@@ -76,7 +78,7 @@ def where(name: str, data_dir: Path | None) -> None:
     console = Console()
     place = card.find(data_dir)
     for folder in card.places(data_dir):
-        console.print(f"looked in {folder}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"searched {folder}", highlight=False, markup=False, soft_wrap=True)
         if folder == place:
             break
     console.print(f"{card.name} is in {place}", highlight=False, markup=False, soft_wrap=True)
@@ -85,44 +87,42 @@ def where(name: str, data_dir: Path | None) -> None:
 @command.command("check")
 @click.argument("name")
 @data_dir_option
-@click.option("--processes", type=click.IntRange(min=0), help="That decode images; default: one a CPU.")
+@click.option("--processes", type=click.IntRange(min=0), help="Processes that decode images; by default one per CPU.")
 @click.option("--classes", "all_classes", is_flag=True, help="Count every class, however many there are.")
 def check(name: str, data_dir: Path | None, processes: int | None, all_classes: bool) -> None:
-    """Look at every image: counts, checksums, what cannot be read, what is in two splits.
+    """Check every image: class counts, checksums, images that cannot be read, images that are in two splits.
 
-    Exits with 1 when an image cannot be read or a checksum is wrong.
+    Exits with 1 if an image cannot be read or a checksum is wrong.
 
     \b
     Examples:
       python -m benchmark data check fashion-mnist-mini
       python -m benchmark data check folder:my/photos
     """
-    from datasets.check import scan
-
     card = _card(name)
     console = Console()
     place = card.find(data_dir)
     console.print(f"{card.name} in {place}", highlight=False, markup=False, soft_wrap=True)
-    wrong = _check_archives(console, card, place, data_dir)
+    wrong_archives = _check_archives(console, card, place, data_dir)
     splits = card.read(data_dir)
     _show_counts(console, card, splits, all_classes)
-    with _Progress(console, "looked at", "images") as progress:
-        found = scan(splits, len(os.sched_getaffinity(0)) if processes is None else processes, progress.show)
+    with _Progress(console, "checked", "images") as progress:
+        result = scan(splits, len(os.sched_getaffinity(0)) if processes is None else processes, progress.show)
     total = sum(len(split) for split in splits.values())
-    for problem in found.damaged[:SHOWN_PROBLEMS]:
+    for problem in result.damaged[:SHOWN_PROBLEMS]:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{total - len(found.damaged):,} of {total:,} images can be read", highlight=False)
-    for first, second in found.twice[:SHOWN_PROBLEMS]:
+    console.print(f"{total - len(result.damaged):,} of {total:,} images can be read", highlight=False)
+    for first, second in result.twice[:SHOWN_PROBLEMS]:
         console.print(f"the same image: {first}; {second}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"images that are in two splits: {len(found.twice):,}", highlight=False)
-    if found.damaged or wrong:
+    console.print(f"images that are in two splits: {len(result.twice):,}", highlight=False)
+    if result.damaged or wrong_archives:
         raise click.exceptions.Exit(1)
 
 
 def _check_archives(console: Console, card: DatasetCard, place: Path, data_dir: Path | None) -> int:
-    """Compare the archives that are there with their checksums; returns how many are wrong.
+    """Compare archives on this machine with their published checksums; returns the number that differ.
 
-    Single files are verified by their readers, whatever they are packed in.
+    Files that are not archives are verified by the dataset's reader.
     """
     wrong = 0
     for archive in card.archives:
@@ -130,17 +130,15 @@ def _check_archives(console: Console, card: DatasetCard, place: Path, data_dir: 
             path = folder / archive.name
             if not path.is_file() or archive.md5 is None or not is_archive(archive.name):
                 continue
-            right = digest_of(path, "md5") == archive.md5
-            wrong += not right
-            verdict = "MD5 as published" if right else f"its MD5 is not {archive.md5}: truncated or replaced"
+            matches = digest_of(path, "md5") == archive.md5
+            wrong += not matches
+            verdict = "MD5 as published" if matches else f"its MD5 is not {archive.md5}: truncated or replaced"
             console.print(f"{path}: {verdict}", highlight=False, markup=False, soft_wrap=True)
             break
     return wrong
 
 
 def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSplit], all_classes: bool) -> None:
-    from datasets.check import class_counts
-
     counts = class_counts(splits, len(card.classes))
     table = Table("class", *splits, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
@@ -159,16 +157,14 @@ def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSpl
 @click.argument("name")
 @data_dir_option
 def fetch(name: str, data_dir: Path | None) -> None:
-    """Download a dataset's official files to your folder for datasets, verify and unpack them.
+    """Download a dataset's official files into your folder of datasets, verify them and unpack them.
 
-    An interrupted download goes on where it stopped.
+    An interrupted download continues where it stopped.
 
     \b
     Example:
       python -m benchmark data fetch cifar-100 --data-dir /data
     """
-    from datasets.fetch import fetch as fetch_files
-
     card = _card(name)
     console = Console()
     try:
@@ -176,7 +172,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
         return
     except DataError:
         if data_dir is None:
-            raise UserError("data fetch needs --data-dir (or LGVIT_BENCH_DATA): the folder for your datasets") from None
+            raise UserError("data fetch needs --data-dir (or LGVIT_BENCH_DATA): the folder of your datasets") from None
     with _Progress(console, "received", "bytes") as progress:
         lines = fetch_files(card, data_dir, lambda file, done, total: progress.show(done, total, file))
     for line in lines:
@@ -192,12 +188,12 @@ def _card(name: str) -> DatasetCard:
 
 
 class _Progress:
-    """A line that renews itself on a terminal; elsewhere a line now and then."""
+    """A status line on a terminal; elsewhere a printed line every `LINE_SECONDS`."""
 
     def __init__(self, console: Console, verb: str, noun: str) -> None:
         self.console, self.verb, self.noun = console, verb, noun
-        self.pause = 0.2 if console.is_terminal else LINE_SECONDS
-        self.shown = time.monotonic()
+        self.interval = 0.2 if console.is_terminal else LINE_SECONDS
+        self.last_shown = time.monotonic()
 
     def __enter__(self) -> _Progress:
         self.status = self.console.status("starting") if self.console.is_terminal else None
@@ -211,15 +207,12 @@ class _Progress:
 
     def show(self, done: int, total: int | None, what: str = "") -> None:
         now = time.monotonic()
-        if now - self.shown < self.pause:
+        if now - self.last_shown < self.interval:
             return
-        self.shown = now
-        text = (
-            f"{what} {self.verb} {done:,} of {total:,} {self.noun}"
-            if total
-            else f"{what} {self.verb} {done:,} {self.noun}"
-        )
+        self.last_shown = now
+        of_total = f" of {total:,}" if total else ""
+        text = f"{what} {self.verb} {done:,}{of_total} {self.noun}".strip()
         if self.status:
-            self.status.update(text.strip())
+            self.status.update(text)
         else:
-            self.console.print(text.strip(), highlight=False, markup=False)
+            self.console.print(text, highlight=False, markup=False)

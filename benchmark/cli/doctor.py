@@ -1,4 +1,4 @@
-"""``python -m benchmark doctor``: what is missing on this machine, and how to mend it."""
+"""``python -m benchmark doctor``: check this machine, and say how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tempfile
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -26,17 +25,17 @@ DEVICES = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @click.command("doctor")
-@click.option("--device", metavar="cpu|cuda|cuda:N", help="Also run a small grid on it and check what it computes.")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@click.option("--device", metavar="cpu|cuda|cuda:N", help="Also check that this device computes correctly.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @results_option
 @data_dir_option
 def command(device: str | None, as_json: bool, results_dir: Path, data_dir: Path | None) -> None:
-    """Look at Python, packages, hardware, disk, data and weights; each line is ok, warn or fail with the mend.
+    """Check Python, packages, hardware, disk, data and weights. Each line is ok, warn or fail, and says how to fix a problem.
 
-    With --device it also takes some minutes to run the grid smoke there, in a temporary folder: whether the device answers as
-    the CPU does, in float32 and bfloat16, whether true dynamic inference leaves where the sweep says, and whether a killed
-    training goes on to the same bits. What it finds is kept in the results folder; until a GPU has passed, reports call what
-    it made the work of an unverified device. Exits with 1 if anything fails.
+    With --device it also runs the grid smoke on that device, in a temporary folder and for some minutes. It checks that the
+    device gives the same answers as the CPU in float32 and bfloat16, that dynamic inference takes the exits that the sweep
+    predicts, and that a killed training resumes to the same bits. The result is stored in the results folder; until a GPU has
+    passed, reports call it an unverified device. Exits with 1 if a check fails.
 
     \b
     Examples:
@@ -57,23 +56,24 @@ def command(device: str | None, as_json: bool, results_dir: Path, data_dir: Path
         click.echo(json.dumps({"checks": checks, "failed": failed, "warned": warned, "stored": stored}, indent=1))
     else:
         click.echo(
-            f"{len(lines)} checks: {failed} failed, {warned} with a warning" + (f"; kept in {stored}" if stored else "")
+            f"{len(lines)} checks: {failed} failed, {warned} with a warning"
+            + (f"; stored in {stored}" if stored else "")
         )
     if failed:
         raise click.exceptions.Exit(1)
 
 
 def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None:
-    """The checks of the device, and the file in which they are kept; None if it cannot be used."""
+    """Check the device. Returns the file with the result; None if the device cannot be checked."""
     if any(line.status == "fail" for line in screen.lines):
-        screen.show("device", lambda: Check("device", "fail", f"{name} was not examined", "first mend the above"))
+        screen.show(
+            "device", lambda: Check("device", "fail", f"{name} was not examined", "first fix the failures above")
+        )
         return None
-    from benchmark.doctor.device import Examination
+    # These import torch and the whole suite: the checks above must run where packages are missing.
+    from benchmark.doctor.device import Examination, store_checks
     from benchmark.execution.device import usable_device
     from benchmark.grid.load import find_grid, load_grid
-    from benchmark.provenance import code, machine
-    from results.store.devices import DeviceCheck, write_check
-    from results.store.folder import Store
 
     try:
         device = usable_device(name)
@@ -85,36 +85,31 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
     with tempfile.TemporaryDirectory(prefix="lgvit-bench-doctor-") as work:
         for step, check in Examination(load_grid(find_grid("smoke")), device, Path(work)).steps.items():
             screen.show(step, check)
-    result = DeviceCheck(
-        machine=machine(str(device)), code=code(), finished=datetime.now(UTC), checks=tuple(screen.lines[first:])
-    )
-    return str(write_check(Store(results_dir), result))
+    return str(store_checks(screen.lines[first:], device, results_dir))
 
 
 class _Screen:
-    """Shows each line as soon as it is known, unless quiet."""
+    """Runs checks and prints each result at once, unless quiet."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.lines: list[Check] = []
 
     def show(self, name: str, check: Callable[[], Check]) -> None:
-        waits = not self.quiet and sys.stdout.isatty()
-        if waits:
+        live = not self.quiet and sys.stdout.isatty()
+        if live:
             click.echo(f"  ... {name}\r", nl=False)
         line = examine(name, check)
         self.lines.append(line)
         if not self.quiet:
-            click.echo(
-                ("\x1b[K" if waits else "") + click.style(f"{line.status:<6}", fg=COLOURS[line.status]), nl=False
-            )
+            click.echo(("\x1b[K" if live else "") + click.style(f"{line.status:<6}", fg=COLOURS[line.status]), nl=False)
             click.echo(_hanging(f"{line.name:<{MARGIN - 6}}{line.found}", MARGIN - 6))
             if line.mend:
                 click.echo(" " * MARGIN + _hanging(f"-> {line.mend}", 0))
 
 
 def _hanging(text: str, name: int) -> str:
-    """Wrapped to the terminal, with the margin in front of every line but the first."""
+    """Wrap text to the terminal's width; every line but the first is indented by the margin."""
     width = max(40, shutil.get_terminal_size().columns) - MARGIN
     lines = textwrap.wrap(text[name:], width, break_long_words=False, break_on_hyphens=False) or [""]
     return text[:name] + f"\n{' ' * MARGIN}".join(lines)

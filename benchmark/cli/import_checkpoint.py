@@ -1,4 +1,4 @@
-"""``python -m benchmark import-checkpoint``: a checkpoint of the authors' code becomes a run of this suite."""
+"""``python -m benchmark import-checkpoint``: make a run from a checkpoint of the authors' code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark import registry
+from benchmark.cli.option_values import registered
 from benchmark.cli.options import data_dir_option
 from benchmark.environment import require_torch
-from benchmark.errors import UserError
 from results.spec import Configured
 from results.store.folder import Store
 
@@ -25,10 +24,10 @@ from results.store.folder import Store
     "--out",
     required=True,
     type=click.Path(path_type=Path, resolve_path=True),
-    help="A results folder, made if need be.",
+    help="The results folder; made if it does not exist.",
 )
-@click.option("--dataset", metavar="NAME", help="Score it there, on halves of the official test set.")
-@click.option("--resplit", type=click.IntRange(0, 9), default=0, show_default=True, help="Which of ten ways to halve.")
+@click.option("--dataset", metavar="NAME", help="Score the model on halves of its official test set.")
+@click.option("--resplit", type=click.IntRange(0, 9), default=0, show_default=True, help="Which of ten random halves.")
 @data_dir_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def command(
@@ -36,25 +35,24 @@ def command(
 ) -> None:
     """Read a released checkpoint of falcon-xu/LGViT (ViT, DeiT or Swin; .bin or .safetensors) into a results folder.
 
-    Every key is accounted for: an unknown, missing or misshapen one is named and nothing is written. With --dataset the
-    model is scored and becomes a finished run: thresholds are chosen on one half of the official test set and looked up on
-    the other; .80, .90 and .99 stand beside, fixed. A checkpoint has no backbone without exits: drops are against its own
-    final classifier, and the record says so.
+    Every key is checked: if one is unknown, missing or of another shape, the command names it and writes nothing. With
+    --dataset the model is scored and becomes a finished run: thresholds are chosen on one half of the official test set and
+    applied to the other; the fixed thresholds 0.80, 0.90 and 0.99 are evaluated too. A checkpoint contains no backbone without
+    exits, so drops are measured against its own final classifier; the record notes this.
 
     \b
     Examples:
-      python -m benchmark import-checkpoint pytorch_model.bin --config config.json --out imported
-      python -m benchmark import-checkpoint pytorch_model.bin --config config.json --out imported --dataset cifar-100
-      python -m benchmark report --results imported
+      python -m benchmark import-checkpoint model.bin --config config.json --out new
+      python -m benchmark import-checkpoint model.bin --config config.json \\
+          --out new --dataset cifar-100
+      python -m benchmark report --results new
     """
     selection = None
     if dataset is not None:
-        try:
-            registry.card("dataset", dataset)
-        except KeyError as error:
-            raise UserError(f"--dataset: {error.args[0]}") from None
+        registered("dataset", dataset, "--dataset")
         selection = Configured(name=dataset, set={"split": "halves", "resplit": resplit})
     require_torch()
+    # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
     from benchmark.execution.device import usable_device
     from benchmark.importing.checkpoint import import_checkpoint
 
@@ -65,6 +63,6 @@ def command(
 
     run_id = import_checkpoint(file, config_file, Store(out), selection, data_dir, usable_device(device), say)
     if run_id is None:
-        say("no --dataset was named, so nothing was scored; the same command with one makes a run of it")
+        say("nothing was scored: add --dataset to make a run")
     else:
         say(f"run {run_id} is recorded; next: python -m benchmark report --results {out}")

@@ -1,4 +1,4 @@
-"""``python -m benchmark latency``: measured time of a finished run, beside the backbone without exits."""
+"""``python -m benchmark latency``: measure the time of a finished run beside the backbone without exits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.options import results_option
+from benchmark.cli.options import data_dir_option, results_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
@@ -19,46 +19,48 @@ BATCH_SIZES = (1, 8, 32)
 
 
 @click.command("latency")
-@click.option("--run", "run_id", required=True, metavar="ID", help="A finished run; 'results/runs' has their names.")
+@click.option("--run", "run_id", required=True, metavar="ID", help="A finished run; see: list --runs.")
 @results_option
-@click.option("--point", metavar="NAME", help="Operating point; by default at most 1 point of drop on val.")
+@click.option("--point", metavar="NAME", help="Operating point; by default the accuracy drop of 0.01.")
 @click.option(
     "--batch-size",
     "batch_sizes",
     multiple=True,
     type=click.IntRange(min=1),
-    help="May be repeated; by default 1, 8, 32.",
+    help="Repeatable; by default 1, 8 and 32.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
-@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images a batch size.")
-@click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Batches before the clock.")
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path, resolve_path=True), envvar="LGVIT_BENCH_DATA", help="Your datasets."
+    "--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images for each batch size."
 )
+@click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Warm-up batches, not timed.")
+@data_dir_option
 def command(run_id: str, results_dir: Path, **options: Any) -> None:
-    """Time true dynamic inference: samples leave the batch at their exit, the survivors go on compacted.
+    """Time dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
 
-    Both models see the same images in one process, batch by batch in turn. Quantiles are of a batch; the measured speed-up is
-    the ratio of mean times. A measurement is a stage of its own: the same one on the same device is not made twice.
+    The model with exits and the backbone without exits process the same images in one process, batch by batch in turn. The
+    quantiles are over batches; the speed-up is the ratio of mean times. The result is stored: the same measurement on the same
+    device is not repeated.
 
     \b
     Examples:
-      python -m benchmark latency --run lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-0123abcd
-      python -m benchmark latency --run ID --batch-size 1 --batch-size 64 --device cuda --precision bf16
+      python -m benchmark latency --run ID
+      python -m benchmark latency --run ID --device cuda --precision bf16
     """
-    require_torch()
-    from benchmark.measure.timed_run import measure_run
-
     store = Store(results_dir)
     sizes = tuple(dict.fromkeys(options.pop("batch_sizes") or BATCH_SIZES))
     if min(sizes) > options["images"]:
-        raise UserError(
-            f"--images {options['images']}: no batch of {min(sizes)} images can be filled; take more images"
-        )
+        raise UserError(f"--images {options['images']}: fewer than one batch of {min(sizes)} images; use more images")
+    require_torch()
+    # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
+    from benchmark.execution.device import usable_device
+    from benchmark.measure.timed_run import measure_run
+
     console = Console(highlight=False)
-    name, latency = measure_run(store, run_id, sizes, console.print, **options)
+    device = usable_device(options.pop("device"))
+    name, latency = measure_run(store, run_id, sizes, device, console.print, **options)
     _show(console, latency)
     console.print(f"{store.stage(name) / FILE}", markup=False, soft_wrap=True)
 
@@ -82,12 +84,12 @@ def _show(console: Console, latency: Latency) -> None:
         )
     console.print(shown)
     console.print(
-        "time: the backbone without exits over dynamic inference, mean; MACs: of the same images, every evaluated head "
-        "counted; realised: the one over the other",
+        "time: speed-up in mean time over the backbone without exits; MACs: speed-up in MACs on the same images, with all "
+        "evaluated heads; realised: the first divided by the second",
         soft_wrap=True,
     )
     console.print(
-        f"{latency.moved} of {latency.checked} samples left elsewhere than the stored scores say, within rounding of the "
-        f"threshold (logits differ by {latency.logit_error:.1e} of the largest)",
+        f"{latency.moved} of {latency.checked} samples left at another exit than by the stored scores, because their score is "
+        f"within rounding of the threshold (logits differ by {latency.logit_error:.1e} of the largest)",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""``python -m benchmark list``: everything registered, by name, or every run in a results folder."""
+"""``python -m benchmark list``: everything that is registered, or the runs in a results folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from benchmark.errors import UserError
 from benchmark.registry import TABLES, grids, table
 from datasets.folder import PREFIX, SUMMARY
 from methods.placement import SCHEMES
+from results.store.folder import Store
+from results.store.output import write_table
 
 PLURALS = {
     "method": "methods",
@@ -26,7 +28,7 @@ PLURALS = {
 
 
 @click.command("list")
-@click.option("--runs", is_flag=True, help="The runs in the results folder, from their records.")
+@click.option("--runs", is_flag=True, help="List the runs in the results folder instead.")
 @results_option
 @click.option(
     "--out",
@@ -34,9 +36,9 @@ PLURALS = {
     help="With --runs: also write a CSV file.",
 )
 def command(runs: bool, results_dir: Path, out: Path | None) -> None:
-    """Name the registered methods, heads, losses, policies, backbones, datasets, exit schemes and grids.
+    """List the registered methods, heads, losses, policies, backbones and datasets, the exit schemes and the grids.
 
-    With --runs: the runs in the results folder, finished and failed.
+    With --runs: list the finished and failed runs in the results folder.
 
     \b
     Examples:
@@ -68,8 +70,7 @@ def command(runs: bool, results_dir: Path, out: Path | None) -> None:
 
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
-    from results.store.folder import Store
-    from results.store.output import write_table
+    # This imports pandas, which `list` without --runs does not need.
     from results.tables.overview import overview
 
     store = Store(results_dir)
@@ -85,7 +86,7 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
         write_table(out, table)
     heading = f"{'without exits':>13}  {'at most 1 point on val':>22}  {'layers':>7}  {'MACs':>7}  run"
     lines = (_line(*row) for row in table[list(SHOWN)].itertuples(index=False, name=None))
-    console.file.write("\n".join([heading, *lines, ""]))  # at once: rich takes long over thousands of lines
+    console.file.write("\n".join([heading, *lines, ""]))  # rich is slow for thousands of lines
     finished = int((table["status"] == "done").sum())
     console.print(
         f"{finished} finished, {len(table) - finished} failed; accuracies and speed-ups on test", highlight=False

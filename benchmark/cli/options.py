@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks of their values."""
+"""Options that several commands share. `doctor` imports this where packages are missing: it needs click alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 
-from benchmark import registry
 from benchmark.checkout import ROOT
-from benchmark.errors import UserError
-from results.spec import Configured
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -84,27 +80,3 @@ def execution_options(command: Command) -> Command:
     ):  # fmt: skip
         command = option(command)
     return command
-
-
-def registered(kind: str, name: str, option: str) -> Any:
-    """The registry's entry of a name that the user gave.
-
-    Args:
-        kind: as in `benchmark.registry.TABLES`.
-        name: as the user wrote it.
-        option: that it was given with.
-
-    Raises:
-        UserError: nothing of that name is registered.
-    """
-    try:
-        return registry.card(kind, name)
-    except KeyError as error:
-        raise UserError(f"{option}: {error.args[0]}") from None
-
-
-def configured(text: str) -> Configured:
-    """``NAME[:KEY=VALUE,...]`` as a name with options; values are read as YAML."""
-    name, _, options = text.partition(":")
-    pairs = [pair.partition("=") for pair in options.split(",") if pair]
-    return Configured(name=name, set={key.strip(): yaml.safe_load(value) for key, _, value in pairs})

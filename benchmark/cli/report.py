@@ -1,4 +1,4 @@
-"""``python -m benchmark report``: from records and outcomes alone, without torch."""
+"""``python -m benchmark report``: build the report from records and outcomes, without torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from benchmark.cli.grid_runs import grid_run_ids
 from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, data_dir_option, grid_option, out_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
+from benchmark.pictures import Pictures
 from benchmark.progress import Reporter
-from benchmark.stages.graph import run_stages
 from results.store.merged_folders import MergedFolders
 
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
@@ -25,7 +26,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
     type=click.Path(path_type=Path, resolve_path=True),
     multiple=True,
     show_default="results/ of the checkout",
-    help="A results folder; may be given more than once.",
+    help="A results folder; repeatable.",
 )
 @data_dir_option
 @out_option
@@ -35,7 +36,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
     type=click.Choice(FORMATS),
     multiple=True,
     show_default="pdf, csv and markdown",
-    help="May be given more than once.",
+    help="Repeatable.",
 )
 def command(
     grid_name: str | None,
@@ -46,20 +47,20 @@ def command(
 ) -> None:
     """Rebuild the report from the records and outcomes in results folders.
 
-    Of several folders, say of several people, the records are read as one set. Where two folders hold a run of the same name, a
-    finished one counts before a failed or damaged one, and of two that differ that of the folder named first; this is said here
-    and in the report, as is what was left out. pdf brings its figures with it, as PDF, SVG and PNG.
-    records puts the records beside the report in a form small enough for a repository: without weights and confidences, so that
-    nothing but calibration is missing from a report that is made from them.
+    The records of several folders are read as one set. If two folders have a run of the same name, a finished run wins over a
+    failed or damaged one, and otherwise the first folder wins; the command and the report list such runs and all runs that were
+    left out. The format pdf also writes the figures as PDF, SVG and PNG. The format records copies the records into the
+    report's folder without weights and confidences, small enough for a repository; a report built from them lacks only
+    calibration.
 
     \b
     Examples:
       python -m benchmark report --grid quick
       python -m benchmark report --grid quick --format html
-      python -m benchmark report --results mine/results --results theirs/results --out our/report
-      python -m benchmark report --grid quick --format pdf --format records --out shared/quick
+      python -m benchmark report --results lab --results cloud --out all
+      python -m benchmark report --grid quick --format pdf --format records
     """
-    from benchmark.pictures import Pictures
+    # This imports the plotting packages, which takes seconds: --help is answered without them.
     from reports.paper import DEFAULT, build_report, report_files
 
     console = Console()
@@ -69,20 +70,22 @@ def command(
         advice = "python -m benchmark run --grid"
     else:
         grid = load_grid(find_grid(grid_name), data_dir)
-        title, run_ids = grid.name, list(dict.fromkeys(run_stages(run).run_id for run in grid.runs))
+        title, run_ids = grid.name, grid_run_ids(grid)
         advice = f"python -m benchmark run --grid {grid_name}"
     absent = [root for root in store.roots if not root.is_dir()]
     if results_dirs and absent:
-        raise UserError(*(f"there is no folder {root}; name another, or run this first: {advice}" for root in absent))
+        raise UserError(
+            *(f"there is no folder {root}; use another one, or run this first: {advice}" for root in absent)
+        )
     if not set(run_ids) & set(store.run_ids()):
         where = " or ".join(str(root / "runs") for root in store.roots)
         raise UserError(f"there is no finished run to report in {where}; run this first: {advice}")
     target = out or REPORTS_OUT / title
-    asked = tuple(name for name in FORMATS if name in (formats or DEFAULT))
+    chosen_formats = tuple(name for name in FORMATS if name in (formats or DEFAULT))
     with console.status("reading records") as status:
         say = Reporter(console).say if not console.is_terminal else status.update
         problems = build_report(
-            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=asked, say=say
+            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=chosen_formats, say=say
         )
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)

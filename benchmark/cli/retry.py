@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmark.cli.executing import execute
 from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
-from benchmark.cli.plan import show_plan
+from benchmark.cli.plan_view import show_plan
 from benchmark.cli.run import check_processes, report_folder, report_on, with_weights
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.errors import UserError

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmark.cli.executing import bring_weights, execute
 from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, grid_option
-from benchmark.cli.plan import show_plan
+from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_torch
 from benchmark.errors import UserError

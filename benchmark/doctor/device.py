@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from torch import Tensor
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
+from benchmark import provenance
 from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.stored_runs import load_run_scores
 from benchmark.execution.rehearse import rehearse
 from benchmark.grid.load import Grid
 from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
-from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
+from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
 from benchmark.measure.timed_run import first_images
 from benchmark.stages.graph import run_stages
 from benchmark.training.inputs import read_inputs
@@ -29,6 +32,7 @@ from methods.model import MultiExitModel
 from results.check import Check
 from results.judge.failures import failed_records
 from results.record import DoneRecord
+from results.store.devices import DeviceCheck, write_check
 from results.store.folder import Store
 
 IMAGES = 500
@@ -186,3 +190,14 @@ def _add_up(rank: int, backend: str, meeting: str) -> None:
     if not torch.equal(numbers.cpu(), expected):
         raise RuntimeError(f"{backend} adds up wrongly")
     dist.destroy_process_group()
+
+
+def store_checks(checks: Sequence[Check], device: torch.device, results_dir: Path) -> Path:
+    """Write the checks of a device into the results folder, where reports look for them."""
+    result = DeviceCheck(
+        machine=provenance.machine(str(device)),
+        code=provenance.code(),
+        finished=datetime.now(UTC),
+        checks=tuple(checks),
+    )
+    return write_check(Store(results_dir), result)

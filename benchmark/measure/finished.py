@@ -1,4 +1,4 @@
-"""A finished run's model, weights and policy, as its record names them."""
+"""The trained model and the policy of a finished run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
-from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.stored_runs import stage_name
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.heads import HEADS_WEIGHTS, load_heads
@@ -28,33 +29,19 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
         imported = stage_name(record, KIND)
         return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
     kinds = {reference.stage for reference in record.stages}
-    trained = stage_name(record, "joint" if "joint" in kinds else "finetune")
-    headed = stage_name(record, "exits" if "exits" in kinds else "joint")
+    backbone_stage = stage_name(record, "joint" if "joint" in kinds else "finetune")
+    heads_stage = stage_name(record, "exits" if "exits" in kinds else "joint")
     blocks = len(record.costs.blocks)
-    backbone = load_backbone(train, blocks, store.artifact(trained, BACKBONE_WEIGHTS), device)
-    heads = load_heads(train, store.artifact(headed, HEADS_WEIGHTS), device)
+    backbone = load_backbone(train, blocks, store.artifact(backbone_stage, BACKBONE_WEIGHTS), device)
+    heads = load_heads(train, store.artifact(heads_stage, HEADS_WEIGHTS), device)
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
-def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
-    """The run's own scores by split.
-
-    Raises:
-        StoreError: an artifact is missing or was changed.
-    """
-    stage = stage_name(record, "scores")
-    return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
-
-
-def stage_name(record: DoneRecord, kind: str) -> str:
-    """The run's own stage of a kind; of two ``scores``, the backbone's come first and the run's last."""
-    return [reference.name for reference in record.stages if reference.stage == kind][-1]
-
-
 def finished_run(store: Store, run_id: str) -> DoneRecord:
-    """
+    """The record of a finished run with early exits.
+
     Raises:
-        UserError: there is no such finished run with early exits.
+        UserError: there is no such run, or it did not finish, or it has no early exits.
         StoreError: its record is damaged.
     """
     known = store.run_ids()
@@ -69,10 +56,10 @@ def finished_run(store: Store, run_id: str) -> DoneRecord:
 
 
 def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
-    """The operating point of that name; without one, the first of: 1 point of drop, any drop, any fixed threshold.
+    """The operating point of a name. Without a name: that of an accuracy drop of 0.01, else the first with one threshold.
 
     Raises:
-        UserError: there is none, or it mixes two thresholds.
+        UserError: there is no such point, or it mixes two thresholds.
     """
     usable = [point for point in record.points if len(point.settings) == 1]
     if name is not None:
@@ -91,7 +78,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
 
 
 def policy_at(record: DoneRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
-    """The point's policy, fitted on val, with the frozen threshold."""
+    """The policy of an operating point, fitted on val, with the threshold that was chosen there."""
     selections = record.spec.policies
     selection = next(selection for selection in selections if selection.label == point.policy)
     policy, _ = prepare(selection, val, record.costs)

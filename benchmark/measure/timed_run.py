@@ -1,4 +1,4 @@
-"""The stage ``latency``: a finished run's dynamic inference, checked against its stored scores and timed on one device."""
+"""The stage ``latency``: dynamic inference of a finished run, checked against its stored scores and timed on one device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from benchmark import provenance
 from benchmark.errors import UserError
-from benchmark.execution.device import usable_device
+from benchmark.evaluation.stored_runs import load_run_scores
 from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
 from benchmark.measure.dynamic import PRECISIONS
-from benchmark.measure.finished import choose_point, finished_run, load_model, load_run_scores, policy_at
+from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
 from benchmark.measure.latency import time_batches, usable
 from benchmark.stages.graph import latency_stage
 from benchmark.training.inputs import Inputs, read_inputs
@@ -25,34 +25,46 @@ def measure_run(
     store: Store,
     run_id: str,
     batch_sizes: tuple[int, ...],
+    device: torch.device,
     say: Callable[[str], None],
     *,
     point: str | None,
-    device: str,
     precision: str,
     threads: int | None,
     images: int,
     warmup: int,
     data_dir: Path | None,
 ) -> tuple[str, Latency]:
-    """Measure, unless the same was measured on this device before.
+    """Time a run at an operating point, unless the same measurement was made on this device before.
+
+    Args:
+        store: the results folder.
+        run_id: a finished run with early exits.
+        batch_sizes: larger ones than there are images are left out.
+        device: where the model runs.
+        say: prints a line of progress.
+        point: name of the operating point; None for `choose_point`'s default.
+        precision: a key of `PRECISIONS`.
+        threads: CPU threads; None for torch's own choice.
+        images: number of test images.
+        warmup: batches before the clock starts.
+        data_dir: the user's folder of datasets, if any.
 
     Returns:
-        name of the stage, and what it holds.
+        name of the stage, and its content.
 
     Raises:
-        UserError: the run, point or device does not exist; or dynamic inference does not do what the stored scores say.
+        UserError: the run or the point does not exist, or dynamic inference disagrees with the stored scores.
     """
     record = finished_run(store, run_id)
-    chosen = choose_point(record, point)
+    operating_point = choose_point(record, point)
     if threads is not None:
         torch.set_num_threads(threads)
-    where = usable_device(device)
-    machine = provenance.machine(str(where))
+    machine = provenance.machine(str(device))
     fields = {
         "run": run_id,
-        "point": chosen.name,
-        "threshold": chosen.settings[0].threshold,
+        "point": operating_point.name,
+        "threshold": operating_point.settings[0].threshold,
         "batch_sizes": list(batch_sizes),
         "images": images,
         "warmup": warmup,
@@ -62,54 +74,56 @@ def measure_run(
     }
     name, complete = latency_stage(fields)
     if store.has_stage(name):
-        say("measured before on this device, nothing to do")
+        say("this measurement was made before on this device")
         return name, Latency.model_validate_json(store.artifact(name, FILE).read_bytes())
 
-    model = load_model(store, record, where).to(PRECISIONS[precision])
+    model = load_model(store, record, device).to(PRECISIONS[precision])
     scores = load_run_scores(store, record)
-    policy = policy_at(record, chosen, scores["val"])
+    policy = policy_at(record, operating_point, scores["val"])
     inputs = read_inputs(record.spec.train, data_dir)
-    pixels = first_images(inputs, images).to(where, PRECISIONS[precision])
-    found = dynamic_agreement(model, policy, pixels, scores["test"])
-    if found.unexplained or found.logit_error > LOOSE[precision]:
+    pixels = first_images(inputs, images).to(device, PRECISIONS[precision])
+    check = dynamic_agreement(model, policy, pixels, scores["test"])
+    if check.unexplained or check.logit_error > LOOSE[precision]:
         raise UserError(
-            f"--run {run_id}: dynamic inference does not do what the stored scores say: {found.unexplained} samples leave "
-            f"elsewhere, and logits differ by {found.logit_error:.1e} of the largest; nothing was timed"
+            f"--run {run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples leave "
+            f"at another exit, and logits differ by {check.logit_error:.1e} of the largest; nothing was timed"
         )
-    if precision == "fp32" and found.logit_error > TOLERANCE:
+    if precision == "fp32" and check.logit_error > TOLERANCE:
         say(
-            f"logits differ from the stored ones by {found.logit_error:.1e} of the largest: other hardware or threads than "
-            "scored them"
+            f"logits differ from the stored ones by {check.logit_error:.1e} of the largest: they were computed on "
+            "other hardware or with another number of threads"
         )
 
-    begun = time.monotonic()
+    start = time.monotonic()
     timings = []
     for size in usable(batch_sizes, len(pixels)):
         say(f"timing batches of {size} ...")
         timings.append(time_batches(model, policy, pixels, record.costs, size, warmup))
     latency = Latency(
         run_id=run_id,
-        point=chosen.name,
-        threshold=chosen.settings[0].threshold,
+        point=operating_point.name,
+        threshold=operating_point.settings[0].threshold,
         precision=precision,
         machine=machine,
         warmup=warmup,
-        moved=found.moved,
+        moved=check.moved,
         checked=len(pixels),
-        logit_error=found.logit_error,
+        logit_error=check.logit_error,
         timings=tuple(timings),
     )
     store.prepare()
-    with store.write_stage(name, complete, provenance.stage_provenance(str(where), time.monotonic() - begun)) as folder:
+    with store.write_stage(
+        name, complete, provenance.stage_provenance(str(device), time.monotonic() - start)
+    ) as folder:
         (folder / FILE).write_text(latency.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return name, latency
 
 
 def first_images(inputs: Inputs, count: int) -> torch.Tensor:
-    """The first ``count`` test images, or all there are, as the model sees them."""
-    parts: list[torch.Tensor] = []
+    """The first ``count`` preprocessed test images, or all of them if there are fewer."""
+    batches: list[torch.Tensor] = []
     for batch in inputs.scoring("test"):
-        parts.append(batch.images)
-        if sum(map(len, parts)) >= count:
+        batches.append(batch.images)
+        if sum(map(len, batches)) >= count:
             break
-    return torch.cat(parts)[:count]
+    return torch.cat(batches)[:count]

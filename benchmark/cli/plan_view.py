@@ -1,0 +1,76 @@
+"""Shows a plan: how many stages are finished, to do and shared; `plan`, `run` and `retry` use it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.stages.plan import Plan, counted
+from benchmark.stages.stage import Stage
+from benchmark.weights import SCRATCH
+
+SHOWN_PASSES = 5
+STAGE_TITLES = {
+    "finetune": "fine-tune the backbone",
+    "joint": "train backbone and exits",
+    "exits": "train the exits",
+    "scores": "score val and test",
+    "cost": "count MACs",
+}
+
+
+def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
+    """Show the number of stages of each kind that are finished, to do and shared; with ``runs`` also every run."""
+    total, missing = len(plan.runs), len(plan.missing_runs)
+    console.print(f"Grid {plan.grid.name}: {total} runs, {total - missing} finished, {missing} to run", highlight=False)
+    table = Table("stage", "finished", "to do", "", box=None, pad_edge=False, header_style="bold")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    to_do = Counter(stage.kind for stage in plan.missing_stages)
+    done = Counter(stage.kind for stage in plan.stages if plan.is_done(stage))
+    runs_per_stage: dict[str, list[int]] = {kind: [] for kind in STAGE_TITLES}
+    for stage, count in plan.stages.items():
+        runs_per_stage[stage.kind].append(count)
+    for kind, title in STAGE_TITLES.items():
+        if counts := runs_per_stage[kind]:
+            table.add_row(title, str(done[kind]), str(to_do[kind]), _shared(counts))
+    console.print(table)
+    _show_passes(console, plan)
+    weights = {run.spec.train.weights.source: run.spec.train.weights for run in plan.missing_runs}
+    for absent in sorted(source for source, file in weights.items() if source != SCRATCH and file.sha256 is None):
+        then = "there is no such file" if absent.startswith("file:") else "run fetches it"
+        text = f"Weights {absent}: not on this machine ({then}); until then keys and run names are provisional"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    if runs:
+        states = ("finished" if run.run_id in plan.done_runs else "to run  " for run in plan.runs)
+        lines = (f"{state}  {run.run_id}\n" for state, run in zip(states, plan.runs, strict=True))
+        console.file.write("".join(lines))  # rich is slow for thousands of lines
+
+
+def _shared(counts: list[int]) -> str:
+    """How many stages of one kind are shared. ``counts`` holds the number of runs that use each stage."""
+    shared = sum(count > 1 for count in counts)
+    if not shared:
+        return ""
+    return (
+        f"shared by {max(counts)} runs"
+        if shared == len(counts) == 1
+        else f"{shared} shared by up to {max(counts)} runs"
+    )
+
+
+def _show_passes(console: Console, plan: Plan) -> None:
+    """Show which methods train in the same pass over the data."""
+    passes: dict[Hashable, list[Stage]] = {}
+    for stage in plan.missing_stages:
+        if shared := stage.shared_pass:
+            passes.setdefault(shared, []).append(stage)
+    together = [stages for stages in passes.values() if len(stages) > 1]
+    for stages in together[:SHOWN_PASSES]:
+        methods = counted(stage.run.train.method.label for stage in stages)
+        console.print(f"In one pass over the data: {methods}", markup=False, highlight=False, soft_wrap=True)
+    if len(together) > SHOWN_PASSES:
+        console.print(f"... and {len(together) - SHOWN_PASSES} more shared passes", highlight=False)

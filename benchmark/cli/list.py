@@ -15,7 +15,6 @@ from benchmark.registry import TABLES, grids, table
 from datasets.folder import PREFIX, SUMMARY
 from methods.placement import SCHEMES
 from results.store.folder import Store
-from results.store.output import write_table
 
 PLURALS = {
     "method": "methods",
@@ -70,7 +69,8 @@ def command(runs: bool, results_dir: Path, out: Path | None) -> None:
 
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
-    # This imports pandas, which `list` without --runs does not need.
+    # These import pandas, which `list` without --runs does not need.
+    from results.store.output import write_table
     from results.tables.overview import overview
 
     store = Store(results_dir)

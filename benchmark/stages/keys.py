@@ -75,7 +75,8 @@ DOMAINS = {
     "timing": Domain(
         1,
         (
-            "benchmark/measure/agreement.py", "benchmark/measure/dynamic.py", "benchmark/measure/finished.py",
+            "benchmark/evaluation/stored_runs.py", "benchmark/measure/agreement.py", "benchmark/measure/dynamic.py",
+            "benchmark/measure/finished.py",
             "benchmark/measure/latency.py", "benchmark/measure/timed_run.py",
         ),
     ),

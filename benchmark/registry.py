@@ -1,18 +1,17 @@
-"""Look-ups by name over everything registered, with the nearest match for a name that is not there.
+"""Everything registered, by kind and name; an unknown name is reported with the nearest match.
 
-The tables are in `methods`, `datasets` and their folders. A package outside adds to them by an entry point in the group
-``lgvit_bench.<kind>`` that loads to a card.
+The tables are in `methods`, `datasets` and their folders: name to card. An installed package adds a card by an entry point in
+the group ``lgvit_bench.<kind>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import UserError
 from datasets import DATASETS
 from datasets.folder import folder_card, is_folder
 from datasets.synthetic import PREFIX, is_synthetic, synthetic_card
@@ -37,14 +36,15 @@ TABLES: dict[str, Mapping[str, Any]] = {
 
 
 def table(kind: str) -> dict[str, Any]:
-    """Name to card, those of outside packages included."""
-    return {**_outside(kind), **TABLES[kind]}
+    """Name to card, those of installed packages included.
 
-
-@lru_cache
-def _outside(kind: str) -> dict[str, Any]:
-    """Looked for once a process: it reads the metadata of every installed package."""
-    return {point.name: point.load() for point in entry_points(group=f"lgvit_bench.{kind}")}
+    Raises:
+        UserError: a package registers something that cannot be loaded.
+    """
+    try:
+        return {**lookup.registered_outside(kind), **TABLES[kind]}
+    except lookup.EntryPointError as error:
+        raise UserError(str(error)) from error
 
 
 def grids() -> dict[str, Path]:
@@ -56,8 +56,9 @@ def card(kind: str, name: str) -> Any:
     """The card of a registered thing.
 
     Raises:
-        KeyError: no such name; the message is the user's sentence.
-        DataError: a folder of images, named as a dataset, cannot be used; likewise.
+        KeyError: unknown name; the message is meant for the user.
+        DataError: a folder of images that is named as a dataset cannot be used; likewise.
+        UserError: a package registers something that cannot be loaded.
     """
     if kind == "dataset" and isinstance(name, str) and is_folder(name):
         return folder_card(name)
@@ -70,7 +71,7 @@ def card(kind: str, name: str) -> Any:
 
 
 def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    """The registered dataclass, with its options checked against its fields.
+    """An instance of a registered dataclass, its options checked against its fields.
 
     Raises:
         KeyError: no such name.
@@ -80,13 +81,14 @@ def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def method_info(name: str, method: Method) -> MethodInfo:
-    """What a record says of a method: its options, and what reports show of it."""
+    """A method in a record: its options, and what reports show of it."""
     registered = card("method", name)
-    shown = ("display_name", "citation", "reference", "color", "marker", "dashes", "table_order")
-    return MethodInfo(name=name, options=asdict(method), **{field: getattr(registered, field) for field in shown})
+    shown = ("citation", "reference", "color", "marker", "dashes", "table_order")
+    fields = {field: getattr(registered, field) for field in shown}
+    return MethodInfo(name=name, options=asdict(method), display_name=registered.display_name or name, **fields)
 
 
 def backbone_info(name: str) -> BackboneInfo:
-    """What a record says of a backbone."""
+    """A backbone in a record."""
     registered = card("backbone", name)
     return BackboneInfo(name=name, family=registered.family, idle_token_variant_of=registered.idle_token_variant_of)

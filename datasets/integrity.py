@@ -1,4 +1,4 @@
-"""Files from elsewhere: compared with their checksums, and unpacked without trusting what is inside."""
+"""Checksums of downloaded files, and archives unpacked without trusting their content."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from datasets.errors import DataError
 
-# An archive of images hardly shrinks; one that grows more than this is not what it says.
+# Images hardly compress, so an archive that grows more than this holds something else.
 MOST_GROWTH = 30
 MOST_FILES = 3_000_000
 PART = 2**20
@@ -40,30 +38,29 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_files: int = MOST_FILES) -> None:
-    """Unpack a tar or zip archive below ``target``; what is there under the same names stays as it is.
+    """Unpack a tar or zip archive below ``target``; files that exist there are not replaced.
 
-    Files appear in their place only after everything has been unpacked. Folders and regular files alone are made: a link, a
-    device, a name that leaves the target, more files or more bytes than an archive of this size should hold end it.
+    Everything is unpacked beside its place and moved there at the end. An archive is refused as a whole if it contains a link,
+    a device, a name outside the target, too many entries, or too many bytes for its size.
 
     Args:
         archive: the file.
-        target: a folder; made if need be.
-        most_growth: unpacked bytes over the archive's own, with 1 MiB free.
-        most_files: entries.
+        target: a folder; it is made if it does not exist.
+        most_growth: limit of unpacked bytes over the archive's own, with 1 MiB free.
+        most_files: limit of entries.
 
     Raises:
-        DataError: the archive is damaged or asks for something unsafe; nothing was put in place.
+        DataError: the archive is damaged or refused; nothing was put in place.
     """
     staging = target / f"{UNFINISHED}{archive.name}"
     shutil.rmtree(staging, ignore_errors=True)
-    room = archive.stat().st_size * most_growth + PART
+    limits = _Limits(archive, archive.stat().st_size * most_growth + PART, most_files)
     try:
         staging.mkdir(parents=True)
-        with _entries(archive) as entries:
-            for count, (name, source) in enumerate(entries, start=1):
-                if count > most_files:
-                    raise DataError(f"{archive} has more than {most_files:,} entries; it was not unpacked")
-                room -= _write(staging / _safe(name, archive), source, room, archive)
+        if archive.name.endswith(".zip"):
+            _unpack_zip(archive, staging, limits)
+        else:
+            _unpack_tar(archive, staging, limits)
         for path in sorted(staging.iterdir()):
             _move(path, target / path.name)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
@@ -74,64 +71,53 @@ def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_
         shutil.rmtree(staging, ignore_errors=True)
 
 
-@contextmanager
-def _entries(archive: Path) -> Iterator[Iterator[tuple[str, IO[bytes] | None]]]:
-    """Names and contents; None for a folder."""
-    if archive.name.endswith(".zip"):
-        with zipfile.ZipFile(archive) as opened:
-            yield _zip_entries(opened, archive)
-    else:
-        with tarfile.open(archive) as tar:
-            yield _tar_entries(tar, archive)
+@dataclass
+class _Limits:
+    """What is left to an archive: bytes and entries. Both formats read no more than the size that an entry declares."""
+
+    archive: Path
+    bytes: int
+    entries: int
+
+    def admit(self, name: str, size: int, *, plain: bool) -> None:
+        """
+        Raises:
+            DataError: the entry is not a file or a folder (``plain``), lies outside, or is too much.
+        """
+        path = PurePosixPath(name)
+        if not plain:
+            raise DataError(f"{self.archive}: {name!r} is neither a file nor a folder; it was not unpacked")
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.name:
+            raise DataError(f"{self.archive}: the name {name!r} leaves the folder; it was not unpacked")
+        self.bytes -= size
+        self.entries -= 1
+        if self.entries < 0:
+            raise DataError(f"{self.archive} has too many entries; it was not unpacked")
+        if self.bytes < 0:
+            raise DataError(
+                f"{self.archive} unpacks to far more than an archive of its size holds; it was not unpacked"
+            )
 
 
-def _zip_entries(opened: zipfile.ZipFile, archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    for entry in opened.infolist():
-        mode = entry.external_attr >> 16
-        if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_IFMT(mode) == 0):
-            raise DataError(f"{archive}: {entry.filename!r} is neither a file nor a folder; it was not unpacked")
-        if entry.is_dir():
-            yield entry.filename, None
-        else:
-            with opened.open(entry) as source:
-                yield entry.filename, source
+def _unpack_tar(archive: Path, staging: Path, limits: _Limits) -> None:
+    def admit(entry: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        limits.admit(entry.name, entry.size, plain=entry.isreg() or entry.isdir())
+        return tarfile.data_filter(entry, path)
+
+    with tarfile.open(archive) as tar:
+        tar.extractall(staging, filter=admit)
 
 
-def _tar_entries(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    for entry in tar:
-        if entry.isdir():
-            yield entry.name, None
-        elif entry.isreg():
-            yield entry.name, tar.extractfile(entry)
-        else:
-            raise DataError(f"{archive}: {entry.name!r} is neither a file nor a folder; it was not unpacked")
-
-
-def _safe(name: str, archive: Path) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.name:
-        raise DataError(f"{archive}: the name {name!r} leaves the folder; it was not unpacked")
-    return path
-
-
-def _write(path: Path, source: IO[bytes] | None, room: int, archive: Path) -> int:
-    """The bytes written."""
-    if source is None:
-        path.mkdir(parents=True, exist_ok=True)
-        return 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
-    with path.open("xb") as file:
-        while part := source.read(PART):
-            written += len(part)
-            if written > room:
-                raise DataError(f"{archive} unpacks to far more than an archive of its size holds; it was not unpacked")
-            file.write(part)
-    return written
+def _unpack_zip(archive: Path, staging: Path, limits: _Limits) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        for entry in opened.infolist():
+            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was not made on Unix
+            limits.admit(entry.filename, entry.file_size, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        opened.extractall(staging)
 
 
 def _move(path: Path, target: Path) -> None:
-    """Into place; folders that are there are filled up, files that are there stay."""
+    """Into place. Existing folders are merged, existing files stay."""
     if path.is_dir() and target.is_dir():
         for child in sorted(path.iterdir()):
             _move(child, target / child.name)

@@ -41,7 +41,7 @@ class MethodCard(Card):
     """A method, with what reports show of it.
 
     Attributes:
-        display_name: its name in text, tables and figures.
+        display_name: its name in text, tables and figures; empty for the registered name.
         citation: authors, venue and year; empty for a control of this suite.
         reference: its key in reports/references.yaml; None for a method that cites nothing, or that is not listed there.
         color: of its curve in figures, as ``#RRGGBB``; None takes a spare one. A port has the color of its original.
@@ -50,7 +50,7 @@ class MethodCard(Card):
         table_order: rows of main tables are sorted by it; equal numbers keep the order of the runs.
     """
 
-    display_name: str
+    display_name: str = ""
     citation: str = ""
     reference: str | None = None
     color: str | None = None

@@ -1,30 +1,55 @@
-"""Names and options that users type: found, or explained in one sentence with the nearest match."""
+"""Looks up names and options that users type; a mistake is explained in one sentence with the nearest match."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 
+class EntryPointError(Exception):
+    """An installed package registers something that cannot be loaded; the message names the entry point."""
+
+
+@cache
+def registered_outside(kind: str) -> dict[str, Any]:
+    """Name to card of what installed packages register as ``kind``, by entry points of the group ``lgvit_bench.<kind>``.
+
+    Raises:
+        EntryPointError: one cannot be loaded, or is not a card.
+    """
+    cards = {}
+    for point in entry_points(group=f"lgvit_bench.{kind}"):
+        package = point.dist.name if point.dist is not None else "unknown"
+        where = f"entry point {point.name!r} ({point.value}) of package {package}, group {point.group}"
+        try:
+            cards[point.name] = point.load()
+        except Exception as error:  # any error of the package's own code
+            raise EntryPointError(f"{where}: cannot be loaded ({type(error).__name__}: {error})") from error
+        if not hasattr(cards[point.name], "target"):
+            raise EntryPointError(f"{where}: not a card (methods/api.py, datasets/api.py)")
+    return cards
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
-    """``did you mean 'x'? `` if something is near, else nothing."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}? " if near else ""
+    """``did you mean 'x'? `` for the most similar known name; empty if none is similar."""
+    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"did you mean {matches[0]!r}? " if matches else ""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The sentence about a name that is not there."""
+    """The message about an unknown name."""
     known = list(known)
     return f"unknown {kind} {name!r}; {nearest(name, known)}there are: {', '.join(known)}"
 
 
 def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> Any:
-    """A registered dataclass, made with options that are checked against its fields.
+    """An instance of a registered dataclass; the options are checked against its fields.
 
     Raises:
         ValueError: an option is unknown, of the wrong type or out of range; the message names it and the valid ones.
@@ -48,7 +73,7 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
 
 @lru_cache(maxsize=256)
 def _form(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
-    """What checks options for a dataclass, the defaults, and these in words. Made once: that takes far longer than a check."""
+    """Validator, defaults, and a description of the options of a dataclass. Cached: building a validator is slow."""
     defaults = {
         field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
     }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from methods.api import BackboneCard, Component
+from methods.backbones.cards import swin, vit
 from methods.heads import HEADS
 from methods.lookup import unknown
 from methods.model import ExitHeads, MultiExitModel
@@ -61,11 +62,11 @@ def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -
     """The authors' model, in evaluation mode.
 
     Args:
-        state_dict: by the authors' names; an unused pooler and Swin's index buffers are passed over.
+        state_dict: by the authors' names; an unused pooler and Swin's index buffers are ignored.
         config: the content of their config.json.
 
     Raises:
-        CheckpointError: the configuration is not understood, or keys are unknown, missing or misshapen: each is named.
+        CheckpointError: the configuration is invalid, or keys are unknown, missing or of another shape; the message names each.
     """
     described = describe(config, state_dict)
     card = described.card
@@ -81,24 +82,26 @@ def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -
         for name, official in backbone_sources(described.family, model.backbone.model.state_dict(), card.stages).items()
     }
     for i, (choice, place, head) in enumerate(zip(described.heads, described.places, heads, strict=True)):
-        own = head_sources(choice.name, described.family, head.state_dict())
-        sources |= {f"exit_heads.heads.{i}.{name}": tuple(f"{place}.{n}" for n in parts) for name, parts in own.items()}
+        names = head_sources(choice.name, described.family, head.state_dict())
+        sources |= {
+            f"exit_heads.heads.{i}.{name}": tuple(f"{place}.{n}" for n in parts) for name, parts in names.items()
+        }
     model.load_state_dict(_collect(state_dict, sources, model.state_dict()))
     return model.eval()
 
 
 def _collect(
-    state_dict: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]], wanted: Mapping[str, Tensor]
+    state_dict: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Our state dict: each entry from one of the authors' tensors, or several along the first axis."""
-    wrong, found = [], {}
-    for name, target in wanted.items():
+    problems, converted = [], {}
+    for name, target in own.items():
         if name not in sources:  # buffers that the model makes itself
-            found[name] = target
+            converted[name] = target
             continue
         official = sources[name]
         missing = [key for key in official if key not in state_dict]
-        wrong += [f"{key} is missing" for key in missing]
+        problems += [f"{key} is missing" for key in missing]
         if missing:
             continue
         tensors = [state_dict[key] for key in official]
@@ -108,25 +111,25 @@ def _collect(
             value = tensors[0]
         if value.shape != target.shape:
             shapes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in zip(official, tensors, strict=True))
-            wrong.append(f"{shapes}: the configuration wants {list(target.shape)}")
-        found[name] = value.to(target.dtype)
+            problems.append(f"{shapes}: the configuration needs {list(target.shape)}")
+        converted[name] = value.to(target.dtype)
     used = {key for official in sources.values() for key in official}
-    wrong += [f"{key} is unknown" for key in state_dict if key not in used and not IGNORED.search(key)]
-    if wrong:
-        raise CheckpointError("; ".join(wrong))
-    return found
+    problems += [f"{key} is unknown" for key in state_dict if key not in used and not IGNORED.search(key)]
+    if problems:
+        raise CheckpointError("; ".join(problems))
+    return converted
 
 
 def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> OfficialModel:
-    """What a configuration describes; the state dict says whether a ViT has the idle distillation token.
+    """The model of a configuration. Whether a ViT has the unread distillation token depends on the state dict.
 
     Raises:
-        CheckpointError: a key is missing or has a value that the authors' code does not know.
+        CheckpointError: a key is missing or has a value that the authors' code does not support.
     """
     kind = _value(config, "model_type")
     classes = len(config["id2label"]) if config.get("id2label") else config.get("num_labels")
     if not isinstance(classes, int) or classes < 1:
-        raise CheckpointError("config: neither id2label nor num_labels says how many classes there are")
+        raise CheckpointError("config: neither id2label nor num_labels gives the number of classes")
     if config.get("hidden_act", "gelu") != "gelu":
         raise CheckpointError(f"config: hidden_act is gelu in the authors' models, not {config['hidden_act']!r}")
     if kind == "swin":
@@ -150,30 +153,18 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
     exits = _positions(config, depth)
     if _json(config, "num_early_exits") != len(exits):
         raise CheckpointError(f"config: num_early_exits is {config['num_early_exits']!r}, position_exits {list(exits)}")
-    build = "build_distilled" if family == "deit" else "build_idle_distillation" if idle else "build"
-    card = BackboneCard(
-        target=f"methods.backbones.vit:{build}",
-        summary="",
-        family=family,
-        stages=(depth,),
-        dims=(width,) * depth,
-        grids=(image // patch,) * depth,
-        attention_heads=(attention_heads,) * depth,
-        prefix_tokens=2 if family == "deit" or idle else 1,
-        registers=1 if idle else 0,
+    card = vit(
         image_size=image,
+        patch_size=patch,
         channels=channels,
-        architecture={
-            "img_size": image,
-            "patch_size": patch,
-            "in_chans": channels,
-            "embed_dim": width,
-            "depth": depth,
-            "num_heads": attention_heads,
-            "mlp_ratio": _count(config, "intermediate_size") / width,
-            "qkv_bias": bool(config.get("qkv_bias", True)),
-            "norm_eps": float(_value(config, "layer_norm_eps")),
-        },
+        width=width,
+        attention_heads=attention_heads,
+        depth=depth,
+        kind="distilled" if family == "deit" else "idle-distillation" if idle else "",
+        summary="",
+        mlp_ratio=_count(config, "intermediate_size") / width,
+        qkv_bias=bool(config.get("qkv_bias", True)),
+        norm_eps=float(_value(config, "layer_norm_eps")),
     )
     block = {"attention_heads": attention_heads, "mlp_ratio": card.architecture["mlp_ratio"]}
     places = tuple(f"deit.encoder.highway.{i}" for i in range(len(exits)))
@@ -184,7 +175,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     stages = tuple(_value(config, "depths"))
     heads = tuple(_value(config, "num_heads"))
     width, image, patch = (_count(config, key) for key in ("embed_dim", "image_size", "patch_size"))
-    side, starts = image // patch, [0, *accumulate(stages)]
+    starts = [0, *accumulate(stages)]
     positions = _json(config, "position_exits")
     counts = _json(config, "num_early_exits")
     nested = isinstance(positions, list) and all(isinstance(stage, list) for stage in positions)
@@ -194,8 +185,8 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
             f"{config.get('position_exits')!r} and {config.get('num_early_exits')!r}"
         )
     exits, places = [], []
-    for stage, inside in enumerate(positions):
-        for i, block in enumerate(inside):
+    for stage, blocks in enumerate(positions):
+        for i, block in enumerate(blocks):
             if not isinstance(block, int) or not 1 <= block <= stages[stage]:
                 raise CheckpointError(
                     f"config: position_exits: stage {stage + 1} has blocks 1 to {stages[stage]}, not {block!r}"
@@ -208,30 +199,19 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
         )
     if config.get("highway_type") == "LGViT" and tuple(counts) != SWIN_STAGES:
         raise CheckpointError(f"config: LGViT on Swin has num_early_exits {list(SWIN_STAGES)}, not {counts}")
-    card = BackboneCard(
-        target="methods.backbones.swin:build",
-        summary="",
-        family="swin",
-        stages=stages,
-        dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
-        grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
-        attention_heads=tuple(heads[s] for s, blocks in enumerate(stages) for _ in range(blocks)),
-        prefix_tokens=0,
+    card = swin(
         image_size=image,
+        patch_size=patch,
         channels=_count(config, "num_channels"),
-        architecture={
-            "img_size": image,
-            "patch_size": patch,
-            "in_chans": _count(config, "num_channels"),
-            "embed_dim": width,
-            "depths": stages,
-            "num_heads": heads,
-            "window_size": _count(config, "window_size"),
-            "mlp_ratio": float(config.get("mlp_ratio", 4.0)),
-            "qkv_bias": bool(config.get("qkv_bias", True)),
-            "drop_path_rate": float(config.get("drop_path_rate", 0.0)),
-            "norm_eps": float(_value(config, "layer_norm_eps")),
-        },
+        window=_count(config, "window_size"),
+        width=width,
+        stages=stages,
+        attention_heads=heads,
+        drop_path=float(config.get("drop_path_rate", 0.0)),
+        summary="",
+        mlp_ratio=float(config.get("mlp_ratio", 4.0)),
+        qkv_bias=bool(config.get("qkv_bias", True)),
+        norm_eps=float(_value(config, "layer_norm_eps")),
     )
     block = {"attention_heads": 8}
     for place, number in zip(places, exits, strict=True):
@@ -246,7 +226,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
 def _highways(
     config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False
 ) -> tuple[Component, ...]:
-    """The heads that ``highway_type`` stands for."""
+    """The heads of a ``highway_type``."""
     kind = str(_value(config, "highway_type"))
     if kind == "LGViT":
         if swin:
@@ -273,13 +253,13 @@ def _highways(
 
 
 def _positions(config: Mapping[str, Any], depth: int) -> tuple[int, ...]:
-    found = _json(config, "position_exits")
-    whole = isinstance(found, list) and bool(found) and all(isinstance(block, int) for block in found)
-    if not whole or found != sorted(set(found)) or not 1 <= found[0] <= found[-1] < depth:
+    blocks = _json(config, "position_exits")
+    integers = isinstance(blocks, list) and bool(blocks) and all(isinstance(block, int) for block in blocks)
+    if not integers or blocks != sorted(set(blocks)) or not 1 <= blocks[0] <= blocks[-1] < depth:
         raise CheckpointError(
             f"config: position_exits lists blocks from 1 to {depth - 1}, ascending, not {config.get('position_exits')!r}"
         )
-    return tuple(found)
+    return tuple(blocks)
 
 
 def _json(config: Mapping[str, Any], key: str) -> Any:
@@ -290,13 +270,13 @@ def _json(config: Mapping[str, Any], key: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        raise CheckpointError(f"config: {key} is no list: {value!r}") from None
+        raise CheckpointError(f"config: {key} is not JSON: {value!r}") from None
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:
     value = _value(config, key)
     if not isinstance(value, int) or value < 1:
-        raise CheckpointError(f"config: {key} is a number from 1, not {value!r}")
+        raise CheckpointError(f"config: {key} is an integer of at least 1, not {value!r}")
     return value
 
 

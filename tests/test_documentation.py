@@ -36,9 +36,8 @@ def test_the_worked_example_of_contributing(checkout: Path) -> None:
     source, line = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     (checkout / name[1]).write_text(source)
     registry = checkout / "methods" / "__init__.py"
-    registry.write_text(
-        registry.read_text().replace("METHODS: dict[str, Card] = {\n", "METHODS: dict[str, Card] = {\n" + line)
-    )
+    start = "METHODS: dict[str, MethodCard] = {\n"
+    registry.write_text(registry.read_text().replace(start, start + line))
 
     listed = subprocess.run(
         [sys.executable, "-m", "benchmark", "list"], cwd=checkout, env=environment(), capture_output=True, text=True
@@ -71,9 +70,9 @@ def test_the_worked_example_of_contributing(checkout: Path) -> None:
 
 def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
     (tmp_path / "their_method.py").write_text(
-        "from methods.api import Card\n"
+        "from methods.api import MethodCard\n"
         "from methods.vanilla import Vanilla\n"
-        "card = Card(target='their_method:Vanilla', summary='from outside')\n"
+        "card = MethodCard(target='their_method:Vanilla', summary='from outside')\n"
     )
     info = tmp_path / "their_package-1.0.dist-info"
     info.mkdir()
@@ -85,6 +84,19 @@ def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
     planned = call("plan", "--grid", grid, env=env)
     assert planned.returncode == 0, planned.stderr
     assert "theirs-vit_nano_patch4_28" in planned.stdout
+
+
+@pytest.mark.parametrize("code", ["card = 1 / 0\n", "card = 'no card'\n"])
+def test_a_broken_entry_point_is_named(tmp_path: Path, code: str) -> None:
+    (tmp_path / "their_method.py").write_text(code)
+    info = tmp_path / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lgvit_bench.method]\ntheirs = their_method:card\n")
+    done = call("plan", "--grid", "quick", env=environment(PYTHONPATH=str(tmp_path)))
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("theirs", "their-package", "their_method:card"))
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -35,7 +35,7 @@ from benchmark.grid.values import OWN, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping
 from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, named
-from methods.backbones import truncated
+from methods.backbones.cards import truncated
 from methods.lookup import unknown
 from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
 

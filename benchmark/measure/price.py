@@ -11,7 +11,7 @@ from benchmark import registry
 from benchmark.measure.cost import cost_table
 from benchmark.training.heads import make_head
 from methods.api import Method
-from methods.backbones import truncated
+from methods.backbones.cards import truncated
 from methods.model import ExitHeads, MultiExitModel
 from results.record import CostTable
 

@@ -47,6 +47,7 @@ DOMAINS = {
         1,
         (
             "benchmark/seeds.py", "benchmark/training/backbone.py", "methods/backbones/backbone.py",
+            "methods/backbones/cards.py",
             "methods/backbones/pretrained.py", "methods/tokens.py",
         ),
     ),
@@ -80,7 +81,7 @@ DOMAINS = {
             "benchmark/measure/latency.py", "benchmark/measure/timed_run.py",
         ),
     ),
-    "importing": Domain(1, ("benchmark/importing/model.py", "methods/official.py", "methods/official_names.py")),
+    "importing": Domain(2, ("benchmark/importing/model.py", "methods/official.py", "methods/official_names.py")),
 }  # fmt: skip
 
 USES = {

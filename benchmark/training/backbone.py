@@ -13,8 +13,8 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.seeds import seed_for
 from benchmark.weights import SCRATCH
-from methods.backbones import truncated
 from methods.backbones.backbone import BlockBackbone
+from methods.backbones.cards import truncated
 from methods.backbones.pretrained import load_pretrained
 from results.spec import TrainSpec
 

@@ -1,101 +1,14 @@
-"""The backbones. A line says all that planning needs; a test compares it with the built model.
+"""The backbones: one entry each, with all that planning needs. A test compares every entry with the built model.
 
-Full-size ones are timm's, of the same name; the nano siblings have the same anatomy at a size that a CPU trains.
+Full-size ones are timm's, of the same name; the nano and pico ones have the same architecture at a size that a CPU trains.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from methods.api import BackboneCard
-
-TOKENS = {"": 1, "distilled": 2, "idle-distillation": 2}
-BUILDERS = {"": "build", "distilled": "build_distilled", "idle-distillation": "build_idle_distillation"}
-
-
-def vit(
-    *,
-    image_size: int,
-    patch_size: int,
-    channels: int,
-    width: int,
-    attention_heads: int,
-    summary: str,
-    kind: str = "",
-    weights: str | None = None,
-    smaller: str | None = None,
-    idle_token_variant_of: str | None = None,
-) -> BackboneCard:
-    """The card of a 12-block Vision Transformer; ``kind`` is a key of `TOKENS`."""
-    depth = 12
-    return BackboneCard(
-        target=f"methods.backbones.vit:{BUILDERS[kind]}",
-        summary=summary,
-        family="deit" if kind == "distilled" else "vit",
-        idle_token_variant_of=idle_token_variant_of,
-        stages=(depth,),
-        dims=(width,) * depth,
-        grids=(image_size // patch_size,) * depth,
-        attention_heads=(attention_heads,) * depth,
-        prefix_tokens=TOKENS[kind],
-        registers=1 if kind == "idle-distillation" else 0,
-        image_size=image_size,
-        channels=channels,
-        smaller=smaller,
-        weights=weights,
-        architecture={
-            "img_size": image_size,
-            "patch_size": patch_size,
-            "in_chans": channels,
-            "embed_dim": width,
-            "depth": depth,
-            "num_heads": attention_heads,
-        },
-    )
-
-
-def swin(
-    *,
-    image_size: int,
-    patch_size: int,
-    channels: int,
-    window: int,
-    width: int,
-    stages: tuple[int, ...],
-    attention_heads: tuple[int, ...],
-    drop_path: float,
-    summary: str,
-    weights: str | None = None,
-    smaller: str | None = None,
-) -> BackboneCard:
-    """The card of a Swin Transformer whose grid halves and width doubles from stage to stage."""
-    side = image_size // patch_size
-    return BackboneCard(
-        target="methods.backbones.swin:build",
-        summary=summary,
-        family="swin",
-        stages=stages,
-        dims=tuple(width * 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
-        grids=tuple(side // 2**s for s, blocks in enumerate(stages) for _ in range(blocks)),
-        attention_heads=tuple(attention_heads[s] for s, blocks in enumerate(stages) for _ in range(blocks)),
-        prefix_tokens=0,
-        image_size=image_size,
-        channels=channels,
-        smaller=smaller,
-        weights=weights,
-        architecture={
-            "img_size": image_size,
-            "patch_size": patch_size,
-            "in_chans": channels,
-            "window_size": window,
-            "embed_dim": width,
-            "depths": stages,
-            "num_heads": attention_heads,
-            "drop_path_rate": drop_path,
-        },
-    )
-
+from methods.backbones.cards import swin, vit
 
 FULL: dict[str, Any] = {"image_size": 224, "channels": 3}
 SWIN_FULL: dict[str, Any] = {**FULL, "patch_size": 4, "window": 7, "drop_path": 0.1}
@@ -202,32 +115,3 @@ BACKBONES: dict[str, BackboneCard] = {
         summary="Swin, 4 blocks of width 24 on 16x16 and 8 of width 48 on 8x8 patches: CPU-sized",
     ),
 }  # fmt: skip
-
-
-def truncated(card: BackboneCard, blocks: int) -> BackboneCard:
-    """The card of the backbone's first ``blocks`` blocks; the final norm and classifier sit behind the last of them.
-
-    Raises:
-        ValueError: the backbone does not say how it is built with fewer blocks.
-    """
-    if blocks == card.depth:
-        return card
-    stages: list[int] = []
-    for count in card.stages:
-        if sum(stages) < blocks:
-            stages.append(min(count, blocks - sum(stages)))
-    architecture = dict(card.architecture)
-    if "depths" in architecture:
-        architecture |= {"depths": tuple(stages), "num_heads": architecture["num_heads"][: len(stages)]}
-    elif "depth" in architecture:
-        architecture["depth"] = blocks
-    else:
-        raise ValueError("this backbone's architecture has no 'depth' or 'depths', so it cannot be truncated")
-    return replace(
-        card,
-        stages=tuple(stages),
-        dims=card.dims[:blocks],
-        grids=card.grids[:blocks],
-        attention_heads=card.attention_heads[:blocks],
-        architecture=architecture,
-    )

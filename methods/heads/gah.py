@@ -23,6 +23,7 @@ class GlobalAggregationHead(ExitHead):
     """
 
     group: ClassVar = "global"
+    group_distance: ClassVar = "gram"
 
     def __init__(
         self,

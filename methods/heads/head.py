@@ -1,4 +1,4 @@
-"""What all exit heads share: their interface, their initialisation, and the classifier after the mixing."""
+"""What all exit heads share: their interface, their initialisation, and the classifier behind token mixing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ class ExitHead(nn.Module, ABC):
     """An exit: tokens after a block to logits.
 
     Attributes:
-        group: heads of one group can imitate each other's features (LGViT's homogeneous loss); None for heads whose
-            feature is no token map.
-        shared: names of the modules that all heads of this kind and width have in common; see `methods.model.ExitHeads`.
-        gated: whether it predicts how likely its answer is wrong.
+        group: name of the kind of head whose features are comparable: LGViT's homogeneous loss draws the heads of one group
+            to the deepest of them; None for heads whose feature is not a token map. A new head may name a new group.
+        group_distance: how that loss compares two features of a group: ``mse``, token by token, which needs equal token
+            counts; or ``gram``, by their channel Gram matrices.
+        shared: names of the modules that all heads of this kind and width share; see `methods.model.ExitHeads`.
+        gated: whether it predicts the probability that its prediction is wrong.
     """
 
-    group: ClassVar[Literal["local", "global"] | None] = None
+    group: ClassVar[str | None] = None
+    group_distance: ClassVar[Literal["mse", "gram"]] = "mse"
     shared: tuple[str, ...] = ()
     gated: bool = False
 
@@ -30,7 +33,7 @@ class ExitHead(nn.Module, ABC):
             dim: channel width C of the tokens.
             num_classes: number of logits.
             grid: side g of the patch grid.
-            class_tokens: how many a classifier reads: 1 (class), 2 (class and distillation) or 0 (Swin).
+            class_tokens: number of tokens that a classifier reads: 1 (class), 2 (class and distillation) or 0 (Swin).
         """
         super().__init__()
         self.dim, self.num_classes, self.grid, self.class_tokens = dim, num_classes, grid, class_tokens
@@ -40,15 +43,15 @@ class ExitHead(nn.Module, ABC):
         """Logits (B, num_classes) and the feature that distillation compares."""
 
     def error_probability(self, feature: Tensor) -> Tensor | None:
-        """How likely the answer is wrong, (B,) in [0, 1], from the feature; None for a head without a learned gate."""
+        """Predicted probability (B,) that the prediction is wrong, from the feature; None for a head without a learned gate."""
         return None
 
     def align(self, teacher: Tensor) -> Tensor:
-        """The tokens (B, N', C) of a teacher map (B, C, g, g) that face this head's feature tokens."""
+        """The tokens (B, N', C) of a teacher map (B, C, g, g) at the positions of this head's feature tokens."""
         return teacher.flatten(2).transpose(1, 2)
 
     def reset_parameters(self) -> None:
-        """Truncated normal of std 0.02 for every Linear and Conv2d, zero biases; norms stay as torch made them.
+        """Truncated normal of std 0.02 for every Linear and Conv2d, zero biases; norms keep torch's default.
 
         Source: falcon-xu/LGViT, which inherits the rule from transformers.
         """

@@ -18,6 +18,7 @@ class SelfAttentionHead(ExitHead):
     """
 
     group: ClassVar = "global"
+    group_distance: ClassVar = "gram"
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int, *, attention_heads: int = 8) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)

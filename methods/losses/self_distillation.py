@@ -1,4 +1,4 @@
-"""Exits that learn from a frozen backbone. Every term is returned raw, under its own name, beside the total."""
+"""The loss of heads on a frozen backbone. Every term is returned unweighted, under its own name, beside the total."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class SelfDistillation:
 
     total = (1 - weight) * CE + weight * KD + heterogeneous_weight * hete + homogeneous_weight * homo [+ gate error]
 
-    ``hete`` draws heads towards the frozen backbone's own tokens, ``homo`` the heads of a group towards its deepest one.
-    A group is the heads of one kind (local, global) on tokens of one width and grid: the whole of ViT, a stage of Swin;
-    the backbone's tokens are those of the last block of that width and grid. A head without a token map has no feature
-    term. The defaults make the size of each term depend on neither the token count nor the number of exits.
+    ``hete`` compares heads with the tokens of the frozen backbone, ``homo`` the heads of a group with its deepest one. A
+    group is the heads of one kind (`ExitHead.group`: local, global) on tokens of one width and grid: all of ViT, one stage
+    of Swin. The backbone's tokens are those after the last block of that width and grid. A head without a token map has no
+    feature term. With the defaults the size of a term depends on neither the token count nor the number of exits.
 
     Attributes:
         weight: share of the distillation term.
         temperature: T of the distillation term.
         heterogeneous_weight: factor of ``hete``; 0 leaves it out.
         homogeneous_weight: factor of ``homo``; 0 leaves it out.
-        teacher_norm: what stands before the final classifier when it teaches: its own ``final`` norm, as deployed;
+        teacher_norm: norm before the final classifier when it is the teacher: its own ``final`` norm, as deployed;
             ``none`` (the official code on ViT and DeiT); ``plain``, one without learned affine (on Swin).
         reduction: ``mean`` or ``sum`` over the exits, and over the terms of ``hete`` and ``homo``.
         exit_weights: of the cross-entropy's mean: ``uniform``, ``depth`` (block numbers) or ``depth-1``.
         kd_divisor: the KD term is summed over batch and classes and divided by the ``batch`` or by all its ``elements``.
         feature_divisor: ``tokens``: ``hete`` is a mean over tokens and Gram matrices are divided by their number;
             ``none``: sums over tokens.
-        detach_group_teacher: whether the deepest head of a group stays where it is when others are drawn to it.
-        heterogeneous_exits: the ``ends`` (first and last head of each group) or ``all``.
+        detach_group_teacher: whether ``homo`` sends no gradient into the deepest head of a group.
+        heterogeneous_exits: which heads ``hete`` compares: the ``ends`` (first and last of each group) or ``all``.
     """
 
     weight: float = 0.3
@@ -57,26 +57,26 @@ class SelfDistillation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
-            raise ValueError(f"self-distillation: weight is a share from 0 to 1, not {self.weight}")
+            raise ValueError(f"self-distillation: weight is from 0 to 1, not {self.weight}")
         if self.temperature <= 0:
             raise ValueError(f"self-distillation: temperature is above 0, not {self.temperature}")
         if self.reduction == "sum" and self.exit_weights != "uniform":
             raise ValueError("self-distillation: exit_weights belong to a mean; reduction sum takes uniform")
 
     def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
-        """The raw terms, ``accuracy`` and ``total``, each a scalar."""
-        heads, answers = training.exit_heads, training.outputs.logits
+        """The unweighted terms, ``accuracy`` and ``total``, each a scalar."""
+        heads, outputs = training.exit_heads, training.outputs.logits
         weights = {
-            "uniform": [1.0] * len(answers),
+            "uniform": [1.0] * len(outputs),
             "depth": [float(block) for block in heads.exits],
             "depth-1": [block - 1.0 for block in heads.exits],
         }[self.exit_weights]
-        losses = [training.cross_entropy(logits) for logits in answers]
+        losses = [training.cross_entropy(logits) for logits in outputs]
         entropy = torch.stack(losses).sum() if self.reduction == "sum" else weighted_mean(losses, weights)
         teacher = self._teacher(training)
         divisor = 1 if self.kd_divisor == "batch" else teacher.shape[-1]
-        soft = self._over([distillation(logits, teacher, self.temperature) / divisor for logits in answers], entropy)
-        terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(answers)}
+        soft = self._over([distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy)
+        terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(outputs)}
         total = (1 - self.weight) * entropy + self.weight * soft
         if self.heterogeneous_weight:
             terms["heterogeneous"] = self._over(self._heterogeneous(training), entropy)
@@ -107,32 +107,34 @@ class SelfDistillation:
         """`channel_divergence` of heads to the tokens of the last block of their width and grid."""
         heads, features = training.exit_heads, training.outputs.features
         groups = groups_of(heads).values()
-        ends = (i for members in groups for i in (members[0], members[-1]))
-        chosen = ends if self.heterogeneous_exits == "ends" else (i for members in groups for i in members)
-        found = []
-        for i in sorted(set(chosen)):
+        if self.heterogeneous_exits == "ends":
+            selected = {i for members in groups for i in (members[0], members[-1])}
+        else:
+            selected = {i for members in groups for i in members}
+        terms = []
+        for i in sorted(selected):
             target = heads.in_order[i].align(training.passed.stage_end(heads.exits[i]).map)
             divergence = channel_divergence(features[i], target)
-            found.append(divergence if self.feature_divisor == "tokens" else divergence * target.shape[1])
-        return found
+            terms.append(divergence if self.feature_divisor == "tokens" else divergence * target.shape[1])
+        return terms
 
     def _homogeneous(self, training: TrainingPass) -> list[Tensor]:
         """Distance of each head's feature to that of the deepest head of its group."""
-        features, found = training.outputs.features, []
-        for (kind, *_), members in groups_of(training.exit_heads).items():
+        heads, features, terms = training.exit_heads.in_order, training.outputs.features, []
+        for members in groups_of(training.exit_heads).values():
             deepest = features[members[-1]]
             if self.detach_group_teacher:
                 deepest = deepest.detach()
             for i in members[:-1]:
-                if kind == "local":
-                    found.append(F.mse_loss(full(features[i]), full(deepest)))
+                if heads[i].group_distance == "mse":
+                    terms.append(F.mse_loss(full(features[i]), full(deepest)))
                 else:
-                    found.append(gram_distance(features[i], deepest, per_token=self.feature_divisor == "tokens"))
-        return found
+                    terms.append(gram_distance(features[i], deepest, per_token=self.feature_divisor == "tokens"))
+        return terms
 
 
 def groups_of(heads: ExitHeads) -> dict[tuple[str, int, int], list[int]]:
-    """(kind, width, grid) to the indices of the heads, shallow to deep; heads without a token map are in none."""
+    """(group, width, grid) to the indices of the heads, shallow to deep; heads without a group are left out."""
     groups: dict[tuple[str, int, int], list[int]] = {}
     for i, head in enumerate(heads.in_order):
         if head.group is not None:

@@ -1,11 +1,11 @@
-"""The exit policies: how a sample decides to leave."""
+"""The exit policies: rules that decide when a sample leaves. One entry each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from methods.api import PolicyCard
-from methods.lookup import configured, unknown
+from methods.lookup import configured, registered_outside, unknown
 
 if TYPE_CHECKING:
     from methods.policies.policy import ExitPolicy
@@ -27,16 +27,17 @@ POLICIES: dict[str, PolicyCard] = {
     "patience": PolicyCard(target="methods.policies.patience:Patience", summary="enough successive exits agree"),
     "pcee": PolicyCard(target="methods.policies.pcee:PCEE", summary="entropy < threshold at several exits in a row"),
     "sdn": PolicyCard(
-        target="methods.policies.sdn:SDN", summary="confidence >= threshold, else the most confident of all answers"
+        target="methods.policies.sdn:SDN", summary="confidence >= threshold, else the most confident of all predictions"
     ),
     "beem": PolicyCard(
         target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"
     ),
     "bin-accuracy": PolicyCard(
-        target="methods.policies.bin_accuracy:BinAccuracy", summary="exits this sure were right often enough on val"
+        target="methods.policies.bin_accuracy:BinAccuracy",
+        summary="accuracy on val of exits with similar confidence >= target",
     ),
     "budgeted": PolicyCard(
-        target="methods.policies.budgeted:Budgeted", summary="a threshold an exit, solved on val for a mean cost"
+        target="methods.policies.budgeted:Budgeted", summary="one threshold per exit, solved on val for a mean cost"
     ),
     "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
@@ -58,17 +59,21 @@ POLICIES: dict[str, PolicyCard] = {
         summary="the gate's predicted error < threshold; needs heads that have a gate (berxit)",
         reads_gates=True,
     ),
-    "oracle": PolicyCard(target="methods.policies.controls:Oracle", summary="control: the first exit that is right"),
-    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: leaves by chance"),
+    "oracle": PolicyCard(
+        target="methods.policies.controls:Oracle", summary="control: the first exit that classifies correctly"
+    ),
+    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: leaves at random"),
 }
 
 
 def get_policy(name: str, **parameters: Any) -> ExitPolicy:
-    """A policy by its name, with its parameters.
+    """A policy by its name, those of installed packages included.
 
     Raises:
         ValueError: the name or a parameter is unknown, or a value is out of range; the message says what is allowed.
+        EntryPointError: a package registers a policy that cannot be loaded.
     """
-    if name not in POLICIES:
-        raise ValueError(unknown("policy", name, POLICIES))
-    return configured("policy", name, POLICIES[name].load(), parameters)
+    cards = registered_outside("policy") | POLICIES
+    if name not in cards:
+        raise ValueError(unknown("policy", name, cards))
+    return configured("policy", name, cards[name].load(), parameters)

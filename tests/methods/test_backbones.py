@@ -7,8 +7,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.registry import table
-from methods.backbones import truncated
 from methods.backbones.backbone import BlockBackbone
+from methods.backbones.cards import truncated
 from methods.backbones.vit import ViT
 
 BACKBONES = table("backbone")

@@ -134,6 +134,16 @@ def test_all_heads_with_a_token_map_can_be_drawn_to_the_backbone() -> None:
     assert moved == [True, True, False, True, True]
 
 
+def test_a_head_may_declare_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalPerceptionHead, "group", "waves")
+    monkeypatch.setattr(LocalPerceptionHead, "group_distance", "gram")
+    training = small()
+    assert groups_of(training.exit_heads) == {("waves", 32, 7): [0, 1], ("global", 32, 7): [3, 4]}
+    features = training.outputs.features
+    expected = (gram_distance(features[0], features[1]) + gram_distance(features[3], features[4])) / 2
+    torch.testing.assert_close(SelfDistillation(homogeneous_weight=1.0)(training)["homogeneous"], expected)
+
+
 def test_heads_without_a_token_map_have_no_feature_terms() -> None:
     training = small()
     linear = ExitHeads((6,), [training.exit_heads.in_order[2]])

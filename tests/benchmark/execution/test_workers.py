@@ -26,7 +26,7 @@ from benchmark.stages.plan import make_plan
 from benchmark.training.loop import TrainingDivergedError
 from datasets.api import DataError
 from methods import METHODS
-from methods.api import BackboneCard, Card, Component, TrainStage
+from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
@@ -206,7 +206,7 @@ class Doomed(Vanilla):
 def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "doomed", Card(target=f"{__name__}:Doomed", summary=""))
+    monkeypatch.setitem(METHODS, "doomed", MethodCard(target=f"{__name__}:Doomed", summary=""))
     monkeypatch.setitem(LOSSES, "deadly", Card(target=f"{__name__}:Deadly", summary=""))
     grid = grid_file(tmp_path, epochs=2, methods=["lgvit", "doomed", "vanilla"])
     maker = maker_for(grid, tmp_path / "results")

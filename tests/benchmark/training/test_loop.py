@@ -18,7 +18,7 @@ from benchmark.stages.plan import make_plan
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.loop import Interrupted, TrainingDivergedError, fit
 from methods import METHODS
-from methods.api import BackboneCard, Card, Component, TrainStage
+from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 def test_a_method_that_diverges_does_not_stop_the_others_of_its_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "wild", Card(target=f"{__name__}:Wild", summary=""))
+    monkeypatch.setitem(METHODS, "wild", MethodCard(target=f"{__name__}:Wild", summary=""))
     monkeypatch.setitem(LOSSES, "no-number", Card(target=f"{__name__}:NoNumber", summary=""))
     grid = write_grid(tmp_path / "grid.yaml", methods=["lgvit", "wild", "vanilla"])
     store = Store(tmp_path / "results")

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from methods.api import BackboneCard, Card, Component, TrainStage
+from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 
@@ -25,5 +25,5 @@ class SlowLoss(SelfDistillation):
         return super().__call__(*arguments)
 
 
-METHOD = Card(target="slow_method:Slow", summary="vanilla, slowly")
+METHOD = MethodCard(target="slow_method:Slow", summary="vanilla, slowly")
 LOSS = Card(target="slow_method:SlowLoss", summary="slowly")

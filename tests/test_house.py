@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.cli import COMMANDS
 from tests.conftest import ROOT, call, environment
 
 OURS = {"benchmark", "methods", "datasets", "results", "reports"}
@@ -107,3 +108,57 @@ def test_nothing_is_installed_as_a_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["tool"]["setuptools"]["packages"] == []
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
+
+
+def test_commands_do_not_import_each_other() -> None:
+    modules = {module for module, _ in COMMANDS.values()}
+    for path in sorted((ROOT / "benchmark" / "cli").glob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        imports = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        if path.name == "retry.py":
+            imports.discard("benchmark.cli.run")  # until the execution of runs lies below the command line
+        assert not imports & modules, path.name
+
+
+# Outside the command line and the registry an import inside a function needs a reason.
+DEFERRED_IMPORTS = {
+    "benchmark/doctor/checks.py": "the doctor starts where packages are missing",
+    "benchmark/provenance.py": "reports and plans read provenance without torch",
+    "benchmark/weights.py": "huggingface_hub is slow to import, and plans rarely need it",
+    "benchmark/execution/rehearse.py": "torch, in the process that works",
+    "benchmark/execution/slurm/node.py": "torch, after the node has reported its start",
+    "benchmark/execution/slurm/task.py": "the checkout must be put on the path first",
+    "methods/policies": "scipy, for the policies that fit something",
+    "datasets/imagenet.py": "scipy, for the official devkit alone",
+    "datasets/timm_augment.py": "torch and timm, in the processes that train",
+    "results/judge": "scipy is slow to import, and `list` reads the same modules",
+    "results/stats": "scipy is slow to import, and `list` reads the same modules",
+    "results/store/sharing.py": "pyarrow, for shared records alone",
+    "results/tables/run.py": "pyarrow, for runs with tables",
+    "reports": "plotting and typesetting are slow to import, and `run` checks the report's folder first",
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_are_at_the_top(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    if name.startswith("benchmark/cli/") or name == "benchmark/registry.py":
+        return
+    if any(name == allowed or name.startswith(f"{allowed}/") for allowed in DEFERRED_IMPORTS):
+        return
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert not [node.lineno for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_each_help_has_an_example_and_needs_no_torch() -> None:
+    code = f"""
+import sys
+from benchmark.cli import main
+for name in {[*COMMANDS]}:
+    main([name, "--help"], standalone_mode=False)
+    assert "torch" not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in COMMANDS:
+        assert f"  python -m benchmark {name}" in done.stdout

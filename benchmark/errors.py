@@ -1,4 +1,4 @@
-"""What a user did wrong, said in one clear sentence each; the command line prints them and exits with 2."""
+"""Errors that the command line prints without a traceback; a user's mistake exits with code 2."""
 
 from __future__ import annotations
 

@@ -16,23 +16,23 @@ from benchmark.errors import RankError, UserError
 COMMANDS = {
     "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),
-    "status": ("benchmark.cli.status", "Show where the runs of a grid stand, and why."),
+    "status": ("benchmark.cli.status", "Show the state of each run of a grid, and why."),
     "retry": ("benchmark.cli.retry", "Run failed runs again, all or by cause."),
-    "cancel": ("benchmark.cli.cancel", "Ask what runs on a grid to stop behind its next checkpoint."),
-    "costs": ("benchmark.cli.costs", "Price a method on a backbone: parameters and MACs of every exit."),
+    "cancel": ("benchmark.cli.cancel", "Stop the runs of a grid after their next checkpoint."),
+    "costs": ("benchmark.cli.costs", "Count parameters and MACs of a method on a backbone."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
     "claims": ("benchmark.cli.claims", "Judge LGViT's claims and published numbers by the records."),
     "reproduce": ("benchmark.cli.reproduce", "Train a finished run again from its record, and judge."),
-    "compare": ("benchmark.cli.compare", "Put two runs or two results folders side by side."),
+    "compare": ("benchmark.cli.compare", "Compare two runs or two results folders."),
     "list": (
         "benchmark.cli.list",
-        "Name what is registered: methods, heads, policies, ...; or the runs that are there.",
+        "List what is registered (methods, heads, ...), or the finished runs.",
     ),
-    "data": ("benchmark.cli.data", "Datasets: list, find, check and fetch them."),
+    "data": ("benchmark.cli.data", "List, locate, check and download datasets."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
-    "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run of a checkpoint of the authors' code."),
-    "doctor": ("benchmark.cli.doctor", "Look at this machine: what is missing, and how to mend it."),
+    "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run from a checkpoint of the authors' code."),
+    "doctor": ("benchmark.cli.doctor", "Check this machine: what is missing, and how to fix it."),
     "bench": ("benchmark.cli.bench", "Measure data loading and dynamic inference."),
 }
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def start() -> None:
-    """Run the command line; a user's mistake is one clear sentence each and exit code 2."""
+    """Run the command line. Each mistake of the user is printed as one sentence; the exit code is 2."""
     try:
         sys.exit(main(standalone_mode=False))  # a command's Exit(code) comes back as its code
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""From stored scores to a run's curve, operating points and outcomes. Settings are chosen on val, frozen, looked up on test."""
+"""A run's curves, operating points and outcomes from its stored scores. Settings are chosen on val and applied to test."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ BUDGETS = (0.4, 0.5, 0.6, 0.75)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one run's scores say.
+    """The evaluation of one run.
 
     Attributes:
         points: operating points, in the record.
         thresholds: what was chosen on val, and the hash of val's sample ids and labels that it was chosen on.
         outcomes: see `results.tables.run.Run`.
         curves: likewise.
-        answers: every exit's answer to every test sample; see `results.tables.answers`.
+        answers: the prediction of each exit for each test sample; see `results.tables.answers`.
         corners: what every test sample does at the corners of the val-built hulls; see `results.tables.run.Run`.
     """
 
@@ -158,12 +158,12 @@ def evaluate_without_exits(
 
 
 def accuracies(scores: ExitScores) -> list[float]:
-    """Of every exit asked about every sample, length K."""
+    """Accuracy of each exit over all samples, length K."""
     return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
 
 
 def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:
-    """Every exit asked about every sample of val and test."""
+    """Accuracy of each exit over all samples of val and of test."""
     names = [*heads, "final classifier"]
     val, test = accuracies(scores["val"]), accuracies(scores["test"])
     return tuple(
@@ -173,7 +173,7 @@ def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[s
 
 
 def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
-    """A policy, fitted on val where it learns, and the settings to look at: the chosen one, or a grid made on val."""
+    """A policy, fitted on val if it learns, and its settings to evaluate: the configured one, or a grid computed on val."""
     policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
     if policy.setting is not None:
@@ -182,8 +182,8 @@ def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[E
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """An operating point as val chose it: (index into the settings, weight) pairs; none where val reaches no such point."""
+class ChosenPoint:
+    """An operating point chosen on val, as (index of the setting, weight) pairs; empty if val reaches no such point."""
 
     kind: PointKind
     target: float
@@ -196,7 +196,7 @@ def choose(
     reference: float,
     drops: Sequence[float] = DROPS,
     budgets: Sequence[float] = BUDGETS,
-) -> list[Chosen]:
+) -> list[ChosenPoint]:
     """The points of one policy, from val alone.
 
     Args:
@@ -207,21 +207,21 @@ def choose(
         budgets: mean costs to spend, as shares of the baseline.
     """
     if len(val.settings) == 1:
-        return [Chosen("fixed", float(val.settings[0]), [(0, 1.0)])]
+        return [ChosenPoint("fixed", float(val.settings[0]), [(0, 1.0)])]
     cost = val.mean(costs.cumulative)
     chosen = []
     for drop in drops:
         t = cheapest_within_drop(val.accuracy, cost, reference, drop)
-        chosen.append(Chosen("accuracy-drop", drop, [] if t is None else [(t, 1.0)]))
+        chosen.append(ChosenPoint("accuracy-drop", drop, [] if t is None else [(t, 1.0)]))
     return chosen + [
-        Chosen("equal-macs", budget, enclosing_settings(cost, budget * costs.baseline)) for budget in budgets
+        ChosenPoint("equal-macs", budget, enclosing_settings(cost, budget * costs.baseline)) for budget in budgets
     ]
 
 
 def look_up(
-    policy: str, chosen: list[Chosen], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
+    policy: str, chosen: list[ChosenPoint], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
 ) -> list[OperatingPoint]:
-    """What the chosen points achieve on val and on test.
+    """The chosen points, measured on val and on test.
 
     At equal MACs the frozen settings that enclose the budget on test are mixed, so that the cost is exact: test costs enter, no
     test labels.
@@ -256,8 +256,8 @@ def look_up(
     return points
 
 
-def _frozen(chosen: list[Chosen], settings: np.ndarray) -> list[dict[str, Any]]:
-    """The choices as the file of thresholds holds them."""
+def _frozen(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, Any]]:
+    """The chosen points in the form of the file of thresholds."""
     return [
         {
             "kind": choice.kind,

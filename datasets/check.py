@@ -1,4 +1,4 @@
-"""Looks at every image of a dataset before anybody trains on it: can it be read, and is it in two splits?"""
+"""Checks every image of a dataset: can it be decoded, and is it in two splits?"""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BLOCK = 8192
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found.
+    """Problems of a dataset.
 
     Attributes:
-        damaged: a sentence for every image that cannot be read.
+        damaged: one sentence per image that cannot be decoded.
         twice: images that are in two splits: (an image of one split, the same in another), each as ``split: name``.
     """
 
@@ -35,16 +35,16 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
     """Decode every image and compare all by the hash of their content (the file's, or the stored pixels').
 
     Args:
-        splits: by name; one that plays two roles is looked at twice and reported.
-        processes: that decode files; 0 decodes here.
-        progress: told (images looked at, images in all).
+        splits: by name; images of a split that has two roles are reported.
+        processes: number of processes that decode files; 0 decodes in this one.
+        progress: called with (images checked, images in total).
     """
     total, done = sum(len(split) for split in splits.values()), 0
     damaged: list[str] = []
     twice: list[tuple[str, str]] = []
     seen: dict[bytes, tuple[str, int]] = {}
     for name, split in splits.items():
-        for position, (digest, problem) in enumerate(_looks(split, processes)):
+        for position, (digest, problem) in enumerate(_digests(split, processes)):
             done += 1
             progress(done, total)
             if problem is not None:
@@ -56,7 +56,7 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
     return Scan(tuple(damaged), tuple(twice))
 
 
-def _looks(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | None]]:
+def _digests(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | None]]:
     """Hash and problem of every image, in order."""
     if not isinstance(split.images, ImageFiles):
         for image in decoded(split.images):
@@ -64,14 +64,14 @@ def _looks(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | Non
         return
     paths = (str(split.images.path(i)) for i in range(len(split)))
     if processes == 0:
-        yield from map(_look, paths)
+        yield from map(_digest, paths)
         return
     with ProcessPoolExecutor(processes) as pool:
-        while block := list(islice(paths, BLOCK)):  # a pool queues all that it is given
-            yield from pool.map(_look, block, chunksize=CHUNK)
+        while block := list(islice(paths, BLOCK)):  # a pool queues its whole input at once
+            yield from pool.map(_digest, block, chunksize=CHUNK)
 
 
-def _look(path: str) -> tuple[bytes, str | None]:
+def _digest(path: str) -> tuple[bytes, str | None]:
     try:
         decode_file(Path(path))
         return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest(), None

@@ -1,7 +1,8 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, "Learning Multiple Layers of Features from Tiny Images"), in their Python form.
 
 The official files are pickles. They are read by an unpickler that knows arrays and nothing else, so that a replaced file
-cannot run code, and each file is compared with its published MD5 before it is opened.
+cannot run code, and each file is compared with its published MD5 before it is opened. torchvision's reader is not used
+because it calls pickle.load.
 """
 
 from __future__ import annotations

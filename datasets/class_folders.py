@@ -1,4 +1,4 @@
-"""Images sorted into one folder a class, as ImageNet, Tiny-ImageNet and most people's own images come."""
+"""Images in one folder per class, as in ImageNet, Tiny-ImageNet and most users' own data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasets.images import ImageFiles, encoded, image_names
 
 
 def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> ImageSplit:
-    """Every image of every class, by class and then by name; a sample's id is its place in that order.
+    """Every image of every class, by class and then by name; a sample's id is its position in that order.
 
     Args:
         root: the folder of the class folders.
@@ -28,14 +28,14 @@ def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> 
         folder = root / name / inside
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}, which should hold the images of class {name!r}")
-        found = image_names(folder)
-        if not found:
+        images = image_names(folder)
+        if not images:
             raise DataError(f"{folder} holds no image: fill or remove it; a class needs images")
-        names += [f"{name}/{inside}/{image}" if inside else f"{name}/{image}" for image in found]
-        labels += [label] * len(found)
+        names += [f"{name}/{inside}/{image}" if inside else f"{name}/{image}" for image in images]
+        labels += [label] * len(images)
     return ImageSplit(ImageFiles(root, encoded(names)), np.array(labels, dtype=np.int64), np.arange(len(names)))
 
 
 def subfolders(root: Path) -> list[str]:
-    """The names of the folders in a folder, sorted; hidden ones are passed over."""
+    """The names of the folders in a folder, sorted, without hidden ones."""
     return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -1,4 +1,4 @@
-"""What is wrong with data, said in one sentence."""
+"""The error for missing or damaged data."""
 
 
 class DataError(Exception):

@@ -1,4 +1,7 @@
-"""Downloads of the official files: resumed where they stopped, verified, unpacked; one sentence where there is no network."""
+"""Downloads of the official files: resumed after an interruption, verified, unpacked.
+
+Written by hand because the library pooch, which verifies downloads, cannot resume them, and the archives are gigabytes large.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
     Args:
         card: of the dataset.
         data_dir: the user's folder for datasets.
-        progress: told about every megabyte.
+        progress: called after every megabyte.
 
     Returns:
-        a line for every file: where it is and how it was verified.
+        one line per file: its path and how it was verified.
 
     Raises:
         DataError: the publisher asks for an account, cannot be reached, or sent something else.
@@ -45,7 +48,7 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
 
 
 def _verify(archive: Archive, path: Path) -> str:
-    """How the file is known to be right. A wrong one is removed, so that the next attempt starts anew."""
+    """How the file was verified. A wrong one is removed, so that the next attempt starts from the beginning."""
     if archive.md5 is None:
         return f"no published checksum is known; its SHA-256 is {digest_of(path, 'sha256')}"
     found = digest_of(path, "md5")
@@ -58,7 +61,7 @@ def _verify(archive: Archive, path: Path) -> str:
 
 
 def _download(archive: Archive, path: Path, progress: Progress) -> None:
-    """To a file beside its place, renamed when it is whole."""
+    """Into a ``.part`` file, which is renamed when it is complete."""
     assert archive.url is not None
     part = path.with_name(f"{path.name}.part")
     try:
@@ -81,7 +84,7 @@ def _receive(url: str, part: Path, have: int, progress: Callable[[int, int | Non
     try:
         response = urllib.request.urlopen(request, timeout=SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send: the checksum decides
+        if error.code == 416 and have:  # the part file is complete already; the checksum decides
             return
         raise
     with response:

@@ -1,4 +1,4 @@
-"""Anybody's images, in a grid ``folder:PATH``: one folder a class, as it stands or with train, val and test inside."""
+"""The user's own images, in a grid ``folder:PATH``: one folder per class, directly or inside train/, val/ and test/."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from datasets.api import IMAGENET_MEAN, IMAGENET_STD, SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.class_folders import read_class_folders, subfolders
-from datasets.images import ImageFiles
+from datasets.images import ImageFiles, image_names
 from datasets.splits import stratified_shares
 
 PREFIX = "folder:"
-SUMMARY = "your own images: one folder a class, as it stands or with train/ and test/ (and val/) inside"
+SUMMARY = "your own images: one folder per class, directly or inside train/ and test/ (and val/)"
 CODE_VERSION = 1
 SPLIT_SEED = 20230800255
 SHARES = {"val": 0.2, "test": 0.2}
@@ -26,7 +26,7 @@ VAL_NAMES = ("val", "valid", "validation")
 
 @dataclass(frozen=True, kw_only=True)
 class FolderCard(DatasetCard):
-    """The card of a folder, made by looking into it.
+    """The card of a folder, made from its content.
 
     Attributes:
         root: the folder.
@@ -42,7 +42,7 @@ class FolderCard(DatasetCard):
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Content:
     classes: tuple[str, ...]
     splits: Mapping[str, ImageSplit]
     val_rule: str
@@ -60,29 +60,29 @@ def absolute(name: str, base: Path) -> str:
 @lru_cache(maxsize=8)
 def folder_card(name: str) -> DatasetCard:
     """
-    The fingerprint reads every file once a process, about a second a gigabyte: whatever changes in the folder changes it.
+    The card of a folder. Its fingerprint covers every file's content; reading them takes about a second per gigabyte.
 
     Args:
         name: ``folder:`` and an absolute path.
 
     Raises:
-        DataError: the folder is not there, or its classes cannot be told or split; the message says what and where.
+        DataError: the folder does not exist, or its classes cannot be found or split; the message says what and where.
     """
     root = Path(name.removeprefix(PREFIX))
-    found = _look(root)
+    content = _look(root)
     return FolderCard(
         name=f"{PREFIX}{root.name}",
         target="datasets.folder:folder_card",
         summary=SUMMARY,
-        classes=found.classes,
+        classes=content.classes,
         image_size=None,
         recipe_size=224,
         channels=3,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        sizes={split: len(found.splits[split]) for split in SPLITS},
-        val_rule=found.val_rule,
-        fingerprint=_fingerprint(found.splits),
+        sizes={split: len(content.splits[split]) for split in SPLITS},
+        val_rule=content.val_rule,
+        fingerprint=_fingerprint(content.splits),
         licence="the user's own images",
         redistributable=False,
         citation="the user's own images",
@@ -94,13 +94,19 @@ def folder_card(name: str) -> DatasetCard:
 
 
 @lru_cache(maxsize=8)
-def _look(root: Path) -> _Look:
+def _look(root: Path) -> _Content:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; write {PREFIX}PATH, relative to the grid file or absolute")
-    return _with_parts(root) if (root / "train").is_dir() else _as_it_stands(root)
+    return _with_parts(root) if _has_parts(root) else _without_parts(root)
 
 
-def _as_it_stands(root: Path) -> _Look:
+def _has_parts(root: Path) -> bool:
+    """Whether train/ is a split. If it holds images and no folders, it is a class of that name."""
+    train = root / "train"
+    return train.is_dir() and bool(subfolders(train) or not image_names(train))
+
+
+def _without_parts(root: Path) -> _Content:
     classes = _classes(root)
     everything = read_class_folders(root, classes)
     for label, count in enumerate(np.bincount(everything.labels, minlength=len(classes))):
@@ -111,10 +117,10 @@ def _as_it_stands(root: Path) -> _Look:
             )
     train, held = stratified_shares(everything, SHARES, SPLIT_SEED)
     rule = f"20 % of every class, at least one image; test likewise; stratified, seed {SPLIT_SEED}"
-    return _Look(tuple(classes), {"train": train, **held}, rule)
+    return _Content(tuple(classes), {"train": train, **held}, rule)
 
 
-def _with_parts(root: Path) -> _Look:
+def _with_parts(root: Path) -> _Content:
     classes = _classes(root / "train")
     train = _part(root, "train", classes)
     if not (root / "test").is_dir():
@@ -125,9 +131,9 @@ def _with_parts(root: Path) -> _Look:
     for name in VAL_NAMES:
         if (root / name).is_dir():
             val = _part(root, name, classes)
-            # Ids of their own, so that train and val can be put together again.
+            # Ids differ from those of train, so that both can be merged again.
             val = ImageSplit(val.images, val.labels, val.sample_id + len(train))
-            return _Look(tuple(classes), {"train": train, "val": val, "test": test}, f"the folder {name}/")
+            return _Content(tuple(classes), {"train": train, "val": val, "test": test}, f"the folder {name}/")
     for label, count in enumerate(np.bincount(train.labels, minlength=len(classes))):
         if count < 2:
             raise DataError(
@@ -136,14 +142,14 @@ def _with_parts(root: Path) -> _Look:
             )
     rest, held = stratified_shares(train, VAL_OF_TRAIN, SPLIT_SEED)
     rule = f"10 % of every class of train/, at least one image, stratified, seed {SPLIT_SEED}"
-    return _Look(tuple(classes), {"train": rest, **held, "test": test}, rule)
+    return _Content(tuple(classes), {"train": rest, **held, "test": test}, rule)
 
 
 def _classes(root: Path) -> list[str]:
     classes = subfolders(root)
     if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise DataError(f"{root} should hold a folder for each of at least two classes, and has {found}")
+        folders = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(f"{root} should hold a folder for each of at least two classes, and has {folders}")
     return classes
 
 
@@ -159,7 +165,7 @@ def _images(count: int) -> str:
 
 
 def _fingerprint(splits: Mapping[str, ImageSplit]) -> str:
-    """SHA-256 over which image, with which content and label, is in which split."""
+    """SHA-256 over the split, name, label and content of every image."""
     digest = hashlib.sha256()
     for name in SPLITS:
         split = splits[name]

@@ -97,17 +97,24 @@ def _kaggle_labels(folder: Path) -> dict[int, str] | None:
     for place in (folder, *folder.parents[:3]):
         path = place / KAGGLE
         if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = csv.DictReader(file)
+            try:
+                with path.open(encoding="utf-8-sig", newline="") as file:  # tolerates a byte order mark
+                    rows = list(csv.DictReader(file))
                 return {
                     _number(f"{row['ImageId']}.JPEG", path): row["PredictionString"].split(" ", 1)[0] for row in rows
                 }
+            except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{path} is not Kaggle's table in UTF-8 with the columns ImageId,PredictionString ({error!r})"
+                ) from error
     return None
 
 
 def _devkit_labels(folder: Path) -> dict[int, str]:
     """Number to wnid from the official development kit: line n of the ground truth is the class id of image n."""
+    # Imported here: scipy.io is slow to import, and only flat copies of ImageNet need it.
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     kit = folder / DEVKIT
     truth, meta = kit / "ILSVRC2012_validation_ground_truth.txt", kit / "meta.mat"
@@ -120,5 +127,5 @@ def _devkit_labels(folder: Path) -> dict[int, str]:
         raise DataError(
             f"{folder / 'val'} is flat, so its labels are needed: neither {KAGGLE} nor {kit} can be read ({error})"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, MatReadError) as error:
         raise DataError(f"{truth} and {meta} do not hold the official labels ({error!r})") from error

@@ -1,4 +1,4 @@
-"""Stratified, seeded choice of samples, and the hash that names a choice."""
+"""Stratified, seeded selections of samples, and hashes that identify them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasets.images import ImageFiles, decoded, join
 
 
 def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split indices into (kept, held out), ``per_class`` of every class held out; both ascending."""
+    """Indices of (the rest, the held-out samples), both ascending; ``per_class`` samples of every class are held out."""
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -32,9 +32,9 @@ def hold_out(split: ImageSplit, per_class: int, seed: int) -> tuple[ImageSplit, 
 def stratified_shares(
     split: ImageSplit, shares: Mapping[str, float], seed: int
 ) -> tuple[ImageSplit, dict[str, ImageSplit]]:
-    """What is left, and named parts with a share of every class each: rounded, but at least one image."""
+    """The rest, and named parts with a share of every class each: rounded, at least one image."""
     rng = np.random.default_rng(seed)
-    part = np.zeros(len(split), dtype=np.int64)  # 0: what is left
+    part = np.zeros(len(split), dtype=np.int64)  # 0: the rest
     for label in np.unique(split.labels):
         members = rng.permutation(np.flatnonzero(split.labels == label))
         begin = 0
@@ -83,8 +83,8 @@ def identity(split: ImageSplit) -> str:
 
 
 def content(split: ImageSplit) -> str:
-    """What images are there: ``pixels:`` and the SHA-256 of all of them, in order; for files that are decoded batch by batch
-    ``files:`` and that of their names and sizes in bytes."""
+    """Identity of the images: ``pixels:`` and the SHA-256 of all of them, in order; for files that are decoded batch by batch,
+    ``files:`` and the SHA-256 of their names and sizes in bytes."""
     digest = hashlib.sha256()
     if isinstance(split.images, ImageFiles):
         for i, name in enumerate(split.images.names):

@@ -21,9 +21,12 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"]
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout, without what running it has made."""
     copy = tmp_path_factory.mktemp("clone") / "checkout"
-    ignored = shutil.ignore_patterns(
-        ".git", ".tox", "__pycache__", "runs", "stages", "progress", "out", ".*_cache", ".hypothesis"
-    )
+    made = shutil.ignore_patterns(".git", ".tox", "__pycache__", "out", ".*_cache", ".hypothesis")
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        results = {"runs", "stages", "progress"} if Path(folder) == ROOT / "results" else set()
+        return set(made(folder, names)) | results
+
     shutil.copytree(ROOT, copy, ignore=ignored)
     return copy
 

@@ -1,7 +1,7 @@
-"""Confidence, margin and entropy on calibrated probabilities: one temperature an exit, fitted on val.
+"""Confidence, margin and entropy on calibrated probabilities: one temperature per exit, fitted on val.
 
-Temperature scaling: Guo et al., ICML 2017 (arXiv 1706.04599). Dividing an exit's logits by its temperature changes how sure it
-is, never what it answers.
+Temperature scaling: Guo et al., ICML 2017 (arXiv 1706.04599). Dividing an exit's logits by its temperature changes its
+confidence, never its prediction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RANGE = (0.05, 20.0)
 
 
 class _Scaled(ExitPolicy):
-    """Mixed in before a policy: it reads logits divided by the exit's temperature."""
+    """Mixin in front of a policy class: the policy reads logits divided by the exit's temperature."""
 
     learns = True
     temperatures: Tensor | None
@@ -35,7 +35,7 @@ class _Scaled(ExitPolicy):
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         if labels is None:
             raise ValueError("temperature scaling: fit needs the labels of val")
-        targets = torch.as_tensor(labels)
+        targets = torch.as_tensor(labels).long()  # cross-entropy takes int64 only
         self.temperatures = torch.tensor([_temperature(exit_.float(), targets) for exit_ in checked(logits)[:-1]])
         return self
 
@@ -49,7 +49,7 @@ class _Scaled(ExitPolicy):
 
     def _fitted(self) -> Tensor:
         if self.temperatures is None:
-            raise ValueError("temperature scaling: fit(logits, labels) on val comes first")
+            raise ValueError("temperature scaling: call fit(logits, labels) on val first")
         return self.temperatures
 
 

@@ -42,6 +42,11 @@ def test_as_it_stands_every_class_is_in_every_split(photos: Path) -> None:
         assert all(image.shape[2] == 3 for image in split.images.decode())  # type: ignore[union-attr]
 
 
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", {"bus": 5, "plane": 5, "train": 5})
+    assert card_of(tmp_path).classes == ("bus", "plane", "train")
+
+
 def test_as_published_also_works(photos: Path) -> None:
     card = card_of(photos)
     found = SplitRule("as-published").apply(card.read(None))

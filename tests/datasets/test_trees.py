@@ -73,6 +73,31 @@ def test_imagenet_in_its_three_forms(tmp_path: Path, labelled_by: str) -> None:
     assert splits["test"].sample_id.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(("encoding", "separator", "works"), [
+    ("utf-8-sig", ",", True), ("utf-16", ",", False), ("utf-8", ";", False),
+])  # fmt: skip
+def test_kaggles_table_in_other_forms(tmp_path: Path, encoding: str, separator: str, works: bool) -> None:
+    write_imagenet_train(tmp_path, WNIDS, per_class=3)
+    write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=True)
+    rows = [f"ILSVRC2012_val_{n:08d}{separator}{WNIDS[label]} 1 2 30 40" for n, label in enumerate(VAL_LABELS, start=1)]
+    table = "\n".join([f"ImageId{separator}PredictionString", *rows]) + "\n"
+    (tmp_path / "LOC_val_solution.csv").write_text(table, encoding=encoding)
+    if works:
+        assert imagenet.read(tmp_path, WNIDS, val_per_class=1)["test"].labels.tolist() == VAL_LABELS
+    else:
+        with pytest.raises(DataError, match="LOC_val_solution"):
+            imagenet.read(tmp_path, WNIDS, val_per_class=1)
+
+
+def test_a_damaged_development_kit_is_named(tmp_path: Path) -> None:
+    write_imagenet_train(tmp_path, WNIDS, per_class=3)
+    write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=True)
+    write_devkit(tmp_path, VAL_LABELS, WNIDS)
+    (tmp_path / imagenet.DEVKIT / "meta.mat").write_bytes(b"junk" * 100)
+    with pytest.raises(DataError, match="meta"):
+        imagenet.read(tmp_path, WNIDS, val_per_class=1)
+
+
 def test_imagenet_says_what_is_missing(tmp_path: Path) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=3)
     with pytest.raises(DataError, match=r"no folder .*val"):

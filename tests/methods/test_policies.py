@@ -432,3 +432,10 @@ def test_arrays_are_as_good_as_tensors_and_one_exit_is_enough() -> None:
         exits, predictions = choose(fitted(name, cases[0], alone, 0), alone)
         assert (exits == 0).all()
         assert torch.equal(predictions, alone[0].argmax(-1))
+
+
+@pytest.mark.parametrize("name", ["confidence-scaled", "margin-scaled", "entropy-scaled"])
+def test_labels_of_32_bits_give_the_same_temperatures(name: str) -> None:
+    logits, labels = torch.randn(3, 40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4
+    wide, narrow = (get_policy(name).fit(logits, kind) for kind in (labels, labels.int()))
+    assert torch.equal(wide.temperatures, narrow.temperatures)  # type: ignore[attr-defined]

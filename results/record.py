@@ -250,14 +250,6 @@ class _Record(Frozen):
         """The method with the options that the grid sets, for tables."""
         return self.spec.train.method.label
 
-    @model_validator(mode="after")
-    def _is_printable(self) -> Self:
-        """A record may come from a stranger: control characters could hide or change what a terminal or a page shows."""
-        for text in _texts(self.model_dump(exclude={"cause"})):
-            if not text.replace("\n", " ").isprintable():
-                raise ValueError(f"{text[:60]!r} contains unprintable characters")
-        return self
-
 
 class DoneRecord(_Record):
     """A run that has results."""
@@ -310,9 +302,16 @@ _RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discrim
 def parse_record(content: bytes) -> RunRecord:
     """
     Raises:
-        pydantic.ValidationError: it is no record of this schema.
+        ValueError: it is no record of this schema, or it contains unprintable characters. A record may come from a stranger, and
+            control characters could hide or change what a terminal or a page shows.
     """
-    return _RECORD.validate_json(content)
+    record = _RECORD.validate_json(content)
+    text = content.decode()
+    if "\\" in text or not text.replace("\n", "").isprintable():  # most records have no escapes: a quick check suffices
+        for value in _texts(record.model_dump(exclude={"cause"})):
+            if not value.replace("\n", " ").isprintable():
+                raise ValueError(f"{printable(value[:60])!r} contains unprintable characters")
+    return record
 
 
 def printable(text: str) -> str:

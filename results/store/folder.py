@@ -216,7 +216,7 @@ class Store:
             record = parse_record(path.read_bytes())
         except OSError as error:
             raise StoreError(f"{path}: cannot be read ({error})") from error
-        except ValidationError as error:
+        except ValueError as error:
             _read_record(path)
             raise StoreError(f"{path}: {_first_error(error)}") from None
         if record.run_id != run_id:
@@ -326,9 +326,9 @@ def _read_record(path: Path) -> dict[str, Any]:
     return content
 
 
-def _first_error(error: OSError | ValidationError) -> str:
+def _first_error(error: OSError | ValueError) -> str:
     """The first mistake with its place, without the value that was there."""
-    if isinstance(error, OSError):
+    if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("done", "failed"))

@@ -97,7 +97,7 @@ def build_report(
     """
     from results.judge.failures import failed_records
     from results.store.sharing import share
-    from results.tables.run import load_runs
+    from results.tables.loading import load_runs
 
     check_replaceable(out, store, formats)
     runs, problems = load_runs(store, run_ids, say)
@@ -190,12 +190,13 @@ def _tidy_tables(runs: list[Run], failed: list[FailedRecord]) -> dict[str, pd.Da
     from results.tables.points import comparisons, points
     from results.tables.tuning import learning_rates
 
+    table = points(runs)
     curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
     tables = {
-        "points": points(runs), "comparisons": comparisons(runs), "curves": pd.concat(curves, ignore_index=True),
+        "points": table, "comparisons": comparisons(runs), "curves": pd.concat(curves, ignore_index=True),
         "areas": metrics.area_table(runs), "iso-accuracy": iso_table(runs), "routing": metrics.routing_table(runs),
         "heads": metrics.head_table(runs), "exits": metrics.exit_table(runs), "leaving": metrics.leaving_table(runs),
-        "failures": failures(runs, failed), "classes": metrics.class_table(runs),
+        "failures": failures(runs, failed, table), "classes": metrics.class_table(runs),
     }  # fmt: skip
     return tables | ({"learning-rates": learning_rates(runs)} if any(run.tried for run in runs) else {})
 

@@ -229,4 +229,4 @@ def _finetuning(run: Run) -> tuple[object, ...]:
 def _under(run: Run, policy: str | None) -> Run:
     points = tuple(point for point in run.record.points if point.policy == policy)
     record = run.record.model_copy(update={"points": points})
-    return run.having(record=record, curves=run.curves[run.curves["policy"] == policy])
+    return run.changed(record=record, curves=run.curves[run.curves["policy"] == policy])

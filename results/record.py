@@ -302,8 +302,8 @@ _RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discrim
 def parse_record(content: bytes) -> RunRecord:
     """
     Raises:
-        ValueError: it is no record of this schema, or it contains unprintable characters. A record may come from a stranger, and
-            control characters could hide or change what a terminal or a page shows.
+        ValueError: it is no record of this schema, or it contains unprintable characters: records may come from strangers, and
+            control characters could change what a terminal shows.
     """
     record = _RECORD.validate_json(content)
     text = content.decode()

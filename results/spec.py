@@ -75,6 +75,10 @@ class Recipes(Frozen):
     exits: Recipe = DEFAULT_RECIPES["exits"]
     """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
 
+    def without_learning_rates(self) -> dict[str, Any]:
+        """As JSON, without what a grid's ``learning_rates`` vary."""
+        return self.model_dump(mode="json", exclude={"joint": {"lr"}, "exits": {"lr"}})
+
 
 class Configured(Frozen):
     """A registered name with options, as a grid writes it: ``name`` or ``{name: ..., set: {...}}``."""
@@ -129,6 +133,11 @@ class RunSpec(Frozen):
     policies: tuple[Configured, ...]
     learning_rates: tuple[float, ...] = ()
     """Factors of the learning rate, of which this run tried one; results keep the best on val. Empty: none were tried."""
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the grid tries several learning rates for this run."""
+        return bool(self.learning_rates)
 
     def with_train(self, **values: Any) -> RunSpec:
         """A copy with other fields in `train`; the values are not validated."""

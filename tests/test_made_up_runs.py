@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.overview import overview
-from results.tables.run import load_runs
 from tests.grids import write_grid
 from tests.made_up_runs import make_finished
 

@@ -14,7 +14,7 @@ from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
 from results.store.folder import Store
 from results.store.output import write_table
-from results.tables.run import load_runs
+from results.tables.loading import load_runs
 
 
 @click.command("claims")

@@ -13,7 +13,8 @@ from benchmark.errors import UserError
 from methods.lookup import unknown
 from results.store.folder import Store
 from results.tables.compare import point_differences, record_differences, set_differences
-from results.tables.run import Run, load_runs
+from results.tables.loading import load_runs
+from results.tables.run import Run
 
 
 @click.command("compare")

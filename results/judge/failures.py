@@ -48,15 +48,18 @@ class Symptom:
     sentence: str
 
 
-def failures(runs: list[Run], failed: Iterable[FailedRecord] = ()) -> pd.DataFrame:
+def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.DataFrame | None = None) -> pd.DataFrame:
     """Every signature found; columns as `Symptom`.
 
     Args:
         runs: finished ones.
         failed: records of runs that did not finish.
+        table: `results.tables.points.points` of these runs, if at hand.
     """
     exiting = [run for run in runs if run.has_exits]
-    table = points(exiting)
+    table = points(runs) if table is None else table
+    if exiting:
+        table = table[table["run_id"].isin([run.record.run_id for run in exiting])]
     found = [
         *(symptom for run in exiting for symptom in exits_that_did_not_learn(run)),
         *(

@@ -9,7 +9,9 @@ import pandas as pd
 
 from results.record import OperatingPoint
 from results.stats.significance import holm, mcnemar
+from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.stats.statistics import bootstrap_mean, detectable_difference, over_seeds
+from results.store.devices import UNVERIFIED, is_unverified
 from results.tables.run import SETTING, STATIC, Run, labels, paired
 
 
@@ -23,15 +25,69 @@ def points(runs: list[Run]) -> pd.DataFrame:
     block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
     """
     rows = []
-    named = labels(runs)
+    names = labels(runs)
     for run in runs:
         base: dict[str, object] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
         base |= {"method": run.method, "seed": run.seed}
-        rows += [
-            base | {"label": STATIC if run.is_static else named[run.record.run_id, str(row["policy"])]} | row
-            for row in run.rows
-        ]
+        if run.is_static:
+            rows.append(base | {"label": STATIC} | _static_row(run))
+        for point in run.record.points:
+            rows.append(base | {"label": names[run.record.run_id, point.policy]} | _point_row(run, point))
     return pd.DataFrame(rows)
+
+
+def _static_row(run: Run) -> dict[str, object]:
+    correct = run.point_outcomes[STATIC].share_right
+    low, high = bootstrap_mean(correct)
+    return {
+        "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
+        "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
+        "mean_block": float(run.record.depth), "layer_speedup": 1.0, "layer_low": 1.0, "layer_high": 1.0,
+        "mac_speedup": 1.0, "mac_low": 1.0, "mac_high": 1.0, "time_speedup": 1.0, "time_device": "",
+        "official_swin_speedup": np.nan,
+    }  # fmt: skip
+
+
+def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
+    row: dict[str, object] = {
+        "point": point.name, "policy": point.policy, "kind": point.kind, "target": point.target,
+        "reached": point.reached,
+    }  # fmt: skip
+    if point.test is None:
+        return row
+    costs = run.record.costs
+    blocks = [exit_.block for exit_ in run.record.exits]
+    correct, static = (run.point_outcomes[name].share_right for name in (point.name, STATIC))
+    # A higher cost is a lower speed-up, so the ends of the cost's interval change places.
+    block_interval, macs_interval = (
+        bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
+        for price in (blocks, costs.cumulative)
+    )
+    is_swin = run.record.backbone.family == "swin"
+    drop = static - correct  # same samples in the same order: `check_tables` made sure
+    low, high = bootstrap_mean(correct)
+    drop_low, drop_high = bootstrap_mean(drop)
+    return row | {
+        "accuracy": correct.mean(), "low": low, "high": high,
+        "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
+        "mean_block": point.test.mean_block,
+        "layer_speedup": layer_speedup(point.test.exit_shares, blocks, run.record.depth),
+        "layer_low": run.record.depth / block_interval[1], "layer_high": run.record.depth / block_interval[0],
+        "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
+        "mac_low": costs.baseline / macs_interval[1], "mac_high": costs.baseline / macs_interval[0],
+        "official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan,
+    } | _measured_speedup(run, point)  # fmt: skip
+
+
+def _measured_speedup(run: Run, point: OperatingPoint) -> dict[str, object]:
+    """The measured speed-up at batch 1; NaN without a measurement."""
+    for latency in run.latencies:
+        timing = latency.at(1)
+        if latency.point == point.name and timing is not None:
+            device = f"{latency.machine.name}, {latency.precision}"
+            flag = f", {UNVERIFIED}" if is_unverified(latency.machine, run.device_checks) else ""
+            return {"time_speedup": timing.speedup, "time_device": device + flag}
+    return {"time_speedup": np.nan, "time_device": ""}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,8 +20,8 @@ from reports.setup import facts
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
 from results.store.folder import Store, StoreError
+from results.tables.loading import load_runs
 from results.tables.points import comparisons, points, summary
-from results.tables.run import load_runs
 from tests.conftest import Command, SmokeRun
 
 

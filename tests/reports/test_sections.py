@@ -20,8 +20,9 @@ from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
 from results.spec import Configured
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.points import comparisons, points
-from results.tables.run import Run, load_runs
+from results.tables.run import Run
 from tests.conftest import SmokeRun
 from tests.grids import write_grid
 from tests.made_up_runs import make_finished

@@ -10,8 +10,9 @@ import pytest
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.points import points, summary
-from results.tables.run import Run, load_runs
+from results.tables.run import Run
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "results" / "reference"

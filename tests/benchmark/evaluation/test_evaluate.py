@@ -13,8 +13,8 @@ from benchmark.stages.plan import make_plan
 from results.record import DoneRecord
 from results.spec import Configured
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.points import comparisons, points
-from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 METHODS = ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"]

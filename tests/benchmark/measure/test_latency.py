@@ -15,8 +15,8 @@ from methods.policies import get_policy
 from results.record import CostTable
 from results.store.folder import Store, sha256
 from results.store.latency import Quantiles, read_latencies
+from results.tables.loading import load_runs
 from results.tables.points import points
-from results.tables.run import load_runs
 from tests.benchmark.measure.test_dynamic import images_for, small_model
 from tests.conftest import Command, SmokeRun
 

@@ -14,7 +14,8 @@ from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
 from results.spec import Configured
 from results.store.folder import Store
-from results.tables.run import STATIC, Run, load_runs
+from results.tables.loading import load_runs
+from results.tables.run import STATIC, Run
 from tests.conftest import Command, SmokeRun
 
 CLAIMS = read_claims()

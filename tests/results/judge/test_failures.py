@@ -12,9 +12,9 @@ import pytest
 from results.judge.failures import failed_records, failures
 from results.record import DoneRecord
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.outcomes import split_by_point
-from results.tables.run import Run, load_runs
-from results.tables.tuning import Tried
+from results.tables.run import Run, TriedRate
 from tests.conftest import SmokeRun
 from tests.results.builders import failed_record
 
@@ -61,7 +61,9 @@ def accuracies(value: float) -> Callable[[DoneRecord], dict[str, Any]]:
     [((0.3, 0.5, 0.4), None), ((0.5, 0.4, 0.3), "exits 1"), ((0.3, 0.4, 0.5), "exits 3"), ((0.3, 0.4), None)],
 )
 def test_a_best_learning_rate_at_an_end(runs: list[Run], val: tuple[float, ...], place: str | None) -> None:
-    tried = tuple(Tried(f"exits {rate}", accuracy, accuracy == max(val)) for rate, accuracy in enumerate(val, start=1))
+    tried = tuple(
+        TriedRate(f"exits {rate}", accuracy, accuracy == max(val)) for rate, accuracy in enumerate(val, start=1)
+    )
     tuned = [replace(run, tried=() if run.is_static else tried) for run in runs]
     rows = found(tuned, "best learning rate at an end").to_dict("records")
     assert [(row["place"], row["value"], row["limit"]) for row in rows] == ([(place, 0.5, 0.4)] if place else [])

@@ -12,8 +12,8 @@ from results.judge.contrast import contrast
 from results.judge.ranking import best_and_second, is_told_apart, leads, pooled
 from results.stats.statistics import over_seeds
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.points import comparisons
-from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 COLUMNS = ["first", "second", "seed", "difference", "low", "high", "detectable"]

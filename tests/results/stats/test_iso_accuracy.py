@@ -9,7 +9,8 @@ from results.stats import iso_accuracy as module
 from results.stats.iso_accuracy import Corners, IsoAccuracy, cost_to_reach, costs_to_reach, iso_accuracy
 from results.store.folder import Store
 from results.tables.iso_accuracy import iso_table
-from results.tables.run import STATIC, load_runs
+from results.tables.loading import load_runs
+from results.tables.run import STATIC
 from tests.conftest import SmokeRun
 
 

@@ -19,8 +19,8 @@ from results.provenance import Code, Machine
 from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified, read_checks, write_check
 from results.store.folder import Store, StoreError
 from results.store.latency import BatchTiming, Latency, Quantiles
+from results.tables.loading import load_runs
 from results.tables.points import points
-from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 GPU = "NVIDIA H100 80GB HBM3"

@@ -15,9 +15,9 @@ import pytest
 from reports.setup import facts, provenance_rows
 from results.store.folder import Store
 from results.store.merged_folders import MergedFolders
+from results.tables.loading import load_runs
 from results.tables.metrics import area_table, exit_table, routing_table
 from results.tables.points import comparisons, points
-from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 

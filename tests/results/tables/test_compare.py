@@ -14,9 +14,10 @@ from results.stats.significance import holm
 from results.store.folder import Store
 from results.tables.compare import differences, point_differences, record_differences, set_differences
 from results.tables.iso_accuracy import iso_table
+from results.tables.loading import load_runs
 from results.tables.outcomes import split_by_point
 from results.tables.points import comparisons
-from results.tables.run import Run, load_runs
+from results.tables.run import Run
 from tests.conftest import Command, SmokeRun
 
 

@@ -14,8 +14,9 @@ import torch
 
 from benchmark.evaluation.scores import ExitScores, load_scores, score_file
 from results.store.folder import Store, StoreError
+from results.tables.loading import load_runs
 from results.tables.metrics import area_table, class_table, exit_table, head_table, leaving_table, routing_table
-from results.tables.run import Run, load_runs
+from results.tables.run import Run
 from tests.conftest import SmokeRun
 
 

@@ -1,0 +1,82 @@
+"""Reads finished runs from a results folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from results.record import DoneRecord, printable
+from results.store.devices import DeviceCheck, read_checks
+from results.store.folder import TABLES, Store, StoreError
+from results.store.latency import Latency, read_latencies
+from results.tables.outcomes import split_by_point
+from results.tables.run import STATIC, Run, read_table
+from results.tables.table_validation import check_tables
+from results.tables.tuning import chosen_on_val
+
+
+def load_runs(
+    store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Run], list[str]]:
+    """The finished runs; of runs that differ only in a tried learning rate, the one with the best val accuracy.
+
+    Args:
+        store: the results folder.
+        run_ids: of the runs to read.
+        say: called with a progress message now and then.
+
+    Returns:
+        the runs, and a sentence for every record that is missing, failed or damaged.
+    """
+    runs, problems = [], store.displaced(run_ids)
+    latencies, checks = read_latencies(store, problems), read_checks(store, problems)
+    for number, run_id in enumerate(run_ids):
+        if number % 100 == 0:
+            say(f"reading records, {number} of {len(run_ids)}")
+        try:
+            record = store.record(run_id)
+            if record.status == "failed":
+                problems.append(f"{run_id}: failed ({printable(record.cause)})")
+                continue
+            runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks))
+        except StoreError as error:
+            problems.append(str(error))
+    return without_repeats(chosen_on_val(runs)), problems
+
+
+def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+    """
+    Raises:
+        StoreError: a table is missing or damaged, or does not fit the record.
+    """
+    folder = store.run(record.run_id)
+    paths = {name: store.table(record.run_id, f"{name}.parquet") for name in TABLES}
+    try:
+        run = Run(
+            record,
+            split_by_point(read_table(paths["outcomes"], ["point"])),
+            read_table(paths["curves"]),
+            folder,
+            latencies,
+            device_checks=checks,
+        )
+        check_tables(run)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{folder}: {error}") from None
+    return run
+
+
+def without_repeats(runs: list[Run]) -> list[Run]:
+    """The runs without repeated results: of runs with the same training, a later one keeps only new policies."""
+    seen: set[tuple[str, str]] = set()
+    distinct = []
+    for run in runs:
+        training = json.dumps(run.record.spec.train.model_dump(mode="json"), sort_keys=True)
+        points = tuple(point for point in run.record.points if (training, point.policy) not in seen)
+        policies = {point.policy for point in points}
+        if not policies and (training, STATIC) in seen:
+            continue
+        seen |= {(training, policy) for policy in policies | {STATIC}}
+        curves = run.curves[run.curves["policy"].isin(policies)]
+        distinct.append(run.changed(record=run.record.model_copy(update={"points": points}), curves=curves))
+    return distinct

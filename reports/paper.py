@@ -108,7 +108,7 @@ def build_report(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unfinished-") as name:
             folder = Path(name) / "report"
             folder.mkdir()
-            told = [store.told(problem) for problem in problems]  # a report says nothing of its machine
+            told = [store.without_root(problem) for problem in problems]  # a report says nothing of its machine
             _write(folder, runs, told, failed_records(store, run_ids), title, pictures, tuple(formats), say)
             if "records" in formats:
                 say("records")

@@ -30,7 +30,7 @@ from datasets import folder
 ROOT = Path(__file__).resolve().parent.parent
 FILE = Path(__file__).with_suffix(".json")
 COMPUTES = ("methods/", "datasets/", "benchmark/training/", "benchmark/evaluation/", "benchmark/importing/")
-"""MergedFolders whose modules can change results; of benchmark/measure/ the domains name the files that can."""
+"""Folders whose modules can change results; of benchmark/measure/ the domains name the files that can."""
 NO_EFFECT = {
     "methods/api.py": "the heads, losses and stages that methods choose are fields of the keys",
     "methods/exit_method.py": "likewise",

@@ -1,7 +1,7 @@
-"""LGViT's claims and published numbers against records: each verdict with its interval, its runs and its reason.
+"""Judges LGViT's claims and published numbers by records: each verdict has its interval, its runs and its reason.
 
-Only runs on the paper's data and models judge a published claim, and only with enough seeds; what smaller ones show stands in a
-column of its own and says so.
+Only runs on the paper's data and models judge a published claim, and only with enough seeds. Results of smaller runs are listed
+in the separate column ``finding``.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Judgement:
 
     Attributes:
         claim: its id, or the published number.
-        reading: which LGViT.
-        value, low, high: what was found, with its interval; NaN where nothing was.
+        reading: the variant of LGViT.
+        value, low, high: the measured value with its interval; NaN without a result.
         interval: what the interval is over.
-        run_ids: what it stands on, joined by spaces.
-        reason: why this verdict.
-        finding: what a run off the paper's scale shows; empty on it.
+        run_ids: of the runs behind the verdict, joined by spaces.
+        reason: of the verdict.
+        finding: verdict and reason of runs that are not on the paper's scale; empty for those that are.
     """
 
     claim: str
@@ -70,27 +70,26 @@ def judge(
         runs: finished ones.
         claims: to be judged.
         numbers: to be joined with runs.
-        table: `results.tables.points.points` of these runs, where it is at hand.
+        table: `results.tables.points.points` of these runs, if at hand.
 
     Returns:
-        columns as `Judgement`; a claim without a run has one row that says so.
+        columns as `Judgement`; a claim without a run has one row, "not run".
     """
     rows: list[Judgement] = []
     for reading in claims.readings:
         of_reading: list[Judgement] = []
         for claim in claims.claims:
             if claim.kind == "all":
-                found = [_everywhere(claim, reading, of_reading, claims)]
+                of_reading.append(_everywhere(claim, reading, of_reading, claims))
             else:
-                found = list(_cells(runs, claim, reading, claims, table)) or [_nothing(claim.id, reading)]
-            of_reading += found
+                of_reading += list(_cells(runs, claim, reading, claims, table)) or [_not_run(claim.id, reading)]
         rows += of_reading
     rows += [row for reading in claims.readings for row in _numbers(runs, reading, numbers)]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(Judgement.__dataclass_fields__))
 
 
 def on_paper_scale(run: Run, claims: Claims) -> bool:
-    """Whether a run has a backbone and a whole data set of the paper."""
+    """Whether a run has a backbone of the paper and the whole of one of its datasets."""
     data = run.record.spec.train.dataset
     return run.backbone in claims.scope.backbones and data.name in claims.scope.datasets and not data.set
 
@@ -99,9 +98,9 @@ def _cells(
     runs: list[Run], claim: Claim, reading: Reading, claims: Claims, table: pd.DataFrame | None
 ) -> Iterator[Judgement]:
     """A verdict for every setting in which the reading was run."""
-    mine = [run for run in runs if _is_reading(run, reading)]
-    for setting in dict.fromkeys(run.setting for run in mine):
-        chosen = [run for run in mine if run.setting == setting]
+    readings = [run for run in runs if _is_reading(run, reading)]
+    for setting in dict.fromkeys(run.setting for run in readings):
+        chosen = [run for run in readings if run.setting == setting]
         rivals = [run for run in runs if run.setting == setting and _is_rival(run, claim, reading)]
         verdict, estimate, used, reason = (
             _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim, table)
@@ -116,14 +115,14 @@ def _cells(
 
 
 def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verdict, Estimate | None, list[Run], str]:
-    """More accurate than every rival, same seed and policy, at every budget that both reach."""
+    """Judges "more accurate than every rival": same seed and policy, at every budget that both reach."""
     estimates: dict[tuple[str, float], Estimate] = {}
     used: dict[str, Run] = {}
-    apart: dict[str, None] = {}
-    facing: dict[str, dict[int, Run]] = {}
+    unpaired: dict[str, None] = {}
+    rivals_by_method: dict[str, dict[int, Run]] = {}
     for rival in rivals:
-        facing.setdefault(rival.method, {}).setdefault(rival.seed, rival)
-    for method, by_seed in facing.items():
+        rivals_by_method.setdefault(rival.method, {}).setdefault(rival.seed, rival)
+    for method, by_seed in rivals_by_method.items():
         for budget in BUDGETS:
             differences = []
             for run in chosen:
@@ -134,30 +133,30 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
                     continue
                 difference = paired(run, point.name, other, against.name)
                 if difference is None:
-                    apart[other.record.run_id] = None
+                    unpaired[other.record.run_id] = None
                     continue
                 differences.append(difference)
                 used |= {run.record.run_id: run, other.record.run_id: other}
             if differences:
                 estimates[method, budget] = paired_difference(differences)
-    if apart:  # what a rival on other images would have shown is not known, so nothing is claimed over the rest
-        return "inconclusive", None, chosen, f"tested on other images, and so not compared: {', '.join(apart)}"
+    if unpaired:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
+        return "inconclusive", None, chosen, f"tested on other images, and so not compared: {', '.join(unpaired)}"
     if not estimates:
         return "not run", None, chosen, f"no rival was run at equal MACs ({claim.text})"
     verdict = judge_direction(list(estimates.values()))
     worst = min(estimates, key=lambda key: estimates[key].value)
-    found = estimates[worst]
+    smallest = estimates[worst]
     reason = (
-        f"{len(estimates)} comparisons, Holm over all; the smallest lead is {100 * found.value:+.1f} points "
-        f"[{100 * found.low:.1f}, {100 * found.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs"
+        f"{len(estimates)} comparisons, Holm over all; the smallest lead is {100 * smallest.value:+.1f} points "
+        f"[{100 * smallest.low:.1f}, {100 * smallest.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs"
     )
-    return verdict, found, list(used.values()), reason
+    return verdict, smallest, list(used.values()), reason
 
 
 def _speedup(
     chosen: list[Run], claim: Claim, table: pd.DataFrame | None
 ) -> tuple[Verdict, Estimate | None, list[Run], str]:
-    """At least as fast as claimed, with thresholds that keep to the drop on val."""
+    """Judges "at least this fast": thresholds that keep to the permitted drop on val."""
     ids = {run.record.run_id for run in chosen}
     table = points(chosen) if table is None else table[table["run_id"].isin(ids)]
     rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == claim.drop) & table["reached"]]
@@ -166,8 +165,8 @@ def _speedup(
         return "inconclusive", None, chosen, f"no threshold keeps to a drop of {100 * claim.drop:g} points on val"
     first = rows.iloc[0]
     column = f"{claim.metric}_speedup"
-    alone = float(first[f"{claim.metric}_low"]), float(first[f"{claim.metric}_high"])
-    speedup = over_runs(rows[column].tolist(), alone)
+    interval = float(first[f"{claim.metric}_low"]), float(first[f"{claim.metric}_high"])
+    speedup = over_runs(rows[column].tolist(), interval)
     drop = over_runs(rows["drop"].tolist(), (float(first["drop_low"]), float(first["drop_high"])))
     reason = (
         f"{speedup.value:.2f}x [{speedup.low:.2f}, {speedup.high:.2f}] at a drop of {100 * drop.value:.1f} points "
@@ -177,11 +176,11 @@ def _speedup(
 
 
 def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims: Claims) -> Judgement:
-    """All the claims that it stands on, in every cell of the scope and every exit scheme that was run."""
+    """Judges "everywhere": the claims in `Claim.over`, in every cell of the scope and every exit scheme that was run."""
     rows = [row for row in judged if row.claim in claim.over and not row.finding and row.backbone]
-    # A run's data set may name its sizes; on the paper's scale it has none.
-    there = {(row.claim, row.backbone, row.dataset) for row in rows if row.verdict != "not run"}
-    wanted = {
+    # The name of a reduced dataset includes its sizes; datasets on the paper's scale have plain names.
+    judged_cells = {(row.claim, row.backbone, row.dataset) for row in rows if row.verdict != "not run"}
+    required_cells = {
         (name, backbone, data)
         for name in claim.over
         for backbone in claims.scope.backbones
@@ -190,12 +189,15 @@ def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims:
     ids = " ".join(dict.fromkeys(name for row in rows for name in row.run_ids.split()))
     verdicts = [row.verdict for row in rows]
     if "not reproduced" in verdicts:
-        bad = next(row for row in rows if row.verdict == "not reproduced")
+        failed = next(row for row in rows if row.verdict == "not reproduced")
         verdict: Verdict = "not reproduced"
-        reason = f"{bad.claim!r} fails on {bad.backbone}, {bad.dataset}, exits {bad.scheme}"
-    elif missing := wanted - there:
-        verdict, reason = "not run", f"{len(missing)} of {len(wanted)} cells of claim, backbone and data were not run"
-    elif all(found in ("reproduced", "close") for found in verdicts):
+        reason = f"{failed.claim!r} fails on {failed.backbone}, {failed.dataset}, exits {failed.scheme}"
+    elif missing := required_cells - judged_cells:
+        verdict, reason = (
+            "not run",
+            f"{len(missing)} of {len(required_cells)} cells of claim, backbone and data were not run",
+        )
+    elif all(other in ("reproduced", "close") for other in verdicts):
         verdict, reason = "reproduced", f"all {len(rows)} cells"
     else:
         verdict, reason = "inconclusive", f"{verdicts.count('inconclusive')} of {len(rows)} cells are open"
@@ -203,7 +205,7 @@ def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims:
 
 
 def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number]) -> Iterator[Judgement]:
-    """Published accuracies at a published layer speed-up, read off the test curve of runs on the same data and model."""
+    """Judges published accuracies at a published layer speed-up by the test curves of runs on the same data and model."""
     groups: dict[tuple[object, ...], dict[str, Number]] = {}
     for number in numbers:
         if number.method == "LGViT" and number.metric in ("accuracy", "layer-speedup"):
@@ -219,22 +221,21 @@ def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number]) -> It
             for run in runs
             if _is_reading(run, reading) and run.backbone == accuracy.backbone and run.dataset == accuracy.dataset
         ]
-        found = [(run, value) for run in joined if (value := _accuracy_at(run, speedup.value)) is not None]
-        if not found:
-            nothing = _nothing(name, reading)
-            yield nothing if not joined else _judgement(
+        reached = [(run, value) for run in joined if (value := _accuracy_at(run, speedup.value)) is not None]
+        if not reached:
+            yield _not_run(name, reading) if not joined else _judgement(
                 name, reading, joined[0], "inconclusive", None, joined, "no curve reaches this speed-up", ""
             )  # fmt: skip
             continue
-        estimate = over_runs([value for _, (value, _, _) in found], found[0][1][1:])
+        estimate = over_runs([value for _, (value, _, _) in reached], reached[0][1][1:])
         reason = f"{100 * estimate.value:.1f} % at the same speed-up; published {accuracy.value:g} %"
-        used = [run for run, _ in found]
+        used = [run for run, _ in reached]
         verdict = judge_number(estimate, accuracy.value / 100)
         yield _judgement(name, reading, used[0], verdict, estimate, used, reason, "")
 
 
 def _accuracy_at(run: Run, layer_speedup: float) -> tuple[float, float, float] | None:
-    """Test accuracy with interval at a layer speed-up, linear between settings; None out of reach."""
+    """Test accuracy with interval at a layer speed-up, linear between settings; None if the curve does not reach it."""
     curve = run.curves[run.curves["split"] == "test"]
     curve = curve[curve["policy"] == curve["policy"].iloc[0]].sort_values("mean_block")
     block = run.record.depth / layer_speedup
@@ -246,9 +247,9 @@ def _accuracy_at(run: Run, layer_speedup: float) -> tuple[float, float, float] |
 
 
 def _at_budget(run: Run, budget: float) -> OperatingPoint | None:
-    """The point of the run's first policy at a budget, if it was reached."""
-    found = [p for p in run.record.points if (p.kind, p.target) == ("equal-macs", budget) and p.reached]
-    return found[0] if found else None
+    """The point of the run's first policy at a budget; None if it was not reached."""
+    points_there = (p for p in run.record.points if (p.kind, p.target) == ("equal-macs", budget) and p.reached)
+    return next(points_there, None)
 
 
 def _is_reading(run: Run, reading: Reading) -> bool:
@@ -265,18 +266,18 @@ def _is_rival(run: Run, claim: Claim, reading: Reading) -> bool:
 
 
 def _judgement(
-    claim: str, reading: Reading, run: Run, verdict: Verdict, found: Estimate | None, used: list[Run], reason: str,
+    claim: str, reading: Reading, run: Run, verdict: Verdict, estimate: Estimate | None, used: list[Run], reason: str,
     finding: str,
 ) -> Judgement:  # fmt: skip
-    value, low, high = (found.value, found.low, found.high) if found else (np.nan, np.nan, np.nan)
+    value, low, high = (estimate.value, estimate.low, estimate.high) if estimate else (np.nan, np.nan, np.nan)
     return Judgement(
         claim=claim, reading=reading.label, backbone=run.backbone, dataset=run.dataset, scheme=run.record.spec.scheme,
-        verdict=verdict, value=value, low=low, high=high, interval=found.kind if found else "",
+        verdict=verdict, value=value, low=low, high=high, interval=estimate.kind if estimate else "",
         run_ids=" ".join(run.record.run_id for run in used), reason=reason, finding=finding,
     )  # fmt: skip
 
 
-def _nothing(claim: str, reading: Reading) -> Judgement:
+def _not_run(claim: str, reading: Reading) -> Judgement:
     return Judgement(
         claim, reading.label, "", "", "", "not run", np.nan, np.nan, np.nan, "", "", "no finished run of this reading"
     )

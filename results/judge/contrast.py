@@ -1,4 +1,4 @@
-"""Two ways to do one thing, compared on the same test images, seed by seed."""
+"""The difference of two variants on the same test images, paired by seed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from results.tables.run import Run, paired
 
 @dataclass(frozen=True)
 class Contrast:
-    """Accuracy of the first less that of the second.
+    """Accuracy of the first variant minus that of the second.
 
     Attributes:
         estimate: over seeds where there are enough for a headline, else over test samples.
-        detectable: the smallest true difference that these seeds or samples would show.
+        detectable: the smallest true difference that these seeds or samples can detect.
     """
 
     estimate: Estimate
@@ -33,18 +33,18 @@ class Contrast:
 def contrast(first: Sequence[tuple[Run, str]], second: Sequence[tuple[Run, str]]) -> Contrast | None:
     """
     Args:
-        first: runs with the name of the operating point at which each is asked, one a seed.
-        second: likewise.
+        first: runs, each with the name of its operating point; one per seed.
+        second: the same for the second variant.
 
     Returns:
-        None if no seed is in both, or the test images differ.
+        None if they share no seed, or the test images differ.
     """
-    facing = {run.seed: (run, point) for run, point in second}
+    second_by_seed = {run.seed: (run, point) for run, point in second}
     differences = []
     for run, point in first:
-        if run.seed not in facing:
+        if run.seed not in second_by_seed:
             continue
-        other, at = facing[run.seed]
+        other, at = second_by_seed[run.seed]
         difference = paired(run, point, other, at)
         if difference is None:
             return None
@@ -52,7 +52,7 @@ def contrast(first: Sequence[tuple[Run, str]], second: Sequence[tuple[Run, str]]
     if not differences:
         return None
     estimate = paired_difference(differences)
-    means = np.array([found.mean() for found in differences])
+    means = np.array([difference.mean() for difference in differences])
     detectable = (
         detectable_over_seeds(means)
         if estimate.kind == "seeds"

@@ -1,7 +1,7 @@
-"""Symptom signatures: what goes wrong with early exits, looked for in every set of runs.
+"""Symptoms of problems that are typical of early exits.
 
-Each rule reads records and tables alone, names the run and the place, and gives the value beside the limit that it passed. A
-signature is a reason to look, not a verdict.
+Each rule reads records and tables, names the run and the place, and gives the value with the limit that it exceeds. A symptom
+is a reason to look closer, not a verdict.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ LARGE_DROP = 0.05
 UNSTABLE = 0.10
 """Standard deviation over seeds, or gap between val and test, relative to the speed-up."""
 FULL = 0.9
-"""Share of the machine's memory."""
+"""Share of the memory above which it is nearly full."""
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """One finding.
+    """One symptom.
 
     Attributes:
-        signature: which rule.
-        run_id: where; several are joined by a space.
+        signature: name of the rule.
+        run_id: of the run; several are joined by spaces.
         place: exit or operating point.
-        value: what was found.
-        limit: what it passed.
-        sentence: for people.
+        value: measured.
+        limit: that it exceeds.
+        sentence: a description.
     """
 
     signature: str
@@ -49,7 +49,7 @@ class Symptom:
 
 
 def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Every signature found; columns as `Symptom`.
+    """Every symptom; columns as `Symptom`.
 
     Args:
         runs: finished ones.
@@ -60,7 +60,7 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.Dat
     table = points(runs) if table is None else table
     if exiting:
         table = table[table["run_id"].isin([run.record.run_id for run in exiting])]
-    found = [
+    symptoms = [
         *(symptom for run in exiting for symptom in exits_that_did_not_learn(run)),
         *(
             symptom
@@ -76,11 +76,11 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.Dat
         *(symptom for run in runs for symptom in unverified(run)),
         *(symptom for record in failed for symptom in out_of_memory(record)),
     ]
-    return pd.DataFrame([asdict(symptom) for symptom in found], columns=list(Symptom.__dataclass_fields__))
+    return pd.DataFrame([asdict(symptom) for symptom in symptoms], columns=list(Symptom.__dataclass_fields__))
 
 
 def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
-    """The records among these that say failed; damaged and missing ones are passed over."""
+    """The failed ones of these records; damaged and missing ones are skipped."""
     records = []
     for run_id in run_ids:
         try:
@@ -93,7 +93,7 @@ def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
 
 
 def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
-    """An early exit less than half of the way from chance to the final head, asked about every test sample."""
+    """An early exit whose test accuracy on all samples is less than halfway from chance to that of the final head."""
     chance = 1 / run.record.data.classes
     limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
     for exit_ in run.record.exits[:-1]:
@@ -106,7 +106,7 @@ def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
 
 
 def fast_but_wrong(table: pd.DataFrame) -> Iterator[Symptom]:
-    """A speed-up that is paid with more than five points, beyond the interval over test samples."""
+    """A speed-up that costs more than five points of accuracy, beyond the interval over test samples."""
     for _, row in table[table["reached"] & (table["mac_speedup"] > 1)].iterrows():
         if row["drop_low"] > LARGE_DROP:
             yield Symptom(
@@ -118,7 +118,7 @@ def fast_but_wrong(table: pd.DataFrame) -> Iterator[Symptom]:
 def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Symptom]:
     """MAC speed-ups of one method and point that vary by more than a tenth over at least three training seeds.
 
-    Equal-MACs points have no say: their speed-up is fixed.
+    Equal-MACs points are ignored: their speed-up is fixed.
     """
     free = table[table["kind"].isin(["accuracy-drop", "fixed"]) & table["reached"]]
     for (_, _, _, _, label, point), group in free.groupby(
@@ -134,7 +134,7 @@ def unstable_over_seeds(table: pd.DataFrame) -> Iterator[Symptom]:
 
 
 def unstable_between_splits(run: Run) -> Iterator[Symptom]:
-    """A threshold chosen on val whose MAC speed-up on test is another one by more than a tenth."""
+    """A threshold chosen on val whose MAC speed-up on test differs by more than a tenth."""
     for point in run.record.points:
         if point.kind == "equal-macs" or point.val is None or point.test is None:
             continue
@@ -148,7 +148,7 @@ def unstable_between_splits(run: Run) -> Iterator[Symptom]:
 
 
 def broken_promises(table: pd.DataFrame) -> Iterator[Symptom]:
-    """A drop on test that exceeds what val allowed, beyond the interval over test samples."""
+    """A drop on test that exceeds the permitted drop on val, beyond the interval over test samples."""
     for _, row in table[(table["kind"] == "accuracy-drop") & table["reached"]].iterrows():
         if row["drop_low"] > row["target"]:
             yield Symptom(
@@ -158,10 +158,10 @@ def broken_promises(table: pd.DataFrame) -> Iterator[Symptom]:
 
 
 def heads_that_do_not_pay(run: Run) -> Iterator[Symptom]:
-    """A head whose evaluation costs more than it can save at any point, or an exit at which leaving saves nothing.
+    """A head that costs more than it can save at every point, or an exit at which leaving saves nothing.
 
-    What head k saves is at most the share that leaves there times the price of going on to the end; what it costs is its price
-    times the share that gets there.
+    Head k saves at most the share of samples that leave there times the remaining cost to the end; it costs its own MACs times
+    the share of samples that reach it.
     """
     costs = run.record.costs
     reached = [point for point in run.record.points if point.test is not None]
@@ -187,7 +187,7 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Symptom]:
 
 
 def best_rate_at_an_end(run: Run) -> Iterator[Symptom]:
-    """The learning rate that won on val is the smallest or the largest of at least three: what lies beyond was not tried."""
+    """The best learning rate on val is the smallest or the largest of at least three: a better one may lie beyond."""
     if len(run.tried) < 3:
         return
     for end, neighbour, word in (run.tried[0], run.tried[1], "smallest"), (run.tried[-1], run.tried[-2], "largest"):
@@ -199,7 +199,7 @@ def best_rate_at_an_end(run: Run) -> Iterator[Symptom]:
 
 
 def on_other_images(runs: list[Run]) -> Iterator[Symptom]:
-    """A run whose test images are not those of the first run on a data set of that name; it is compared with none of those."""
+    """A run whose test images differ from those of the first run on a dataset of the same name; the two are not compared."""
     first: dict[str, Run] = {}
     for run in runs:
         other = first.setdefault(run.dataset, run)
@@ -211,7 +211,7 @@ def on_other_images(runs: list[Run]) -> Iterator[Symptom]:
 
 
 def nearly_full(record: DoneRecord) -> Iterator[Symptom]:
-    """A run that finished with nearly all memory of its machine, or of its GPU, in use."""
+    """A run that used nearly all memory of its machine or GPU."""
     made, machine = record.provenance, record.provenance.machine
     for place, peak, memory in (
         ("", made.peak_memory_bytes, machine.memory_bytes),
@@ -226,13 +226,13 @@ def nearly_full(record: DoneRecord) -> Iterator[Symptom]:
 
 
 def out_of_memory(record: FailedRecord) -> Iterator[Symptom]:
-    """A run that ended for want of memory."""
+    """A run that ran out of memory."""
     if record.failure == "oom":
         yield Symptom("memory outgrows the device", record.run_id, "", np.nan, np.nan, record.cause.splitlines()[0])
 
 
 def unverified(run: Run) -> Iterator[Symptom]:
-    """A run that a GPU made or timed whose kind has not passed ``doctor --device`` in this results folder."""
+    """A run that was made or timed on a kind of GPU that has not passed ``doctor --device`` in this results folder."""
     for device in run.unverified_devices:
         yield Symptom(
             UNVERIFIED, run.record.run_id, device, np.nan, np.nan,

@@ -1,14 +1,14 @@
-"""What is published, as the files in `results/published` hold it: numbers with source and status, and claims to be judged."""
+"""Published numbers with source and status, and claims to be judged; read from `results/published`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import Field
 
 from results.frozen import Frozen
+from results.spec import Configured
 
 FOLDER = Path(__file__).parents[1] / "published"
 Status = Literal["confirmed", "second-hand", "unconfirmed", "independent-measurement"]
@@ -28,11 +28,11 @@ class Number(Frozen):
     status: Status
     note: str = ""
     threshold: float | None = None
-    """Of the confidence policy, where it is known."""
+    """Threshold of the confidence policy, if known."""
 
 
 class Rivals(Frozen):
-    """What LGViT is compared with: methods whose name begins so, or LGViT itself with this option set."""
+    """The rivals of LGViT in a claim: methods whose name has this prefix, or LGViT itself with this option set."""
 
     prefix: str | None = None
     option: str | None = None
@@ -58,22 +58,14 @@ class Claim(Frozen):
 
 
 class Scope(Frozen):
-    """On what the paper makes its claims."""
+    """Backbones and datasets of the paper's claims."""
 
     backbones: tuple[str, ...]
     datasets: tuple[str, ...]
 
 
-class Reading(Frozen):
-    """LGViT as a method of the suite with its options."""
-
-    name: str
-    set: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        options = ", ".join(f"{key}={value}" for key, value in sorted(self.set.items()))
-        return f"{self.name}({options})" if options else self.name
+class Reading(Configured):
+    """A variant of LGViT: a method of the suite with options."""
 
 
 class Claims(Frozen):
@@ -87,7 +79,7 @@ def read_claims(path: Path = FOLDER / "claims.yaml") -> Claims:
 
 
 def read_numbers(folder: Path = FOLDER) -> list[Number]:
-    """Every published number, of all files."""
+    """Every published number, from all files."""
     return [
         Number.model_validate(entry)
         for path in sorted(folder.glob("*.yaml"))

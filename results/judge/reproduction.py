@@ -1,11 +1,10 @@
-"""A record and the run that was made a second time from it: part by part, and the verdict.
+"""Compares a record with a second run from the same spec, part by part, and judges whether the result was reproduced.
 
-Where nothing differs that may change bits, every artifact must be bit for bit the same. Elsewhere other bits are another draw
-of the training, and what is judged is what a draw keeps: the MACs of every exit must be equal; the accuracy without exits, at
-equal MACs and at fixed thresholds may differ by `POINTS` or half of the 95 % interval of the paired difference, the MAC
-speed-up at a fixed threshold by `SPEEDUP`. A threshold that val chose for a permitted drop is noisier: it moves along the
-curve, so such points are told, and judged only where the folder holds at least three seeds of the run. Where it does, all
-bounds are at least what one more seed may differ by.
+If no difference of the environments can change bits, every artifact must be bit-identical. Otherwise the second run is another
+random draw of the training. Then the MACs of every exit must be equal; accuracies without exits, at equal MACs and at fixed
+thresholds may differ by `POINTS` or half of the 95 % interval of the paired difference; the MAC speed-up at a fixed threshold
+may differ by `SPEEDUP`. A threshold that was chosen on val for a permitted drop is noisier: such points are shown, and judged
+only if the folder holds at least three seeds of the run. In that case, all tolerances are at least the spread over seeds.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from results.tables.run import STATIC, Run, paired
 POINTS = 0.01
 SPEEDUP = 0.10
 VISIBLE = 0.0005
-"""A smaller change of a speed-up is not worth a word."""
+"""Smaller relative changes of a speed-up are not shown."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that is compared.
+    """One compared quantity or file.
 
     Attributes:
-        equal: exactly.
-        close: within the tolerance; for a file, the same as `equal`.
-        is_file: whether it is compared bit for bit alone: across machines it says nothing.
-        judged: whether the tolerance counts it.
-        remark: how far apart, and what is allowed.
+        equal: whether the two are exactly equal.
+        close: whether they are within the tolerance; for a file, the same as `equal`.
+        is_file: whether it is a file, which must be equal only where the same bits are expected.
+        judged: whether it counts for the verdict within tolerances.
+        remark: the difference and the tolerance.
     """
 
     what: str
@@ -59,7 +58,7 @@ class Reproduction:
     """The verdict.
 
     Attributes:
-        bitwise: whether the same bits were asked for.
+        bitwise: whether the same bits were expected.
     """
 
     parts: tuple[Part, ...]
@@ -79,17 +78,17 @@ class Reproduction:
 
 
 def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwise: bool) -> Reproduction:
-    """Compare a record and, where they are there, its tables with those of a second making.
+    """Compare a record and its tables, if present, with those of a second run.
 
     Args:
-        recorded: the results folder with the record.
-        reproduced: that of the second making.
+        recorded: the results folder of the record.
+        reproduced: the results folder of the second run.
         run_id: of the record.
-        again: of the second making; another name where stages changed.
-        bitwise: whether the same bits are asked for.
+        again: id of the second run, which differs if stages changed.
+        bitwise: whether the same bits are expected.
 
     Raises:
-        StoreError: a record is damaged.
+        StoreError: a record is damaged, or its run failed.
     """
     first, second = recorded.done_record(run_id), reproduced.done_record(again)
     folders = recorded.run(run_id), reproduced.run(again)
@@ -100,19 +99,19 @@ def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwis
 
 
 def in_pairs(first: DoneRecord, second: DoneRecord) -> Iterator[tuple[str, StageRef | None, StageRef | None]]:
-    """The stages of two records, kind by kind in order, with a name; None where one has no such stage."""
+    """The stages of two records in pairs, with a name; None where a record lacks the stage."""
     for kind in dict.fromkeys(reference.stage for reference in (*first.stages, *second.stages)):
-        mine, theirs = ([ref for ref in record.stages if ref.stage == kind] for record in (first, second))
-        count = max(len(mine), len(theirs))
+        one, other = ([ref for ref in record.stages if ref.stage == kind] for record in (first, second))
+        count = max(len(one), len(other))
         for i in range(count):
             name = kind if count == 1 else f"{kind} {i + 1}"
-            yield name, mine[i] if i < len(mine) else None, theirs[i] if i < len(theirs) else None
+            yield name, one[i] if i < len(one) else None, other[i] if i < len(other) else None
 
 
 def machines(
     first: DoneRecord, recorded: Store, second: DoneRecord, reproduced: Store
 ) -> Iterator[tuple[Machine, Machine]]:
-    """Where the runs were finished, and where each of their stages was made, which may be elsewhere; in pairs."""
+    """Pairs of the machines that finished the two runs and that made each of their stages."""
     ended = first.provenance.machine, second.provenance.machine
     yield ended
     for _, one, other in in_pairs(first, second):
@@ -120,7 +119,7 @@ def machines(
 
 
 def _machine(store: Store, reference: StageRef | None, otherwise: Machine) -> Machine:
-    """Of a stage, where its folder is there; else that of its run."""
+    """The machine of a stage if its folder is present, else that of its run."""
     try:
         return store.provenance(reference.name).machine if reference else otherwise
     except StoreError:
@@ -128,11 +127,11 @@ def _machine(store: Store, reference: StageRef | None, otherwise: Machine) -> Ma
 
 
 def _artifacts(first: DoneRecord, second: DoneRecord) -> Iterator[Part]:
-    """Every file of every stage, by its checksum."""
+    """Compares every file of every stage by its checksum."""
     for stage, one, other in in_pairs(first, second):
-        mine, theirs = ({_name(a): a.sha256 for a in ref.artifacts} if ref else {} for ref in (one, other))
-        for name in dict.fromkeys([*mine, *theirs]):
-            sums = mine.get(name), theirs.get(name)
+        files = [{_name(a): a.sha256 for a in ref.artifacts} if ref else {} for ref in (one, other)]
+        for name in dict.fromkeys([*files[0], *files[1]]):
+            sums = files[0].get(name), files[1].get(name)
             shown = [total[:12] if total else "-" for total in sums]
             yield _file(f"{stage}/{name}", shown, equal=sums[0] == sums[1])
 
@@ -142,21 +141,23 @@ def _name(artifact: Artifact) -> str:
 
 
 def _tables(first: Path, second: Path) -> Iterator[Part]:
-    """The tables beside the record, by their values; tables and columns that the recorded folder lacks say nothing."""
+    """Compares the tables beside the record by their values; tables and columns that the recorded folder lacks are ignored."""
     for name in TABLES:
-        mine, theirs = (_table(folder / f"{name}.parquet") for folder in (first, second))
-        if mine is None:
+        tables = [_table(folder / f"{name}.parquet") for folder in (first, second)]
+        if tables[0] is None:
             continue
-        rows = [f"{len(table):,} rows" if table is not None else "-" for table in (mine, theirs)]
-        yield _file(f"{name}.parquet", rows, equal=theirs is not None and _same(mine, theirs))
+        rows = [f"{len(table):,} rows" if table is not None else "-" for table in tables]
+        yield _file(f"{name}.parquet", rows, equal=tables[1] is not None and _same_values(tables[0], tables[1]))
 
 
-def _same(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
-    """Whether the values are, in whatever order and width; see `results.store.sharing`."""
-    if not set(mine.columns) <= set(theirs.columns):
+def _same_values(recorded: pd.DataFrame, reproduced: pd.DataFrame) -> bool:
+    """Whether the values are equal, apart from row order and integer width; see `results.store.sharing`."""
+    if not set(recorded.columns) <= set(reproduced.columns):
         return False
-    order = [name for name in ("point", "policy", "split", "threshold", "exit", "sample_id") if name in mine]
-    first, second = (table[list(mine.columns)].sort_values(order, ignore_index=True) for table in (mine, theirs))
+    order = [name for name in ("point", "policy", "split", "threshold", "exit", "sample_id") if name in recorded]
+    first, second = (
+        table[list(recorded.columns)].sort_values(order, ignore_index=True) for table in (recorded, reproduced)
+    )
     return bool(len(first) == len(second) and ((first == second) | (first.isna() & second.isna())).all(axis=None))
 
 
@@ -172,7 +173,7 @@ def _file(what: str, shown: list[str], *, equal: bool) -> Part:
 
 
 def _macs(first: DoneRecord, second: DoneRecord) -> Part:
-    """Of every exit, and of the backbone without exits."""
+    """Compares the MACs of every exit and of the backbone without exits."""
     costs = [record.costs for record in (first, second)]
     shown = [f"{len(table.cumulative)} exits, {table.cumulative[-1] / 1e6:,.1f} M" for table in costs]
     equal = (costs[0].baseline, costs[0].cumulative) == (costs[1].baseline, costs[1].cumulative)
@@ -180,7 +181,7 @@ def _macs(first: DoneRecord, second: DoneRecord) -> Part:
 
 
 class _Numbers:
-    """Test accuracy of the backbone without exits, and every operating point that either reached."""
+    """Compares test accuracy without exits, and every operating point that either run reached."""
 
     def __init__(
         self, first: DoneRecord, second: DoneRecord, folders: tuple[Path, Path], spread: Mapping[str, Spread]
@@ -194,8 +195,8 @@ class _Numbers:
         shown = (f"{100 * static[0]:.2f} %", f"{100 * static[1]:.2f} %")
         yield Part("accuracy without exits", *shown, static[0] == static[1], close, is_file=False, remark=remark)
         points = [{point.name: point for point in record.points} for record in self.records]
-        for name, kind in {point.name: point.kind for found in points[::-1] for point in found.values()}.items():
-            one, other = (found[name].test if name in found else None for found in points)
+        for name, kind in {point.name: point.kind for by_name in points[::-1] for point in by_name.values()}.items():
+            one, other = (by_name[name].test if name in by_name else None for by_name in points)
             if one is not None or other is not None:
                 yield self.point(name, kind, one, other)
 
@@ -216,14 +217,14 @@ class _Numbers:
         return Part(name, *shown, one == other, close, is_file=False, judged=judged, remark=remark.removeprefix(", "))
 
     def accuracies(self, point: str, first: float, second: float) -> tuple[bool, str]:
-        """Whether two accuracies are close, and how far apart they are."""
+        """Whether two accuracies are close, and a remark on their difference."""
         gap = second - first
         if not gap:
             return True, ""
-        allowed = max(POINTS, self.half(point), self.spread[point].accuracy if point in self.spread else 0.0)
+        allowed = max(POINTS, self.half_interval(point), self.spread[point].accuracy if point in self.spread else 0.0)
         return is_close(second, first, allowed), f"{100 * gap:+.2f} points ({100 * allowed:.2f} allowed)"
 
-    def half(self, point: str) -> float:
+    def half_interval(self, point: str) -> float:
         """Half of the 95 % interval of the paired difference; 0 where the samples cannot be paired."""
         first, second = self.runs
         if first is None or second is None:
@@ -236,7 +237,7 @@ class _Numbers:
 
 
 def _run(record: DoneRecord, folder: Path) -> Run | None:
-    """The record with its outcomes, if these are there and whole."""
+    """The record with its outcomes; None if these are missing or damaged."""
     outcomes = _table(folder / "outcomes.parquet")
     if outcomes is None:
         return None
@@ -246,11 +247,11 @@ def _run(record: DoneRecord, folder: Path) -> Run | None:
         return None
 
 
-def _speedup(record: DoneRecord, found: Measured) -> float:
-    return record.costs.baseline / found.mean_macs
+def _speedup(record: DoneRecord, measured: Measured) -> float:
+    return record.costs.baseline / measured.mean_macs
 
 
-def _shown(record: DoneRecord, found: Measured | None) -> str:
-    if found is None:
+def _shown(record: DoneRecord, measured: Measured | None) -> str:
+    if measured is None:
         return "not reached"
-    return f"{100 * found.accuracy:.2f} % at {_speedup(record, found):.3f}x"
+    return f"{100 * measured.accuracy:.2f} % at {_speedup(record, measured):.3f}x"

@@ -1,4 +1,4 @@
-"""How far one more training seed may lie from those that a results folder holds."""
+"""The spread of results over the training seeds in a results folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from results.store.folder import Store, StoreError
 from results.tables.run import STATIC
 
 SEEDS = 3
-"""Fewer say nothing of a spread."""
+"""With fewer seeds no spread is computed."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Half of the 95 % prediction interval of one more seed, s t sqrt(1 + 1/n).
+    """Half of the 95 % prediction interval of one more seed: s t sqrt(1 + 1/n).
 
     Attributes:
         seeds: n.
         accuracy: in [0, 1].
-        speedup: of the MAC speed-up, as a share of its mean; 0 for the backbone without exits.
+        speedup: of the MAC speed-up, relative to its mean; 0 for the backbone without exits.
     """
 
     seeds: int
@@ -32,16 +32,18 @@ class Spread:
 
 
 def seed_spread(store: Store, record: DoneRecord) -> dict[str, Spread]:
-    """By operating point that at least `SEEDS` finished runs reach which differ from the record in their seed alone, itself
-    included; the backbone without exits is the point ``static``."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    """Spread by operating point, over finished runs that differ from the record only in their seed, itself included.
+
+    Points that fewer than `SEEDS` runs reach are left out; the backbone without exits is the point ``static``.
+    """
+    values: dict[str, list[tuple[float, float]]] = {}
     for other in _same_but_for_the_seed(store, record):
-        found.setdefault(STATIC, []).append((other.static_accuracy.test, 1.0))
+        values.setdefault(STATIC, []).append((other.static_accuracy.test, 1.0))
         for point in other.points:
             if point.test is not None:
                 speedup = other.costs.baseline / point.test.mean_macs
-                found.setdefault(point.name, []).append((point.test.accuracy, speedup))
-    return {name: _spread(np.array(values)) for name, values in found.items() if len(values) >= SEEDS}
+                values.setdefault(point.name, []).append((point.test.accuracy, speedup))
+    return {name: _spread(np.array(rows)) for name, rows in values.items() if len(rows) >= SEEDS}
 
 
 def _spread(values: np.ndarray) -> Spread:

@@ -1,4 +1,4 @@
-"""Rules that turn an interval into a verdict. Pure functions; `results.judge.claims` finds the runs to apply them to."""
+"""Rules that turn intervals into verdicts. Pure functions; `results.judge.claims` applies them to runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from results.stats.statistics import LEVEL, bootstrap_mean, over_seeds
 
 Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
 SEEDS = 5
-"""A headline needs at least so many training seeds, the backbone retrained for each."""
+"""Training seeds that a headline needs at least, the backbone retrained for each."""
 CLOSE_POINTS = 0.005
 CLOSE_SPEEDUP = 0.05
 
@@ -39,12 +39,12 @@ class Estimate:
 
 
 def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
-    """Of two methods on the same samples, over seeds where there are enough of them, else over test samples.
+    """The mean difference of two methods on the same samples; over seeds if there are enough of them, else over test samples.
 
     Args:
-        differences: per training seed, of every test sample, [N] each.
+        differences: of every test sample, [N] per training seed.
     """
-    means = [float(found.mean()) for found in differences]
+    means = [float(difference.mean()) for difference in differences]
     if len(means) >= SEEDS:
         from scipy.stats import ttest_1samp
 
@@ -64,40 +64,40 @@ def _z_test(values: np.ndarray) -> float:
     return float(2 * norm.sf(abs(values.mean()) / error)) if error else float(values.mean() == 0)
 
 
-def over_runs(values: Sequence[float], alone: tuple[float, float]) -> Estimate:
-    """A number of every seed: t interval over seeds, or, for one seed, its own interval over test samples.
+def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:
+    """The mean over seeds with its t interval; for a single seed, its interval over test samples.
 
     Args:
-        values: one a seed.
-        alone: low and high of the first seed.
+        values: one per seed.
+        single: interval (low, high) of the first seed over test samples.
     """
     if len(values) == 1:
-        return Estimate(values[0], *alone, "test samples")
+        return Estimate(values[0], *single, "test samples")
     return Estimate(float(np.mean(values)), *over_seeds(values), "seeds")
 
 
 def judge_direction(estimates: Sequence[Estimate]) -> Verdict:
-    """Of "above every one of these": Holm over all of them.
+    """Judges "better than every one of these", with Holm's correction over all of them.
 
-    Reproduced when all are above zero beyond their interval and their adjusted p-value; not reproduced when one is below zero
-    so; else inconclusive.
+    Reproduced when all differences are positive by their interval and their adjusted p-value; not reproduced when one is
+    negative by both; else inconclusive.
     """
-    adjusted = holm(np.array([found.p for found in estimates])) < 1 - LEVEL
-    if all(sure and found.low > 0 for sure, found in zip(adjusted, estimates, strict=True)):
+    adjusted = holm(np.array([estimate.p for estimate in estimates])) < 1 - LEVEL
+    if all(significant and estimate.low > 0 for significant, estimate in zip(adjusted, estimates, strict=True)):
         return "reproduced"
-    if any(sure and found.high < 0 for sure, found in zip(adjusted, estimates, strict=True)):
+    if any(significant and estimate.high < 0 for significant, estimate in zip(adjusted, estimates, strict=True)):
         return "not reproduced"
     return "inconclusive"
 
 
 def judge_speedup(speedup: Estimate, drop: Estimate, claimed: float, allowed: float) -> Verdict:
-    """Of "at least this fast at no larger drop".
+    """Judges "at least this fast at no larger drop".
 
     Args:
-        speedup: a ratio.
-        drop: accuracy lost, in [0, 1].
-        claimed: the speed-up.
-        allowed: the drop.
+        speedup: measured, a ratio.
+        drop: measured accuracy drop, in [0, 1].
+        claimed: speed-up.
+        allowed: accuracy drop.
     """
     if speedup.low >= claimed and drop.high <= allowed:
         return "reproduced"
@@ -110,9 +110,9 @@ def judge_speedup(speedup: Estimate, drop: Estimate, claimed: float, allowed: fl
     return "inconclusive"
 
 
-def judge_number(found: Estimate, published: float) -> Verdict:
-    """Of a published accuracy, on the same data and model; both in [0, 1]."""
-    return "close" if is_close(found.value, published, max(found.half, CLOSE_POINTS)) else "not reproduced"
+def judge_number(estimate: Estimate, published: float) -> Verdict:
+    """Judges a published accuracy on the same data and model; both in [0, 1]."""
+    return "close" if is_close(estimate.value, published, max(estimate.half, CLOSE_POINTS)) else "not reproduced"
 
 
 def is_close(value: float, published: float, tolerance: float) -> bool:
@@ -120,5 +120,5 @@ def is_close(value: float, published: float, tolerance: float) -> bool:
 
 
 def for_a_headline(verdict: Verdict, seeds: int) -> Verdict:
-    """A verdict on a published claim says nothing with fewer seeds than a headline needs."""
+    """The verdict, or "inconclusive" with fewer seeds than a headline needs."""
     return verdict if seeds >= SEEDS or verdict == "not run" else "inconclusive"

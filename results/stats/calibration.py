@@ -1,4 +1,4 @@
-"""Whether an exit is as sure as it is right."""
+"""Calibration of an exit's confidence."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ BINS = 15
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = BINS) -> float:
     """ECE: the mean over samples of |accuracy - mean confidence| of the sample's bin, with bins of equal mass.
 
-    Samples are ordered by confidence and cut into ``bins`` runs whose sizes differ by one at most. Equal mass, not equal width
+    Samples are sorted by confidence and split into ``bins`` groups whose sizes differ by at most one. Equal mass, not width
     (Nixon et al., 2019): late exits put nearly all samples into the last of equal-width bins. In [0, 1]; biased upwards on few
     samples.
 
     Args:
         confidence: [N].
         correct: bools [N].
-        bins: how many; no more than samples.
+        bins: number of bins; never more than one per sample.
     """
     if not len(confidence):
         return float("nan")

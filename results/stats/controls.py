@@ -1,4 +1,4 @@
-"""What perfect and what random routing reach with the same heads: they tell the quality of a policy from that of its heads."""
+"""Accuracy of perfect and of random routing with the same heads, to judge a policy apart from its heads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MANY = 16
-"""Exits; up to here all sets of them are looked at, beyond a linear program is solved."""
+MAX_ENUMERATED_EXITS = 16
+"""Up to this number of exits all subsets of exits are enumerated; beyond, a linear program is solved."""
 
 
 @dataclass(frozen=True)
 class FirstCorrect:
-    """The oracle that leaves at the first right exit.
+    """The oracle that leaves at the first exit whose prediction is right.
 
     Attributes:
-        accuracy: share of samples that some exit gets right.
-        mean_cost: a sample that no exit gets right is counted at the first exit.
+        accuracy: share of samples that some exit classifies correctly.
+        mean_cost: a sample that no exit classifies correctly leaves at the first exit.
     """
 
     accuracy: float
@@ -35,34 +35,34 @@ def first_correct(correct: np.ndarray, cost: np.ndarray) -> FirstCorrect:
 def random_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
     """Expected accuracy when samples are sent to the exits at random, with the same exit shares as a policy.
 
-    The expectation in closed form: sum over exits of share times all-sample accuracy. A policy that is not above it gains by
-    its heads alone.
+    In closed form: sum over exits of share times accuracy on all samples. A policy that is not better gains nothing by its
+    choice of samples.
 
     Args:
         correct: bools [K, N].
-        shares: of samples that leave at each exit, [K], summing to 1.
+        shares: share of samples that leave at each exit, [K], summing to 1.
     """
     return float(shares @ correct.mean(axis=1))
 
 
 def oracle_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
-    """The best accuracy that any assignment of samples to exits reaches with these exit shares, labels known.
+    """The highest accuracy of any assignment of samples to exits with these exit shares, labels known.
 
-    A flow from patterns of right exits to exits. By max-flow min-cut it is the smallest, over all sets of exits, of the set's
-    shares plus the samples that an exit outside of it answers right.
+    It is a maximum flow from correctness patterns to exits. By max-flow min-cut it is the minimum, over all sets of exits, of
+    the set's shares plus the share of samples that some exit outside the set classifies correctly.
 
     Args:
         correct: bools [K, N].
         shares: [K], summing to 1.
     """
     exits = len(correct)
-    if exits > MANY:
+    if exits > MAX_ENUMERATED_EXITS:
         return _oracle_by_program(correct, shares)
     patterns = np.left_shift(1, np.arange(exits)) @ correct
     within = np.bincount(patterns, minlength=1 << exits) / correct.shape[1]
     demand = np.zeros(1 << exits)
     sets = np.arange(1 << exits)
-    for k in range(exits):  # sums over all subsets, a bit at a time
+    for k in range(exits):  # sums over all subsets, one bit at a time
         has = sets >> k & 1 == 1
         within[has] += within[sets[has] ^ 1 << k]
         demand[has] += shares[k] / shares.sum()
@@ -70,8 +70,8 @@ def oracle_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
 
 
 def _oracle_by_program(correct: np.ndarray, shares: np.ndarray) -> float:
-    """The same as a linear program, for exits whose subsets are too many."""
-    from scipy.optimize import linprog
+    """`oracle_at_shares` as a linear program, for many exits."""
+    from scipy.optimize import linprog  # takes a while to import and is rarely needed
     from scipy.sparse import eye as identity
     from scipy.sparse import kron, vstack
 
@@ -79,20 +79,20 @@ def _oracle_by_program(correct: np.ndarray, shares: np.ndarray) -> float:
     supply, demand = counts / correct.shape[1], shares / shares.sum()
     (sources, exits) = patterns.shape
     ones = np.ones((1, exits))
-    rows = kron(identity(sources), ones)  # every pattern is sent somewhere
+    rows = kron(identity(sources), ones)  # every pattern is assigned in full
     columns = kron(np.ones((1, sources)), identity(exits))  # every exit gets its share
-    found = linprog(
+    solution = linprog(
         -patterns.astype(np.float64).ravel(),
         A_eq=vstack([rows, columns]).tocsr()[:-1],  # the last equation follows from the others
         b_eq=np.concatenate([supply, demand])[:-1],
         method="highs",
     )
-    return float(-found.fun)
+    return float(-solution.fun)
 
 
 @dataclass(frozen=True)
 class Regret:
-    """A policy between chance and perfection, at its own exit shares.
+    """A policy between random and perfect routing, at its own exit shares.
 
     Attributes:
         random: accuracy of random routing.
@@ -112,7 +112,7 @@ def regret(accuracy: float, correct: np.ndarray, shares: np.ndarray) -> Regret:
     Args:
         accuracy: of the policy.
         correct: bools [K, N].
-        shares: of samples that it lets leave at each exit, [K].
+        shares: its share of samples at each exit, [K].
     """
     chance, best = random_at_shares(correct, shares), oracle_at_shares(correct, shares)
     room = best - chance

@@ -1,4 +1,4 @@
-"""Operating points on speed-accuracy curves. Pure functions over accuracies, costs and exit shares; none knows a policy.
+"""Operating points on speed-accuracy curves. Pure functions over accuracies, costs and exit shares.
 
 Shapes: T settings of one policy, K exits with the final one last. Settings may come in any order.
 """
@@ -21,17 +21,17 @@ def cheapest_within_drop(accuracy: np.ndarray, cost: np.ndarray, reference: floa
     1
     """
     slack = 1e-12  # 0.9 - 0.1 is a little more than 0.8 in binary
-    good = np.flatnonzero(accuracy >= reference - drop - slack)
-    if len(good) == 0:
+    feasible = np.flatnonzero(accuracy >= reference - drop - slack)
+    if len(feasible) == 0:
         return None
-    return int(good[np.lexsort((-accuracy[good], cost[good]))[0]])
+    return int(feasible[np.lexsort((-accuracy[feasible], cost[feasible]))[0]])
 
 
 def enclosing_settings(cost: np.ndarray, budget: float) -> list[tuple[int, float]]:
     """The settings on both sides of a budget, with weights whose mixture costs exactly the budget.
 
     Returns:
-        one or two (index, weight) pairs, weights summing to 1; empty if the budget is out of reach on either side.
+        one or two (index, weight) pairs, weights summing to 1; empty if no setting lies on one side of the budget.
 
     >>> enclosing_settings(np.array([1.0, 2.0, 4.0]), 2.5)
     [(1, 0.75), (2, 0.25)]
@@ -57,12 +57,12 @@ def measure(
     costs: CostTable,
     blocks: Sequence[int],
 ) -> Measured:
-    """What a mixture of settings achieves on one split.
+    """Accuracy and costs of a mixture of settings on one split.
 
     Args:
         chosen: (index into T, weight) pairs.
         accuracy: of every setting, [T].
-        shares: of samples that leave at each exit, [T, K].
+        shares: share of samples that leave at each exit, [T, K].
         costs: of the run.
         blocks: block number of each exit, the last block for the final one; length K.
     """

@@ -1,4 +1,7 @@
-"""What exits know and what leaving early wastes or spoils. Pure functions over K exits (final head last) and N samples."""
+"""Statistics of exits: anytime and exit-conditional accuracy, overthinking, prediction flips, agreement with the full model.
+
+Shapes: K exits with the final head last, N samples.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 
 
 def anytime_accuracy(correct: np.ndarray) -> np.ndarray:
-    """Accuracy of every exit asked about every sample, [K] (MSDNet's anytime setting).
+    """Accuracy of every exit on all samples, [K] (MSDNet's anytime setting).
 
     Args:
         correct: bools [K, N].
@@ -22,8 +25,8 @@ class Leaving:
 
     Attributes:
         share: of all samples.
-        accuracy: of the answers they leave with (exit-conditional accuracy).
-        final_accuracy: of the final head on the same samples; it tells a hard set from a bad head.
+        accuracy: of the predictions at that exit (exit-conditional accuracy).
+        final_accuracy: of the final head on the same samples; low for hard samples, high for a bad head at the exit.
     """
 
     share: np.ndarray
@@ -36,7 +39,7 @@ def leaving(exits: np.ndarray, right: np.ndarray, final_right: np.ndarray, weigh
 
     Args:
         exits: exit taken, [R]; a sample has one row per setting of a mixed operating point.
-        right: whether the answer is right, bools [R].
+        right: whether the prediction is right, bools [R].
         final_right: whether the final head would have been right, bools [R].
         weight: of the row, [R]; those of one sample sum to 1.
         count: K.
@@ -52,11 +55,11 @@ def leaving(exits: np.ndarray, right: np.ndarray, final_right: np.ndarray, weigh
 
 @dataclass(frozen=True)
 class Overthinking:
-    """What running to the end wastes and spoils (Kaya et al., ICML 2019); shares of all samples.
+    """Overthinking (Kaya et al., ICML 2019); shares of all samples.
 
     Attributes:
-        wasteful: the final head is right and an early exit was already right.
-        destructive: the final head is wrong though an early exit was right.
+        wasteful: share whose prediction is right at an early exit and at the final head.
+        destructive: share whose prediction is right at an early exit and wrong at the final head.
         wasted_cost: mean cost spent after the first right exit, over all samples, where the final head is right.
     """
 
@@ -79,7 +82,7 @@ def overthinking(correct: np.ndarray, cost: np.ndarray) -> Overthinking:
 
 
 def flips(prediction: np.ndarray) -> float:
-    """Mean number of times that a sample's answer changes from one exit to the next.
+    """Mean number of changes of a sample's prediction from one exit to the next.
 
     Args:
         prediction: classes [K, N].
@@ -87,12 +90,12 @@ def flips(prediction: np.ndarray) -> float:
     return float((prediction[1:] != prediction[:-1]).sum(axis=0).mean())
 
 
-def agreement(answer: np.ndarray, final: np.ndarray, weight: np.ndarray) -> float:
-    """Share of samples that get the answer of the full model (consistency; needs no labels).
+def agreement(prediction: np.ndarray, final: np.ndarray, weight: np.ndarray) -> float:
+    """Share of samples whose prediction is that of the full model (consistency; needs no labels).
 
     Args:
-        answer: classes [R].
-        final: classes that the model's final head gives, [R].
+        prediction: classes [R].
+        final: predictions of the final head, [R].
         weight: [R], as in `leaving`.
     """
-    return float(weight @ (answer == final) / weight.sum())
+    return float(weight @ (prediction == final) / weight.sum())

@@ -1,7 +1,7 @@
-"""Curves as one number: hulls built on val, accuracy at a budget, area under the curve over a fixed interval.
+"""Summaries of a speed-accuracy curve: upper hull, accuracy at a budget, area over a fixed interval of budgets.
 
-Costs are shares of the backbone without exits. A hull is what mixing settings can reach: its corners are chosen on val and
-looked up on test.
+Costs are relative to the backbone without exits. Mixing settings reaches every point of the hull; its corners are chosen on val
+and evaluated on test.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 INTERVAL = (0.4, 1.0)
-"""Of the area: from where LGViT's first exits lie to the price of the backbone without exits."""
+"""Budgets of the area: from the cost of LGViT's first exits to that of the backbone without exits."""
 SHARES = (0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
 
 
@@ -24,11 +24,11 @@ def upper_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     x, y = cost.tolist(), accuracy.tolist()
     for t in np.lexsort((-accuracy, cost)).tolist():
         if corners and x[t] == x[corners[-1]]:
-            continue  # equally dear and no better
+            continue  # same cost, no better
         while len(corners) >= 2 and _turns_up(*((x[i], y[i]) for i in (*corners[-2:], t))):
             corners.pop()
         corners.append(t)
-    best = int(np.argmax(accuracy[corners]))  # dearer corners buy nothing
+    best = int(np.argmax(accuracy[corners]))  # more expensive corners gain nothing
     return np.array(corners[: best + 1])
 
 
@@ -38,8 +38,9 @@ def _turns_up(first: tuple[float, float], last: tuple[float, float], new: tuple[
 
 
 def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:
-    """Accuracy at a budget, linear between the two settings around it. Beyond the dearest one it stays: a budget need not be
-    spent. NaN below the cheapest.
+    """Accuracy at a budget, interpolated linearly between the two settings around it.
+
+    Constant beyond the most expensive setting, as a budget need not be spent; NaN below the cheapest.
 
     Args:
         cost: [T], in any order.
@@ -52,7 +53,7 @@ def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:
 def area(cost: np.ndarray, accuracy: np.ndarray, interval: tuple[float, float] = INTERVAL) -> float:
     """Mean accuracy over a fixed interval of budgets: the trapezoid area under `accuracy_at`, over the interval's length.
 
-    NaN where the curve does not reach down to the interval's start: nothing is extrapolated.
+    NaN where the curve does not reach down to the interval's start: there is no extrapolation.
     """
     low, high = interval
     inner = cost[(cost > low) & (cost < high)]

@@ -1,8 +1,8 @@
-"""Speed-up at equal accuracy: how much cheaper one method reaches an accuracy than another, with an interval over test samples.
+"""Speed-up at equal accuracy: the ratio of two methods' costs to reach an accuracy, with an interval over test samples.
 
-A method is the set of corners of its val-built hull, and the setting at which fewest leave; mixing neighbours reaches what
-lies between them. In every bootstrap replicate accuracies, costs and the accuracy to reach are those of the same resampled
-images.
+A method is given by the corners of its hull on val and the setting at which fewest samples leave early; mixing neighbouring
+settings reaches every point between them. In a bootstrap replicate, accuracies, costs and the accuracy to reach come from the
+same resampled images.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from results.stats.statistics import LEVEL
 
 REPLICATES = 1_000
 CHUNK = 100
-"""Replicates at a time; bounds the memory to CHUNK x N weights, besides a byte for each of all."""
+"""Replicates computed at a time; bounds the memory to CHUNK x N weights, besides one byte per replicate and sample."""
 
 
 @dataclass(frozen=True)
 class Corners:
-    """A method on N test samples, in an order that all methods share.
+    """A method on N test samples, in the same order for all methods.
 
     Attributes:
-        right: bools [H, N], a row a corner.
+        right: bools [H, N], one row per corner.
         cost: of each sample at each corner, [H, N].
     """
 
@@ -79,19 +79,19 @@ def costs_to_reach(
     right = np.concatenate([np.vstack([m.right, s]) for m, s in zip(methods, static_right, strict=True)])
     right = right.T.astype(np.float32)  # sums of these are exact
     cost = np.concatenate([method.cost for method in methods]).T.astype(np.float64)
-    found = []
+    chunks = []
     for drawn in _resampled(samples, seed, REPLICATES):
         accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
-        # Rounded, so that the order of a sum, which depends on the CPU and its threads, is seen nowhere.
+        # Rounded, so that the order of summation, which depends on the CPU and its threads, has no effect.
         paid = np.round(drawn.astype(np.float64) @ cost / samples, 12)
         row, start = [], 0
         for number, method in enumerate(methods):
             end = start + len(method.right)
-            mine, own = accuracy[:, start + number : end + number], accuracy[:, end + number]
-            row.append(_costs_to_reach(paid[:, start:end], mine, own - drop))
+            corners, static = accuracy[:, start + number : end + number], accuracy[:, end + number]
+            row.append(_costs_to_reach(paid[:, start:end], corners, static - drop))
             start = end
-        found.append(row)
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        chunks.append(row)
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
 def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -103,15 +103,15 @@ def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) 
     before = np.maximum(after - 1, 0)
     rise = np.where(after > 0, accuracy[row, after] - accuracy[row, before], 1.0)
     share = np.where(after > 0, (target - accuracy[row, before]) / rise, 0.0)
-    found = cost[row, before] + share * (cost[row, after] - cost[row, before])
-    return np.where(reached.any(axis=1), found, np.nan)
+    costs = cost[row, before] + share * (cost[row, after] - cost[row, before])
+    return np.where(reached.any(axis=1), costs, np.nan)
 
 
 def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
     """
     Args:
-        first: `costs_to_reach` of the method whose speed-up is asked for.
-        second: of what it is compared with, for the same samples, drop and seed.
+        first: `costs_to_reach` of the faster method.
+        second: of the method that it is compared with, for the same samples, drop and seed.
     """
     speedup, *replicates = second / first
     missing = np.isnan(replicates)
@@ -122,7 +122,7 @@ def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
 
 @lru_cache(maxsize=1)
 def _resampled(samples: int, seed: int, replicates: int) -> tuple[np.ndarray, ...]:
-    """How often each sample is drawn, [R, N] in each part; first, once each."""
+    """Bootstrap counts of each sample, [R, N] per chunk; the first chunk is the original sample."""
     rng = np.random.default_rng(seed)
     parts = [np.ones((1, samples), dtype=np.uint8)]
     for _ in range(replicates // CHUNK):

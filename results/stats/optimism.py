@@ -1,4 +1,4 @@
-"""The optimism gap: what a report that picks its thresholds on test would have claimed beside what val-chosen ones keep."""
+"""The optimism gap: results with thresholds chosen on test, beside those with thresholds chosen on val."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Optimism:
     """One permitted drop. Speed-ups in MACs; NaN where no setting qualifies.
 
     Attributes:
-        claimed_speedup: of the cheapest setting whose *test* drop is within the limit.
+        claimed_speedup: of the cheapest setting whose drop on *test* is within the limit.
         claimed_drop: its drop on test.
         honest_speedup: of the setting chosen on val, on test.
         honest_drop: its drop on test, which may exceed the limit.
@@ -32,7 +32,7 @@ class Optimism:
 
     @property
     def drop_gap(self) -> float:
-        """Honest minus claimed drop: accuracy that the claim would have hidden."""
+        """Honest minus claimed drop: the loss of accuracy that the claim hides."""
         return self.honest_drop - self.claimed_drop
 
 
@@ -47,11 +47,11 @@ def optimism(
         val: accuracy and mean cost of every setting on val, [T] each; cost as a share of the backbone without exits.
         test: the same settings on test.
         static: accuracy of the backbone without exits on val and on test.
-        drop: accuracy that may be lost.
+        drop: permitted accuracy drop.
     """
-    chosen = cheapest_within_drop(*val, static[0], drop)
-    peeked = cheapest_within_drop(*test, static[1], drop)
-    found = []
-    for t in (peeked, chosen):
-        found += [np.nan, np.nan] if t is None else [1 / float(test[1][t]), static[1] - float(test[0][t])]
-    return Optimism(*found)
+    chosen_on_val = cheapest_within_drop(*val, static[0], drop)
+    chosen_on_test = cheapest_within_drop(*test, static[1], drop)
+    values = []
+    for t in (chosen_on_test, chosen_on_val):
+        values += [np.nan, np.nan] if t is None else [1 / float(test[1][t]), static[1] - float(test[0][t])]
+    return Optimism(*values)

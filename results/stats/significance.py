@@ -1,4 +1,4 @@
-"""Tests of "no difference" on the same samples, and what several of them together allow to say."""
+"""Paired tests on the same samples, and correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def realised(prediction_right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Right or wrong for every sample at a point that mixes settings: one setting drawn for each sample by its weight.
+    """Correctness of every sample at a point that mixes settings: one setting is drawn per sample, by weight.
 
-    The draws depend on the position of the sample alone, so that two methods on the same samples draw alike.
+    The draws depend only on the position of the sample, so that two methods on the same samples share their random numbers.
 
     Args:
-        prediction_right: bools [S, N], a row a setting, samples in a fixed order.
+        prediction_right: bools [S, N], one row per setting, samples in a fixed order.
         weight: of the settings, [S], summing to 1.
     """
     if len(weight) == 1:
@@ -25,20 +25,21 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """Exact two-sided p-value that two methods are right equally often (McNemar, 1947; binomial on the discordant samples).
 
     Args:
-        first: right or wrong, bools [N].
+        first: correctness, bools [N].
         second: on the same samples, [N].
     """
-    from scipy.special import bdtr
+    from scipy.special import bdtr  # faster than scipy.stats.binomtest by orders of magnitude; reports make many tests
 
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    # Which of the two is right is a toss of a fair coin: both tails are alike.
+    # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
     return float(min(1.0, 2 * bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """P-values adjusted so that the chance of any false rejection stays at the level (Holm, 1979).
+    """P-values adjusted by the step-down method of Holm (1979), which controls the family-wise error rate.
 
-    The i-th smallest of m is multiplied by m - i + 1; no adjusted value is below one that was smaller before.
+    The i-th smallest of m is multiplied by m - i + 1, then the running maximum is taken. Scipy has no such function, and
+    statsmodels would be a large dependency for this one.
 
     Args:
         p: [m], in any order.

@@ -1,4 +1,4 @@
-"""The speed-ups that are counted; each says what it counts. A ratio of means, never a mean of ratios."""
+"""Speed-ups by count of layers or MACs. Each is a ratio of means, never a mean of ratios."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 def layer_speedup(shares: Sequence[float], blocks: Sequence[int], depth: int) -> float:
-    """The paper's: depth over mean exit block. Heads, stem and patch merging are free in it.
+    """The paper's speed-up: depth over mean exit block. It ignores heads, stem and patch merging.
 
     Args:
-        shares: of samples that leave at each exit, length K, summing to 1.
+        shares: share of samples that leave at each exit, length K, summing to 1.
         blocks: 1-based block of each exit, the last block for the final one; length K.
         depth: blocks of the backbone without exits; more than the last of ``blocks`` where the model is truncated.
     """
@@ -19,7 +19,7 @@ def layer_speedup(shares: Sequence[float], blocks: Sequence[int], depth: int) ->
 
 
 def official_swin_speedup(shares: Sequence[float], blocks: Sequence[int]) -> float:
-    """What the authors' Swin code prints: it counts an early exit after block b as b - 1, the final one as the depth.
+    """The speed-up that the authors' Swin code prints: an early exit after block b counts as b - 1, the final one as the depth.
 
     For comparison with published Swin values only; it is larger than `layer_speedup`.
     """

@@ -1,5 +1,8 @@
-"""Intervals and detectable differences. Two kinds of interval exist and are never mixed: over test samples, given the
-trained models (bootstrap), and over training seeds (Student's t)."""
+"""Intervals and detectable differences.
+
+Two kinds of interval are never mixed: over test samples, given the trained models (bootstrap), and over training seeds
+(Student's t).
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ POWER = 0.8
 
 
 def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean over samples, in the limit of endless resampling.
+    """95 % percentile bootstrap interval of a mean over samples, in the limit of infinitely many resamples.
 
     For a paired comparison ``values`` are differences of two methods on the same samples. The distribution of the resampled
-    mean is not drawn but computed by the saddlepoint formula (Davison and Hinkley, Biometrika, 1988; tails after Lugannani and
-    Rice): what 10,000 draws approximate, without their noise and in a fraction of their time.
+    mean is not simulated but computed by the saddlepoint formula (Davison and Hinkley, Biometrika, 1988; tails after Lugannani
+    and Rice): the limit of 10,000 resamples, without their noise and in a fraction of their time.
 
     Args:
         values: [N].
@@ -29,7 +32,7 @@ def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
         return mean, mean
     centred = (distinct - mean) / spread
     ends = np.array([NormalDist().inv_cdf((1 - LEVEL) / 2), NormalDist().inv_cdf((1 + LEVEL) / 2)])
-    tilt = (ends[:, None] + _AROUND).ravel() / np.sqrt(size)
+    tilt = (ends[:, None] + _OFFSETS).ravel() / np.sqrt(size)
     exponent = tilt[:, None] * centred
     largest = exponent.max(axis=1)
     weights = share * np.exp(exponent - largest[:, None])
@@ -38,21 +41,22 @@ def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
     variance = weights @ centred**2 / total - tilted**2
     root = np.sign(tilt) * np.sqrt(np.maximum(2 * size * (tilt * tilted - cumulant), 1e-300))
     saddle = tilt * np.sqrt(size * np.maximum(variance, 1e-300))
-    normal = (
-        root + np.log(saddle / root) / root
-    )  # below this a normal number lies as often as a resampled mean below `tilted`
-    half = len(_AROUND)
-    found = [np.interp(ends[i], normal[part], tilted[part]) for i, part in enumerate((slice(half), slice(half, None)))]
-    low, high = np.clip(mean + spread * np.array(found), distinct[0], distinct[-1])
+    # The standard normal quantile at the same probability as `tilted` in the distribution of the resampled mean.
+    normal = root + np.log(saddle / root) / root
+    half = len(_OFFSETS)
+    standardised = [
+        np.interp(ends[i], normal[part], tilted[part]) for i, part in enumerate((slice(half), slice(half, None)))
+    ]
+    low, high = np.clip(mean + spread * np.array(standardised), distinct[0], distinct[-1])
     return float(low), float(high)
 
 
-_AROUND = np.linspace(-1.2, 1.2, 25)
-"""Where the ends of an interval are looked for, in standard errors from those of a normal mean."""
+_OFFSETS = np.linspace(-1.2, 1.2, 25)
+"""Grid on which the ends of an interval are searched, in standard errors around the ends of the normal interval."""
 
 
 def detectable_difference(differences: np.ndarray) -> float:
-    """The smallest true mean difference that a paired 95 % two-sided test on these samples finds with power 80 %.
+    """The smallest true mean difference that a paired two-sided test at the 5 % level detects on these samples with power 80 %.
 
     Normal approximation: (z_0.975 + z_0.8) * sd / sqrt(N).
 
@@ -65,7 +69,10 @@ def detectable_difference(differences: np.ndarray) -> float:
 
 
 def wilson(successes: int, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion (Wilson, 1927)."""
+    """95 % Wilson score interval of a proportion (Wilson, 1927).
+
+    Every setting of a curve needs one: `scipy.stats.binomtest` takes milliseconds each.
+    """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share = successes / count
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)

@@ -1,10 +1,10 @@
-"""Work that has not ended: who makes a stage, how far it is, and what became of earlier attempts.
+"""Unfinished work: which process makes a stage, its progress, and the outcomes of earlier attempts.
 
-    progress/<stage>-<key>/lock            held by the process that makes the stage; its death releases it
-    progress/<stage>-<key>/heartbeat.json  how far it is, every few seconds
-    progress/<stage>-<key>/attempts.jsonl  a line for each start and each end
+    progress/<stage>-<key>/lock            held by the process that makes the stage; released when it ends
+    progress/<stage>-<key>/heartbeat.json  its progress, written every few seconds
+    progress/<stage>-<key>/attempts.jsonl  one line per start and per end
 
-All of it goes when the stage is there. Nothing here imports torch.
+The folder is removed when the stage is finished.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Worker(Frozen):
     pid: int
     host: str
     session: str
-    """Of which command or submission: what fails in one is not tried again in it."""
+    """Id of the command or submission; a stage that failed in a session is not tried again in it."""
     job: str | None = None
-    """The scheduler's, with its array and the task in it."""
+    """Id of the scheduler's job; below, of its array and of the task in the array."""
     array_job: str | None = None
     array_task: str | None = None
     log: str | None = None
-    """The file that its output goes to; None where that is a terminal."""
+    """The file that receives its output; None for a terminal."""
 
 
 def this_process(session: str, log: Path | None = None) -> Worker:
-    """Ourselves; with Slurm's numbers where it started us."""
+    """This process, with the ids of its Slurm job if it runs in one."""
     return Worker(
         pid=os.getpid(),
         host=socket.gethostname(),
@@ -59,7 +59,7 @@ def this_process(session: str, log: Path | None = None) -> Worker:
 
 
 class Heartbeat(Frozen):
-    """How far a stage is. Epochs and steps are 0 where a stage does not train."""
+    """Progress of a stage. Epochs and steps are 0 if the stage does not train."""
 
     stage: str
     by: Worker
@@ -74,14 +74,14 @@ class Heartbeat(Frozen):
     steps: int = 0
     images_per_second: float | None = None
     seconds_left: float | None = None
-    """Of this stage."""
+    """Estimate for this stage."""
 
 
 class Attempt(Frozen):
-    """A line: somebody started to make a stage, or came to an end without it.
+    """A line of the log: a process started to make a stage, or ended without finishing it.
 
-    ``stopped`` is an end that somebody asked for, behind a checkpoint; ``killed`` is noted by whoever comes next, of one who
-    died without a word.
+    ``stopped``: ended on request, after a checkpoint. ``killed``: the process died without an entry of its own; the next
+    process adds the line.
     """
 
     number: int
@@ -98,14 +98,14 @@ class Progress:
     """The folder of one stage.
 
     Args:
-        folder: it need not be there.
+        folder: need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def lock(self) -> Lock:
-        """To take; its holder makes the stage."""
+        """The lock of the stage; its holder makes the stage."""
         return Lock(self.folder / LOCK)
 
     def is_being_made(self) -> bool | None:
@@ -113,37 +113,37 @@ class Progress:
         return is_held(self.folder / LOCK)
 
     def drop_lock(self) -> None:
-        """Remove the lock's file when the work has ended, and the folder if it holds nothing else."""
+        """Remove the lock file after the work has ended, and the folder if it is empty then."""
         with suppress(OSError):
             (self.folder / LOCK).unlink()
             self.folder.rmdir()
 
     def heartbeat(self) -> Heartbeat | None:
-        """The last one."""
+        """The latest heartbeat; None if there is none."""
         try:
             return Heartbeat.model_validate_json((self.folder / HEARTBEAT).read_bytes())
         except (OSError, ValidationError):
             return None
 
     def beat(self, heartbeat: Heartbeat) -> None:
-        """Replace it. That this fails is no reason to stop a training."""
+        """Replace the heartbeat. Errors are ignored: a full disk must not stop training here."""
         with suppress(OSError):
             replace_file(self.folder / HEARTBEAT, heartbeat.model_dump_json().encode(), durable=False)
 
     def attempts(self) -> list[Attempt]:
-        """Every line that is whole, oldest first."""
+        """All complete lines, oldest first."""
         try:
             lines = (self.folder / ATTEMPTS).read_bytes().splitlines()
         except OSError:
             return []
-        found = []
+        attempts = []
         for line in lines:
-            with suppress(ValidationError):  # the last may be torn
-                found.append(Attempt.model_validate_json(line))
-        return found
+            with suppress(ValidationError):  # the last line may be incomplete
+                attempts.append(Attempt.model_validate_json(line))
+        return attempts
 
     def note(self, attempt: Attempt) -> None:
-        """Add a line.
+        """Append an attempt to the log.
 
         Raises:
             StoreError: it cannot be written.
@@ -151,7 +151,7 @@ class Progress:
         _append(self.folder / ATTEMPTS, attempt.model_dump_json(exclude_defaults=True))
 
     def tidy(self) -> None:
-        """Remove what a killed writer of the checkpoint left."""
+        """Remove temporary files that a killed writer of the checkpoint left."""
         sweep(self.folder.glob(f"{UNFINISHED}*"))
 
 
@@ -160,28 +160,28 @@ def now() -> datetime:
 
 
 def note_failed_run(folder: Path, record: FailedRecord, details: str) -> None:
-    """Keep what a failed record said before it gives way.
+    """Log a failed record before a new one replaces it.
 
     Raises:
         StoreError: it cannot be written.
     """
-    kept = {
+    entry = {
         "finished": record.provenance.finished.isoformat(),
         "failure": record.failure,
         "cause": record.cause,
         "blocked_by": record.blocked_by,
         "traceback": details,
     }
-    _append(folder / ATTEMPTS, json.dumps(kept))
+    _append(folder / ATTEMPTS, json.dumps(entry))
 
 
 def _append(path: Path, line: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
-            whole = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
-            if not whole:
-                line = f"\n{line}"  # the one before is torn
+            complete = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
+            if not complete:
+                line = f"\n{line}"  # the line before is incomplete
             file.write(line.encode() + b"\n")
     except OSError as error:
         raise unwritable(path, error) from error

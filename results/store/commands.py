@@ -1,4 +1,4 @@
-"""The command that works in a results folder on this machine: command.json, while it holds the folder's lock."""
+"""The running command of a results folder: command.json, which exists while a command holds the folder's lock."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ FILE = "command.json"
 
 
 class Command(Frozen):
-    """Who it is, and what it runs."""
+    """A command and the grid that it runs."""
 
     pid: int
     host: str
     session: str
-    """Names its attempts and logs."""
+    """Its id, used in attempts and in the name of the log folder."""
     grid: str
     started: datetime
 
     @classmethod
     @contextmanager
     def open(cls, store: Store, grid: str) -> Iterator[Command]:
-        """Ourselves, on file while entered; the caller has the folder's lock.
+        """This process as a command, on file until the block ends; the caller holds the folder's lock.
 
         Raises:
             StoreError: it cannot be written.
@@ -51,7 +51,7 @@ class Command(Frozen):
 
     @classmethod
     def at_work(cls, store: Store) -> Command | None:
-        """The one that holds the folder's lock, if any does."""
+        """The command that holds the folder's lock; None if none does."""
         try:
             command = cls.model_validate_json((store.root / FILE).read_bytes())
         except (OSError, ValidationError):
@@ -60,6 +60,6 @@ class Command(Frozen):
             return None
         try:
             with FileLock(store.root / LOCK, timeout=0):
-                return None  # it died, and another process has its number
+                return None  # the command died, and its process id was used again
         except Timeout:
             return command

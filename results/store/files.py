@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, also where several processes write and any of them may be killed."""
+"""Atomic writes: a file or folder appears complete or not at all, even if several processes write and any is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 UNFINISHED = ".unfinished-"
 WRITER = re.compile(r"(\d+)@(.+)-[0-9a-f]{32}")
 STALE_SECONDS = 24 * 3600.0
-"""A machine that we cannot ask may still be writing what is younger."""
+"""Temporary files of another host count as live until they are this old."""
 
 
 class StoreError(Exception):
@@ -32,13 +32,13 @@ NO_ROOM = {
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """The sentence about a place that cannot be written."""
+    """The error for a path that cannot be written, with advice."""
     advice = NO_ROOM.get(error.errno or 0, "name a folder that you may write to with --results")
     return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file atomically and durably; missing folders are made.
 
     Raises:
         StoreError: it cannot be written.
@@ -51,12 +51,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
-    """The same in a folder that is there.
+    """Write a file atomically in an existing folder.
 
     Args:
         path: of the file.
         content: of the file.
-        durable: whether it survives a crash of the machine, which takes the disk's time.
+        durable: whether to flush it to the disk, so that it survives a crash of the machine.
 
     Raises:
         OSError: it cannot be written.
@@ -74,12 +74,12 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """A place beside this one to write to first, whose name says who writes."""
+    """A temporary path beside this one; its name holds the process id and host of the writer."""
     return path.with_name(f"{UNFINISHED}{os.getpid()}@{socket.gethostname()}-{uuid.uuid4().hex}")
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Remove what killed writers left; what a living one is writing stays."""
+    """Remove temporary files and folders of killed writers; those of running ones stay."""
     for path in paths:
         if not _being_written(path):
             if path.is_dir():
@@ -97,11 +97,11 @@ def _being_written(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime < STALE_SECONDS
     except OSError:
-        return False  # it has just gone
+        return False  # it was removed in the meantime
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process on this machine."""
+    """Whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -117,7 +117,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Onto the disk."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,13 @@
-"""The results folder: what is there is whole.
+"""The results folder. Everything in it is complete.
 
     stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
     runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
-    progress/<stage>-<key>/  of work that has not ended: checkpoint, lock, heartbeat, attempts; see `results.store.attempts`
-    progress/<run_id>/       what became of a run before, where it failed: attempts.jsonl
-    logs/<session>/          what the workers of one command said, a file each
-    devices/                 what `doctor --device` found, a file a kind of machine; see `results.store.devices`
+    progress/<stage>-<key>/  unfinished work: checkpoint, lock, heartbeat, attempts; see `results.store.attempts`
+    progress/<run_id>/       earlier failures of a run: attempts.jsonl
+    logs/<session>/          output of the workers of one command, one file each
+    devices/                 results of `doctor --device`, one file per kind of machine; see `results.store.devices`
 
-MergedFolders are written beside their place and renamed into it, so that a half-written one never exists for a reader.
+Folders are written under a temporary name and then renamed, so that readers never see an incomplete one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from results.store.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, 
 from results.store.files import write_file as write_file
 
 TABLES = ("outcomes", "curves", "answers", "corners")
-"""The tables beside a finished record, a Parquet file each."""
+"""The tables beside a finished record, one Parquet file each."""
 
 
 class Store:
     """A results folder.
 
     Args:
-        root: the folder; made when something is first written.
+        root: the folder; created by the first write.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,11 +45,11 @@ class Store:
 
     @property
     def roots(self) -> list[Path]:
-        """The folders that are read."""
+        """The folders that are read; several for `MergedFolders`."""
         return [self.root]
 
-    def told(self, sentence: str) -> str:
-        """A sentence about something in here as it may be passed on: without where this folder lies."""
+    def without_root(self, sentence: str) -> str:
+        """A message without the path of this folder, for publication."""
         return sentence.replace(f"{self.root}/", "")
 
     # Stages
@@ -64,19 +64,24 @@ class Store:
         return self.root / "progress" / name
 
     def logs(self, session: str) -> Path:
-        """Where the workers of a command write what they say."""
+        """The folder for the output of a command's workers."""
         return self.root / "logs" / session
 
     def progress(self, name: str) -> Progress:
-        """What is known of the making of a stage that is not there yet."""
+        """The progress of an unfinished stage."""
         return Progress(self.progress_dir(name))
 
     @contextmanager
     def write_stage(self, name: str, fields: dict[str, Any], provenance: StageProvenance) -> Iterator[Path]:
-        """A folder to write a stage's artifacts into; it takes its place, complete with manifest, when the block ends.
+        """A temporary folder to write a stage's artifacts into; the end of the block adds the manifest and renames it.
 
-        ``fields`` are what the stage's key was made of. The manifest is a function of the artifacts and the fields;
-        what differs between two makings of the same stage goes to provenance.json. Of two makings the first stays.
+        The manifest depends only on artifacts and fields; the provenance is a file of its own. If the stage was written in the
+        meantime by another process, that result stays.
+
+        Args:
+            name: of the stage.
+            fields: that the stage's key is a hash of.
+            provenance: of this result.
         """
         with self._write_folder(self.stage(name)) as folder:
             yield folder
@@ -100,7 +105,7 @@ class Store:
             raise StoreError(f"{path}: cannot be read ({_first_error(error)})") from error
 
     def artifact(self, name: str, file: str) -> Path:
-        """The path of an artifact whose content is what the manifest says.
+        """The path of an artifact, after a check of its hash.
 
         Raises:
             StoreError: it is missing or was changed.
@@ -125,18 +130,18 @@ class Store:
 
     def done_stages(self) -> frozenset[str]:
         """Names of all finished stages."""
-        return frozenset(_holding(self.root / "stages", "manifest.json"))
+        return frozenset(_folders_with(self.root / "stages", "manifest.json"))
 
     # Runs
 
     def run(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
-    def own(self, path: Path) -> Path:
-        """The path, if it is a plain file of this folder. A folder may come from anybody: no link leads out of it.
+    def plain_file(self, path: Path) -> Path:
+        """The path, after a check that it is no link out of this folder, which may come from a stranger, and no special file.
 
         Raises:
-            StoreError: it is none.
+            StoreError: it is.
         """
         if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
             inside = path.resolve().is_relative_to(self.root.resolve())
@@ -147,23 +152,23 @@ class Store:
         return path
 
     def table(self, run_id: str, name: str) -> Path:
-        """The path of a table beside a record.
+        """The path of a file beside a record.
 
         Raises:
-            StoreError: it is no plain file of this folder.
+            StoreError: see `plain_file`.
         """
-        return self.own(self.run(run_id) / name)
+        return self.plain_file(self.run(run_id) / name)
 
     def is_readable(self, run_id: str) -> bool:
-        """Whether there is a whole record."""
+        """Whether there is an undamaged record."""
         try:
             self.record(run_id)
         except StoreError:
             return False
         return True
 
-    def displaced(self, run_ids: Sequence[str]) -> list[str]:
-        """A sentence for each copy of these runs that another copy of the same name displaces; see `MergedFolders`."""
+    def conflicts(self, run_ids: Sequence[str]) -> list[str]:
+        """A sentence for each copy of these runs that differs from the preferred copy; see `MergedFolders`."""
         return []
 
     def is_done(self, run_id: str) -> bool:
@@ -176,9 +181,9 @@ class Store:
 
     @contextmanager
     def write_run(self, record: RunRecord) -> Iterator[Path]:
-        """A folder to write a run's tables into; it takes its place, with the record, when the block ends.
+        """A temporary folder to write a run's tables into; the end of the block adds the record and renames it.
 
-        A failed record gives way to a later one; a done one stays.
+        A later record replaces a failed one; a done one stays.
         """
         with self._write_folder(self.run(record.run_id)) as folder:
             yield folder
@@ -186,10 +191,10 @@ class Store:
             self.set_aside(record.run_id)
 
     def set_aside(self, run_id: str) -> bool:
-        """Take a failed record out of the way, so that the run counts as not tried; its cause and traceback are kept.
+        """Remove a failed record, so that the run can be tried again; its cause and traceback are logged.
 
         Returns:
-            whether there was one.
+            whether there was a failed record.
         """
         folder = self.run(run_id)
         if not folder.exists() or self.is_done(run_id):
@@ -200,10 +205,10 @@ class Store:
             record = self.record(run_id)
             if record.status == "failed":
                 note_failed_run(self.progress_dir(run_id), record, text)
-        gone = unfinished(folder)
-        with suppress(FileNotFoundError):  # another process did the same
-            folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        removed = unfinished(folder)
+        with suppress(FileNotFoundError):  # another process removed it
+            folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
         return True
 
     def record(self, run_id: str) -> RunRecord:
@@ -234,12 +239,12 @@ class Store:
         return record
 
     def run_ids(self) -> list[str]:
-        return sorted(_holding(self.root / "runs", "record.json"))
+        return sorted(_folders_with(self.root / "runs", "record.json"))
 
     # Housekeeping
 
     def prepare(self) -> None:
-        """Make the folder and sweep out what a killed writer left.
+        """Create the folder and remove temporary files of killed writers.
 
         Raises:
             StoreError: it cannot be written.
@@ -272,7 +277,7 @@ class Store:
                 try:
                     folder.rename(target)
                 except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # these: another process was first
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # these mean that another process was first
                         raise
                 sync(target.parent)
         finally:
@@ -287,8 +292,8 @@ def _writing(target: Path) -> Iterator[None]:
         raise unwritable(target, error) from error
 
 
-def _holding(folder: Path, file: str) -> list[str]:
-    """Names of the folders in a folder that hold a file of that name. pathlib takes five times as long."""
+def _folders_with(folder: Path, file: str) -> list[str]:
+    """Names of the subfolders that contain a file of that name. os.scandir takes a fifth of the time of pathlib."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(UNFINISHED)]

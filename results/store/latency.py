@@ -1,4 +1,4 @@
-"""Measured time of a finished run: what the stage ``latency`` leaves, and how tables find it."""
+"""Measured times of finished runs: the artifact of the stage ``latency``."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Quantiles(Frozen):
 
 
 class BatchTiming(Frozen):
-    """Backbone without exits and dynamic inference on the same images, interleaved in one process."""
+    """Times of the backbone without exits and of dynamic inference on the same images, interleaved in one process."""
 
     batch_size: int
     images: int
-    """Timed by each of the two, after the warm-up."""
+    """Number of images timed by each of the two, after the warm-up."""
     backbone: Quantiles
     dynamic: Quantiles
     mac_speedup: float
-    """Of exactly these images, every evaluated head counted."""
+    """MAC speed-up on exactly these images, every evaluated head counted."""
 
     @property
     def speedup(self) -> float:
@@ -45,7 +45,7 @@ class BatchTiming(Frozen):
 
     @property
     def realised(self) -> float:
-        """Share of the MAC speed-up that is there in time."""
+        """Measured speed-up over MAC speed-up."""
         return self.speedup / self.mac_speedup
 
     def throughput(self, which: Quantiles) -> float:
@@ -62,11 +62,11 @@ class Latency(Frozen):
     precision: str
     machine: Machine
     warmup: int
-    """Batches of each kind before the clock starts."""
+    """Untimed batches of each kind before the measurement."""
     moved: int
-    """Samples that left elsewhere than the stored scores say, as their scores lie within rounding of the threshold."""
+    """Number of samples that left at another exit than in the stored scores, as rounding moved them across the threshold."""
     checked: int
-    """Samples compared with the stored scores."""
+    """Number of samples compared with the stored scores."""
     logit_error: float
     """Largest difference from a stored logit, relative to the largest logit."""
     timings: tuple[BatchTiming, ...]
@@ -79,20 +79,20 @@ def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, 
     """Every measurement in a results folder, by run id.
 
     Args:
-        damaged: where to put a sentence about each one that is damaged.
+        damaged: takes a sentence for each damaged measurement.
 
     Raises:
-        StoreError: one is damaged, and ``damaged`` is None.
+        StoreError: a measurement is damaged, and ``damaged`` is None.
     """
-    found: dict[str, list[Latency]] = {}
+    latencies: dict[str, list[Latency]] = {}
     for name in store.stages("latency"):
         try:
-            latency = Latency.model_validate_json(store.own(store.artifact(name, FILE)).read_bytes())
-            found.setdefault(latency.run_id, []).append(latency)
+            latency = Latency.model_validate_json(store.plain_file(store.artifact(name, FILE)).read_bytes())
+            latencies.setdefault(latency.run_id, []).append(latency)
         except (ValidationError, StoreError, OSError, KeyError, TypeError) as error:
-            what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            sentence = f"{store.stage(name) / FILE}: {what}"
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            sentence = f"{store.stage(name) / FILE}: {reason}"
             if damaged is None:
                 raise StoreError(sentence) from None
             damaged.append(sentence)
-    return found
+    return latencies

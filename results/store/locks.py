@@ -1,8 +1,8 @@
-"""File locks that the death of their holder releases, whatever it dies of.
+"""File locks that the kernel releases when their holder dies.
 
-The kernel holds them for a process, not for its children; on a file system that several machines share they hold across
-machines where it passes locks on (NFS does, Lustre when mounted with flock). The package filelock is not used here: where a
-file system cannot lock, it turns to files that outlive their maker.
+A lock belongs to one process, not to its children. On a shared file system it holds across machines if the file system
+forwards locks (NFS does, Lustre when mounted with flock). The package filelock is not used here: where a file system has no
+locks, it falls back to lock files, which a killed process leaves behind.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MISSING = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
 
 
 class CannotLockError(Exception):
-    """This file system has no locks."""
+    """The file system has no locks."""
 
 
 class Lock:
-    """Of a file, for this process; within one process only one may be made for a file.
+    """A lock on a file. A process may create only one per file.
 
     Args:
-        path: of the file, which is made; its folder may be removed while others wait.
+        path: of the file, which is created; its folder may be removed while others wait.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,18 +32,21 @@ class Lock:
         self._file: int | None = None
 
     def take(self) -> bool:
-        """Take it, if nobody has it.
+        """Take the lock if no process holds it.
+
+        Returns:
+            whether it was taken.
 
         Raises:
             CannotLockError: the file system has no locks.
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:
-                continue  # the folder has just been removed
+                continue  # the folder was removed in between
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -56,7 +59,7 @@ class Lock:
             if os.fstat(file).st_nlink:
                 self._file = file
                 return True
-            os.close(file)  # it was removed before we had it: a lock on a file that nobody else will find
+            os.close(file)  # the file was removed before the lock was taken: nobody else would see this lock
 
     def release(self) -> None:
         if self._file is not None:
@@ -77,9 +80,9 @@ def can_lock(folder: Path) -> bool:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether another process has it; None where files cannot be locked.
+    """Whether another process holds the lock; None where files cannot be locked.
 
-    Not for a lock of our own: the kernel releases it when a process closes any descriptor of the file.
+    Never call it for a lock of this process: the kernel releases a lock when the process closes any descriptor of the file.
     """
     try:
         file = os.open(path, os.O_RDONLY)

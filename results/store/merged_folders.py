@@ -1,4 +1,4 @@
-"""Several results folders, of several machines and people, read as one. Nothing is copied and nothing is written."""
+"""Several results folders read as one. Nothing is copied or written."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from results.store.folder import TABLES, Store, StoreError, sha256
 
 FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
-"""What a run says; two copies that agree in these are one."""
+"""The files by which copies of a run are compared."""
 
 
 class MergedFolders(Store):
     """Results folders read as one.
 
-    Of a run that several of them hold, a finished copy counts before a failed one, that before a damaged one, and among equals
-    that of the folder named first.
+    Of several copies of a run, a finished one is preferred to a failed one, and that to a damaged one; among equals the folder
+    that is named first wins.
 
     Args:
         roots: at least one.
@@ -30,9 +30,9 @@ class MergedFolders(Store):
     def roots(self) -> list[Path]:
         return [store.root for store in self.stores]
 
-    def told(self, sentence: str) -> str:
+    def without_root(self, sentence: str) -> str:
         if len(self.roots) == 1:
-            return super().told(sentence)
+            return super().without_root(sentence)
         tails = [[str(Path(*root.parts[-length:])) for root in self.roots] for length in range(1, 20)]
         names = next((names for names in tails if len(set(names)) == len(names)), tails[0])
         for root, name in sorted(zip(self.roots, names, strict=True), key=lambda pair: -len(str(pair[0]))):
@@ -54,18 +54,18 @@ class MergedFolders(Store):
     def done_stages(self) -> frozenset[str]:
         return frozenset().union(*(store.done_stages() for store in self.stores))
 
-    def displaced(self, run_ids: Sequence[str]) -> list[str]:
+    def conflicts(self, run_ids: Sequence[str]) -> list[str]:
         sentences = []
         for run_id in run_ids:
             first, *others = self._copies.get(run_id, self.stores[:1])
             for other in others:
-                unlike = _unlike(first.run(run_id), other.run(run_id))
-                if unlike and other.is_readable(run_id):
+                different = _different_files(first.run(run_id), other.run(run_id))
+                if different and other.is_readable(run_id):
                     sentences.append(
-                        f"{other.run(run_id)}: differs in {' and '.join(unlike)} from the run of the same name in "
+                        f"{other.run(run_id)}: differs in {' and '.join(different)} from the run of the same name in "
                         f"{first.root}, which counts; to see how: python -m benchmark compare {first.root} {other.root}"
                     )
-                elif unlike:
+                elif different:
                     sentences.append(f"{other.run(run_id)}: damaged; the run of the same name in {first.root} counts")
         return sentences
 
@@ -74,15 +74,15 @@ class MergedFolders(Store):
 
     @cached_property
     def _copies(self) -> dict[str, list[Store]]:
-        """The folders that hold each run, the one that counts first."""
-        found: dict[str, list[Store]] = {}
+        """The folders that hold each run, the preferred one first."""
+        copies: dict[str, list[Store]] = {}
         for store in self.stores:
             for run_id in store.run_ids():
-                found.setdefault(run_id, []).append(store)
-        for run_id, stores in found.items():
+                copies.setdefault(run_id, []).append(store)
+        for run_id, stores in copies.items():
             if len(stores) > 1:
                 stores.sort(key=lambda store: _rank(store, run_id))
-        return found
+        return copies
 
 
 def _rank(store: Store, run_id: str) -> int:
@@ -92,7 +92,7 @@ def _rank(store: Store, run_id: str) -> int:
         return 2
 
 
-def _unlike(first: Path, other: Path) -> list[str]:
+def _different_files(first: Path, other: Path) -> list[str]:
     """Names of the files in which two copies of a run differ."""
 
     def content(path: Path) -> str | None:

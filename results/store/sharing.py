@@ -1,7 +1,7 @@
-"""A copy of runs that is small enough for a repository: all that tables are made of but what every exit's confidence was.
+"""Copies runs without per-exit confidences, weights and scores: small enough for a repository.
 
-Weights and scores are left behind, and so are `score`, `confidence` and `nll`, real numbers a sample and exit that take nine
-tenths of the room. Without them calibration alone cannot be told; the rest of a report comes out the same.
+The columns `score`, `confidence` and `nll` take nine tenths of the space. Without them a report lacks calibration and is
+otherwise the same.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
     """Copy runs into another results folder, with the times measured on them and the checks of devices.
 
     Args:
-        store: where they are.
-        run_ids: those that are missing or damaged are passed over: a report names them.
-        target: the folder of the copy, without these runs.
+        store: the results folder to copy from.
+        run_ids: of the runs to copy; missing and damaged ones are skipped, as a report names them.
+        target: the results folder to copy to, which does not hold these runs yet.
 
     Raises:
         StoreError: the copy cannot be written.
@@ -53,13 +53,13 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
 def _tables(store: Store, run_id: str) -> dict[str, Table]:
     from pyarrow.parquet import read_table
 
-    found = {name: read_table(store.table(run_id, f"{name}.parquet")) for name in TABLES}
-    return {name: table.select([c for c in table.column_names if c not in LEFT_OUT]) for name, table in found.items()}
+    tables = {name: read_table(store.table(run_id, f"{name}.parquet")) for name in TABLES}
+    return {name: table.select([c for c in table.column_names if c not in LEFT_OUT]) for name, table in tables.items()}
 
 
 def _write(table: Table, path: Path) -> None:
-    """A sample's rows together, as it mostly answers alike under every setting: half the room, once compressed. Its id is then
-    a step from the last one: as a difference it takes next to none."""
+    """Write a table with the rows of each sample together: its predictions are mostly equal under all settings, so that the
+    compressed size halves. Sorted sample ids are delta-encoded to almost nothing."""
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import write_table
 
@@ -78,12 +78,12 @@ def _write(table: Table, path: Path) -> None:
 
 
 def _copy_latencies(store: Store, copy: Store) -> None:
-    """Those of the runs that were copied."""
-    wanted = set(copy.run_ids())
+    """Copy the measurements of the runs in the copy."""
+    run_ids = set(copy.run_ids())
     for name in store.stages("latency"):
         try:
-            content = store.own(store.artifact(name, FILE)).read_bytes()
-            if Latency.model_validate_json(content).run_id not in wanted:
+            content = store.plain_file(store.artifact(name, FILE)).read_bytes()
+            if Latency.model_validate_json(content).run_id not in run_ids:
                 continue
             fields, provenance = store.manifest(name)["fields"], store.provenance(name)
         except (StoreError, OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What every exit answers to every test sample: the small table from which questions about exits are answered later."""
+"""The predictions of every exit for every test sample."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pandas as pd
 
 COLUMNS = ("exit", "sample_id", "label", "prediction")
 REAL = ("confidence", "nll")
-"""NaN in a table that was shared without; see `results.store.sharing`."""
+"""NaN in a shared table without them; see `results.store.sharing`."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of K exits, the final head last, to N samples in ascending order of their ids.
+    """The predictions of K exits, the final head last, for N samples in ascending order of their ids.
 
     Attributes:
         sample_id: [N].
@@ -37,10 +37,10 @@ class Answers:
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> Answers:
-        """Of a table with one row an exit and sample, as `answers.parquet` holds it.
+        """From a table with one row per exit and sample, as in `answers.parquet`.
 
         Raises:
-            ValueError: a column or a row is missing, or doubled.
+            ValueError: a column or a row is missing, or a row is repeated.
         """
         missing = [name for name in COLUMNS if name not in table]
         if missing:

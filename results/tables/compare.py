@@ -1,4 +1,4 @@
-"""Two runs, or two sets of runs, side by side: what was asked, what ran it, and what came out."""
+"""Differences of two runs, or of two sets of runs: specs, code, environment and results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from results.stats.significance import holm, mcnemar
 from results.stats.statistics import bootstrap_mean, detectable_difference
 from results.tables.run import STATIC, Run, paired
 
-# Differ between any two runs and say nothing.
-PASSING = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
+IGNORED = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Difference:
 
 
 def record_differences(first: DoneRecord, second: DoneRecord) -> dict[str, list[Difference]]:
-    """What was asked (``spec``), what computed it (``code``: commit and stage versions), and where (``environment``)."""
+    """Differences in the ``spec``, the ``code`` (commit and versions of the stages) and the ``environment`` (machine)."""
     code = [
         record.provenance.code.model_dump() | {f"stage {stage.stage}": stage.code for stage in record.stages}
         for record in (first, second)
@@ -42,13 +41,13 @@ def record_differences(first: DoneRecord, second: DoneRecord) -> dict[str, list[
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """The leaves in which two nested mappings differ, by dotted name; what is missing is None."""
+    """The leaves in which two nested mappings differ, by dotted name; a missing leaf is None."""
     flat = flattened(first), flattened(second)
     names = dict.fromkeys([*flat[0], *flat[1]])
     return [
         Difference(name, flat[0].get(name), flat[1].get(name))
         for name in names
-        if name not in PASSING and flat[0].get(name) != flat[1].get(name)
+        if name not in IGNORED and flat[0].get(name) != flat[1].get(name)
     ]
 
 
@@ -61,17 +60,15 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def point_differences(first: Run, second: Run) -> pd.DataFrame:
-    """Every operating point that both reached, and the backbone without exits: first minus second.
+    """First minus second at every operating point that both reached, and for the backbone without exits.
 
-    Columns: point, first and second (accuracies), difference; where both were tested on the same samples also low and high
+    Columns: point, first and second (accuracies), difference; for runs that were tested on the same samples also low and high
     (paired interval over test samples), detectable, p (McNemar) and p_holm (over all points); first_macs and second_macs (mean
     MACs of the two).
     """
     rows = []
-    facing = {point.name: point for point in second.record.points if point.test is not None}
-    names = [STATIC, *(p.name for p in first.record.points if p.test is not None and p.name in facing)]
-    mine = {point.name: point for point in first.record.points}
-    for name in names:
+    reached = [{p.name: p.test for p in run.record.points if p.test is not None} for run in (first, second)]
+    for name in [STATIC, *(name for name in reached[0] if name in reached[1])]:
         row: dict[str, Any] = {"point": name}
         row |= {"first": first.correct(name).mean(), "second": second.correct(name).mean()}
         row["difference"] = row["first"] - row["second"]
@@ -81,10 +78,7 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
             row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
             row["p"] = mcnemar(first.realised(name), second.realised(name))
         if name != STATIC:
-            test, against = mine[name].test, facing[name].test
-            assert test is not None
-            assert against is not None
-            row |= {"first_macs": test.mean_macs, "second_macs": against.mean_macs}
+            row |= {"first_macs": reached[0][name].mean_macs, "second_macs": reached[1][name].mean_macs}
         rows.append(row)
     columns = ["point", "first", "second", "difference", "low", "high", "detectable", "p", "first_macs", "second_macs"]
     table = pd.DataFrame(rows, columns=columns)
@@ -98,17 +92,18 @@ def set_differences(first: list[Run], second: list[Run]) -> tuple[pd.DataFrame, 
     """Runs with the same spec in two sets.
 
     Returns:
-        one row a point of a pair: run_id (of the first), then as `point_differences`; and the ids of runs that one set lacks.
+        one row per point of a pair: run_id (of the first), then as `point_differences`; and the ids of the runs that only the
+        first and only the second set has.
     """
-    facing = {asked(run): run for run in second}
-    pairs = [(run, facing[asked(run)]) for run in first if asked(run) in facing]
+    by_spec = {spec_text(run): run for run in second}
+    pairs = [(run, by_spec[spec_text(run)]) for run in first if spec_text(run) in by_spec]
     tables = [point_differences(*pair).assign(run_id=pair[0].record.run_id) for pair in pairs]
-    matched = {asked(run) for run, _ in pairs}
-    only_first = [run.record.run_id for run in first if asked(run) not in matched]
-    only_second = [run.record.run_id for run in second if asked(run) not in matched]
+    matched = {spec_text(run) for run, _ in pairs}
+    only_first = [run.record.run_id for run in first if spec_text(run) not in matched]
+    only_second = [run.record.run_id for run in second if spec_text(run) not in matched]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), only_first, only_second
 
 
-def asked(run: Run) -> str:
-    """A run's spec as text."""
+def spec_text(run: Run) -> str:
+    """A run's spec as canonical JSON."""
     return json.dumps(run.record.spec.model_dump(mode="json"), sort_keys=True)

@@ -28,7 +28,7 @@ def load_runs(
     Returns:
         the runs, and a sentence for every record that is missing, failed or damaged.
     """
-    runs, problems = [], store.displaced(run_ids)
+    runs, problems = [], store.conflicts(run_ids)
     latencies, checks = read_latencies(store, problems), read_checks(store, problems)
     for number, run_id in enumerate(run_ids):
         if number % 100 == 0:

@@ -1,4 +1,4 @@
-"""Tidy tables of what curves, exits and routing say beyond the operating points, from records and their tables alone."""
+"""Tidy tables of curves, exits, routing and classes; see `results.tables.points` for operating points."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
     for run, label, policy in _policies(runs):
         curve = {split: _curve(run, policy, split) for split in ("val", "test")}
         if len(curve["val"][0]) < 2:
-            continue  # a fixed threshold is a point, no curve
+            continue  # a fixed threshold has no curve
         corners = upper_hull(curve["val"][1], curve["val"][0])
         accuracy, cost = (values[corners] for values in curve["test"])
         row = _base(run, label) | {"policy": policy, "area": area(cost, accuracy)}
@@ -49,9 +49,9 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def head_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run with early exits: what its heads could do under any policy, on test.
+    """One row per run with early exits: statistics of its heads that no policy influences, on test.
 
-    Columns: the run's, oracle_accuracy and oracle_macs (first right exit; as a share of the MACs without exits), wasteful,
+    Columns: the run's, oracle_accuracy and oracle_macs (at the first right exit; a share of the MACs without exits), wasteful,
     destructive, wasted_macs (likewise a share), flips.
     """
     rows = []
@@ -68,7 +68,7 @@ def head_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def exit_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run and exit, every exit asked about every test sample.
+    """One row per run and exit, each evaluated on all test samples.
 
     Columns: the run's, block, head, macs (of leaving there, as a share of the MACs without exits), accuracy, ece, nll (nats).
     """
@@ -86,20 +86,20 @@ def exit_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def leaving_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run, operating point and exit: who leaves there, on test.
+    """One row per run, operating point and exit: the test samples that leave there.
 
-    Columns: the run's, point, block, share, accuracy (of those who leave), final_accuracy (of the final head on the same
-    samples), all_accuracy (of the exit on all samples), ece (of those who leave; NaN where settings are mixed).
+    Columns: the run's, point, block, share, accuracy (of the samples that leave), final_accuracy (of the final head on the same
+    samples), all_accuracy (of the exit on all samples), ece (of the samples that leave; NaN where settings are mixed).
     """
     rows = []
     for run, label, point in _points(runs):
-        taken = _Taken(run, point)
-        found = leaving(taken.exits, taken.right, taken.final_right, taken.weight, len(run.record.exits))
+        outcomes = _FlatOutcomes(run, point)
+        found = leaving(outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits))
         anytime = run.answers.correct.mean(axis=1)
         for k, exit_ in enumerate(run.record.exits):
-            here = taken.exits == k
+            here = outcomes.exits == k
             calibration = (
-                expected_calibration_error(taken.score[here], taken.right[here])
+                expected_calibration_error(outcomes.score[here], outcomes.right[here])
                 if len(point.settings) == 1
                 else float("nan")
             )
@@ -112,7 +112,7 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def routing_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run and operating point: the policy between chance and perfection, on test.
+    """One row per run and operating point: the policy beside random and perfect routing, on test.
 
     Columns: the run's, point, accuracy, random and oracle (at the same exit shares), regret, gain, agreement (with the run's
     own final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
@@ -121,14 +121,14 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
     for run, label, point in _points(runs):
         assert point.val is not None
         assert point.test is not None
-        taken = _Taken(run, point)
+        outcomes = _FlatOutcomes(run, point)
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
         found = regret(accuracy, run.answers.correct, shares)
         rows.append(
             _base(run, label)
             | {"point": point.name, "accuracy": accuracy, "random": found.random, "oracle": found.oracle}
             | {"regret": found.regret, "gain": found.gain}
-            | {"agreement": agreement(taken.answer, taken.final, taken.weight)}
+            | {"agreement": agreement(outcomes.prediction, outcomes.final, outcomes.weight)}
             | {"val_accuracy": point.val.accuracy, "val_macs": point.val.mean_macs / run.record.costs.baseline}
             | {"macs": point.test.mean_macs / run.record.costs.baseline}
         )
@@ -139,9 +139,11 @@ def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `classes.per_class`. Cost: share of the MACs without exits."""
     found, where = [], []
     for run, label, point in _points(runs):
-        taken = _Taken(run, point)
-        static = run.correct(STATIC)[taken.sample]
-        found.append(per_class(taken.label, _relative_cost(run)[taken.exits], taken.right, static, taken.weight))
+        outcomes = _FlatOutcomes(run, point)
+        static = run.correct(STATIC)[outcomes.sample]
+        found.append(
+            per_class(outcomes.label, _relative_cost(run)[outcomes.exits], outcomes.right, static, outcomes.weight)
+        )
         where += [_base(run, label) | {"point": point.name}] * len(found[-1]["class"])
     if not found:
         return pd.DataFrame()
@@ -149,21 +151,21 @@ def class_table(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(columns).join(pd.DataFrame(where))
 
 
-class _Taken:
-    """What happened at one operating point: a row a sample and setting, [R] each."""
+class _FlatOutcomes:
+    """The outcomes at one operating point, one row per sample and setting: arrays [R]."""
 
     def __init__(self, run: Run, point: OperatingPoint) -> None:
-        taken, answers = run.point_outcomes[point.name], run.answers
-        settings = len(taken.weight)
-        same = np.array_equal(answers.sample_id, taken.sample_id)
-        sample = np.arange(len(taken.label)) if same else np.searchsorted(answers.sample_id, taken.sample_id)
+        outcomes, answers = run.point_outcomes[point.name], run.answers
+        settings = len(outcomes.weight)
+        same = np.array_equal(answers.sample_id, outcomes.sample_id)
+        sample = np.arange(len(outcomes.label)) if same else np.searchsorted(answers.sample_id, outcomes.sample_id)
         self.sample = np.tile(sample, settings)
-        self.exits = taken.exit.ravel()
-        self.answer = taken.prediction.ravel()
-        self.label = np.tile(taken.label, settings)
-        self.weight = np.repeat(taken.weight, len(taken.label))
-        self.score = taken.score.ravel()
-        self.right = taken.right.ravel()
+        self.exits = outcomes.exit.ravel()
+        self.prediction = outcomes.prediction.ravel()
+        self.label = np.tile(outcomes.label, settings)
+        self.weight = np.repeat(outcomes.weight, len(outcomes.label))
+        self.score = outcomes.score.ravel()
+        self.right = outcomes.right.ravel()
         self.final = answers.prediction[-1][self.sample]
         self.final_right = self.final == self.label
 
@@ -174,19 +176,19 @@ def _exiting(runs: list[Run]) -> Iterator[Run]:
 
 def _policies(runs: list[Run]) -> Iterator[tuple[Run, str, str]]:
     """Run, row label and policy."""
-    named = labels(runs)
+    names = labels(runs)
     for run in _exiting(runs):
         for policy in dict.fromkeys(point.policy for point in run.record.points):
-            yield run, named[run.record.run_id, policy], policy
+            yield run, names[run.record.run_id, policy], policy
 
 
 def _points(runs: list[Run]) -> Iterator[tuple[Run, str, OperatingPoint]]:
-    """Run, row label and operating point, of those that were reached."""
-    named = labels(runs)
+    """Run, row label and operating point, for every reached point."""
+    names = labels(runs)
     for run in _exiting(runs):
         for point in run.record.points:
             if point.reached:
-                yield run, named[run.record.run_id, point.policy], point
+                yield run, names[run.record.run_id, point.policy], point
 
 
 def _base(run: Run, label: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every test sample did at the operating points of a run: the table of outcomes, cut up once."""
+"""Outcomes of every test sample at the operating points of a run: the tables of outcomes and corners as arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PointOutcomes:
         weight: of the settings, [S], summing to 1.
         exit: the exit taken, [S, N].
         prediction: [S, N].
-        score: largest probability at the exit taken, [S, N]; NaN in a table that was shared without (`results.store.sharing`).
+        score: largest probability at the exit taken, [S, N]; NaN in a shared table without it (`results.store.sharing`).
     """
 
     sample_id: np.ndarray
@@ -40,27 +40,33 @@ class PointOutcomes:
 
     @cached_property
     def share_right(self) -> np.ndarray:
-        """Share of right answers of every sample, [N]: 0 or 1, or between them where settings are mixed."""
+        """Correctness of every sample, [N]: 0 or 1, or between where settings are mixed."""
         return self.mean(self.right)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Over the settings, by their weights: [S, N] to [N]."""
+        """Weighted mean over the settings: [S, N] to [N]."""
         return (values * self.weight[:, None]).sum(axis=0)
 
 
 def split_by_point(outcomes: pd.DataFrame) -> dict[str, PointOutcomes]:
-    """Every operating point of a table of outcomes, by name.
+    """The operating points of a table of outcomes, by name.
 
     Raises:
         ValueError: a column is missing, or a setting does not hold every sample once.
     """
     parts = _parts(outcomes, "outcomes", COLUMNS, ("score",))
-    return {point: _taken(rows, point) for point, rows in parts}
+    return {point: _point_outcomes(rows, point) for point, rows in parts}
 
 
 @dataclass(frozen=True)
 class HullOutcomes:
-    """A policy at the H corners of its hull: bools `right` and the `exit` taken, [H, N]; `sample_id` [N] ascends."""
+    """A policy at the H corners of its hull.
+
+    Attributes:
+        sample_id: [N], ascending.
+        right: whether the prediction is right, bools [H, N].
+        exit: the exit taken, [H, N].
+    """
 
     sample_id: np.ndarray
     right: np.ndarray
@@ -68,41 +74,41 @@ class HullOutcomes:
 
 
 def split_by_policy(corners: pd.DataFrame) -> dict[str, HullOutcomes]:
-    """Every policy of a table of corners, by name; see `results.tables.run.Run`.
+    """The policies of a table of corners, by name; see `results.tables.run.Run`.
 
     Raises:
         ValueError: a corner does not hold every sample once.
     """
-    found = {}
+    policies = {}
     for policy, rows in _parts(corners, "corners", CORNERS):
         try:
             where = by_setting(rows["threshold"], rows["sample_id"])
         except ValueError as error:
             raise ValueError(f"the corners of {policy!r}: {error}") from None
-        found[policy] = HullOutcomes(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
-    return found
+        policies[policy] = HullOutcomes(rows["sample_id"][where[0]], rows["right"][where], rows["exit"][where])
+    return policies
 
 
 def _parts(
-    table: pd.DataFrame, called: str, columns: Sequence[str], perhaps: Sequence[str] = ()
+    table: pd.DataFrame, table_name: str, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The rows of each name in the first column, in their order; a column that need not be there is NaN where it is not."""
+    """Groups rows by the name in the first column, in order of appearance. Missing optional columns become NaN."""
     missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(f"the table of {called} has no column {', '.join(missing)}")
+        raise ValueError(f"the table of {table_name} has no column {', '.join(missing)}")
     codes, names = pd.factorize(table[columns[0]])
-    found = {name: table[name].to_numpy() for name in columns[1:]}
-    found |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in perhaps}
+    arrays = {name: table[name].to_numpy() for name in columns[1:]}
+    arrays |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in optional}
     if (codes[1:] < codes[:-1]).any():
         order = np.argsort(codes, kind="stable")
-        codes, found = codes[order], {name: values[order] for name, values in found.items()}
+        codes, arrays = codes[order], {name: values[order] for name, values in arrays.items()}
     starts = np.searchsorted(codes, np.arange(len(names) + 1))
     for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
-        yield str(name), {column: values[start:end] for column, values in found.items()}
+        yield str(name), {column: values[start:end] for column, values in arrays.items()}
 
 
 def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
-    """Where each sample lies under each setting, in ascending order of thresholds and of ids: indices [S, N].
+    """Row indices [S, N] of each sample under each setting, in ascending order of thresholds and sample ids.
 
     Raises:
         ValueError: a setting does not hold every sample once.
@@ -114,38 +120,38 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
         starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
     if not len(threshold) or len(threshold) % len(starts):
         raise ValueError("a setting does not hold every sample once")
-    found: np.ndarray = rows.reshape(len(starts), -1)
-    ids: np.ndarray = sample_id[found]
+    indices: np.ndarray = rows.reshape(len(starts), -1)
+    ids: np.ndarray = sample_id[indices]
     if (
         (ids != ids[0]).any()
         or (ids[0][1:] <= ids[0][:-1]).any()
-        or (starts != found.shape[1] * np.arange(len(starts))).any()
+        or (starts != indices.shape[1] * np.arange(len(starts))).any()
     ):
         raise ValueError("a setting does not hold every sample once")
-    return found
+    return indices
 
 
 def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
-    """Whether the ids ascend but for the starts of settings."""
+    """Whether the ids ascend within every setting."""
     falls = np.flatnonzero(sample_id[1:] <= sample_id[:-1]) + 1
     return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
 
 
-def _taken(rows: dict[str, np.ndarray], point: str) -> PointOutcomes:
+def _point_outcomes(rows: dict[str, np.ndarray], point: str) -> PointOutcomes:
     try:
         where = by_setting(rows["threshold"], rows["sample_id"])
     except ValueError as error:
         raise ValueError(f"the outcomes at {point!r}: {error}") from None
-    straight = np.array_equal(where.ravel(), np.arange(where.size))
+    is_sorted = np.array_equal(where.ravel(), np.arange(where.size))
     wide = {
-        name: values.reshape(where.shape) if straight else values[where]
+        name: values.reshape(where.shape) if is_sorted else values[where]
         for name, values in rows.items()
         if name != "threshold"
     }
     if (wide["label"] != wide["label"][0]).any() or (wide["weight"] != wide["weight"][:, :1]).any():
         raise ValueError(f"the outcomes at {point!r}: a label or a weight differs within a setting")
     return PointOutcomes(
-        # Copies of the few numbers, so that the columns that they stand in need not stay in memory.
+        # Copies of the short arrays, so that the long columns are freed.
         sample_id=wide["sample_id"][0].copy(),
         label=wide["label"][0].copy(),
         weight=wide["weight"][:, 0].copy(),

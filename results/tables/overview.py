@@ -1,4 +1,4 @@
-"""What a results folder holds, from the records alone: one row a run, however many there are."""
+"""An overview of a results folder, from the records alone: one row per run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = [
 
 
 def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
-    """One row a run, finished or failed, and a sentence for every record that is damaged.
+    """One row per run, finished or failed, and a sentence for every damaged record.
 
     Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, static_accuracy (of the backbone
     without exits, on test), finished (when), then of the first policy's point with at most `DROP` on val, or else of its first

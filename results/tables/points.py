@@ -1,4 +1,4 @@
-"""Tidy tables over runs: one row a run and operating point, one row a pair of methods, all from records and outcomes."""
+"""Tidy tables of operating points, of their means over seeds, and of paired comparisons."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ def _measured_speedup(run: Run, point: OperatingPoint) -> dict[str, object]:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """`points` over seeds: means, and `interval`, which says what low and high are.
+    """Means of `points` over seeds.
 
-    With one seed the interval is that over test samples; with more it is the t interval over seeds.
+    The column `interval` names the kind of interval of low and high: over test samples with one seed, the t interval over seeds
+    with more.
     """
     rows = []
     names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
@@ -112,26 +113,27 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(runs: list[Run]) -> pd.DataFrame:
-    """Every pair of methods under one policy or each under its own, and of policies on one run, at every point that both reach.
+    """Paired comparisons at every point that both reach: of methods, under the same policy or each under its own, and of the
+    policies of one run.
 
-    Pairs agree in setting and seed and are compared on the same test samples, or not at all. Columns: the setting's, seed,
+    Pairs agree in setting and seed; a pair with different test samples is left out. Columns: the setting's, seed,
     kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
-    detectable (the smallest difference that these samples would show). At equal MACs also p (McNemar's exact test) and p_holm
+    detectable (the smallest difference that these samples can detect). At equal MACs also p (McNemar's exact test) and p_holm
     (adjusted over all pairs of the setting, seed and budget).
     """
-    named = labels(runs)
-    together: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
+    names = labels(runs)
+    groups: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
-            together.setdefault((*run.setting, run.seed), []).append((run, policy))
-    pairs = (pair for contenders in together.values() for pair in combinations(contenders, 2))
+            groups.setdefault((*run.setting, run.seed), []).append((run, policy))
+    pairs = (pair for contenders in groups.values() for pair in combinations(contenders, 2))
     rows = []
     for (first, one), (second, other) in pairs:
         if first is not second and not comparable(first, one, second, other):
             continue
-        facing = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
+        opponents = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
-            against = facing.get((point.kind, point.target))
+            against = opponents.get((point.kind, point.target))
             if not point.reached or point.policy != one or against is None or point.kind == "fixed":
                 continue
             difference = paired(first, point.name, second, against.name)
@@ -141,7 +143,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             rows.append(
                 dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
                 | {"kind": point.kind, "target": point.target}
-                | {"first": named[first.record.run_id, one], "second": named[second.record.run_id, other]}
+                | {"first": names[first.record.run_id, one], "second": names[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}
                 | {"detectable": detectable_difference(difference)}
                 | {"p": _mcnemar(first, point, second, against) if point.kind == "equal-macs" else np.nan}
@@ -155,7 +157,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
 
 def comparable(first: Run, one: str, second: Run, other: str) -> bool:
-    """Whether two methods face each other under these policies: the same one, or each under its own paper's."""
+    """Whether two methods are compared under these policies: the same one, or each under that of its own paper."""
     return one == other or (one == first.record.own_policy and other == second.record.own_policy)
 
 

@@ -1,4 +1,4 @@
-"""Errors that the command line prints without a traceback; a user's mistake exits with code 2."""
+"""Errors that several packages raise and handle. Imports nothing of ours and no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """One or more sentences for the user: what is wrong, where, what is allowed."""
+    """One or more sentences for the user: what is wrong, where, what is allowed. The command line exits with code 2."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
@@ -14,12 +14,28 @@ class UserError(Exception):
 
 
 class RankError(UserError):
-    """Of several processes that train together, one is gone or does not answer; what it did is in its checkpoint.
+    """Of several ranks that share a training, one failed, died or does not answer. Checkpoints are kept. Exit code 1.
 
     Attributes:
-        failure: the kind of cause, in the words of `results.record.FailureCause`.
+        failure: the kind of cause, a value of `results.record.FailureCause`.
     """
 
     def __init__(self, message: str, failure: str = "error") -> None:
         super().__init__(message)
         self.failure = failure
+
+
+class Interrupted(Exception):
+    """The user or the scheduler asked to stop; the checkpoint is written."""
+
+
+class TrainingDivergedError(Exception):
+    """The loss is no longer finite.
+
+    Attributes:
+        learner: name of the learner whose loss it is; the other learners of its pass are sound.
+    """
+
+    def __init__(self, learner: str, message: str) -> None:
+        super().__init__(message)
+        self.learner = learner

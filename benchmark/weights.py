@@ -8,6 +8,7 @@ cache of Hugging Face's hub, where timm keeps its downloads.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -94,3 +95,23 @@ def fetch(source: str, data_dir: Path | None) -> None:
         raise UserError(
             f"{missing(source, data_dir)}; the download failed ({type(error).__name__}: {reason})"
         ) from None
+
+
+def fetch_missing(sources: Sequence[str], data_dir: Path | None, offline: bool, say: Callable[[str], None]) -> bool:
+    """Download the pretrained weights that are not on this machine.
+
+    Returns:
+        whether any was downloaded; specifications that were read before do not know its hash.
+
+    Raises:
+        UserError: a file is missing and may not or cannot be downloaded.
+    """
+    absent = {source: sentence for source in dict.fromkeys(sources) if (sentence := missing(source, data_dir))}
+    refused = [source for source in absent if offline or source.startswith("file:")]
+    if refused:
+        why = "; --offline forbids the download"
+        raise UserError(*(absent[source] + ("" if source.startswith("file:") else why) for source in refused))
+    for number, source in enumerate(absent, start=1):
+        say(f"weights {number}/{len(absent)}: fetching {source}")
+        fetch(source, data_dir)
+    return bool(absent)

@@ -23,6 +23,7 @@ MAY_IMPORT = {
 # A report is made inside its commands.
 REPORT_COMMANDS = {
     "benchmark/cli/run.py",
+    "benchmark/cli/grid_run.py",
     "benchmark/cli/report.py",
     "benchmark/execution/slurm/final.py",  # the last job does what `run` does at its end
 }

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from benchmark.errors import RankError, UserError
+from benchmark.errors import Interrupted, RankError, UserError
 
 # Name to (module with a click command of the same name + "_command", help line).
 COMMANDS = {
@@ -67,8 +67,8 @@ def start() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; the same command goes on from the last checkpoint", err=True)
+    except (click.Abort, KeyboardInterrupt, Interrupted):
+        click.echo("stopped; the same command resumes from the last checkpoint", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -77,9 +77,12 @@ def command(
       python -m benchmark reproduce lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-0123abcd
       python -m benchmark reproduce RUN --results /mnt/theirs/results --into mine
     """
-    from benchmark.cli.executing import bring_weights, execute
+    from benchmark.environment import require_torch
+    from benchmark.execution.config import ExecutionConfig
+    from benchmark.execution.local import run_locally
     from benchmark.grid.spec_from_record import LocalPaths, claim_folder, finished_record, grid_of_record
     from benchmark.stages.plan import make_plan
+    from benchmark.weights import fetch_missing
     from results.judge.environment_diff import same_bits_expected
     from results.judge.failures import failed_records
     from results.judge.reproduction import judge
@@ -92,15 +95,19 @@ def command(
     grid = grid_of_record(record, path, elsewhere, data_dir)
     own = Store(into or DEFAULT_RESULTS / "reproduced" / run_id)
     claim_folder(own, store, run_id)
-    if bring_weights(console, [grid.runs[0].train.weights.source], data_dir, offline):
+    if fetch_missing([grid.runs[0].train.weights.source], data_dir, offline, lambda text: _say(console, text)):
         grid = grid_of_record(record, path, elsewhere, data_dir)
     plan = make_plan(grid, own)
     again = plan.runs[0].run_id
     _introduce(console, record)
     if plan.missing_runs:
+        require_torch()
         chosen, count = _place(record, device, threads)
         _show_around(console, _around_here(record, store, plan.runs[0], chosen, data_dir))
-        if execute(console, plan, own, chosen, count, data_dir, loader_workers):
+        config = ExecutionConfig(
+            results=own.root, device=chosen, threads=count, data_dir=data_dir, loader_processes=loader_workers
+        )
+        if run_locally(console, plan, config).failed:
             (failed,) = failed_records(own, [again])
             _say(console, f"not reproduced: it failed here: {failed.cause}")
             raise click.exceptions.Exit(1)
@@ -119,7 +126,7 @@ def command(
 
 def _place(record: DoneRecord, device: str | None, threads: int | None) -> tuple[str, int | None]:
     """Where to train: what the user says, else the record's device and threads, where this machine has them. Sets torch up."""
-    from benchmark.cli.executing import set_up_torch
+    from benchmark.execution.device import set_up_torch
 
     wanted, count = record.provenance.machine.device, record.provenance.machine.threads
     if threads is None and 1 <= count <= (os.cpu_count() or 1):

@@ -1,4 +1,4 @@
-"""``python -m benchmark retry``: failed runs again, chosen by their records."""
+"""``python -m benchmark retry``: runs failed runs again, chosen by their records."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, get_args
 import click
 from rich.console import Console
 
-from benchmark.cli.executing import execute
+from benchmark.cli.grid_run import check_processes, load_with_weights, report_folder, report_on
 from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
-from benchmark.cli.run import check_processes, report_folder, report_on, with_weights
 from benchmark.cli.slurm_options import check_executor, slurm_options
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.local import run_locally
 from benchmark.execution.status import RunStatus, status_of
-from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.record import FailureCause
 from results.store.folder import Store
@@ -63,7 +64,7 @@ def command(
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     console = Console()
-    grid = with_weights(console, load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), data_dir, offline)
+    grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline)
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = report_folder(out, grid, store)
@@ -74,12 +75,17 @@ def command(
         return
     part = replace(plan, runs=tuple(one.run for one in chosen))
     if executor == "slurm":
-        from benchmark.cli.slurm import Asked, run_on_slurm
+        from benchmark.cli.slurm import Asked, run_on_slurm  # imports submitit
 
         run_on_slurm(console, part, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
         return
     show_plan(console, part)
-    again = execute(console, part, store, device, threads, data_dir, loader_workers, workers, gpus)
+    require_torch()
+    config = ExecutionConfig(
+        results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
+        loader_processes=loader_workers,
+    )  # fmt: skip
+    again = run_locally(console, part, config).failed
     report_on(console, plan, store, target, data_dir)
     if again:
         console.print(f"{len(again)} of {len(chosen)} runs failed again", style="red", highlight=False)

@@ -6,21 +6,25 @@ The grid is run on the device in a folder of its own; the other checks read what
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from benchmark import provenance
+from benchmark.errors import RankError
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.launch import launch
+from benchmark.execution.local import LocalResult
+from benchmark.execution.process_group import process_group
 from benchmark.execution.rehearse import rehearse
 from benchmark.grid.load import Grid
 from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
@@ -37,7 +41,7 @@ from results.store.folder import Store
 
 IMAGES = 500
 RANKS = 2
-MEETING_SECONDS = 60
+TIMEOUT = timedelta(seconds=60)
 
 
 class Examination:
@@ -69,14 +73,14 @@ class Examination:
 
     def runs(self) -> Check:
         """The grid from data to records."""
-        begun = time.monotonic()
-        done = rehearse(self.grid, self.store, str(self.device), None, lambda line: None, kill=False, quiet=True)
-        took = f"in {time.monotonic() - begun:.0f} s"
+        start = time.monotonic()
+        result = self._run(self.grid, self.store, kill=False)
+        took = f"in {time.monotonic() - start:.0f} s"
         name = f"grid {self.grid.name}"
-        if not done.failed:
+        if not result.failed:
             return Check(name, "ok", f"{len(self.grid.runs)} runs {took}")
-        causes = dict.fromkeys(record.cause for record in failed_records(self.store, done.failed))
-        found = f"{len(done.failed)} of {len(self.grid.runs)} runs failed {took}: {'; '.join(causes)}"
+        causes = dict.fromkeys(record.cause for record in failed_records(self.store, result.failed))
+        found = f"{len(result.failed)} of {len(self.grid.runs)} runs failed {took}: {'; '.join(causes)}"
         return Check(name, "fail", found, f"see the whole: python -m benchmark run --grid {self.grid.name}")
 
     def logits(self) -> Check:
@@ -111,12 +115,18 @@ class Examination:
         """One run's trainings, each killed with SIGKILL behind its first checkpoint and gone on with, alone in their pass."""
         killed = Store(self.work / "killed")
         grid = Grid(self.grid.name, self.grid.source, (self.tested,))
-        done = rehearse(grid, killed, str(self.device), None, lambda line: None, quiet=True)
+        deaths = self._run(grid, killed, kill=True).deaths
         differing = self.differing(killed)
-        said = f"{done.kills} trainings were killed and went on, "
-        if done.kills and not differing:
-            return Check("resume", "ok", f"{said}with the bits of the undisturbed run in every stage")
-        return self._fault("resume", f"{said}with other bits in {', '.join(differing) or 'none'}")
+        text = f"{deaths} trainings were killed and resumed, "
+        if deaths and not differing:
+            return Check("resume", "ok", f"{text}with the bits of the undisturbed run in every stage")
+        return self._fault("resume", f"{text}with other bits in {', '.join(differing) or 'none'}")
+
+    def _run(self, grid: Grid, store: Store, *, kill: bool) -> LocalResult:
+        config = ExecutionConfig(
+            results=store.root, device=str(self.device), loader_processes=0, kill_each_training=kill
+        )
+        return rehearse(Console(quiet=True), grid, config)
 
     def differing(self, other: Store) -> list[str]:
         """Stages of the tested run that have other bits in another store."""
@@ -130,14 +140,10 @@ class Examination:
             backend = "nccl"
             if torch.cuda.device_count() < RANKS:
                 return Check("two ranks", "ok", "not tried: one GPU")
-        meeting = str(self.work / "meeting")
-        context = mp.start_processes(_add_up, (backend, meeting), RANKS, join=False, start_method="forkserver")
-        ended = time.monotonic() + MEETING_SECONDS
-        while not context.join(timeout=1):  # raises what a rank raised
-            if time.monotonic() > ended:
-                for process in context.processes:
-                    process.kill()
-                return self._fault("two ranks", f"{backend} did not answer within {MEETING_SECONDS} s")
+        try:
+            launch(_add_up, str(self.device), processes=RANKS, session=f"doctor-{os.getpid()}")
+        except RankError as error:
+            return self._fault("two ranks", f"{backend}: {error}")
         return Check("two ranks", "ok", f"{RANKS} processes added up a tensor by {backend}")
 
     # What the checks share
@@ -176,20 +182,18 @@ class Examination:
         return Check(name, "fail", said, mend)
 
 
-def _add_up(rank: int, backend: str, meeting: str) -> None:
-    """One of the two processes."""
-    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    os.environ["GLOO_SOCKET_IFNAME"] = loopback  # both are here, whatever this machine's name resolves to
-    device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
+def _add_up(device_name: str) -> None:
+    """In each of the two processes."""
+    device = torch.device(device_name)
     if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=RANKS)
-    numbers = torch.arange(1000.0, device=device) + rank
-    dist.all_reduce(numbers)
-    expected = RANKS * torch.arange(1000.0) + sum(range(RANKS))
-    if not torch.equal(numbers.cpu(), expected):
-        raise RuntimeError(f"{backend} adds up wrongly")
-    dist.destroy_process_group()
+    with process_group(device, TIMEOUT) as context:
+        numbers = torch.arange(1000.0, device=device) + context.ranks.rank
+        dist.all_reduce(numbers)
+        expected = RANKS * torch.arange(1000.0) + sum(range(RANKS))
+        if not torch.equal(numbers.cpu(), expected):
+            raise RuntimeError("the sum over two processes is wrong")
 
 
 def store_checks(checks: Sequence[Check], device: torch.device, results_dir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What stages are made with: data, weights, learners and models, from the specification and the artifacts of earlier stages."""
+"""Builds what stages are made with: data, weights, learners and models, from the specification and earlier artifacts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.heads import HEADS_WEIGHTS, load_heads
-from benchmark.training.inputs import Inputs, read_inputs
+from benchmark.training.inputs import Inputs, available_cpus, read_inputs
 from benchmark.training.joint import joint_learner
-from benchmark.training.loop import Learner
+from benchmark.training.loop import Learner, Watcher, fit
+from benchmark.training.ranks import Ranks
 from benchmark.weights import locate
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone
@@ -32,60 +33,80 @@ class Builder:
     """Builds on a device, from a results folder.
 
     Attributes:
-        data_dir: where the user keeps datasets, if named.
-        loader_processes: that make batches; None to choose.
-        most_loaders: of these, where they are chosen; None for no limit.
+        data_dir: the user's folder of datasets and weights, if any.
+        loader_processes: that load batches; None to choose.
+        workers: processes on this machine that share its CPUs, where the number of loader processes is chosen.
     """
 
     store: Store
     device: torch.device
     data_dir: Path | None
     loader_processes: int | None = None
-    most_loaders: int | None = None
+    workers: int = 1
 
     def inputs(self, train: TrainSpec) -> Inputs:
-        found = read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
-        if self.loader_processes is None and self.most_loaders is not None:
-            fewer = replace(found.workers, count=min(found.workers.count, self.most_loaders))
-            return replace(found, workers=fewer)
-        return found
+        """The data of a run."""
+        inputs = read_inputs(train, self.data_dir, self.loader_processes, pin=self.device.type == "cuda")
+        if self.loader_processes is None and self.workers > 1:
+            limit = max(0, available_cpus() // self.workers - 1)
+            return replace(inputs, workers=replace(inputs.workers, count=min(inputs.workers.count, limit)))
+        return inputs
 
     def weights(self, stage: Stage) -> Path | None:
-        """The pretrained file that a stage starts from."""
+        """The file of pretrained weights that a stage starts from."""
         return locate(stage.run.train.weights.source, self.data_dir)
 
     def learners(self, stages: Sequence[Stage]) -> tuple[list[Learner], FrozenPass]:
-        """Of stages that train in one pass, and what is computed once a batch for all of them."""
+        """The learners of stages that train in one pass, and what is computed once a batch for all of them."""
         stage = stages[0]
         inputs = self.inputs(stage.run.train)
         if stage.kind == "finetune":
-            return [finetune_learner(stage, inputs, self.weights(stage), self.device)], _nothing
+            return [finetune_learner(stage, inputs, self.weights(stage), self.device)], _no_frozen_pass
         if stage.kind == "joint":
             if stage.parents:
                 backbone = self.backbone(stage.parents[0])
             else:
                 backbone = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
-            return [joint_learner(stage, backbone, inputs, self.device)], _nothing
+            return [joint_learner(stage, backbone, inputs, self.device)], _no_frozen_pass
         backbone = self.backbone(stage.parents[0])
         learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in stages]
         return learners, frozen_pass(backbone, stages)
 
+    def fit(
+        self, stages: Sequence[Stage], learners: Sequence[Learner], frozen: FrozenPass, watcher: Watcher, ranks: Ranks
+    ) -> None:
+        """Train the `learners` of stages in one pass, from their checkpoints on; see `benchmark.training.loop.fit`."""
+        stage = stages[0]
+        recipe, train = stage.recipe, stage.run.train
+        assert recipe is not None
+        inputs = self.inputs(train)
+        fit(
+            learners,
+            lambda epoch, skip: inputs.training(recipe, stage.kind, train.seed, epoch, skip, ranks),
+            frozen,
+            lambda learner: self.store.progress_dir(learner.name) / "checkpoint.pt",
+            watcher,
+            self.device,
+            ranks,
+        )
+
     def scored_model(self, stage: Stage) -> MultiExitModel:
-        """That a ``scores`` stage scores."""
+        """The model that a ``scores`` stage scores."""
         parent = stage.parents[0]
         heads = self.heads(parent) or ExitHeads((), ())
         return MultiExitModel(self.backbone(parent.backbone), heads).to(self.device).eval()
 
     def backbone(self, stage: Stage) -> BlockBackbone:
+        """The backbone that a stage has trained, frozen."""
         artifact = self.store.artifact(stage.name, BACKBONE_WEIGHTS)
         return load_backbone(stage.run.train, stage.blocks, artifact, self.device)
 
     def heads(self, stage: Stage) -> ExitHeads | None:
-        """The heads that a stage leaves, or that it was given; None if there are none yet."""
+        """The heads of a stage or of the nearest one before it that has any."""
         if stage.heads is None:
             return None
         return load_heads(stage.run.train, self.store.artifact(stage.heads.name, HEADS_WEIGHTS), self.device)
 
 
-def _nothing(batch: Batch) -> None:
+def _no_frozen_pass(batch: Batch) -> None:
     return None

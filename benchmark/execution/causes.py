@@ -1,27 +1,25 @@
-"""Why something could not be made, in a closed vocabulary: `results.record.FailureCause`."""
+"""Why something could not be made, as one of the values of `results.record.FailureCause`. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import cast, get_args
 
-import torch
-
-from benchmark.errors import RankError
-from benchmark.training.loop import TrainingDivergedError
+from benchmark.errors import RankError, TrainingDivergedError
 from datasets.api import DataError
 from results.record import FailureCause
 from results.store.files import NO_ROOM
 
-# What torch's allocator for the CPU says in a plain RuntimeError.
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
+# torch raises its own type on a GPU, and a plain RuntimeError with these words on the CPU.
+OUT_OF_MEMORY = "OutOfMemoryError"
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
 
 
 class BlockedError(Exception):
-    """A stage that is needed is not there, or has failed before in this command or submission.
+    """A parent of a stage is missing, or the stage has failed before in this session.
 
     Attributes:
-        stage: its name.
+        stage: name of the stage that blocks.
     """
 
     def __init__(self, stage: str, why: str) -> None:
@@ -30,42 +28,44 @@ class BlockedError(Exception):
 
 
 class KilledError(Exception):
-    """Processes that worked on a stage died without a word, more often than is tried."""
+    """Processes that made a stage crashed more often than is tolerated."""
 
 
 def failure_of(error: BaseException) -> FailureCause:
-    """The kind of cause that an exception stands for, looking behind it for what it was raised from."""
-    for found in _with_origins(error):
-        if isinstance(found, BlockedError):
+    """The kind of cause of an exception, or of the first of its own causes that has one."""
+    for one in _with_causes(error):
+        if isinstance(one, BlockedError):
             return "blocked"
-        if isinstance(found, RankError) and found.failure in get_args(FailureCause):
-            return cast(FailureCause, found.failure)
-        if isinstance(found, KilledError):
+        if isinstance(one, RankError) and one.failure in get_args(FailureCause):
+            return cast(FailureCause, one.failure)
+        if isinstance(one, KilledError):
             return "killed"
-        if isinstance(found, TrainingDivergedError):
+        if isinstance(one, TrainingDivergedError):
             return "nan"
-        if isinstance(found, torch.OutOfMemoryError | MemoryError) or _is_allocators(found):
+        if _is_out_of_memory(one):
             return "oom"
-        if isinstance(found, OSError) and found.errno in NO_ROOM:
+        if isinstance(one, OSError) and one.errno in NO_ROOM:
             return "disk-full"
-        if isinstance(found, DataError):
+        if isinstance(one, DataError):
             return "missing-data"
     return "error"
 
 
 def sentence_of(error: BaseException) -> str:
-    """What a record says of it."""
-    return (
-        str(error) if isinstance(error, BlockedError | KilledError | RankError) else f"{type(error).__name__}: {error}"
-    )
+    """An exception as a record states it."""
+    if isinstance(error, BlockedError | KilledError | RankError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
-def _is_allocators(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
-def _with_origins(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__

@@ -1,27 +1,40 @@
-"""What is looked at before anything trains: whether all parts of a plan can be built."""
+"""Checks before anything trains: whether the parts of a plan can be built, and whether data and weights are there and fit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.stages.stage import RunStages, Stage
+from benchmark.execution.building import Builder
+from benchmark.stages.plan import Plan
+from benchmark.stages.stage import RunStages
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
+
+
+def check_plan(plan: Plan, builder: Builder) -> None:
+    """Build and read once what the missing runs need.
+
+    Raises:
+        UserError: a part or a file of weights does not fit.
+        DataError: images are missing or damaged.
+    """
+    check_parts(plan.missing_runs, str(plan.grid.source))
+    for run in plan.missing_runs:
+        builder.inputs(run.spec.train)
+    check_weights(plan, builder)
 
 
 def check_parts(runs: Sequence[RunStages], source: str) -> None:
     """Build heads, losses and policies.
 
     Args:
-        runs: whose.
-        source: of the grid, for the sentence.
+        source: the grid's file, for the message.
 
     Raises:
-        UserError: a sentence for every part that does not fit.
+        UserError: one sentence for each part that does not fit.
     """
     mistakes = []
     for run in runs:
@@ -39,22 +52,18 @@ def check_parts(runs: Sequence[RunStages], source: str) -> None:
         raise UserError(*dict.fromkeys(mistakes))
 
 
-def check_weights(stages: Sequence[Stage], weights: Callable[[Stage], Path | None]) -> None:
-    """Put every pretrained file into the backbone that it is for.
-
-    Args:
-        stages: that are to be made.
-        weights: the file of a stage.
+def check_weights(plan: Plan, builder: Builder) -> None:
+    """Load every file of pretrained weights into the backbone that starts from it.
 
     Raises:
-        UserError: it does not fit.
+        UserError: a file does not fit.
     """
     checked = set()
-    for stage in stages:
+    for stage in plan.missing_stages:
         if stage.recipe is None or not stage.fields.get("weights"):
             continue
         keep_classifier = stage.kind == "finetune" and stage.recipe.epochs == 0
-        what = (stage.fields["weights"], json.dumps(stage.fields["backbone"]), keep_classifier)
-        if what not in checked:
-            checked.add(what)
-            initial_backbone(stage.run.train, stage.blocks, weights(stage), keep_classifier=keep_classifier)
+        combination = (stage.fields["weights"], json.dumps(stage.fields["backbone"]), keep_classifier)
+        if combination not in checked:
+            checked.add(combination)
+            initial_backbone(stage.run.train, stage.blocks, builder.weights(stage), keep_classifier=keep_classifier)

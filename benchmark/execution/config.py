@@ -17,7 +17,7 @@ class ExecutionConfig(BaseModel):
 
     results: Path
     """The results folder."""
-    session: str
+    session: str = ""
     """Identifies the command or submission: a stage that failed in a session is not tried again in it."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""

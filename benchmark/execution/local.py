@@ -1,34 +1,72 @@
-"""Carries out a plan in this process: run by run, each missing stage once, exits that share a backbone in one pass."""
+"""Executes a plan on this machine: holds the results folder, runs the pool, handles Ctrl-C. No torch."""
 
 from __future__ import annotations
 
-import time
+import shutil
+from dataclasses import dataclass
 
-from benchmark.execution.maker import FATAL, StageMaker
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from benchmark.errors import UserError
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.interrupt import StopRequest
+from benchmark.execution.pool import WorkerPool
+from benchmark.progress import Reporter, duration
+from benchmark.stages.plan import Plan
+from results.store.commands import LOCK, Command
+from results.store.folder import Store
+from results.store.locks import can_lock
 
 
-def execute_here(maker: StageMaker) -> list[str]:
-    """Make every missing run of the maker's plan.
+@dataclass(frozen=True)
+class LocalResult:
+    """What became of a plan.
 
-    Returns:
-        the ids of runs that failed; each has a record with the cause.
+    Attributes:
+        failed: ids of the runs that failed.
+        deaths: how many workers were killed and replaced.
+    """
+
+    failed: list[str]
+    deaths: int
+
+
+def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalResult:
+    """Execute the missing runs of a plan in `config.workers` processes; also a single one, so that there is one local way.
+
+    Args:
+        console: where to show progress.
+        plan: of the runs that are wanted.
+        config: its session is replaced by that of this command.
 
     Raises:
-        UserError, DataError, StoreError: something that the user must mend first.
-        Interrupted: the user asked to stop; nothing is lost.
+        UserError: a mistake of the user; another command is at work in the folder.
+        RankError: one of the processes that share a training died.
+        Interrupted: the user asked to stop, and everything did.
     """
-    maker.check()
-    missing, failed = maker.plan.missing_runs, []
-    for i, run in enumerate(missing, start=1):
-        maker.place = f"run {i}/{len(missing)}"
-        begun = time.monotonic()
-        try:
-            for stage in run.chain:
-                maker.make(stage)
-            maker.finish(run, time.monotonic() - begun)
-        except FATAL:
-            raise
-        except Exception as error:
-            failed.append(run.run_id)
-            maker.fail(run, error)
-    return failed
+    store = Store(config.results)
+    store.prepare()
+    if config.workers > 1 and not can_lock(store.root):
+        raise UserError(
+            f"{store.root} lies on a file system that cannot lock files, which several workers need: name another folder with "
+            "--results, or leave out --workers"
+        )
+    try:
+        with (
+            FileLock(store.root / LOCK, timeout=0),
+            Command.open(store, plan.grid.name) as command,
+            StopRequest() as stop,
+        ):
+            reporter = Reporter(console, lambda: stop.requested)
+            pool = WorkerPool(plan, config.model_copy(update={"session": command.session}), reporter)
+            pool.run()
+            reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
+    except Timeout:
+        raise UserError(
+            f"another run is at work in {store.root}; wait for it, or name another folder with --results"
+        ) from None
+    failed = [run.run_id for run in plan.missing_runs if not store.is_done(run.run_id)]
+    if not failed:
+        shutil.rmtree(store.logs(command.session), ignore_errors=True)
+    return LocalResult(failed, pool.deaths)

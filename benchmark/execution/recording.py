@@ -1,4 +1,4 @@
-"""The record that a run leaves, done or failed."""
+"""The records of runs: done, or failed with a cause."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmark import provenance, registry
+from benchmark.errors import Interrupted, UserError
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
-from benchmark.execution.attempt import Attempts
+from benchmark.execution.attempts import Attempts
 from benchmark.execution.causes import BlockedError, failure_of, sentence_of
 from benchmark.stages.graph import heads_of, method_of, own_policy
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
+from datasets.api import DataError
 from datasets.split_rules import SplitRule
 from results.record import CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
-from results.store.folder import Store
+from results.store.folder import Store, StoreError
 
 COSTS = "cost.json"
 
 
+FATAL = (UserError, DataError, StoreError, Interrupted, KeyboardInterrupt)
+"""Errors that no other run would escape, and requests to stop: they end the task."""
+
+
 @dataclass(frozen=True)
 class Recorder:
-    """Writes records.
+    """Writes the records of a plan's runs.
 
     Attributes:
-        attempts: what became of the stages.
-        inputs: of a run.
+        attempts: how stages failed.
+        inputs: reads the data of a run.
     """
 
     plan: Plan
@@ -38,9 +44,27 @@ class Recorder:
     attempts: Attempts
     inputs: Callable[[TrainSpec], Inputs]
 
-    def finish(self, run: RunStages, seconds: float) -> DoneRecord:
-        """Evaluate a run whose stages are there, which took ``seconds`` here, and write its record and tables."""
-        begun = time.monotonic()
+    def conclude(self, run: RunStages, seconds: float = 0.0) -> DoneRecord | FailedRecord:
+        """Record a run: done if its stages are there, else failed by the first that is missing.
+
+        Args:
+            run: of the plan.
+            seconds: that its stages took in this process.
+
+        Raises:
+            UserError, DataError, StoreError: no other run could be recorded either.
+        """
+        try:
+            missing = self.first_missing(run)
+            return self.finish(run, seconds) if missing is None else self.fail_by(run, missing)
+        except FATAL:
+            raise
+        except Exception as error:
+            return self.fail(run, error)
+
+    def finish(self, run: RunStages, seconds: float = 0.0) -> DoneRecord:
+        """Evaluate a run whose stages are there, and write its record and tables."""
+        start = time.monotonic()
         train = run.spec.train
         costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
         scores, static = self._scores(run.scores), self._scores(run.static_scores)
@@ -50,9 +74,7 @@ class Recorder:
             policies = list(run.spec.policies)
             evaluation = evaluate(scores, static, costs, blocks, policies, as_published=as_published)
         else:
-            evaluation = evaluate_without_exits(
-                None if run.scores.key == run.static_scores.key else scores, static, costs
-            )
+            evaluation = evaluate_without_exits(None if run.scores == run.static_scores else scores, static, costs)
         record = DoneRecord(
             run_id=run.run_id,
             spec=run.spec,
@@ -60,11 +82,11 @@ class Recorder:
             method=registry.method_info(train.method.name, method_of(train)),
             backbone=registry.backbone_info(train.backbone),
             stages=tuple(self._reference(stage) for stage in run.chain),
-            provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - begun),
+            provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - start),
             data=self.inputs(train).data_card(),
             costs=costs,
             exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
-            static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in static.items()}),
+            static_accuracy=SplitAccuracy(**{split: accuracies(scored)[-1] for split, scored in static.items()}),
             points=evaluation.points,
         )
         with self.store.write_run(record) as folder:
@@ -72,13 +94,13 @@ class Recorder:
         return record
 
     def fail(self, run: RunStages, error: Exception) -> FailedRecord:
-        """Write that an exception kept a run from being made."""
+        """Record a run as failed by an exception."""
         blocked_by = error.stage if isinstance(error, BlockedError) else None
         details = "".join(traceback.format_exception(error))
         return self._failed(run, failure_of(error), sentence_of(error), details, blocked_by)
 
     def fail_by(self, run: RunStages, missing: Stage) -> FailedRecord:
-        """Write that a stage is not there: in its own words where no other run needs it, else as blocked by it."""
+        """Record a run as failed by a missing stage: with the stage's error if no other run needs it, else as blocked."""
         last = self.attempts.last_end(missing.name)
         sentence = last.sentence if last and last.sentence else "it is not there"
         if last and last.failure and self.plan.stages[missing] == 1:
@@ -86,7 +108,7 @@ class Recorder:
         return self._failed(run, "blocked", str(BlockedError(missing.name, sentence)), "", missing.name)
 
     def first_missing(self, run: RunStages) -> Stage | None:
-        """The stage that keeps a run from its end: of those that are not there, the first that failed, else the first."""
+        """Of the missing stages of a run, the first that failed in this session, else the first."""
         missing = [stage for stage in run.chain if not self.store.has_stage(stage.name)]
         return next((stage for stage in missing if self.attempts.failed(stage.name)), missing[0] if missing else None)
 

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
+from benchmark.errors import Interrupted, RankError
+from benchmark.execution.causes import failure_of, sentence_of
 from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.device import set_up_device
+from benchmark.execution.maker import StageMaker
+from benchmark.execution.process_group import process_group
+from benchmark.execution.rank_worker import follow
+from benchmark.execution.recording import FATAL
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
+from benchmark.stages.stage import RunStages, Stage
+from results.record import DoneRecord, FailedRecord, FailureCause
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class StageFailure:
+    """A stage that could not be made: its name, the kind of cause, and the cause in a sentence."""
+
+    name: str
+    cause: FailureCause
+    sentence: str
 
 
 def run_task(
@@ -16,7 +39,7 @@ def run_task(
     *,
     stages: Collection[str],
     runs: Collection[str] = (),
-) -> dict[str, Exception]:
+) -> list[StageFailure]:
     """Make stages and record runs in this process. Idempotent: what is there is skipped.
 
     Several processes may call this for the same names in one results folder: each stage is made by one of them, under its
@@ -28,14 +51,146 @@ def run_task(
         config: of this process.
         reporter: shows progress; says when to stop.
         stages: names of the stages to make. A parent that is neither there nor among them blocks a stage.
-        runs: ids of the runs to record, each as done if all its stages are there, else as failed.
+        runs: ids of the runs to record, each as done if all its stages are there, else as failed. A run that has a record,
+            done or failed, is skipped.
 
     Returns:
-        the stages that could not be made, by name, each with its error. Runs that failed have a record with the cause.
+        the stages that could not be made. Runs that failed have a record with the cause.
 
     Raises:
         Interrupted: the reporter asked to stop; the checkpoint is written.
-        UserError, DataError, StoreError: no other stage could be made either; for instance the disk is full.
+        UserError, DataError, StoreError: on the way to a run's record, and no other run would escape it.
         RankError: another rank failed or died.
     """
-    raise NotImplementedError
+    device = set_up_device(config)
+    with process_group(device) as context:
+        maker = StageMaker(plan, config, reporter, device, context)
+        if not context.ranks.leads:
+            follow(context, maker.builder, plan)
+            return []
+        task = _Task(maker, plan, frozenset(stages), frozenset(runs))
+        try:
+            task.carry_out()
+        except Interrupted:
+            context.dismiss()
+            raise
+        context.dismiss()
+        return task.failures
+
+
+def run_plan(plan: Plan, config: ExecutionConfig, reporter: Reporter) -> None:
+    """`run_task` for all that a plan is missing."""
+    runs = plan.missing_runs
+    stages = {stage.name for run in runs for stage in run.chain}
+    run_task(plan, config, reporter, stages=stages, runs=[run.run_id for run in runs])
+
+
+class _Task:
+    """Goes through the work again and again, and each time does what no other process is at, until all of it is done."""
+
+    def __init__(self, maker: StageMaker, plan: Plan, stages: frozenset[str], runs: frozenset[str]) -> None:
+        self.maker, self.store, self.attempts = maker, maker.store, maker.attempts
+        self.names = stages
+        self.work = list(_work(plan, stages, runs))
+        self.failures: list[StageFailure] = []
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def carry_out(self) -> None:
+        left = [*enumerate(self.work, start=1)]
+        while left:
+            progressed = False
+            remaining = []
+            for number, (stages, run) in left:
+                self.maker.place = f"run {number}/{len(self.work)}: " if run else ""
+                done, moved = self._advance(stages, run)
+                progressed |= moved
+                if not done:
+                    remaining.append((number, (stages, run)))
+            left = remaining
+            if left and not progressed:
+                if self.maker.reporter.stop_requested():
+                    raise Interrupted
+                self.maker.reporter.waiting()
+                time.sleep(POLL_SECONDS)
+
+    def _advance(self, stages: Sequence[Stage], run: RunStages | None) -> tuple[bool, bool]:
+        """Make those of the stages that can be made now, then record the run.
+
+        Returns:
+            whether this part of the work is done, and whether anything was done for it now.
+        """
+        if run is not None and self._is_recorded(run):
+            return True, False
+        moved = waiting = failed = False
+        for stage in stages:
+            if self.store.has_stage(stage.name):
+                continue
+            if attempt := self.attempts.failed(stage.name):
+                failed = True
+                self.failures.append(StageFailure(stage.name, attempt.failure or "error", attempt.sentence))
+                break
+            if any(self._is_expected(parent) for parent in stage.parents):
+                waiting = True
+                continue
+            start = time.monotonic()
+            try:
+                made = self.maker.make(stage, wait=False)
+            except (Interrupted, RankError):
+                raise
+            except Exception as error:  # where it came from making the stage, its attempts note it for other processes
+                if self.maker.reporter.stop_requested():
+                    raise Interrupted from error
+                if run is None:  # else the run's record says it
+                    self.maker.reporter.say(f"{stage.name} failed: {sentence_of(error)}")
+                elif isinstance(error, FATAL):
+                    raise
+                self.failures.append(StageFailure(stage.name, failure_of(error), sentence_of(error)))
+                moved = failed = True
+                break
+            if run is not None:
+                self.seconds[run.run_id] += time.monotonic() - start
+            moved |= made
+            waiting |= not made
+        if waiting and not failed:
+            return False, moved
+        return (True, moved) if run is None else self._record(run, moved)
+
+    def _is_expected(self, stage: Stage) -> bool:
+        """Whether a stage that is not there belongs to this task, and may still be made by another process."""
+        return (
+            stage.name in self.names
+            and not self.store.has_stage(stage.name)
+            and self.attempts.failed(stage.name) is None
+        )
+
+    def _record(self, run: RunStages, moved: bool) -> tuple[bool, bool]:
+        with self.attempts.locked([run.run_id], wait=False) as locked:
+            if not locked:
+                return False, moved
+            if self._is_recorded(run):
+                return True, moved
+            record = self.maker.recorder.conclude(run, self.seconds[run.run_id])
+            self.store.progress(run.run_id).drop_lock()
+        self.maker.reporter.say(f"{self.maker.place}{self._sentence(record)}")
+        return True, True
+
+    def _sentence(self, record: DoneRecord | FailedRecord) -> str:
+        if record.status == "done":
+            return f"{record.run_id} is recorded"
+        details = self.store.run(record.run_id) / "traceback.txt"
+        see = f" (see {details})" if details.is_file() else ""
+        return f"{record.run_id} failed: {record.cause}{see}"
+
+    def _is_recorded(self, run: RunStages) -> bool:
+        return (self.store.run(run.run_id) / "record.json").is_file()
+
+
+def _work(plan: Plan, stages: frozenset[str], runs: frozenset[str]) -> Iterator[tuple[list[Stage], RunStages | None]]:
+    """The parts of a task: the stages that no named run needs, one by one; then each run with those of its stages."""
+    named = [run for run in plan.runs if run.run_id in runs]
+    needed = {stage.name for run in named for stage in run.chain}
+    for stage in plan.stages:
+        if stage.name in stages and stage.name not in needed:
+            yield [stage], None
+    for run in named:
+        yield [stage for stage in run.chain if stage.name in stages], run

@@ -1,9 +1,10 @@
-"""One of several processes that work through a plan together: it takes what is free, until every run has its record."""
+"""A process of the local pool. It works through a plan beside the other workers, until every run has a record."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,191 +13,183 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
-from benchmark.errors import UserError
-from benchmark.execution.device import set_up_torch
-from benchmark.execution.interrupt import StopRequest
-from benchmark.execution.maker import FATAL, StageMaker
+from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.execution.attempts import Attempts
+from benchmark.execution.checking import check_plan
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.device import check_devices, set_up_device, set_up_torch, uses_cpu
+from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
+from benchmark.execution.launch import launch
+from benchmark.execution.maker import builder_for
+from benchmark.execution.task import run_plan
 from benchmark.grid.load import Grid
 from benchmark.progress import LINE_SECONDS, Reporter
-from benchmark.stages.plan import make_plan
-from benchmark.stages.stage import RunStages
-from benchmark.training.loop import Interrupted
+from benchmark.stages.plan import Plan, make_plan
 from datasets.api import DataError
+from results.store.attempts import this_process
 from results.store.folder import Store, StoreError
 
-SHOW_SECONDS = 0.5
-LOOK_SECONDS = 0.5
-STOPPED = 130
-MISTAKE = 2
+DISPLAY_SECONDS = 0.25
+POLL_SECONDS = 0.5
+KILLED = "killed"
+"""File beside the checkpoint of a training that a rehearsal has killed."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker is told at its start.
+class WorkerJob:
+    """What the pool gives a worker.
 
     Attributes:
-        root: of the results.
-        device: of torch.
-        threads: of torch.
-        data_dir: where the user keeps datasets, if named.
-        loader_processes: that make batches; None to choose at most `most_loaders`.
-        session: that all workers share.
-        log: for its output.
-        live: whether somebody looks on, so that progress is told twice a second.
+        grid: the runs to record.
+        checks: whether this worker checks the plan before anything trains; the first one does.
+        live: whether the pool displays progress several times a second, or in lines.
     """
 
     grid: Grid
-    root: Path
-    device: str
-    threads: int
-    data_dir: Path | None
-    loader_processes: int | None
-    most_loaders: int
-    session: str
-    log: Path
+    config: ExecutionConfig
+    checks: bool
     live: bool
 
 
-def work(order: Order, pipe: Connection) -> None:
-    """The process: it ends with 0 when nothing is left, else with `STOPPED` or `MISTAKE`, and tells what it does."""
-    os.setsid()  # Ctrl-C is for the process that started us; it asks us
-    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+def work(job: WorkerJob, pipe: Connection) -> None:
+    """The process. It ends with 0 when nothing is left, or with one of the exit codes of `benchmark.execution.exit_codes`."""
+    os.setsid()  # Ctrl-C is for the pool, which asks the workers to stop
+    assert job.config.log is not None
+    log = os.open(job.config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    with StopRequest() as stop, order.log.open("a", encoding="utf-8") as file:
-        reporter = _Telling(Console(file=file, width=160), _Orphan(lambda: stop.requested), pipe, order.live)
-        try:
-            device = set_up_torch(order.device, order.threads)
-            store = Store(order.root)
-            plan = make_plan(order.grid, store)
-            maker = StageMaker(
-                plan, store, reporter, device, order.data_dir, order.loader_processes, order.session, order.log,
-                most_loaders=order.most_loaders,
-            )  # fmt: skip
-            take_what_is_free(maker, reporter.idle)
-        except (Interrupted, KeyboardInterrupt):
-            os._exit(STOPPED)
-        except (UserError, DataError, StoreError) as error:
-            reporter.tell("mistake", *(error.messages if isinstance(error, UserError) else [str(error)]))
-            os._exit(MISTAKE)
+    plan = make_plan(job.grid, Store(job.config.results))
+    try:
+        if job.checks:
+            _check(plan, job, pipe)
+        if job.config.processes > 1:
+            launch(_work_on_plan, job, pipe, processes=job.config.processes, session=job.config.session)
+        else:
+            _work_on_plan(job, pipe)
+    except (Interrupted, KeyboardInterrupt):
+        _exit(EXIT_STOPPED)
+    except RankError as error:
+        _reporter(job, pipe).send("rank lost", str(error), error.failure)
+        worker = this_process(job.config.session, job.config.log)
+        Attempts(Store(job.config.results), Reporter(Console(quiet=True)), worker, job.config.device).rank_lost(
+            plan.missing_stages, error
+        )
+        _exit(EXIT_RANK_LOST)
+    except (UserError, DataError, StoreError) as error:
+        messages = error.messages if isinstance(error, UserError) else [str(error)]
+        _reporter(job, pipe).send("mistakes", *messages)
+        _exit(EXIT_MISTAKE)
 
 
-def take_what_is_free(maker: StageMaker, idle: Callable[[], None] = lambda: None) -> None:
-    """Make stages and record runs that no other process is at, until every missing run of the plan has a record.
-
-    Args:
-        maker: of this process; failed records must have been set aside.
-        idle: called when all that is left waits for others.
-
-    Raises:
-        Interrupted: the user asked to stop.
-    """
-    left = maker.plan.missing_runs
-    while left:
-        moved = False
-        still = []
-        for run in left:
-            moved |= _advance(maker, run)
-            if not _is_recorded(maker, run):
-                still.append(run)
-        left = still
-        if left and not moved:
-            if maker.reporter.stop_requested():
-                raise Interrupted
-            idle()
-            time.sleep(LOOK_SECONDS)
+def _exit(code: int) -> None:
+    """At once: what Python or torch would wait for may be gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _advance(maker: StageMaker, run: RunStages) -> bool:
-    """Make what is free of one run; its record, if nothing is left of it or it cannot be made. Whether anything was done."""
-    if _is_recorded(maker, run):
-        return False
-    moved, waiting = False, False
-    for stage in run.chain:
-        if maker.store.has_stage(stage.name):
-            continue
-        if maker.attempts.failed(stage.name):
-            return _conclude(maker, run) or moved
-        if not all(maker.store.has_stage(parent.name) for parent in stage.parents):
-            waiting = True
-            continue
-        try:
-            made = maker.make(stage, wait=False)
-        except FATAL:
-            raise
-        except Exception:  # the stage's attempts know it now, for every worker
-            return _conclude(maker, run) or moved
-        moved |= made
-        waiting |= not made
-    return moved if waiting else _conclude(maker, run) or moved
+def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
+    """Check the plan, and remove failed records: from here on a failed record is one of this session."""
+    reporter, config = _reporter(job, pipe), job.config
+    if config.processes > 1:
+        check_devices(config)
+        device = set_up_torch("cpu", config.threads)  # GPUs are for the ranks
+        shown = "cpu" if uses_cpu(config) else "cuda"
+        reporter.say(f"Running on {shown}, {config.processes} processes that train together")
+    else:
+        device = set_up_device(config)
+        threads = torch.get_num_threads()
+        workers = f"{config.workers} workers of " if config.workers > 1 else ""
+        reporter.say(f"Running on {device} with {workers}{threads} thread{'' if threads == 1 else 's'}")
+    check_plan(plan, builder_for(config, device))
+    for run in plan.missing_runs:
+        Store(config.results).set_aside(run.run_id)
+    reporter.send("checked")
 
 
-def _conclude(maker: StageMaker, run: RunStages) -> bool:
-    with maker.attempts.taken([run.run_id], wait=False) as taken:
-        if not taken or _is_recorded(maker, run):
-            return False
-        maker.conclude(run)
-        maker.store.progress(run.run_id).drop_lock()
-    return True
+def _work_on_plan(job: WorkerJob, pipe: Connection) -> None:
+    """In a worker, or in each of its ranks."""
+    is_silent = int(os.environ.get("RANK", "0")) > 0
+    reporter = Reporter(Console(quiet=True)) if is_silent else _reporter(job, pipe)
+    run_plan(make_plan(job.grid, Store(job.config.results)), job.config, reporter)
 
 
-def _is_recorded(maker: StageMaker, run: RunStages) -> bool:
-    return (maker.store.run(run.run_id) / "record.json").is_file()
+def _reporter(job: WorkerJob, pipe: Connection) -> PipeReporter:
+    kind = KillingReporter if job.config.kill_each_training else PipeReporter
+    return kind(job, pipe)
 
 
-class _Orphan:
-    """Whether to stop: asked to, or left behind by the process that started us."""
+class StopSignal:
+    """Whether the pool asked this worker to stop, or is gone: both make the pipe readable."""
 
-    def __init__(self, asked: Callable[[], bool]) -> None:
-        self.asked = asked
-        self.looked = 0.0
-        self.left_behind = False
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.polled = 0.0
+        self.received = False
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if now - self.looked > LOOK_SECONDS:
-            self.looked = now
-            starter = multiprocessing.parent_process()
-            self.left_behind = starter is not None and not starter.is_alive()
-        return self.left_behind or self.asked()
+        if not self.received and now - self.polled > POLL_SECONDS:
+            self.polled = now
+            self.received = self.pipe.poll()
+        return self.received
 
 
-class _Telling(Reporter):
-    """Writes to the log, and tells the process that started us."""
+class PipeReporter(Reporter):
+    """Writes to the worker's log, and sends everything to the pool."""
 
-    def __init__(self, console: Console, stop_requested: Callable[[], bool], pipe: Connection, live: bool) -> None:
-        super().__init__(console, stop_requested)
-        self.pipe, self.live = pipe, live
+    def __init__(self, job: WorkerJob, pipe: Connection) -> None:
+        super().__init__(Console(file=sys.stdout, width=160, force_terminal=False), StopSignal(pipe))
+        self.pipe, self.live = pipe, job.live
         self._logged = 0.0
 
-    def tell(self, kind: str, *what: Any) -> None:
-        with suppress(OSError):  # nobody listens any more; `_Orphan` sees to it
-            self.pipe.send((kind, *what))
+    def send(self, kind: str, *content: Any) -> None:
+        with suppress(OSError):  # the pool is gone; `StopSignal` notices
+            self.pipe.send((kind, *content))
 
     def say(self, text: str) -> None:
         super().say(text)
-        self.tell("say", text)
+        self.send("say", text)
 
     @contextmanager
     def stage(self, title: str, total_steps: int = 0, epochs: int = 0) -> Iterator[None]:
-        self.tell("state", title)
+        self.send("state", 0, total_steps, title)
         with super().stage(title, total_steps, epochs):
             yield
 
-    def idle(self) -> None:
-        self.tell("state", "waiting for what the others make")
+    def waiting(self) -> None:
+        self.send("state", 0, 0, "waiting for what other workers make")
 
-    def _pause(self) -> float:
-        return SHOW_SECONDS if self.live else LINE_SECONDS
+    @property
+    def _interval(self) -> float:
+        return DISPLAY_SECONDS if self.live else LINE_SECONDS
 
     def _show(self, step: int, state: str) -> None:
         if not self.live:
             self.say(f"  {state}")
             return
-        self.tell("state", f"{state}; {self._title}")
+        self.send("state", step, self._total, f"{state}; {self._title}")
         now = time.monotonic()
         if now - self._logged >= LINE_SECONDS or step == self._total:
             self._logged = now
             super().say(f"  {state}")
+
+
+class KillingReporter(PipeReporter):
+    """Kills its own process as soon as a training has written its first checkpoint: once for each training."""
+
+    def __init__(self, job: WorkerJob, pipe: Connection) -> None:
+        super().__init__(job, pipe)
+        self.root: Path = job.config.results
+
+    def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
+        super().step(step, epoch, metrics)
+        folders = [path.parent for path in self.root.glob("progress/*/checkpoint.pt")]
+        unmarked = [folder for folder in folders if not (folder / KILLED).exists()]
+        for folder in unmarked:
+            (folder / KILLED).touch()
+        if unmarked:
+            os.kill(os.getpid(), signal.SIGKILL)

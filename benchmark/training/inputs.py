@@ -24,7 +24,7 @@ from methods.api import BackboneCard
 from results.record import DataCard
 from results.spec import Configured, Recipe, TrainSpec
 
-MOST_WORKERS = 8
+MAX_LOADER_PROCESSES = 8
 CHEAP_SIZE = 64
 
 
@@ -164,5 +164,10 @@ def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping
     in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
     if size <= CHEAP_SIZE and in_memory and not any(recipe.rand_augment for recipe in recipes.values()):
         return 0
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes on this machine that train together
-    return max(0, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // ranks_here - 1))
+    local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, min(MAX_LOADER_PROCESSES, available_cpus() // local_ranks - 1))
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from benchmark.errors import Interrupted, TrainingDivergedError
 from benchmark.seeds import seed_for
 from benchmark.training.optimizer import learning_rate, make_optimizer
 from benchmark.training.precision import loss_scaler, mixed
@@ -29,22 +30,6 @@ from results.store.folder import StoreError, write_file
 
 CHECKPOINT_SECONDS = 60.0
 GO_ON, STOP, DIVERGED = range(3)
-
-
-class TrainingDivergedError(Exception):
-    """The loss is no longer a number.
-
-    Attributes:
-        learner: name of the learner whose loss it is; the others in its pass are sound.
-    """
-
-    def __init__(self, learner: str, message: str) -> None:
-        super().__init__(message)
-        self.learner = learner
-
-
-class Interrupted(Exception):
-    """The user asked to stop; the checkpoint is written."""
 
 
 class Watcher(Protocol):

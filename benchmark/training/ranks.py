@@ -33,6 +33,9 @@ class Ranks:
     rank: int = 0
     size: int = 1
 
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.size}"
+
     @property
     def leads(self) -> bool:
         return self.rank == 0

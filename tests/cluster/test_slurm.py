@@ -218,7 +218,7 @@ def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Pa
     cluster.wait(results)
     (record,) = records(results)
     assert record["status"] == "done", cluster.logs(results)
-    assert "going on from the checkpoint" in cluster.logs(results)
+    assert "resuming from the checkpoint" in cluster.logs(results)
     same_bits(results, undisturbed)
 
 
@@ -233,7 +233,7 @@ def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
     said = log.read_text()
     assert "the scheduler wants this task to end" in said
     assert "start 2" in said
-    assert "going on from the checkpoint" in said
+    assert "resuming from the checkpoint" in said
     same_bits(limited.results, undisturbed)
 
 

@@ -7,31 +7,32 @@ import platform
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from submitit.core.utils import UncompletedJobError
+from submitit.helpers import TorchDistributedEnvironment
 
 from benchmark import registry
-from benchmark.errors import UserError
+from benchmark.errors import Interrupted, UserError
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm.failures import note_end, note_job_failures
-from benchmark.execution.slurm.options import CPU_KINDS, TRAINING_KINDS
+from benchmark.execution.slurm.options import CPU_KINDS
 from benchmark.execution.slurm.signals import SchedulerSignals
 from benchmark.execution.slurm.submission import Settings, Submission
 from benchmark.execution.slurm.task import SlurmTask
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
-from benchmark.stages.stage import RunStages, Stage
+from benchmark.stages.stage import Stage
 from datasets.api import DataError
 from results.record import FailureCause
 from results.store.attempts import Worker, this_process
 from results.store.folder import Store
 
 if TYPE_CHECKING:
-    from benchmark.execution.maker import StageMaker
+    from benchmark.execution.task import StageFailure
 
 
 class TaskFailedError(Exception):
@@ -77,15 +78,16 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
             raise TaskFailedError(f"all of {len(names)} are blocked")
     left: list[str] = []
     try:
-        with _maker(task.kind, plan, store, submission, reporter, possible) as maker:
-            if maker is None:
+        if task.kind == "records":
+            failed = _record(plan, store, submission, reporter, names)
+        else:
+            config = _config(task.kind, submission, _data_dir(settings, possible, reporter))
+            failures, left = _make(plan, config, reporter, store, possible)
+            if process() > 0:
                 return
-            if task.kind == "records":
-                runs = {run.run_id: run for run in plan.runs}
-                failed = _record(maker, submission, [runs[name] for name in names])
-            else:
-                failed = len(names) - len(possible) + _make(maker, signals, possible)
-                left = [stage.name for stage in possible if not _has_ended(maker, stage)]
+            for failure in failures:
+                note_end(store, me, [failure.name], failure.cause, failure.sentence)
+            failed = len(names) - len(possible) + len(failures)
     except (UserError, DataError) as error:
         cause: FailureCause = "missing-data" if isinstance(error, DataError) else "error"
         note_end(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
@@ -96,28 +98,18 @@ def work(task: SlurmTask, signals: SchedulerSignals) -> None:
         raise TaskFailedError(f"{failed} of {len(names)} failed")
 
 
-@contextmanager
-def _maker(
-    kind: str, plan: Plan, store: Store, submission: Submission, reporter: Reporter, stages: Iterable[Stage]
-) -> Iterator[StageMaker | None]:
-    """Whoever makes stages here; None for a process that has only helped the first one of its task."""
+def _config(kind: str, submission: Submission, data_dir: Path | None) -> ExecutionConfig:
     settings = submission.settings()
-    device, data_dir = _device(settings.device, settings.threads, kind), _data_dir(settings, stages, reporter)
-    from benchmark.execution.maker import StageMaker
-
-    def maker(**team: Any) -> StageMaker:
-        more = settings.loader_processes, submission.name, submission.log(job_id())
-        return StageMaker(plan, store, reporter, device, data_dir, *more, **team)
-
-    if processes() == 1 or kind in CPU_KINDS:
-        yield maker()
-        return
-    from benchmark.execution.slurm.ranks import team_of, world
-
-    mine = world()
-    device = mine.device(settings.device)
-    with team_of(mine, device, store, data_dir, settings) as team:
-        yield maker(team=team) if team else None
+    return ExecutionConfig(
+        results=settings.results,
+        session=submission.name,
+        device="cpu" if kind in CPU_KINDS else settings.device,
+        threads=settings.threads,
+        data_dir=data_dir,
+        processes=1 if kind in CPU_KINDS else processes(),
+        loader_processes=settings.loader_processes,
+        log=submission.log(job_id()),
+    )
 
 
 def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Sequence[str], requeues: int) -> None:
@@ -166,43 +158,28 @@ def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Repo
     return found
 
 
-def _make(maker: StageMaker, signals: SchedulerSignals, stages: Iterable[Stage]) -> int:
-    """How many failed. Ends early when the scheduler wants us to."""
-    from benchmark.execution.causes import BlockedError
-    from benchmark.training.loop import Interrupted
+def _make(
+    plan: Plan, config: ExecutionConfig, reporter: Reporter, store: Store, stages: Sequence[Stage]
+) -> tuple[list[StageFailure], list[str]]:
+    """The stages that failed, and the names of those that the scheduler's signal left over."""
+    _check_device(config)
+    from benchmark.execution.task import run_task  # imports torch
 
-    failed = 0
-    for stage in stages:
-        try:
-            maker.make(stage)
-        except Interrupted:
-            return failed
-        except Exception as error:  # noted by the maker, unless it is about what the stage needs
-            if signals.requested:  # the signal reached processes that make batches, too
-                note_end(maker.store, maker.attempts.me, [stage.name], None, "")
-                return failed
-            failed += 1
-            if isinstance(error, UserError | BlockedError):
-                note_end(
-                    maker.store,
-                    maker.attempts.me,
-                    [stage.name],
-                    "blocked" if isinstance(error, BlockedError) else "error",
-                    str(error),
-                )
-            maker.reporter.say(f"{stage.name} failed: {type(error).__name__}: {error}")
-    return failed
+    if config.processes > 1:
+        TorchDistributedEnvironment().export()
+    names = [stage.name for stage in stages]
+    try:
+        return run_task(plan, config, reporter, stages=names), []
+    except Interrupted:
+        return [], [name for name in names if not store.has_stage(name)]
 
 
-def _has_ended(maker: StageMaker, stage: Stage) -> bool:
-    """Whether a stage is there, or has failed for good as far as this submission is concerned."""
-    return maker.store.has_stage(stage.name) or maker.attempts.failed(stage.name) is not None
+def _record(plan: Plan, store: Store, submission: Submission, reporter: Reporter, run_ids: Sequence[str]) -> int:
+    from benchmark.execution.task import run_task  # imports torch
 
-
-def _record(maker: StageMaker, submission: Submission, runs: Iterable[RunStages]) -> int:
-    runs = [run for run in runs if not maker.store.is_done(run.run_id)]
-    note_job_failures(maker.store, runs)
-    return sum(not maker.conclude(run) for run in runs)
+    note_job_failures(store, [run for run in plan.runs if run.run_id in run_ids])
+    run_task(plan, _config("records", submission, submission.settings().data_dir), reporter, stages=(), runs=run_ids)
+    return sum(not store.is_done(run_id) for run_id in run_ids)
 
 
 def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter) -> None:
@@ -210,28 +187,20 @@ def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter
     settings = submission.settings()
     missing = [run for run in plan.missing_runs if not (store.run(run.run_id) / "record.json").is_file()]
     if missing:
-        device = _device("cpu", settings.threads, "report")
-        from benchmark.execution.maker import StageMaker
-
-        maker = StageMaker(
-            plan, store, reporter, device, settings.data_dir, 0, submission.name, submission.log(job_id())
-        )
-        _record(maker, submission, missing)
+        _record(plan, store, submission, reporter, [run.run_id for run in missing])
     from benchmark.execution.slurm.final import write_report
 
     write_report(store, submission.report_runs(), settings, reporter.say)
 
 
-def _device(name: str, threads: int, kind: str):  # type: ignore[no-untyped-def]
+def _check_device(config: ExecutionConfig) -> None:
     # timm uses torch.jit.script on import; nothing a user could do about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
-    from benchmark.execution.device import set_up_torch
+    import torch  # only now: the task may have ended before
 
-    device = set_up_torch("cpu" if kind in ("cost", "records") else name, threads)
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if name == "auto" and device.type == "cpu" and given and kind in (*TRAINING_KINDS, "scores"):
+    if config.device == "auto" and not torch.cuda.is_available() and given:
         raise UserError(f"Slurm gave GPU {given} on {where()}, and torch cannot use it; --device cpu does without")
-    return device
 
 
 def job_id() -> str:

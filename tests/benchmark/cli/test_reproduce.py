@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark.cli.executing import execute
 from benchmark.errors import UserError
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.local import run_locally
 from benchmark.grid.load import load_grid
 from benchmark.grid.spec_from_record import LocalPaths, claim_folder, finished_record, grid_of_record
 from benchmark.stages.changes import stage_changes
@@ -44,7 +45,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
     (folder / "grid.yaml").write_text(TINY)
     whole = Store(folder / "whole")
     plan = make_plan(load_grid(folder / "grid.yaml"), whole)
-    assert execute(Console(file=io.StringIO()), plan, whole, "cpu", 2, None, 0) == []
+    config = ExecutionConfig(results=whole.root, device="cpu", threads=2, loader_processes=0)
+    assert run_locally(Console(file=io.StringIO()), plan, config).failed == []
     store = Store(folder / "record alone")
     (run_id,) = whole.run_ids()
     store.run(run_id).mkdir(parents=True)

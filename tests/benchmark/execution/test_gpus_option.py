@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
-from benchmark.cli.executing import execute
 from benchmark.cli.run import command
 from benchmark.errors import UserError
-from benchmark.execution.distributed import World
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.local import run_locally
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import make_plan
 from results.judge.environment_diff import of_machines, same_bits_expected
@@ -35,21 +34,24 @@ GRID = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(before)
+def run_on(grid: Path, results: Path, device: str = "cpu") -> list[str]:
+    plan = make_plan(load_grid(grid), Store(results))
+    config = ExecutionConfig(results=results, device=device, threads=1, loader_processes=0, processes=2)
+    return run_locally(Console(quiet=True), plan, config).failed
 
 
-def run_here(grid: Path, results: Path) -> None:
-    store = Store(results)
-    store.prepare()
-    assert not execute(Console(quiet=True), make_plan(load_grid(grid), store), store, "cpu", 1, None, 0, gpus=2)
+def other_rank(results: Path) -> int:
+    """The process of rank 1: beside rank 0, whose heartbeat says who it is, the only child of their parent that trains."""
+    (path,) = results.glob("progress/finetune-*/heartbeat.json")
+    heartbeat = Store(results).progress(path.parent.name).heartbeat()
+    assert heartbeat is not None
+    parent = Path(f"/proc/{heartbeat.by.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
+    (other,) = set(children_of(int(parent))) - {heartbeat.by.pid}
+    return other
 
 
-def others_of(pid: int) -> list[int]:
-    """The processes that it started."""
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
@@ -59,7 +61,7 @@ def others_of(pid: int) -> list[int]:
 def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
     write_grid(grid, **GRID)
-    run_here(grid, undisturbed)
+    assert run_on(grid, undisturbed) == []
 
     where = ["--grid", grid, "--results", killed, "--out", tmp_path / "out"]
     process = subprocess.Popen(
@@ -69,16 +71,19 @@ def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_pat
     while not list(killed.glob("progress/*/checkpoint.pt")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    (other,) = others_of(process.pid)
-    os.kill(other, signal.SIGKILL)
+    os.kill(other_rank(killed), signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "2 processes that train together" in output
     assert errors.splitlines() == [
-        "error: process 1 of the 2 that train together was killed (SIGKILL); the same command goes on from the last checkpoint"
+        "error: rank 1 of 2 was killed (SIGKILL); the same command resumes from the last checkpoint"
     ]
+    (stage,) = (path.name for path in killed.glob("progress/finetune-*"))
+    last = Store(killed).progress(stage).attempts()[-1]
+    assert (last.outcome, last.failure) == ("failed", "killed")
+    assert "rank 1 of 2" in last.sentence
 
-    run_here(grid, killed)
+    assert run_on(grid, killed) == []
     assert contents(killed) == contents(undisturbed)
     (record,) = (Store(killed).record(run_id) for run_id in Store(killed).run_ids())
     assert record.provenance.machine.ranks == 2
@@ -99,31 +104,14 @@ def test_what_does_not_go_together_is_one_sentence(other: list[str], tmp_path: P
 
 def test_torchrun_would_start_the_whole_command_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with pytest.raises(UserError, match="leave torchrun out, and say --gpus N"):
+    with pytest.raises(UserError, match="leave torchrun out, and use --gpus N"):
         command.main(["--grid", "smoke", "--results", str(tmp_path)], standalone_mode=False)
-
-
-def test_where_a_process_stands_comes_from_torchruns_variables() -> None:
-    world = World(3, 8, 1, "node-7", 29500)
-    assert World.of_environment(world.environment()) == world
-    assert World.of_environment({}) is None
-    assert World.of_environment({"WORLD_SIZE": "1"}) is None
-    with pytest.raises(UserError, match="MASTER_ADDR"):
-        World.of_environment({"WORLD_SIZE": "2", "RANK": "0"})
-    with pytest.raises(UserError, match="RANK"):
-        World.of_environment(world.environment() | {"RANK": "first"})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_gpus_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path / "grid.yaml", **GRID)
     with pytest.raises(UserError, match="no GPU here; --device cpu"):
-        run_on(tmp_path, "auto")
+        run_on(grid, tmp_path / "results", "auto")
     with pytest.raises(UserError, match="name cuda or cpu"):
-        World(1, 2, 1, "127.0.0.1", 1).device("cuda:1")
-
-
-def run_on(folder: Path, device: str) -> None:
-    grid = write_grid(folder / "grid.yaml", **GRID)
-    store = Store(folder / "results")
-    plan = make_plan(load_grid(grid), store)
-    execute(Console(quiet=True), plan, store, device, 1, None, 0, gpus=2)
+        run_on(grid, tmp_path / "results", "cuda:1")

@@ -54,8 +54,8 @@ def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Pa
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # A fine-tuning and a training of heads on each backbone, and the official reading's joint stage.
-    assert "3 of 3 models went through, 7 trainings were killed and went on" in re.sub(r"\s+", " ", done.stdout)
-    assert done.stdout.count("going on from the checkpoint in epoch 2, step 1 of") == 7
+    assert "3 of 3 models finished, 7 trainings were killed and resumed" in re.sub(r"\s+", " ", done.stdout)
+    assert done.stdout.count("resuming from the checkpoint in epoch 2, step 1 of") == 7
     store = Store(tmp_path / "results" / "rehearsals" / "tiny")
     records = [store.record(run_id) for run_id in store.run_ids()]
     assert {record.label for record in records} == {"lgvit", "lgvit-official", "vanilla"}

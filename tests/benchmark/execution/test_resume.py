@@ -77,11 +77,11 @@ def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from the last checkpoint" in output
+    assert "the same command resumes from the last checkpoint" in output
     assert "Traceback" not in output
     (checkpoint,) = results.glob("progress/*/checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["step"] > 0
     done = benchmark_command("run", "--grid", "smoke", "--results", results, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "going on from the checkpoint in epoch" in done.stdout
+    assert "resuming from the checkpoint in epoch" in done.stdout
     assert contents(results) == contents(smoke.results)

@@ -17,11 +17,11 @@ from benchmark.cli.cancel import command as cancel
 from benchmark.cli.retry import command as retry
 from benchmark.cli.status import command as status_command
 from benchmark.cli.status_view import screen
+from benchmark.errors import TrainingDivergedError
 from benchmark.execution.causes import BlockedError
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.status import Scheduled, Status, status_of
 from benchmark.stages.plan import refreshed
-from benchmark.training.loop import TrainingDivergedError
 from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
 from tests.conftest import ROOT, environment, torch_free
@@ -56,11 +56,13 @@ def test_a_hundred_runs_fit_on_a_screen(tmp_path: Path, width: int) -> None:
     assert len(maker.plan.runs) == 100
     runs = list(maker.plan.runs)
     for run in runs[:40]:
-        maker.fail(run, no_memory())
+        maker.recorder.fail(run, no_memory())
     for i, run in enumerate(runs[40:60]):
-        maker.fail(run, TrainingDivergedError(f"exits-{i:016x}", f"exits-{i:016x}: the loss is nan in epoch 1"))
+        maker.recorder.fail(
+            run, TrainingDivergedError(f"exits-{i:016x}", f"exits-{i:016x}: the loss is nan in epoch 1")
+        )
     for run in runs[60:90]:
-        maker.fail(run, BlockedError(runs[60].reference.name, "MemoryError: no more"))
+        maker.recorder.fail(run, BlockedError(runs[60].reference.name, "MemoryError: no more"))
     text = shown(maker, width)
     first = text.splitlines()[0]
     assert first == "Grid tiny: 100 runs, 10 queued, 60 failed, 30 blocked"
@@ -84,17 +86,18 @@ def test_the_states_of_a_stage_from_its_start_to_its_loss(tmp_path: Path) -> Non
     code = f"""
 import sys
 from pathlib import Path
+from benchmark.execution.attempts import HeartbeatWriter
 from tests.benchmark.execution.test_workers import maker_for
 maker = maker_for(Path({str(grid)!r}), Path({str(results)!r}))
-maker.attempts.me = maker.attempts.me.model_copy(update={{"log": {str(tmp_path / "worker.log")!r}}})
+maker.attempts.worker = maker.attempts.worker.model_copy(update={{"log": {str(tmp_path / "worker.log")!r}}})
 (stage,) = (stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
-with maker.attempts.taken([stage.name], wait=False) as taken:
+with maker.attempts.locked([stage.name], wait=False) as taken:
     assert taken and maker.attempts.startable([stage]) == [stage]
-    with maker.attempts.making([stage], stage), maker.reporter.stage("", 100, 10):
-        heart = maker.attempts.heart([stage], 100, 10, 20.0)
-        heart.step(10, 0, dict)
-        heart.beaten -= 60
-        heart.step(30, 2, dict)
+    with maker.attempts.attempt([stage], stage), maker.reporter.stage("", 100, 10):
+        watcher = HeartbeatWriter(maker.attempts, [stage.name], 100, 10, 20.0)
+        watcher.step(10, 0, dict)
+        watcher.last_written -= 60
+        watcher.step(30, 2, dict)
         print("at work", flush=True)
         sys.stdin.read()
 """
@@ -137,8 +140,8 @@ def test_retry_runs_what_failed_of_a_cause_and_keeps_what_was_said_before(tmp_pa
     grid = grid_file(tmp_path, ("epochs: 40", "epochs: 1"), ("exits: {epochs: 2", "exits: {epochs: 1"))
     maker = maker_for(grid, tmp_path / "results")
     first, second = maker.plan.runs
-    maker.fail(first, no_memory())
-    maker.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
+    maker.recorder.fail(first, no_memory())
+    maker.recorder.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
     told = ["--grid", str(grid), "--results", str(tmp_path / "results")]
     more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu", "--gpus", "2"]
     done = CliRunner().invoke(retry, [*told, *more, "--failed", "--cause", "disk-full"])

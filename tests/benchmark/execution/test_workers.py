@@ -15,15 +15,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.execution.attempt import MOST_DEATHS
+from benchmark.errors import TrainingDivergedError
+from benchmark.execution.attempts import MAX_DEATHS
 from benchmark.execution.causes import BlockedError, failure_of
-from benchmark.execution.local import execute_here
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.maker import StageMaker
-from benchmark.execution.worker import take_what_is_free
+from benchmark.execution.task import run_plan
 from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
-from benchmark.training.loop import TrainingDivergedError
 from datasets.api import DataError
 from methods import METHODS
 from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
@@ -49,7 +49,14 @@ def maker_for(grid: Path, results: Path, reporter: Reporter | None = None, sessi
     store = Store(results)
     store.prepare()
     reporter = reporter or Reporter(Console(quiet=True))
-    return StageMaker(make_plan(load_grid(grid), store), store, reporter, CPU, None, 0, session)
+    config = ExecutionConfig(results=results, session=session, device="cpu", threads=1, loader_processes=0)
+    return StageMaker(make_plan(load_grid(grid), store), config, reporter, CPU)
+
+
+def execute_here(maker: StageMaker) -> list[str]:
+    """The maker's plan in this process, as a worker does it; the ids of the runs that failed."""
+    run_plan(maker.plan, maker.config, maker.reporter)
+    return [run.run_id for run in maker.plan.runs if not maker.store.is_done(run.run_id)]
 
 
 def start(grid: Path, results: Path) -> WarmProcess:
@@ -89,7 +96,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     assert "was killed by SIGKILL" in output
-    assert "going on from the checkpoint" in output
+    assert "resuming from the checkpoint" in output
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
     assert list(tmp_path.glob("results/progress/*")) == []
     made = Store(tmp_path / "results").provenance(at_work.stage)
@@ -104,7 +111,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "the same command goes on from the last checkpoint" in output
+    assert "the same command resumes from the last checkpoint" in output
     assert "Traceback" not in output
     attempts = Store(results).progress(beat.stage)
     assert attempts.attempts()[-1].outcome == "stopped"
@@ -117,7 +124,8 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     told = call("status", "--grid", grid, "--results", results, "--json")
     status = json.loads(told.stdout)
     assert status["totals"]["running"] == 2
-    (stage,) = (stage for stage in status["stages"] if stage["state"] == "running")
+    (stage,) = (stage for stage in status["stages"] if stage["stage"] == beat.stage)
+    assert stage["state"] == "running"
     assert stage["heartbeat"]["epochs"] == 4000
     other = call("cancel", "--grid", "smoke", "--results", results)
     assert other.returncode == 2
@@ -156,7 +164,7 @@ def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
 def test_what_is_free_is_what_a_single_process_makes(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
-    take_what_is_free(maker_for(grid, tmp_path / "results"))
+    execute_here(maker_for(grid, tmp_path / "results"))
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
     assert list(tmp_path.glob("results/progress/*")) == []
 
@@ -214,14 +222,14 @@ def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
     ends = []
     while not ends or ends[-1] == -signal.SIGKILL:
         worker = multiprocessing.get_context("fork").Process(
-            target=take_what_is_free, args=(maker_for(grid, tmp_path / "results"),)
+            target=execute_here, args=(maker_for(grid, tmp_path / "results"),)
         )
         worker.start()
         worker.join()
         assert worker.exitcode is not None
         ends.append(worker.exitcode)
         assert len(ends) < 10
-    assert ends == [-signal.SIGKILL] * MOST_DEATHS + [0]
+    assert ends == [-signal.SIGKILL] * MAX_DEATHS + [0]
     records = {record.label: record for record in map(maker.store.record, maker.store.run_ids())}
     assert {label: record.status for label, record in records.items()} == {
         "lgvit": "done",
@@ -229,11 +237,11 @@ def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
         "doomed": "failed",
     }
     assert records["doomed"].failure == "killed"
-    assert "died without a word" in (records["doomed"].cause or "")
+    assert f"{MAX_DEATHS} processes" in records["doomed"].cause
     # Another command tries it again.
     again = maker_for(grid, tmp_path / "results", session="another")
     (stage,) = (stage for stage in again.plan.missing_stages if stage.kind == "exits")
-    again.attempts.refuse(stage)
+    again.attempts.check_not_blocked(stage)
 
 
 def out_of_memory() -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.execution.local import execute_here
-from benchmark.execution.maker import StageMaker
+from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.task import run_plan
 from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
 from benchmark.training.finetune import finetune_learner
-from benchmark.training.loop import Interrupted, TrainingDivergedError, fit
+from benchmark.training.loop import fit
 from methods import METHODS
 from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses import LOSSES
@@ -133,9 +134,11 @@ def test_a_method_that_diverges_does_not_stop_the_others_of_its_pass(
     store = Store(tmp_path / "results")
     store.prepare()
     plan = make_plan(load_grid(grid), store)
-    failed = execute_here(StageMaker(plan, store, Reporter(Console(quiet=True)), CPU, None))
-    assert [store.record(run_id).label for run_id in failed] == ["wild"]
-    assert "the loss is nan" in str(store.record(failed[0]).cause)
+    config = ExecutionConfig(results=store.root, session="s", device="cpu", threads=1)
+    run_plan(plan, config, Reporter(Console(quiet=True)))
+    (failed,) = (record for run in plan.runs if (record := store.record(run.run_id)).status == "failed")
+    assert failed.label == "wild"
+    assert "the loss is nan" in failed.cause
     assert sorted(store.record(run.run_id).status for run in plan.runs) == ["done", "done", "failed"]
 
 

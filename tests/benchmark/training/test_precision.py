@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.errors import Interrupted
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
 from benchmark.training.finetune import finetune_learner
-from benchmark.training.loop import Interrupted, Learner
+from benchmark.training.loop import Learner
 from datasets.loading import Batch
 from methods.losses.terms import channel_divergence, distillation, gram_distance
 from tests.benchmark.training.loops import CPU, Loop, assert_same, loop_grid

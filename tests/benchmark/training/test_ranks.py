@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
+import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,23 +15,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import multiprocessing as mp
 from torch import nn
 
-from benchmark.errors import RankError
+from benchmark.errors import Interrupted, RankError, TrainingDivergedError
 from benchmark.evaluation.scores import answer_split, score_split
-from benchmark.execution import distributed
 from benchmark.execution.building import Builder
-from benchmark.execution.distributed import World, meeting
-from benchmark.execution.follower import follow
+from benchmark.execution.launch import launch
+from benchmark.execution.process_group import process_group
+from benchmark.execution.rank_worker import follow
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
+from benchmark.stages.plan import make_plan
 from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import read_inputs
 from benchmark.training.joint import joint_learner
-from benchmark.training.loop import Interrupted, Learner, TrainingDivergedError, fit
+from benchmark.training.loop import Learner, fit
 from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
 from datasets import loading
 from methods.model import MultiExitModel
@@ -165,62 +166,62 @@ def refused(error: type[Exception], call: Callable[[], Any]) -> str:
     return "nothing was refused"
 
 
-def work(rank: int, folder: Path, port: int) -> None:
-    """One of the two processes; what it found lies in the folder."""
+def work(folder: Path) -> None:
+    """In each of two processes: trains and scores, and writes what came out into the folder."""
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
-    with meeting(World(rank, SIZE, rank, "127.0.0.1", port), CPU) as team:
-        ranks = team.ranks
+    results: dict[str, Any] = {}
+    with process_group(CPU) as context:
+        ranks = context.ranks
         for name, case in [*CASES.items(), ("norms", WITH_NORMS)]:
-            found[name] = train(case, folder / name, ranks)
-        found["scores"] = score(folder / "scores", ranks)
-        found["stopped"] = refused(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
-        found["resumed"] = train(SHARED, folder / "stopped", ranks)
-        found["ruined"] = refused(TrainingDivergedError, lambda: train(SHARED, folder / "ruined", ranks, ruin=1))
+            results[name] = train(case, folder / name, ranks)
+        results["scores"] = score(folder / "scores", ranks)
+        results["stopped"] = refused(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
+        results["resumed"] = train(SHARED, folder / "stopped", ranks)
+        results["ruined"] = refused(TrainingDivergedError, lambda: train(SHARED, folder / "ruined", ranks, ruin=1))
         refused(Interrupted, lambda: train(SHARED, folder / "half", ranks, stop=1))
-        if not ranks.leads:
-            assert not list(team.orders())
-    torch.save(found, folder / f"rank-{rank}.pt")
+        if ranks.leads:
+            context.dismiss()
+        else:
+            assert not list(context.calls())
+    torch.save(results, folder / f"rank-{ranks.rank}.pt")
 
 
-def silence(rank: int, folder: Path, port: int) -> None:
-    """Two processes, of which one does not answer for long."""
-    distributed.ANSWER = timedelta(seconds=1)
-    with meeting(World(rank, SIZE, rank, "127.0.0.1", port), CPU) as team:
-        if rank == 1:
+def silence(folder: Path) -> None:
+    """In each of two processes, of which one does not answer for long."""
+    with process_group(CPU, timedelta(seconds=1)) as context:
+        if context.ranks.rank == 1:
             time.sleep(4)
-            os._exit(0)
-        begun = time.monotonic()
-        said = refused(RankError, lambda: team.ranks.add_up([torch.zeros(3)]))
-        torch.save((said, time.monotonic() - begun), folder / "said.pt")
-        os._exit(0)
+            return
+        start = time.monotonic()
+        sentence = refused(RankError, lambda: context.ranks.add_up([torch.zeros(3)]))
+        torch.save((sentence, time.monotonic() - start), folder / "silence.pt")
 
 
-def fail(rank: int, folder: Path, port: int) -> None:
-    """Two processes, of which one lacks what the first calls it for."""
-    with meeting(World(rank, SIZE, rank, "127.0.0.1", port), CPU) as team:
-        if rank == 1:
-            with pytest.raises(StoreError):
-                follow(team, Builder(Store(folder / "nothing"), CPU, None, 0))
-            os._exit(0)
-        SHARED.learners(folder)
-        scores = run_stages(load_grid(folder / "grid-0.yaml").runs[0]).scores
-
-        def call() -> None:
-            with team.together("scores", [scores]) as ranks:
-                ranks.receive([torch.zeros(3)], 1)
-
-        (folder / "said.txt").write_text(refused(RankError, call))
-        os._exit(0)
+def lose(folder: Path) -> None:
+    """In each of two processes, of which one lacks what the first calls it for."""
+    SHARED.learners(folder, Ranks(int(os.environ["RANK"]), SIZE))
+    plan = make_plan(load_grid(folder / f"grid-{os.environ['RANK']}.yaml"), Store(folder / "nothing"))
+    with process_group(CPU) as context:
+        if context.ranks.rank == 1:
+            follow(context, Builder(Store(folder / "nothing"), CPU, None, 0), plan)
+        with context.calling([plan.runs[0].scores]) as ranks:
+            ranks.receive([torch.zeros(3)], 1)
 
 
-def launch(task: Callable[..., None], folder: Path) -> None:
-    """Two processes at one task."""
-    multiprocessing.set_forkserver_preload([__name__])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.start_processes(task, (folder, port), SIZE, start_method="forkserver")
+def end(how: str) -> None:
+    """In each of two processes, of which one ends in a bad way, and the other waits for it."""
+    with process_group(CPU) as context:
+        if context.ranks.rank == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise MemoryError("no more")
+        with context.calling([]) as ranks:
+            ranks.receive([torch.zeros(3)], 1)
+
+
+def launch_two(task: Callable[..., None], argument: Any) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    launch(task, argument, processes=SIZE, session=task.__name__)
 
 
 Found = tuple[Path, list[dict[str, Any]]]
@@ -230,7 +231,7 @@ Found = tuple[Path, list[dict[str, Any]]]
 def two(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The folder of the two processes, and what each of them found."""
     folder = tmp_path_factory.mktemp("ranks")
-    launch(work, folder)
+    launch_two(work, folder)
     return folder, [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(SIZE)]
 
 
@@ -330,15 +331,25 @@ def test_a_loss_that_is_no_number_is_known_to_both(two: Found) -> None:
 
 
 def test_who_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
-    launch(silence, tmp_path)
-    said, seconds = torch.load(tmp_path / "said.pt", weights_only=False)
+    launch_two(silence, tmp_path)
+    said, seconds = torch.load(tmp_path / "silence.pt", weights_only=False)
     assert "is gone or does not answer" in said
     assert seconds < 3.5
 
 
-def test_what_failed_elsewhere_is_told_by_its_own_sentence(tmp_path: Path) -> None:
-    launch(fail, tmp_path)
-    said = (tmp_path / "said.txt").read_text()
-    assert said.startswith("process 1 of the 2 that train together failed: StoreError: ")
-    assert str(tmp_path / "nothing") in said
-    assert said.endswith("; the same command goes on from the last checkpoint")
+def test_what_fails_in_one_rank_is_raised_with_its_own_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=re.escape(str(tmp_path / "nothing"))):
+        launch_two(lose, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "failure", "sentence"),
+    [
+        ("killed", "killed", "rank 1 of 2 was killed (SIGKILL)"),
+        ("memory", "oom", "rank 1 of 2 failed: MemoryError: no more"),
+    ],
+)
+def test_the_rank_that_ended_first_is_named_with_its_cause(how: str, failure: str, sentence: str) -> None:
+    with pytest.raises(RankError, match=re.escape(sentence)) as caught:
+        launch_two(end, how)
+    assert caught.value.failure == failure

@@ -1,0 +1,79 @@
+"""What `run` and `retry` share: checks of their options, a grid with its weights at hand, the report at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.cli.options import REPORTS_OUT
+from benchmark.errors import UserError
+from benchmark.grid.load import Grid, find_grid, load_grid
+from benchmark.stages.plan import Plan
+from benchmark.weights import fetch_missing
+from reports.paper import build_report, check_replaceable, is_current, report_files
+from results.store.folder import Store
+
+
+def check_processes(workers: int, gpus: int, *, rehearse: bool = False) -> None:
+    """
+    Raises:
+        UserError: options for processes exclude each other, or torchrun started this process.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("run starts its processes itself: leave torchrun out, and use --gpus N")
+    if gpus > 1 and (rehearse or workers > 1):
+        other = "--rehearse" if rehearse else "--workers"
+        raise UserError(
+            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+        )
+
+
+def load_with_weights(console: Console, name: str, data_dir: Path | None, offline: bool) -> Grid:
+    """Load a grid, after fetching its pretrained weights: their hashes are part of the stage keys.
+
+    Raises:
+        UserError: a mistake in the grid, or weights that cannot be fetched.
+    """
+    source = find_grid(name)
+    grid = load_grid(source, data_dir)
+    fetched = fetch_missing([run.train.weights.source for run in grid.runs], data_dir, offline, line_printer(console))
+    return load_grid(source, data_dir) if fetched else grid
+
+
+def line_printer(console: Console) -> Callable[[str], None]:
+    """A function that prints a line as it is."""
+    return lambda text: console.print(text, markup=False, highlight=False)
+
+
+def report_folder(out: Path | None, grid: Grid, store: Store) -> Path:
+    """The report's folder, checked before hours of training.
+
+    Raises:
+        StoreError: the folder holds something that is no report, or the records.
+    """
+    target = out or REPORTS_OUT / grid.name
+    check_replaceable(target, store)
+    return target
+
+
+def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: Path | None) -> None:
+    """Write the report unless it is there for exactly these records, and print its table and files."""
+    run_ids = [run.run_id for run in plan.runs]
+    if not any(store.is_done(run_id) for run_id in run_ids):
+        console.print("No run is finished, so there is nothing to report")
+        return
+    if not is_current(out, store, run_ids):
+        from benchmark.pictures import Pictures  # slow to import, and most calls find the report current
+
+        console.print("Writing the report ...")
+        build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))
+    console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    console.print("Files:")
+    console.print(
+        f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True
+    )
+    for path, content in report_files(out):
+        console.print(f"  {path}  {content}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,257 @@
+"""The making of stages as other processes see it: locks, attempts, heartbeats. No torch."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+from benchmark.errors import Interrupted, RankError, TrainingDivergedError
+from benchmark.execution.causes import BlockedError, KilledError, failure_of, sentence_of
+from benchmark.progress import Reporter
+from benchmark.stages.stage import Stage
+from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
+from results.store.folder import Store, StoreError
+from results.store.locks import CannotLockError
+
+MAX_DEATHS = 3
+"""Crashes tolerated per stage and session."""
+HEARTBEAT_SECONDS = 5.0
+POLL_SECONDS = 0.5
+# Ends that say nothing against the stage. What ended a lost rank is noted by `Attempts.rank_lost`.
+STOPS = (Interrupted, KeyboardInterrupt, SystemExit, RankError)
+
+
+@dataclass
+class Attempts:
+    """Writes this process's locks, attempts and heartbeats, and reads those of others.
+
+    Attributes:
+        worker: this process.
+        device: where it computes.
+        cannot_lock: whether the file system turned out to have no locks.
+        numbers: of the attempts of this process, by stage.
+    """
+
+    store: Store
+    reporter: Reporter
+    worker: Worker
+    device: str
+    cannot_lock: bool = False
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def locked(self, names: Sequence[str], *, wait: bool) -> Iterator[bool]:
+        """Hold the locks of stages or runs: all or none. They are taken in sorted order, which excludes deadlocks.
+
+        Args:
+            names: of stages or runs.
+            wait: for locks that another process holds; else give up.
+
+        Yields:
+            whether the locks are held.
+
+        Raises:
+            Interrupted: the user asked to stop during the wait.
+        """
+        with ExitStack() as held:
+            yield all(self._lock(name, held, wait) for name in sorted(names))
+
+    def _lock(self, name: str, held: ExitStack, wait: bool) -> bool:
+        lock = self.store.progress(name).lock()
+        reported = False
+        try:
+            while not lock.take():
+                if not wait:
+                    return False
+                if not reported:
+                    self.reporter.say(f"{name}: another process is at it; waiting")
+                    reported = True
+                if self.reporter.stop_requested():
+                    raise Interrupted
+                time.sleep(POLL_SECONDS)
+        except CannotLockError:
+            if not self.cannot_lock:
+                self.cannot_lock = True
+                self.reporter.say(
+                    f"{self.store.root} cannot lock files: two processes may do the same work at once, results stay the same"
+                )
+        held.callback(lock.release)
+        return True
+
+    def check_not_blocked(self, stage: Stage) -> None:
+        """
+        Raises:
+            BlockedError: the stage has failed before in this session, or a parent is missing.
+        """
+        if attempt := self.failed(stage.name):
+            raise BlockedError(stage.name, attempt.sentence)
+        for parent in stage.parents:
+            if not self.store.has_stage(parent.name):
+                last = self.last_end(parent.name)
+                raise BlockedError(parent.name, last.sentence if last and last.sentence else "it is not there")
+
+    def failed(self, name: str) -> Attempt | None:
+        """The attempt by which a stage failed in this session, if it did."""
+        last = self.last_end(name)
+        return last if last and last.outcome == "failed" and last.by.session == self.worker.session else None
+
+    def last_end(self, name: str) -> Attempt | None:
+        """The latest attempt that has ended without the stage."""
+        ends = [attempt for attempt in self.store.progress(name).attempts() if attempt.outcome != "started"]
+        return ends[-1] if ends else None
+
+    @contextmanager
+    def attempt(self, stages: Sequence[Stage], requested: Stage) -> Iterator[None]:
+        """Note the start of stages whose locks are held, and their end where an exception ends it.
+
+        The exception counts as a failure of the requested stage, or of the stage that diverged; the other stages were stopped.
+        After a request to stop, it counts as a stop: the signal may have ended a loader process.
+        """
+        for stage in stages:
+            self._start(stage.name)
+        try:
+            yield
+        except BaseException as error:
+            failed = error.learner if isinstance(error, TrainingDivergedError) else requested.name
+            stopped = isinstance(error, STOPS) or self.reporter.stop_requested()
+            for stage in stages:
+                if self.store.has_stage(stage.name):
+                    continue
+                with suppress(StoreError):  # the error may be a full disk
+                    if stage.name == failed and not stopped:
+                        details = "".join(traceback.format_exception(error))
+                        self._note(stage.name, "failed", error, details)
+                    else:
+                        self._note(stage.name, "stopped")
+            raise
+
+    def rank_lost(self, stages: Sequence[Stage], error: RankError) -> None:
+        """Note why the ranks ended, for the stages that they were making; by the process that started them."""
+        for stage in stages:
+            attempts = self.store.progress(stage.name).attempts()
+            if not attempts or self.store.has_stage(stage.name):
+                continue
+            last = attempts[-1]
+            if last.by.session == self.worker.session and last.outcome in ("started", "stopped"):
+                self.numbers[stage.name] = last.number
+                self._note(stage.name, "failed", error)
+
+    def has_last_try(self, name: str) -> bool:
+        """Whether one more crash would be one too many. Such a stage is made alone, so that it crashes no other."""
+        return self.deaths(name) >= MAX_DEATHS - 1
+
+    def deaths(self, name: str) -> int:
+        """Crashes of processes that made a stage in this session. This process may hold none of its locks."""
+        progress = self.store.progress(name)
+        attempts = [one for one in progress.attempts() if one.by.session == self.worker.session]
+        noted = sum(one.outcome == "killed" for one in attempts)
+        not_yet_noted = bool(attempts) and attempts[-1].outcome == "started" and progress.is_being_made() is False
+        return noted + not_yet_noted
+
+    def startable(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Those of the stages, whose locks are held, that have not failed in this session; crashes are noted first."""
+        for stage in stages:
+            self._note_crash(stage.name)
+        return [stage for stage in stages if self.failed(stage.name) is None]
+
+    def _note_crash(self, name: str) -> None:
+        """Note an attempt that ended without a note as killed, and the stage as failed after too many of them."""
+        progress = self.store.progress(name)
+        progress.tidy()
+        attempts = progress.attempts()
+        self.numbers[name] = sum(one.outcome == "started" for one in attempts)
+        if not attempts or attempts[-1].outcome != "started" or self.cannot_lock:
+            return
+        # This process holds the lock, so the one that noted the start is dead.
+        crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
+        progress.note(crash)
+        crashes = [one for one in [*attempts, crash] if one.outcome == "killed"]
+        deaths = sum(one.by.session == self.worker.session for one in crashes)
+        if deaths >= MAX_DEATHS:
+            error = KilledError(
+                f"{deaths} processes that made {name} were killed; often the system does that when memory runs out"
+            )
+            self._note(name, "failed", error)
+
+    def _start(self, name: str) -> None:
+        self.numbers[name] += 1
+        self._note(name, "started")
+        at = now()
+        first = Heartbeat(
+            stage=name, by=self.worker, device=self.device, attempt=self.numbers[name], started=at, updated=at
+        )
+        self.store.progress(name).beat(first)
+
+    def _note(self, name: str, outcome: Outcome, error: BaseException | None = None, details: str = "") -> None:
+        attempt = Attempt(
+            number=self.numbers[name],
+            at=now(),
+            by=self.worker,
+            outcome=outcome,
+            failure=None if error is None else failure_of(error),
+            sentence="" if error is None else sentence_of(error),
+            details=details,
+        )
+        self.store.progress(name).note(attempt)
+
+
+class HeartbeatWriter:
+    """Watches a training: passes each step on to the reporter, and writes the stages' heartbeats every few seconds.
+
+    Args:
+        attempts: of this process.
+        names: of the stages.
+        steps: of the whole training.
+        epochs: of the whole training.
+        images_per_step: on average.
+    """
+
+    def __init__(
+        self, attempts: Attempts, names: Sequence[str], steps: int, epochs: int, images_per_step: float
+    ) -> None:
+        self.attempts, self.names = attempts, names
+        self.steps, self.epochs, self.images_per_step = steps, epochs, images_per_step
+        self.started = now()
+        self.last_written = -HEARTBEAT_SECONDS
+        self.first: tuple[int, float] | None = None
+
+    def resumed(self, step: int, epoch: int) -> None:
+        self.attempts.reporter.resumed(step, epoch)
+
+    def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
+        at = time.monotonic()
+        if self.first is None:
+            self.first = step, at
+        if at - self.last_written >= HEARTBEAT_SECONDS or step == self.steps:
+            self.last_written = at
+            self._write(step, epoch, at)
+        self.attempts.reporter.step(step, epoch, metrics)
+
+    def stop_requested(self) -> bool:
+        return self.attempts.reporter.stop_requested()
+
+    def _write(self, step: int, epoch: int, at: float) -> None:
+        assert self.first is not None
+        done, seconds = step - self.first[0], at - self.first[1]
+        steps_per_second = done / seconds if done and seconds else None
+        updated = now()
+        for name in self.names:
+            self.attempts.store.progress(name).beat(
+                Heartbeat(
+                    stage=name,
+                    by=self.attempts.worker,
+                    device=self.attempts.device,
+                    attempt=self.attempts.numbers[name],
+                    started=self.started,
+                    updated=updated,
+                    epoch=epoch + 1,
+                    epochs=self.epochs,
+                    step=step,
+                    steps=self.steps,
+                    images_per_second=steps_per_second and steps_per_second * self.images_per_step,
+                    seconds_left=steps_per_second and (self.steps - step) / steps_per_second,
+                )
+            )

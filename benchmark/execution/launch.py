@@ -1,0 +1,114 @@
+"""Starts the ranks that share trainings, through torch's elastic launcher.
+
+The launcher runs an agent in the calling process, one a node. It starts the ranks, hosts the store through which they meet, and
+ends all of them when one fails. It restarts none: a later command resumes from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.execution.causes import failure_of
+from datasets.api import DataError
+from results.store.folder import StoreError
+
+RENDEZVOUS_SECONDS = 600
+BLAME_SECONDS = 5.0
+"""How long a rank that lost another waits before it fails itself, so that the agent sees the other one's failure first."""
+SENTENCES = {"UserError": UserError, "DataError": DataError, "StoreError": StoreError}
+"""Errors whose text is for the user; they keep their type on the way to the agent."""
+RESUME = "the same command resumes from the last checkpoint"
+
+
+def launch(
+    function: Callable[..., Any],
+    *arguments: Any,
+    processes: int,
+    session: str,
+    nodes: int = 1,
+    endpoint: str = "127.0.0.1:0",
+    address: str = "127.0.0.1",
+) -> Any:
+    """Call a function in every rank, and wait until all have returned.
+
+    Handlers of signals stay as the caller set them. The ranks belong to its process group.
+
+    Args:
+        function: importable; called with ``arguments``, which can be pickled.
+        processes: ranks on this node.
+        session: the same on all nodes that belong together.
+        nodes: how many agents meet, one a node.
+        endpoint: host and port of the rendezvous; port 0 chooses a free one on this node.
+        address: under which the other nodes reach this one.
+
+    Returns:
+        what rank 0 returned; None on a node without rank 0.
+
+    Raises:
+        Interrupted: rank 0 was asked to stop, and did.
+        UserError: a rank raised it (or a DataError or StoreError).
+        RankError: a rank died, or failed in another way.
+    """
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=processes,
+        run_id=session,
+        rdzv_backend="c10d",
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"timeout": RENDEZVOUS_SECONDS},
+        max_restarts=0,
+        start_method="forkserver",
+        local_addr=address,
+        signals_to_handle="SIGQUIT",
+    )
+    try:
+        return elastic_launch(config, _run_rank)(function, *arguments).get(0)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        _raise_cause(f"rank {rank} of {nodes * processes}", failure)
+
+
+class _ReportedError(Exception):
+    """What a rank tells the agent, as JSON: torch passes on the text of an exception, and nothing else."""
+
+
+def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except RankError:
+        time.sleep(BLAME_SECONDS)
+        raise
+    except Interrupted as error:
+        raise _ReportedError(json.dumps({"interrupted": True})) from error
+    except (UserError, DataError, StoreError) as error:
+        kind = next(name for name, type_ in SENTENCES.items() if isinstance(error, type_))
+        raise _ReportedError(json.dumps({"kind": kind, "text": str(error)})) from error
+    except Exception as error:
+        content = {"sentence": f"{type(error).__name__}: {error}", "failure": failure_of(error)}
+        raise _ReportedError(json.dumps(content)) from error
+
+
+def _raise_cause(name: str, failure: ProcessFailure) -> NoReturn:
+    """Raise in the agent's process what ended a rank."""
+    if failure.exitcode < 0:
+        raise RankError(f"{name} was killed ({signal.Signals(-failure.exitcode).name}); {RESUME}", "killed")
+    message = failure.error_file_data.get("message", {})
+    text = message.get("message", "") if isinstance(message, dict) else str(message)
+    kind, _, content = text.partition(": ")
+    if kind != _ReportedError.__name__:
+        raise RankError(f"{name} ended with exit code {failure.exitcode}{': ' + text if text else ''}; {RESUME}")
+    reported = json.loads(content)
+    if "interrupted" in reported:
+        raise Interrupted
+    if "text" in reported:
+        raise SENTENCES[reported["kind"]](reported["text"])
+    raise RankError(f"{name} failed: {reported['sentence']}; {RESUME}", reported["failure"])

@@ -1,0 +1,216 @@
+"""The local pool: workers that execute a plan on this machine. It shows what they do, replaces and stops them. No torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
+
+from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.execution.attempts import MAX_DEATHS
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
+from benchmark.grid.load import Grid
+from benchmark.progress import Reporter
+from benchmark.stages.plan import Plan
+from results.store.folder import Store
+
+POLL_SECONDS = 0.5
+# timm uses torch.jit.script on import. Python's resource tracker cleans up after killed processes, and reports it.
+IGNORED_WARNINGS = ("ignore::FutureWarning:torch.jit._script", "ignore:resource_tracker:UserWarning")
+WORKER_MODULE = "benchmark.execution.worker"
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker, as the pool sees it.
+
+    Attributes:
+        number: 0-based.
+        pipe: the pool's end.
+        bar: of the display.
+        checks: whether it checks the plan first.
+    """
+
+    number: int
+    process: BaseProcess
+    pipe: Connection
+    bar: TaskID
+    checks: bool
+    is_open: bool = True
+
+
+@dataclass
+class WorkerPool:
+    """Workers at one plan in one results folder, whose lock the caller holds.
+
+    Attributes:
+        plan: whose missing runs are to be recorded.
+        config: of all workers; `config.workers` says how many.
+        reporter: shows what the workers report; says when to stop.
+        deaths: how many workers were killed and replaced.
+    """
+
+    plan: Plan
+    config: ExecutionConfig
+    reporter: Reporter
+    deaths: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.config.results)
+        self.workers: list[_Worker] = []
+        self.errors: list[UserError] = []
+        self.stopping = False
+        self.checked = False
+        self.deaths_without_progress = 0
+        self.progress = Progress(
+            TextColumn("{task.description}"), SpinnerColumn(), BarColumn(bar_width=16),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            console=self.reporter.console, transient=True, expand=True,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Return when every run has a record.
+
+        Raises:
+            UserError: a mistake of the user, or workers die before they make anything.
+            RankError: one of the processes that share a training died.
+            Interrupted: the user asked to stop; every worker has written its checkpoint.
+            KeyboardInterrupt: the user asked twice; every worker is dead.
+        """
+        os.environ.setdefault("PYTHONWARNINGS", ",".join(IGNORED_WARNINGS))
+        # torch and timm are imported once: every worker is a fork of a process that has them.
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload([WORKER_MODULE])
+        self.finished = self._count_finished()
+        try:
+            with self.progress if self.reporter.console.is_terminal else nullcontext():
+                self._start(0, checks=True)
+                self._look_after()
+        finally:
+            for worker in self.workers:  # there are some only after a second Ctrl-C or an error in the pool
+                self._kill(worker)
+        if self.errors:
+            rank_errors = [error for error in self.errors if isinstance(error, RankError)]
+            messages = dict.fromkeys(message for error in self.errors for message in error.messages)
+            raise rank_errors[0] if rank_errors else UserError(*messages)
+        if self.stopping:
+            raise Interrupted
+
+    def _start(self, number: int, *, checks: bool = False) -> None:
+        log = self.store.logs(self.config.session) / f"worker-{number + 1}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        config = self.config.model_copy(update={"worker": number, "log": log})
+        grid = Grid(self.plan.grid.name, self.plan.grid.source, tuple(run.spec for run in self.plan.runs))
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=_work,
+            args=(grid, config, checks, self.reporter.console.is_terminal, theirs),
+            name=f"worker {number + 1}",
+        )
+        process.start()
+        theirs.close()
+        bar = self.progress.add_task(self._prefix(number), total=None, state="starting")
+        self.workers.append(_Worker(number, process, ours, bar, checks))
+
+    def _look_after(self) -> None:
+        while self.workers:
+            pipes: list[Any] = [worker.pipe for worker in self.workers if worker.is_open]
+            connection.wait([*pipes, *(worker.process.sentinel for worker in self.workers)], timeout=POLL_SECONDS)
+            for worker in list(self.workers):
+                self._receive(worker)
+                if not worker.process.is_alive():
+                    self._receive(worker)
+                    self._handle_end(worker)
+            if self.reporter.stop_requested():
+                self._stop()
+
+    def _prefix(self, number: int) -> str:
+        return f"worker {number + 1}: " if self.config.workers > 1 else ""
+
+    def _receive(self, worker: _Worker) -> None:
+        while worker.is_open and worker.pipe.poll():
+            try:
+                kind, *content = worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.is_open = False
+                return
+            if kind == "state":
+                step, total, state = content
+                self.progress.update(worker.bar, completed=step, total=total or None, state=state)
+            elif kind == "say":
+                self.reporter.say(f"{self._prefix(worker.number)}{content[0]}")
+            elif kind == "mistakes":
+                self.errors.append(UserError(*content))
+            elif kind == "rank lost":
+                self.errors.append(RankError(*content))
+            elif kind == "checked":
+                self.checked = True
+                for number in range(1, self.config.workers):
+                    if not self.stopping:
+                        self._start(number)
+
+    def _handle_end(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        self._kill(worker)
+        worker.pipe.close()
+        self.progress.remove_task(worker.bar)
+        code = worker.process.exitcode
+        assert code is not None
+        if code == 0 or self.stopping:
+            return
+        if code in (EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED):  # the others would meet the same
+            self._stop()
+            return
+        log = self.store.logs(self.config.session) / f"worker-{worker.number + 1}.log"
+        finished = self._count_finished()
+        self.deaths_without_progress = 1 if finished > self.finished else self.deaths_without_progress + 1
+        self.finished = finished
+        self.deaths += 1
+        if self.deaths_without_progress > MAX_DEATHS * self.config.workers:
+            message = f"{self.deaths_without_progress} workers in a row died before they made anything; see {log}"
+            self.errors.append(UserError(message))
+            self._stop()
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"died with exit code {code}"
+        self.reporter.say(f"worker {worker.number + 1} {how} (see {log}); another takes its place")
+        self._start(worker.number, checks=worker.checks and not self.checked)
+
+    def _count_finished(self) -> int:
+        """How many stages and records there are."""
+        return len(self.store.done_stages()) + len(self.store.run_ids())
+
+    def _stop(self) -> None:
+        """Ask every worker to stop after its next checkpoint."""
+        if not self.stopping:
+            self.stopping = True
+            for worker in self.workers:
+                with suppress(OSError):  # it is gone
+                    worker.pipe.send("stop")
+
+    def _kill(self, worker: _Worker) -> None:
+        """Kill a worker and every process that it has started: they are its process group."""
+        pid = worker.process.pid
+        assert pid is not None
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # it has no group yet, or none is left
+            if worker.process.is_alive():
+                worker.process.kill()
+        worker.process.join()
+
+
+def _work(grid: Grid, config: ExecutionConfig, checks: bool, live: bool, pipe: Connection) -> None:
+    """In the worker's process. The module is imported there: it needs torch, and the pool does not."""
+    from benchmark.execution.worker import WorkerJob, work
+
+    work(WorkerJob(grid, config, checks, live), pipe)

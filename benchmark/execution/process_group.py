@@ -1,0 +1,135 @@
+"""The processes (ranks) that share a training: how they form a group, and how rank 0 directs the others.
+
+Rank 0 carries out a task as a single process does. For each training and scoring it calls the other ranks, which build the same
+models from the plan and take part (`benchmark.execution.rank_worker`); in between they wait. Only rank 0 writes, reports and
+decides to stop. Each rank reads its place from the variables that torch's launcher sets (`benchmark.execution.launch`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch
+from torch import distributed as dist
+
+from benchmark.errors import Interrupted, RankError, TrainingDivergedError, UserError
+from benchmark.execution.causes import failure_of
+from benchmark.stages.stage import Stage
+from benchmark.training.ranks import ALONE, Ranks
+from datasets.api import DataError
+from results.store.folder import StoreError
+
+RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+POLL_SECONDS = 0.05
+END = "end"
+# Every rank learns of the first two and continues. The others end rank 0's task, and say why.
+KNOWN_TO_ALL = (Interrupted, TrainingDivergedError, UserError, DataError, StoreError)
+
+
+@dataclass
+class DistributedContext:
+    """The group, as one of its ranks sees it.
+
+    Attributes:
+        ranks: this process's place, for trainings and scorings.
+        store: key-value store that all ranks share; None for a process without others.
+    """
+
+    ranks: Ranks = ALONE
+    store: dist.Store | None = None
+    _published: int = field(default=0, init=False)
+
+    @contextmanager
+    def calling(self, stages: Sequence[Stage]) -> Iterator[Ranks]:
+        """Rank 0: while entered, the other ranks take part in making stages in one pass.
+
+        Raises:
+            RankError: rank 0 failed in the middle of it. The other ranks wait for it in vain, so the task must end.
+        """
+        self._publish(json.dumps([stage.name for stage in stages]))
+        try:
+            yield self.ranks
+        except KNOWN_TO_ALL:
+            raise
+        except Exception as error:
+            if self.store is None:
+                raise
+            raise RankError(f"{self.ranks} failed: {type(error).__name__}: {error}", failure_of(error)) from error
+
+    def calls(self) -> Iterator[list[str]]:
+        """Other ranks: the names of the stages of each call of rank 0, until it needs no more.
+
+        Raises:
+            RankError: the store is gone.
+        """
+        assert self.store is not None
+        number = 0
+        while (call := self._wait_for(f"call {number}")) != END:
+            yield json.loads(call)
+            number += 1
+
+    def dismiss(self) -> None:
+        """Rank 0: the others may return."""
+        self._publish(END)
+
+    def _publish(self, call: str) -> None:
+        if self.store is None:
+            return
+        try:
+            self.store.set(f"call {self._published}", call)
+        except RuntimeError as error:
+            raise RankError(f"the other ranks of this training cannot be reached ({error})") from error
+        self._published += 1
+
+    def _wait_for(self, key: str) -> str:
+        """Without a timeout: rank 0 may work alone for hours."""
+        assert self.store is not None
+        try:
+            while not self.store.check([key]):
+                time.sleep(POLL_SECONDS)
+            return self.store.get(key).decode()
+        except RuntimeError:
+            raise RankError("the store that the ranks of this training share is gone") from None
+
+
+@contextmanager
+def process_group(device: torch.device, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[DistributedContext]:
+    """torch's process group while entered; a context of one process where the launcher started no others.
+
+    Args:
+        device: of this rank.
+        timeout: longest wait for another rank within an exchange.
+
+    Raises:
+        RankError: not all ranks came.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield DistributedContext()
+        return
+    if os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost"):  # needs no name resolution
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=RENDEZVOUS_TIMEOUT))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            store=dist.PrefixStore("group", store),
+            rank=rank,
+            world_size=size,
+            timeout=timeout,
+        )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise RankError(f"the {size} ranks of this training did not form a process group ({reason})") from error
+    yield DistributedContext(Ranks(rank, size), dist.PrefixStore("context", store))
+    # After an error, destroying the group would wait for ranks that are gone; the process ends anyway.
+    dist.destroy_process_group()

@@ -25,7 +25,7 @@ REPORT_COMMANDS = {
     "benchmark/cli/run.py",
     "benchmark/cli/grid_run.py",
     "benchmark/cli/report.py",
-    "benchmark/execution/slurm/final.py",  # the last job does what `run` does at its end
+    "benchmark/execution/slurm/report_job.py",  # the last job does what `run` does at its end
 }
 SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py") if "out" not in path.parts)
 

@@ -74,17 +74,17 @@ def command(
         console.print(f"Grid {grid.name}: no run has failed{which}, nothing to try again", highlight=False)
         return
     part = replace(plan, runs=tuple(one.run for one in chosen))
-    if executor == "slurm":
-        from benchmark.cli.slurm import Asked, run_on_slurm  # imports submitit
-
-        run_on_slurm(console, part, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
-        return
-    show_plan(console, part)
-    require_torch()
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
         loader_processes=loader_workers,
     )  # fmt: skip
+    if executor == "slurm":
+        from benchmark.cli.slurm import run_on_slurm  # imports submitit
+
+        run_on_slurm(console, part, plan, config, target, slurm)
+        return
+    show_plan(console, part)
+    require_torch()
     again = run_locally(console, part, config).failed
     report_on(console, plan, store, target, data_dir)
     if again:

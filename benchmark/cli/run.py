@@ -85,9 +85,9 @@ def command(
     plan = make_plan(grid, store)
     target = report_folder(out, grid, store)
     if executor == "slurm" and plan.missing_runs:
-        from benchmark.cli.slurm import Asked, run_on_slurm  # imports submitit
+        from benchmark.cli.slurm import run_on_slurm  # imports submitit
 
-        run_on_slurm(console, plan, plan, store, Asked(device, threads, loader_workers, data_dir, target), slurm)
+        run_on_slurm(console, plan, plan, config, target, slurm)
         return
     failed: list[str] = []
     if plan.missing_runs:

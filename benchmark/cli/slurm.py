@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from benchmark.cli.slurm_options import COMMAND_ONLY
 from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.estimate import Estimator
 from benchmark.execution.slurm.jobs import in_flight
@@ -31,19 +31,8 @@ from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the command line of ``run`` says beside the options for Slurm."""
-
-    device: str
-    threads: int | None
-    loader_processes: int | None
-    data_dir: Path | None
-    out: Path
-
-
 def run_on_slurm(
-    console: Console, plan: Plan, whole: Plan, store: Store, asked: Asked, slurm: Mapping[str, Any]
+    console: Console, plan: Plan, whole: Plan, config: ExecutionConfig, out: Path, slurm: Mapping[str, Any]
 ) -> Submission | None:
     """Submit what is neither done nor in flight.
 
@@ -51,8 +40,8 @@ def run_on_slurm(
         console: where to write.
         plan: of the runs to submit.
         whole: of the grid, for the report.
-        store: of the results.
-        asked: the options of ``run`` that every executor has.
+        config: of the command.
+        out: the report's folder.
         slurm: the options for Slurm on the command line.
 
     Returns:
@@ -61,6 +50,7 @@ def run_on_slurm(
     Raises:
         UserError: an option is invalid, the estimate exceeds --max-gpu-hours, or Slurm refuses.
     """
+    store = Store(config.results)
     choice = read_options(
         {name: value for name, value in slurm.items() if name not in COMMAND_ONLY}, slurm.get("profile")
     )
@@ -91,18 +81,14 @@ def run_on_slurm(
     settings = Settings(
         grid=plan.grid.name,
         source=plan.grid.source,
-        results=store.root,
-        data_dir=asked.data_dir,
-        device=asked.device,
-        threads=asked.threads or choice.options.cpus_per_task or 1,
-        loader_processes=asked.loader_processes,
-        out=asked.out,
+        runs=tuple(run.spec for run in plan.runs),
+        report_runs=tuple(run.run_id for run in whole.runs),
+        out=out,
+        execution=config.model_copy(update={"threads": config.threads or choice.options.cpus_per_task or 1}),
         max_requeues=choice.options.max_requeues,
         stage_data=choice.options.stage_data,
-        patience=choice.options.signal_delay / 2,
     )
-    report_runs = [run.run_id for run in whole.runs]
-    submission, manifest = submit_plan(plan, arrays, store, choice, settings, report_runs)
+    submission, manifest = submit_plan(plan, arrays, store, choice.options, settings)
     _show_submission(console, submission, manifest)
     if slurm.get("wait"):
         _follow(console, whole, store, submission)

@@ -94,9 +94,9 @@ class Attempts:
                 raise BlockedError(parent.name, last.sentence if last and last.sentence else "it is not there")
 
     def failed(self, name: str) -> Attempt | None:
-        """The attempt by which a stage failed in this session, if it did."""
+        """The attempt by which a stage failed for this session, if it did; see `Attempt.is_final_for`."""
         last = self.last_end(name)
-        return last if last and last.outcome == "failed" and last.by.session == self.worker.session else None
+        return last if last and last.is_final_for(self.worker) else None
 
     def last_end(self, name: str) -> Attempt | None:
         """The latest attempt that has ended without the stage."""

@@ -41,6 +41,8 @@ class Worker(Frozen):
     """Id of the scheduler's job; below, of its array and of the task in the array."""
     array_job: str | None = None
     array_task: str | None = None
+    restarts: int = 0
+    """How often the scheduler had started the job before."""
     log: str | None = None
     """The file that receives its output; None for a terminal."""
 
@@ -54,6 +56,7 @@ def this_process(session: str, log: Path | None = None) -> Worker:
         job=os.environ.get("SLURM_JOB_ID"),
         array_job=os.environ.get("SLURM_ARRAY_JOB_ID"),
         array_task=os.environ.get("SLURM_ARRAY_TASK_ID"),
+        restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
         log=None if log is None else str(log),
     )
 
@@ -92,6 +95,11 @@ class Attempt(Frozen):
     sentence: str = ""
     details: str = ""
     """A traceback."""
+
+    def is_final_for(self, worker: Worker) -> bool:
+        """Whether the worker's session does not try again: it failed, and not in an earlier start of the worker's own job."""
+        earlier_start = self.by.job == worker.job and self.by.restarts < worker.restarts
+        return self.outcome == "failed" and self.by.session == worker.session and not earlier_start
 
 
 class Progress:

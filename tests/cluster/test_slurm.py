@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from results.store.folder import Store
 from tests.cluster.conftest import MOST_TASKS, Cluster, manifests, until
 from tests.grids import bundled, write_grid
 
-# A training that lasts until its time limit the first time, and no time when it goes on.
+# A training that reaches its time limit in the first start of its job, and takes no time in the second.
 SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
+# A training that fails in the first start of its job.
+FAILS_AT_FIRST = 'export SLOW_FAILS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1 || echo 0)'
+RESUMED = re.compile(r"from the checkpoint in epoch \d")
 
 
 def cluster_grid(folder: Path, name: str, methods: list[str], seeds: tuple[int, ...] = (0,)) -> Path:
@@ -218,8 +222,40 @@ def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Pa
     cluster.wait(results)
     (record,) = records(results)
     assert record["status"] == "done", cluster.logs(results)
-    assert "resuming from the checkpoint" in cluster.logs(results)
+    assert RESUMED.search(cluster.logs(results))
     same_bits(results, undisturbed)
+
+
+def test_two_nodes_share_a_training(cluster: Cluster, tmp_path: Path) -> None:
+    grid, results = cluster_grid(tmp_path, "nodes", ["static"]), tmp_path / "results"
+    (tmp_path / "profile.yaml").write_text("finetune: {nodes: 2}\n")
+    # The names of this cluster's nodes do not resolve.
+    options = ("--profile", tmp_path / "profile.yaml", "--setup", "export MASTER_ADDR=127.0.0.1")
+    assert cluster.command(*on_slurm(grid, results, *options)).returncode == 0
+    cluster.wait(results)
+    (record,) = records(results)
+    assert record["status"] == "done", cluster.logs(results)
+    (name,) = Store(results).stages("finetune")
+    assert Store(results).provenance(name).machine.ranks == 2
+    (job,) = {task["job"] for task in tasks_of(results) if task["kind"] == "finetune"}
+    assert cluster.says("sacct", "-n", "-P", "-X", "--format=NNodes", "-j", job).split() == ["2"]
+
+
+def test_a_requeued_task_tries_again_what_failed_in_its_first_start(cluster: Cluster, tmp_path: Path) -> None:
+    grid, results = cluster_grid(tmp_path, "again", ["slow"]), tmp_path / "results"
+    assert cluster.command(*on_slurm(grid, results, "--setup", FAILS_AT_FIRST)).returncode == 0
+    cluster.wait(results)
+    (record,) = records(results)
+    assert record["status"] == "failed"
+    assert "planned failure" in record["cause"]
+    (job,) = {task["job"] for task in tasks_of(results) if task["kind"] == "exits"}
+    cluster.says("scontrol", "requeue", job)
+    until(lambda: Store(results).stages("exits"), 120, lambda: cluster.logs(results))
+    cluster.wait(results)
+
+
+def tasks_of(results: Path) -> list[dict[str, Any]]:
+    return [task for manifest in manifests(results) for array in manifest["arrays"] for task in array["tasks"]]
 
 
 def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
@@ -231,9 +267,9 @@ def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
     (task,) = [task for array in manifest["arrays"] for task in array["tasks"] if task["kind"] == "exits"]
     (log,) = limited.results.glob(f"submissions/*/jobs/{task['job']}_0_log.out")
     said = log.read_text()
-    assert "the scheduler wants this task to end" in said
+    assert f"Requeued job {task['job']}" in said
     assert "start 2" in said
-    assert "resuming from the checkpoint" in said
+    assert RESUMED.search(said)
     same_bits(limited.results, undisturbed)
 
 

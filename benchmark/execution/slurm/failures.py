@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.scheduler import LOST, JobState
 from benchmark.execution.slurm.submission import latest_tasks
+from benchmark.execution.slurm.task import NOT_REQUEUED
 from benchmark.stages.stage import RunStages
 from results.record import FailureCause
 from results.store.attempts import Attempt, Worker, now, this_process
@@ -36,8 +37,11 @@ CAUSES: dict[str, tuple[FailureCause, str]] = {
     LOST: ("killed", "Slurm no longer knows its job"),
 }  # fmt: skip
 """The final state of a job to the kind of cause and what it means."""
-KILLED = re.compile(r"exit code ((9|137):0|\d+:9)$")
-"""SIGKILL as reported by srun, the shell or Slurm."""
+EXIT_CODES: dict[str, tuple[FailureCause, str]] = {
+    r"(9|137):0|\d+:9": ("killed", "one of its processes was killed, often because memory ran out"),
+    f"{NOT_REQUEUED}:0": ("time-limit", "Slurm ended it and refused to requeue it; the same command resumes it"),
+}
+"""Exit codes of jobs in the state FAILED that say more than the state; SIGKILL is 9 or 137, or the signal behind the colon."""
 KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
 """Causes that replace what a process of the task noted: it may only have seen the death of another process."""
 
@@ -45,8 +49,9 @@ KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
 def cause_of(job: str, state: JobState) -> tuple[FailureCause, str]:
     """The kind of cause, and a sentence for the record."""
     failure, meaning = CAUSES.get(state.state, ("error", f"Slurm reports {state.state}"))
-    if state.state == "FAILED" and KILLED.search(state.reason):
-        failure, meaning = "killed", "one of its processes was killed, often because memory ran out"
+    if state.state == "FAILED":
+        causes = (cause for code, cause in EXIT_CODES.items() if re.fullmatch(f"exit code ({code})", state.reason))
+        failure, meaning = next(causes, (failure, meaning))
     details = ", ".join(part for part in (state.state, state.reason, state.node and f"node {state.node}") if part)
     return failure, f"{meaning} (job {job}: {details})"
 
@@ -59,19 +64,17 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
         if stage.name not in tasks or store.has_stage(stage.name):
             continue
         submission, task = tasks[stage.name]
-        last = next(reversed(store.progress(stage.name).attempts()), None)
-        noted = last is not None and last.outcome == "failed" and last.by.session == submission.name
-        vague = noted and last is not None and last.failure in ("error", "killed") and len(task.units) == 1
-        if vague or not noted:
-            unexplained[stage.name] = noted
+        noted = last_failure(store, stage.name, this_process(submission.name))
+        if noted is None or (noted.failure in ("error", "killed") and len(task.units) == 1):
+            unexplained[stage.name] = noted is not None
     states = _final_states({tasks[name][1].job for name in unexplained})
-    for name, noted in unexplained.items():
+    for name, is_noted in unexplained.items():
         submission, task = tasks[name]
         state = states.get(task.job)
         if state is None or state.in_flight:
             continue
         failure, sentence = cause_of(task.job, state)
-        if not noted or failure in KNOWN_TO_SLURM_ALONE:
+        if not is_noted or failure in KNOWN_TO_SLURM_ALONE:
             note_end(store, this_process(submission.name, submission.log(task.job)), [name], failure, sentence)
 
 
@@ -86,6 +89,12 @@ def _final_states(jobs: set[str]) -> dict[str, JobState]:
                 break
             time.sleep(1)
     return states
+
+
+def last_failure(store: Store, name: str, worker: Worker) -> Attempt | None:
+    """The failure that ended the last attempt of a stage, if the worker's session counts it as final."""
+    ends = [attempt for attempt in store.progress(name).attempts() if attempt.outcome != "started"]
+    return ends[-1] if ends and ends[-1].is_final_for(worker) else None
 
 
 def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:

@@ -43,6 +43,10 @@ class ArrayTask:
     kind: str
     units: tuple[Unit, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for unit in self.units for name in unit.names)
+
 
 @dataclass
 class JobArray:

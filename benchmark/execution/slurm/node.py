@@ -1,228 +1,178 @@
-"""The work of a task, on a node: makes its stages, records its runs, or writes the report; says why where it cannot."""
+"""``python -m benchmark.execution.slurm.node``: the work of one task of a job array, on each of its nodes."""
 
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
+import signal
 import sys
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
 from rich.console import Console
-from submitit.core.utils import UncompletedJobError
+from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
 from benchmark import registry
-from benchmark.errors import Interrupted, UserError
+from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
-from benchmark.execution.slurm.failures import note_end, note_job_failures
+from benchmark.execution.launch import launch
+from benchmark.execution.slurm.failures import last_failure, note_end, note_job_failures
 from benchmark.execution.slurm.options import CPU_KINDS
-from benchmark.execution.slurm.signals import SchedulerSignals
-from benchmark.execution.slurm.submission import Settings, Submission
-from benchmark.execution.slurm.task import SlurmTask
+from benchmark.execution.slurm.staging import stage_data
+from benchmark.execution.slurm.submission import Submission
+from benchmark.execution.slurm.task import STOPPED
+from benchmark.execution.task import StageFailure, run_task
 from benchmark.progress import Reporter
-from benchmark.stages.plan import Plan
-from benchmark.stages.stage import Stage
 from datasets.api import DataError
 from results.record import FailureCause
-from results.store.attempts import Worker, this_process
+from results.store.attempts import this_process
 from results.store.folder import Store
 
-if TYPE_CHECKING:
-    from benchmark.execution.task import StageFailure
+FAILED = 1
+SIGNALS = (JobEnvironment._usr_sig(), signal.SIGTERM)
 
 
-class TaskFailedError(Exception):
-    """Some of a task's work failed; the causes are noted, and Slurm shall show the task as failed."""
+class NodeTask:
+    """The part of a submission that this process works on.
+
+    Args:
+        folder: of the submission.
+        kind: of the work.
+        processes: ranks on each node.
+    """
+
+    def __init__(self, folder: str, kind: str, processes: str) -> None:
+        self.submission, self.kind, self.processes = Submission(Path(folder)), kind, int(processes)
+        self.settings = self.submission.settings()
+        self.store = Store(self.settings.execution.results)
+        self.store.prepare()
+        self.plan = self.settings.plan(self.store)
+        self.job = JobEnvironment()
+        self.log = self.submission.log(self.job.job_id)
+        self.worker = this_process(self.submission.name, self.log)
+        self.restarts = self.worker.restarts
+
+    def config(self, data_dir: Path | None) -> ExecutionConfig:
+        changes = {"session": self.submission.name, "log": self.log, "processes": self.processes, "data_dir": data_dir}
+        if self.kind in CPU_KINDS:
+            changes["device"] = "cpu"
+        return self.settings.execution.model_copy(update=changes)
+
+    def record_runs(self, run_ids: Collection[str]) -> int:
+        """Record runs whose stages other tasks made or failed to make; the exit code."""
+        note_job_failures(self.store, [run for run in self.plan.runs if run.run_id in run_ids])
+        run_task(self.plan, self.config(self.settings.execution.data_dir), _reporter(), stages=(), runs=run_ids)
+        return 0 if all(self.store.is_done(run_id) for run_id in run_ids) else FAILED
+
+    def make_stages(self, names: Collection[str]) -> int:
+        """Make stages, in as many ranks as the task has; the exit code."""
+        failures: list[StageFailure] = []
+        try:
+            failures = self._in_all_ranks(self.submission.folder, self.config(self._data_dir(names)), names)
+        except Interrupted:
+            return STOPPED
+        except (
+            RankError,
+            UserError,
+            DataError,
+        ) as error:  # where a rank died, another one has only noted that it lost it
+            self._note(names, failure_of(error), str(error))
+        for failure in failures:
+            if last_failure(self.store, failure.name, self.worker) is None:  # a blocked stage has no attempt
+                self._note([failure.name], failure.cause, failure.sentence)
+        missing = [name for name in names if not self.store.has_stage(name)]
+        if all(last_failure(self.store, name, self.worker) for name in missing):
+            return FAILED if missing else 0
+        return STOPPED  # rank 0 runs on another node, and was interrupted there
+
+    def is_started_too_often(self, names: Collection[str]) -> bool:
+        """Whether this start exceeds --max-requeues, which then becomes the stages' cause of failure."""
+        if self.restarts <= self.settings.max_requeues:
+            return False
+        sentence = f"it was started {self.restarts + 1} times; --max-requeues allows {self.settings.max_requeues + 1}"
+        self._note(names, "time-limit", sentence)
+        return True
+
+    def _data_dir(self, names: Collection[str]) -> Path | None:
+        """Where this node reads datasets."""
+        data_dir = self.settings.execution.data_dir
+        stages = [stage for stage in self.plan.stages if stage.name in names and stage.kind != "cost"]
+        if data_dir is None or not self.settings.stage_data or not stages:
+            return data_dir
+        datasets = dict.fromkeys(stage.run.train.dataset.name for stage in stages)
+        return stage_data(data_dir, [registry.card("dataset", name) for name in datasets], _say)
+
+    def _in_all_ranks(self, *arguments: Any) -> list[StageFailure]:
+        """Call `make_stages` in every rank of the task; what rank 0 returned, if it is on this node."""
+        ranks: dict[str, Any] = {"processes": self.processes, "session": f"{self.job.job_id}-{self.restarts}"}
+        if self.job.num_nodes > 1:
+            host = os.environ.get("MASTER_ADDR")  # for sites where the names of nodes do not resolve
+            environment = TorchDistributedEnvironment()
+            ranks |= {
+                "nodes": self.job.num_nodes,
+                "endpoint": f"{host or environment.master_addr}:{environment.master_port}",
+                "address": self.job.hostnames[self.job.node],
+            }
+        elif self.processes == 1:
+            return make_stages(*arguments)
+        for number in SIGNALS:  # for the launcher and its helper processes; the ranks install their own handlers
+            signal.signal(number, signal.SIG_IGN)
+        return launch(make_stages, *arguments, **ranks) or []
+
+    def _note(self, names: Iterable[str], cause: FailureCause, sentence: str) -> None:
+        _say(sentence)
+        missing = [name for name in names if not self.store.has_stage(name)]
+        note_end(self.store, self.worker, missing, cause, sentence)
 
 
-def work(task: SlurmTask, signals: SchedulerSignals) -> None:
-    """Do what a task is for. What is there already is passed over.
+def make_stages(folder: Path, config: ExecutionConfig, names: Collection[str]) -> list[StageFailure]:
+    """Make stages of a submission in this process, which may be one of several ranks.
 
     Raises:
-        TaskFailedError: not everything could be made.
-        SystemExit: the task was requeued.
+        UserError: Slurm gave GPUs that torch cannot use.
+        Interrupted, RankError, DataError, StoreError: see `run_task`.
     """
-    submission = Submission(Path(task.folder))
-    settings = submission.settings()
-    signals.patience = settings.patience
-    store = Store(settings.results)
-    plan = submission.plan(store)
-    reporter = Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: signals.requested)
-    job = job_id()
-    if task.kind in CPU_KINDS and process() > 0:
-        return
-    if process() == 0:
-        store.prepare()
-        reporter.say(f"{task.kind} of {settings.grid} on {where()}, job {job}, start {restarts() + 1}")
-    me = this_process(submission.name, submission.log(job))
-    names = [name for unit in task.units for name in unit if not (store.has_stage(name) or store.is_done(name))]
-    if not names and task.kind != "report":
-        return
-    if restarts() > settings.max_requeues:
-        sentence = f"it was started {restarts() + 1} times; --max-requeues allows {settings.max_requeues + 1}"
-        note_end(store, me, names, "time-limit", sentence)
-        raise TaskFailedError(sentence)
-    if task.kind == "report":
-        _finish(plan, store, submission, reporter)
-        return
-
-    stages = {stage.name: stage for stage in plan.stages}
-    possible: list[Stage] = []
-    if task.kind != "records":
-        possible = _startable(store, me, [stages[name] for name in names], reporter)
-        if not possible:
-            raise TaskFailedError(f"all of {len(names)} are blocked")
-    left: list[str] = []
-    try:
-        if task.kind == "records":
-            failed = _record(plan, store, submission, reporter, names)
-        else:
-            config = _config(task.kind, submission, _data_dir(settings, possible, reporter))
-            failures, left = _make(plan, config, reporter, store, possible)
-            if process() > 0:
-                return
-            for failure in failures:
-                note_end(store, me, [failure.name], failure.cause, failure.sentence)
-            failed = len(names) - len(possible) + len(failures)
-    except (UserError, DataError) as error:
-        cause: FailureCause = "missing-data" if isinstance(error, DataError) else "error"
-        note_end(store, me, [stage.name for stage in possible if not store.has_stage(stage.name)], cause, str(error))
-        raise TaskFailedError(str(error)) from error
-    if signals.requested and left:
-        _end_early(signals, store, me, left, settings.max_requeues)
-    if failed:
-        raise TaskFailedError(f"{failed} of {len(names)} failed")
+    reporter = _reporter()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if config.device == "auto" and visible and not torch.cuda.is_available():
+        raise UserError(
+            f"Slurm gave GPU {visible} on {node_name()}, but torch cannot use it; --device cpu does without"
+        )
+    plan = Submission(folder).settings().plan(Store(config.results))
+    return run_task(plan, config, reporter, stages=names)
 
 
-def _config(kind: str, submission: Submission, data_dir: Path | None) -> ExecutionConfig:
-    settings = submission.settings()
-    return ExecutionConfig(
-        results=settings.results,
-        session=submission.name,
-        device="cpu" if kind in CPU_KINDS else settings.device,
-        threads=settings.threads,
-        data_dir=data_dir,
-        processes=1 if kind in CPU_KINDS else processes(),
-        loader_processes=settings.loader_processes,
-        log=submission.log(job_id()),
-    )
+def node_name() -> str:
+    return os.environ.get("SLURMD_NODENAME") or JobEnvironment().hostname
 
 
-def _end_early(signals: SchedulerSignals, store: Store, me: Worker, names: Sequence[str], requeues: int) -> None:
-    """Be requeued, or note why that cannot be.
-
-    Raises:
-        SystemExit: requeued.
-        TaskFailedError: not requeued.
-    """
-    try:
-        signals.go()
-    except subprocess.SubprocessError as error:
-        sentence = f"Slurm does not requeue it ({error}); the same command goes on from the checkpoint"
-    except UncompletedJobError:
-        sentence = f"the time limit ended it {requeues + 1} times; give it more --time or --max-requeues"
-    else:
-        return
-    note_end(store, me, names, "time-limit", sentence)
-    raise TaskFailedError(sentence)
+def _reporter() -> Reporter:
+    """A reporter that asks to stop after any of Slurm's signals, which may come several times and to every process."""
+    received: list[int] = []
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: received.append(number))
+    return Reporter(Console(file=sys.stdout, soft_wrap=True), lambda: bool(received))
 
 
-def _data_dir(settings: Settings, stages: Iterable[Stage], reporter: Reporter) -> Path | None:
-    """Where this node reads datasets."""
-    wanted = {stage.run.train.dataset.name: None for stage in stages if stage.kind != "cost"}
-    if settings.data_dir is None or not settings.stage_data or not wanted:
-        return settings.data_dir
-    from benchmark.execution.slurm.staging import stage_data
-
-    return stage_data(settings.data_dir, [registry.card("dataset", name) for name in wanted], reporter.say)
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
-def _startable(store: Store, me: Worker, stages: Iterable[Stage], reporter: Reporter) -> list[Stage]:
-    """Those whose parents are there; the others are noted as blocked, before minutes go into torch and data."""
-    found = []
-    for stage in stages:
-        lacking = next((parent for parent in stage.parents if not store.has_stage(parent.name)), None)
-        if lacking is None:
-            found.append(stage)
-            continue
-        ends = [one for one in store.progress(lacking.name).attempts() if one.outcome != "started"]
-        why = (ends[-1].sentence if ends else "") or "it is not there"
-        if process() > 0:
-            continue  # the first one notes it
-        note_end(store, me, [stage.name], "blocked", f"blocked by {lacking.name}: {why}")
-        reporter.say(f"{stage.name} is blocked by {lacking.name}: {why}")
-    return found
+def main(folder: str, kind: str, processes: str, *names: str) -> int:
+    """The exit code: 0, `FAILED` or `STOPPED`."""
+    task = NodeTask(folder, kind, processes)
+    if task.job.global_rank == 0:
+        _say(f"{kind} of {task.settings.grid} on {node_name()}, job {task.job.job_id}, start {task.restarts + 1}")
+    missing = [name for name in names if not (task.store.has_stage(name) or task.store.is_done(name))]
+    if not missing:
+        return 0
+    if task.is_started_too_often(missing):
+        return FAILED
+    return task.record_runs(missing) if kind == "records" else task.make_stages(missing)
 
 
-def _make(
-    plan: Plan, config: ExecutionConfig, reporter: Reporter, store: Store, stages: Sequence[Stage]
-) -> tuple[list[StageFailure], list[str]]:
-    """The stages that failed, and the names of those that the scheduler's signal left over."""
-    _check_device(config)
-    from benchmark.execution.task import run_task  # imports torch
-
-    if config.processes > 1:
-        TorchDistributedEnvironment().export()
-    names = [stage.name for stage in stages]
-    try:
-        return run_task(plan, config, reporter, stages=names), []
-    except Interrupted:
-        return [], [name for name in names if not store.has_stage(name)]
-
-
-def _record(plan: Plan, store: Store, submission: Submission, reporter: Reporter, run_ids: Sequence[str]) -> int:
-    from benchmark.execution.task import run_task  # imports torch
-
-    note_job_failures(store, [run for run in plan.runs if run.run_id in run_ids])
-    run_task(plan, _config("records", submission, submission.settings().data_dir), reporter, stages=(), runs=run_ids)
-    return sum(not store.is_done(run_id) for run_id in run_ids)
-
-
-def _finish(plan: Plan, store: Store, submission: Submission, reporter: Reporter) -> None:
-    """Records that no task wrote, and the report."""
-    settings = submission.settings()
-    missing = [run for run in plan.missing_runs if not (store.run(run.run_id) / "record.json").is_file()]
-    if missing:
-        _record(plan, store, submission, reporter, [run.run_id for run in missing])
-    from benchmark.execution.slurm.final import write_report
-
-    write_report(store, submission.report_runs(), settings, reporter.say)
-
-
-def _check_device(config: ExecutionConfig) -> None:
-    # timm uses torch.jit.script on import; nothing a user could do about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
-    import torch  # only now: the task may have ended before
-
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if config.device == "auto" and not torch.cuda.is_available() and given:
-        raise UserError(f"Slurm gave GPU {given} on {where()}, and torch cannot use it; --device cpu does without")
-
-
-def job_id() -> str:
-    """As submitit names it: ``array_task``, or the job's own."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
-
-
-def process() -> int:
-    """The number of this one among those of the task."""
-    return int(os.environ.get("SLURM_PROCID", "0"))
-
-
-def processes() -> int:
-    """Of the task: more than one train together."""
-    return int(os.environ.get("SLURM_NTASKS", "1"))
-
-
-def restarts() -> int:
-    """How often Slurm has started this task before."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-
-
-def where() -> str:
-    return os.environ.get("SLURMD_NODENAME") or platform.node()
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

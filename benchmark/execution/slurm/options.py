@@ -39,10 +39,6 @@ RESERVED_KEYS = {
     "open-mode", "output", "parsable", "requeue", "signal", "wait", "wrap",
 }  # fmt: skip
 """sbatch keys that the submission sets itself."""
-OWN_OPTIONS = {
-    "partition", "gpus-per-node", "time", "account", "qos", "constraint", "mem", "cpus-per-task", "nodes", "exclude",
-}  # fmt: skip
-"""sbatch keys that have an option of their own."""
 
 
 def minutes(text: object) -> int:
@@ -77,7 +73,7 @@ def _sbatch_keys(value: object) -> object:
                 raise ValueError(f"{key!r} is not an option of sbatch; its long names have the form mail-type")
             if key in RESERVED_KEYS:
                 raise ValueError(f"{key!r} is set by the submission itself")
-            if key in OWN_OPTIONS:
+            if key in map(_hyphenated, Resources.model_fields):
                 raise ValueError(f"{key!r} has an option of its own: --{key}")
         if "mem-per-cpu" in value and "mem-per-gpu" in value:
             raise ValueError("mem-per-cpu and mem-per-gpu exclude each other")

@@ -2,9 +2,7 @@
 
 results/submissions/<time>-<grid>-<code>/    mode 0700
     code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
-    runs.jsonl        the specs of its runs, one a line
-    report.txt        the ids of all runs of the grid, which the report covers
-    settings.json     what the tasks need to know of the command
+    settings.json     what the tasks need to know of the command: runs, report, execution
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
     jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
 """
@@ -12,13 +10,13 @@ results/submissions/<time>-<grid>-<code>/    mode 0700
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm.freeze import SUBMISSIONS
 from benchmark.grid.load import Grid
 from benchmark.stages.plan import Plan, make_plan
@@ -26,6 +24,7 @@ from results.spec import RunSpec
 from results.store.folder import Store, write_file
 
 MANIFEST = "manifest.json"
+SETTINGS = "settings.json"
 
 
 class _Frozen(BaseModel):
@@ -33,23 +32,25 @@ class _Frozen(BaseModel):
 
 
 class Settings(_Frozen):
-    """What tasks need to know of the command that submitted them. Paths are absolute."""
+    """What the tasks need to know of the command that submitted them. Paths are absolute."""
 
     grid: str
     source: Path
     """File of the grid, for messages."""
-    results: Path
-    data_dir: Path | None
-    device: str
-    threads: int
-    """The same on every node, as bits depend on it."""
-    loader_processes: int | None
+    runs: tuple[RunSpec, ...]
+    """The submitted runs."""
+    report_runs: tuple[str, ...]
+    """Ids of all runs of the grid, which the report covers."""
     out: Path
     """The report's folder."""
+    execution: ExecutionConfig
+    """Its session, processes and log are those of the task."""
     max_requeues: int
-    stage_data: bool = False
-    patience: float
-    """Seconds after the scheduler's signal within which the running step must end."""
+    stage_data: bool
+
+    def plan(self, store: Store) -> Plan:
+        """The plan of the submitted runs, even if the grid's file has changed; what is done is looked up now."""
+        return make_plan(Grid(self.grid, self.source, self.runs), store)
 
 
 class TaskEntry(_Frozen):
@@ -112,7 +113,7 @@ class Submission:
         return self.jobs / f"{job}_0_log.out"
 
     def settings(self) -> Settings:
-        return Settings.model_validate_json((self.folder / "settings.json").read_bytes())
+        return Settings.model_validate_json((self.folder / SETTINGS).read_bytes())
 
     def manifest(self) -> Manifest:
         return Manifest.model_validate_json((self.folder / MANIFEST).read_bytes())
@@ -120,29 +121,8 @@ class Submission:
     def write_manifest(self, manifest: Manifest) -> None:
         write_file(self.folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
 
-    def write_settings(self, settings: Settings, plan: Plan, report_runs: Sequence[str]) -> None:
-        """Write what the tasks read.
-
-        Args:
-            settings: of the command.
-            plan: of the submitted runs.
-            report_runs: ids of the runs in the report.
-        """
-        write_file(self.folder / "report.txt", "".join(f"{run_id}\n" for run_id in report_runs).encode())
-        write_file(self.folder / "settings.json", (settings.model_dump_json(indent=1) + "\n").encode())
-        specs = "".join(run.spec.model_dump_json() + "\n" for run in plan.runs)
-        write_file(self.folder / "runs.jsonl", specs.encode())
-
-    def report_runs(self) -> list[str]:
-        """The ids of the runs in the report."""
-        return (self.folder / "report.txt").read_text(encoding="utf-8").split()
-
-    def plan(self, store: Store) -> Plan:
-        """The plan of the submitted runs, even if the grid's file has changed; what is done is looked up now."""
-        settings = self.settings()
-        lines = (self.folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()
-        runs = tuple(RunSpec.model_validate_json(line) for line in lines)
-        return make_plan(Grid(settings.grid, settings.source, runs), store)
+    def write_settings(self, settings: Settings) -> None:
+        write_file(self.folder / SETTINGS, (settings.model_dump_json(indent=1) + "\n").encode())
 
 
 def new_submission(root: Path, grid: str, code: str) -> Submission:

@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.freeze import SUBMISSIONS, code_hash, freeze
 from benchmark.execution.slurm.layout import JobArray
-from benchmark.execution.slurm.options import SlurmChoice, SlurmOptions
+from benchmark.execution.slurm.options import SlurmOptions
 from benchmark.execution.slurm.submission import (
     MANIFEST,
     ArrayEntry,
@@ -52,24 +52,18 @@ class _Executor(submitit.SlurmExecutor):
 def executor_for(
     array: JobArray, submission: Submission, options: SlurmOptions, after: Sequence[str], grid: str
 ) -> _Executor:
-    """The executor for one array.
-
-    Args:
-        array: to submit.
-        submission: holds code, logs and submitit's files.
-        options: of the command.
-        after: job ids that must end first.
-        grid: its name, for the job's name.
-    """
+    """The executor for one array, which waits for the jobs ``after``."""
     resources = array.resources
     # -P: files in the folder where the job starts cannot replace our packages, whatever their names are.
-    executor = _Executor(
-        submission.jobs, max_num_timeout=options.max_requeues, python=f"{shlex.quote(sys.executable)} -P"
-    )
+    python = f"{shlex.quote(sys.executable)} -P"
+    # --max-requeues counts all starts, not only time-outs as submitit does, so the node checks it.
+    executor = _Executor(submission.jobs, max_num_timeout=options.max_requeues + 1, python=python)
     path = f'export PYTHONPATH={shlex.quote(str(submission.code))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
     srun_args = ["--export=ALL"]  # where SBATCH_EXPORT=NONE is the site's default, the step would have no PATH
-    if resources.cpus_per_task:  # since Slurm 22.05 srun does not inherit it from sbatch
-        srun_args += ["--cpus-per-task", str(resources.cpus_per_task)]
+    # One task a node, whose processes share its CPUs.
+    cpus = resources.cpus_per_task and resources.cpus_per_task * max(1, resources.gpus_on_node)
+    if cpus:
+        srun_args += ["--cpus-per-task", str(cpus)]  # since Slurm 22.05 srun does not inherit it from sbatch
     parameters = {
         "job_name": f"{grid}-{array.name}",
         "time": resources.time,
@@ -80,8 +74,7 @@ def executor_for(
         "qos": resources.qos,
         "constraint": resources.constraint,
         "mem": resources.mem,
-        "cpus_per_task": resources.cpus_per_task,
-        "ntasks_per_node": resources.gpus_on_node if resources.gpus_on_node > 1 else None,
+        "cpus_per_task": cpus,
         "exclude": resources.exclude,
         "dependency": "afterany:" + ":".join(after) if after else None,
         "setup": ["set -e", *resources.setup, "set +e", path] if resources.setup else [path],
@@ -110,38 +103,24 @@ def scripts_of(arrays: Sequence[JobArray], store: Store, options: SlurmOptions, 
 
 
 def submit_plan(
-    plan: Plan,
-    arrays: Sequence[JobArray],
-    store: Store,
-    choice: SlurmChoice,
-    settings: Settings,
-    report_runs: Sequence[str],
+    plan: Plan, arrays: Sequence[JobArray], store: Store, options: SlurmOptions, settings: Settings
 ) -> tuple[Submission, Manifest]:
     """Freeze the code and submit all arrays, or none. Failed records of the submitted runs are set aside afterwards.
-
-    Args:
-        plan: of the grid.
-        arrays: of `arrays_of`.
-        store: the results folder.
-        choice: the options.
-        settings: for the tasks.
-        report_runs: ids of the runs in the report.
 
     Raises:
         UserError: the submission cannot be written, or sbatch refuses an array.
     """
-    units = {name for array in arrays for task in array.tasks for unit in task.units for name in unit.names}
-    records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in units]
+    names = {name for array in arrays for task in array.tasks for name in task.names}
+    records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in names]
     failed = {path: path.stat().st_mtime_ns for path in records if path.is_file()}
-    submission = None
+    submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
     try:
-        submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
         code = freeze(submission.code)
-        submission.write_settings(settings, plan, report_runs)
+        submission.write_settings(settings)
         manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
-        manifest = _submit_arrays(arrays, submission, manifest, choice.options)
+        manifest = _submit_arrays(arrays, submission, manifest, options)
     except BaseException as error:
-        if submission is not None and not (submission.folder / MANIFEST).exists():
+        if not (submission.folder / MANIFEST).exists():
             shutil.rmtree(submission.folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise UserError(f"the submission cannot be written: {error}") from error
@@ -164,10 +143,8 @@ def _submit_arrays(
     ids: list[str] = []
     for array in arrays:
         after = [*(ids[i] for i in array.after), *array.after_jobs]
-        work = [
-            SlurmTask(str(submission.folder), task.kind, tuple(unit.names for unit in task.units))
-            for task in array.tasks
-        ]
+        processes, patience = max(1, array.resources.gpus_on_node), options.signal_delay / 2
+        work = [SlurmTask(str(submission.folder), task.kind, task.names, processes, patience) for task in array.tasks]
         try:
             with _outside_of_job():
                 jobs = executor_for(array, submission, options, after, manifest.grid).submit_array(work)
@@ -179,10 +156,7 @@ def _submit_arrays(
         ids.append(jobs[0].job_id.split("_")[0])
         tasks = tuple(
             TaskEntry(
-                job=job.job_id,
-                kind=task.kind,
-                units=tuple(unit.names for unit in task.units),
-                gpus=array.resources.gpus,
+                job=job.job_id, kind=task.kind, units=[unit.names for unit in task.units], gpus=array.resources.gpus
             )
             for task, job in zip(array.tasks, jobs, strict=True)
         )

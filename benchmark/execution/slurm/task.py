@@ -1,43 +1,82 @@
-"""What submitit pickles and a node calls. Imports next to nothing, so that the signal handlers stand within a moment."""
+"""What submitit pickles and runs on a node: does the work in a child process, and requeues the job when Slurm ends it.
+
+Slurm sends its warning (USR2, `signal_delay` seconds before the time limit or with a preemption) to all processes of the job.
+The working processes stop after the next step and write their checkpoint. submitit's handler calls `SlurmTask.checkpoint`,
+which waits for them, and then requeues the job. SIGTERM alone comes from scancel, and from sites that preempt without a
+warning: the checkpoint is written as well, and the job waits for Slurm to end or requeue it.
+
+submitit's handlers must be installed quickly, so nothing here imports torch.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Any
+import time
+from dataclasses import dataclass, field, replace
+
+from submitit.core.utils import DelayedSubmission
+
+STOPPED = 130
+"""Exit code of a worker that stopped at a checkpoint."""
+NOT_REQUEUED = 124
+"""Exit code of a task that Slurm ended and refused to requeue."""
+TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
+"""A warning that timm causes on import, which users can do nothing about."""
+POLL_SECONDS = 0.2
+END_SECONDS = 600.0
+"""How long a stopped job waits for Slurm; no site waits longer between SIGTERM and SIGKILL."""
 
 
 @dataclass
 class SlurmTask:
-    """One task of an array: stages to make, runs to record, or the report.
+    """One task of a job array.
 
     Attributes:
         folder: of the submission.
-        kind: of the work.
-        units: names of stages or runs; those that are made together in one group.
+        kind: of the work, one of `benchmark.execution.slurm.options.KINDS`.
+        names: stages to make, or ids of runs to record.
+        processes: ranks on each node, which share the trainings.
+        patience: seconds that the working processes get to write their checkpoint.
     """
 
     folder: str
     kind: str
-    units: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+    processes: int
+    patience: float
+    worker: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __call__(self) -> None:
-        from benchmark.execution.slurm.signals import SchedulerSignals
+        """
+        Raises:
+            SystemExit: the work failed (the worker has noted why), or its process died.
+        """
+        module = f"benchmark.execution.slurm.{'report_job' if self.kind == 'report' else 'node'}"
+        arguments = [self.folder, self.kind, str(self.processes), *self.names]
+        try:
+            self.worker = subprocess.Popen([sys.executable, "-P", *TIMM_WARNING, "-m", module, *arguments])
+            # Not wait(): it would hold the lock that poll() in the signal handler needs.
+            while (code := self.worker.poll()) is None:
+                time.sleep(POLL_SECONDS)
+            if code == STOPPED:
+                time.sleep(END_SECONDS)
+        except subprocess.SubprocessError as error:  # from scontrol, in submitit's handler
+            print(f"the job is not requeued: {error}", flush=True)
+            code = NOT_REQUEUED
+        if code:
+            sys.exit(code if code > 0 else 128 - code)
 
-        with SchedulerSignals() as signals:
-            from benchmark.checkout import put_checkout_first
+    def checkpoint(self) -> DelayedSubmission:
+        """Called by submitit's signal handler before it requeues the job. Work that does not stop in time is ended by Slurm.
 
-            put_checkout_first()
-            from benchmark.execution.slurm.node import TaskFailedError, work
-
-            try:
-                work(self, signals)
-            except TaskFailedError as error:  # the causes are noted; a traceback would only hide them in the log
-                print(error, flush=True)
-                sys.exit(1)
-
-    def checkpoint(self) -> Any:
-        """submitit asks when it requeues: the same again, which goes on from the checkpoints in the results folder."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        Raises:
+            SystemExit: the work is done, so there is nothing to requeue.
+        """
+        print(f"Slurm ends this job; it is requeued after the checkpoint, in {self.patience:g} s at most", flush=True)
+        deadline = time.monotonic() + self.patience
+        while self.worker is not None and self.worker.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        if self.worker is not None and self.worker.returncode == 0:
+            sys.exit()
+        return DelayedSubmission(replace(self))

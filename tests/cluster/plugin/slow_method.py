@@ -1,4 +1,4 @@
-"""A method from outside, linear exits, whose every step takes SLOW_SECONDS longer. That changes no bit."""
+"""A plug-in method with linear exits. Each step takes SLOW_SECONDS longer, which changes no bit, or fails with SLOW_FAILS=1."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Slow(Vanilla):
 class SlowLoss(SelfDistillation):
     def __call__(self, *arguments: Any) -> Any:
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        if os.environ.get("SLOW_FAILS") == "1":
+            raise RuntimeError("planned failure")
         return super().__call__(*arguments)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark.cli.slurm import Asked, run_on_slurm
+from benchmark.cli.slurm import run_on_slurm
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm.submission import Submission
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import Plan, make_plan
@@ -86,5 +87,6 @@ def plan_of(store: Store, **changes: Any) -> Plan:
 
 def run(plan: Plan, store: Store, **given: Any) -> tuple[Submission | None, str]:
     out = io.StringIO()
-    asked = Asked("cpu", None, None, None, store.root.parent / "report")
-    return run_on_slurm(Console(file=out, width=100), plan, plan, store, asked, given), out.getvalue()
+    config = ExecutionConfig(results=store.root, session="", device="cpu")
+    report = store.root.parent / "report"
+    return run_on_slurm(Console(file=out, width=100), plan, plan, config, report, given), out.getvalue()

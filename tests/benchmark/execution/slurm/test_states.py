@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
-import time
-from collections.abc import Iterator
 
 import pytest
 from click.exceptions import Exit
@@ -18,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of, note_end, note_job_failures
 from benchmark.execution.slurm.jobs import scheduled_stages
-from benchmark.execution.slurm.signals import SchedulerSignals
+from benchmark.execution.slurm.task import NOT_REQUEUED
 from benchmark.execution.status import status_of
 from results.store.attempts import this_process
 from results.store.folder import Store
@@ -92,6 +88,7 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
         ("FAILED", "exit code 137:0", "killed"),
         ("FAILED", "exit code 9:0", "killed"),
         ("FAILED", "exit code 0:9", "killed"),
+        ("FAILED", f"exit code {NOT_REQUEUED}:0", "time-limit"),
         ("FAILED", "exit code 1:0", "error"),
         ("COMPLETED", "exit code 0:0", "error"),
         ("SOMETHING_NEW", "", "error"),
@@ -140,35 +137,3 @@ def test_options_go_with_their_executor() -> None:
     with pytest.raises(UserError, match=r"--workers .*--executor local"):
         check_executor("slurm", {}, rehearse=False, workers=True)
     check_executor("local", {}, workers=True)
-
-
-@pytest.fixture
-def requeued() -> Iterator[list[int]]:
-    """submitit's handler, as far as we call it."""
-    called: list[int] = []
-    before = signal.signal(signal.SIGUSR2, lambda number, frame: called.append(number))
-    yield called
-    signal.signal(signal.SIGUSR2, before)
-
-
-def test_the_schedulers_warning_requeues_when_everything_is_saved(requeued: list[int]) -> None:
-    with SchedulerSignals() as signals:
-        os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends both when it preempts
-        assert (signals.requested, signals.requeue) == (True, False)
-        os.kill(os.getpid(), signal.SIGUSR2)
-        assert (signals.requested, signals.requeue) == (True, True)
-        assert not requeued
-        signals.go()
-        assert requeued == [signal.SIGUSR2]
-    os.kill(os.getpid(), signal.SIGUSR2)
-    assert len(requeued) == 2  # it is submitit's again
-
-
-def test_what_cannot_stop_is_requeued_after_a_while(requeued: list[int]) -> None:
-    with SchedulerSignals() as signals:
-        signals.patience = 1
-        os.kill(os.getpid(), signal.SIGUSR2)
-        end = time.monotonic() + 5
-        while not requeued and time.monotonic() < end:
-            time.sleep(0.05)
-        assert requeued == [signal.SIGUSR2]

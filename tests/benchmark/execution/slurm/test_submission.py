@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 from pathlib import Path
@@ -17,11 +18,11 @@ from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
 from benchmark.execution.slurm.options import read_options
 from benchmark.execution.slurm.submission import new_submission
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.plan import Plan, make_plan
-from results.record import RunRecord
+from benchmark.stages.plan import make_plan
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import GRID, FakeSlurm, plan_of, run
 from tests.conftest import DATA, torch_free
+from tests.results.builders import failed_record
 
 
 def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
@@ -47,7 +48,7 @@ def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
     assert stat.S_IMODE(submission.folder.stat().st_mode) == 0o700
     assert code_hash(submission.code, [n for n in code_files() if (submission.code / n).is_file()]) == manifest.code
     assert json.loads((submission.code / "frozen.json").read_text())["frozen"] == manifest.code
-    assert [run.spec for run in submission.plan(store).runs] == [run.spec for run in plan.runs]
+    assert [run.spec for run in submission.settings().plan(store).runs] == [run.spec for run in plan.runs]
 
 
 def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:
@@ -90,7 +91,9 @@ def test_all_or_nothing_is_submitted(slurm: FakeSlurm, store: Store) -> None:
 
 def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
-    record = failed_record(plan, store)
+    record = store.run(plan.runs[0].run_id) / "record.json"
+    with store.write_run(failed_record(plan.runs[0].run_id, spec=plan.runs[0].spec)):
+        pass
     slurm.says("refuse", "")
     with pytest.raises(UserError, match="QOS policy"):
         run(plan, store)
@@ -100,15 +103,18 @@ def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Stor
     assert not record.exists()  # the run is tried again
 
 
-def failed_record(plan: Plan, store: Store) -> Path:
-    first = plan.runs[0]
-    record = RunRecord(
-        run_id=first.run_id, label="static", spec=first.spec.model_dump(mode="json"), status="failed", cause="no memory",
-        failure="oom", provenance={},
-    )  # fmt: skip
-    with store.write_run(record):
-        pass
-    return store.run(first.run_id) / "record.json"
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path) -> str:
+        target.mkdir()
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(target))
+
+    monkeypatch.setattr("benchmark.execution.slurm.submit.freeze", full)
+    with pytest.raises(UserError, match="Disk quota exceeded"):
+        run(plan_of(store), store)
+    assert not slurm.scripts
+    assert not list((store.root / "submissions").iterdir())
 
 
 def test_a_plan_that_is_too_dear_is_refused(slurm: FakeSlurm, store: Store) -> None:

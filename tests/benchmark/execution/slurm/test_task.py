@@ -1,0 +1,108 @@
+"""What submitit runs on a node: the worker's exit codes, and the end that Slurm announces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmark.execution.slurm import task as module
+from benchmark.execution.slurm.task import NOT_REQUEUED, STOPPED, SlurmTask
+from results.store.attempts import Attempt, Worker, now
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> SlurmTask:
+    return SlurmTask(str(tmp_path), "exits", ("exits-1",), processes=1, patience=20.0)
+
+
+def worker(task: SlurmTask, code: str) -> None:
+    task.worker = subprocess.Popen([sys.executable, "-c", f"import sys, time; {code}"])
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in place of the Python that the worker runs in."""
+    path = tmp_path / "python"
+    path.touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    monkeypatch.setattr(module, "END_SECONDS", 0.0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", None), ("exit 1", 1), (f"exit {STOPPED}", STOPPED), ("kill -9 $$", 137)]
+)
+def test_the_task_ends_as_its_worker_does(script: str, code: int | None, task: SlurmTask, shell: Path) -> None:
+    shell.write_text(f"#!/bin/sh\n{script}\n")
+    if code is None:
+        task()
+        return
+    with pytest.raises(SystemExit) as ended:
+        task()
+    assert ended.value.code == code
+
+
+@pytest.fixture
+def refusing_scontrol() -> Iterator[None]:
+    """submitit's handler where Slurm refuses to requeue."""
+
+    def handler(number: int, frame: object) -> None:
+        raise subprocess.CalledProcessError(1, ["scontrol", "requeue"])
+
+    before = signal.signal(signal.SIGUSR2, handler)
+    yield
+    signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.mark.usefixtures("refusing_scontrol")
+def test_a_job_that_slurm_does_not_requeue_says_so_in_its_exit_code(task: SlurmTask, shell: Path) -> None:
+    shell.write_text("#!/bin/sh\nsleep 20\n")
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+    with pytest.raises(SystemExit) as ended:
+        task()
+    assert ended.value.code == NOT_REQUEUED
+    assert task.worker is not None
+    task.worker.kill()
+
+
+def test_a_job_is_requeued_when_the_checkpoint_is_written(task: SlurmTask) -> None:
+    worker(task, f"time.sleep(1); sys.exit({STOPPED})")
+    begun = time.monotonic()
+    again = task.checkpoint().function
+    assert 0.5 < time.monotonic() - begun < task.patience
+    assert again == SlurmTask(task.folder, task.kind, task.names, task.processes, task.patience)
+
+
+def test_work_that_does_not_stop_is_requeued_after_a_while(task: SlurmTask) -> None:
+    task.patience = 0.5
+    worker(task, "time.sleep(60)")
+    task.checkpoint()
+    assert task.worker is not None
+    assert task.worker.poll() is None
+    task.worker.kill()
+
+
+def test_work_that_is_done_is_not_requeued(task: SlurmTask) -> None:
+    worker(task, "time.sleep(0.5)")
+    with pytest.raises(SystemExit) as ended:
+        task.checkpoint()
+    assert not ended.value.code
+
+
+def test_a_failure_is_final_except_in_an_earlier_start_of_the_same_job() -> None:
+    def by(job: str, restarts: int, session: str = "s") -> Worker:
+        return Worker(pid=1, host="n1", session=session, job=job, restarts=restarts)
+
+    failed = Attempt(number=1, at=now(), by=by("7", 0), outcome="failed", failure="node-failure")
+    assert failed.is_final_for(by("7", 0))
+    assert failed.is_final_for(by("8", 1))
+    assert not failed.is_final_for(by("7", 1))  # Slurm has requeued the job
+    assert not failed.is_final_for(by("7", 0, session="another"))

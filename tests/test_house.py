@@ -125,8 +125,6 @@ DEFERRED_IMPORTS = {
     "benchmark/provenance.py": "reports and plans read provenance without torch",
     "benchmark/weights.py": "huggingface_hub is slow to import, and plans rarely need it",
     "benchmark/execution/pool.py": "torch, in the process that works",
-    "benchmark/execution/slurm/node.py": "torch, after the node has reported its start",
-    "benchmark/execution/slurm/task.py": "the checkout must be put on the path first",
     "methods/policies": "scipy, for the policies that fit something",
     "datasets/imagenet.py": "scipy, for the official devkit alone",
     "datasets/timm_augment.py": "torch and timm, in the processes that train",

@@ -26,10 +26,7 @@ from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
 from tests.conftest import ROOT, environment, torch_free
 
-MANY = (
-    "[lgvit, vanilla]",
-    "[lgvit, vanilla, homogeneous-local, homogeneous-global]\nseeds: [" + ", ".join(map(str, range(25))) + "]",
-)
+MANY = {"methods": ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"], "seeds": list(range(25))}
 
 
 def shown(maker: StageMaker, width: int = 80, **options: bool) -> str:
@@ -52,7 +49,7 @@ def no_memory() -> Exception:
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_hundred_runs_fit_on_a_screen(tmp_path: Path, width: int) -> None:
-    maker = maker_for(grid_file(tmp_path, MANY), tmp_path / "results")
+    maker = maker_for(grid_file(tmp_path, **MANY), tmp_path / "results")
     assert len(maker.plan.runs) == 100
     runs = list(maker.plan.runs)
     for run in runs[:40]:
@@ -137,7 +134,7 @@ with maker.attempts.locked([stage.name], wait=False) as taken:
 
 
 def test_retry_runs_what_failed_of_a_cause_and_keeps_what_was_said_before(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, ("epochs: 40", "epochs: 1"), ("exits: {epochs: 2", "exits: {epochs: 1"))
+    grid = grid_file(tmp_path, epochs=1)
     maker = maker_for(grid, tmp_path / "results")
     first, second = maker.plan.runs
     maker.recorder.fail(first, no_memory())

@@ -14,7 +14,9 @@ from benchmark.cli import COMMANDS
 from tests.conftest import ROOT, call, environment
 from tests.grids import write_grid
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix() for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md")
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
     (tmp_path / "their_method.py").write_text(
         "from methods.api import MethodCard\n"
         "from methods.vanilla import Vanilla\n"
-        "card = MethodCard(target='their_method:Vanilla', summary='from outside')\n"
+        "card = MethodCard(target='their_method:Vanilla', summary='from outside', display_name='Theirs')\n"
     )
     info = tmp_path / "their_package-1.0.dist-info"
     info.mkdir()
@@ -117,7 +119,7 @@ def test_files_in_documents_exist(document: str) -> None:
         if not name.startswith(made_by_running) and "reversed" not in name:
             assert (ROOT / name).exists(), f"{document} names {name}"
     for target in re.findall(r"\]\(([\w./-]+)\)", text):
-        assert (ROOT / target).exists(), f"{document} links to {target}"
+        assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

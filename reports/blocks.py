@@ -1,4 +1,4 @@
-"""What a section is made of: text, tables and figures, and how they become plain data for the template."""
+"""The building blocks of sections: text, tables and figures, and their conversion to plain data for the template."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a part of a section."""
+    """The heading of a part of a section."""
 
     text: str
 
@@ -39,7 +39,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Terms:
-    """Things with what is said of each."""
+    """Terms, each with a description."""
 
     items: tuple[tuple[str, str], ...]
 
@@ -55,7 +55,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Listing:
-    """A long table in small print that may go on over columns and pages; ``widths`` are fractions of the column."""
+    """A long table in small print that may span columns and pages; ``widths`` are fractions of the column."""
 
     table: Table
     widths: tuple[float, ...]
@@ -82,8 +82,8 @@ class Section:
 def as_data(sections: Iterable[Section], figures: Path) -> list[dict[str, Any]]:
     """The sections as the template reads them; their figures are written into a folder.
 
-    Text flows in two columns, and everything else floats over both: where figures as wide as a column stood in it, typst let
-    them run over each other as soon as floats left too little room. Two narrow ones stand side by side.
+    Text flows in two columns, and everything else floats over both columns: typst lets figures of one column's width overlap
+    when floats leave too little room. Two narrow floats are placed side by side.
     """
     return [
         {
@@ -95,7 +95,7 @@ def as_data(sections: Iterable[Section], figures: Path) -> list[dict[str, Any]]:
 
 
 def _paired(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Floats in rows of their own, the narrow ones two by two, as long as no heading comes between."""
+    """Floats in rows of their own, narrow ones in pairs unless a heading separates them."""
     rows: list[dict[str, Any]] = []
     waiting: dict[str, Any] | None = None
     for data in blocks:
@@ -114,7 +114,7 @@ def _paired(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
-    """A block as plain data; a table longer than a page becomes several."""
+    """A block as plain data; a table longer than a page is split."""
     match block:
         case Text(text):
             return [{"kind": "text", "text": text}]
@@ -134,7 +134,7 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
 
 
 def parts(caption: str, table: Table) -> list[dict[str, Any]]:
-    """A table as plain data; in several parts, each with whole groups of rows, if it is longer than a page."""
+    """A table as plain data. A table longer than a page is split into parts with whole groups of rows."""
     rows = [
         [
             {"text": cell, "bold": (r, c) in table.bold, "underlined": (r, c) in table.underlined}

@@ -1,4 +1,4 @@
-"""Tables for other programs: CSV and Parquet of the tidy ones, LaTeX and Markdown of those that people read."""
+"""Writes tables for other programs: tidy tables as CSV and Parquet, captioned ones as text, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import Table as ArrowTable
+from pyarrow.csv import WriteOptions
+from pyarrow.csv import write_csv as write_arrow_csv
+from pyarrow.parquet import write_table
 
-from reports.tables import Table, markdown, plain
+from reports.blocks import Shown
+from reports.tables import markdown, plain
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -17,40 +22,37 @@ _LATEX = {
 
 
 def write_csv(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """One file a table. pyarrow writes large ones many times as fast as pandas does."""
-    from pyarrow.csv import WriteOptions
-    from pyarrow.csv import write_csv as write
-
+    """One file per table. pyarrow writes large tables many times faster than pandas."""
     for name, table in tables.items():
         if len(table):
-            write(_arrow(table), folder / f"{name}.csv", WriteOptions(quoting_style="needed"))
+            write_arrow_csv(_arrow(table), folder / f"{name}.csv", WriteOptions(quoting_style="needed"))
         else:
             table.to_csv(folder / f"{name}.csv", index=False)
 
 
 def write_parquet(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """One file a table."""
-    from pyarrow.parquet import write_table
-
+    """One file per table."""
     for name, table in tables.items():
         write_table(_arrow(table), folder / f"{name}.parquet")
 
 
-def write_readable(folder: Path, captioned: list[tuple[str, Table]], formats: tuple[str, ...]) -> None:
-    """The tables that people read, by default as aligned text alone."""
-    texts = {"table.txt": plain(captioned)}
+def write_readable(folder: Path, captioned: list[Shown], formats: tuple[str, ...]) -> None:
+    """Captioned tables as aligned text, and in the formats asked for."""
+    pairs = [(shown.caption, shown.table) for shown in captioned]
+    texts = {"table.txt": plain(pairs)}
     if "markdown" in formats:
-        texts["table.md"] = markdown(captioned)
+        texts["table.md"] = markdown(pairs)
     if "latex" in formats:
         texts["table.tex"] = latex(captioned)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def latex(captioned: list[tuple[str, Table]]) -> str:
-    """Tables as LaTeX sets them with the package booktabs; for ``\\input`` into a document."""
+def latex(captioned: list[Shown]) -> str:
+    """Tables for the LaTeX package booktabs, for ``\\input`` into a document."""
     parts = ["% Needs \\usepackage{booktabs}; wide tables may need \\usepackage{graphicx} and \\resizebox."]
-    for number, (caption, table) in enumerate(captioned, start=1):
+    for number, shown in enumerate(captioned, start=1):
+        table = shown.table
         rows = [
             [_cell(cell, (r, c) in table.bold, (r, c) in table.underlined) for c, cell in enumerate(row)]
             for r, row in enumerate(table.rows)
@@ -60,7 +62,7 @@ def latex(captioned: list[tuple[str, Table]]) -> str:
             "\n".join(
                 [
                     r"\begin{table}",
-                    rf"\caption{{{escaped(caption)}}}",
+                    rf"\caption{{{escaped(shown.caption)}}}",
                     rf"\label{{tab:lgvit-bench-{number}}}",
                     r"\centering",
                     rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
@@ -78,19 +80,17 @@ def latex(captioned: list[tuple[str, Table]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
+    """Text that LaTeX prints unchanged."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 def _cell(text: str, bold: bool, underlined: bool) -> str:
-    found = escaped(text)
-    if found.startswith("["):  # behind a line's end it would be an option of the line's end
-        found = "{}" + found
-    found = rf"\textbf{{{found}}}" if bold else found
-    return rf"\underline{{{found}}}" if underlined else found
+    cell = escaped(text)
+    if cell.startswith("["):  # after \\ LaTeX would read it as an option
+        cell = "{}" + cell
+    cell = rf"\textbf{{{cell}}}" if bold else cell
+    return rf"\underline{{{cell}}}" if underlined else cell
 
 
-def _arrow(table: pd.DataFrame):  # type: ignore[no-untyped-def]
-    from pyarrow import Table as ArrowTable
-
+def _arrow(table: pd.DataFrame) -> ArrowTable:
     return ArrowTable.from_pandas(table, preserve_index=False).replace_schema_metadata()

@@ -1,12 +1,11 @@
-"""Sentences that carry measured numbers. None of them judges a claim of the paper; `reports.sections.claims` "
-"has those that do."""
+"""Sentences with measured numbers. They judge no claim of the paper; the sentences of `reports.sections.claims` do."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from reports.sections.claims import verdict_sentence
-from reports.study import DROP, HALF, Setting, Study
+from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, signed, times
 from reports.words import by_size, counted, few, join
 from results.judge.claims import on_paper_scale
@@ -15,46 +14,45 @@ from results.tables.run import STATIC, Run
 
 MANY = 7
 FEW = 5
-"""More methods than these are told by from which to which, or at half of the MACs alone."""
+"""Above `MANY` methods only the range is stated; above `FEW`, only half of the MACs is compared in words."""
 
 
 def is_paper_scale(study: Study, run: Run) -> bool:
-    """Whether a run may judge a claim of the paper, given enough seeds."""
+    """Whether a run may be used to judge a claim of the paper, given enough seeds."""
     return on_paper_scale(run, study.claims)
 
 
 def abstract(study: Study) -> list[str]:
-    """The abstract's sentences: what was run, what came out in the first setting, and the verdicts."""
+    """The sentences of the abstract: what was run, the results of the first group, and the verdicts."""
     setting = study.main[0]
     methods = len({run.method for run in study.runs if run.has_exits})
-    seeds = len({run.seed for run in study.runs})
     where = join(list(dict.fromkeys(f"{s.where['backbone']} on {s.where['dataset']}" for s in study.main)))
     sentences = [
-        f"This report stands on {counted(len(study.runs), 'run')} of {counted(methods, 'method')} with early exits and the "
-        f"backbones without, {counted(seeds, 'training seed')}: {where}.",
+        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits "
+        f"and the backbones without exits, {_seed_counts(study)}, on {where}.",
         *_without_exits(setting),
     ]
     sentences += _kept(setting) if setting.totals["label"].nunique() <= MANY else _ranges(setting)
     return [*sentences, *verdict_sentence(study)]
 
 
-def _without_exits(setting: Setting) -> list[str]:
+def _without_exits(setting: ComparisonGroup) -> list[str]:
     static = setting.totals[setting.totals["kind"] == STATIC]
     if static.empty:
         return []
     row, images = static.iloc[0], setting.runs[0].record.data
     return [
-        f"The {row['backbone']} without exits answers {percent(row['accuracy'])} % {interval(row['low'], row['high'])} of "
-        f"{images.sizes['test']:,} test images of {row['dataset']} right."
+        f"The {row['backbone']} without exits classifies {percent(row['accuracy'])} % "
+        f"{interval(row['low'], row['high'])} of {images.sizes['test']:,} test images of {row['dataset']} correctly."
     ]
 
 
-def _kept(setting: Setting) -> list[str]:
+def _kept(setting: ComparisonGroup) -> list[str]:
     sentences, half, one = [], setting.at(HALF), setting.at(DROP)
     if not half.empty:
         parts = [f"{row['label']} {percent(row['accuracy'])} %" for _, row in half.iterrows()]
         sentences.append(
-            f"At half of its multiply-accumulates, every evaluated head counted, the exits keep: {join(parts)}."
+            f"At half of its multiply-accumulates, every evaluated head counted, the methods reach: {join(parts)}."
         )
     sentences += against_others(setting.pairs, lgvit_of(setting.pairs), 0.5)
     if not one.empty:
@@ -63,24 +61,25 @@ def _kept(setting: Setting) -> list[str]:
         ]
         drops = [signed(row["drop"]) for _, row in one.iterrows()]
         sentences.append(
-            "Allowed to lose at most 1 point on val, they save MACs by a factor of (in brackets: layers, as the paper counts) "
-            f"{join(parts)}; {'their drops on test are then' if len(drops) > 1 else 'the drop on test is then'} "
+            "With thresholds that lose at most 1 point on val, the speed-up in MACs (in brackets: in layers, as the "
+            f"paper counts) is {join(parts)}; {'the drops on test are' if len(drops) > 1 else 'the drop on test is'} "
             f"{join(drops)} points."
         )
     return sentences
 
 
-def _ranges(setting: Setting) -> list[str]:
-    """Where there are too many rows to name each: from which to which, and where LGViT is."""
+def _ranges(setting: ComparisonGroup) -> list[str]:
+    """The range over all rows, and the row of LGViT, where there are too many rows to name each."""
     sentences, half, one = [], setting.at(HALF), setting.at(DROP)
     lgvit = lgvit_of(setting.pairs)
     if not half.empty:
         ordered = half.sort_values("accuracy")
         worst, best, mine = ordered.iloc[0], ordered.iloc[-1], half[half["label"] == lgvit]
-        own = f"; {lgvit} keeps {percent(mine.iloc[0]['accuracy'])} %" if not mine.empty else ""
+        own = f"; {lgvit} reaches {percent(mine.iloc[0]['accuracy'])} %" if not mine.empty else ""
         sentences.append(
-            f"At half of its multiply-accumulates, every evaluated head counted, the {len(half)} {_rows(setting)} keep from "
-            f"{percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % ({best['label']}){own}."
+            f"At half of its multiply-accumulates, every evaluated head counted, the {len(half)} {_rows(setting)} "
+            f"reach from {percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % "
+            f"({best['label']}){own}."
         )
     sentences += against_others(setting.pairs, lgvit, 0.5)
     if not one.empty:
@@ -90,22 +89,30 @@ def _ranges(setting: Setting) -> list[str]:
         if not mine.empty:
             row = mine.iloc[0]
             own = (
-                f"; {lgvit} by {times(row['mac_speedup'])} ({times(row['layer_speedup'])} in layers, as the paper "
-                f"counts), with a drop of {signed(row['drop'])} points on test"
+                f"; of {lgvit} it is {times(row['mac_speedup'])} ({times(row['layer_speedup'])} in layers, as the "
+                f"paper counts), with a drop of {signed(row['drop'])} points on test"
             )
         sentences.append(
-            "Allowed to lose at most 1 point on val, they save MACs by factors from "
+            "With thresholds that lose at most 1 point on val, the speed-up in MACs ranges from "
             f"{times(worst['mac_speedup'])} ({worst['label']}) to {times(best['mac_speedup'])} ({best['label']}){own}."
         )
     return sentences
 
 
-def _rows(setting: Setting) -> str:
+def _seed_counts(study: Study) -> str:
+    """The number of training seeds; the range where groups have different numbers."""
+    counts = sorted({group.seeds for group in study.main})
+    if len(counts) == 1:
+        return counted(counts[0], "training seed")
+    return f"{counts[0]} to {counted(counts[-1], 'training seed')} per setting"
+
+
+def _rows(setting: ComparisonGroup) -> str:
     return "methods" if len({run.method for run in setting.exiting}) > 1 else "policies"
 
 
-def details(setting: Setting) -> list[str]:
-    """Paragraphs of the results about one setting: single exits, what the heads cost, and every budget in turn."""
+def details(setting: ComparisonGroup) -> list[str]:
+    """Paragraphs about one group: single exits, the cost of the heads, and every budget."""
     shallow: dict[str, list[float]] = {}
     price: dict[str, float] = {}
     for run in setting.exiting:
@@ -117,11 +124,12 @@ def details(setting: Setting) -> list[str]:
     paragraphs = []
     if len(block) == 1:
         paragraphs.append(
-            f"Asked about every test image, the first exit (after block {block.pop()}) answers right: {_told(first)}."
+            f"The share of all test images that the first exit (after block {block.pop()}) classifies correctly: "
+            f"{_shares(first)}."
         )
     paragraphs.append(
-        "Heads are not free, and layers do not show it: an image that passes every exit without leaving costs more than in the "
-        f"backbone without exits, namely {_told(price)}."
+        "Heads are not free, and the count in layers hides it. An image that passes every exit without leaving "
+        f"costs more MACs than in the backbone without exits: {_shares(price)} more."
     )
     equal = setting.pairs[setting.pairs["kind"] == "equal-macs"]
     budgets = sorted(equal["target"].unique())
@@ -133,15 +141,15 @@ def details(setting: Setting) -> list[str]:
     detectable = setting.pairs_at(HALF)["detectable"]
     if not detectable.empty:
         paragraphs.append(
-            f"With these {setting.over}, a true difference between two methods at half of the MACs may be missed "
-            "if it is below "
-            f"{100 * detectable.max():.1f} points, the detectable difference of the pair that varies most."
+            f"With these {setting.over}, a true difference between two methods at half of the MACs may be missed if "
+            f"it is below {100 * detectable.max():.1f} points, the detectable difference of the pair that varies "
+            "most."
         )
     return paragraphs
 
 
-def _told(values: dict[str, float]) -> str:
-    """Each method's share in %, or from which to which where there are many; once where all are alike."""
+def _shares(values: dict[str, float]) -> str:
+    """The share of each method in %, or the range where there are many; one value where all are equal."""
     if len(values) > 1 and len(shown := {f"{100 * value:.1f} %" for value in values.values()}) == 1:
         return f"{shown.pop()} for every method"
     if len(values) <= MANY:
@@ -159,7 +167,7 @@ def limits(study: Study) -> list[str]:
             "Data, backbone and training are far from the paper's scale; its claims are neither supported nor refuted."
         )
     if len(seeds) == 1:
-        found.append("There is one training seed: the intervals speak of other test images, not of other trainings.")
+        found.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
         found.append(f"There are {len(seeds)} training seeds; a headline needs at least 5.")
     if not any(run.latencies for run in runs):
@@ -168,13 +176,13 @@ def limits(study: Study) -> list[str]:
 
 
 def lgvit_of(comparisons: pd.DataFrame) -> str:
-    """The label of LGViT, with or without options; where the rows are policies of one method, that of the first."""
+    """The label of LGViT, with or without options; the first label where there is none, as with the policies of one method."""
     names = list(dict.fromkeys([*comparisons["first"], *comparisons["second"]]))
     return next((name for name in names if name.split("(")[0].split(",")[0] == "lgvit"), names[0] if names else "lgvit")
 
 
 def against_others(comparisons: pd.DataFrame, method: str, budget: float) -> list[str]:
-    """One sentence: ``method`` against each other one at equal MACs, ranked only beyond the detectable difference."""
+    """One sentence that compares a method with each other one at equal MACs; ranked only beyond the detectable difference."""
     rows = comparisons[(comparisons["kind"] == "equal-macs") & (comparisons["target"] == budget)]
     rows = rows[(rows["first"] == method) | (rows["second"] == method)]
     if rows.empty:
@@ -194,6 +202,6 @@ def against_others(comparisons: pd.DataFrame, method: str, budget: float) -> lis
     parts = [
         *([f"ahead of {few(by_size(above))}"] if above else []),
         *([f"behind {few(by_size(below))}"] if below else []),
-        *([f"not to be told apart from {few(by_size(open_))}"] if open_ else []),
+        *([f"not shown to differ from {few(by_size(open_))}"] if open_ else []),
     ]
     return [f"There, on the same images, {method} is {'; '.join(parts)}."]

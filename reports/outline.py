@@ -1,4 +1,4 @@
-"""The order of the report, and its first page."""
+"""The order of the sections, and the content of the first page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reports.study import Study
 from reports.words import counted
 
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
-    ("What is asked", opening.question),
+    ("Question", opening.question),
     ("Setup", opening.setup),
     ("Results", results),
     ("Exit schemes", placement.schemes),
@@ -43,17 +43,16 @@ APPENDIX: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("All operating points", closing.operating_points),
     ("Learning rates", costs.rates),
 )
-"""Behind the references."""
+"""After the references."""
 CLAIMS = (
-    "The paper's claims by the rules that were fixed before. A claim is judged by runs on the paper's data and models with at "
-    "least five training seeds alone; what smaller runs show stands in the last column and judges nothing. "
-    "Found: with 95 % interval, the speed-up, or the smallest lead at equal MACs."
+    "The paper's claims. Only runs on the paper's data and models with at least five training seeds judge a claim; "
+    "the last column shows what smaller runs find, which judges nothing. Found: the speed-up or the smallest lead "
+    "at equal MACs, with its 95 % interval."
 )
 
 
 def content(study: Study, figures: Path) -> dict[str, Any]:
-    """Everything that the template shows, as plain data; figures are written into a folder. Sections without "
-    "data are left out."""
+    """Everything that the template shows, as plain data. Figures are written into a folder; empty sections are left out."""
     sections, appendix = (
         [Section(title, tuple(blocks)) for title, make in named if (blocks := make(study))]
         for named in (SECTIONS, APPENDIX)

@@ -1,8 +1,11 @@
-"""What the runs of a report have in common, and where each number comes from."""
+"""The setup of the runs of a report, and the source of each number."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from reports.study import LGVIT, Study
 from reports.words import few, join
@@ -12,15 +15,12 @@ from results.store.folder import sha256
 from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
-REFERENCES = (
-    "lgvit", "vit", "deit", "swin", "vit-ee", "branchynet", "sdn", "deebert", "pabee", "pcee", "berxit", "timm", "fvcore",
-)  # fmt: skip
-"""Keys of references.yaml."""
+REFERENCES = Path(__file__).with_name("references.yaml")
 SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
-    """(what, how) lines of the setup; differing values of one thing are joined."""
+    """(topic, description) lines of the setup; the different values of a topic are joined."""
     trainings = [run.record.spec.train for run in runs]
     lines = [
         ("Data", [_data(run) for run in runs]),
@@ -34,19 +34,19 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
         ("Software", [_software(run.record.provenance.machine.packages) for run in runs]),
     ]
-    return [(what, "; ".join(dict.fromkeys(values))) for what, values in lines if values]
+    return [(topic, "; ".join(dict.fromkeys(values))) for topic, values in lines if values]
 
 
 def cited(runs: list[Run]) -> list[str]:
-    """Keys into references.yaml: LGViT, then the backbones and methods that were run, then what counted and built them."""
-    families = [run.backbone.split("_")[0] for run in runs]
-    methods = [run.record.spec.train.method.name.removesuffix("-port") for run in runs]
-    wanted = dict.fromkeys((LGVIT, *families, *methods, "timm", "fvcore"))
-    return [key for key in wanted if key in REFERENCES]
+    """Keys into references.yaml: LGViT, the backbones and methods that were run, and the libraries behind them."""
+    known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
+    families = [run.record.backbone.family for run in runs]
+    methods = [reference for run in runs if (reference := run.record.method.reference) is not None]
+    return [key for key in dict.fromkeys((LGVIT, *families, *methods, "timm", "fvcore")) if key in known]
 
 
 def differences(study: Study) -> str:
-    """What the runs do otherwise than the paper and its official scripts."""
+    """How the runs differ from the paper and its official scripts."""
     scope, runs = study.claims.scope, study.runs
     backbones = dict.fromkeys(run.backbone for run in runs if run.backbone not in scope.backbones)
     data = dict.fromkeys(run.dataset for run in runs if not run.dataset.startswith(scope.datasets))
@@ -63,7 +63,7 @@ def differences(study: Study) -> str:
         )
     if any(run.method == LGVIT for run in runs):
         found.append(
-            "LGViT as the paper means it; every difference to its official code is a switch that the record lists"
+            "LGViT as the paper describes it; every difference to its official code is an option that the record lists"
         )
     return f"{'; '.join(found)}." if found else ""
 

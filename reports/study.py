@@ -1,4 +1,4 @@
-"""What the sections of a report read: the runs, arranged by setting, and the tidy tables over them, each made once."""
+"""What the sections of a report read: the runs, arranged in groups that are compared, and the tidy tables over them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.style import Look, looks
 from results.judge.claims import judge
 from results.judge.literature import Claims, read_claims, read_numbers
 from results.judge.ranking import pooled
-from results.record import DoneRecord, OperatingPoint
+from results.record import DoneRecord, MethodInfo, OperatingPoint
 from results.tables.points import summary
 from results.tables.run import SETTING, STATIC, Run, labels
 
@@ -21,19 +21,19 @@ Pictures = Callable[[DoneRecord, Sequence[int]], list[np.ndarray] | None]
 LGVIT = "lgvit"
 DROP = ("accuracy-drop", 0.01)
 HALF = ("equal-macs", 0.5)
-"""The operating points that the text speaks of: kind and target."""
+"""The operating points that the text refers to: kind and target."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Runs that are compared with each other: one backbone, data set, exit scheme and pair of recipes.
+class ComparisonGroup:
+    """Runs that are compared with each other: one backbone, dataset, exit scheme and set of recipes.
 
     Attributes:
-        number: among the settings of the report, from 1.
+        number: of the group in the report, from 1.
         where: the values of `results.tables.run.SETTING`.
         name: for captions.
-        runs: with exits, each under the policy that it is judged by, and those without exits on the same backbone.
-        named: the row of each run, by run id and policy.
+        runs: those with exits, each under the policy that it is judged by, and those without exits on the same backbone.
+        labels: of the row of each run, by run id and policy.
         totals: `results.tables.points.summary` of these rows.
         pairs: `results.judge.ranking.pooled` of these rows.
     """
@@ -42,7 +42,7 @@ class Setting:
     where: dict[str, str]
     name: str
     runs: list[Run]
-    named: dict[tuple[str, str], str]
+    labels: dict[tuple[str, str], str]
     totals: pd.DataFrame
     pairs: pd.DataFrame
 
@@ -52,7 +52,7 @@ class Setting:
 
     @cached_property
     def methods(self) -> list[str]:
-        """The rows with exits."""
+        """Labels of the rows with exits."""
         return list(dict.fromkeys(self.label(run, policy) for run in self.exiting for policy in policies(run)))
 
     @property
@@ -61,11 +61,11 @@ class Setting:
 
     @property
     def over(self) -> str:
-        """What intervals are over."""
+        """What the intervals are over."""
         return "seeds" if (self.totals["seeds"] > 1).any() else "test images"
 
     def label(self, run: Run, policy: str) -> str:
-        return STATIC if run.is_static else self.named[run.record.run_id, policy]
+        return STATIC if run.is_static else self.labels[run.record.run_id, policy]
 
     def at(self, point: tuple[str, float]) -> pd.DataFrame:
         """Rows of `totals` that reach a point."""
@@ -77,7 +77,7 @@ class Setting:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """One row of `totals` a method: what loses at most a point on val, else a fixed threshold; those without exits too."""
+        """One row of `totals` per method: at most one point lost on val, else a fixed threshold; models without exits, too."""
         rows = self.totals
         at_drop = (rows["kind"] == DROP[0]) & (rows["target"] == DROP[1])
         chosen = rows[(rows["kind"] == STATIC) | at_drop | (rows["kind"] == "fixed")]
@@ -85,7 +85,7 @@ class Setting:
 
     @property
     def leading(self) -> Run:
-        """LGViT as the paper means it if it is there, else the first run with exits."""
+        """LGViT with its default options if it was run, else the first run with exits."""
         return next((run for run in self.exiting if run.method == LGVIT), self.exiting[0])
 
 
@@ -94,52 +94,57 @@ class Study:
     """Everything that a report is made of.
 
     Attributes:
-        runs: the finished ones, under all their policies.
-        table: `results.tables.points.points`.
-        comparisons: `results.tables.points.comparisons`.
-        metrics: the tables of `results.tables.metrics` by name.
-        failures: `results.judge.failures.failures`.
+        runs: the finished runs, under all their policies.
+        tidy: the tables of `reports.tidy_tables`, by name.
         problems: a sentence for every record that was left out.
-        pictures: test images of a run by their ids, where they may be shown and are here.
+        pictures: returns test images of a run by their ids; None where images may not be shown or are not on this machine.
     """
 
     title: str
     runs: list[Run]
-    table: pd.DataFrame
-    comparisons: pd.DataFrame
-    metrics: dict[str, pd.DataFrame] = field(default_factory=dict)
-    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tidy: dict[str, pd.DataFrame]
     problems: list[str] = field(default_factory=list)
     pictures: Pictures | None = None
 
+    @property
+    def points(self) -> pd.DataFrame:
+        """One row per run and operating point."""
+        return self.tidy["points"]
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """One row per pair of methods and operating point."""
+        return self.tidy["comparisons"]
+
     @cached_property
     def judged(self) -> list[Run]:
-        """Each run under one policy: its method's own where it was asked for, else the first. Runs of a single method, whose
-        policies are what is compared, keep them all."""
+        """Each run under one policy: its method's own where the grid has it, else the first. Runs of a single method keep all
+        policies, since these are what is compared."""
         if len({run.method for run in self.runs if run.has_exits}) < 2:
             return self.runs
         return [_under(run, own_policy(run)) for run in self.runs]
 
     @cached_property
-    def settings(self) -> list[Setting]:
-        """Those in which a run with exits was made, in the order of the runs."""
-        found = dict.fromkeys(run.setting for run in self.judged if run.has_exits)
-        several = len({recipes for *_, recipes in found}) > 1
-        named, everything = self._named(), labels(self.runs)
-        renamed = {everything[key]: name for key, name in named.items()}
+    def settings(self) -> list[ComparisonGroup]:
+        """The groups that contain a run with exits, in the order of the runs."""
+        keys = dict.fromkeys(run.setting for run in self.judged if run.has_exits)
+        several = len({recipes for *_, recipes in keys}) > 1
+        row_labels, all_labels = self._labels(), labels(self.runs)
+        renamed = {all_labels[key]: label for key, label in row_labels.items()}
         settings = []
-        for number, values in enumerate(found, start=1):
+        for number, values in enumerate(keys, start=1):
             where = dict(zip(SETTING, values, strict=True))
             runs = of_setting(self.judged, values)
-            totals, pairs = summary(self._rows(runs, named)), self._pairs(where, renamed)
-            settings.append(Setting(number, where, setting_name(where, several), runs, named, totals, pairs))
+            totals, pairs = summary(self._rows(runs, row_labels)), self._pairs(where, renamed)
+            name = setting_name(where, several)
+            settings.append(ComparisonGroup(number, where, name, runs, row_labels, totals, pairs))
         return settings
 
     @cached_property
-    def main(self) -> list[Setting]:
-        """Of each backbone, data set and recipe the setting with the most runs: what is told in full. The others differ in
-        where their exits are, and are compared there."""
-        chosen: dict[tuple[str, ...], Setting] = {}
+    def main(self) -> list[ComparisonGroup]:
+        """For each backbone, dataset and recipe the group with the most runs, which is reported in full. The other groups
+        differ in their exits only, and appear where exit schemes are compared."""
+        chosen: dict[tuple[str, ...], ComparisonGroup] = {}
         for setting in self.settings:
             key = tuple(value for name, value in setting.where.items() if name != "scheme")
             if key not in chosen or len(setting.exiting) > len(chosen[key].exiting):
@@ -148,12 +153,18 @@ class Study:
 
     @cached_property
     def looks(self) -> dict[str, Look]:
-        """One look a row, the same in every figure; a method has that of its first row."""
-        found = looks(list(dict.fromkeys(name for setting in self.settings for name in setting.totals["label"])))
-        for setting in self.settings:
-            for run in setting.exiting:
-                found.setdefault(run.method, found[setting.label(run, policies(run)[0])])
-        return found
+        """One look per row label, the same in every figure; a method has that of its first row."""
+        methods: dict[str, MethodInfo | None] = {}
+        for group in self.settings:
+            for run in group.runs:
+                for policy in policies(run) or [STATIC]:
+                    info = run.record.method
+                    methods.setdefault(group.label(run, policy), info if run.method == info.name else None)
+        chosen = looks(methods)
+        for group in self.settings:
+            for run in group.exiting:
+                chosen.setdefault(run.method, chosen[group.label(run, policies(run)[0])])
+        return chosen
 
     @cached_property
     def claims(self) -> Claims:
@@ -163,26 +174,26 @@ class Study:
     def judgements(self) -> pd.DataFrame:
         return judge(self.judged, self.claims, read_numbers(), self._rows(self.judged, {}))
 
-    def metric(self, name: str, setting: Setting) -> pd.DataFrame:
-        """Rows of one of `metrics` that are of a setting's runs."""
-        table = self.metrics.get(name, pd.DataFrame())
+    def metric(self, name: str, setting: ComparisonGroup) -> pd.DataFrame:
+        """The rows of a tidy table that belong to the runs of a group."""
+        table = self.tidy.get(name, pd.DataFrame())
         return table if table.empty else table[table["run_id"].isin({run.record.run_id for run in setting.runs})]
 
-    def _named(self) -> dict[tuple[str, str], str]:
-        """What a row is called, by (run id, policy): the method alone where each has one policy."""
+    def _labels(self) -> dict[tuple[str, str], str]:
+        """The label of each row, by (run id, policy): the method alone where each has one policy."""
         rules: dict[str, set[str]] = {}
         for run in self.judged:
             rules.setdefault(run.method, set()).update(policies(run))
-        if self.judged is not self.runs and all(len(found) < 2 for found in rules.values()):
+        if self.judged is not self.runs and all(len(own) < 2 for own in rules.values()):
             return {(run.record.run_id, policy): run.method for run in self.judged for policy in policies(run)}
         return labels(self.judged)
 
-    def _rows(self, runs: list[Run], named: dict[tuple[str, str], str]) -> pd.DataFrame:
-        """Rows of the table that are of these runs under these policies."""
+    def _rows(self, runs: list[Run], row_labels: dict[tuple[str, str], str]) -> pd.DataFrame:
+        """The rows of `points` of these runs under their policies, relabelled."""
         keys = {(run.record.run_id, policy) for run in runs for policy in policies(run) or [STATIC]}
-        rows = self.table[[key in keys for key in zip(self.table["run_id"], self.table["policy"], strict=True)]]
-        found = zip(rows["run_id"], rows["policy"], rows["label"], strict=True)
-        return rows.assign(label=[named.get((run_id, policy), label) for run_id, policy, label in found])
+        rows = self.points[[key in keys for key in zip(self.points["run_id"], self.points["policy"], strict=True)]]
+        present = zip(rows["run_id"], rows["policy"], rows["label"], strict=True)
+        return rows.assign(label=[row_labels.get((run_id, policy), label) for run_id, policy, label in present])
 
     def _pairs(self, where: dict[str, str], renamed: dict[str, str]) -> pd.DataFrame:
         pairs = self.comparisons
@@ -197,19 +208,19 @@ def policies(run: Run) -> list[str]:
 
 
 def own_policy(run: Run) -> str | None:
-    """The policy that a run is judged by: its method's own rule where it was asked for, else the first."""
-    asked = policies(run)
+    """The policy that a run is judged by: its method's own where the grid has it, else the first; None without exits."""
+    evaluated = policies(run)
     own = run.record.own_policy
-    return own if own in asked else asked[0] if asked else None
+    return own if own in evaluated else evaluated[0] if evaluated else None
 
 
 def point_of(run: Run, kind: str, target: float) -> OperatingPoint | None:
-    """The first point of a kind and target that the run reaches."""
+    """The first operating point of a kind and target that the run reaches."""
     return next((p for p in run.record.points if (p.kind, p.target) == (kind, target) and p.reached), None)
 
 
 def of_setting(runs: list[Run], setting: tuple[str, ...]) -> list[Run]:
-    """Runs of a setting, and before them the models without exits whose backbone was fine-tuned alike."""
+    """The runs of a group, after the models without exits whose backbone was fine-tuned in the same way."""
     exiting = [run for run in runs if run.has_exits and run.setting == setting]
     finetuned = {str(_finetuning(run)) for run in exiting}
     beside = [run for run in runs if not run.has_exits and str(_finetuning(run)) in finetuned]
@@ -222,7 +233,7 @@ def setting_name(where: dict[str, str], with_recipes: bool) -> str:
 
 
 def _finetuning(run: Run) -> tuple[object, ...]:
-    """What a fine-tuned backbone depends on: runs that agree stand on the same one."""
+    """What a fine-tuned backbone depends on; runs that agree share it."""
     return run.backbone, run.dataset, run.seed, run.record.spec.train.recipes.finetune.model_dump()
 
 

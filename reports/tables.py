@@ -1,7 +1,8 @@
-"""The tables as people read them: rows of short strings from the tidy tables of `results.tables.points`."""
+"""Tables for people: rows of short strings, made from the tidy tables of `results.tables.points`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import fill
 
@@ -18,10 +19,10 @@ class Table:
     """Header and rows, all text.
 
     Attributes:
-        bold: (row, column) of what leads beyond the detectable difference.
-        underlined: (row, column) of what leads all but the first.
-        groups: names over neighbouring columns, with how many each spans; together they span all. Empty: none.
-        words: whether the cells are words, not numbers.
+        bold: (row, column) of cells that lead all others beyond the detectable difference.
+        underlined: (row, column) of cells that lead all but the first.
+        groups: headings over neighbouring columns, with the number of columns that each spans; empty for none.
+        words: whether the cells contain words rather than numbers.
     """
 
     header: tuple[str, ...]
@@ -37,7 +38,7 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Percentage points with a sign and a true minus."""
+    """Percentage points with a sign; a minus sign, not a hyphen."""
     return _minus(f"{100 * value:+.1f}")
 
 
@@ -46,7 +47,7 @@ def interval(low: float, high: float) -> str:
 
 
 def plus_minus(row: pd.Series) -> str:
-    """Accuracy in % and half of its interval."""
+    """Accuracy in % ± half of its interval."""
     if pd.isna(row["accuracy"]):
         return DASH
     half = (row["high"] - row["low"]) / 2
@@ -54,7 +55,7 @@ def plus_minus(row: pd.Series) -> str:
 
 
 def _minus(number: str) -> str:
-    """A true minus, and none before a zero."""
+    """A minus sign instead of a hyphen, and no sign before zero."""
     return number.lstrip("+-") if float(number) == 0 else number.replace("-", "−")
 
 
@@ -63,7 +64,7 @@ def times(value: float) -> str:
 
 
 def timing(points: pd.DataFrame) -> str:
-    """Where the times of some points were measured, as a sentence with a space behind it; empty where none was."""
+    """A sentence that names the devices on which times were measured, with a space after it; empty if there are no times."""
     devices = (
         [device for device in points["time_device"].dropna().unique() if device] if "time_device" in points else []
     )
@@ -71,8 +72,8 @@ def timing(points: pd.DataFrame) -> str:
 
 
 def drop_table(summary: pd.DataFrame) -> Table:
-    """Operating points by accuracy drop (and fixed thresholds): what is kept, and the speed-up in layers, in MACs and in time,
-    where that was measured."""
+    """Operating points by accuracy drop, and fixed thresholds: accuracy, and the speed-up in layers, in MACs and, where it was
+    measured, in time."""
     header: tuple[str, ...] = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
     shown = summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])]
     timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
@@ -118,7 +119,7 @@ def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
 
 
 def cost_columns(runs: list[Run]) -> Table:
-    """MACs of leaving at each exit, in millions, every head on the way included; and what the heads weigh."""
+    """MACs up to each exit, in millions, every head on the way included, and the parameters of all heads."""
     exiting = {run.method: run for run in runs if run.has_exits}
     blocks = sorted({exit_.block for run in exiting.values() for exit_ in run.record.exits})
     header = ("Method", *map(str, blocks), "Heads (k par.)")
@@ -134,7 +135,7 @@ def cost_columns(runs: list[Run]) -> Table:
 
 
 def learning_rate_table(runs: list[Run]) -> Table:
-    """What was tried for each method, smallest first; the chosen one is bold."""
+    """The learning rates tried for each method, smallest first; the chosen one is bold."""
     tuned = [run for run in runs if run.tried]
     most = max(len(run.tried) for run in tuned)
     rows, bold = [], set()
@@ -150,8 +151,8 @@ def _millions(macs: int) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def plain(tables: list[tuple[str, Table]]) -> str:
-    """Tables as aligned text; what is bold elsewhere carries a star."""
+def plain(tables: Iterable[tuple[str, Table]]) -> str:
+    """Tables as aligned text; a star marks cells that are bold elsewhere."""
     parts = []
     for caption, table in tables:
         cells = [
@@ -172,7 +173,7 @@ def plain(tables: list[tuple[str, Table]]) -> str:
     return "\n".join(parts)
 
 
-def markdown(tables: list[tuple[str, Table]]) -> str:
+def markdown(tables: Iterable[tuple[str, Table]]) -> str:
     """Tables as GitHub renders them."""
     parts = []
     for caption, table in tables:

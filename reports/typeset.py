@@ -1,4 +1,4 @@
-"""From plain data and figures to the PDF, by typst and a template of our own."""
+"""Typesets the PDF from plain data and figures, with typst and the template paper.typ."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import typst
+
 FOLDER = Path(__file__).parent
 
 
 def typeset(folder: Path, content: dict[str, Any]) -> None:
-    """Write `paper.pdf` into the report's folder, which has the figures. The same content gives the same bytes."""
-    import typst
-
+    """Write `paper.pdf` into the folder of the report, which contains the figures. The same content gives the same bytes."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".typst-") as name:
         work = Path(name)
         for source in ("paper.typ", "references.yaml"):
@@ -27,7 +27,7 @@ def typeset(folder: Path, content: dict[str, Any]) -> None:
         except typst.TypstError as error:
             if "internal error" not in str(error):
                 raise
-            # Typst's accessibility tags fail on some pages with many floats (typst#8487): better untagged than none.
+            # Accessibility tags fail on some pages with many floats (typst#8487): an untagged PDF is better than none.
             pdf = typst.compile(source, root=str(work), ignore_system_fonts=True, pdf_tags=False)
         assert isinstance(pdf, bytes)
         (folder / "paper.pdf").write_bytes(pdf)

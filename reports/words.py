@@ -1,4 +1,4 @@
-"""How sentences say numbers and lists."""
+"""Numbers and lists in sentences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def join(parts: Sequence[str], comma: str = ",") -> str:
 
 
 def few(parts: Sequence[str]) -> str:
-    """The parts, or how many there are beyond the first ones."""
+    """The parts; if there are many, the first ones and the number of the others."""
     return (
         join(list(parts))
         if len(parts) <= MANY
@@ -31,19 +31,19 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def by_size(found: Sequence[tuple[float, str]]) -> list[str]:
-    """The texts, that of the largest number first, whatever its sign."""
-    return [text for _, text in sorted(found, key=lambda entry: -abs(entry[0]))]
+def by_size(entries: Sequence[tuple[float, str]]) -> list[str]:
+    """The texts, in order of decreasing absolute value."""
+    return [text for _, text in sorted(entries, key=lambda entry: -abs(entry[0]))]
 
 
-def difference(found: Contrast) -> str:
+def difference(contrast: Contrast) -> str:
     """``+1.2 points [0.4, 2.0]``."""
-    value = found.estimate
+    value = contrast.estimate
     return f"{signed(value.value)} points {interval(value.low, value.high)}"
 
 
-def ranked(found: Contrast) -> str:
-    """Ahead, behind or not told apart."""
-    if not found.told_apart:
-        return "not told apart"
-    return "ahead" if found.estimate.value > 0 else "behind"
+def ranked(contrast: Contrast) -> str:
+    """Ahead, behind or not shown to differ."""
+    if not contrast.told_apart:
+        return "not shown to differ"
+    return "ahead" if contrast.estimate.value > 0 else "behind"

@@ -13,7 +13,7 @@ from benchmark.errors import UserError
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.stages.plan import Plan
 from benchmark.weights import fetch_missing
-from reports.paper import build_report, check_replaceable, is_current, report_files
+from reports.report_folder import check_replaceable, is_current, report_files
 from results.store.folder import Store
 
 
@@ -66,7 +66,9 @@ def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: P
         console.print("No run is finished, so there is nothing to report")
         return
     if not is_current(out, store, run_ids):
-        from benchmark.pictures import Pictures  # slow to import, and most calls find the report current
+        # Both import plotting or array packages, which takes seconds, and most calls find the report current.
+        from benchmark.pictures import Pictures
+        from reports.paper import build_report
 
         console.print("Writing the report ...")
         build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))

@@ -13,6 +13,7 @@ from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.pictures import Pictures
 from benchmark.progress import Reporter
+from reports.report_folder import DEFAULT, report_files
 from results.store.merged_folders import MergedFolders
 
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
@@ -61,7 +62,7 @@ def command(
       python -m benchmark report --grid quick --format pdf --format records
     """
     # This imports the plotting packages, which takes seconds: --help is answered without them.
-    from reports.paper import DEFAULT, build_report, report_files
+    from reports.paper import build_report
 
     console = Console()
     store = MergedFolders(results_dirs or [DEFAULT_RESULTS])

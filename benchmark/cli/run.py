@@ -23,7 +23,7 @@ from benchmark.execution.rehearse import rehearsal_of, rehearse
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.progress import duration
 from benchmark.stages.plan import make_plan
-from reports.paper import build_report, check_replaceable
+from reports.report_folder import check_replaceable
 from results.store.folder import Store
 
 
@@ -104,6 +104,9 @@ def command(
 
 def _rehearse(console: Console, grid: Grid, config: ExecutionConfig, out: Path | None) -> None:
     """Rehearse a grid, and report on it. Its weights are of no use, so they are removed."""
+    # It imports the plotting packages, which takes seconds; only a rehearsal needs it here.
+    from reports.paper import build_report
+
     require_torch()
     small = rehearsal_of(grid)
     target = out or REPORTS_OUT / small.name

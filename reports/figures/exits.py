@@ -8,14 +8,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
-from reports.study import Setting, policies
+from reports.study import ComparisonGroup, policies
 from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
 
 LONG = 20
 """Characters of a name beyond which the map of exits takes both columns."""
 
 
-def exit_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) -> Figure:
+def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
     """Test accuracy of each exit when it is asked about every sample: one line a method, whatever its policies."""
     rows = [
         {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
@@ -32,7 +32,7 @@ def exit_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) ->
             for name in chosen:
                 line, look = table[table["name"] == name], looks[name]
                 axes.plot(
-                    line["block"], line["accuracy"], color=look.colour, marker=look.marker, ms=3.5, label=name,
+                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5, label=name,
                     dashes=look.line if look.line != (1, 0) else (None, None),
                 )  # fmt: skip
             axes.set_xlabel("exit after block")
@@ -43,7 +43,7 @@ def exit_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) ->
     return figure
 
 
-def exit_shares(setting: Setting, point: tuple[str, float], shown: list[str]) -> pd.DataFrame:
+def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> pd.DataFrame:
     """Share of test samples in % that leave after each block, mean over seeds: rows methods, columns blocks."""
     rows = []
     for run in setting.exiting:
@@ -59,7 +59,7 @@ def exit_shares(setting: Setting, point: tuple[str, float], shown: list[str]) ->
     return table[sorted(table.columns)]
 
 
-def exit_distribution(setting: Setting, point: tuple[str, float], shown: list[str]) -> Figure | None:
+def exit_distribution(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> Figure | None:
     """Where test samples leave at one operating point, as a map with the share in every field; None if nobody reaches it."""
     table = exit_shares(setting, point, shown)
     if table.empty:

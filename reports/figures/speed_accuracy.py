@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
-from reports.study import Setting, policies
+from reports.study import ComparisonGroup, policies
 from reports.style import RC, Look
 from results.stats.statistics import over_seeds
 from results.tables.run import NO_POLICY, STATIC
@@ -20,7 +20,7 @@ COST = "mean MACs (without exits: 1)"
 PERFECT, RANDOM = "perfect routing", "random routing"
 
 
-def speed_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) -> Figure:
+def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
     """All methods of one setting: a line a method with its 95 % interval, models without exits and fixed thresholds as points.
 
     A line joins settings of a grid that was fixed on val; each was looked up on test. Over several seeds it is the mean, at
@@ -42,7 +42,7 @@ def speed_accuracy(setting: Setting, looks: dict[str, Look], shown: list[str]) -
     return figure
 
 
-def curve_of(setting: Setting, name: str) -> pd.DataFrame:
+def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
     """Columns share (of the MACs without exits, ascending), accuracy, low, high; accuracies in %. No rows: no curve."""
     found = []
     for run in setting.exiting:
@@ -65,7 +65,7 @@ def curve_of(setting: Setting, name: str) -> pd.DataFrame:
     return pd.DataFrame({"share": at, "accuracy": seeds.mean(axis=0), "low": ends[:, 0], "high": ends[:, 1]})
 
 
-def controls(setting: Setting, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
+def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
     """LGViT's policy between random and perfect routing with the same heads and exit shares; None without such points."""
     name = setting.label(setting.leading, policies(setting.leading)[0])
     names = {setting.label(run, policy): run for run in setting.exiting for policy in policies(run)}
@@ -79,7 +79,7 @@ def controls(setting: Setting, routing: pd.DataFrame, looks: dict[str, Look]) ->
         grey = "#555555"
         axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
         axes.plot(
-            means["macs"], 100 * means["accuracy"], color=looks[name].colour, marker=looks[name].marker, label=name
+            means["macs"], 100 * means["accuracy"], color=looks[name].color, marker=looks[name].marker, label=name
         )
         axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
         axes.set(xlabel=COST, ylabel="test accuracy (%)")
@@ -89,14 +89,14 @@ def controls(setting: Setting, routing: pd.DataFrame, looks: dict[str, Look]) ->
 
 def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
     every = max(len(curve) // MARKERS, 1)
-    axes.fill_between(curve["share"], curve["low"], curve["high"], color=look.colour, alpha=0.1, lw=0)
+    axes.fill_between(curve["share"], curve["low"], curve["high"], color=look.color, alpha=0.1, lw=0)
     axes.plot(
-        curve["share"], curve["accuracy"], color=look.colour, marker=look.marker, markevery=every, ms=3.5, label=name,
+        curve["share"], curve["accuracy"], color=look.color, marker=look.marker, markevery=every, ms=3.5, label=name,
         dashes=look.line if look.line != (1, 0) else (None, None),
     )  # fmt: skip
 
 
-def _marks(axes: Axes, setting: Setting, names: list[str], looks: dict[str, Look]) -> None:
+def _marks(axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[str, Look]) -> None:
     """Models without exits, and what leaves by a fixed threshold."""
     rows = setting.totals
     fixed = (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(names))
@@ -105,6 +105,6 @@ def _marks(axes: Axes, setting: Setting, names: list[str], looks: dict[str, Look
         error = [[100 * (accuracy - row["low"])], [100 * (row["high"] - accuracy)]]
         size = 8 if row["kind"] == STATIC else 5
         axes.errorbar(
-            1 / row["mac_speedup"], 100 * accuracy, error, color=look.colour, marker=look.marker, ms=size, lw=0.8, capsize=2,
+            1 / row["mac_speedup"], 100 * accuracy, error, color=look.color, marker=look.marker, ms=size, lw=0.8, capsize=2,
             label=row["label"], ls="",
         )  # fmt: skip

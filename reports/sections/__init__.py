@@ -1,2 +1,1 @@
-"""The sections of the report, one idea a file. Each makes blocks from a `reports.study.Study`, and none where "
-"there is no data."""
+"""The sections of the report. Each makes blocks from a `reports.study.Study`, and no block where there is no data."""

@@ -1,22 +1,22 @@
-"""Whether exits are as sure as they are right."""
+"""Whether the confidence of exits equals their accuracy."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
-from reports.study import Setting, Study
+from reports.study import ComparisonGroup, Study
 from reports.tables import Table
 
 MANY = 40
-"""Methods in one table; exits.csv has all."""
+"""Most methods in one table; exits.csv has all."""
 
 
 def calibration(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for setting in study.main:
         rows = study.metric("exits", setting)
-        rows = rows[rows["ece"].notna()] if len(rows) else rows  # runs may have been shared without confidences
+        rows = rows[rows["ece"].notna()] if len(rows) else rows  # shared runs have no confidences
         if rows.empty:
             continue
         early = rows[rows.groupby("run_id")["block"].transform("max") != rows["block"]]
@@ -27,27 +27,28 @@ def calibration(study: Study) -> list[Block]:
     return blocks
 
 
-def _sentence(setting: Setting, early: pd.DataFrame, final: pd.DataFrame) -> str:
+def _sentence(setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> str:
     errors = early.groupby("method", sort=False)["ece"].mean()
     ends = dict.fromkeys((str(errors.idxmin()), str(errors.idxmax())))
     parts = [f"{name} {100 * errors[name]:.1f} points" for name in ends]
     of = " (smallest) and ".join(parts) + (" (largest)" if len(parts) > 1 else "")
     return (
-        f"{setting.name}: the confidence of early exits is off by {of} on average over exits, that of the final classifier by "
-        f"{100 * final['ece'].mean():.1f} (expected calibration error, 15 bins of equal mass)."
+        f"{setting.name}: the confidence of early exits differs from their accuracy by {of} on average over exits, "
+        f"that of the final classifier by {100 * final['ece'].mean():.1f} (expected calibration error, 15 bins of "
+        "equal mass)."
     )
 
 
-def _shown(setting: Setting, early: pd.DataFrame, final: pd.DataFrame) -> Shown:
+def _shown(setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> Shown:
     rows = []
     methods = list(dict.fromkeys(early["method"]))
     for method in methods[:MANY]:
-        mine, last = early[early["method"] == method], final[final["method"] == method]
-        first = mine[mine.groupby("run_id")["block"].transform("min") == mine["block"]]
+        own, last = early[early["method"] == method], final[final["method"] == method]
+        first = own[own.groupby("run_id")["block"].transform("min") == own["block"]]
         rows.append(
             (
-                method, *(f"{100 * part['ece'].mean():.1f}" for part in (first, mine, last)),
-                *(f"{part['nll'].mean():.2f}" for part in (first, mine, last)),
+                method, *(f"{100 * part['ece'].mean():.1f}" for part in (first, own, last)),
+                *(f"{part['nll'].mean():.2f}" for part in (first, own, last)),
             )
         )  # fmt: skip
     header = ("Method", "first", "mean", "final", "first", "mean", "final")

@@ -1,4 +1,4 @@
-"""LGViT's claims: the table on page one and the verdict sentence. Both say what the rules of `results.judge.verdicts` say."""
+"""LGViT's claims: the table on page one and the verdict sentence, both by the rules of `results.judge.verdicts`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HERE = {
     "reproduced": "holds", "close": "nearly holds", "inconclusive": "is open", "not reproduced": "does not hold",
     "not run": "not run",
 }  # fmt: skip
-"""What a rule's answer is called where it judges no published claim."""
+"""The words for a verdict of a rule where it judges no published claim."""
 MANY = 16
-"""More rows than this are told by claim, not by setting."""
+"""With more rows than this the table has one row per claim, not per setting."""
 
 
 def claim_rows(study: Study) -> pd.DataFrame:
-    """The judgements on claims, of the readings that were run; of the first reading if none was."""
+    """The judgements on claims, for the readings that were run; for the first reading if none was."""
     rows = study.judgements[study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
     run = list(rows[rows["run_ids"] != ""]["reading"].unique()) or [study.claims.readings[0].label]
     rows = rows[rows["reading"].isin(run)]
@@ -29,19 +29,19 @@ def claim_rows(study: Study) -> pd.DataFrame:
         for where in rows[["backbone", "dataset", "scheme"]].itertuples(index=False, name=None)
     ]
     rows = rows[kept]
-    # What nobody could judge in one setting is not told where it was judged in another.
+    # A claim that was judged in one setting is not listed as open for another.
     open_ = (rows["verdict"] == "not run") & (rows["finding"].str.startswith("not run") | (rows["finding"] == ""))
     judged = set(rows[~open_][["claim", "reading"]].itertuples(index=False, name=None))
     pairs = pd.Series(list(rows[["claim", "reading"]].itertuples(index=False, name=None)), index=rows.index)
-    told = (rows["reading"] == run[0]) & ~pairs.isin(judged) & ~pairs.duplicated()
-    return rows[~open_ | told]
+    listed = (rows["reading"] == run[0]) & ~pairs.isin(judged) & ~pairs.duplicated()
+    return rows[~open_ | listed]
 
 
 def claims_table(study: Study) -> Table:
-    """One row a claim, reading and setting; or, where these are many, a claim and reading."""
+    """One row per claim, reading and setting; where these are many, per claim and reading."""
     rows = claim_rows(study)
     texts = {claim.id: claim for claim in study.claims.claims}
-    header = ("Claim of the paper", "Reading", "Setting", "Verdict", "Found [95 %]", "Here, small scale")
+    header = ("Claim of the paper", "Reading", "ComparisonGroup", "Verdict", "Found [95 %]", "Here, small scale")
     found = []
     if len(rows) > MANY:
         for (claim, reading), group in rows.groupby(["claim", "reading"], sort=False):
@@ -59,19 +59,19 @@ def claims_table(study: Study) -> Table:
 
 
 def other_verdicts(study: Study) -> pd.DataFrame:
-    """Published numbers that runs could be joined with."""
+    """Published numbers that runs were compared with."""
     rows = study.judgements[~study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
     return rows[rows["verdict"] != "not run"]
 
 
 def verdict_sentence(study: Study) -> list[str]:
-    """What was reproduced; and, of runs below the paper's scale, what they show."""
+    """What was reproduced, and what runs below the paper's scale show."""
     rows = claim_rows(study)
     judged, small = rows[rows["verdict"] != "not run"], rows[rows["finding"] != ""]
     sentences = []
     if not judged.empty:
         parts = [f"{claim}: {_counted(group['verdict'])}" for claim, group in judged.groupby("claim", sort=False)]
-        sentences.append(f"Of the paper's claims, by rules that were fixed before: {join(parts, ';')}.")
+        sentences.append(f"The paper's claims: {join(parts, ';')}.")
     if not small.empty:
         texts = {claim.id: claim.text for claim in study.claims.claims}
         parts = []
@@ -82,12 +82,12 @@ def verdict_sentence(study: Study) -> list[str]:
                 parts.append(f"“{texts[str(claim)]}” {_spread(answers)} for {reading}")
         sentences.append(f"{SMALL_SCALE} {join(parts, ';')}." if parts else f"{SMALL_SCALE} no rival of LGViT was run.")
     if rows["run_ids"].eq("").all():
-        sentences.append("No run of LGViT is among them, so that no claim of the paper is judged.")
+        sentences.append("There is no run of LGViT, so no claim of the paper is judged.")
     return sentences
 
 
 def _spread(answers: pd.Series) -> str:
-    """``holds``, or in how many of the settings."""
+    """``holds``, or the number of settings for each answer."""
     if answers.nunique() == 1:
         return str(answers.iloc[0])
     counts = answers.value_counts(sort=False)

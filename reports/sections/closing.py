@@ -1,34 +1,35 @@
-"""What went wrong, what cannot be said, and where each number comes from."""
+"""Failures, limits, published numbers, and the provenance of each number."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from reports import captioned
 from reports.blocks import Block, Heading, Listing, Points, Shown, Terms, Text
 from reports.findings import limits
 from reports.sections.claims import other_verdicts
 from reports.setup import data_rows, provenance_rows
-from reports.study import Setting, Study
-from reports.tables import Table, budget_table, drop_table, interval, percent
+from reports.study import ComparisonGroup, Study
+from reports.tables import Table, interval, percent
 from reports.words import counted
 
 ROWS = 200
-"""Longer tables of operating points stay files."""
+"""Longer tables of operating points are only written to files."""
 
 
 def failures(study: Study) -> list[Block]:
-    rows = study.failures
+    rows = study.tidy["failures"]
     if rows.empty:
         return []
     text = (
-        f"Rules that look for what goes wrong with early exits found {counted(len(rows), 'place')}: a reason to look, not a "
-        "verdict. The clearest of each kind is told; failures.csv has all."
+        f"Rules that look for known problems of early exits found {counted(len(rows), 'place')} to look at; they are "
+        "no verdict. The clearest of each kind is listed; failures.csv has all."
     )
     return [Text(text), Terms(tuple(_worst(str(name), group) for name, group in rows.groupby("signature", sort=False)))]
 
 
 def _worst(signature: str, rows: pd.DataFrame) -> tuple[str, str]:
-    """What was found most clearly, and how often there is such a thing."""
+    """The clearest finding of a kind, and the number of findings."""
     beyond = (rows["value"] - rows["limit"]).abs().fillna(0)
     worst = rows.iloc[int(beyond.to_numpy().argmax())]
     place = f", {worst['place']}" if worst["place"] else ""
@@ -45,7 +46,7 @@ def left_out(study: Study) -> list[Block]:
 
 
 def published(study: Study) -> list[Block]:
-    """Published numbers beside what runs on the same data and model reach."""
+    """Published numbers beside the results of runs on the same data and model."""
     rows = other_verdicts(study)
     if rows.empty:
         return []
@@ -65,47 +66,36 @@ def published(study: Study) -> list[Block]:
 
 
 def operating_points(study: Study) -> list[Block]:
-    """Every operating point of every setting, as far as it fits."""
+    """Every operating point of every group, if there is room."""
     rows = sum(len(setting.totals) for setting in study.settings)
     if rows > ROWS:
         return [
             Text(f"The {rows:,} operating points of all settings are in table.md, those of single runs in points.csv.")
         ]
-    text = "Each threshold was chosen on val and looked up once on test; points.csv has these rows for every run."
+    text = "Each threshold was chosen on val and applied to test once; points.csv has these rows for every run."
     return [Text(text), *(block for setting in study.settings for block in _points(setting))]
 
 
-def _points(setting: Setting) -> list[Block]:
-    over = "t interval over training seeds" if setting.over == "seeds" else "bootstrap over test images"
+def _points(setting: ComparisonGroup) -> list[Block]:
     return [
-        Shown(
-            f"Operating points, {setting.name}: the cheapest threshold within each drop on val, looked up on "
-            f"test. Drop: against the backbone without exits, same seed (negative: a gain). Brackets: 95 % {over}.",
-            drop_table(setting.totals),
-        ),
-        Shown(
-            f"Test accuracy (%) at equal MACs, {setting.name}, as a share of the backbone without exits. "
-            f"Brackets: 95 % {over}. "
-            "Bold: ahead of every other method beyond the detectable difference; without bold nothing is ranked.",
-            budget_table(setting.totals, setting.pairs),
-        ),
+        captioned.operating_points(setting.name, setting.totals),
+        captioned.equal_macs(setting.name, setting.totals, setting.pairs),
     ]
 
 
 def provenance(study: Study) -> list[Block]:
-    """Commands, data and one row a run."""
+    """Commands, data, and one row per run."""
     commands = (
-        ("This document again", "`python -m benchmark report`, from the records and tables of the runs alone."),
-        ("One run again", "`python -m benchmark reproduce RUN` trains it from its record and judges what comes out."),
-        ("All runs", f"`python -m benchmark run --grid {study.title}`, if that is a grid's name."),
+        ("This report", "`python -m benchmark report` builds it from the records and tables of the runs alone."),
+        ("One run", "`python -m benchmark reproduce RUN` trains it again from its record and compares the results."),
+        ("All runs", f"`python -m benchmark run --grid {study.title}`, where {study.title} names a grid."),
     )
     records = Table(("Run", "Commit", "Record", "Finished"), tuple(map(tuple, provenance_rows(study.runs))))
     return [
         Text(
             "Every number above comes from one of these records. Record: the first digits of the SHA-256 of "
-            "record.json, which in "
-            "turn holds the hash of every artifact, the keys of all stages and the code version of each. A plus "
-            "behind a commit: the checkout had uncommitted changes."
+            "record.json, which contains the hash of every artifact and the keys and code versions of all stages. A "
+            "plus after a commit: the checkout had uncommitted changes."
         ),
         Terms(commands),
         Heading("Data"),

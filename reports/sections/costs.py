@@ -1,10 +1,11 @@
-"""What leaving costs in multiply-accumulates, and what training cost in time."""
+"""The cost of exits in multiply-accumulates, and of training in time."""
 
 from __future__ import annotations
 
+from reports import captioned
 from reports.blocks import Block, Shown, Text
 from reports.study import Study
-from reports.tables import Table, cost_columns, learning_rate_table
+from reports.tables import Table
 from reports.words import counted
 
 TRAINED = ("finetune", "joint", "exits")
@@ -15,38 +16,35 @@ NAMES = {
 
 
 def costs(study: Study) -> list[Block]:
-    text = "What an image costs depends on where it leaves; every head on the way is part of the price."
+    text = "The cost of an image depends on the exit at which it leaves; every head on the way counts."
     more = " The costs with other exits are in table.md." if len(study.settings) > len(study.main) else ""
     blocks: list[Block] = [Text(text + more)]
     for setting in study.main:
-        table = _alike(cost_columns(setting.runs))
-        caption = (
-            f"Cost of leaving after each block, in million MACs, {setting.name}: stem, blocks and every head up "
-            "to there. The last "
-            "column: parameters of all exit heads, in thousands. Methods with the same costs share a row."
-        )
+        shown = captioned.costs(setting.name, setting.runs)
+        table = _alike(shown.table)
+        caption = f"{shown.caption} Methods with the same costs share a row."
         blocks.append(Shown(caption, table, narrow=len(table.header) <= 7))
     return blocks
 
 
 def _alike(table: Table) -> Table:
-    """Rows that say the same as one."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    """Rows with equal cells merged into one."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for row in table.rows:
-        found.setdefault(row[1:], []).append(row[0])
+        groups.setdefault(row[1:], []).append(row[0])
     rows = []
-    for cells, names in found.items():
+    for cells, names in groups.items():
         shown = ", ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} others"
         rows.append((shown, *cells))
     return Table(table.header, tuple(rows))
 
 
 def training(study: Study) -> list[Block]:
-    """Wall time of the distinct passes: what several runs share counts once."""
+    """Wall time of training; a pass that several runs share counts once."""
     passes: dict[str, dict[str, float]] = {}
     for run in study.runs:
         for stage in run.record.stages:
-            # Members of one shared pass have the same seconds to the last digit.
+            # The stages of one shared pass have exactly the same time.
             key = f"shared {stage.seconds}" if stage.shared_pass > 1 else stage.key
             passes.setdefault(stage.stage, {})[key] = stage.seconds
     order = [*TRAINED, "scores", "cost"]
@@ -62,32 +60,28 @@ def training(study: Study) -> list[Block]:
     ]
     total = sum(sum(passes[kind].values()) for kind in TRAINED if kind in passes)
     count = sum(len(passes[kind]) for kind in TRAINED if kind in passes)
-    stand, passes_of = "stands" if len(study.runs) == 1 else "stand", "pass" if count == 1 else "passes"
-    text = f"{counted(len(study.runs), 'run')} {stand} on {count} {passes_of} of training, {_seconds(total)} in all."
+    passes_of = "pass" if count == 1 else "passes"
+    text = f"Training took {count} {passes_of} for {counted(len(study.runs), 'run')}, {_seconds(total)} in all."
     peak = max((float(run.record.provenance.peak_memory_bytes) for run in study.runs), default=0.0)
     if peak:
-        text += f" At most {peak / 2**30:.1f} GiB of memory were in use."
+        text += f" The peak memory was {peak / 2**30:.1f} GiB."
     header = ("What", "Passes", "Together", "Longest")
-    caption = (
-        "Wall time of the work behind the runs. A stage that several runs share was done once, and is counted once."
-    )
+    caption = "Wall time of the stages of the runs. A stage that several runs share was done once, and is counted once."
     return [Text(text), Shown(caption, Table(header, tuple(rows)), narrow=True)]
 
 
 def rates(study: Study) -> list[Block]:
-    """The learning rates that were tried, where a grid tried several."""
+    """The learning rates, where a grid tried several."""
     blocks: list[Block] = []
     if any(run.tried for run in study.runs):
         blocks.append(
-            Text("Each learning rate comes from the same small grid; what val does not choose counts nowhere.")
+            Text(
+                "Each learning rate comes from the same small grid. Only the rate that is best on val is reported elsewhere."
+            )
         )
     for setting in study.settings:
         if any(run.tried for run in setting.runs):
-            caption = (
-                f"Learning rates tried, {setting.name}, and val accuracy (%), mean over all exits. Bold: the "
-                "best, which all other numbers are of; the others count nowhere."
-            )
-            blocks.append(Shown(caption, learning_rate_table(setting.runs)))
+            blocks.append(captioned.learning_rates(setting.name, setting.runs))
     return blocks
 
 

@@ -1,10 +1,10 @@
-"""Where the paper and its official code differ (docs/discrepancies.md), and what each difference changes here."""
+"""The differences between the paper and its official code (docs/discrepancies.md), and the effect of each."""
 
 from __future__ import annotations
 
 from reports.blocks import Block, Heading, Shown, Text
 from reports.sections.variants import CAPTION, Variant, compared, sentence, variant_table, with_variants
-from reports.study import LGVIT, Setting, Study, policies
+from reports.study import LGVIT, ComparisonGroup, Study, policies
 from reports.tables import times
 from reports.words import difference, few, ranked
 from results.judge.contrast import contrast
@@ -27,16 +27,17 @@ OFFICIAL = "lgvit-official"
 
 def discrepancies(study: Study) -> list[Block]:
     blocks: list[Block] = []
-    for setting, base, others in with_variants(study, _wanted, LGVIT):
+    for setting, base, others in with_variants(study, _variant_name, LGVIT):
         if len(study.main) > 1:
             blocks.append(Heading(setting.name))
         blocks.append(Text(sentence(base, others)))
-        caption = f"LGViT as the paper means it, with one difference of the official code at a time, {setting.name}. {CAPTION}"
+        what = "LGViT as the paper describes it, with one difference of the official code at a time"
+        caption = f"{what}, {setting.name}. {CAPTION}"
         blocks.append(Shown(caption, variant_table(setting, base, others)))
     return blocks + [Text(text) for text in (*_elsewhere(study), *_alternation(study), *_entropy(study), *_swin(study))]
 
 
-def _wanted(name: str, options: dict[str, object]) -> str | None:
+def _variant_name(name: str, options: dict[str, object]) -> str | None:
     if name == OFFICIAL and not options:
         return "the official code's reading"
     if name != LGVIT or len(options) > 1:
@@ -51,18 +52,17 @@ def _wanted(name: str, options: dict[str, object]) -> str | None:
 
 
 def _elsewhere(study: Study) -> list[str]:
-    """D1 and D30 change the backbone or the split, so that they are settings of their own."""
+    """D1 and D30 change the backbone or the split, so they are groups of their own."""
     found = []
     for setting in study.main:
         plain = next((s for s in study.main if s is not setting and _same_but(s, setting)), None)
         if plain is None:
             continue
-        mine, base = (Variant("", tuple(r for r in s.exiting if r.method == LGVIT)) for s in (setting, plain))
-        against = compared(mine, base) if mine.runs and base.runs else None
+        changed, base = (Variant("", tuple(r for r in s.exiting if r.method == LGVIT)) for s in (setting, plain))
+        against = compared(changed, base) if changed.runs and base.runs else None
         if against is not None:
-            number, what = (
-                ("D1", "an idle second token") if _idle(setting) else ("D30", "selection on the test images themselves")
-            )
+            token, selection = ("D1", "an idle second token"), ("D30", "selection on the test images themselves")
+            number, what = token if _plain_backbone(setting) else selection
             found.append(
                 f"{number}, {what}: at half of the MACs lgvit differs by {difference(against)} "
                 f"({setting.where['backbone']}, {setting.where['dataset']}); {ranked(against)}."
@@ -70,18 +70,19 @@ def _elsewhere(study: Study) -> list[str]:
     return found
 
 
-def _idle(setting: Setting) -> bool:
-    return setting.where["backbone"].endswith(("_idle_token", "_198_tokens"))
+def _plain_backbone(setting: ComparisonGroup) -> str | None:
+    """The backbone that this one varies by an idle token; None where it is no such variant."""
+    return setting.leading.record.backbone.idle_token_variant_of
 
 
-def _same_but(plain: Setting, other: Setting) -> bool:
-    """Whether the second is the first with the idle token, or with the published split."""
+def _same_but(plain: ComparisonGroup, other: ComparisonGroup) -> bool:
+    """Whether the second group is the first with an idle token, or with the published split."""
     if plain.where["scheme"] != other.where["scheme"] or plain.where["recipes"] != other.where["recipes"]:
         return False
     backbones, data = ((s.where["backbone"], s.where["dataset"]) for s in (plain, other))
-    token = other.where["backbone"].removesuffix("_idle_token").removesuffix("_198_tokens")
-    if _idle(other):
-        return backbones == (token, data[1])
+    without_token = _plain_backbone(other)
+    if without_token is not None:
+        return backbones == (without_token, data[1])
     return backbones[0] == data[0] and data[1] == f"{backbones[1]} (split=as-published)"
 
 
@@ -111,7 +112,7 @@ def _alternation(study: Study) -> list[str]:
 
 
 def _entropy(study: Study) -> list[str]:
-    """D14: under both readings of the entropy, where a run has them."""
+    """D14: both definitions of the entropy, where a run has them."""
     found = []
     for run in study.runs:
         named = policies(run)
@@ -128,18 +129,18 @@ def _entropy(study: Study) -> list[str]:
                 found.append(f"by {difference(against)} on {run.backbone}, {run.dataset}, seed {run.seed}")
     if not found:
         return []
-    what = "D14, an entropy that is not a number for saturated samples: at half of the MACs it changes the accuracy of lgvit"
+    what = "D14, an entropy that is NaN for saturated samples: at half of the MACs it changes the accuracy of lgvit"
     return [f"{what} {few(found)}."]
 
 
 def _swin(study: Study) -> list[str]:
-    """D3: what the official count says of Swin."""
-    table = study.table[study.table["official_swin_speedup"].notna() & (study.table["label"] == LGVIT)]
+    """D3: the official count of layers on Swin."""
+    table = study.points[study.points["official_swin_speedup"].notna() & (study.points["label"] == LGVIT)]
     rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == 0.01)]
     return [
-        "D3, exits of Swin counted one block too low: the official code would say "
-        f"{times(row['official_swin_speedup'])} in layers "
-        f"where it is {times(row['layer_speedup'])} ({row['backbone']}, {row['dataset']}, seed {row['seed']})."
+        "D3, exits of Swin counted one block too low: the official code would report "
+        f"{times(row['official_swin_speedup'])} in layers where it is {times(row['layer_speedup'])} "
+        f"({row['backbone']}, {row['dataset']}, seed {row['seed']})."
         for _, row in rows.iterrows()
     ]
 

@@ -1,57 +1,56 @@
-"""The main table in the paper's form: rows methods, columns backbone and data set."""
+"""The main table in the form of the paper: a row per method, columns per backbone and dataset."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from reports.blocks import Block, Shown
-from reports.study import HALF, LGVIT, Setting, Study, policies
+from reports.study import HALF, ComparisonGroup, Study, policies
 from reports.tables import DASH, Table, plus_minus, times, timing
 from results.judge.ranking import best_and_second
 from results.tables.run import STATIC, Run
 
 SIDE_BY_SIDE = 2
-"""Settings in one table; more do not fit the page."""
+"""Groups in one table; more do not fit on the page."""
+LAST = 10
 LONG = 24
-"""Characters of a name beyond which a table has one setting alone."""
+"""A name with more characters gets a table with one group only."""
 
 
 def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
-        text = "(Other settings.)" if blocks else f"{CAPTION} {timing(study.table)}{_where(study.main)}"
+        text = "(Continued with other settings.)" if blocks else f"{CAPTION} {timing(study.points)}{_where(study.main)}"
         blocks.append(Shown(text, _table(settings)))
     return blocks
 
 
-def _side_by_side(settings: list[Setting]) -> list[list[Setting]]:
-    """Neighbours share a table while it fits the page and most rows are in both."""
-    found: list[list[Setting]] = []
+def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]]:
+    """Groups that share a table: neighbours, as long as the table fits on the page and most rows are in both."""
+    tables: list[list[ComparisonGroup]] = []
     for setting in settings:
-        mine = set(setting.totals["label"])
-        before = found[-1] if found else []
-        there = set(before[-1].totals["label"]) if before else set()
-        narrow = max(map(len, mine | there)) <= LONG
-        if before and len(before) < SIDE_BY_SIDE and narrow and 2 * len(mine & there) >= len(mine | there):
-            before.append(setting)
+        labels = set(setting.totals["label"])
+        last = tables[-1] if tables else []
+        last_labels = set(last[-1].totals["label"]) if last else set()
+        narrow = max(map(len, labels | last_labels)) <= LONG
+        if last and len(last) < SIDE_BY_SIDE and narrow and 2 * len(labels & last_labels) >= len(labels | last_labels):
+            last.append(setting)
         else:
-            found.append([setting])
-    return found
+            tables.append([setting])
+    return tables
 
 
 CAPTION = (
     "Main results on test. ½ MACs: accuracy (%) where the mean cost is half of the multiply-accumulates of the "
-    "backbone without "
-    "exits, every evaluated head counted. The columns right of it are of the cheapest threshold that loses at "
-    "most 1 point on val, "
-    "or of the method's fixed one: accuracy (%), mean MACs of an image, and the speed-up over the backbone "
-    "without exits in layers "
-    "(the paper's, heads free), in MACs and, where it was measured, in time. Bold: ahead of all others beyond the detectable "
-    "difference; underlined: ahead of all but that one; without them nothing is ranked."
+    "backbone without exits, every evaluated head counted. The columns to its right are for the cheapest threshold "
+    "that loses at most 1 point on val, or for the method's fixed threshold: accuracy (%), mean MACs of an image, "
+    "and the speed-up over the backbone without exits in layers (the paper's, heads free), in MACs and, where it "
+    "was measured, in time. Bold: ahead of all others beyond the detectable difference; underlined: ahead of all "
+    "but that one; otherwise nothing is ranked."
 )
 
 
-def _where(settings: list[Setting]) -> str:
+def _where(settings: list[ComparisonGroup]) -> str:
     kinds = {setting.over for setting in settings}
     if kinds == {"seeds"}:
         return "±: half of the 95 % t interval over training seeds."
@@ -60,7 +59,7 @@ def _where(settings: list[Setting]) -> str:
     return "±: half of the 95 % interval, over training seeds where there are several, else over test images."
 
 
-def _table(settings: list[Setting]) -> Table:
+def _table(settings: list[ComparisonGroup]) -> Table:
     timed = [bool(setting.shown["time_speedup"].drop(_static(setting)).notna().any()) for setting in settings]
     header, groups = ["Method"], [("", 1)]
     for setting, has_time in zip(settings, timed, strict=True):
@@ -68,7 +67,7 @@ def _table(settings: list[Setting]) -> Table:
         columns = ["Param.", "½ MACs", "Acc.", f"MACs ({mega})", "layers", "MACs", *(["time"] if has_time else [])]
         header += columns
         groups.append((f"{setting.where['backbone']},\n{setting.where['dataset']}", len(columns)))
-    labels = sorted(dict.fromkeys(name for setting in settings for name in setting.totals["label"]), key=_order)
+    labels = _ordered(settings)
     ranks = [best_and_second(setting.pairs_at(HALF), setting.methods) for setting in settings]
     rows, bold, underlined = [], set(), set()
     for r, label in enumerate(labels):
@@ -83,22 +82,24 @@ def _table(settings: list[Setting]) -> Table:
     return Table(tuple(header), tuple(rows), frozenset(bold), frozenset(underlined), tuple(groups))
 
 
-def _order(label: str) -> int:
-    """The backbone first, then what a user could take in place of exits, then LGViT, then the others as they came."""
-    base = label.split("(")[0]
-    return (
-        (STATIC, "truncated", "next-smaller", LGVIT).index(base)
-        if base in (STATIC, "truncated", "next-smaller", LGVIT)
-        else 4
-    )
+def _ordered(settings: list[ComparisonGroup]) -> list[str]:
+    """The row labels, in the order that the methods are registered with; methods of equal order stay as they came."""
+    order = {
+        setting.label(run, policy): run.record.method.table_order if run.method == run.record.method.name else LAST
+        for setting in settings
+        for run in setting.runs
+        for policy in policies(run) or [STATIC]
+    }
+    labels = dict.fromkeys(label for setting in settings for label in setting.totals["label"])
+    return sorted(labels, key=lambda label: order.get(label, LAST))
 
 
-def _static(setting: Setting) -> pd.Index:
+def _static(setting: ComparisonGroup) -> pd.Index:
     shown = setting.shown
     return shown.index[shown["kind"] == STATIC]
 
 
-def _cells(setting: Setting, label: str, *, has_time: bool) -> list[str]:
+def _cells(setting: ComparisonGroup, label: str, *, has_time: bool) -> list[str]:
     count = 7 if has_time else 6
     runs = [run for run in setting.runs if _is(setting, run, label)]
     if not runs:
@@ -119,22 +120,22 @@ def _cells(setting: Setting, label: str, *, has_time: bool) -> list[str]:
     return [*cells, times(row["time_speedup"])] if has_time else cells
 
 
-def _mean_macs(setting: Setting, label: str, row: pd.Series) -> str:
-    """Mean MACs of an image at the row's operating point, over seeds."""
-    found = []
+def _mean_macs(setting: ComparisonGroup, label: str, row: pd.Series) -> str:
+    """Mean MACs of an image at the operating point of the row, over seeds."""
+    macs = []
     for run in setting.runs:
         if _is(setting, run, label):
             point = row["kind"], row["target"], row["policy"]
             points = [p for p in run.record.points if (p.kind, p.target, p.policy) == point]
-            found += [point.test.mean_macs for point in points if point.test is not None]
-    return f"{sum(found) / len(found) / _unit(setting)[0]:.2f}" if found else DASH
+            macs += [point.test.mean_macs for point in points if point.test is not None]
+    return f"{sum(macs) / len(macs) / _unit(setting)[0]:.2f}" if macs else DASH
 
 
-def _is(setting: Setting, run: Run, label: str) -> bool:
+def _is(setting: ComparisonGroup, run: Run, label: str) -> bool:
     return any(setting.label(run, policy) == label for policy in policies(run) or [STATIC])
 
 
-def _unit(setting: Setting) -> tuple[float, str]:
+def _unit(setting: ComparisonGroup) -> tuple[float, str]:
     costs = setting.leading.record.costs
     return (1e9, "G") if costs.baseline >= 1e9 else (1e6, "M")
 

@@ -1,4 +1,4 @@
-"""What is asked, and the circumstances under which it was answered."""
+"""The question, and the setup of the runs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ from reports.setup import differences, facts, judged_by
 from reports.study import Study
 
 QUESTION = (
-    "LGViT [1] attaches exits to a Vision Transformer, convolutional heads (LPH) to the shallow half and "
-    "attention heads (GAH) to "
-    "the deep half, trains the backbone first and then the heads by self-distillation on the frozen backbone, "
-    "and lets a sample "
-    "leave at the first exit that is confident. Comparisons of heads hold backbone, exits and loss fixed, so "
-    "that only the heads differ; comparisons of training hold the heads fixed.",
-    "Speed-ups have three meanings here, and stand side by side. The one in layers, which the paper and its code "
-    "use, divides the "
-    "depth by the mean block at which samples leave; heads cost nothing in it. The one in MACs divides the "
-    "multiply-accumulates "
-    "of the backbone without exits by the mean of what really runs: stem, blocks and every head on the way. The one in time "
-    "divides measured times, and is there where somebody measured.",
+    "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) to the shallow half and attention "
+    "heads (GAH) to the deep half. It trains the backbone first and then the heads by self-distillation on the "
+    "frozen backbone, and a sample leaves at the first exit that is confident. Comparisons of heads keep backbone, "
+    "exits and training recipe fixed; methods whose features are no token map have no feature terms in their loss. "
+    "Comparisons of training keep the heads fixed.",
+    "This report uses three speed-ups side by side. The speed-up in layers, which the paper and its code use, "
+    "divides the depth by the mean block at which samples leave; heads cost nothing in it. The speed-up in MACs "
+    "divides the multiply-accumulates of the backbone without exits by the mean of what is computed: stem, blocks "
+    "and every head on the way. The speed-up in time divides measured times, where time was measured.",
 )
 RULES = (
-    "Thresholds are chosen on val and looked up once on test. Every drop in accuracy is against the backbone "
-    "without exits of the "
-    "same seed, never against a method's own last exit. At equal MACs the two neighbouring thresholds of a grid "
-    "fixed on val are "
-    "mixed so that the mean cost on test is exact. Intervals are over test images given the trained models "
-    "(bootstrap), or over "
-    "training seeds (Student's t), never both. Methods closer than the difference that the images or seeds can show (two-sided "
-    "5 %, power 80 %) are not ranked. MACs count convolutions, linear layers, matrix products and attention."
+    "Thresholds are chosen on val and applied to test once. Every drop in accuracy is against the backbone without "
+    "exits of the same seed, never against a method's own last exit. At equal MACs, the two neighbouring thresholds "
+    "of a grid fixed on val are mixed so that the mean cost on test is exact. Intervals are over test images given "
+    "the trained models (bootstrap), or over training seeds (Student's t), never both. Methods closer than the "
+    "difference that the images or seeds can show (two-sided 5 %, power 80 %) are not ranked. MACs count "
+    "convolutions, linear layers, matrix products and attention."
 )
 
 

@@ -1,11 +1,11 @@
-"""Where exits are, and how many: the same method in several settings that differ in this alone."""
+"""Exit schemes and numbers of exits: the same method in groups that differ in their exits only."""
 
 from __future__ import annotations
 
 import re
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of
+from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study, point_of
 from reports.tables import DASH, Table, plus_minus, times
 from reports.words import difference, few
 from results.judge.contrast import contrast
@@ -15,10 +15,10 @@ COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 
 
 def schemes(study: Study) -> list[Block]:
-    """Exit schemes: of each rule the settings with the same number of exits, and lists of blocks."""
+    """Exit schemes with the same number of exits."""
     blocks: list[Block] = []
     for settings in _beside(study):
-        by_count: dict[object, list[Setting]] = {}
+        by_count: dict[object, list[ComparisonGroup]] = {}
         for setting in settings:
             by_count.setdefault(len(_blocks(setting)), []).append(setting)
         chosen = max(by_count.values(), key=len)
@@ -28,10 +28,10 @@ def schemes(study: Study) -> list[Block]:
 
 
 def counts(study: Study) -> list[Block]:
-    """The number of exits: settings whose scheme is the same rule with another count."""
+    """Numbers of exits: groups whose scheme is the same rule with another count."""
     blocks: list[Block] = []
     for settings in _beside(study):
-        rules: dict[str, list[Setting]] = {}
+        rules: dict[str, list[ComparisonGroup]] = {}
         for setting in settings:
             if found := COUNTED.fullmatch(setting.where["scheme"]):
                 rules.setdefault(found["rule"], []).append(setting)
@@ -42,16 +42,16 @@ def counts(study: Study) -> list[Block]:
     return blocks
 
 
-def _beside(study: Study) -> list[list[Setting]]:
-    """Settings that differ in their exits alone."""
-    found: dict[tuple[str, ...], list[Setting]] = {}
+def _beside(study: Study) -> list[list[ComparisonGroup]]:
+    """Groups that differ in their exits only."""
+    by_rest: dict[tuple[str, ...], list[ComparisonGroup]] = {}
     for setting in study.settings:
         key = tuple(value for name, value in setting.where.items() if name != "scheme")
-        found.setdefault(key, []).append(setting)
-    return [settings for settings in found.values() if len(settings) > 1]
+        by_rest.setdefault(key, []).append(setting)
+    return [settings for settings in by_rest.values() if len(settings) > 1]
 
 
-def _question(settings: list[Setting], named: bool, what: str, name: object) -> list[Block]:
+def _question(settings: list[ComparisonGroup], named: bool, what: str, name: object) -> list[Block]:
     assert callable(name)
     names = [name(setting) for setting in settings]
     methods = [
@@ -66,61 +66,59 @@ def _question(settings: list[Setting], named: bool, what: str, name: object) -> 
     rows = [(method, *(_cell(setting, method) for setting in settings)) for method in methods]
     blocks: list[Block] = [Heading(where)] if named else []
     blocks += [Text(_placed(settings, names))]
-    blocks += [Text(_sentence(settings, names, method)) for method in _told(methods)]
+    blocks += [Text(_sentence(settings, names, method)) for method in _described(methods)]
     caption = (
-        f"Test accuracy (%) at half of the MACs by {what}, {where}; in brackets the speed-up in MACs where at "
-        "most 1 point is lost "
-        f"on val. ±: half of the 95 % interval, over training seeds where there are several, else over test images."
+        f"Test accuracy (%) at half of the MACs by {what}, {where}; in brackets the speed-up in MACs with at most 1 "
+        "point lost on val. ±: half of the 95 % interval, over training seeds where there are several, else over "
+        "test images."
     )
     return [*blocks, Shown(caption, Table(header, tuple(rows)), narrow=len(header) <= 3)]
 
 
-def _told(methods: list[str]) -> list[str]:
-    """LGViT and the others, as far as a reader wants sentences about them."""
+def _described(methods: list[str]) -> list[str]:
+    """The methods that get a sentence: LGViT first, at most four."""
     return sorted(methods, key=lambda name: name != LGVIT)[:4]
 
 
-def _placed(settings: list[Setting], names: list[str]) -> str:
+def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
     places = [f"{name}: {' '.join(map(str, _blocks(setting)))}" for setting, name in zip(settings, names, strict=True)]
-    return (
-        f"Exits after blocks; {'; '.join(places)}. These placements are this suite's; the paper's lists are not known."
-    )
+    return f"Exits after blocks; {'; '.join(places)}. These placements are ours; the lists of the paper are not known."
 
 
-def _sentence(settings: list[Setting], names: list[str], method: str) -> str:
-    """The best placement of a method against each other one, on the same test images."""
+def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) -> str:
+    """The best placement of a method compared with each other one, on the same test images."""
     held = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
     found = [(n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in held if method in set(rows["label"])]
     if len(found) < 2:
         return f"{method}: at most one placement reaches half of the MACs."
     name, setting, row = max(found, key=lambda entry: entry[2]["accuracy"])
-    mine = _asked(setting, method)
+    mine = _at_half(setting, method)
     ahead: list[str] = []
     open_: list[str] = []
     for other, beside, _ in found:
-        compared = contrast(mine, _asked(beside, method)) if beside is not setting else None
+        compared = contrast(mine, _at_half(beside, method)) if beside is not setting else None
         if compared is not None:
             (ahead if compared.told_apart else open_).append(f"{other} ({difference(compared)})")
     parts = [
         *([f"ahead of {few(ahead)}"] if ahead else []),
-        *([f"not to be told apart from {few(open_)}"] if open_ else []),
+        *([f"not shown to differ from {few(open_)}"] if open_ else []),
     ]
     fastest = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in found)]
     speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in fastest if not rows.empty]
     more = ""
     if speeds:
         best = max(speeds, key=lambda entry: entry[1])
-        more = f" Within 1 point on val the fastest is {best[0]}, {times(best[1])} in MACs."
-    return f"{method}, at half of the MACs: most is kept with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
+        more = f" With at most 1 point lost on val, {best[0]} has the largest speed-up in MACs, {times(best[1])}."
+    return f"{method}, at half of the MACs: the accuracy is highest with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
 
 
-def _asked(setting: Setting, method: str) -> list[tuple[Run, str]]:
-    """Runs of a method with the name of their point at half of the MACs."""
+def _at_half(setting: ComparisonGroup, method: str) -> list[tuple[Run, str]]:
+    """The runs of a method, each with the name of its operating point at half of the MACs."""
     runs = [run for run in setting.exiting if any(setting.label(run, p.policy) == method for p in run.record.points)]
     return [(run, point.name) for run in runs if (point := point_of(run, *HALF)) is not None]
 
 
-def _cell(setting: Setting, method: str) -> str:
+def _cell(setting: ComparisonGroup, method: str) -> str:
     half, drop = (rows[rows["label"] == method] for rows in (setting.at(HALF), setting.at(DROP)))
     if method not in setting.methods:
         return DASH
@@ -128,14 +126,14 @@ def _cell(setting: Setting, method: str) -> str:
     return at_half if drop.empty else f"{at_half} ({times(drop.iloc[0]['mac_speedup'])})"
 
 
-def _blocks(setting: Setting) -> tuple[int, ...]:
+def _blocks(setting: ComparisonGroup) -> tuple[int, ...]:
     return tuple(exit_.block for exit_ in setting.leading.record.exits[:-1])
 
 
-def _scheme(setting: Setting) -> str:
+def _scheme(setting: ComparisonGroup) -> str:
     found = COUNTED.fullmatch(setting.where["scheme"])
     return found["rule"] if found else setting.where["scheme"]
 
 
-def _count(setting: Setting) -> str:
+def _count(setting: ComparisonGroup) -> str:
     return f"{len(_blocks(setting))} exits"

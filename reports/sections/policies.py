@@ -1,4 +1,4 @@
-"""Other rules for leaving on the same scores, where a grid asked for several."""
+"""Other exit policies on the same scores, where a grid has several."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MANY = 40
 
 
 def other_policies(study: Study) -> list[Block]:
-    """Every method under every policy; where only one method has exits, the main results say it already."""
+    """Every method under every policy. With only one method the main results show this already."""
     if study.judged is study.runs or all(len(policies(run)) < 2 for run in study.runs):
         return []
     blocks: list[Block] = []
     for setting in study.main:
         ids = {run.record.run_id for run in setting.exiting}
-        rows = study.table[study.table["run_id"].isin(ids) & study.table["kind"].isin([DROP[0], HALF[0], "fixed"])]
+        rows = study.points[study.points["run_id"].isin(ids) & study.points["kind"].isin([DROP[0], HALF[0], "fixed"])]
         rules = list(dict.fromkeys(rows["policy"]))
         if len(rules) < 2:
             continue
@@ -45,6 +45,7 @@ def other_policies(study: Study) -> list[Block]:
         return []
     own = list(dict.fromkeys(rule for run in study.runs if (rule := own_policy(run)) and run.has_exits))
     text = (
-        f"Everything above judges a method by one policy, its own or the grid's first ({', '.join(own)}). Here are all."
+        f"The sections above use one policy per method, its own or the first of the grid ({', '.join(own)}). This "
+        "table has all."
     )
     return [Text(text), *blocks]

@@ -1,4 +1,4 @@
-"""The results of every main setting: the main table, and figures with what they say in words."""
+"""The results of every main group: the main table, figures, and sentences about them."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from reports.figures.speed_accuracy import controls, speed_accuracy
 from reports.findings import details
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
-from reports.study import HALF, Setting, Study, policies
+from reports.study import HALF, ComparisonGroup, Study, policies
 
 
 def results(study: Study) -> list[Block]:
     blocks = main_table(study)
-    told = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
-    for setting in told:  # one method alone has its line in the table
-        if len(told) > 1:
+    described = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
+    for setting in described:  # a single method is fully described by its row in the table
+        if len(described) > 1:
             blocks.append(Heading(setting.name))
         blocks += [Text(text) for text in details(setting)]
         blocks += _figures(study, setting)
     return blocks
 
 
-def _figures(study: Study, setting: Setting) -> list[Block]:
+def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     shown, left_out = _shown(setting)
     more = f" The {MOST} most accurate ones at half of the MACs; curves.csv has all." if left_out else ""
     over = "training seeds" if setting.over == "seeds" else "test images"
     name, number = setting.name, setting.number
     blocks: list[Block] = [
         Drawn(
-            f"Test accuracy over spent MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, and fixed "
-            f"thresholds. Right of 1 a model with exits costs more than the one without.{more}",
+            f"Test accuracy over mean MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, "
+            f"and fixed thresholds. Right of 1, a model with exits costs more than the backbone.{more}",
             speed_accuracy(setting, study.looks, shown),
             f"{number}-speed-accuracy",
         )
     ]
-    rows = counted_three_ways(setting, study.table)
+    rows = counted_three_ways(setting, study.points)
     if not rows.empty:
         blocks.append(
             Drawn(
-                f"One operating point (at most 1 point lost on val) counted in three ways, {name}: speed-up over "
+                f"One operating point (at most 1 point lost on val) in three speed-ups, {name}: over "
                 f"the backbone without exits. Bars: 95 % over {over}.",
                 honesty(rows[rows["label"].isin(shown)]),
                 f"{number}-honesty",
@@ -54,7 +54,7 @@ def _figures(study: Study, setting: Setting) -> list[Block]:
         own = policies(setting.leading)[0]
         blocks.append(
             Drawn(
-                f"What the policy adds to the heads of {setting.leading.method}, {name}: its operating points "
+                f"The effect of the policy on the heads of {setting.leading.method}, {name}: its operating points "
                 f"under {own} beside random and perfect routing to the same exits in the same shares.",
                 drawn,
                 f"{number}-controls",
@@ -62,7 +62,7 @@ def _figures(study: Study, setting: Setting) -> list[Block]:
         )
     blocks.append(
         Drawn(
-            f"Every exit asked about every test image, {name}.",
+            f"Accuracy of every exit on all test images, {name}.",
             exit_accuracy(setting, study.looks, shown),
             f"{number}-exit-accuracy",
         )
@@ -74,8 +74,8 @@ def _figures(study: Study, setting: Setting) -> list[Block]:
     return blocks
 
 
-def _shown(setting: Setting) -> tuple[list[str], bool]:
-    """The rows that figures show, and whether any was left out."""
+def _shown(setting: ComparisonGroup) -> tuple[list[str], bool]:
+    """The labels that figures show, and whether any was left out."""
     if len(setting.methods) <= MOST:
         return setting.methods, False
     best = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]

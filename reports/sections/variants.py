@@ -1,4 +1,4 @@
-"""One method with one option changed, on the same backbone and at the same exits: what each change does."""
+"""Variants of one method with changed options, on the same backbone and at the same exits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.study import DROP, HALF, LGVIT, Setting, Study, point_of, policies
+from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study, point_of, policies
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
 from reports.words import by_size, difference, few, ranked
 from results.judge.contrast import Contrast, contrast
@@ -15,42 +15,42 @@ from results.tables.run import Run
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs of one method and set of options under one policy, one a seed."""
+    """The runs of one method and set of options under one policy, one per seed."""
 
     name: str
     runs: tuple[Run, ...]
 
     @property
-    def asked(self) -> list[tuple[Run, str]]:
-        """With the name of their point at half of the MACs."""
+    def at_half(self) -> list[tuple[Run, str]]:
+        """The runs, each with the name of its operating point at half of the MACs."""
         return [(run, point.name) for run in self.runs if (point := point_of(run, *HALF)) is not None]
 
     @property
     def mean_exit(self) -> float:
-        """Mean accuracy of all early exits, each asked about every test image."""
+        """Mean accuracy of all early exits, each on all test images."""
         early = [exit_.test_accuracy for run in self.runs for exit_ in run.record.exits[:-1]]
         return sum(early) / len(early)
 
 
-Wanted = Callable[[str, dict[str, object]], str | None]
-"""From a method's name and options to what the variant is called; None: it plays no part."""
+VariantName = Callable[[str, dict[str, object]], str | None]
+"""From the name and options of a method to the name of the variant; None if it is not compared."""
 
 
-def variants_of(setting: Setting, wanted: Wanted) -> list[Variant]:
+def variants_of(setting: ComparisonGroup, variant_name: VariantName) -> list[Variant]:
     found: dict[str, list[Run]] = {}
     for run in setting.exiting:
         method = run.record.spec.train.method
-        name = wanted(method.name, method.set)
+        name = variant_name(method.name, method.set)
         if name is not None:
             found.setdefault(name, []).append(run)
     return [Variant(name, tuple(runs)) for name, runs in found.items()]
 
 
 def compared(variant: Variant, base: Variant) -> Contrast | None:
-    return contrast(variant.asked, base.asked)
+    return contrast(variant.at_half, base.at_half)
 
 
-def variant_table(setting: Setting, base: Variant, others: list[Variant]) -> Table:
+def variant_table(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> Table:
     header = ("Variant", "Mean of exits", "½ MACs", "Difference", "Ranked", "layers", "MACs")
     rows = []
     for variant in (base, *others):
@@ -71,17 +71,16 @@ def variant_table(setting: Setting, base: Variant, others: list[Variant]) -> Tab
 
 
 CAPTION = (
-    "Mean of exits: accuracy (%) of the early exits, each asked about every test image. ½ MACs: accuracy (%) at "
-    "half of the MACs. "
-    "Difference: to the first row there, in points on the same images, 95 % interval. Ranked: only beyond the detectable "
-    "difference. layers, MACs: speed-up where at most 1 point is lost on val."
+    "Mean of exits: accuracy (%) of the early exits on all test images. ½ MACs: accuracy (%) at half of the MACs. "
+    "Difference: to the first row at half of the MACs, in points on the same images, 95 % interval. Ranked: only "
+    "beyond the detectable difference. layers, MACs: speed-up with at most 1 point lost on val."
 )
 
 
-def variant_blocks(study: Study, wanted: Wanted, caption: str, base_name: str) -> list[Block]:
-    """For every main setting that holds the base and a variant: a paragraph and a table."""
+def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_name: str) -> list[Block]:
+    """A paragraph and a table for every main group that has the base and a variant."""
     blocks: list[Block] = []
-    for setting, base, others in with_variants(study, wanted, base_name):
+    for setting, base, others in with_variants(study, variant_name, base_name):
         if len(study.main) > 1:
             blocks.append(Heading(setting.name))
         blocks.append(Text(sentence(base, others)))
@@ -89,17 +88,19 @@ def variant_blocks(study: Study, wanted: Wanted, caption: str, base_name: str) -
     return blocks
 
 
-def with_variants(study: Study, wanted: Wanted, base_name: str) -> Iterator[tuple[Setting, Variant, list[Variant]]]:
+def with_variants(
+    study: Study, variant_name: VariantName, base_name: str
+) -> Iterator[tuple[ComparisonGroup, Variant, list[Variant]]]:
     for setting in study.main:
-        found = {variant.name: variant for variant in variants_of(setting, wanted)}
+        found = {variant.name: variant for variant in variants_of(setting, variant_name)}
         base = found.pop(base_name, None)
         if base is not None and found:
             yield setting, base, list(found.values())
 
 
 def sentence(base: Variant, others: list[Variant]) -> str:
-    """Which changes help, which harm, and which cannot be told from nothing, at half of the MACs."""
-    groups: dict[str, list[tuple[float, str]]] = {"ahead": [], "behind": [], "not told apart": []}
+    """Which changes are better, worse, or not shown to differ at half of the MACs."""
+    groups: dict[str, list[tuple[float, str]]] = {"ahead": [], "behind": [], "not shown to differ": []}
     for variant in others:
         found = compared(variant, base)
         if found is not None:
@@ -108,8 +109,8 @@ def sentence(base: Variant, others: list[Variant]) -> str:
         *([f"better than {base.name} is {few(by_size(groups['ahead']))}"] if groups["ahead"] else []),
         *([f"worse is {few(by_size(groups['behind']))}"] if groups["behind"] else []),
         *(
-            [f"not to be told apart from it: {few(by_size(groups['not told apart']))}"]
-            if groups["not told apart"]
+            [f"not shown to differ from it: {few(by_size(groups['not shown to differ']))}"]
+            if groups["not shown to differ"]
             else []
         ),
     ]
@@ -117,9 +118,9 @@ def sentence(base: Variant, others: list[Variant]) -> str:
         return f"None of the variants of {base.name} reaches half of the MACs."
     least, most = (pick((base, *others), key=lambda variant: variant.mean_exit) for pick in (min, max))
     return (
-        f"At half of the MACs, on the same images, {'; '.join(parts)}. On average over all early exits, which is not ranked, "
-        f"{base.name} answers {percent(base.mean_exit)} % right; the range is from {percent(least.mean_exit)} % "
-        f"({least.name}) to {percent(most.mean_exit)} % ({most.name})."
+        f"At half of the MACs, on the same images, {'; '.join(parts)}. On average over all early exits, which is not "
+        f"ranked, {base.name} classifies {percent(base.mean_exit)} % correctly; the range is from "
+        f"{percent(least.mean_exit)} % ({least.name}) to {percent(most.mean_exit)} % ({most.name})."
     )
 
 
@@ -132,7 +133,7 @@ def kernels(study: Study) -> list[Block]:
 
 
 def ablation(study: Study) -> list[Block]:
-    """LGViT without one term of its distillation, or with another weight."""
+    """LGViT without a term of its distillation, or with another weight."""
 
     def wanted(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {"kd_weight", "feature_terms"}:
@@ -140,7 +141,7 @@ def ablation(study: Study) -> list[Block]:
         terms = []
         if "kd_weight" in options:
             weight = options["kd_weight"]
-            terms.append("without distilled answers" if weight == 0 else f"weight {weight} on distilled answers")
+            terms.append("without distillation" if weight == 0 else f"distillation weight {weight}")
         if options.get("feature_terms") is False:
             terms.append("without feature terms")
         return " and ".join(terms) or LGVIT
@@ -149,7 +150,7 @@ def ablation(study: Study) -> list[Block]:
 
 
 def regimes(study: Study) -> list[Block]:
-    """LGViT's heads trained in other ways; two-stage is the paper's."""
+    """LGViT's heads under other training regimes; the two-stage regime is the paper's."""
 
     def wanted(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {"regime", "joint_weights", "alternate_by", "heads_always"}:
@@ -167,7 +168,7 @@ AUTHORS = "the authors' layout"
 TWO_STAGE = "two-stage"
 
 
-def _one_option(option: str, word: str) -> Wanted:
+def _one_option(option: str, word: str) -> VariantName:
     def wanted(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {option}:
             return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.study import Setting, Study, of_setting, policies
+from reports.study import ComparisonGroup, Study, of_setting, policies
 from reports.style import Look
 from reports.tables import DASH, interval, percent, signed, times
 from results.tables.points import summary
@@ -25,7 +25,7 @@ def drawing(study: Study) -> list[dict[str, Any]]:
     settings = [(setting, of_setting(study.runs, tuple(setting.where.values()))) for setting in study.settings]
     curves = sum(len(policies(run)) for _, runs in settings for run in runs)
     most = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
-    rows = dict(list(study.table.groupby("run_id")))
+    rows = dict(list(study.points.groupby("run_id")))
     return [
         {
             "name": setting.name,
@@ -39,7 +39,7 @@ def drawing(study: Study) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _curves(study: Study, setting: Setting, run: Run, rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
+def _curves(study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
     """The curves of a run, a policy each; of a model without exits one with a single point."""
     found = []
     for label, mine in rows.groupby("label", sort=False):
@@ -50,7 +50,7 @@ def _curves(study: Study, setting: Setting, run: Run, rows: pd.DataFrame, most: 
                 "name": name, "run": run.record.run_id, "seed": run.seed, "policy": policy,
                 "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
                 "exits": " ".join(str(exit_.block) for exit_ in run.record.exits[:-1]) if run.has_exits else "",
-                "colour": look.colour, "marker": look.marker, "dash": _dash(look),
+                "color": look.color, "marker": look.marker, "dash": _dash(look),
                 "line": _line(run, policy, most), "marks": [_mark(run, row) for _, row in mine.iterrows() if row["reached"]],
             }
         )  # fmt: skip
@@ -104,7 +104,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
     found = []
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
     several = len(names) > 1
-    for _, row in summary(study.table).iterrows():
+    for _, row in summary(study.points).iterrows():
         where = tuple(row[name] for name in ("backbone", "dataset", "scheme", "recipes"))
         setting = names.get(where, f"{row['backbone']}, {row['dataset']}")
         texts = [*([setting] if several else []), row["label"], point_name(row)]
@@ -124,7 +124,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
 
 def header(study: Study) -> list[dict[str, Any]]:
     """Names of the table's columns; those of numbers are aligned as such."""
-    texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
+    texts = [*(["ComparisonGroup"] if len(study.settings) > 1 else []), "Method", "Point"]
     return [{"text": t, "number": False} for t in texts] + [{"text": t, "number": True} for t in ("Seeds", *NUMBERS)]
 
 

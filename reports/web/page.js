@@ -69,8 +69,8 @@
       ? make("polygon", { class: "dot", points: polygon(SHAPES[marker], size) }, parent)
       : make("circle", { class: "dot", r: size }, parent);
 
-  const coloured = (element, curve) => {
-    if (curve.colour.toLowerCase() !== "#000000") element.style.setProperty("--colour", curve.colour);
+  const withColor = (element, curve) => {
+    if (curve.color.toLowerCase() !== "#000000") element.style.setProperty("--colour", curve.color);
     return element;
   };
 
@@ -162,7 +162,7 @@
     make("text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, axes, "test accuracy (%)");
 
     for (const curve of seen) {
-      const group = coloured(make("g", { class: "curve", "data-name": curve.name }, chart), curve);
+      const group = withColor(make("g", { class: "curve", "data-name": curve.name }, chart), curve);
       const line = curve.line.filter(([, share, accuracy]) => share !== null && accuracy !== null);
       if (line.length > 1) {
         const upper = line.map(([, share, , , high]) => `${x(share)},${y(high)}`);
@@ -224,7 +224,7 @@
       const button = html("button", legend);
       button.type = "button";
       button.setAttribute("aria-pressed", String(!hidden.has(curve.name)));
-      const key = coloured(make("svg", { class: "key", viewBox: "0 0 34 14", "aria-hidden": "true" }, button), curve);
+      const key = withColor(make("svg", { class: "key", viewBox: "0 0 34 14", "aria-hidden": "true" }, button), curve);
       const dash = curve.dash && { "stroke-dasharray": curve.dash };
       if (curve.line.length > 1) make("line", { class: "line", x1: 0, x2: 34, y1: 7, y2: 7, ...dash }, key);
       dot(curve.marker, 4.5, make("g", { transform: "translate(17 7)" }, key));

@@ -8,6 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from reports.findings import abstract, is_paper_scale
 from reports.sections.claims import claims_table
 from reports.setup import facts
@@ -25,8 +27,6 @@ def write_page(path: Path, study: Study) -> None:
 def page(study: Study) -> str:
     """The page. Text of records passes Jinja2's autoescape or stands in JSON in which nothing can end the script; its
     own script and style are the only ones that it lets run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     script, style = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     environment = Environment(
         loader=FileSystemLoader(FOLDER),

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from reports.study import Study
+from reports.tidy_tables import tidy_tables
 from reports.web.page import page
 from results.store.folder import Store
-from results.tables.loading import load_runs
-from results.tables.points import comparisons, points, summary
+from results.tables.points import summary
+from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -37,7 +38,7 @@ def study(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Study:
     store = Store(folder)
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []
-    return Study(f"smoke {EVIL}", runs, points(runs), comparisons(runs), problems=[f"a/runs/b: {EVIL}"])
+    return Study(f"smoke {EVIL}", runs, tidy_tables(runs, []), problems=[f"a/runs/b: {EVIL}"])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_the_table_has_every_operating_point(browser: Any, study: Study) -> None
     rows = [
         [cell.text for cell in row.find_elements("css selector", "td")] for row in all_of(browser, "#table tbody tr")
     ]
-    expected = summary(study.table)
+    expected = summary(study.points)
     assert len(rows) == len(expected)
     for row, (_, said) in zip(rows, expected.iterrows(), strict=True):
         assert row[0] == said["label"]
@@ -147,7 +148,7 @@ def test_a_point_tells_where_it_comes_from(browser: Any, study: Study) -> None:
     (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("lgvit, 0.75 × MACs:")]
     browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseenter'))", spot)
     said = details(browser)
-    row = study.table[(study.table["run_id"] == run.record.run_id) & (study.table["point"] == point.name)].iloc[0]
+    row = study.points[(study.points["run_id"] == run.record.run_id) & (study.points["point"] == point.name)].iloc[0]
     low, high = 100 * row["low"], 100 * row["high"]
     assert said["Accuracy"].startswith(f"{100 * row['accuracy']:.1f} % [{low:.1f}, {high:.1f}]")
     assert said["MACs"].startswith("0.750 of the backbone without exits")

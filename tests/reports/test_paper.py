@@ -15,7 +15,8 @@ from pypdf import PdfReader
 
 from benchmark.pictures import Pictures
 from reports.findings import against_others
-from reports.paper import build_report, is_current
+from reports.paper import build_report
+from reports.report_folder import is_current
 from reports.setup import facts
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
@@ -23,6 +24,7 @@ from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points, summary
 from tests.conftest import Command, SmokeRun
+from tests.reports.registered import registered
 
 
 def pdf_text(path: Path) -> str:
@@ -267,7 +269,9 @@ def test_numbers_as_people_write_them() -> None:
 
 
 def test_a_method_looks_the_same_everywhere() -> None:
-    assert looks(["lgvit", "vanilla"])["lgvit"] == looks(["x", "lgvit"])["lgvit"]
-    shown = looks(["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global", "a", "b"])
-    assert len({look.colour for look in shown.values()}) == len(shown)
+    names = ("static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global")
+    methods = {name: registered(name) for name in names}
+    assert looks({"x": None, "lgvit": methods["lgvit"]})["lgvit"] == looks(methods)["lgvit"]
+    shown = looks({**methods, "a": None, "b": None})
+    assert len({look.color for look in shown.values()}) == len(shown)
     assert len({look.marker for look in shown.values()}) == len(shown)

@@ -15,7 +15,7 @@ from benchmark.grid.load import load_grid
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
 from reports.paper import build_report
-from reports.sections.atlas import EACH, leavers
+from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
 from results.spec import Configured
@@ -97,12 +97,8 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     runs, _ = load_runs(store, store.run_ids())
     for seeds in (1, 5):
-        study = Study(
-            "t",
-            large := [_at_paper_scale(run, seed) for run in runs for seed in range(seeds)],
-            points(large),
-            comparisons(large),
-        )
+        large = [_at_paper_scale(run, seed) for run in runs for seed in range(seeds)]
+        study = Study("t", large, {"points": points(large), "comparisons": comparisons(large)})
         (verdicts,) = verdict_sentence(study)
         assert verdicts.startswith("Of the paper's claims, by rules that were fixed before: speed-up in layers: ")
         assert SMALL_SCALE not in verdicts
@@ -128,7 +124,7 @@ def test_the_atlas_shows_samples_that_leave_there(smoke: SmokeRun) -> None:
     point = next(point for point in run.record.points if point.reached and len(point.settings) == 1)
     outcomes = run.outcomes[run.outcomes["point"] == point.name].set_index("sample_id")
     blocks = {exit_.block: k for k, exit_ in enumerate(run.record.exits)}
-    found = leavers(run, point)
+    found = exit_samples(run, point)
     assert sum(row.share for row in found) == pytest.approx(1)
     for row in found:
         chosen = outcomes.loc[row.sample_id]

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.paper import build_report, is_current
+from reports.paper import build_report
+from reports.report_folder import is_current
 from reports.setup import facts
 from results.check import Check
 from results.provenance import Code, Machine

@@ -1,0 +1,89 @@
+"""The folder of a report: which files it holds, whether it is current, and whether a new report may replace it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.store.devices import read_checks
+from results.store.folder import Store, StoreError
+
+FOLDER = Path(__file__).parent
+STAMP = "report.json"
+"""What the report was made from (``inputs``), and its files with their contents in words (``files``)."""
+FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
+DEFAULT = ("pdf", "csv", "markdown")
+CODE = ("*.py", "*.typ", "*.yaml", "page.*")
+"""Files of reports/ and results/ that determine what a report shows."""
+
+
+def report_files(out: Path) -> list[tuple[Path, str]]:
+    """The files of a report with their contents in words."""
+    stamp = _read_stamp(out)
+    files = [(out / name, contents) for name, contents in stamp.get("files", []) if (out / name).exists()]
+    figures = len(list((out / "figures").glob("*.pdf")))
+    return [*files, (out / "figures", f"{figures} figures as PDF, SVG and PNG")] if figures else files
+
+
+def is_current(out: Path, store: Store, run_ids: list[str], formats: Sequence[str] = DEFAULT) -> bool:
+    """Whether the report was made from exactly these records by exactly this code, in these formats."""
+    return _read_stamp(out).get("inputs") == _inputs(store, run_ids, formats)
+
+
+def write_stamp(
+    out: Path, store: Store, run_ids: list[str], formats: Sequence[str], files: Mapping[str, str] | None = None
+) -> None:
+    """Mark a report as made from these records, and list its files (name to contents)."""
+    stamp = {"inputs": _inputs(store, run_ids, formats), "files": list((files or {}).items())}
+    (out / STAMP).write_text(json.dumps(stamp, indent=1), encoding="utf-8")
+
+
+def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT) -> None:
+    """
+    Raises:
+        StoreError: a report written there would replace something else, the records that it is made from, or shared records.
+    """
+    if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise StoreError(
+            f"{out} is not empty and holds no report; name another folder with --out: a report replaces it whole"
+        )
+    inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
+    if inside:
+        raise StoreError(
+            f"a report in {out} would take the place of the records in {inside[0]}; name another folder with --out"
+        )
+    if "records" not in formats and (out / "runs").is_dir():
+        raise StoreError(
+            f"{out} holds shared records, which this report would remove; name another folder with --out, or share "
+            "them again with report --format records"
+        )
+
+
+def _read_stamp(out: Path) -> dict[str, Any]:
+    try:
+        stamp = json.loads((out / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _inputs(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:
+    """Everything that a report depends on: the records, and the code that shows them."""
+    code = hashlib.sha256()
+    folders = (FOLDER, FOLDER.parent / "results")
+    data = {folder / name for folder in folders for name in ("out", "reference", "runs", "stages")}
+    paths = {path for folder in folders for pattern in CODE for path in folder.rglob(pattern)}
+    for path in sorted(path for path in paths if not data & set(path.parents)):
+        code.update(path.read_bytes())
+    records = {}
+    for run_id in run_ids:
+        path = store.run(run_id) / "record.json"
+        records[run_id] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    devices = {name: check.finished.isoformat() for name, check in read_checks(store, []).items()}
+    return {
+        "code": code.hexdigest(), "records": records, "latencies": store.stages("latency"), "devices": devices,
+        "formats": sorted(formats),
+    }  # fmt: skip

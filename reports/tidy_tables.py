@@ -1,0 +1,85 @@
+"""The tidy tables of a report, one declaration each. They are written as CSV and Parquet, and sections read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from results.judge.failures import failures
+from results.record import FailedRecord
+from results.tables import metrics
+from results.tables.iso_accuracy import iso_table
+from results.tables.points import comparisons, points
+from results.tables.run import Run
+from results.tables.tuning import learning_rates
+
+
+@dataclass(frozen=True)
+class TidyTable:
+    """A table over the runs of a report.
+
+    Attributes:
+        name: of its files, and in `reports.study.Study.tidy`.
+        contents: in words.
+        make: from the finished runs; None where there is nothing to tabulate.
+    """
+
+    name: str
+    contents: str
+    make: Callable[[list[Run]], pd.DataFrame | None]
+
+
+def _curves(runs: list[Run]) -> pd.DataFrame:
+    curves = [run.curves.assign(run_id=run.record.run_id, method=run.method, seed=run.seed) for run in runs]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _learning_rates(runs: list[Run]) -> pd.DataFrame | None:
+    return learning_rates(runs) if any(run.tried for run in runs) else None
+
+
+TIDY_TABLES = (
+    TidyTable("points", "every operating point of every run", points),
+    TidyTable("comparisons", "every pair of methods, on the same test images", comparisons),
+    TidyTable("curves", "every setting of every policy, on val and test", _curves),
+    TidyTable(
+        "areas",
+        "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
+        metrics.area_table,
+    ),
+    TidyTable(
+        "iso-accuracy",
+        "speed-up at equal accuracy, with the share of replicates that do not reach it",
+        iso_table,
+    ),
+    TidyTable(
+        "routing",
+        "each policy between random and perfect routing, and its agreement with the full model",
+        metrics.routing_table,
+    ),
+    TidyTable("heads", "oracle, overthinking and flips of the exits of each run", metrics.head_table),
+    TidyTable("exits", "accuracy, calibration error and likelihood of every exit on all samples", metrics.exit_table),
+    TidyTable(
+        "leaving",
+        "the samples that leave at each exit: their share, their accuracy, and the final head's on the same samples",
+        metrics.leaving_table,
+    ),
+    TidyTable("classes", "depth and accuracy drop of every class", metrics.class_table),
+    TidyTable("learning-rates", "the learning rates that a grid tried, with val accuracy", _learning_rates),
+)
+
+
+FAILURES = "failures"
+CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
+    FAILURES: "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory, devices"
+}
+"""Name of every tidy table to its contents in words."""
+
+
+def tidy_tables(runs: list[Run], failed: list[FailedRecord]) -> dict[str, pd.DataFrame]:
+    """Every table that has content, by name. The table of failures also reads the records of failed runs."""
+    tables = {table.name: table.make(runs) for table in TIDY_TABLES}
+    tables[FAILURES] = failures(runs, failed, tables["points"])
+    return {name: table for name, table in tables.items() if table is not None}

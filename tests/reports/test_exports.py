@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from reports.blocks import Shown
 from reports.exports import escaped, latex, write_csv, write_parquet
 from reports.tables import Table
 from tests.conftest import Command, SmokeRun, torch_free
@@ -28,7 +29,7 @@ def test_no_letter_means_anything_to_latex(text: str) -> None:
 
 def test_a_table_in_latex_is_whole() -> None:
     table = Table(("Method", "50 % × MACs"), (("a_b & \\input{x}", "−1.0 [2, 3]"), ("[x]", "~")), frozenset({(0, 1)}))
-    text = latex([("100 % of {it}", table)])
+    text = latex([Shown("100 % of {it}", table)])
     assert r"\caption{100 \% of \{it\}}" in text
     assert r"a\_b \& \textbackslash{}input\{x\} & \textbf{$-$1.0 [2, 3]} \\" in text
     assert r"{}[x] & \textasciitilde{} \\" in text  # a bracket behind a line's end would be its option

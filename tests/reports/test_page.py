@@ -17,8 +17,8 @@ from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from reports.web.page import page
 from results.store.folder import Store
+from results.tables.loading import load_runs
 from results.tables.points import summary
-from results.tables.run import load_runs
 from tests.conftest import SmokeRun
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -170,7 +170,7 @@ def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Pat
     done = cluster.command(*on_slurm(grid, results, "--data-dir", tmp_path))
     assert done.returncode == 0, done.stderr
     cluster.wait(results)
-    found = {record["label"]: record for record in records(results)}
+    found = {record["spec"]["train"]["method"]["name"]: record for record in records(results)}
     assert found["vanilla"]["failure"] == "blocked"
     assert found["vanilla"]["blocked_by"].startswith("finetune-")
     assert "cifar-10" in found["vanilla"]["cause"]

@@ -114,7 +114,7 @@ class NodeTask:
             ranks |= {
                 "nodes": self.job.num_nodes,
                 "endpoint": f"{host or environment.master_addr}:{environment.master_port}",
-                "address": self.job.hostnames[self.job.node],
+                "address": host if host and self.job.node == 0 else self.job.hostnames[self.job.node],
             }
         elif self.processes == 1:
             return make_stages(*arguments)

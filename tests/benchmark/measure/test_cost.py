@@ -158,7 +158,7 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     assert [entry["convention"] for entry in found] == ["linear_conv", "matrix_products"]
     assert all(len(entry["macs_cumulative"]) == 9 for entry in found)
     shown = benchmark_command(*arguments, "--exits", "3,9").stdout
-    assert "every evaluated head counted" in shown
+    assert "MACs of one image" in shown
     counted = price("vit_nano_patch4_28", method("lgvit"), (3, 9), 10)
     assert all(f"{macs:,}" in shown for macs in (*counted.cumulative, *counted.linear_conv_cumulative))
 

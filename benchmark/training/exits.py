@@ -1,4 +1,4 @@
-"""The heads of one method, on a frozen backbone. Methods that share the backbone share its forward pass."""
+"""Trains the heads of one method on a frozen backbone. Methods on the same backbone share its forward pass."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from methods.model import BackbonePass, ExitHeads, backbone_pass
 
 
 def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device: torch.device) -> Learner:
-    """The learner of an ``exits`` stage; it reads the frozen pass of `frozen_pass`.
+    """The learner of an ``exits`` stage. It reads the output of `frozen_pass`.
 
     Args:
-        heads: what the training goes on from; None for fresh ones.
+        stage: to train.
+        heads: the heads to start from; None for new ones.
+        inputs: the data.
+        device: of the heads.
     """
     train, recipe, training = stage.run.train, stage.recipe, stage.training
     assert recipe is not None
@@ -49,9 +52,9 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
 
 
 def frozen_pass(backbone: BlockBackbone, stages: Sequence[Stage]) -> Callable[[Batch], BackbonePass]:
-    """One forward pass a batch, under no gradient, that keeps what any of the stages' heads reads.
+    """One forward pass of the backbone per batch, without gradients, with the tokens that the heads of any stage read.
 
-    The stages agree on the mode of the frozen backbone: evaluation, or training with dropout and drop-path at work.
+    All stages use the same mode of the frozen backbone: evaluation, or training with active dropout and drop-path.
     """
     blocks = sorted({block for stage in stages for block in stage.run.train.exits})
     (mode,) = {stage.fields["frozen_mode"] for stage in stages}

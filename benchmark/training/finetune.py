@@ -1,4 +1,4 @@
-"""Stage 1: the backbone and its final classifier, by cross-entropy. All methods on a backbone share it."""
+"""Stage 1: backbone and final classifier, trained with cross-entropy. All methods on a backbone share it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datasets.loading import Batch
 
 
 def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device: torch.device) -> Learner:
-    """The learner of a ``finetune`` stage; ``weights`` are the pretrained ones, if the run names any.
+    """The learner of a ``finetune`` stage; ``weights`` is the file with the pretrained weights, if the run names any.
 
     Raises:
         UserError: the weights do not fit.

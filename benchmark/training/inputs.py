@@ -1,4 +1,4 @@
-"""A run's data, read once a process, arranged by its split rule and cut to the sizes that the grid asks for."""
+"""The data of a run: read once per process, split by the run's rule, and cut to the sizes that the grid names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHEAP_SIZE = 64
 
 @dataclass(frozen=True)
 class Inputs:
-    """The splits of a dataset as a backbone wants them."""
+    """The splits of a dataset, with the image size and channels of a backbone."""
 
     card: DatasetCard
     splits: dict[str, ImageSplit]
@@ -46,9 +46,9 @@ class Inputs:
     def training(
         self, recipe: Recipe, purpose: str, seed: int, epoch: int, skip: int, ranks: Ranks = ALONE
     ) -> BatchLoader:
-        """The batches of one epoch from number ``skip`` on: order and augmentation depend on purpose, seed and epoch.
+        """The batches of one epoch, after the first ``skip``. Order and augmentation depend on purpose, seed and epoch.
 
-        Of several ranks each gets its share of every batch.
+        Each rank gets its share of every batch.
         """
         return training_batches(
             self.splits["train"],
@@ -66,7 +66,7 @@ class Inputs:
         )
 
     def scoring(self, split: str, ranks: Ranks = ALONE) -> BatchLoader:
-        """A split in stored order; of several ranks each gets every so manieth batch."""
+        """A split in stored order. Rank r gets batches r, r + size, ..."""
         return scoring_batches(
             self.splits[split],
             self.card,
@@ -77,15 +77,15 @@ class Inputs:
         )
 
     def transforms(self) -> dict[str, str]:
-        """What an image goes through, in words: by training stage, and in scoring."""
-        found = {
+        """The transforms of an image in words, for each training stage and for scoring."""
+        transforms = {
             stage: training_summary(self.card, self.size, self.channels, recipe.augment, stronger_of(recipe))
             for stage, recipe in self.recipes.items()
         }
-        return found | {"scores": evaluation_summary(self.card, self.size, self.channels)}
+        return transforms | {"scores": evaluation_summary(self.card, self.size, self.channels)}
 
     def data_card(self) -> DataCard:
-        """What a record says of the data."""
+        """The description of the data in a record."""
         return DataCard(
             name=self.card.name,
             split_rule=self.rule.describe(self.card),
@@ -101,17 +101,17 @@ class Inputs:
         )
 
     def content(self) -> dict[str, str]:
-        """SHA-256 over the images that are there, by split."""
+        """SHA-256 over the images, by split."""
         return {name: _content(split) for name, split in self.splits.items()}
 
 
 def stronger_of(recipe: Recipe) -> Stronger:
-    """What a recipe adds to its augmentation."""
+    """The augmentation that a recipe adds to its basic one."""
     return Stronger(recipe.rand_augment, recipe.erasing, recipe.mixup, recipe.cutmix)
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
-    """The data of a run, for its backbone; see `inputs_of`."""
+    """The data of a run for its backbone; see `inputs_of`."""
     backbone = registry.card("backbone", train.backbone)
     recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
     return inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
@@ -160,7 +160,7 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
 
 
 def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping[str, Recipe]) -> int:
-    """None for small pictures in memory, which take no time; else a process for every CPU but that of the training."""
+    """0 for small images in memory, which take no time to load; else one process per CPU, less one for the training."""
     in_memory = not any(isinstance(splits[name].images, ImageFiles) for name in SPLITS)
     if size <= CHEAP_SIZE and in_memory and not any(recipe.rand_augment for recipe in recipes.values()):
         return 0

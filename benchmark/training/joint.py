@@ -1,4 +1,4 @@
-"""Backbone, final classifier and heads trained together: in the place of the fine-tuning, or behind it."""
+"""Trains backbone, final classifier and heads together, instead of the fine-tuning or after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from methods.model import MultiExitModel, backbone_pass
 
 
 def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device: torch.device) -> Learner:
-    """The learner of a ``joint`` stage, from this backbone and fresh heads."""
+    """The learner of a ``joint`` stage, which starts from a backbone and new heads."""
     train, recipe, training = stage.run.train, stage.recipe, stage.training
     assert recipe is not None
     assert training is not None

@@ -1,9 +1,8 @@
-"""The training loop: one pass over the data feeds one learner or many; all can stop at any step and go on.
+"""The training loop. One pass over the data feeds one learner or several; a training can stop at any step and resume.
 
-What a step does depends on the weights, the optimizer's state and the step's number, never on how the process got there:
-torch's generator is seeded anew for every step, the order and the augmentation of an epoch come from its number, and the
-learning rate from the step's. So a resumed training gives the bits of an undisturbed one, and learners trained together
-give the bits that they give alone.
+A step depends only on the weights, the state of the optimizer and the number of the step: torch's generator is seeded for every
+step, order and augmentation follow from the number of the epoch, and the learning rate from the number of the step. A resumed
+training therefore gives the bits of an uninterrupted one, and learners trained together give the bits that each gives alone.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ GO_ON, STOP, DIVERGED = range(3)
 
 
 class Watcher(Protocol):
-    """Who is told about progress, and who says when to stop."""
+    """Receives the progress of a training, and decides when it stops."""
 
     def resumed(self, step: int, epoch: int) -> None: ...
 
@@ -44,7 +43,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training is: optimizer steps and forward passes done, which differ where gradients are accumulated."""
+    """The optimizer steps and forward passes that a training has done; they differ where gradients are accumulated."""
 
     step: int
     forward: int
@@ -52,14 +51,14 @@ class Position:
 
 @dataclass
 class Learner:
-    """Something that learns from batches.
+    """A module, its loss and its optimizer.
 
     Attributes:
-        name: of the stage that it trains; names the checkpoint.
-        module: what is trained and stored.
-        losses: (batch, frozen pass, position) to named scalars; ``total`` is minimised, the rest is logged.
-        recipe: how.
-        seed: of whatever is random inside a step (dropout, drop-path).
+        name: of the stage that is trained.
+        module: the parameters that are trained and stored.
+        losses: maps (batch, frozen pass, position) to named scalars; ``total`` is minimised, the others are logged.
+        recipe: of the training.
+        seed: of the random choices inside a step (dropout, drop-path).
         steps_per_epoch: batches in an epoch.
     """
 
@@ -97,11 +96,15 @@ class Learner:
         piece: Piece | None = None,
         rank: tuple[int, ...] = (),
     ) -> None:
-        """Forward and backward of the ``number``-th part of a step, which holds ``share`` of its images.
+        """Forward and backward pass of one part of a step.
 
         Args:
-            piece: of the part, where ranks share it.
-            rank: what it adds to the seed.
+            part: the images and labels.
+            frozen: what was computed once for all learners.
+            number: of the part in the step, from 0.
+            share: the share of the step's images that the part has.
+            piece: this rank's piece of the part, where ranks share it.
+            rank: what the rank adds to the seed.
         """
         torch.manual_seed(seed_for("step", self.seed, self.step, number, *rank))
         if number == 0:
@@ -114,9 +117,9 @@ class Learner:
         self.passed.append(({key: value.detach() for key, value in terms.items()}, piece))
 
     def summands(self, whole: int) -> list[Tensor]:
-        """What is added up over the ranks before `update`, each of which adds its share of a batch of ``whole`` images.
+        """The tensors that are summed over the ranks before `update`: gradients, losses, and running statistics of BatchNorms.
 
-        Beside the gradients, the losses; and running statistics of BatchNorms, which become the mean over the ranks.
+        Each rank contributes its share of a batch of ``whole`` images, so the statistics become a mean over the ranks.
         """
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         share = sum(piece.images for _, piece in self.passed) / whole
@@ -128,9 +131,9 @@ class Learner:
         return [*gradients, *statistics, *(value for terms, _ in self.passed for value in terms.values())]
 
     def update(self) -> None:
-        """The optimizer's step, when all parts have gone backward."""
+        """The step of the optimizer, after the backward passes of all parts."""
         for terms, piece in self.passed:
-            for key, value in terms.items():  # a term that only some steps have is a mean over those
+            for key, value in terms.items():  # the mean of a term is over the steps that have it
                 so_far = self.sums.get(key, torch.zeros((), dtype=torch.float64))
                 self.sums[key] = so_far + value.double() * piece.images
                 self.images[key] = self.images.get(key, 0) + piece.images
@@ -147,10 +150,10 @@ class Learner:
             self.sums, self.images = {}, {}
 
     def means(self) -> dict[str, float]:
-        """Means over the images of the running epoch; of the last epoch between two epochs.
+        """Mean losses over the images of the current epoch; between two epochs, of the last one.
 
         Raises:
-            TrainingDivergedError: the loss is not a number.
+            TrainingDivergedError: the loss is not finite.
         """
         if not self.sums:
             return self.history[-1] if self.history else {}
@@ -179,11 +182,12 @@ class Learner:
         write_file(path, buffer.getvalue())
 
     def resume(self, path: Path, ranks: Ranks) -> None:
-        """Go on from a checkpoint, if there is one; with its number of threads, on which the bits depend.
+        """Resume from a checkpoint, if there is one, with its number of threads, on which the bits depend.
 
-        They also depend on the number of ranks, which cannot be changed here: with another, it is refused.
+        Raises:
+            StoreError: the checkpoint is damaged, or was written by another number of ranks, which would change the bits.
         """
-        content = ranks.content(path.read_bytes() if ranks.leads and path.is_file() else b"")
+        content = ranks.broadcast_bytes(path.read_bytes() if ranks.leads and path.is_file() else b"")
         if not content:
             return
         try:
@@ -191,13 +195,13 @@ class Learner:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state.get("scaler", {}))
-        except Exception as error:  # whatever a damaged file makes torch raise
+        except Exception as error:  # torch raises many kinds of errors for a damaged file
             raise StoreError(f"{path} cannot be resumed from ({error}); remove it to start this stage again") from error
-        begun = state.get("ranks", 1)
-        if begun != ranks.size:
+        written_by = state["ranks"]
+        if written_by != ranks.size:
             raise StoreError(
-                f"{path} was written with --gpus {begun}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
-                f"{begun}, or remove the file to start this stage again"
+                f"{path} was written with --gpus {written_by}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
+                f"{written_by}, or remove the file to start this stage again"
             )
         self.step, self.history = state["step"], state["history"]
         self.sums, self.images = state["sums"], state["images"]
@@ -218,22 +222,22 @@ def fit(
 
     Args:
         learners: with the same epochs, batches and precision.
-        batches: (epoch, number of batches to skip) to this rank's share of the rest of that epoch.
-        frozen: what is computed once a batch for all learners, under no gradient.
-        checkpoint: where a learner's checkpoint lies; only the first rank reads and writes there.
-        watcher: told about every step; asked whether to stop. Only the first rank's is.
+        batches: maps (epoch, number of batches to skip) to this rank's share of the rest of that epoch.
+        frozen: computes what all learners share, once per batch and without gradients.
+        checkpoint: path of a learner's checkpoint; only rank 0 reads and writes it.
+        watcher: receives every step and decides when to stop; only rank 0 uses it.
         device: of the modules.
-        ranks: the processes that train together; all of them call this with the same learners.
+        ranks: the processes that train together; each calls this function with the same learners.
 
     Raises:
-        Interrupted: the watcher wants to stop; every learner's checkpoint is written.
+        Interrupted: the watcher stopped the training; the checkpoint of every learner is written.
         TrainingDivergedError: a loss is not a number.
-        RankError: another rank is gone.
+        RankError: another rank failed.
     """
     first = learners[0]
     for learner in learners:
         synchronise_norms(learner.module, ranks)
-        ranks.take_over(learner.module)
+        ranks.broadcast_module(learner.module)
         learner.resume(checkpoint(learner), ranks)
     share = ranks.share(first.recipe)
     step = min(learner.step for learner in learners)
@@ -245,13 +249,13 @@ def fit(
         nonlocal saved, started
         now = time.monotonic()
         for learner in learners:
-            learner.means()  # a broken learner is not saved
+            learner.means()  # raises if the learner has diverged, so that its state is not saved
             learner.seconds += now - started
             learner.save(checkpoint(learner), ranks)
         saved = started = now
 
     def watch(step: int, epoch: int) -> int:
-        """What the first rank says to all."""
+        """The decision of rank 0 after a step: go on, or stop."""
         watcher.step(step, epoch, first.means)
         stop = watcher.stop_requested()
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -261,29 +265,29 @@ def fit(
     while step < first.total_steps:
         epoch, skip = divmod(step, first.steps_per_epoch)
         for batch in batches(epoch, skip):
-            # After a kill between two saves one learner may be ahead: it waits until the others have caught up.
+            # After a kill between two saves one learner may be ahead of the others; it waits for them.
             learning = [learner for learner in learners if learner.step == step]
             for number, (part, piece) in enumerate(batch.parts(share)):
                 part = part.to(device)
-                torch.manual_seed(seed_for("frozen", first.seed, step, number, *ranks.named))
+                torch.manual_seed(seed_for("frozen", first.seed, step, number, *ranks.seed_parts))
                 with mixed(first.recipe, device):
                     shared = frozen(part)
                 for learner in learning:
-                    learner.backward(part, shared, number, piece.images / batch.size, piece, ranks.named)
+                    learner.backward(part, shared, number, piece.images / batch.size, piece, ranks.seed_parts)
             if ranks.size > 1:
-                ranks.add_up([summand for learner in learning for summand in learner.summands(batch.size)])
+                ranks.all_reduce([summand for learner in learning for summand in learner.summands(batch.size)])
             for learner in learning:
                 learner.update()
             step += 1
             try:
-                said = ranks.told(watch(step, epoch) if ranks.leads else GO_ON)
+                decision = ranks.broadcast_number(watch(step, epoch) if ranks.leads else GO_ON)
             except TrainingDivergedError:
-                ranks.told(DIVERGED)
+                ranks.broadcast_number(DIVERGED)
                 raise
-            if said == DIVERGED:
+            if decision == DIVERGED:
                 for learner in learners:
-                    learner.means()  # one of them raises, as it did there
-            if said == STOP:
+                    learner.means()  # the diverged learner raises here as on rank 0
+            if decision == STOP:
                 raise Interrupted
         if ranks.leads:
             save()

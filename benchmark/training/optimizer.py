@@ -1,4 +1,4 @@
-"""AdamW as all recipes use it, and the learning rate as a function of the step."""
+"""The AdamW optimizer of all recipes, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """The rate of a step, 0-based: linear warm-up to `lr`, then the schedule, which would reach 0 at step ``total``."""
+    """The learning rate of a step (0-based): linear warm-up to `lr`, then the schedule, which reaches 0 at step ``total``."""
     warm = recipe.warmup * total
     if step < warm:
         return recipe.lr * (step + 1) / (warm + 1)

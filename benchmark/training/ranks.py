@@ -1,8 +1,9 @@
-"""Several processes that train one model together: what they say to each other.
+"""Communication between the processes (ranks) that train one model together.
 
-Each goes through its share of every batch; then gradients are added up, and all take the same optimizer step. The sum is taken
-here, once a step and for all learners of a pass, and not by torch's DistributedDataParallel: that wraps one module with one
-backward a step, and here several learners share a pass, gradients are accumulated, and heads rest in some steps.
+Each rank computes the gradients of its share of every batch; then the gradients are summed over the ranks, and all ranks take
+the same optimizer step. The sum is computed here, once per step and for all learners of a pass. DistributedDataParallel wraps
+one module with one backward pass per step; here several learners share a pass, gradients are accumulated, and some steps train
+only a part of the heads.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from results.spec import Recipe
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together; torch's process group is set up unless it is alone.
+    """The rank of this process among those that train together. With more than one, torch's process group must be set up.
 
     Attributes:
-        rank: its number; 0 leads: it alone writes, reports and decides to stop.
-        size: how many there are.
+        rank: number of this process. Only rank 0 writes files, reports progress and decides to stop.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -41,59 +42,59 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def named(self) -> tuple[int, ...]:
-        """What the seed of a random choice within a step adds, so that no two ranks choose alike; nothing for the first."""
+    def seed_parts(self) -> tuple[int, ...]:
+        """Added to the seed of random choices within a step, so that ranks choose differently; empty for rank 0."""
         return () if self.leads else (self.rank,)
 
     def share(self, recipe: Recipe) -> Share:
-        """Of every batch."""
+        """This rank's share of every batch."""
         return Share(self.rank, self.size, recipe.accumulate)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Put the sum over all ranks in the place of each tensor; they are of one type and device, and go in one message."""
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks, in one message; the tensors have one dtype and device."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _heard():
+        with _rank_errors():
             dist.all_reduce(flat)
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
-    def take_over(self, module: nn.Module) -> None:
-        """Parameters and buffers of the first rank."""
+    def broadcast_module(self, module: nn.Module) -> None:
+        """Overwrite parameters and buffers by those of rank 0."""
         if self.size > 1:
-            with _heard():
+            with _rank_errors():
                 for tensor in module.state_dict().values():
                     dist.broadcast(tensor, 0)
 
-    def told(self, number: int) -> int:
-        """The first rank's number, told to all."""
-        return number if self.size == 1 else int(self._of_the_first(torch.tensor(number)))
+    def broadcast_number(self, number: int) -> int:
+        """The number of rank 0, on every rank."""
+        return number if self.size == 1 else int(self._broadcast(torch.tensor(number)))
 
-    def content(self, content: bytes) -> bytes:
-        """The first rank's bytes, told to all."""
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """The bytes of rank 0, on every rank."""
         if self.size == 1:
             return content
-        length = self.told(len(content))
+        length = self.broadcast_number(len(content))
         if not length:
             return b""
-        held = torch.frombuffer(bytearray(content or bytes(length)), dtype=torch.uint8)
-        return bytes(self._of_the_first(held).numpy())
+        buffer = torch.frombuffer(bytearray(content or bytes(length)), dtype=torch.uint8)
+        return bytes(self._broadcast(buffer).numpy())
 
-    def _of_the_first(self, tensor: Tensor) -> Tensor:
-        with _heard():
+    def _broadcast(self, tensor: Tensor) -> Tensor:
+        with _rank_errors():
             dist.broadcast(tensor, 0)
         return tensor
 
     def send(self, tensors: Sequence[Tensor]) -> None:
-        """To the first rank."""
-        with _heard():
+        """Send tensors to rank 0."""
+        with _rank_errors():
             for tensor in tensors:
                 dist.send(tensor.contiguous(), 0)
 
     def receive(self, tensors: Sequence[Tensor], rank: int) -> None:
-        """Into these tensors, what another rank sends."""
-        with _heard():
+        """Receive into these tensors what another rank sends."""
+        with _rank_errors():
             for tensor in tensors:
                 dist.recv(tensor, rank)
 
@@ -102,28 +103,27 @@ ALONE = Ranks()
 
 
 def running_statistics(module: nn.Module) -> list[Tensor]:
-    """Of BatchNorms that know their own rank's images alone."""
+    """The running statistics of BatchNorms that see only the images of their own rank."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)]
-    kept = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
-    return [statistic for statistic in kept if statistic is not None]
+    statistics = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    return [statistic for statistic in statistics if statistic is not None]
 
 
 def synchronise_norms(module: nn.Module, ranks: Ranks) -> None:
-    """On GPUs, BatchNorms of a module take their statistics over all ranks; torch has none that do on a CPU.
+    """On GPUs, replace the BatchNorms inside a module by ones that compute statistics over all ranks; parameters stay the same.
 
-    The module itself is no BatchNorm; those within it are replaced, their parameters are not.
+    torch has no such BatchNorm for CPUs. The module itself must not be a BatchNorm.
     """
     if ranks.size > 1 and next(module.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
 
 
 @contextmanager
-def _heard() -> Iterator[None]:
+def _rank_errors() -> Iterator[None]:
+    """Turn the errors that gloo and NCCL raise when a rank is gone or does not answer in time into a `RankError`."""
     try:
         yield
-    except (
-        RuntimeError
-    ) as error:  # gloo and NCCL raise it, or a subclass, when a rank is gone or does not answer in time
+    except RuntimeError as error:
         raise RankError(
             f"another process of this training is gone or does not answer ({_first_line(error)})"
         ) from error

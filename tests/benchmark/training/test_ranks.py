@@ -193,7 +193,7 @@ def silence(folder: Path) -> None:
             time.sleep(4)
             return
         start = time.monotonic()
-        sentence = refused(RankError, lambda: context.ranks.add_up([torch.zeros(3)]))
+        sentence = refused(RankError, lambda: context.ranks.all_reduce([torch.zeros(3)]))
         torch.save((sentence, time.monotonic() - start), folder / "silence.pt")
 
 
@@ -275,7 +275,7 @@ def test_a_batchnorm_sees_its_own_process_and_remembers_the_mean(two: Found, tmp
         shares = [0.0, 0.0]
         for learner, batch, ranks in zip((first, second), batches, both, strict=True):
             for number, (part, piece) in enumerate(batch.parts(ranks.share(recipe))):
-                learner.backward(part, None, number, piece.images / batch.size, piece, ranks.named)
+                learner.backward(part, None, number, piece.images / batch.size, piece, ranks.seed_parts)
                 shares[ranks.rank] += piece.images / batch.size
         for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
             if one.grad is not None and other.grad is not None:

@@ -200,7 +200,7 @@ class Learner:
         written_by = state["ranks"]
         if written_by != ranks.size:
             raise StoreError(
-                f"{path} was written with --gpus {written_by}, and this is {ranks.size}: the bits depend on it. Go on with --gpus "
+                f"{path} was written with --gpus {written_by}, and this is {ranks.size}: the bits depend on it. Use --gpus "
                 f"{written_by}, or remove the file to start this stage again"
             )
         self.step, self.history = state["step"], state["history"]

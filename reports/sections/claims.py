@@ -41,7 +41,7 @@ def claims_table(study: Study) -> Table:
     """One row per claim, reading and setting; where these are many, per claim and reading."""
     rows = claim_rows(study)
     texts = {claim.id: claim for claim in study.claims.claims}
-    header = ("Claim of the paper", "Reading", "ComparisonGroup", "Verdict", "Found [95 %]", "Here, small scale")
+    header = ("Claim of the paper", "Reading", "Setting", "Verdict", "Found [95 %]", "Here, small scale")
     found = []
     if len(rows) > MANY:
         for (claim, reading), group in rows.groupby(["claim", "reading"], sort=False):

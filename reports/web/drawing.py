@@ -124,7 +124,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
 
 def header(study: Study) -> list[dict[str, Any]]:
     """Names of the table's columns; those of numbers are aligned as such."""
-    texts = [*(["ComparisonGroup"] if len(study.settings) > 1 else []), "Method", "Point"]
+    texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
     return [{"text": t, "number": False} for t in texts] + [{"text": t, "number": True} for t in ("Seeds", *NUMBERS)]
 
 

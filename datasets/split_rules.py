@@ -102,7 +102,7 @@ def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | No
     if not seen:
         return None
     if set(card.seen_by.get("test", ())) & seen:
-        advice = "the weights were trained on every split; use other weights"
+        advice = "every split may contain their training images; use other weights"
     else:
         advice = f"choose on halves of the official evaluation set: {{name: {card.name}, set: {{split: halves}}}}"
     return (

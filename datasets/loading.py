@@ -113,23 +113,23 @@ class _Batches(Dataset[Batch | DataError]):
         positions, rows = np.asarray(index.positions), index.rows
         if self.stronger.mixes:
             rows = with_partners(rows, len(positions))
-        chosen = self.split.select(positions[rows])
+        samples = self.split.select(positions[rows])
         try:
-            images = decoded(chosen.images)
+            images = decoded(samples.images)
         except DataError as error:
             return error  # a worker process would wrap a raised error in a traceback
         augmentation, stronger = AUGMENTATIONS[self.augment], self.stronger
-        draws = sample_draws(self.stream, chosen.sample_id, augmentation.draws + stronger.draws)
-        varied = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
+        draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + stronger.draws)
+        augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
         if stronger.rand_augment:
-            varied = rand_augment(varied, draws[:, -2], stronger.rand_augment, self.mean)
-        inputs, labels = self.to_input(varied), torch.from_numpy(chosen.labels)
+            augmented = rand_augment(augmented, draws[:, -2], stronger.rand_augment, self.mean)
+        inputs, labels = self.to_input(augmented), torch.from_numpy(samples.labels)
         if stronger.erasing:
             inputs = erase(inputs, draws[:, -1], stronger.erasing)
         if stronger.mixes:
             draw = batch_draw(self.stream, self.split.sample_id[positions])
             inputs, labels = mix(inputs, labels, draw, stronger, self.classes)
-        batch = Batch(inputs, labels, torch.from_numpy(chosen.sample_id), len(positions))
+        batch = Batch(inputs, labels, torch.from_numpy(samples.sample_id), len(positions))
         if len(rows) == len(index.rows):
             return batch
         kept = torch.from_numpy(np.isin(rows, index.rows))  # drop images that were loaded only as mixing partners

@@ -1,8 +1,12 @@
-"""Where a backbone's pretrained weights come from: found, fetched where allowed, and named by their hash. No torch.
+"""Sources of pretrained backbone weights: parsing, lookup, download and hashing. Imports no torch.
 
-A source is ``scratch``; ``timm:TAG`` with a full timm tag, such as vit_base_patch16_224.augreg_in21k_ft_in1k; or
-``file:PATH``, a safetensors file. A timm tag is looked for as ``weights/TAG.safetensors`` in the data folder, then in the
-cache of Hugging Face's hub, where timm keeps its downloads.
+A source is one of
+- ``scratch``: random initialisation;
+- ``timm:TAG`` with a full timm tag, such as vit_base_patch16_224.augreg_in21k_ft_in1k;
+- ``file:PATH`` with a safetensors file.
+
+The file of a timm tag is ``weights/TAG.safetensors`` in the data folder, or else a file in the Hugging Face hub's cache,
+which timm also uses.
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ HUB_FILE = "model.safetensors"
 
 
 def check_source(source: object) -> str:
-    """
+    """The source as text, if it is valid.
+
     Raises:
-        ValueError: it is none of the three forms.
+        ValueError: it has none of the three forms.
     """
     text = str(source)
     if text == SCRATCH or (isinstance(source, str) and re.fullmatch(r"timm:[\w-]+\.[\w.-]+|file:.+", text)):
@@ -35,7 +40,7 @@ def check_source(source: object) -> str:
 
 
 def locate(source: str, data_dir: Path | None) -> Path | None:
-    """The file of a source; None for ``scratch``, and where it is not on this machine."""
+    """The local file of a source; None for ``scratch`` and if the file is missing."""
     if source == SCRATCH:
         return None
     kind, _, name = source.partition(":")
@@ -54,7 +59,7 @@ def _places(tag: str, data_dir: Path | None) -> list[Path]:
 
 
 def named(source: str, data_dir: Path | None) -> Weights:
-    """The weights with their hash, where the file is there."""
+    """The weights of a source, with the SHA-256 of their file; None as the hash for ``scratch`` or a missing file."""
     path = locate(source, data_dir)
     return Weights(source=source, sha256=path and _sha256(path, path.stat().st_size, path.stat().st_mtime_ns))
 
@@ -65,7 +70,7 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 
 def missing(source: str, data_dir: Path | None) -> str | None:
-    """The sentence about a source whose file is not on this machine: which file is wanted and where it was looked for."""
+    """An error message if the file of a source is missing: the expected file and the searched places; None otherwise."""
     if source == SCRATCH or locate(source, data_dir) is not None:
         return None
     kind, _, name = source.partition(":")
@@ -75,22 +80,22 @@ def missing(source: str, data_dir: Path | None) -> str | None:
 
     places = [str(path) for path in _places(name, data_dir)]
     if data_dir is None:
-        places.append("weights/ of a data folder (none is named: --data-dir or LGVIT_BENCH_DATA)")
-    looked = ", ".join([*places, f"the hub's cache {constants.HF_HUB_CACHE}"])
-    return f"weights {source}: wanted is {HUB_FILE} of timm/{name}, or {name}.safetensors; looked in {looked}"
+        places.append("weights/ of a data folder (not set: use --data-dir or LGVIT_BENCH_DATA)")
+    searched = ", ".join([*places, f"the hub's cache {constants.HF_HUB_CACHE}"])
+    return f"weights {source}: neither {HUB_FILE} of timm/{name} nor {name}.safetensors is in {searched}"
 
 
 def fetch(source: str, data_dir: Path | None) -> None:
-    """Download a timm source, by which `locate` finds it.
+    """Download the file of a timm source to the hub's cache, where `locate` finds it.
 
     Raises:
-        UserError: it cannot be fetched.
+        UserError: the download failed.
     """
     from huggingface_hub import hf_hub_download
 
     try:
         hf_hub_download(f"timm/{source.partition(':')[2]}", HUB_FILE)
-    except Exception as error:  # whatever the hub's client makes of a missing network, tag or permission
+    except Exception as error:  # the hub client raises various types for a missing network, tag or permission
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{missing(source, data_dir)}; the download failed ({type(error).__name__}: {reason})"
@@ -98,20 +103,20 @@ def fetch(source: str, data_dir: Path | None) -> None:
 
 
 def fetch_missing(sources: Sequence[str], data_dir: Path | None, offline: bool, say: Callable[[str], None]) -> bool:
-    """Download the pretrained weights that are not on this machine.
+    """Download the timm weights among ``sources`` that have no local file.
 
     Returns:
-        whether any was downloaded; specifications that were read before do not know its hash.
+        whether a file was downloaded. Run specifications from before the download then lack its hash and must be rebuilt.
 
     Raises:
-        UserError: a file is missing and may not or cannot be downloaded.
+        UserError: a missing file cannot be downloaded, or ``offline`` forbids it.
     """
-    absent = {source: sentence for source in dict.fromkeys(sources) if (sentence := missing(source, data_dir))}
-    refused = [source for source in absent if offline or source.startswith("file:")]
+    messages = {source: message for source in dict.fromkeys(sources) if (message := missing(source, data_dir))}
+    refused = [source for source in messages if offline or source.startswith("file:")]
     if refused:
-        why = "; --offline forbids the download"
-        raise UserError(*(absent[source] + ("" if source.startswith("file:") else why) for source in refused))
-    for number, source in enumerate(absent, start=1):
-        say(f"weights {number}/{len(absent)}: fetching {source}")
+        suffix = "; --offline forbids the download"
+        raise UserError(*(messages[source] + ("" if source.startswith("file:") else suffix) for source in refused))
+    for number, source in enumerate(messages, start=1):
+        say(f"weights {number}/{len(messages)}: downloading {source}")
         fetch(source, data_dir)
-    return bool(absent)
+    return bool(messages)

@@ -1,4 +1,4 @@
-"""What the harness must know of a dataset, and what a dataset hands over. Imports no torch."""
+"""Dataset cards, and the splits that dataset readers return. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from datasets.errors import DataError
 from datasets.images import ImageFiles, ImageList
 
 SPLITS = ("train", "val", "test")
-# Per-channel statistics of ImageNet's training images, as torchvision, timm and the official LGViT configuration have them.
+# Per-channel statistics of ImageNet's training images, as in torchvision, timm and the official LGViT configuration.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
-    """One split.
+    """One split of a dataset.
 
     Attributes:
-        images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of differing sizes.
+        images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of different sizes.
         labels: int64 [N], class indices.
         sample_id: int64 [N], unique within the split and stable across versions of the reader.
     """
@@ -44,10 +44,10 @@ class Archive:
     """A file of the official distribution.
 
     Attributes:
-        url: where it is published; None where that takes an account.
-        name: of the file.
-        md5: as its publisher or torchvision lists it; None where no certain source is at hand.
-        folder: what it unpacks to, seen from the folder that it lies in.
+        url: download address; None if the download requires an account.
+        name: file name.
+        md5: checksum published by the distributor or by torchvision; None if neither publishes one.
+        folder: folder that it unpacks to, relative to the folder of the archive.
     """
 
     url: str | None
@@ -58,32 +58,32 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCard:
-    """A dataset's card.
+    """Description of a dataset and of how to find and read it.
 
     Attributes:
-        name: under which it is registered.
-        target: ``"module:function"`` from the folder that `find` found to the splits by name.
-        summary: one line for ``python -m benchmark list``.
+        name: name in the registry.
+        target: ``"module:function"`` of the reader, which maps the folder from `find` to the splits by name.
+        summary: one-line description for ``python -m benchmark list``.
         classes: class names by index.
-        image_size: side of the stored images, in pixels; None where it differs from image to image.
-        recipe_size: side that the usual recipe brings images to; a run uses its backbone's.
-        channels: colour channels of the images as the reader hands them over.
-        mean: per-channel mean that images in [0, 1] are normalised with.
-        std: per-channel standard deviation, likewise.
-        sizes: images per split.
-        val_rule: how val was cut from the official train set, in words.
-        seen_by: split to the names of trainings whose pretrained weights have seen its images.
-        fingerprint: SHA-256 that changes when any image, label or split changes; part of every stage key. Known without
-            the data: it covers official checksums where they are known, else name, split rule and version.
-        folders: where it may lie below the user's folder for datasets.
-        fixed_folders: other places where it may lie.
-        markers: files inside the right folder, or folders, which end with a slash; one of them is enough to know it.
-        archives: of the official distribution, for ``data fetch`` and ``data check``.
-        licence: of the images.
+        image_size: side of the stored images in pixels; None if it differs between images.
+        recipe_size: usual input size of models for this dataset, in pixels; a run uses the size of its backbone.
+        channels: number of colour channels of the images that the reader returns.
+        mean: per-channel mean for normalising images in [0, 1].
+        std: per-channel standard deviation for normalising images in [0, 1].
+        sizes: number of images per split.
+        val_rule: description of how val was selected from the official train set.
+        seen_by: maps a split to the names of the pretraining datasets that contain its images.
+        fingerprint: SHA-256 that changes when any image, label or split changes; part of every stage key. It
+            is computed without the data, from official checksums where available, else from name, split rule and version.
+        folders: possible locations, relative to the user's dataset folder.
+        fixed_folders: other possible locations.
+        markers: files that identify the dataset's folder, or subfolders if they end with a slash; one match is sufficient.
+        archives: files of the official distribution, for ``data fetch`` and ``data check``.
+        licence: licence of the images.
         redistributable: whether a report may show the images.
-        citation: where the data comes from.
-        how_to_get: what to do when it is not there.
-        code_version: raised by hand when the reader changes what it returns.
+        citation: publication that introduced the dataset.
+        how_to_get: instructions for obtaining the dataset; part of error messages.
+        code_version: incremented manually when the reader's output changes.
     """
 
     name: str
@@ -110,34 +110,34 @@ class DatasetCard:
     code_version: int = 1
 
     def places(self, data_dir: Path | None) -> list[Path]:
-        """The folders that are looked into, in this order."""
-        named = [data_dir / folder for folder in self.folders] if data_dir else []
-        return [*named, *self.fixed_folders]
+        """The folders that `find` searches, in this order."""
+        user_folders = [data_dir / folder for folder in self.folders] if data_dir else []
+        return [*user_folders, *self.fixed_folders]
 
     def find(self, data_dir: Path | None) -> Path:
-        """The folder that holds the data.
+        """The folder that contains the data.
 
         Raises:
-            DataError: it is in none of the places; the message names them and says how to get it.
+            DataError: no searched folder contains the data; the message lists the folders and how to obtain the data.
         """
         places = self.places(data_dir)
         for folder in places:
             if any(_is_marked(folder, marker) for marker in self.markers):
                 return folder
-        looked = ", ".join(str(folder) for folder in places) if places else "no folder"
-        unnamed = "" if data_dir else "; name the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
+        searched = ", ".join(str(folder) for folder in places) if places else "no folder"
+        hint = "" if data_dir else "; set the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
         raise DataError(
-            f"dataset {self.name}: looked for {' or '.join(self.markers[:4])} in {looked}{unnamed}; {self.how_to_get}"
+            f"dataset {self.name}: looked for {' or '.join(self.markers[:4])} in {searched}{hint}; {self.how_to_get}"
         )
 
     def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:
         """All splits by name.
 
         Args:
-            data_dir: the folder that the user named for datasets, if any.
+            data_dir: the user's dataset folder, if any.
 
         Raises:
-            DataError: a file is missing or damaged, or there are more or fewer images than there should be.
+            DataError: a file is missing or damaged, or the number of images differs from ``sizes``.
         """
         module, attribute = self.target.split(":")
         reader: Callable[[Path], dict[str, ImageSplit]] = getattr(import_module(module), attribute)
@@ -147,11 +147,14 @@ class DatasetCard:
             if len(split) != self.sizes[name]:
                 raise DataError(
                     f"dataset {self.name}: {name} has {len(split):,} images instead of {self.sizes[name]:,}, so the copy in "
-                    f"{folder} is not complete; {self.how_to_get}"
+                    f"{folder} is incomplete; {self.how_to_get}"
                 )
         return splits
 
 
 def _is_marked(folder: Path, marker: str) -> bool:
-    """CIFAR-100's file `train` must not be taken for the folder of that name that others have."""
+    """Whether the marker exists as a folder (trailing slash) or as a file.
+
+    The types are distinct because CIFAR-100 has a file `train` where other datasets have a folder `train`.
+    """
     return (folder / marker).is_dir() if marker.endswith("/") else (folder / marker).is_file()

@@ -1,4 +1,4 @@
-"""Augmentation as a function of (seed, epoch, sample id): workers, batches and resumes cannot change it."""
+"""Augmentation as a function of (seed, epoch, sample id), independent of workers, batch size and resuming."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import numpy as np
 
 from datasets.crops import CROP_FLIP_DRAWS, crop_flip, resize_center_crop
 
-Images = np.ndarray | list[np.ndarray]  # uint8 [B, H, W, C], or B of [H, W, C] with sizes of their own
+Images = np.ndarray | list[np.ndarray]  # uint8 [B, H, W, C], or a list of B arrays [H, W, C] of different sizes
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One way to vary training images.
+    """One augmentation of training images.
 
     Attributes:
-        draws: uniform numbers that one image needs.
-        apply: (images, draws [B, draws], side of the model's input) to uint8 [B, H, W, C]; the side may still be another.
-        summary: what it does, for records.
+        draws: number of uniform random numbers per image.
+        apply: maps (images, draws [B, draws], input size of the model) to uint8 [B, H, W, C]; H and W may differ from the
+            input size.
+        summary: description that is written to records.
     """
 
     draws: int
@@ -28,14 +29,14 @@ class Augmentation:
 
 
 def square(images: Images, size: int) -> np.ndarray:
-    """Images of one square size as they are; others cut to the middle square of side ``size``."""
+    """Square images of one size unchanged; others resized and center-cropped to ``size`` x ``size``."""
     if isinstance(images, np.ndarray) and images.shape[1] == images.shape[2]:
         return images
     return np.stack([resize_center_crop(image, size) for image in images])
 
 
 def flip_shift(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Horizontal flip with probability one half, and a shift by -1, 0 or 1 pixels along each axis, zeros coming in.
+    """Horizontal flip with probability 1/2, and a shift by -1, 0 or 1 pixels along each axis, padded with zeros.
 
     Args:
         images: uint8 [B, H, W, C].
@@ -51,10 +52,10 @@ def flip_shift(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def _crop_flip(images: Sequence[np.ndarray] | np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
-    return np.stack([crop_flip(image, numbers, size) for image, numbers in zip(images, draws, strict=True)])
+    return np.stack([crop_flip(image, draw, size) for image, draw in zip(images, draws, strict=True)])
 
 
-# Name in a recipe to what it does.
+# Augmentations by their name in a recipe.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(0, lambda images, draws, size: square(images, size), "none"),
     "flip-shift": Augmentation(
@@ -71,9 +72,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 
 
 def sample_draws(stream: int, sample_id: np.ndarray, count: int) -> np.ndarray:
-    """``count`` uniform numbers in [0, 1) for each sample, [B, count], from one generator per (stream, sample id).
+    """``count`` uniform random numbers in [0, 1) per sample, [B, count], from one generator per (stream, sample id).
 
-    ``stream`` is a 64-bit number that stands for seed and epoch.
+    ``stream`` is a 64-bit number derived from seed and epoch.
     """
     if not count:
         return np.empty((len(sample_id), 0))
@@ -82,5 +83,5 @@ def sample_draws(stream: int, sample_id: np.ndarray, count: int) -> np.ndarray:
 
 
 def batch_draw(stream: int, sample_id: np.ndarray) -> float:
-    """A uniform number in [0, 1) for a batch, from a generator of its own per (stream, sample ids in order)."""
+    """A uniform random number in [0, 1) for a batch, from a generator seeded by (stream, sample ids in order)."""
     return float(np.random.default_rng([stream, *sample_id.tolist()]).random())

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv 1708.07747): the full set, and the subset that ships with the suite."""
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv 1708.07747): the full set and the bundled subset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDX_FILES = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-# MD5 of the four packed files, and where they are published; as torchvision 0.29 lists both.
+# MD5 of the four gzipped files, and their download address; both from torchvision 0.29.
 PACKED_MD5 = {
     "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
@@ -87,7 +87,11 @@ FULL = DatasetCard(
 
 
 def read_bundle(folder: Path) -> dict[str, ImageSplit]:
-    """The bundled subset."""
+    """The splits of the bundled subset.
+
+    Raises:
+        DataError: the file cannot be read or is damaged.
+    """
     path = folder / BUNDLE
     try:
         packed = path.read_bytes()
@@ -110,11 +114,17 @@ def read_bundle(folder: Path) -> dict[str, ImageSplit]:
 
 
 def read_full(folder: Path) -> dict[str, ImageSplit]:
-    """The official files, gzipped or not; val is 600 a class of the official train set, stratified and seeded."""
+    """The splits from the official IDX files, gzipped or not.
+
+    Val is a stratified, seeded sample of 600 images per class of the official train set.
+
+    Raises:
+        DataError: a file cannot be read, or differs from the official file.
+    """
     arrays = {name: _read_idx(folder, name, digest) for name, digest in IDX_FILES.items()}
     images, labels = arrays["train-images-idx3-ubyte"], arrays["train-labels-idx1-ubyte"]
-    everything = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
-    train, val = hold_out(everything, VAL_PER_CLASS, VAL_SEED)
+    official_train = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
+    train, val = hold_out(official_train, VAL_PER_CLASS, VAL_SEED)
     images, labels = arrays["t10k-images-idx3-ubyte"], arrays["t10k-labels-idx1-ubyte"]
     test = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
     return {"train": train, "val": val, "test": test}
@@ -129,7 +139,7 @@ def _read_idx(folder: Path, name: str, digest: str) -> np.ndarray:
         raise DataError(f"cannot read {path} ({error}); {FULL.how_to_get}") from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise DataError(
-            f"{path} is not the official file: its content's SHA-256 is not {digest[:12]}...; {FULL.how_to_get}"
+            f"{path} is not the official file: the SHA-256 of its content is not {digest[:12]}...; {FULL.how_to_get}"
         )
     dimensions = raw[3]
     shape = np.frombuffer(raw, dtype=">i4", count=dimensions, offset=4)

@@ -1,4 +1,4 @@
-"""Food-101 (Bossard, Guillaumin and Van Gool, ECCV 2014): 101 dishes, 750 train and 250 test photographs of each."""
+"""Food-101 (Bossard, Guillaumin and Van Gool, ECCV 2014): 101 dishes with 750 train and 250 test photographs each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datasets.splits import hold_out
 VAL_PER_CLASS = 75
 VAL_SEED = 20230800255
 URL = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
-MD5 = "85eeb15f3717b99a5da872d97d918f87"  # as torchvision 0.29 lists it
+MD5 = "85eeb15f3717b99a5da872d97d918f87"  # from torchvision 0.29
 
 CLASSES = tuple(class_lines("food_101"))
 
@@ -43,13 +43,17 @@ FOOD_101 = DatasetCard(
 
 
 def read(folder: Path, classes: tuple[str, ...] = CLASSES, val_per_class: int = VAL_PER_CLASS) -> dict[str, ImageSplit]:
-    """The official tree: ``images/<class>/<number>.jpg``, listed by ``meta/train.txt`` and ``meta/test.txt``."""
+    """The splits from the official folder: ``images/<class>/<number>.jpg``, ``meta/train.txt`` and ``meta/test.txt``.
+
+    Raises:
+        DataError: a list cannot be read, or one of its lines is invalid.
+    """
     train, val = hold_out(_read_list(folder, "train", classes), val_per_class, VAL_SEED)
     return {"train": train, "val": val, "test": _read_list(folder, "test", classes)}
 
 
 def _read_list(folder: Path, part: str, classes: tuple[str, ...]) -> ImageSplit:
-    """A sample's id is its line in the list."""
+    """One official list; the sample id is the line index, from 0."""
     path = folder / "meta" / f"{part}.txt"
     try:
         lines = path.read_text(encoding="utf-8").split()

@@ -1,4 +1,4 @@
-"""Images that stay files until a batch needs them, and what a file of any kind becomes: uint8, three colours."""
+"""Image files that are decoded on demand, and their conversion to uint8 RGB arrays."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEPT_BYTES = 2**30
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files below one folder; cheap to hold by the million, decoded on demand.
+    """Image files in one folder tree, decoded on demand; only the paths are in memory.
 
     Attributes:
         root: the folder.
-        names: bytes [N], paths relative to it.
+        names: bytes [N], paths relative to ``root``.
     """
 
     root: Path
@@ -39,7 +39,7 @@ class ImageFiles:
         return self.root / os.fsdecode(bytes(self.names[position]))
 
     def decode(self) -> list[np.ndarray]:
-        """Each uint8 [H, W, 3].
+        """The images, each uint8 [H, W, 3].
 
         Raises:
             DataError: a file cannot be decoded; the message names it.
@@ -49,7 +49,7 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class ImageList:
-    """Decoded images of differing sizes, each uint8 [H, W, C]."""
+    """Decoded images of different sizes, each uint8 [H, W, C]."""
 
     arrays: tuple[np.ndarray, ...]
 
@@ -66,35 +66,35 @@ class ImageList:
 def join(
     first: np.ndarray | ImageFiles | ImageList, second: np.ndarray | ImageFiles | ImageList
 ) -> np.ndarray | ImageFiles:
-    """Images of one kind, behind each other.
+    """The images of ``first`` followed by those of ``second``.
 
     Raises:
-        DataError: they are not of one kind, or lie in different folders.
+        DataError: they are of different types, or their files are in different folders.
     """
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return np.concatenate([first, second])
     if isinstance(first, ImageFiles) and isinstance(second, ImageFiles) and first.root == second.root:
         return ImageFiles(first.root, np.concatenate([first.names, second.names]))
-    raise DataError("train and val images lie in different places, so they cannot be put together")
+    raise DataError("train and val images are stored in different folders or formats and cannot be put together")
 
 
 def decoded(images: np.ndarray | ImageFiles | ImageList) -> np.ndarray | list[np.ndarray]:
-    """Arrays as they are; anything else as a list of uint8 [H, W, C]."""
+    """Arrays unchanged; other images as a list of uint8 [H, W, C]."""
     return images if isinstance(images, np.ndarray) else images.decode()
 
 
 def decode_file(path: Path) -> np.ndarray:
     """An image file as uint8 [H, W, 3].
 
-    Grey and palette images become colour, CMYK is converted, transparency is laid on white, 16 bits are scaled to 8. The
-    camera's orientation tag plays no part, as in torchvision.
+    Grey, palette and CMYK images are converted to RGB, transparent images are composited on white, and 16-bit values are
+    scaled to 8 bits. The EXIF orientation tag is ignored, as in torchvision.
 
     Raises:
-        DataError: it is missing, damaged, too large or of a kind that has no defined range.
+        DataError: the file is missing, damaged or too large, or its pixels are floating-point numbers.
     """
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of metadata that nobody reads
+            warnings.simplefilter("ignore")  # warnings about metadata, which is not used
             return np.asarray(_as_colour(image, path))
     except DataError:
         raise
@@ -106,19 +106,21 @@ def decode_file(path: Path) -> np.ndarray:
 def _as_colour(image: Image.Image, path: Path) -> Image.Image:
     if image.mode == "F":
         raise DataError(f"{path} holds floating-point pixels, whose range is not defined; convert it to 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, which PIL would clip to 8
+    if image.mode.startswith("I"):  # 16 bits; PIL's convert would clip them to 8
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        solid = image.convert("RGBA")
-        white = Image.new("RGBA", solid.size, "white")
-        return Image.alpha_composite(white, solid).convert("RGB")
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
 
 
 def kept_in_memory(
     images: np.ndarray | ImageFiles | ImageList, limit: int = KEPT_BYTES
 ) -> np.ndarray | ImageFiles | ImageList:
-    """Files of a small set, decoded once: an array where all have one size, a list otherwise; a large set as it is.
+    """The images decoded into memory where they are files and take at most ``limit`` bytes; otherwise unchanged.
+
+    Decoded images are one array if all have one size, and an `ImageList` otherwise.
 
     Raises:
         DataError: a file cannot be decoded.
@@ -131,9 +133,9 @@ def kept_in_memory(
     return ImageList(tuple(arrays))
 
 
-def _decoded_bytes(images: ImageFiles, looked_at: int = 50) -> float:
-    """An estimate from the headers of some files, evenly spread."""
-    positions = np.unique(np.linspace(0, len(images) - 1, min(looked_at, len(images))).astype(int))
+def _decoded_bytes(images: ImageFiles, sampled: int = 50) -> float:
+    """Estimated size of the decoded images in bytes, from the headers of ``sampled`` evenly spaced files."""
+    positions = np.unique(np.linspace(0, len(images) - 1, min(sampled, len(images))).astype(int))
     sizes = [_pixels(images.path(i)) * 3 for i in positions]
     return sum(sizes) / max(len(sizes), 1) * len(images)
 
@@ -143,11 +145,11 @@ def _pixels(path: Path) -> int:
         with Image.open(path) as image:
             return image.width * image.height
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        return 0  # the decoding will name it
+        return 0  # decoding will report the error
 
 
 def image_names(folder: Path) -> list[str]:
-    """The names of the image files in a folder, sorted; hidden files and files of other kinds are passed over."""
+    """The names of the image files in a folder, sorted; hidden files and other file types are skipped."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -157,5 +159,5 @@ def image_names(folder: Path) -> list[str]:
 
 
 def encoded(names: Sequence[str]) -> np.ndarray:
-    """Relative paths as `ImageFiles` keeps them."""
+    """Relative paths in the form of `ImageFiles.names`."""
     return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)

@@ -1,4 +1,4 @@
-"""Batches of a split, in a stated order, through torch's DataLoader. Worker processes change nothing but the speed."""
+"""Batches of a split, loaded by torch's DataLoader. The number of worker processes does not affect their content."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from datasets.timm_augment import NO_STRONGER, Stronger, erase, mix, rand_augmen
 from datasets.transforms import to_input
 
 SCORING_BATCH = 500
-SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images come in smaller batches
+SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images are scored in smaller batches
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How batches are made; no part of any key, as the batches are the same bits.
+    """DataLoader settings. They are in no stage key because the batches do not depend on them.
 
     Attributes:
-        count: worker processes; 0 makes batches in the process that asks for them.
-        pin: whether batches lie in page-locked memory, from where a GPU copies faster.
+        count: number of worker processes; 0 loads batches in the main process.
+        pin: whether batches are in page-locked memory, which speeds up copies to a GPU.
     """
 
     count: int = 0
@@ -39,8 +39,8 @@ class Workers:
 class Batch:
     """Images float32 [B, channels, size, size], class indices [B], sample ids [B].
 
-    Where Mixup or CutMix mixed the images, ``labels`` are shares of the classes instead, float32 [B, C]. Where several ranks
-    train together, a batch holds one rank's share, and ``whole`` is the number of images in all shares.
+    After Mixup or CutMix, ``labels`` are class probabilities, float32 [B, C]. In distributed training, a batch holds the
+    images of one rank, and ``whole`` is the number of images over all ranks.
     """
 
     images: Tensor
@@ -50,12 +50,12 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Images of all ranks."""
+        """Number of images over all ranks."""
         return len(self.labels) if self.whole is None else self.whole
 
     @property
     def classes(self) -> Tensor:
-        """Class indices [B]; of mixed images the class with the largest share."""
+        """Class indices [B]; for mixed images, the class with the largest probability."""
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def to(self, device: torch.device) -> Batch:
@@ -64,28 +64,33 @@ class Batch:
         return replace(self, images=images, labels=labels)
 
     def pin_memory(self) -> Batch:
-        """The name by which a DataLoader asks for it."""
+        """Copy to page-locked memory; the DataLoader calls this method."""
         return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
     def parts(self, share: Share) -> list[tuple[Batch, Piece]]:
-        """What goes through the model in one pass each, in order, and where it stands in the batch of all ranks."""
-        found, start = [], 0
+        """The batch of each forward pass, in order, with its position in the batch of all ranks."""
+        parts, start = [], 0
         for piece in pieces(self.size, share):
-            here = slice(start, start := start + piece.stop - piece.start)
-            found.append((Batch(self.images[here], self.labels[here], self.sample_id[here]), piece))
-        return found
+            rows = slice(start, start := start + piece.stop - piece.start)
+            parts.append((Batch(self.images[rows], self.labels[rows], self.sample_id[rows]), piece))
+        return parts
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A batch to be made: the positions of its images in the split, and the numbers of those that this rank takes."""
+class _BatchIndex:
+    """The sampler's description of one batch.
+
+    Attributes:
+        positions: indices, in the split, of the images of the batch over all ranks.
+        rows: indices, in ``positions``, of the images that this rank processes.
+    """
 
     positions: list[int]
-    numbers: list[int]
+    rows: list[int]
 
 
 class _Batches(Dataset[Batch | DataError]):
-    """A split that hands out whole batches; the DataLoader asks for what its sampler yields."""
+    """A dataset that returns whole batches: the sampler yields a `_BatchIndex` for each."""
 
     def __init__(
         self,
@@ -104,31 +109,31 @@ class _Batches(Dataset[Batch | DataError]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitems__(self, wanted: _Wanted) -> Batch | DataError:
-        positions, numbers = np.asarray(wanted.positions), wanted.numbers
+    def __getitems__(self, index: _BatchIndex) -> Batch | DataError:
+        positions, rows = np.asarray(index.positions), index.rows
         if self.stronger.mixes:
-            numbers = with_partners(numbers, len(positions))
-        chosen = self.split.select(positions[numbers])
+            rows = with_partners(rows, len(positions))
+        samples = self.split.select(positions[rows])
         try:
-            images = decoded(chosen.images)
+            images = decoded(samples.images)
         except DataError as error:
-            return error  # raised in a worker it would come out wrapped in a traceback
+            return error  # a worker process would wrap a raised error in a traceback
         augmentation, stronger = AUGMENTATIONS[self.augment], self.stronger
-        draws = sample_draws(self.stream, chosen.sample_id, augmentation.draws + stronger.draws)
-        varied = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
+        draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + stronger.draws)
+        augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
         if stronger.rand_augment:
-            varied = rand_augment(varied, draws[:, -2], stronger.rand_augment, self.mean)
-        inputs, labels = self.to_input(varied), torch.from_numpy(chosen.labels)
+            augmented = rand_augment(augmented, draws[:, -2], stronger.rand_augment, self.mean)
+        inputs, labels = self.to_input(augmented), torch.from_numpy(samples.labels)
         if stronger.erasing:
             inputs = erase(inputs, draws[:, -1], stronger.erasing)
         if stronger.mixes:
             draw = batch_draw(self.stream, self.split.sample_id[positions])
             inputs, labels = mix(inputs, labels, draw, stronger, self.classes)
-        batch = Batch(inputs, labels, torch.from_numpy(chosen.sample_id), len(positions))
-        if len(numbers) == len(wanted.numbers):
+        batch = Batch(inputs, labels, torch.from_numpy(samples.sample_id), len(positions))
+        if len(rows) == len(index.rows):
             return batch
-        mine = torch.from_numpy(np.isin(numbers, wanted.numbers))  # without those that were only mixed in
-        return Batch(inputs[mine], labels[mine], batch.sample_id[mine], batch.whole)
+        kept = torch.from_numpy(np.isin(rows, index.rows))  # drop images that were loaded only as mixing partners
+        return Batch(inputs[kept], labels[kept], batch.sample_id[kept], batch.whole)
 
 
 class BatchLoader:
@@ -138,11 +143,11 @@ class BatchLoader:
         DataError: an image cannot be decoded; the message names it.
     """
 
-    def __init__(self, batches: _Batches, wanted: Sequence[_Wanted], seed: int, workers: Workers) -> None:
-        # A DataLoader's iterator draws from torch's global generator unless it is given one of its own.
+    def __init__(self, batches: _Batches, sampler: Sequence[_BatchIndex], seed: int, workers: Workers) -> None:
+        # Without this generator, the DataLoader's iterator draws from torch's global generator.
         self.loader: DataLoader[Batch | DataError] = DataLoader(
             batches,
-            batch_sampler=wanted,  # type: ignore[arg-type]
+            batch_sampler=sampler,  # type: ignore[arg-type]
             collate_fn=_as_is,  # type: ignore[arg-type]
             generator=torch.Generator().manual_seed(seed),
             num_workers=workers.count,
@@ -174,15 +179,15 @@ def training_batches(
     workers: Workers = Workers(),
     share: Share = WHOLE,
 ) -> BatchLoader:
-    """One epoch in the order that ``order_seed`` names, without its first ``skip`` batches; the last may be smaller.
+    """Batches of one epoch, shuffled by ``order_seed``, without the first ``skip`` batches; the last may be smaller.
 
-    Of every batch, ``share`` is made. Order and augmentation do not depend on it.
+    Each batch holds the images of ``share``. The order and the augmentation do not depend on the share.
     """
     order = np.random.default_rng(order_seed).permutation(len(split)).tolist()
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    wanted = [_Wanted(batch, taken(len(batch), share)) for batch in batches[skip:]]
+    sampler = [_BatchIndex(batch, taken(len(batch), share)) for batch in batches[skip:]]
     return BatchLoader(
-        _Batches(split, card, size, channels, augment, augment_stream, stronger), wanted, order_seed, workers
+        _Batches(split, card, size, channels, augment, augment_stream, stronger), sampler, order_seed, workers
     )
 
 
@@ -195,13 +200,16 @@ def scoring_batches(
     workers: Workers = Workers(),
     share: Share = WHOLE,
 ) -> BatchLoader:
-    """The split in stored order, as it is. Ranks take whole batches in turn: a product's last bit depends on the batch."""
-    wanted = [_Wanted(batch, list(range(len(batch)))) for batch in scored_together(len(split), size)]
-    return BatchLoader(_Batches(split, card, size, channels, "none", 0), wanted[share.rank :: share.ranks], 0, workers)
+    """The split in stored order, without augmentation.
+
+    Ranks take whole batches in turn, because the rounding of a matrix product depends on the batch size.
+    """
+    sampler = [_BatchIndex(batch, list(range(len(batch)))) for batch in scored_together(len(split), size)]
+    return BatchLoader(_Batches(split, card, size, channels, "none", 0), sampler[share.rank :: share.ranks], 0, workers)
 
 
 def scored_together(count: int, size: int) -> list[list[int]]:
-    """Positions of a split of ``count`` images that are scored in one batch each."""
+    """The positions of each scoring batch, for a split of ``count`` images of ``size`` x ``size`` pixels."""
     length = max(1, min(SCORING_BATCH, SCORING_PIXELS // size**2))
     return [list(range(start, min(start + length, count))) for start in range(0, count, length)]
 

@@ -1,4 +1,4 @@
-"""How several processes (ranks) divide a training batch: all of them together see it once, whatever their number."""
+"""Division of a training batch among ranks. Together they process each image once, for any number of ranks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Share:
-    """What one rank takes of every batch.
+    """The part of every batch that one rank processes.
 
     Attributes:
-        rank: its number, from 0.
-        ranks: how many there are.
-        passes: that a batch goes through the model in (gradient accumulation); the batch is divided into these first, so
-            that a pass holds the same images however many ranks share it.
+        rank: index of the rank, from 0.
+        ranks: number of ranks.
+        passes: number of forward passes per batch (gradient accumulation). The batch is divided into passes first and then
+            among ranks, so the images of a pass do not depend on the number of ranks.
     """
 
     rank: int = 0
@@ -26,13 +26,13 @@ WHOLE = Share()
 
 @dataclass(frozen=True)
 class Piece:
-    """What one rank takes of one pass.
+    """The part of one forward pass that one rank processes.
 
     Attributes:
-        start, stop: in the whole batch.
-        of: images of the pass, over all ranks.
-        images: for how many of them this rank's count: as many as it takes, unless there are fewer than ranks. Then every
-            rank takes them all, so that none is without work, and each counts for its part.
+        start, stop: range of its images in the whole batch.
+        of: number of images in the pass, over all ranks.
+        images: weight of this rank's images in the loss, as a number of images: ``stop - start``, unless the pass has fewer
+            images than ranks. Then every rank processes all of them with the weight ``of / ranks``, so that no rank is idle.
     """
 
     start: int
@@ -41,33 +41,34 @@ class Piece:
     images: float
 
     def of_all(self) -> Piece:
-        """The whole pass, as one rank would take it alone."""
+        """The same range with the weight of the whole pass, as for a single rank."""
         return replace(self, images=self.of)
 
 
 def pieces(size: int, share: Share) -> list[Piece]:
-    """The rank's pieces of a batch of ``size`` images, one a pass; passes are as large as `torch.chunk` makes them."""
-    found = []
+    """The rank's pieces of a batch of ``size`` images, one per pass; passes have the sizes of `torch.chunk`'s chunks."""
+    result = []
     length = -(-size // share.passes)
     for first in range(0, size, length):
         count = min(length, size - first)
         if count < share.ranks:
-            found.append(Piece(first, first + count, count, count / share.ranks))
+            result.append(Piece(first, first + count, count, count / share.ranks))
         else:
             start, stop = (first + count * rank // share.ranks for rank in (share.rank, share.rank + 1))
-            found.append(Piece(start, stop, count, stop - start))
-    return found
+            result.append(Piece(start, stop, count, stop - start))
+    return result
 
 
 def taken(size: int, share: Share) -> list[int]:
-    """Numbers, in the whole batch, of the images that the rank takes; ascending."""
-    return [number for piece in pieces(size, share) for number in range(piece.start, piece.stop)]
+    """Indices, in the whole batch, of the images that the rank processes; ascending."""
+    return [index for piece in pieces(size, share) for index in range(piece.start, piece.stop)]
 
 
 def with_partners(numbers: list[int], size: int) -> list[int]:
-    """The images, and those that Mixup and CutMix mix them with: the batch with itself in reverse, the odd last one alone.
+    """The images and their partners in Mixup and CutMix, as sorted indices in a batch of ``size`` images.
 
-    What comes out, mixed with itself in the same way, has the same pairs.
+    The batch is mixed with itself in reverse order; the last image of an odd batch is not mixed. Mixing the returned subset
+    with itself in reverse order forms the same pairs.
     """
     even = size // 2 * 2
-    return sorted({*numbers, *(even - 1 - number for number in numbers if number < even)})
+    return sorted({*numbers, *(even - 1 - index for index in numbers if index < even)})

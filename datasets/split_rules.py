@@ -1,4 +1,4 @@
-"""What plays train, val and test: a held-out part by default; other rules exist, and carry their name wherever they go."""
+"""Rules that assign images to train, val and test. The default holds out val from the official train set."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HALVES_SEED = 20230800255
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How a dataset's splits are arranged.
+    """How images are assigned to splits.
 
     Attributes:
         mode: a key of `MODES`.
-        resplit: which of `RESPLITS` ways to halve; 0 unless the mode is ``halves``.
+        resplit: index of the random split into halves, below `RESPLITS`; 0 unless the mode is ``halves``.
     """
 
     mode: str = "held-out"
@@ -35,74 +35,74 @@ class SplitRule:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> SplitRule:
-        """From a dataset's options in a grid, which hold sizes too."""
+        """The rule from a dataset's options in a grid; other options are ignored."""
         return cls(options.get("split", "held-out"), options.get("resplit", 0))
 
     @property
     def label(self) -> str:
-        """For names of runs; empty for the default."""
+        """Part of run names; empty for the default."""
         if self.mode == "held-out":
             return ""
         return f"{self.mode}-{self.resplit}" if self.mode == "halves" else self.mode
 
     def describe(self, card: DatasetCard) -> str:
-        """In words, for records."""
+        """Description for records."""
         if self.mode == "held-out":
             return f"{MODES[self.mode]}; val: {card.val_rule}"
-        numbered = f" (resplit {self.resplit} of {RESPLITS}, seed {HALVES_SEED})" if self.mode == "halves" else ""
-        return f"{self.mode}{numbered}: {MODES[self.mode]}"
+        resplit = f" (resplit {self.resplit} of {RESPLITS}, seed {HALVES_SEED})" if self.mode == "halves" else ""
+        return f"{self.mode}{resplit}: {MODES[self.mode]}"
 
     def fields(self) -> dict[str, Any]:
-        """What a stage that reads every split puts into its key; nothing for the default."""
+        """Key fields of a stage that reads every split; empty for the default."""
         if self.mode == "held-out":
             return {}
         return {"split": {"mode": self.mode, **({"resplit": self.resplit} if self.mode == "halves" else {})}}
 
     def train_fields(self) -> dict[str, Any]:
-        """What a stage that reads train alone puts into its key: the other two modes train on the same images."""
+        """Key fields of a stage that reads only train; equal for the two other modes, which train on the same images."""
         return {} if self.mode == "held-out" else {"split": {"train": "train and val"}}
 
     def sizes(self, card: DatasetCard) -> dict[str, int]:
-        """Images per split."""
-        found = {split: card.sizes[split] for split in SPLITS}
+        """Number of images per split."""
+        sizes = {split: card.sizes[split] for split in SPLITS}
         if self.mode == "held-out":
-            return found
-        train, test = found["train"] + found["val"], found["test"]
+            return sizes
+        train, test = sizes["train"] + sizes["val"], sizes["test"]
         if self.mode == "as-published":
             return {"train": train, "val": test, "test": test}
         return {"train": train, "val": test // 2, "test": test - test // 2}
 
     def seen_by(self, card: DatasetCard, split: str) -> tuple[str, ...]:
-        """The trainings whose weights have seen images of a split."""
+        """Names of the pretraining datasets that contain images of a split."""
         if self.mode == "held-out":
             return card.seen_by.get(split, ())
         origins = ("train", "val") if split == "train" else ("test",)
         return tuple(dict.fromkeys(name for origin in origins for name in card.seen_by.get(origin, ())))
 
     def apply(self, splits: Mapping[str, ImageSplit]) -> dict[str, ImageSplit]:
-        """The card's splits, arranged."""
+        """The splits under this rule, from the splits of the reader."""
         if self.mode == "held-out":
             return dict(splits)
         train, test = merge(splits["train"], splits["val"]), splits["test"]
         if self.mode == "as-published":
             return {"train": train, "val": test, "test": test}
-        val, rest = stratified_halves(test.labels, np.random.default_rng([HALVES_SEED, self.resplit]))
-        return {"train": train, "val": test.select(val), "test": test.select(rest)}
+        val, remainder = stratified_halves(test.labels, np.random.default_rng([HALVES_SEED, self.resplit]))
+        return {"train": train, "val": test.select(val), "test": test.select(remainder)}
 
 
 def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | None:
-    """Why thresholds must not be chosen on this val with these pretrained weights; None where they may.
+    """The reason why thresholds must not be chosen on this val split with these weights; None if they may.
 
     Args:
-        card: of the dataset.
-        rule: how its splits are arranged.
-        weights: timm's tag of the weights that training starts from; None for a random start.
+        card: card of the dataset.
+        rule: split rule of the dataset.
+        weights: timm tag of the pretrained weights; None for random initialisation.
     """
     seen = set(rule.seen_by(card, "val")) & trained_on(weights)
     if not seen:
         return None
     if set(card.seen_by.get("test", ())) & seen:
-        advice = "no split of it is unseen; start from other weights"
+        advice = "every split may contain their training images; use other weights"
     else:
         advice = f"choose on halves of the official evaluation set: {{name: {card.name}, set: {{split: halves}}}}"
     return (
@@ -112,7 +112,7 @@ def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | No
 
 
 def trained_on(weights: str | None) -> set[str]:
-    """The names, as in `DatasetCard.seen_by`, that a timm tag gives away.
+    """Pretraining datasets of a timm tag, named as in `DatasetCard.seen_by`.
 
     >>> trained_on("deit_base_distilled_patch16_224.fb_in1k")
     {'ImageNet'}

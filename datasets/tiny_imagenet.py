@@ -1,4 +1,4 @@
-"""Tiny-ImageNet (Stanford CS231n, 2015): 200 classes of ImageNet at 64x64; the official LGViT scripts name it."""
+"""Tiny-ImageNet (Stanford CS231n, 2015): 200 classes of ImageNet at 64x64 pixels, used in the official LGViT scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TINY_IMAGENET = DatasetCard(
     name="tiny-imagenet",
     target="datasets.tiny_imagenet:read",
     summary="90,000 / 10,000 / 10,000 colour 64x64 photographs, 200 classes; test is the official validation set",
-    # The WordNet ids stand in the data's wnids.txt; a class's index is its place among them, sorted.
+    # The WordNet ids are in the data's wnids.txt; the class index is the position in their sorted list.
     classes=tuple(f"wnid {i}" for i in range(COUNT)),
     image_size=64,
     recipe_size=224,
@@ -31,8 +31,8 @@ TINY_IMAGENET = DatasetCard(
     std=IMAGENET_STD,
     sizes={"train": 90_000, "val": 10_000, "test": 10_000},
     val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
-    # Its images come from ImageNet. Which of its splits came from ImageNet's train images is not documented, so weights
-    # trained there count as having seen all of them.
+    # The images are from ImageNet. It is not documented which splits contain train images of ImageNet, so all splits
+    # count as seen by weights that were trained on ImageNet.
     seen_by=dict.fromkeys(("train", "val", "test"), ("ImageNet",)),
     fingerprint=hashlib.sha256(f"tiny-imagenet-200 {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
     licence="ImageNet's terms of access: non-commercial research and education",
@@ -46,9 +46,13 @@ TINY_IMAGENET = DatasetCard(
 
 
 def read(folder: Path, val_per_class: int = VAL_PER_CLASS) -> dict[str, ImageSplit]:
-    """``train/<wnid>/images/*.JPEG``, ``val/images/*.JPEG`` with ``val/val_annotations.txt``; the test set has no labels.
+    """The splits from ``train/<wnid>/images/*.JPEG``, ``val/images/*.JPEG`` and ``val/val_annotations.txt``.
 
-    Val is 50 a class of train, stratified and seeded; the official validation set is the test split.
+    Val is a stratified, seeded sample of 50 images per class of the official train set. Test is the official validation
+    set, because the official test set has no labels.
+
+    Raises:
+        DataError: a file cannot be read, or a line of the annotations is invalid.
     """
     path = folder / "wnids.txt"
     try:
@@ -60,7 +64,10 @@ def read(folder: Path, val_per_class: int = VAL_PER_CLASS) -> dict[str, ImageSpl
 
 
 def _annotated(folder: Path, wnids: list[str]) -> ImageSplit:
-    """A line of the annotations: file name, wnid, and a box that plays no part here. A sample's id is its line."""
+    """The images in ``val_annotations.txt``; the sample id is the line index, from 0.
+
+    A line holds the file name, the WordNet id and a bounding box, which is ignored.
+    """
     path = folder / "val_annotations.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

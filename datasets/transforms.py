@@ -1,4 +1,4 @@
-"""From stored images to what a model reads."""
+"""Conversion of stored images to model inputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from datasets.api import DatasetCard
 from datasets.augment import AUGMENTATIONS
 from datasets.timm_augment import NO_STRONGER, Stronger
 
-# Luminance weights of ITU-R BT.601, as PIL's mode "L" uses them.
+# Luminance weights of ITU-R BT.601, as in PIL's mode "L".
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Stored images uint8 [B, H, W, C] to normalised float32 [B, channels, size, size].
+    """Convert stored images uint8 [B, H, W, C] to normalised float32 [B, channels, size, size].
 
-    Other sizes are resized bilinearly with antialiasing; grey becomes colour by repetition, colour becomes grey by
-    luminance. ``mean`` and ``std`` have one entry per stored channel.
+    Images of other sizes are resized (bilinear, antialiased). Grey images are repeated in every channel; colour images are
+    reduced to one channel by luminance. ``mean`` and ``std`` have one entry per stored channel.
     """
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     if batch.shape[-2:] != (size, size):
@@ -35,7 +35,7 @@ def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[flo
 
 
 def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
-    """What `to_input` and, for files, `datasets.crops.resize_center_crop` do to an image that is scored, in words."""
+    """Description of evaluation preprocessing: `to_input` and, for files, `datasets.crops.resize_center_crop`."""
     parts = []
     if card.image_size is None:
         parts.append(f"shorter side to {size} (bilinear, antialiased), middle square of {size}")
@@ -50,11 +50,15 @@ def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
 def training_summary(
     card: DatasetCard, size: int, channels: int, augment: str, stronger: Stronger = NO_STRONGER
 ) -> str:
-    """What an image goes through in training, in words."""
-    varied = AUGMENTATIONS[augment].summary
+    """Description of training preprocessing and augmentation."""
+    augmentation = AUGMENTATIONS[augment].summary
     if augment == "crop-flip":
-        varied += f", to {size}"
-    parts = [varied, *stronger.image_summary(), f"then as in evaluation: {evaluation_summary(card, size, channels)}"]
+        augmentation += f", to {size}"
+    parts = [
+        augmentation,
+        *stronger.image_summary(),
+        f"then as in evaluation: {evaluation_summary(card, size, channels)}",
+    ]
     return "; ".join([*parts, *stronger.input_summary()])
 
 

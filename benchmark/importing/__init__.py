@@ -1,1 +1,1 @@
-"""Checkpoints of the authors' code as runs of this suite."""
+"""Import of checkpoints from the authors' code as runs of this suite."""

@@ -1,4 +1,4 @@
-"""A run of a checkpoint that the authors' code trained: imported, priced and, where data are named, scored and recorded."""
+"""Import of a checkpoint from the authors' code: conversion, cost table and, with a dataset, scores and a run record."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ COSTS = "cost.json"
 
 
 def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """The tensors of a .bin or .safetensors file, and its configuration.
+    """The tensors of a .bin or .safetensors file, and the configuration of the model.
 
     Raises:
-        UserError: a file cannot be read; a .bin that holds more than tensors is refused.
+        UserError: a file cannot be read, or the checkpoint is not a dictionary of tensors.
     """
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--config {config_file}: cannot be read ({error})") from None
     if not isinstance(config, dict):
-        raise UserError(f"--config {config_file}: no JSON object")
+        raise UserError(f"--config {config_file}: not a JSON object")
     try:
         if file.suffix == ".safetensors":
             return load_file(file), config
@@ -54,7 +54,7 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise UserError(f"{file}: cannot be read as a state dict ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise UserError(f"{file}: no state dict: it holds something else than named tensors")
+        raise UserError(f"{file}: not a state dict: it contains other values than named tensors")
     return tensors, config
 
 
@@ -67,16 +67,23 @@ def import_checkpoint(
     device: torch.device,
     say: Callable[[str], None],
 ) -> str | None:
-    """Import a checkpoint into a results folder; with a dataset, make a finished run of it.
+    """Import a checkpoint into a results folder; with a dataset, also score it and write a run record.
 
     Args:
-        dataset: to score on, with its split rule.
+        file: the checkpoint, .bin or .safetensors.
+        config_file: the model's configuration, JSON.
+        store: the results folder.
+        dataset: the dataset to score on, with its split rule; None to import without scoring.
+        data_dir: the user's dataset folder, if any.
+        device: device for scoring.
+        say: prints a progress message.
 
     Returns:
-        the run's id; None where no dataset is named.
+        the run's id; None without a dataset.
 
     Raises:
-        UserError: file or configuration are not the authors', or the classes are not the dataset's; nothing was written.
+        UserError: the checkpoint or configuration is invalid, or its number of classes differs from the dataset's. Nothing is
+            written in this case.
     """
     tensors, config = read_checkpoint(file, config_file)
     try:
@@ -94,45 +101,45 @@ def import_checkpoint(
     store.prepare()
     source = Weights(source=f"file:{file.name}", sha256=sha256(file))
     fields = {"sha256": source.sha256, "config": config, "code": code_versions(KIND)}
-    imported = _name(KIND, fields)
-    if not store.has_stage(imported):
-        with store.write_stage(imported, fields, provenance.stage_provenance(str(device), 0.0)) as folder:
+    model_stage = _name(KIND, fields)
+    if not store.has_stage(model_stage):
+        with store.write_stage(model_stage, fields, provenance.stage_provenance(str(device), 0.0)) as folder:
             write_model(model, described, folder)
-    say(f"imported: {store.stage(imported)}")
+    say(f"imported: {store.stage(model_stage)}")
     costs = cost_table(model, described.card)
-    priced = _stage(store, "cost", {"parents": imported}, device, lambda folder: _write_costs(costs, folder))
+    cost_stage = _stage(store, "cost", {"parents": model_stage}, device, lambda folder: _write_costs(costs, folder))
     if inputs is None or dataset is None:
         return None
-    begun = time.monotonic()
-    # What was written is what is scored.
-    model = read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
+    start = time.monotonic()
+    # Score the model as stored, not the one in memory.
+    model = read_model(store.artifact(model_stage, WEIGHTS), store.artifact(model_stage, ANATOMY), device)
     scores = {split: score_split(model, inputs, split, device) for split in SCORED}
     data = inputs.data_card()
 
     def write_scores(folder: Path) -> None:
-        for split, found in scores.items():
-            save_scores(found, folder / score_file(split))
+        for split, result in scores.items():
+            save_scores(result, folder / score_file(split))
 
-    fields = {"parents": imported, "data": data.split_identity, "content": data.content}
-    scored = _stage(store, "scores", fields, device, write_scores)
-    say(f"scored on {' and '.join(f'{len(found.labels):,} {split}' for split, found in scores.items())} images")
+    fields = {"parents": model_stage, "data": data.split_identity, "content": data.content}
+    score_stage = _stage(store, "scores", fields, device, write_scores)
+    say(f"scored on {' and '.join(f'{len(result.labels):,} {split}' for split, result in scores.items())} images")
     blocks = [*described.exits, described.card.depth]
-    # A checkpoint brings no backbone without exits: its own final classifier stands in, and the record says so.
+    # There is no backbone without exits for comparison: the checkpoint's final classifier is the baseline, as recorded below.
     evaluation = evaluate(scores, scores, costs, blocks, list(POLICIES))
     spec = RunSpec(train=_spec(described, config, dataset, source), scheme="as imported", policies=POLICIES)
-    run_id = f"imported-{spec.train.backbone}-{inputs.card.name}-{scored.removeprefix('scores-')[:8]}"
+    run_id = f"imported-{spec.train.backbone}-{inputs.card.name}-{score_stage.removeprefix('scores-')[:8]}"
     options = {"config": config, "drops_are_against": "the checkpoint's own final classifier"}
     record = DoneRecord(
         run_id=run_id,
         spec=spec,
         method=MethodInfo(name=KIND, options=options, display_name="Imported checkpoint"),
         backbone=BackboneInfo(name=spec.train.backbone, family=described.card.family),
-        stages=tuple(_reference(store, name) for name in (imported, priced, scored)),
-        provenance=provenance.provenance(str(device), time.monotonic() - begun),
+        stages=tuple(_reference(store, name) for name in (model_stage, cost_stage, score_stage)),
+        provenance=provenance.provenance(str(device), time.monotonic() - start),
         data=data,
         costs=costs,
         exits=exit_metrics(scores, blocks, [choice.name for choice in described.heads]),
-        static_accuracy=SplitAccuracy(**{split: accuracies(found)[-1] for split, found in scores.items()}),
+        static_accuracy=SplitAccuracy(**{split: accuracies(result)[-1] for split, result in scores.items()}),
         points=evaluation.points,
     )
     with store.write_run(record) as folder:

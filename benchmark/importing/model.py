@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, as an artifact of this suite: the authors' checkpoints."""
+"""Reading and writing of models that were imported from checkpoints of the authors' code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANATOMY = "model.json"
 
 
 def registered_name(card: BackboneCard) -> str | None:
-    """The registered backbone with this anatomy, if there is one; the epsilon of its norms aside."""
+    """The registered backbone with the same architecture, if any; the epsilon of the norm layers is not compared."""
     anatomy = ("stages", "dims", "grids", "attention_heads", "prefix_tokens", "registers", "image_size", "channels")
     for name, known in registry.table("backbone").items():
         if all(getattr(known, field) == getattr(card, field) for field in anatomy) and known.target == card.target:
@@ -32,7 +32,7 @@ def registered_name(card: BackboneCard) -> str | None:
 
 
 def write_model(model: MultiExitModel, described: OfficialModel, folder: Path) -> None:
-    """The model's weights and all that is needed to build it again."""
+    """Write the model's weights and the description from which `read_model` builds it."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     (folder / WEIGHTS).write_bytes(save(state))
     anatomy = {
@@ -48,15 +48,20 @@ def read_model(weights: Path, anatomy: Path, device: torch.device) -> MultiExitM
     """The model that `write_model` wrote, in evaluation mode.
 
     Raises:
-        StoreError: the file names a backbone from outside the suite.
+        StoreError: the file names a backbone that is not part of this suite.
     """
-    told: dict[str, Any] = json.loads(anatomy.read_text(encoding="utf-8"))
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told["card"].items()}
-    if not fields["target"].startswith("methods.backbones."):  # a file from elsewhere names no code of its own
-        raise StoreError(f"{anatomy}: the backbone {fields['target']!r} is none of this suite")
+    description: dict[str, Any] = json.loads(anatomy.read_text(encoding="utf-8"))
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description["card"].items()}
+    if not fields["target"].startswith("methods.backbones."):  # an untrusted file must not choose the code to import
+        raise StoreError(f"{anatomy}: the backbone {fields['target']!r} is not part of this suite")
     card = BackboneCard(**fields)
-    choices = [Component(entry["name"], entry["options"]) for entry in told["heads"]]
-    heads = [make_head(c, block, card, told["classes"]) for c, block in zip(choices, told["exits"], strict=True)]
-    model = MultiExitModel(card.load()(card.architecture, told["classes"]), ExitHeads(told["exits"], heads))
+    choices = [Component(entry["name"], entry["options"]) for entry in description["heads"]]
+    heads = [
+        make_head(c, block, card, description["classes"])
+        for c, block in zip(choices, description["exits"], strict=True)
+    ]
+    model = MultiExitModel(
+        card.load()(card.architecture, description["classes"]), ExitHeads(description["exits"], heads)
+    )
     model.load_state_dict(load_file(weights))
     return model.to(device).eval()

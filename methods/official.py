@@ -185,7 +185,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     nested = isinstance(positions, list) and all(isinstance(stage, list) for stage in positions)
     if not nested or len(positions) != len(stages) or [len(stage) for stage in positions] != counts:
         raise CheckpointError(
-            f"config: position_exits must list the exits of each of {len(stages)} stages and num_early_exits their numbers, not "
+            f"config: position_exits must list the exits of each of {len(stages)} stages and num_early_exits their counts, not "
             f"{config.get('position_exits')!r} and {config.get('num_early_exits')!r}"
         )
     exits, places = [], []

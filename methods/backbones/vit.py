@@ -15,7 +15,7 @@ from methods.tokens import Tokens
 
 
 class ViT(BlockBackbone):
-    """A timm `VisionTransformer` that runs block by block.
+    """A timm `VisionTransformer` that runs block by block. The prefix tokens are those of the timm model.
 
     Args:
         model: the timm model, with or without class, distillation and register tokens.

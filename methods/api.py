@@ -169,7 +169,7 @@ class Method(ABC):
         """The heads after the blocks ``exits`` (1-based), shallow to deep; empty for a model without early exits."""
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
-        """Where its authors put exits (the scheme ``published``); those of the LGViT paper for whoever published none.
+        """Exit positions of the method's authors (scheme ``published``); those of the LGViT paper if they published none.
 
         Raises:
             ValueError: they are not known for this depth.

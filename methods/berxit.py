@@ -1,7 +1,7 @@
-"""BERxiT (Xin et al., EACL 2021): steps in turns for the final exit and for all, and exits that learn when to leave.
+"""BERxiT (Xin et al., EACL 2021): alternating training of the final exit and all exits, with learned exit gates.
 
-`BERxiT` keeps the original's rules: sums over exits, and its learning-to-exit gate, one linear layer shared by all exits.
-`BERxiTPort` is what the LGViT code runs for it: means instead of sums, and no gate.
+`BERxiT` follows the original paper: losses are summed over exits, and the learning-to-exit gate is one linear layer that
+all exits share. `BERxiTPort` follows the LGViT code's port: losses are averaged over exits, and there is no gate.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from methods.pabee import ported_exits
 
 @dataclass(frozen=True, kw_only=True)
 class BERxiT(Competitor):
-    """The original's ``alternate-lte``, or ``alternate`` without a gate.
+    """The original's ``alternate-lte`` training, or its ``alternate`` training without the gate.
 
     Attributes:
-        gate: whether exits learn to predict their errors. Then the final exit learns in its own turn alone.
+        gate: whether each exit learns to predict its own errors. If so, the final exit's loss is left out of the steps that
+            train the early exits.
     """
 
     regime: Regime = "alternating"
@@ -41,7 +42,7 @@ class BERxiT(Competitor):
 
 @dataclass(frozen=True, kw_only=True)
 class BERxiTPort(Competitor):
-    """The original's ``alternate`` with means over the exits, and confidence."""
+    """The original's ``alternate`` training with losses averaged over exits, and the confidence policy."""
 
     regime: Regime = "alternating"
 

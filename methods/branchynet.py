@@ -1,7 +1,8 @@
-"""BranchyNet (Teerapittayanon et al., ICPR 2016): train the trunk, then trunk and branches together; leave on low entropy.
+"""BranchyNet (Teerapittayanon et al., ICPR 2016): train the trunk, then trunk and branches; exit at low entropy.
 
-Its branches are small convolutions; here each is the plain 3x3 convolution on the patch map. Its code gives every branch
-the same weight. It searches one threshold a branch; here, as for all others, one threshold serves all.
+The original's branches are small convolutional networks; here each branch is a plain 3x3 convolution on the patch map. As in
+the original's code, all branches have the same loss weight. The original searches one threshold per branch; here all exits
+use the same threshold, as for every other method.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, Regime, with_loss
 
 SHARES = (2 / 54, 20 / 54)
-"""Of ResNet-110's blocks before its two branches."""
+"""Shares of ResNet-110's 54 blocks that precede its two branches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchyNet(Competitor):
-    """A convolution at every exit, the sum of all cross-entropies."""
+    """A convolution head at every exit; the loss is the sum of all cross-entropies."""
 
     regime: Regime = "mixed"
 

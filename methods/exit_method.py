@@ -1,4 +1,4 @@
-"""What all methods with early exits share: how they are trained is a choice of its own, whatever their heads."""
+"""The base classes of all methods with early exits. The training regime is chosen independently of the heads."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,16 +14,23 @@ class ExitMethod(Method):
     """A method with early exits.
 
     Attributes:
-        regime: ``frozen``: fine-tune the backbone, freeze it, train the heads by self-distillation. ``joint``: backbone and
-            heads together from the backbone's initial weights. ``alternating``: the same, every other step learning from
-            the final exit alone. ``mixed``: fine-tune, then backbone and heads together. ``alternating-frozen``:
-            alternating, then the heads go on by self-distillation on the frozen backbone.
-        equal_epochs: all see the same number of epochs: what has no second stage adds the second's epochs to its first.
-            Otherwise it trains for those of its recipe alone, as the authors' scripts train their baselines.
-        joint_weights: of the exits where they train with the backbone; see `methods.losses.joint_cross_entropy`.
-        kd_weight: share of the distillation term in self-distillation; 0 is plain cross-entropy.
-        feature_terms: whether self-distillation has LGViT's two feature terms, each with weight 0.01. They are empty for
-            heads whose feature is no token map.
+        regime: which parameters are trained, and in which order:
+
+            - ``frozen``: fine-tune the backbone, freeze it, then train the heads by self-distillation.
+            - ``joint``: train backbone and heads together, from the backbone's initial weights.
+            - ``alternating``: like ``joint``, but every second step uses only the loss of the final exit.
+            - ``mixed``: fine-tune the backbone, then train backbone and heads together.
+            - ``alternating-frozen``: ``alternating``, then train the heads by self-distillation on the frozen backbone.
+        equal_epochs: if True, a regime with one stage adds the epochs of the missing second stage, so that all regimes
+            train for the same number of epochs. If False, it trains only for the epochs of its own stage, as the
+            authors' scripts do for their baselines.
+        joint_weights: loss weights of the exits in joint training; see `methods.losses.joint_cross_entropy`.
+        kd_weight: weight of the distillation term in self-distillation, in [0, 1]; 0 is plain cross-entropy.
+        feature_terms: whether self-distillation includes LGViT's two feature terms, each with weight 0.01. The terms are
+            zero for heads whose feature is not a token map.
+
+    Raises:
+        ValueError: ``kd_weight`` is outside [0, 1].
     """
 
     regime: Regime = "frozen"
@@ -34,7 +41,7 @@ class ExitMethod(Method):
 
     def __post_init__(self) -> None:
         if not 0 <= self.kd_weight <= 1:
-            raise ValueError(f"kd_weight is a share from 0 to 1, not {self.kd_weight}")
+            raise ValueError(f"kd_weight must be between 0 and 1, not {self.kd_weight}")
 
     @property
     def starts_finetuned(self) -> bool:
@@ -54,13 +61,17 @@ class ExitMethod(Method):
         }[self.regime]
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
-        """The heads on the frozen backbone."""
-        features = 0.01 if self.feature_terms else 0.0
-        options = {"weight": self.kd_weight, "heterogeneous_weight": features, "homogeneous_weight": features}
+        """The stage that trains the heads on the frozen backbone."""
+        feature_weight = 0.01 if self.feature_terms else 0.0
+        options = {
+            "weight": self.kd_weight,
+            "heterogeneous_weight": feature_weight,
+            "homogeneous_weight": feature_weight,
+        }
         return TrainStage(loss=Component("self-distillation", options))
 
     def everything_stage(self) -> TrainStage:
-        """Backbone and heads together."""
+        """The stage that trains backbone and heads together."""
         alternate = "step" if self.regime.startswith("alternating") else "never"
         options = {"weights": self.joint_weights, "alternate": alternate}
         recipe: Literal["joint", "exits"] = "exits" if self.regime == "mixed" else "joint"
@@ -69,17 +80,17 @@ class ExitMethod(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Competitor(ExitMethod):
-    """A published method with its own loss: plain cross-entropy of the exits, without distillation and feature terms."""
+    """A published baseline. Its heads train with plain cross-entropy, without distillation and feature terms."""
 
     kd_weight: float = 0.0
     feature_terms: bool = False
 
 
 def with_loss(stage: TrainStage, **options: Any) -> TrainStage:
-    """The stage with options of its loss changed."""
+    """A copy of ``stage`` with the given options of its loss replaced."""
     return replace(stage, loss=Component(stage.loss.name, {**stage.loss.options, **options}))
 
 
 def every_block(backbone: BackboneCard) -> tuple[int, ...]:
-    """An exit after each block but the last, which the final classifier follows."""
+    """Exit positions after every block except the last, whose output goes to the final classifier."""
     return tuple(range(1, backbone.depth))

@@ -1,12 +1,12 @@
 """LGViT: Dynamic Early Exiting for Accelerating Vision Transformer (Xu et al., ACM MM 2023, arXiv 2308.00255).
 
-Shallow exits lack local information, deep exits lack the target's semantics: so the lower half of the exits gets
-convolutional local perception heads (LPH), the upper half attention-based global aggregation heads (GAH). The backbone
-is trained first; then the heads learn from it, frozen, by self-distillation.
+Shallow exits lack local information, and deep exits lack global semantics. LGViT therefore uses convolutional local
+perception heads (LPH) for the shallow half of the exits and attention-based global aggregation heads (GAH) for the deep
+half. Training has two stages: first the backbone, then the heads by self-distillation on the frozen backbone.
 
-Paper and official code (falcon-xu/LGViT) differ, and both are here: `LGViT` is what the paper means, with losses whose size
-depends on neither the token count nor the number of exits; `LGViTOfficial` is what the code does. They are one class with
-other defaults, so that every difference is a switch that a grid can set alone.
+The paper and the official code (falcon-xu/LGViT) differ. `LGViT` follows the paper; the magnitude of its losses does not
+depend on the number of tokens or exits. `LGViTOfficial` follows the code. It is a subclass with different defaults, so
+that a grid can vary each difference separately.
 """
 
 from dataclasses import dataclass, replace
@@ -18,24 +18,28 @@ from methods.exit_method import ExitMethod, JointWeights, Regime, with_loss
 
 @dataclass(frozen=True, kw_only=True)
 class LGViT(ExitMethod):
-    """LPH on the lower ceil(n/2) exits, GAH on the others. D numbers name the differences in docs/discrepancies.md.
+    """LPH at the first ceil(n/2) exits, GAH at the others. The D numbers refer to docs/discrepancies.md.
 
     Attributes:
-        lph_kernel: side of every LPH's depthwise convolution, 0 for none; null for the authors' layout, 3 in the first half
-            of the LPHs and none in the second (D18).
-        gah_stride: of every GAH; null for the authors' layout, 2 then 3 (on Swin 1 then 2).
-        pool: before a GAH: ``subsample``, as the official code, or a true ``average`` (D19).
-        gah_residual: whether a GAH adds its input, as an LPH does (D20).
-        teacher_norm: before the final classifier when it teaches: ``final`` as deployed, ``none`` or ``plain`` (D5, D7).
-        reduction: ``mean`` or ``sum`` over the exits and feature terms of stage 2 (D21).
-        exit_weights: of stage 2's mean cross-entropy: ``uniform``, ``depth`` or ``depth-1`` (D21).
-        kd_divisor: of the distillation term: ``batch``, or ``elements``, which is batch times classes (D21).
-        feature_divisor: ``tokens``: feature terms are means over tokens; ``none``: sums (D22).
-        detach_group_teacher: whether the deepest head of a group stays put when others are drawn to it (D23).
-        heterogeneous_exits: which heads are drawn to the backbone's tokens: the group's ``ends`` or ``all`` (D24).
-        heads_always: run the heads also in steps that learn from the final exit alone (D31).
-        frozen_mode: of the frozen backbone: ``eval``, or ``train`` with its drop-path at work (D31).
-        alternate_by: what alternates: optimizer ``step`` or ``forward`` pass (D32).
+        lph_kernel: kernel size of the depthwise convolution in every LPH; 0 removes the convolution. None selects the
+            authors' layout: 3 in the first half of the LPHs, 0 in the second half (D18).
+        gah_stride: stride of every GAH. None selects the authors' layout: 2 in the first half of the GAHs, 3 in the
+            second half (on Swin 1 and 2).
+        pool: downsampling before a GAH: ``subsample``, as in the official code, or ``average`` pooling (D19).
+        gah_residual: whether a GAH adds its input to its output, as an LPH does (D20).
+        teacher_norm: norm before the final classifier when it is the teacher: ``final``, as at inference, ``none`` or
+            ``plain`` (D5, D7).
+        reduction: ``mean`` or ``sum`` over the exits and over the feature terms in stage 2 (D21).
+        exit_weights: weights of the exits in the mean cross-entropy of stage 2: ``uniform``, ``depth`` or ``depth-1`` (D21).
+        kd_divisor: divisor of the distillation term: ``batch`` (batch size) or ``elements`` (batch size times number of
+            classes) (D21).
+        feature_divisor: ``tokens``: the feature terms are means over tokens; ``none``: they are sums over tokens (D22).
+        detach_group_teacher: whether the homogeneous term detaches the feature of the deepest head in a group (D23).
+        heterogeneous_exits: heads that the heterogeneous term compares with the backbone's tokens: the first and last
+            head of each group (``ends``) or ``all`` heads (D24).
+        heads_always: whether the heads also run in steps that use only the loss of the final exit (D31).
+        frozen_mode: mode of the frozen backbone: ``eval``, or ``train``, in which its drop-path is active (D31).
+        alternate_by: counter of the alternation: optimizer ``step`` or ``forward`` pass (D32).
     """
 
     lph_kernel: Literal[0, 3, 5] | None = None
@@ -54,21 +58,21 @@ class LGViT(ExitMethod):
     alternate_by: Literal["step", "forward"] = "step"
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
-        """The authors' layouts for 8 exits, A A B B R2 R2 R3 R3 and on Swin A A B B R1 R1 R2 R2, for any count.
+        """The authors' layout of heads, generalised from 8 exits to any number of exits.
 
-        The first half of the LPHs has the depthwise 3x3 convolution, the second half is pointwise; the first half of
-        the GAHs attends on every second token (on Swin: on all), the second half on every third (on every second).
+        The authors' layout for 8 exits is A A B B R2 R2 R3 R3, and A A B B R1 R1 R2 R2 on Swin. A is an LPH with a
+        depthwise 3x3 convolution, B is an LPH without it, and Rs is a GAH with stride s.
         """
         count = len(exits)
-        local = (count + 1) // 2
-        deep = count - local
-        kernels = [3 if i < (local + 1) // 2 else 0 for i in range(local)]
+        local_count = (count + 1) // 2
+        global_count = count - local_count
+        kernels = [3 if i < (local_count + 1) // 2 else 0 for i in range(local_count)]
         if self.lph_kernel is not None:
-            kernels = [self.lph_kernel] * local
-        first = 2 if backbone.class_tokens else 1
-        strides = [first if i < (deep + 1) // 2 else first + 1 for i in range(deep)]
+            kernels = [self.lph_kernel] * local_count
+        first_stride = 2 if backbone.class_tokens else 1
+        strides = [first_stride if i < (global_count + 1) // 2 else first_stride + 1 for i in range(global_count)]
         if self.gah_stride is not None:
-            strides = [self.gah_stride] * deep
+            strides = [self.gah_stride] * global_count
         options = {"pool": self.pool, "residual": self.gah_residual}
         return (
             *(Component("lph", {"kernel": kernel}) for kernel in kernels),
@@ -77,7 +81,7 @@ class LGViT(ExitMethod):
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         stage = super().heads_stage(backbone)
-        switches = {
+        options = {
             "teacher_norm": self.teacher_norm,
             "reduction": self.reduction,
             "exit_weights": self.exit_weights,
@@ -86,7 +90,7 @@ class LGViT(ExitMethod):
             "detach_group_teacher": self.detach_group_teacher,
             "heterogeneous_exits": self.heterogeneous_exits,
         }
-        return replace(with_loss(stage, **switches), frozen_mode=self.frozen_mode)
+        return replace(with_loss(stage, **options), frozen_mode=self.frozen_mode)
 
     def everything_stage(self) -> TrainStage:
         stage = super().everything_stage()
@@ -96,10 +100,10 @@ class LGViT(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class LGViTOfficial(LGViT):
-    """The official code's reading: alternating depth-weighted stage 1, then stage 2 with its sums.
+    """LGViT as the official code trains it: stage 1 alternates and weights exits by depth; stage 2 sums its terms.
 
-    On Swin the official code has no LGViT loss for stage 2, only its plain distillation, whose cross-entropies are
-    weighted by depth and whose teacher classifies behind a norm that was never trained; so does this.
+    On Swin, the official code has no LGViT loss for stage 2. It uses plain distillation: the cross-entropies are weighted
+    by depth, and the teacher's classifier follows a LayerNorm that was never trained. This class does the same.
     """
 
     regime: Regime = "alternating-frozen"
@@ -117,8 +121,8 @@ class LGViTOfficial(LGViT):
         stage = super().heads_stage(backbone)
         if backbone.class_tokens:
             return stage
-        plain = {
+        plain_distillation = {
             "heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "teacher_norm": "plain", "reduction": "mean",
             "exit_weights": "depth",
         }  # fmt: skip
-        return with_loss(stage, **plain)
+        return with_loss(stage, **plain_distillation)

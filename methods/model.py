@@ -1,4 +1,4 @@
-"""A backbone with exits: the model that is trained, scored and priced."""
+"""A backbone with early exits, as it is trained and evaluated and as its cost is counted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from methods.tokens import Tokens
 
 @dataclass(frozen=True)
 class BackbonePass:
-    """One pass through a backbone: what heads and their teachers read.
+    """The outputs of one forward pass through a backbone, read by the exit heads and by the losses.
 
     Attributes:
-        backbone: whose pass it is.
-        tokens: block number to block output: the blocks that were asked for, and the last block of each one's stage.
-        logits: final logits (B, num_classes).
+        backbone: the backbone that computed the outputs.
+        tokens: block number (1-based) to block output, for the requested blocks and the last block of each one's stage.
+        logits: logits of the final classifier, (B, num_classes).
     """
 
     backbone: BlockBackbone
@@ -33,21 +33,23 @@ class BackbonePass:
 
     @property
     def last(self) -> Tokens:
+        """The output of the last block."""
         return self.tokens[self.depth]
 
     def stage_end(self, block: int) -> Tokens:
-        """The output of the last block with the width and grid of that of ``block``."""
+        """The output of the last block that has the same width and grid as ``block``."""
         return self.tokens[self.backbone.stage_end(block)]
 
 
 @dataclass(frozen=True)
 class ExitOutputs:
-    """What the early exits say, shallow to deep.
+    """The outputs of the early exits, ordered from shallow to deep.
 
     Attributes:
-        logits: one (B, num_classes) an exit.
-        features: one an exit; see the heads.
-        errors: how likely each answer is wrong, one (B,) an exit; empty where the heads have no learned gate.
+        logits: one tensor (B, num_classes) per exit.
+        features: one tensor per exit; each head class documents the shape.
+        errors: predicted probability that the exit's prediction is wrong, one tensor (B,) per exit; empty if the heads
+            have no learned gate.
     """
 
     logits: tuple[Tensor, ...]
@@ -57,10 +59,11 @@ class ExitOutputs:
 
 @dataclass(frozen=True)
 class AllLogits:
-    """
+    """The logits of all exits.
+
     Attributes:
-        logits: [K, B, num_classes], final exit last.
-        errors: of the early exits' learned gates, [K - 1, B]; None where they have none.
+        logits: [K, B, num_classes] for K exits, the final exit last.
+        errors: error probabilities from the learned gates of the early exits, [K - 1, B]; None if there are no gates.
     """
 
     logits: Tensor
@@ -68,48 +71,48 @@ class AllLogits:
 
 
 def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]) -> BackbonePass:
-    """Run the whole backbone and keep the outputs of ``blocks`` (1-based) and of the blocks that end their stages."""
-    wanted = {*blocks, *map(backbone.stage_end, blocks), backbone.depth}
-    tokens, kept = backbone.embed(images), {}
+    """Run the whole backbone; keep the outputs of ``blocks`` (1-based) and of the last block in each one's stage."""
+    kept_blocks = {*blocks, *map(backbone.stage_end, blocks), backbone.depth}
+    tokens, outputs = backbone.embed(images), {}
     for number in range(1, backbone.depth + 1):
         tokens = backbone.block(number, tokens)
-        if number in wanted:
-            kept[number] = tokens
-    return BackbonePass(backbone, kept, backbone.classify(tokens))
+        if number in kept_blocks:
+            outputs[number] = tokens
+    return BackbonePass(backbone, outputs, backbone.classify(tokens))
 
 
 class ExitHeads(nn.Module):
-    """The early exits of one method: a head after each of ``exits`` (1-based block numbers, ascending).
+    """The early exits of one method: one head after each block in ``exits`` (1-based block numbers, ascending).
 
-    Modules that heads say they share are those of the first head of the same kind and width.
+    Heads of the same class and width share the modules named in `ExitHead.shared`; all of them use the first head's modules.
     """
 
     def __init__(self, exits: Sequence[int], heads: Sequence[ExitHead]) -> None:
         super().__init__()
         self.exits = tuple(exits)
-        owned: dict[tuple[type, int, str], nn.Module] = {}
+        shared: dict[tuple[type, int, str], nn.Module] = {}
         for head in heads:
             for name in head.shared:
-                setattr(head, name, owned.setdefault((type(head), head.dim, name), getattr(head, name)))
+                setattr(head, name, shared.setdefault((type(head), head.dim, name), getattr(head, name)))
         self.heads = nn.ModuleList(heads)
 
     @property
     def in_order(self) -> list[ExitHead]:
-        """The heads, shallow to deep."""
+        """The heads, ordered from shallow to deep."""
         return list(self.heads)  # type: ignore[arg-type]
 
     def forward(self, tokens: Mapping[int, Tokens]) -> ExitOutputs:
         outputs = [head(tokens[block]) for block, head in zip(self.exits, self.heads, strict=True)]
-        gates = [head.error_probability(feature) for head, (_, feature) in zip(self.in_order, outputs, strict=True)]
+        errors = [head.error_probability(feature) for head, (_, feature) in zip(self.in_order, outputs, strict=True)]
         return ExitOutputs(
             tuple(logits for logits, _ in outputs),
             tuple(feature for _, feature in outputs),
-            tuple(error for error in gates if error is not None),
+            tuple(error for error in errors if error is not None),
         )
 
 
 class MultiExitModel(nn.Module):
-    """A backbone and its early exits; without exits it is the plain backbone."""
+    """A backbone with early exits. Without exits it computes the same as the plain backbone."""
 
     def __init__(self, backbone: BlockBackbone, exit_heads: ExitHeads) -> None:
         super().__init__()
@@ -117,11 +120,12 @@ class MultiExitModel(nn.Module):
         self.exit_heads = exit_heads
 
     def forward_all(self, images: Tensor) -> AllLogits:
-        """Every exit's answer to every image, nothing skipped."""
+        """The logits of all exits for all images (B, channels, H, W); no sample exits early."""
         passed = backbone_pass(self.backbone, images, self.exit_heads.exits)
         outputs = self.exit_heads(passed.tokens)
         errors = torch.stack(outputs.errors) if outputs.errors else None
         return AllLogits(torch.stack([*outputs.logits, passed.logits]), errors)
 
     def forward(self, images: Tensor) -> Tensor:
+        """The logits of all exits, [K, B, num_classes], the final exit last."""
         return self.forward_all(images).logits

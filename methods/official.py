@@ -1,7 +1,7 @@
-"""Checkpoints of the authors' code (falcon-xu/LGViT): their configuration and state dict to a model of this suite.
+"""Conversion of checkpoints of the authors' code (falcon-xu/LGViT) to models of this benchmark.
 
-What is read: models named DeiTHighwayForImageClassification and SwinHighwayForImageClassification, as released and as trained
-by the authors' scripts. ViT with 197 or 198 tokens, DeiT, Swin; every highway type but the ensemble.
+Supported are the classes DeiTHighwayForImageClassification and SwinHighwayForImageClassification, as released and as trained by
+the authors' scripts: ViT with 197 or 198 tokens, DeiT and Swin, with every highway type except the ensemble.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from methods.official_names import IGNORED, backbone_sources, head_sources
 
 Family = Literal["vit", "deit", "swin"]
 
-# A and B are LPHs with and without the depthwise convolution, R a GAH with its stride.
+# A: LPH with the depthwise convolution; B: LPH without it; R1, R2 and R3: GAH with stride 1, 2 and 3.
 A, B = Component("lph", {"kernel": 3}), Component("lph", {"kernel": 0})
 R1, R2, R3 = (Component("gah", {"stride": stride}) for stride in (1, 2, 3))
 LGVIT = {2: (A, R2), 4: (A, B, R2, R3), 6: (A, B, R2, R2, R3, R3), 8: (A, A, B, B, R2, R2, R3, R3)}
@@ -34,20 +34,20 @@ HIGHWAYS = ("LGViT", "linear", "vit", "self_attention", "conv_normal", "conv1_1"
 
 
 class CheckpointError(ValueError):
-    """The configuration or the state dict is not what the authors' code writes; the message names what is wrong."""
+    """The configuration or the state dict does not match the authors' code; the message names each problem."""
 
 
 @dataclass(frozen=True)
 class OfficialModel:
-    """What a configuration describes.
+    """The model that a configuration describes.
 
     Attributes:
-        family: of the backbone.
-        card: its card, with the authors' norm epsilon.
-        exits: 1-based block numbers, counted over all stages.
-        heads: one an exit.
-        places: of each exit in the authors' names: the prefix of its keys.
-        classes: number of logits.
+        family: family of the backbone.
+        card: card of the backbone, with the authors' norm epsilon.
+        exits: block numbers of the exits, 1-based, counted over all stages.
+        heads: one head per exit.
+        places: prefix of each exit's keys in the authors' state dict.
+        classes: number of classes.
     """
 
     family: Family
@@ -59,14 +59,14 @@ class OfficialModel:
 
 
 def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> MultiExitModel:
-    """The authors' model, in evaluation mode.
+    """Create the authors' model, in evaluation mode.
 
     Args:
-        state_dict: by the authors' names; an unused pooler and Swin's index buffers are ignored.
-        config: the content of their config.json.
+        state_dict: tensors by the authors' names. The unused pooler and Swin's index buffers are ignored.
+        config: the content of the authors' config.json.
 
     Raises:
-        CheckpointError: the configuration is invalid, or keys are unknown, missing or of another shape; the message names each.
+        CheckpointError: the configuration is invalid, or keys are unknown, missing or of a wrong shape; the message names each.
     """
     described = describe(config, state_dict)
     card = described.card
@@ -93,10 +93,10 @@ def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -
 def _collect(
     state_dict: Mapping[str, Tensor], sources: Mapping[str, Sequence[str]], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Our state dict: each entry from one of the authors' tensors, or several along the first axis."""
+    """This benchmark's state dict. Each entry is one of the authors' tensors, or several joined along the first axis."""
     problems, converted = [], {}
     for name, target in own.items():
-        if name not in sources:  # buffers that the model makes itself
+        if name not in sources:  # buffers that the model computes itself
             converted[name] = target
             continue
         official = sources[name]
@@ -121,7 +121,7 @@ def _collect(
 
 
 def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> OfficialModel:
-    """The model of a configuration. Whether a ViT has the unread distillation token depends on the state dict.
+    """The model that a configuration describes. The state dict decides if a ViT has an idle distillation token.
 
     Raises:
         CheckpointError: a key is missing or has a value that the authors' code does not support.
@@ -131,19 +131,21 @@ def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Off
     if not isinstance(classes, int) or classes < 1:
         raise CheckpointError("config: neither id2label nor num_labels gives the number of classes")
     if config.get("hidden_act", "gelu") != "gelu":
-        raise CheckpointError(f"config: hidden_act is gelu in the authors' models, not {config['hidden_act']!r}")
+        raise CheckpointError(
+            f"config: hidden_act must be gelu, as in the authors' models, not {config['hidden_act']!r}"
+        )
     if kind == "swin":
         return _swin(config, state_dict, classes)
     if kind == "deit":
         return _vit(config, state_dict, classes)
-    raise CheckpointError(f"config: model_type is 'deit' (ViT and DeiT) or 'swin', not {kind!r}")
+    raise CheckpointError(f"config: model_type must be 'deit' (ViT and DeiT) or 'swin', not {kind!r}")
 
 
 def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
     names = {"ViT": "vit", "DeiT": "deit"}
     backbone = config.get("backbone", "ViT")
     if backbone not in names:
-        raise CheckpointError(f"config: backbone is ViT or DeiT, not {backbone!r}")
+        raise CheckpointError(f"config: backbone must be ViT or DeiT, not {backbone!r}")
     family: Family = "deit" if backbone == "DeiT" else "vit"
     idle = family == "vit" and "deit.embeddings.distillation_token" in state_dict
     depth, width, image, patch = (
@@ -152,7 +154,9 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
     attention_heads, channels = _count(config, "num_attention_heads"), _count(config, "num_channels")
     exits = _positions(config, depth)
     if _json(config, "num_early_exits") != len(exits):
-        raise CheckpointError(f"config: num_early_exits is {config['num_early_exits']!r}, position_exits {list(exits)}")
+        raise CheckpointError(
+            f"config: num_early_exits is {config['num_early_exits']!r}, but position_exits is {list(exits)}"
+        )
     card = vit(
         image_size=image,
         patch_size=patch,
@@ -181,7 +185,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     nested = isinstance(positions, list) and all(isinstance(stage, list) for stage in positions)
     if not nested or len(positions) != len(stages) or [len(stage) for stage in positions] != counts:
         raise CheckpointError(
-            f"config: position_exits lists the exits of each of {len(stages)} stages and num_early_exits counts them, not "
+            f"config: position_exits must list the exits of each of {len(stages)} stages and num_early_exits their counts, not "
             f"{config.get('position_exits')!r} and {config.get('num_early_exits')!r}"
         )
     exits, places = [], []
@@ -195,10 +199,10 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
             places.append(f"swin.encoder.layers.{stage}.highway.{i}")
     if exits and (exits != sorted(set(exits)) or exits[-1] >= sum(stages)):
         raise CheckpointError(
-            f"config: position_exits are ascending and before the last of {sum(stages)} blocks, not {exits}"
+            f"config: position_exits must be ascending and before the last of {sum(stages)} blocks, not {exits}"
         )
     if config.get("highway_type") == "LGViT" and tuple(counts) != SWIN_STAGES:
-        raise CheckpointError(f"config: LGViT on Swin has num_early_exits {list(SWIN_STAGES)}, not {counts}")
+        raise CheckpointError(f"config: LGViT on Swin requires num_early_exits {list(SWIN_STAGES)}, not {counts}")
     card = swin(
         image_size=image,
         patch_size=patch,
@@ -216,7 +220,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     block = {"attention_heads": 8}
     for place, number in zip(places, exits, strict=True):
         hidden = state_dict.get(f"{place}.layer.intermediate.dense.weight")
-        if hidden is not None:  # the authors' constant 3072, whatever the width
+        if hidden is not None:  # the authors' code uses 3072 for every width
             block["mlp_ratio"] = hidden.shape[0] / card.dims[number - 1]
     return OfficialModel(
         "swin", card, tuple(exits), _highways(config, len(exits), block, swin=True), tuple(places), classes
@@ -226,7 +230,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
 def _highways(
     config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False
 ) -> tuple[Component, ...]:
-    """The heads of a ``highway_type``."""
+    """The heads for the configuration's ``highway_type``, one for each of ``count`` exits."""
     kind = str(_value(config, "highway_type"))
     if kind == "LGViT":
         if swin:
@@ -236,7 +240,7 @@ def _highways(
                 f"config: LGViT has {', '.join(map(str, LGVIT))} exits in the authors' code, not {count}"
             )
         return LGVIT[count]
-    plain = {
+    uniform_heads = {
         "linear": Component("linear"),
         "vit": Component("vit-ee", block),
         "self_attention": Component("self-attention", {"attention_heads": block["attention_heads"]}),
@@ -244,8 +248,8 @@ def _highways(
         "conv1_1": A,
         "conv2_1": B,
     }
-    if kind in plain:
-        return (plain[kind],) * count
+    if kind in uniform_heads:
+        return (uniform_heads[kind],) * count
     stride = kind.removeprefix("attention_r")
     if kind.startswith("attention_r") and stride.isdigit() and int(stride):
         return (Component("gah", {"stride": int(stride)}),) * count
@@ -253,17 +257,18 @@ def _highways(
 
 
 def _positions(config: Mapping[str, Any], depth: int) -> tuple[int, ...]:
+    """The exits of a ViT or DeiT as ascending 1-based block numbers below ``depth``."""
     blocks = _json(config, "position_exits")
-    integers = isinstance(blocks, list) and bool(blocks) and all(isinstance(block, int) for block in blocks)
-    if not integers or blocks != sorted(set(blocks)) or not 1 <= blocks[0] <= blocks[-1] < depth:
+    is_integer_list = isinstance(blocks, list) and bool(blocks) and all(isinstance(block, int) for block in blocks)
+    if not is_integer_list or blocks != sorted(set(blocks)) or not 1 <= blocks[0] <= blocks[-1] < depth:
         raise CheckpointError(
-            f"config: position_exits lists blocks from 1 to {depth - 1}, ascending, not {config.get('position_exits')!r}"
+            f"config: position_exits must list blocks from 1 to {depth - 1}, ascending, not {config.get('position_exits')!r}"
         )
     return tuple(blocks)
 
 
 def _json(config: Mapping[str, Any], key: str) -> Any:
-    """A value that the authors write as text: parsed as JSON, never evaluated."""
+    """A value that the authors store as text. It is parsed as JSON and never evaluated as code."""
     value = _value(config, key)
     if not isinstance(value, str):
         return value
@@ -276,7 +281,7 @@ def _json(config: Mapping[str, Any], key: str) -> Any:
 def _count(config: Mapping[str, Any], key: str) -> int:
     value = _value(config, key)
     if not isinstance(value, int) or value < 1:
-        raise CheckpointError(f"config: {key} is an integer of at least 1, not {value!r}")
+        raise CheckpointError(f"config: {key} must be an integer of at least 1, not {value!r}")
     return value
 
 

@@ -1,8 +1,8 @@
-"""PABEE (Zhou et al., NeurIPS 2020): leave when enough successive exits agree.
+"""PABEE (Zhou et al., NeurIPS 2020): a sample exits when enough consecutive exits predict the same class.
 
-`PABEE` keeps the original's rules: one pooler for all exits, an exit after every block, losses weighted by depth, and a
-count that starts at 0. `PABEEPort` is what the LGViT code runs for it; that its baselines map to flags in this way is
-inferred from the code, not stated there.
+`PABEE` follows the original paper: one pooler shared by all exits, an exit after every block, losses weighted by depth, and
+a patience counter that starts at 0. `PABEEPort` follows the LGViT code's port. The LGViT code does not state which
+command-line flags its baselines use; they are inferred from the code.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from methods.placement import place_exits
 
 @dataclass(frozen=True, kw_only=True)
 class PABEE(Competitor):
-    """In the regime ``frozen``, which the original does not have, the exits' losses keep their weights."""
+    """With regime ``frozen``, which the original does not have, the exits' losses are weighted by depth as well."""
 
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"
@@ -34,7 +34,7 @@ class PABEE(Competitor):
 
 @dataclass(frozen=True, kw_only=True)
 class PABEEPort(Competitor):
-    """A pooler for each exit, none after the last block, and a count that starts at 1."""
+    """One pooler per exit, none after the last block, and a patience counter that starts at 1."""
 
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"
@@ -50,5 +50,5 @@ class PABEEPort(Competitor):
 
 
 def ported_exits(backbone: BackboneCard) -> tuple[int, ...]:
-    """Where the LGViT code puts its baselines' exits: after every block, on Swin at the eight positions of LGViT itself."""
+    """Exit positions of the LGViT code's baselines: after every block; on Swin, the eight exit positions of LGViT."""
     return every_block(backbone) if backbone.class_tokens else place_exits("paper", backbone.depth)

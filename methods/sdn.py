@@ -1,8 +1,8 @@
-"""Shallow-Deep Networks (Kaya et al., ICML 2019): joint training whose early exits gain weight as it goes on.
+"""Shallow-Deep Networks (Kaya et al., ICML 2019): joint training in which the weights of early exits increase over time.
 
-`SDN` keeps the original's rules: mixed pooling, ramped weights, exits at equal shares of the cost, and whoever was surest
-answers where nobody was sure. `SDNPort` is what the LGViT code runs for it; that its baselines map to flags in this way is
-inferred from the code, not stated there.
+`SDN` follows the original paper: mixed pooling, ramped loss weights, and exits at equal cost intervals. If no exit reaches
+the threshold, the most confident prediction is used. `SDNPort` follows the LGViT code's port. The LGViT code does not state
+which command-line flags its baselines use; they are inferred from the code.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHARES = (0.15, 0.30, 0.45, 0.60, 0.75, 0.90)
 
 @dataclass(frozen=True, kw_only=True)
 class SDN(Competitor):
-    """In the regime ``frozen`` it is the original's IC-only training: the sum of the exits' cross-entropies."""
+    """With regime ``frozen``, this is the original's IC-only training: the sum of the exits' cross-entropies."""
 
     regime: Regime = "joint"
     joint_weights: JointWeights = "ramp"
@@ -25,7 +25,7 @@ class SDN(Competitor):
         return (Component("mixed-pool"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
-        """The blocks nearest to 15, 30, ..., 90 % of the depth; blocks cost nearly alike in ViT, DeiT and Swin."""
+        """The blocks nearest to 15, 30, ..., 90 % of the depth. Depth approximates cost: all blocks cost nearly the same."""
         return tuple(dict.fromkeys(max(1, round(share * backbone.depth)) for share in SHARES))
 
     def policy(self) -> Component:
@@ -40,7 +40,7 @@ class SDN(Competitor):
 
 @dataclass(frozen=True, kw_only=True)
 class SDNPort(Competitor):
-    """Linear heads, block numbers as weights, no ramp; below the threshold the final exit answers."""
+    """Linear heads, loss weights equal to block numbers, no ramp, and the final exit's prediction below the threshold."""
 
     regime: Regime = "joint"
     joint_weights: JointWeights = "depth"

@@ -1,4 +1,4 @@
-"""One object for what flows between blocks: (B, N, C) token sequences and (B, H, W, C) maps."""
+"""The output of a backbone block: a token sequence (B, N, C) or a feature map (B, H, W, C)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Tokens:
     """The output of a block.
 
     Attributes:
-        values: (B, P + N, C) with P prefix tokens first and N = g * g patch tokens in row-major order, or (B, g, g, C)
-            for backbones that keep the map (Swin), which have no prefix tokens.
-        grid: g, the side of the patch grid.
-        prefix: P: class tokens, then registers.
-        registers: prefix tokens that no classifier reads.
+        values: (B, P + N, C): P prefix tokens, then N = g * g patch tokens in row-major order. For Swin, (B, g, g, C)
+            without prefix tokens.
+        grid: side length g of the patch grid.
+        prefix: number P of prefix tokens: class tokens first, then registers.
+        registers: number of prefix tokens that no classifier reads.
     """
 
     values: Tensor
@@ -26,12 +26,12 @@ class Tokens:
 
     @property
     def class_tokens(self) -> Tensor:
-        """(B, P - registers, C)."""
+        """Class tokens, (B, P - registers, C)."""
         return self.values[:, : self.prefix - self.registers]
 
     @property
     def patches(self) -> Tensor:
-        """(B, N, C)."""
+        """Patch tokens, (B, N, C)."""
         return self.values.flatten(1, 2) if self.values.ndim == 4 else self.values[:, self.prefix :]
 
     @property
@@ -41,7 +41,7 @@ class Tokens:
 
     @property
     def map(self) -> Tensor:
-        """(B, C, g, g), the layout of convolutions."""
+        """Patch tokens as a map (B, C, g, g), the layout of convolutions."""
         if self.values.ndim == 4:
             return self.values.permute(0, 3, 1, 2)
         return self.patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
@@ -50,5 +50,5 @@ class Tokens:
         return replace(self, values=self.values.detach())
 
     def select(self, keep: Tensor) -> Tokens:
-        """The samples where the mask ``keep`` (B,) holds."""
+        """The tokens of the samples whose entry in the bool mask ``keep`` (B,) is True."""
         return replace(self, values=self.values[keep])

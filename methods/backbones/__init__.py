@@ -1,6 +1,6 @@
-"""The backbones: one entry each, with all that planning needs. A test compares every entry with the built model.
+"""The registry of backbones. Each card holds the data needed to plan runs; a test compares it with the built model.
 
-Full-size ones are timm's, of the same name; the nano and pico ones have the same architecture at a size that a CPU trains.
+Full-size backbones have timm's names. The nano and pico backbones have the same architectures, small enough to train on a CPU.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SWIN_NANO: dict[str, Any] = {
 }
 
 BACKBONES: dict[str, BackboneCard] = {
-    # The paper's three.
+    # The three backbones of the paper.
     "vit_base_patch16_224": vit(
         **FULL, patch_size=16, width=768, attention_heads=12,
         weights="vit_base_patch16_224.augreg_in21k_ft_in1k", smaller="vit_small_patch16_224",
@@ -50,7 +50,7 @@ BACKBONES: dict[str, BackboneCard] = {
         smaller="vit_small_patch16_224", idle_token_variant_of="vit_base_patch16_224",
         summary="ViT-B/16 with DeiT's distillation token that nothing reads: the official code's ViT of July 2023",
     ),
-    # Their smaller siblings.
+    # Smaller versions of them.
     "vit_small_patch16_224": vit(
         **FULL, patch_size=16, width=384, attention_heads=6,
         weights="vit_small_patch16_224.augreg_in21k_ft_in1k", smaller="vit_tiny_patch16_224",
@@ -78,7 +78,7 @@ BACKBONES: dict[str, BackboneCard] = {
         **SWIN_FULL, width=96, stages=(2, 2, 6, 2), attention_heads=(3, 6, 12, 24),
         weights="swin_tiny_patch4_window7_224.ms_in1k", summary="Swin-T, 12 blocks of widths 96 to 768",
     ),
-    # CPU-sized.
+    # Small enough to train on a CPU.
     "vit_nano_patch4_28": vit(
         **GREY_28, **NANO, smaller="vit_pico_patch4_28",
         summary="ViT, 12 blocks of width 32, 7x7 patches of a 28x28 grey image: CPU-sized",

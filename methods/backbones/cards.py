@@ -1,4 +1,4 @@
-"""The cards of backbones, from the few numbers that describe an architecture. No torch."""
+"""Functions that create backbone cards from the hyperparameters of an architecture. They do not import torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def vit(
     """The card of a Vision Transformer.
 
     Args:
-        kind: a key of `VIT_BUILDERS`: with no distillation token, with one and its classifier (DeiT), or with one that
-            nothing reads.
+        kind: a key of `VIT_BUILDERS`. The empty string: no distillation token; ``distilled``: a distillation token with its
+            own classifier (DeiT); ``idle-distillation``: a distillation token that no classifier reads.
         architecture: further arguments of timm's VisionTransformer.
     """
     return BackboneCard(
@@ -74,7 +74,7 @@ def swin(
     smaller: str | None = None,
     **architecture: Any,
 ) -> BackboneCard:
-    """The card of a Swin Transformer, whose grid halves and width doubles from stage to stage.
+    """The card of a Swin Transformer. The grid side halves and the width doubles from stage to stage.
 
     Args:
         architecture: further arguments of timm's SwinTransformer.
@@ -108,10 +108,10 @@ def swin(
 
 
 def truncated(card: BackboneCard, blocks: int) -> BackboneCard:
-    """The card of the backbone's first ``blocks`` blocks; the final norm and classifier sit behind the last of them.
+    """The card of a backbone with only the first ``blocks`` blocks, followed by the final norm and classifier.
 
     Raises:
-        ValueError: its architecture has neither ``depth`` nor ``depths``.
+        ValueError: the architecture of the card has neither ``depth`` nor ``depths``.
     """
     if blocks == card.depth:
         return card

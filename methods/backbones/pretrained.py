@@ -1,4 +1,4 @@
-"""A backbone that starts from given weights."""
+"""Loading of pretrained weights into a backbone."""
 
 from __future__ import annotations
 
@@ -15,48 +15,50 @@ SHOWN = 6
 def load_pretrained(
     backbone: BlockBackbone, weights: Mapping[str, Tensor], *, truncated: bool = False, keep_classifier: bool = False
 ) -> tuple[str, ...]:
-    """Put a timm state dict (or this suite's, whose names begin with ``model.``) into a backbone.
+    """Load a state dict from timm, or from this benchmark (names begin with ``model.``), into a backbone.
 
     Args:
-        backbone: whatever the weights do not hold stays as it is.
-        weights: by timm's names.
-        truncated: the backbone has only the first blocks; weights of later ones are left out, and the final norm may
-            have another width.
-        keep_classifier: the final classifier must be in the weights, with the backbone's number of classes. Otherwise
-            one with other classes, or none, leaves the backbone's own.
+        backbone: the backbone to load into. Parameters that are not loaded keep their values.
+        weights: tensors by parameter name.
+        truncated: whether the backbone has only the first blocks of the model. Weights of later blocks are then ignored, and
+            the final norm may be missing or have another width.
+        keep_classifier: whether the weights must contain the final classifier with the backbone's number of classes. If
+            False, the backbone keeps its own classifier if the weights have none or one of another shape.
 
     Returns:
-        names of the parameters that the weights did not give.
+        sorted names of the parameters that were not loaded.
 
     Raises:
-        ValueError: weights are missing, unknown or of a wrong shape; each is named.
+        ValueError: weights are missing, unknown or have a wrong shape; the message names the first six and the number of the
+            others.
     """
     if weights and all(name.startswith("model.") for name in weights):
         weights = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    own = backbone.model.state_dict()
+    current = backbone.model.state_dict()
     optional = () if keep_classifier else CLASSIFIERS
     if truncated:
         optional = (*optional, "norm.")
-    fresh, wrong, chosen = [], [], {}
-    for name, tensor in own.items():
+    not_loaded, problems, loaded = [], [], {}
+    for name, tensor in current.items():
         if name in weights and weights[name].shape == tensor.shape:
-            chosen[name] = weights[name]
+            loaded[name] = weights[name]
         elif name.startswith(optional) if optional else False:
-            fresh.append(name)
+            not_loaded.append(name)
         elif name not in weights:
-            wrong.append(f"{name} is missing")
+            problems.append(f"{name} is missing")
         else:
-            wrong.append(f"{name} has shape {list(weights[name].shape)} and the backbone wants {list(tensor.shape)}")
-    if fresh_classifiers := {name.split(".")[0] for name in fresh if name.startswith(CLASSIFIERS)}:
-        # Weight and bias go together.
-        for name in [name for name in chosen if name.split(".")[0] in fresh_classifiers]:
-            fresh.append(name)
-            del chosen[name]
-    surplus = [name for name in weights if name not in own and not name.startswith(CLASSIFIERS)]
+            shape = list(weights[name].shape)
+            problems.append(f"{name} has shape {shape} and the backbone requires {list(tensor.shape)}")
+    if own_classifiers := {name.split(".")[0] for name in not_loaded if name.startswith(CLASSIFIERS)}:
+        # A classifier is loaded only if both its weight and its bias match.
+        for name in [name for name in loaded if name.split(".")[0] in own_classifiers]:
+            not_loaded.append(name)
+            del loaded[name]
+    unknown = [name for name in weights if name not in current and not name.startswith(CLASSIFIERS)]
     if not truncated:
-        wrong += [f"{name} is unknown" for name in surplus]
-    if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise ValueError("; ".join(wrong[:SHOWN]) + more)
-    backbone.model.load_state_dict(own | chosen)
-    return tuple(sorted(fresh))
+        problems += [f"{name} is unknown" for name in unknown]
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise ValueError("; ".join(problems[:SHOWN]) + more)
+    backbone.model.load_state_dict(current | loaded)
+    return tuple(sorted(not_loaded))

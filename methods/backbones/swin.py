@@ -1,4 +1,4 @@
-"""Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030), timm's implementation."""
+"""Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030), in timm's implementation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from methods.tokens import Tokens
 
 
 class Swin(BlockBackbone):
-    """A timm `SwinTransformer`, opened between its blocks, which are counted over all stages.
+    """A timm `SwinTransformer` that runs block by block. Block numbers count over all stages.
 
-    Patch merging belongs to the first block of the stage behind it, so the output of a stage's last block has the width
-    and grid of its own stage, and an exit may sit there.
+    Patch merging is part of the first block of the stage that follows it. The output of a stage's last block therefore has the
+    width and grid of its own stage, and an exit can follow that block.
 
     Raises:
         ValueError: the patch grid is not square.
@@ -28,7 +28,7 @@ class Swin(BlockBackbone):
         patches: Any = model.patch_embed
         rows, columns = patches.grid_size
         if rows != columns:
-            raise ValueError(f"exit heads need a square patch grid, and this backbone's is {rows}x{columns}")
+            raise ValueError(f"exit heads require a square patch grid, and this backbone's is {rows}x{columns}")
         self.model = model
         stages: Any = model.layers
         self._place = [(s, i) for s, stage in enumerate(stages) for i in range(len(stage.blocks))]
@@ -66,5 +66,5 @@ class Swin(BlockBackbone):
 
 
 def build(architecture: Mapping[str, Any], num_classes: int) -> Swin:
-    """A randomly initialised Swin; ``architecture`` holds timm's keyword arguments, and ``norm_eps`` if not timm's."""
+    """A randomly initialised Swin. ``architecture`` holds timm's keyword arguments and optionally ``norm_eps``."""
     return Swin(SwinTransformer(num_classes=num_classes, **with_norm(architecture)))

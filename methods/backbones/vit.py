@@ -1,4 +1,4 @@
-"""Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) and DeiT (Touvron et al., arXiv 2012.12877), by timm."""
+"""Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) and DeiT (Touvron et al., arXiv 2012.12877), from timm."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from methods.tokens import Tokens
 
 
 class ViT(BlockBackbone):
-    """A timm `VisionTransformer`, opened between its blocks; what stands before the patch tokens is taken from the model.
+    """A timm `VisionTransformer` that runs block by block. The prefix tokens are those of the timm model.
 
     Args:
-        model: with or without class, distillation and register tokens.
+        model: the timm model, with or without class, distillation and register tokens.
 
     Raises:
         ValueError: the patch grid is not square.
@@ -28,7 +28,7 @@ class ViT(BlockBackbone):
         super().__init__()
         rows, columns = model.patch_embed.grid_size
         if rows != columns:
-            raise ValueError(f"exit heads need a square patch grid, and this backbone's is {rows}x{columns}")
+            raise ValueError(f"exit heads require a square patch grid, and this backbone's is {rows}x{columns}")
         self.model = model
         self.depth = len(model.blocks)
         self.grid = rows
@@ -56,9 +56,9 @@ class ViT(BlockBackbone):
 
 
 class IdleDistillation(VisionTransformerDistilled):
-    """DeiT's tokens with ViT's classifier: the distillation token takes part in attention, and nobody reads it.
+    """DeiT's tokens with ViT's classifier: the distillation token takes part in attention, but no classifier reads it.
 
-    The "ViT" of the official LGViT code in July 2023, when the paper was written: 198 tokens.
+    This is the "ViT" with 198 tokens in the official LGViT code of July 2023, when the paper was written.
     """
 
     def __init__(self, **architecture: Any) -> None:
@@ -72,12 +72,12 @@ class IdleDistillation(VisionTransformerDistilled):
 
 
 def build(architecture: Mapping[str, Any], num_classes: int) -> ViT:
-    """A randomly initialised ViT; ``architecture`` holds timm's keyword arguments, and ``norm_eps`` if not timm's."""
+    """A randomly initialised ViT. ``architecture`` holds timm's keyword arguments and optionally ``norm_eps``."""
     return ViT(VisionTransformer(num_classes=num_classes, **with_norm(architecture)))
 
 
 def build_distilled(architecture: Mapping[str, Any], num_classes: int) -> ViT:
-    """A randomly initialised distilled DeiT: two class tokens, two classifiers, logits averaged."""
+    """A randomly initialised distilled DeiT with two class tokens and two classifiers, whose logits are averaged."""
     return ViT(VisionTransformerDistilled(num_classes=num_classes, **with_norm(architecture)))
 
 

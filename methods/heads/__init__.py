@@ -1,4 +1,4 @@
-"""The exit heads: what turns the tokens after a block into class logits."""
+"""The registry of exit heads, the modules that map the tokens after a block to class logits."""
 
 from methods.api import Card
 

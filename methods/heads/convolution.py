@@ -1,4 +1,4 @@
-"""A plain convolution as an exit head: the official LGViT code's ``conv_normal``, a control for the LPH."""
+"""Exit head with a plain convolution: ``conv_normal`` of the official LGViT code, used as a control for the LPH."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from methods.tokens import Tokens
 
 
 class ConvolutionHead(ExitHead):
-    """3x3 convolution over all channels, GELU, BN; no residual. The feature is the resulting token map, (B, N, C)."""
+    """3x3 convolution over all channels, GELU, BatchNorm; no residual. The feature is the resulting token map (B, N, C)."""
 
     group: ClassVar = "local"
 

@@ -14,12 +14,19 @@ ATTENTION_HEADS = 8
 
 
 class GlobalAggregationHead(ExitHead):
-    """A smaller patch map, then 8-head attention; no norm, no MLP.
+    """Downsampling of the patch map, then self-attention with 8 heads; no norm and no MLP.
 
-    ``pool="subsample"`` takes every ``stride``-th row and column, N' = ceil(g / stride)^2 tokens: the official code's
-    average pool has kernel 1, which averages nothing. ``pool="average"`` averages stride x stride patches,
-    N' = floor(g / stride)^2. The feature is the attention's output, (B, N', C); ``residual`` adds the attention's input,
-    which the official head does not.
+    The feature is the output of the attention, (B, N', C).
+
+    Args:
+        stride: downsampling factor of the patch map, from 1 to the side length g of the grid.
+        pool: ``subsample`` keeps every ``stride``-th row and column, which gives N' = ceil(g / stride)^2 tokens. This is
+            what the official code computes, because its average pooling has kernel size 1. ``average`` averages
+            stride x stride patches, which gives N' = floor(g / stride)^2 tokens.
+        residual: whether the input of the attention is added to its output; the official head does not add it.
+
+    Raises:
+        ValueError: ``stride`` or ``pool`` is invalid, or the width is not divisible by 8.
     """
 
     group: ClassVar = "global"
@@ -38,9 +45,9 @@ class GlobalAggregationHead(ExitHead):
     ) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
         if not 1 <= stride <= grid:
-            raise ValueError(f"gah: stride is 1 to {grid} on a {grid}x{grid} grid, not {stride}")
+            raise ValueError(f"gah: stride must be between 1 and {grid} on a {grid}x{grid} grid, not {stride}")
         if pool not in ("subsample", "average"):
-            raise ValueError(f"gah: pool is subsample or average, not {pool}")
+            raise ValueError(f"gah: pool must be subsample or average, not {pool}")
         if dim % ATTENTION_HEADS:
             raise ValueError(f"gah: the width {dim} does not divide into {ATTENTION_HEADS} attention heads")
         self.stride, self.pool, self.residual = stride, pool, residual
@@ -50,9 +57,9 @@ class GlobalAggregationHead(ExitHead):
         self.reset_parameters()
 
     def align(self, teacher: Tensor) -> Tensor:
-        step = self.stride
-        smaller = F.avg_pool2d(teacher, step) if self.pool == "average" else teacher[:, :, ::step, ::step]
-        return smaller.flatten(2).transpose(1, 2)
+        stride = self.stride
+        pooled = F.avg_pool2d(teacher, stride) if self.pool == "average" else teacher[:, :, ::stride, ::stride]
+        return pooled.flatten(2).transpose(1, 2)
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         inputs = self.align(tokens.map)

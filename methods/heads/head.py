@@ -1,4 +1,4 @@
-"""What all exit heads share: their interface, their initialisation, and the classifier behind token mixing."""
+"""The base class of exit heads, and the classifier for heads that mix patch tokens."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from methods.tokens import Tokens
 
 
 class ExitHead(nn.Module, ABC):
-    """An exit: tokens after a block to logits.
+    """An exit head, which maps the tokens after a block to logits.
 
     Attributes:
-        group: name of the kind of head whose features are comparable: LGViT's homogeneous loss draws the heads of one group
-            to the deepest of them; None for heads whose feature is not a token map. A new head may name a new group.
-        group_distance: how that loss compares two features of a group: ``mse``, token by token, which needs equal token
-            counts; or ``gram``, by their channel Gram matrices.
-        shared: names of the modules that all heads of this kind and width share; see `methods.model.ExitHeads`.
-        gated: whether it predicts the probability that its prediction is wrong.
+        group: name of a set of head classes with comparable features. LGViT's homogeneous loss compares each head in a group
+            with the deepest head in it. None for heads whose feature is not a token map. A new head may define a new group.
+        group_distance: how the homogeneous loss compares two features: ``mse``, token by token, which requires equal numbers
+            of tokens; or ``gram``, by channel Gram matrices.
+        shared: names of the submodules that all heads of this class and width share; see `methods.model.ExitHeads`.
+        gated: whether the head predicts the probability that its prediction is wrong.
     """
 
     group: ClassVar[str | None] = None
@@ -30,30 +30,30 @@ class ExitHead(nn.Module, ABC):
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         """
         Args:
-            dim: channel width C of the tokens.
-            num_classes: number of logits.
-            grid: side g of the patch grid.
-            class_tokens: number of tokens that a classifier reads: 1 (class), 2 (class and distillation) or 0 (Swin).
+            dim: number C of channels of the tokens.
+            num_classes: number of classes.
+            grid: side length g of the patch grid.
+            class_tokens: number of class tokens: 1 (class token), 2 (class and distillation token) or 0 (Swin).
         """
         super().__init__()
         self.dim, self.num_classes, self.grid, self.class_tokens = dim, num_classes, grid, class_tokens
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Logits (B, num_classes) and the feature that distillation compares."""
+        """Compute logits (B, num_classes) and the feature that the feature terms of the loss compare."""
 
     def error_probability(self, feature: Tensor) -> Tensor | None:
-        """Predicted probability (B,) that the prediction is wrong, from the feature; None for a head without a learned gate."""
+        """The predicted probability (B,) that the head's prediction is wrong; None if the head has no learned gate."""
         return None
 
     def align(self, teacher: Tensor) -> Tensor:
-        """The tokens (B, N', C) of a teacher map (B, C, g, g) at the positions of this head's feature tokens."""
+        """Downsample a teacher map (B, C, g, g) to tokens (B, N', C) that match the tokens of this head's feature."""
         return teacher.flatten(2).transpose(1, 2)
 
     def reset_parameters(self) -> None:
-        """Truncated normal of std 0.02 for every Linear and Conv2d, zero biases; norms keep torch's default.
+        """Initialise Linear and Conv2d: weights from a truncated normal with std 0.02, biases 0. Norms keep PyTorch's default.
 
-        Source: falcon-xu/LGViT, which inherits the rule from transformers.
+        Source: falcon-xu/LGViT, which uses the initialisation of Hugging Face transformers.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
@@ -63,10 +63,10 @@ class ExitHead(nn.Module, ABC):
 
 
 class MixedTokenClassifier(nn.Module):
-    """Mixed patch tokens to logits, as in the official LGViT code.
+    """Classifier on mixed patch tokens, as in the official LGViT code.
 
-    With class tokens: the mean of the mixed tokens is added to each class token, one Linear for each, logits averaged.
-    Without (Swin): LayerNorm, mean, Linear.
+    With class tokens, the mean of the mixed tokens is added to each class token, each sum has its own Linear, and the logits
+    are averaged. Without class tokens (Swin): LayerNorm, mean over tokens, Linear.
     """
 
     def __init__(self, dim: int, num_classes: int, class_tokens: int) -> None:
@@ -75,7 +75,7 @@ class MixedTokenClassifier(nn.Module):
         self.linears = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(max(class_tokens, 1)))
 
     def forward(self, mixed: Tensor, class_tokens: Tensor) -> Tensor:
-        """Mixed tokens (B, N', C) and class tokens (B, P, C) to logits (B, num_classes)."""
+        """Map mixed tokens (B, N', C) and class tokens (B, P, C) to logits (B, num_classes)."""
         if self.norm is not None:
             return self.linears[0](self.norm(mixed).mean(1))
         pooled = mixed.mean(1)

@@ -1,4 +1,4 @@
-"""The usual internal classifier: pooler + linear (DeeBERT, Xin et al., ACL 2020; as ported by falcon-xu/LGViT)."""
+"""The standard internal classifier, pooler and linear layer (DeeBERT, Xin et al., ACL 2020; as ported by falcon-xu/LGViT)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from methods.tokens import Tokens
 
 
 class LinearHead(ExitHead):
-    """One class token: tanh(Linear) and Linear. Two: LayerNorm and one Linear each, averaged. None: LayerNorm, mean, Linear.
+    """A linear classifier on the class tokens.
 
-    The feature is what enters the last Linear: (B, C), or (B, 2, C) with two class tokens. ``shared_pooler`` gives all exits
-    of one width what stands before it (PABEE, Zhou et al., NeurIPS 2020). ``gate`` adds one Linear to a single number, shared
-    likewise, whose sigmoid predicts from the feature whether the answer is wrong (BERxiT, Xin et al., EACL 2021).
+    The layers depend on the number of class tokens. One: tanh(Linear), then Linear. Two: LayerNorm, one Linear per token,
+    averaged logits. None: LayerNorm, mean over the patch tokens, Linear. The feature is the input of the last Linear:
+    (B, C), or (B, 2, C) with two class tokens.
+
+    Args:
+        shared_pooler: whether all exits of the same width share the layer before the last Linear (PABEE, Zhou et al.,
+            NeurIPS 2020).
+        gate: whether to add a Linear with one output, shared by all exits of the same width. Its sigmoid predicts from the
+            feature the probability that the prediction is wrong (BERxiT, Xin et al., EACL 2021).
     """
 
     def __init__(

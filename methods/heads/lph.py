@@ -12,10 +12,16 @@ from methods.tokens import Tokens
 
 
 class LocalPerceptionHead(ExitHead):
-    """1x1 conv, GELU, BN; depthwise k x k conv, GELU, BN; 1x1 conv, BN; plus the input.
+    """1x1 convolution, GELU, BatchNorm; depthwise k x k convolution, GELU, BatchNorm; 1x1 convolution, BatchNorm; residual.
 
-    ``kernel=3`` is the official ``conv1_1``; ``kernel=0`` leaves the depthwise stage out (``conv2_1``, which is purely
-    pointwise). The feature is the token map after the residual sum, (B, N, C).
+    The feature is the token map after the residual sum, (B, N, C).
+
+    Args:
+        kernel: kernel size k of the depthwise convolution, 3 or 5. 0 removes it, which leaves only pointwise convolutions.
+            3 is ``conv1_1`` in the official code, and 0 is ``conv2_1``.
+
+    Raises:
+        ValueError: ``kernel`` is not 0, 3 or 5.
     """
 
     group: ClassVar = "local"
@@ -23,7 +29,7 @@ class LocalPerceptionHead(ExitHead):
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int, *, kernel: int = 3) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
         if kernel not in (0, 3, 5):
-            raise ValueError(f"lph: kernel is 3, 5 or 0 (no depthwise convolution), not {kernel}")
+            raise ValueError(f"lph: kernel must be 3, 5 or 0 (no depthwise convolution), not {kernel}")
         self.pointwise_in = nn.Conv2d(dim, dim, 1)
         self.norm_in = nn.BatchNorm2d(dim)
         self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim) if kernel else None

@@ -10,10 +10,11 @@ from methods.tokens import Tokens
 
 
 class MixedPoolHead(ExitHead):
-    """a * max + (1 - a) * mean over the patch tokens, a learned and kept in [0, 1] by a sigmoid, then one Linear.
+    """Pooling a * max + (1 - a) * mean over the patch tokens, then one Linear; a is the sigmoid of a learned parameter.
 
-    The original pools a convolutional map to 4x4 cells with a raw a; here the cell is the whole grid, as class tokens and
-    linear heads see it. Class tokens are not read. The feature is what was pooled, (B, C).
+    The original pools a convolutional map to 4x4 cells and does not constrain a to [0, 1]. Here pooling covers the whole
+    grid, so that the input of the Linear has the same size as that of a linear head. Class tokens are not used. The feature
+    is the pooled vector, (B, C).
     """
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
@@ -23,7 +24,7 @@ class MixedPoolHead(ExitHead):
         self.reset_parameters()
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        share = torch.sigmoid(self.mixing)
+        weight = torch.sigmoid(self.mixing)
         patches = tokens.patches
-        feature = share * patches.amax(1) + (1 - share) * patches.mean(1)
+        feature = weight * patches.amax(1) + (1 - weight) * patches.mean(1)
         return self.linear(feature), feature

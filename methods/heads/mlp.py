@@ -1,4 +1,4 @@
-"""A multi-layer perceptron as an exit head, after MLP-EE (Bakhtiarnia et al., arXiv 2106.15183)."""
+"""Exit head with a multi-layer perceptron, based on MLP-EE (Bakhtiarnia et al., arXiv 2106.15183)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from methods.tokens import Tokens
 
 
 class MLPHead(ExitHead):
-    """LayerNorm, Linear, GELU on each class token (on the mean of the patches where there is none), one Linear for each,
-    logits averaged. The feature is the hidden layer, (B, max(class tokens, 1), hidden_ratio x C)."""
+    """LayerNorm, Linear and GELU on each class token, then one Linear per token; the logits are averaged.
+
+    Without class tokens, the input is the mean of the patch tokens. The feature is the hidden layer,
+    (B, max(class tokens, 1), hidden_ratio x C).
+
+    Args:
+        hidden_ratio: width of the hidden layer divided by the width of the tokens.
+
+    Raises:
+        ValueError: the hidden layer would have no unit.
+    """
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int, *, hidden_ratio: float = 1.0) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
@@ -25,7 +34,7 @@ class MLPHead(ExitHead):
         self.reset_parameters()
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        read = tokens.class_tokens if self.class_tokens else tokens.patches.mean(1, keepdim=True)
-        feature = F.gelu(self.hidden(self.norm(read)))
+        inputs = tokens.class_tokens if self.class_tokens else tokens.patches.mean(1, keepdim=True)
+        feature = F.gelu(self.hidden(self.norm(inputs)))
         logits = torch.stack([linear(feature[:, i]) for i, linear in enumerate(self.linears)])
         return logits.mean(0), feature

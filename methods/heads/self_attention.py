@@ -1,4 +1,4 @@
-"""Plain self-attention as an exit head: the official LGViT code's ``self_attention``, a control for the GAH."""
+"""Exit head with plain self-attention: ``self_attention`` of the official LGViT code, used as a control for the GAH."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from methods.tokens import Tokens
 
 
 class SelfAttentionHead(ExitHead):
-    """The backbone's attention, biases and head count included, over all patch tokens; no residual, no norm.
+    """Self-attention over all patch tokens, with the backbone's number of heads and with biases; no residual, no norm.
 
-    The feature is the attention's output, (B, N, C).
+    The feature is the output of the attention, (B, N, C).
     """
 
     group: ClassVar = "global"
@@ -33,9 +33,10 @@ class SelfAttentionHead(ExitHead):
 
 
 def check_attention_heads(head: str, dim: int, attention_heads: int) -> None:
-    """
+    """Check that the width ``dim`` is divisible by the number of attention heads.
+
     Raises:
-        ValueError: the width does not divide into them.
+        ValueError: it is not divisible.
     """
     if dim % attention_heads:
         raise ValueError(f"{head}: the width {dim} does not divide into {attention_heads} attention heads")

@@ -1,4 +1,4 @@
-"""One more transformer block as an exit head: ViT-EE (Bakhtiarnia et al., arXiv 2106.15183; the official LGViT port)."""
+"""Exit head with an additional transformer block: ViT-EE (Bakhtiarnia et al., arXiv 2106.15183; the official LGViT port)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from methods.tokens import Tokens
 
 
 class ViTEEHead(ExitHead):
-    """A pre-norm block over all tokens, prefix tokens included, then the `LinearHead`, whose feature it shares.
+    """A pre-norm transformer block over all tokens, including prefix tokens, then a `LinearHead`.
 
-    The official port gives Swin's block 8 attention heads and an MLP of 6 times the width (3072 at width 512).
+    The feature is that of the `LinearHead`. On Swin, the official port uses 8 attention heads and an MLP of 6 times the width
+    (3072 at width 512).
     """
 
     def __init__(

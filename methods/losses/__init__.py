@@ -1,4 +1,4 @@
-"""The losses that methods name."""
+"""The registry of losses."""
 
 from methods.api import Card
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of all exits, backbone and heads learning together. The terms are returned raw beside the total."""
+"""Cross-entropy of all exits, for joint training of backbone and heads. Returns the unweighted terms and the total."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ RAMP_START = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class JointCrossEntropy:
-    """The mean or sum over all exits, the final one included; where steps alternate, the first and every other one learn from
-    the final exit alone (BERxiT, Xin et al., EACL 2021). Learned gates learn in every step.
+    """Weighted mean or sum of the cross-entropies of all exits, including the final one.
+
+    With alternation (BERxiT, Xin et al., EACL 2021), the steps 0, 2, 4, ... use only the loss of the final exit. Learned
+    gates train in every step.
 
     Attributes:
-        weights: ``uniform`` (the official LGViT code's ``normal``); ``depth``: each exit weighs its block number, the final
-            one the number of blocks (its ``weighted``; PABEE, Zhou et al., NeurIPS 2020); ``ramp``: each early exit's weight
-            grows in a line from 0.01 until it is the share of blocks behind it, the final one weighs 1 (SDN, Kaya et al.,
-            ICML 2019; by the share of steps done, where the original goes by epochs); ``final-double``: the final exit
-            weighs 2, the others 1 (ViT-EE, Bakhtiarnia et al., BMVC 2021).
-        reduction: ``mean``, weighted, or ``sum`` over the exits.
-        alternate: ``never``; every optimizer ``step``; or every ``forward`` pass, as the official code counts, which
-            differs where gradients are accumulated.
-        heads_always: run the heads also in passes that learn from the final exit alone, as the official code does: they
-            get no gradient, but the running statistics of their BatchNorms move.
-        final_in_turn: whether the final exit learns beside the others in their turn, too.
+        weights: weights of the exits:
+
+            - ``uniform``: 1 for every exit (``normal`` in the official LGViT code).
+            - ``depth``: the block number of each exit, and the number of blocks for the final exit (``weighted`` in the
+              official code; PABEE, Zhou et al., NeurIPS 2020).
+            - ``ramp``: for an early exit, a linear increase from 0.01 up to the exit's relative depth (block number /
+              number of blocks); 1 for the final exit (SDN, Kaya et al., ICML 2019). The increase follows optimizer
+              steps; the original's follows epochs.
+            - ``final-double``: 2 for the final exit, 1 for the others (ViT-EE, Bakhtiarnia et al., BMVC 2021).
+        reduction: weighted ``mean`` or weighted ``sum`` over the exits.
+        alternate: ``never``; with every optimizer ``step``; or with every ``forward`` pass, as in the official code. The last
+            two differ if gradients are accumulated.
+        heads_always: whether the heads also run in passes that use only the loss of the final exit, as in the official
+            code. They get no gradient, but the running statistics of their BatchNorm layers are updated.
+        final_in_turn: whether the final exit's loss is also included in the steps that train the early exits.
+
+    Raises:
+        ValueError: ``final_in_turn`` is False and ``alternate`` is ``never``.
     """
 
     weights: Literal["uniform", "depth", "ramp", "final-double"] = "uniform"
@@ -41,7 +50,9 @@ class JointCrossEntropy:
 
     def __post_init__(self) -> None:
         if not self.final_in_turn and self.alternate == "never":
-            raise ValueError("joint-cross-entropy: without alternation the final exit must learn beside the others")
+            raise ValueError(
+                "joint-cross-entropy: without alternation the final exit must learn together with the others"
+            )
 
     def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
         """``final_cross_entropy``, ``cross_entropy`` (mean over the early exits), ``accuracy`` and ``total``, scalars."""
@@ -59,7 +70,7 @@ class JointCrossEntropy:
                     training.exit_heads(passed.tokens)
             return {"final_cross_entropy": final, "accuracy": training.accuracy([passed.logits]), "total": final}
         logits = training.outputs.logits
-        early = [training.cross_entropy(answer) for answer in logits]
+        early = [training.cross_entropy(exit_logits) for exit_logits in logits]
         losses, weights = [*early, final], self._weights(training)
         if not self.final_in_turn:
             losses, weights = losses[:-1], weights[:-1]
@@ -76,11 +87,11 @@ class JointCrossEntropy:
         return turn % 2 == 0
 
     def _weights(self, training: TrainingPass) -> list[float]:
-        """Of the early exits and the final one."""
+        """Weights of the early exits, followed by the weight of the final exit."""
         exits, depth = training.exit_heads.exits, training.passed.depth
         if self.weights == "depth":
             return [*map(float, exits), float(depth)]
         if self.weights == "ramp":
-            done = training.step / training.total_steps
-            return [*(min(block / depth, RAMP_START + done * block / depth) for block in exits), 1.0]
+            progress = training.step / training.total_steps
+            return [*(min(block / depth, RAMP_START + progress * block / depth) for block in exits), 1.0]
         return [*[1.0] * len(exits), 2.0 if self.weights == "final-double" else 1.0]

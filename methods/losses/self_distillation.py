@@ -1,4 +1,4 @@
-"""The loss of heads on a frozen backbone. Every term is returned unweighted, under its own name, beside the total."""
+"""The loss for heads on a frozen backbone. Returns the unweighted terms by name and the weighted total."""
 
 from __future__ import annotations
 
@@ -22,25 +22,33 @@ class SelfDistillation:
 
     total = (1 - weight) * CE + weight * KD + heterogeneous_weight * hete + homogeneous_weight * homo [+ gate error]
 
-    ``hete`` compares heads with the tokens of the frozen backbone, ``homo`` the heads of a group with its deepest one. A
-    group is the heads of one kind (`ExitHead.group`: local, global) on tokens of one width and grid: all of ViT, one stage
-    of Swin. The backbone's tokens are those after the last block of that width and grid. A head without a token map has no
-    feature term. With the defaults the size of a term depends on neither the token count nor the number of exits.
+    ``hete`` compares the features of heads with tokens of the frozen backbone. ``homo`` compares the features of the heads
+    in a group with that of the deepest head in the group. A group consists of heads of one kind (`ExitHead.group`: local or
+    global) whose tokens have the same width and grid: the whole backbone for ViT, one stage for Swin. The backbone's
+    tokens are the output of the last block with that width and grid. A head without a token map has no feature term. With
+    the default options, the magnitude of a term does not depend on the number of tokens or exits.
 
     Attributes:
-        weight: share of the distillation term.
-        temperature: T of the distillation term.
-        heterogeneous_weight: factor of ``hete``; 0 leaves it out.
-        homogeneous_weight: factor of ``homo``; 0 leaves it out.
-        teacher_norm: norm before the final classifier when it is the teacher: its own ``final`` norm, as deployed;
-            ``none`` (the official code on ViT and DeiT); ``plain``, one without learned affine (on Swin).
+        weight: weight of the distillation term, in [0, 1].
+        temperature: temperature T of the distillation term.
+        heterogeneous_weight: weight of ``hete``; 0 removes the term.
+        homogeneous_weight: weight of ``homo``; 0 removes the term.
+        teacher_norm: norm before the final classifier when it is the teacher: ``final``: the backbone's final norm, as at
+            inference; ``none``: no norm (the official code on ViT and DeiT); ``plain``: a LayerNorm without learned affine
+            parameters (the official code on Swin).
         reduction: ``mean`` or ``sum`` over the exits, and over the terms of ``hete`` and ``homo``.
-        exit_weights: of the cross-entropy's mean: ``uniform``, ``depth`` (block numbers) or ``depth-1``.
-        kd_divisor: the KD term is summed over batch and classes and divided by the ``batch`` or by all its ``elements``.
-        feature_divisor: ``tokens``: ``hete`` is a mean over tokens and Gram matrices are divided by their number;
-            ``none``: sums over tokens.
-        detach_group_teacher: whether ``homo`` sends no gradient into the deepest head of a group.
-        heterogeneous_exits: which heads ``hete`` compares: the ``ends`` (first and last of each group) or ``all``.
+        exit_weights: weights of the exits in the mean cross-entropy: ``uniform``, ``depth`` (the block number) or
+            ``depth-1`` (the block number minus 1).
+        kd_divisor: the KD term is summed over batch and classes, then divided by the size of the ``batch`` or by the number of
+            ``elements`` (batch size times number of classes).
+        feature_divisor: ``tokens``: ``hete`` is a mean over tokens, and Gram matrices are divided by the number of tokens;
+            ``none``: both are sums over tokens.
+        detach_group_teacher: whether ``homo`` detaches the feature of the deepest head in a group.
+        heterogeneous_exits: heads that ``hete`` compares: the first and last head of each group (``ends``) or ``all``.
+
+    Raises:
+        ValueError: ``weight`` or ``temperature`` is out of range, or ``reduction`` is ``sum`` with non-uniform
+            ``exit_weights``.
     """
 
     weight: float = 0.3
@@ -57,11 +65,11 @@ class SelfDistillation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
-            raise ValueError(f"self-distillation: weight is from 0 to 1, not {self.weight}")
+            raise ValueError(f"self-distillation: weight must be between 0 and 1, not {self.weight}")
         if self.temperature <= 0:
-            raise ValueError(f"self-distillation: temperature is above 0, not {self.temperature}")
+            raise ValueError(f"self-distillation: temperature must be greater than 0, not {self.temperature}")
         if self.reduction == "sum" and self.exit_weights != "uniform":
-            raise ValueError("self-distillation: exit_weights belong to a mean; reduction sum takes uniform")
+            raise ValueError("self-distillation: exit_weights must be uniform if reduction is sum")
 
     def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
         """The unweighted terms, ``accuracy`` and ``total``, each a scalar."""
@@ -75,14 +83,14 @@ class SelfDistillation:
         entropy = torch.stack(losses).sum() if self.reduction == "sum" else weighted_mean(losses, weights)
         teacher = self._teacher(training)
         divisor = 1 if self.kd_divisor == "batch" else teacher.shape[-1]
-        soft = self._over([distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy)
+        soft = self._reduced([distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy)
         terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(outputs)}
         total = (1 - self.weight) * entropy + self.weight * soft
         if self.heterogeneous_weight:
-            terms["heterogeneous"] = self._over(self._heterogeneous(training), entropy)
+            terms["heterogeneous"] = self._reduced(self._heterogeneous(training), entropy)
             total = total + self.heterogeneous_weight * terms["heterogeneous"]
         if self.homogeneous_weight:
-            terms["homogeneous"] = self._over(self._homogeneous(training), entropy)
+            terms["homogeneous"] = self._reduced(self._homogeneous(training), entropy)
             total = total + self.homogeneous_weight * terms["homogeneous"]
         gate = training.gate_error()
         if gate is not None:
@@ -91,20 +99,22 @@ class SelfDistillation:
         return terms | {"total": total}
 
     def _teacher(self, training: TrainingPass) -> Tensor:
+        """The teacher's logits (B, num_classes), without gradient."""
         passed = training.passed
         if self.teacher_norm == "final":
             return passed.logits.detach()
         with torch.no_grad():
             return passed.backbone.classify(passed.last, norm=self.teacher_norm)
 
-    def _over(self, values: Sequence[Tensor], like: Tensor) -> Tensor:
+    def _reduced(self, values: Sequence[Tensor], like: Tensor) -> Tensor:
+        """Sum or mean of ``values``; if there are none, a zero with the dtype and device of ``like``."""
         if not values:
             return like.new_zeros(())
         stacked = torch.stack(list(values))
         return stacked.sum() if self.reduction == "sum" else stacked.mean()
 
     def _heterogeneous(self, training: TrainingPass) -> list[Tensor]:
-        """`channel_divergence` of heads to the tokens of the last block of their width and grid."""
+        """`channel_divergence` of the selected heads from the tokens of the last block with the same width and grid."""
         heads, features = training.exit_heads, training.outputs.features
         groups = groups_of(heads).values()
         if self.heterogeneous_exits == "ends":
@@ -119,7 +129,7 @@ class SelfDistillation:
         return terms
 
     def _homogeneous(self, training: TrainingPass) -> list[Tensor]:
-        """Distance of each head's feature to that of the deepest head of its group."""
+        """The distance between each head's feature and the feature of the deepest head in its group."""
         heads, features, terms = training.exit_heads.in_order, training.outputs.features, []
         for members in groups_of(training.exit_heads).values():
             deepest = features[members[-1]]
@@ -134,7 +144,7 @@ class SelfDistillation:
 
 
 def groups_of(heads: ExitHeads) -> dict[tuple[str, int, int], list[int]]:
-    """(group, width, grid) to the indices of the heads, shallow to deep; heads without a group are left out."""
+    """Indices of the heads, from shallow to deep, by (group, width, grid). Heads without a group are omitted."""
     groups: dict[tuple[str, int, int], list[int]] = {}
     for i, head in enumerate(heads.in_order):
         if head.group is not None:

@@ -1,6 +1,7 @@
-"""The terms that losses of exits are made of, as pure functions.
+"""The individual terms of the exit losses, as pure functions.
 
-Each is a mean over the samples of a batch, so that passes and ranks that share a batch may weigh theirs by their samples.
+Each term is a mean over the samples of a batch. If several forward passes or ranks share a batch, weighting each pass's term
+by its number of samples therefore gives the term of the whole batch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of softened class probabilities (B, num_classes), mean over the batch.
+    """T^2 KL(teacher || student) of the class probabilities at temperature T, averaged over the batch; logits (B, num_classes).
 
     Hinton et al., 2015 (arXiv 1503.02531), equation 3 and the T^2 factor of section 2.1. The official LGViT code divides
     by B x num_classes instead.
@@ -24,9 +25,9 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def channel_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of the softmax over channels of token maps (B, N, C), mean over batch and tokens.
+    """KL(teacher || student) of softmax over channels, averaged over batch and tokens; token maps (B, N, C).
 
-    LGViT's heterogeneous term. The official code divides by B alone, which makes the value grow with the token count.
+    LGViT's heterogeneous term. The official code divides by B only, so that its value grows with the number of tokens.
     """
     log_student = F.log_softmax(full(student), dim=-1).flatten(0, 1)
     log_teacher = F.log_softmax(full(teacher), dim=-1).flatten(0, 1)
@@ -34,26 +35,26 @@ def channel_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def gram_distance(student: Tensor, teacher: Tensor, *, per_token: bool = True) -> Tensor:
-    """MSE of the channel Gram matrices F^T F / N of token maps (B, N, C), whose token counts may differ.
+    """MSE between channel Gram matrices F^T F / N of two token maps (B, N, C), whose numbers of tokens N may differ.
 
-    LGViT's homogeneous term for GAHs. The official code leaves the division by N out (``per_token=False``).
+    LGViT's homogeneous term for GAHs. The official code does not divide by N (``per_token=False``).
     """
 
     def gram(feature: Tensor) -> Tensor:
         product = feature.transpose(1, 2) @ feature
         return product / feature.shape[1] if per_token else product
 
-    with torch.autocast(student.device.type, enabled=False):  # sums over tokens leave the range of float16
+    with torch.autocast(student.device.type, enabled=False):  # sums over tokens can overflow float16
         return F.mse_loss(gram(full(student)), gram(full(teacher)))
 
 
 def full(values: Tensor) -> Tensor:
-    """Float32 of what automatic mixed precision left in 16 bits; all else as it is."""
+    """Convert bfloat16 and float16 values to float32; return other values unchanged."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def weighted_mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Sum of weight times value over the sum of weights."""
+    """The sum of weight times value, divided by the sum of the weights."""
     stacked = torch.stack(list(values))
     factors = stacked.new_tensor(weights)
     return (factors * stacked).sum() / factors.sum()

@@ -1,4 +1,4 @@
-"""What a loss reads: one forward pass in training."""
+"""The input of a loss: the results of one forward pass in training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from methods.model import BackbonePass, ExitHeads, ExitOutputs
 
 @dataclass(frozen=True)
 class TrainingPass:
-    """A batch behind the backbone; the heads run when a loss first asks for `outputs`.
+    """One batch after the backbone's forward pass. The heads run when a loss first accesses `outputs`.
 
     Attributes:
         exit_heads: the heads in training.
-        passed: the backbone's pass; without gradients where the backbone is frozen.
-        labels: class indices (B,), or shares of the classes (B, num_classes) where Mixup or CutMix mixed the images.
-        step: number of the optimizer step, 0-based.
-        forward: number of the forward pass, 0-based; differs from ``step`` where gradients are accumulated.
-        label_smoothing: of every cross-entropy.
-        total_steps: optimizer steps of the whole stage.
+        passed: the outputs of the backbone; without gradients if the backbone is frozen.
+        labels: class indices (B,), or class probabilities (B, num_classes) if Mixup or CutMix mixed the images.
+        step: index of the optimizer step, 0-based.
+        forward: index of the forward pass, 0-based; differs from ``step`` if gradients are accumulated.
+        label_smoothing: label smoothing of every cross-entropy.
+        total_steps: number of optimizer steps in the stage.
     """
 
     exit_heads: ExitHeads
@@ -38,27 +38,29 @@ class TrainingPass:
 
     @cached_property
     def outputs(self) -> ExitOutputs:
+        """The outputs of the early exits."""
         return self.exit_heads(self.passed.tokens)
 
     @property
     def right(self) -> Tensor:
-        """The right class of every image (B,); of a mixed one that with the largest share."""
+        """The correct class of each image (B,); for a mixed image, the class with the largest probability."""
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Cross-entropy of logits (B, num_classes), averaged over the batch."""
         return F.cross_entropy(full(logits), self.labels, label_smoothing=self.label_smoothing)
 
     def gate_error(self) -> Tensor | None:
-        """Squared error of the learned gates, mean over exits and batch; None where the heads have none.
+        """Squared error of the learned gates, averaged over exits and batch; None if the heads have no gates.
 
-        A gate predicts 1 where its exit's answer is wrong, 0 where it is right (BERxiT, Xin et al., EACL 2021). As there,
-        gradients go through its input, and none through what is right.
+        The target of a gate is 1 if its exit's prediction is wrong and 0 if it is correct (BERxiT, Xin et al., EACL 2021).
+        As in the original, gradients flow through the gate's input but not through the target.
         """
         if not any(head.gated for head in self.exit_heads.in_order):
             return None
         wrong = torch.stack([logits.detach().argmax(-1) != self.right for logits in self.outputs.logits])
         return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
-    def accuracy(self, answers: Iterable[Tensor]) -> Tensor:
-        """Share of right answers, mean over several logits (B, num_classes)."""
-        return torch.stack([logits.argmax(-1) == self.right for logits in answers]).float().mean()
+    def accuracy(self, exit_logits: Iterable[Tensor]) -> Tensor:
+        """Accuracy, averaged over several tensors of logits (B, num_classes)."""
+        return torch.stack([logits.argmax(-1) == self.right for logits in exit_logits]).float().mean()

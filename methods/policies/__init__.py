@@ -1,4 +1,4 @@
-"""The exit policies: rules that decide when a sample leaves. One entry each."""
+"""The registry of exit policies, the rules that decide at which exit a sample exits."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ POLICIES: dict[str, PolicyCard] = {
 
 
 def get_policy(name: str, **parameters: Any) -> ExitPolicy:
-    """A policy by its name, those of installed packages included.
+    """Create the policy registered as ``name``, by this package or by another installed package.
 
     Raises:
-        ValueError: the name or a parameter is unknown, or a value is out of range; the message says what is allowed.
+        ValueError: the name or a parameter is unknown, or a value is invalid; the message lists the valid ones.
         EntryPointError: a package registers a policy that cannot be loaded.
     """
     cards = registered_outside("policy") | POLICIES

@@ -1,4 +1,4 @@
-"""Leave when exits that were this sure were right often enough on val (performance-control PCEE, arXiv 2412.19325)."""
+"""Exit when val accuracy at a similar confidence is high enough (performance-control PCEE, arXiv 2412.19325)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ BINS = 15
 
 @dataclass(kw_only=True)
 class BinAccuracy(ThresholdPolicy):
-    """Each exit's confidences on val fall into 15 bins of equal mass; leave where the sample's bin had accuracy >= target.
+    """Exit when the confidence bin of the sample has accuracy >= target on val.
+
+    `fit` divides the confidences of each exit on val into 15 bins with equal numbers of samples.
 
     Attributes:
-        target: an accuracy in [0, 1].
+        target: required accuracy, in [0, 1].
     """
 
     swept = "target"
@@ -35,16 +37,16 @@ class BinAccuracy(ThresholdPolicy):
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         if labels is None:
-            raise ValueError("bin-accuracy: fit needs the labels of val")
+            raise ValueError("bin-accuracy: fit requires the labels of val")
         logits = checked(logits)
         confidence = confidences(logits[:-1]).double()
-        right = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
+        is_correct = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
         cuts = torch.linspace(0, 1, BINS + 1).double()[1:-1]
         self._edges = torch.quantile(confidence, cuts, dim=1).T.contiguous().float()
         bins = torch.searchsorted(self._edges, confidence.float().contiguous())
-        members = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, torch.ones_like(right))
-        correct = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, right)
-        self._accuracy = (correct / members.clamp(min=1)).float()  # an empty bin counts as always wrong
+        members = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, torch.ones_like(is_correct))
+        correct = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, is_correct)
+        self._accuracy = (correct / members.clamp(min=1)).float()  # an empty bin has accuracy 0
         return self
 
     def signal(self, logits: Tensor) -> Tensor:
@@ -58,5 +60,5 @@ class BinAccuracy(ThresholdPolicy):
 
     def _learned(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._edges is None or self._accuracy is None:
-            raise ValueError("bin-accuracy: fit(logits, labels) on val comes first")
+            raise ValueError("bin-accuracy: call fit(logits, labels) on val first")
         return self._edges.to(device), self._accuracy.to(device)

@@ -1,4 +1,4 @@
-"""Spend a given budget on average: thresholds per exit, solved on val (MSDNet's budgeted batch, Huang et al., ICLR 2018)."""
+"""Thresholds per exit that meet a mean cost on val (MSDNet's budgeted batch classification, Huang et al., ICLR 2018)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from torch import Tensor
 
 from methods.policies.policy import ExitPolicy, State, checked, confidences
 
-# Ratios between the shares of successive exits; MSDNet's range, five times finer.
+# Ratios q between the shares of consecutive exits: MSDNet's range with a five times smaller step.
 RATIOS = np.arange(5, 196) / 100
 
 
 @dataclass(kw_only=True)
 class Budgeted(ExitPolicy):
-    """Shares of samples fall or rise geometrically from exit to exit, s_k ~ q^k; each exit in turn lets its share of val go,
-    the surest first, and its threshold is the confidence of the last one. A budget takes the largest mean cost on val that
-    does not exceed it; below the smallest one, the smallest.
+    """Exit k has one confidence threshold, solved on val so that a share s_k of the samples exits there.
+
+    The shares form a geometric sequence, s_k ~ q^k, with one solution per ratio q. Exit by exit, the most confident
+    remaining samples of val exit until the share is reached; the threshold is the lowest confidence among them. The
+    policy uses the solution with the largest mean cost on val that does not exceed the budget, or the cheapest solution
+    if all exceed it.
 
     Attributes:
-        budget: mean cost, in the unit of the ``cost`` that `fit` was given: by default the share of exits evaluated, in
-            the suite the share of the MACs of the backbone without exits.
+        budget: mean cost, in the unit of the argument ``cost`` of `fit`: by default the share of exits evaluated; in the
+            benchmark, the share of the MACs of the backbone without exits.
     """
 
     swept = "budget"
@@ -34,18 +37,18 @@ class Budgeted(ExitPolicy):
 
     def __post_init__(self) -> None:
         if self.budget is not None and not 0 < self.budget < float("inf"):
-            raise ValueError(f"budgeted: budget is a positive mean cost, not {self.budget}")
+            raise ValueError(f"budgeted: budget must be a positive mean cost, not {self.budget}")
         self._cost: np.ndarray | None = None  # ascending, [Q]
         self._thresholds: Tensor | None = None  # [Q, K - 1]
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Sequence[float] | None = None) -> Self:
         logits = checked(logits)
         exits, samples, _ = logits.shape
-        prices = np.arange(1, exits + 1) / exits if cost is None else np.asarray(cost, dtype=np.float64)
+        exit_costs = np.arange(1, exits + 1) / exits if cost is None else np.asarray(cost, dtype=np.float64)
         confidence = confidences(logits[:-1]).numpy()
-        spent, thresholds = zip(*(_solve(confidence, ratio, prices, samples) for ratio in RATIOS), strict=True)
-        order = np.argsort(spent, kind="stable")
-        self._cost = np.asarray(spent)[order]
+        mean_costs, thresholds = zip(*(_solve(confidence, ratio, exit_costs, samples) for ratio in RATIOS), strict=True)
+        order = np.argsort(mean_costs, kind="stable")
+        self._cost = np.asarray(mean_costs)[order]
         self._thresholds = torch.from_numpy(np.stack(thresholds)[order]).float()
         return self
 
@@ -56,7 +59,7 @@ class Budgeted(ExitPolicy):
         return signal >= self._row(setting, signal.device)[:, None]
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """The mean costs on val that the thresholds were solved for."""
+        """The mean costs of all solutions on val."""
         self._row(1.0, torch.device("cpu"))
         assert self._cost is not None
         return np.unique(self._cost)
@@ -65,25 +68,25 @@ class Budgeted(ExitPolicy):
         return confidences(logits) >= self._row(self.chosen(), logits.device)[exit_index]
 
     def _row(self, budget: float, device: torch.device) -> Tensor:
-        """The thresholds of a budget, [K - 1]."""
+        """The thresholds [K - 1] for a budget."""
         if self._cost is None or self._thresholds is None:
-            raise ValueError("budgeted: fit(logits, cost=...) on val comes first")
+            raise ValueError("budgeted: call fit(logits, cost=...) on val first")
         affordable = int(np.searchsorted(self._cost, budget * (1 + 1e-12), side="right"))
         return self._thresholds[max(affordable - 1, 0)].to(device)
 
 
-def _solve(confidence: np.ndarray, ratio: float, prices: np.ndarray, samples: int) -> tuple[float, np.ndarray]:
-    """Mean cost and thresholds [K - 1] of one ratio; confidence [K - 1, N]."""
-    shares = ratio ** np.arange(1, len(prices) + 1)
+def _solve(confidence: np.ndarray, ratio: float, exit_costs: np.ndarray, samples: int) -> tuple[float, np.ndarray]:
+    """Mean cost and thresholds [K - 1] for one ratio; ``confidence`` is [K - 1, N], ``exit_costs`` [K]."""
+    shares = ratio ** np.arange(1, len(exit_costs) + 1)
     shares = shares / shares.sum()
     thresholds = np.full(len(confidence), np.inf)
-    staying = np.ones(samples, dtype=bool)
-    spent = 0.0
+    remaining = np.ones(samples, dtype=bool)
+    total_cost = 0.0
     for k, row in enumerate(confidence):
-        release = min(round(shares[k] * samples), int(staying.sum()))
-        if release:
-            thresholds[k] = np.sort(row[staying])[-release]
-        leaving = staying & (row >= thresholds[k])  # ties leave together
-        spent += leaving.sum() * prices[k]
-        staying &= ~leaving
-    return (spent + staying.sum() * prices[-1]) / samples, thresholds
+        count = min(round(shares[k] * samples), int(remaining.sum()))
+        if count:
+            thresholds[k] = np.sort(row[remaining])[-count]
+        exiting = remaining & (row >= thresholds[k])  # samples with equal confidence exit together
+        total_cost += exiting.sum() * exit_costs[k]
+        remaining &= ~exiting
+    return (total_cost + remaining.sum() * exit_costs[-1]) / samples, thresholds

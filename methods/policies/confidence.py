@@ -1,4 +1,4 @@
-"""Leave when sure: the largest softmax probability exceeds a threshold (LGViT's rule; strictly greater)."""
+"""Exit when the largest softmax probability is strictly greater than a threshold (LGViT's rule)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from methods.policies.policy import State, ThresholdPolicy, confidences, probabi
 
 @dataclass(kw_only=True)
 class Confidence(ThresholdPolicy):
-    """Leave at the first exit with max p > threshold.
+    """Exit at the first exit with max p > threshold.
 
     Attributes:
-        threshold: in [0, 1]. At 0 every sample leaves at the first exit, at 1 none leaves early.
+        threshold: in [0, 1]. At 0 all samples exit at the first exit; at 1 none exits early.
     """
 
     threshold: float | None = None

@@ -1,4 +1,4 @@
-"""Controls, not methods: what a perfect policy would reach with these heads, and what chance reaches."""
+"""Control policies, which are not methods: an oracle as the upper bound, and random exits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, probabil
 
 @dataclass(kw_only=True)
 class Oracle(ExitPolicy):
-    """Leaves at the first exit that classifies correctly; a sample that no exit classifies correctly leaves at the first.
+    """Exit at the first exit whose prediction is correct, or at the first exit if no prediction is correct.
 
-    It needs the labels (`with_context`). Without them it leaves at the first exit that predicts what the full model predicts:
-    no policy that keeps the full model's predictions is cheaper. It reads later exits and cannot run inside inference.
+    The labels are set by `with_context`. Without labels, a sample exits at the first exit that agrees with the final exit;
+    this is the lowest cost of any policy that preserves the full model's predictions. The oracle reads later exits, so it
+    cannot run during inference.
     """
 
     causal = False
@@ -31,17 +32,17 @@ class Oracle(ExitPolicy):
         return 0.0
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
-        """A copy with the labels [N] of the samples it decides on next."""
+        """A copy of the policy with the labels [N] of the samples of the next call."""
         copy = replace(self)
         copy._labels = None if labels is None else torch.as_tensor(labels)
         return copy
 
     def signal(self, logits: Tensor) -> Tensor:
-        answers = logits.argmax(-1)
-        target = answers[-1] if self._labels is None else self._labels.to(logits.device)
-        right = answers == target
-        right[0] |= ~right.any(0)
-        return right[:-1].float()
+        predictions = logits.argmax(-1)
+        targets = predictions[-1] if self._labels is None else self._labels.to(logits.device)
+        is_correct = predictions == targets
+        is_correct[0] |= ~is_correct.any(0)
+        return is_correct[:-1].float()
 
     def leave(self, signal: Tensor, setting: float) -> Tensor:
         return signal > 0
@@ -50,18 +51,18 @@ class Oracle(ExitPolicy):
         return np.zeros(1)
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        raise TypeError("the oracle needs the labels, so it cannot run inside inference")
+        raise TypeError("the oracle requires the labels, so it cannot run during inference")
 
 
 @dataclass(kw_only=True)
 class Random(ThresholdPolicy):
-    """Leaves at each early exit with the same probability, whatever the exits say.
+    """Exit at each early exit with the same probability, independently of the predictions.
 
-    A sample's chance is a hash of its logits at the first exit, so that the same sample is always treated alike, in any
-    order and any batch.
+    The random number of a sample is a hash of its logits at the first exit. The decision for a sample is therefore
+    independent of the order of samples and of the batch.
 
     Attributes:
-        probability: of leaving at an exit that was reached, in [0, 1].
+        probability: probability of exiting at each exit that the sample reaches, in [0, 1].
     """
 
     swept = "probability"
@@ -73,7 +74,7 @@ class Random(ThresholdPolicy):
         probability("random", "probability", self.probability)
 
     def signal(self, logits: Tensor) -> Tensor:
-        """The probability beyond which a sample has left by each exit."""
+        """The probability above which a sample has exited at or before each exit."""
         chance = hashed_uniform(logits[0])
         return torch.stack([_needed(chance, k) for k in range(len(logits))])[:-1]
 
@@ -90,14 +91,15 @@ class Random(ThresholdPolicy):
 
 
 def _needed(chance: Tensor, exit_index: int) -> Tensor:
+    """The smallest probability p with which a sample exits by this exit: 1 - (1 - p)^(k + 1) = chance for exit index k."""
     return 1 - (1 - chance) ** (1 / (exit_index + 1))
 
 
 def hashed_uniform(logits: Tensor) -> Tensor:
-    """A number in [0, 1) that looks random, from the bits of a sample's logits: (N, C) to float32 (N,)."""
+    """A pseudo-random number in [0, 1) per sample, hashed from the bits of its logits: (N, C) to float32 (N,)."""
     bits = logits.float().contiguous().view(torch.int32).long()
     position = torch.arange(bits.shape[1], device=bits.device) * 0x9E3779B97F4A7C1
-    mixed = _mix(bits + position).sum(-1)  # integers wrap around
+    mixed = _mix(bits + position).sum(-1)  # integer overflow wraps around
     return (_mix(mixed) & (2**24 - 1)).float() / 2**24
 
 

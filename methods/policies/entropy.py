@@ -1,4 +1,4 @@
-"""Leave when certain: the entropy of the softmax falls below a threshold (BranchyNet, DeeBERT; strictly smaller)."""
+"""Exit when the entropy of the softmax is strictly below a threshold (BranchyNet, DeeBERT)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from methods.policies.policy import State, ThresholdPolicy, entropies
 
 @dataclass(kw_only=True)
 class Entropy(ThresholdPolicy):
-    """Leave at the first exit with entropy < threshold.
+    """Exit at the first exit with entropy < threshold.
 
     Attributes:
-        threshold: in nats, or in [0, 1] when normalised; at 0 none leaves early.
-        normalised: entropy as a share of its largest value, ln C.
-        guarded: whether p ln p is 0 at p = 0. The official LGViT code computes it as it stands: a softmax that reaches 0 has no
-            entropy there, and its sample stays (D14 of docs/discrepancies.md).
+        threshold: in nats, or in [0, 1] if normalised; at 0 no sample exits early.
+        normalised: whether the entropy is divided by its maximum, ln C.
+        guarded: whether p ln p is defined as 0 at p = 0. If False, as in the official LGViT code, the entropy of a softmax that
+            contains 0 is undefined, and the sample does not exit (D14 in docs/discrepancies.md).
     """
 
     above = False
@@ -34,11 +34,11 @@ class Entropy(ThresholdPolicy):
         return self.entropies(logits[:-1])
 
     def entropies(self, logits: Tensor) -> Tensor:
-        """Logits [..., C] to [...]; infinite, so that none leaves, where the official code has no number."""
-        found = entropies(logits, self.normalised)
+        """Logits [..., C] to entropies [...]; infinite where unguarded entropy is undefined, so that the sample stays."""
+        values = entropies(logits, self.normalised)
         if self.guarded:
-            return found
-        return found.masked_fill((logits.float().softmax(-1) == 0).any(-1), float("inf"))
+            return values
+        return values.masked_fill((logits.float().softmax(-1) == 0).any(-1), float("inf"))
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         return self.leave(self.entropies(logits), self.chosen())
@@ -48,14 +48,15 @@ class Entropy(ThresholdPolicy):
 
 
 def check_entropy_threshold(policy: str, threshold: float | None) -> None:
-    """
+    """Check that a threshold is None or a finite entropy of at least 0.
+
     Raises:
-        ValueError: no entropy can be below it.
+        ValueError: the threshold is negative, infinite or NaN.
     """
     if threshold is not None and not 0 <= threshold < np.inf:
-        raise ValueError(f"{policy}: threshold is an entropy from 0, not {threshold}")
+        raise ValueError(f"{policy}: threshold must be an entropy of at least 0, not {threshold}")
 
 
 def entropy_ends(classes: int, normalised: bool) -> tuple[float, float]:
-    """A little more than the largest entropy, so that a uniform softmax is below it, and 0."""
+    """Slightly more than the maximum entropy, so that all samples are below it, and 0."""
     return (1.0 if normalised else float(np.log(classes))) * (1 + 1e-5), 0.0

@@ -1,4 +1,4 @@
-"""Leave when the exit's learned gate expects no error (BERxiT's learning to exit, Xin et al., EACL 2021)."""
+"""Exit when the exit's learned gate predicts no error (BERxiT's learning to exit, Xin et al., EACL 2021)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from methods.policies.policy import State, ThresholdPolicy, probability
 
 @dataclass(kw_only=True)
 class LearnedGate(ThresholdPolicy):
-    """Leave at the first exit whose predicted probability of a wrong answer is < threshold.
+    """Exit at the first exit whose predicted error probability is < threshold.
 
-    It reads the gates' predictions, not logits: offline from `with_context`, inside inference from ``error`` in the state.
+    The policy reads the gates' predictions, not the logits: from `with_context` for stored logits, and from the entry
+    ``error`` of the state during inference.
 
     Attributes:
         threshold: in [0, 1].
@@ -31,7 +32,7 @@ class LearnedGate(ThresholdPolicy):
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
         if errors is None:
-            raise ValueError("learned-gate reads the gate of an exit, and these exits have none")
+            raise ValueError("learned-gate reads the learned gate of an exit, and these exits have none")
         copy = replace(self)
         copy._errors = errors
         return copy
@@ -45,7 +46,7 @@ class LearnedGate(ThresholdPolicy):
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         if "error" not in state:
-            raise ValueError("learned-gate reads the gate of an exit, and this exit has none")
+            raise ValueError("learned-gate reads the learned gate of an exit, and this exit has none")
         return self.leave(state["error"], self.chosen())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:

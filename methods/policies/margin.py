@@ -1,4 +1,4 @@
-"""Leave when the best class is far ahead: the two largest softmax probabilities differ by more than a threshold."""
+"""Exit when the two largest softmax probabilities differ by more than a threshold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from methods.policies.policy import State, ThresholdPolicy, probability
 
 @dataclass(kw_only=True)
 class Margin(ThresholdPolicy):
-    """Leave at the first exit where the largest probability exceeds the second largest by more than the threshold.
+    """Exit at the first exit where the largest probability exceeds the second largest by more than the threshold.
 
     Attributes:
         threshold: in [0, 1].
@@ -30,6 +30,6 @@ class Margin(ThresholdPolicy):
 
 
 def margins(logits: Tensor) -> Tensor:
-    """The largest softmax probability less the second largest, float32; logits [..., C] to [...]."""
+    """The largest minus the second largest softmax probability, float32; logits [..., C] to [...]."""
     first, second = logits.float().softmax(-1).topk(2, dim=-1).values.unbind(-1)
     return first - second

@@ -1,4 +1,4 @@
-"""Leave when the answer is stable: successive exits agree (PABEE, Zhou et al., NeurIPS 2020)."""
+"""Exit when enough consecutive exits predict the same class (PABEE, Zhou et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from methods.policies.policy import State, ThresholdPolicy
 
 @dataclass(kw_only=True)
 class Patience(ThresholdPolicy):
-    """Leave at the first exit at which the count of agreeing exits reaches ``patience``.
+    """Exit at the first exit at which the counter of agreeing exits reaches ``patience``.
 
     Attributes:
-        patience: a whole number from 1.
-        counting: ``pabee``, the original: the first exit counts 0, an exit that agrees with the one before adds 1, another
-            resets to 0, so that patience + 1 exits agree. ``lgvit``, the LGViT port: the first exit counts 1 and a change
-            resets to 1, so that ``patience`` exits agree.
+        patience: an integer of at least 1.
+        counting: initial value of the counter. The counter increases by 1 if an exit predicts the same class as the previous
+            exit, and is reset to its initial value otherwise. ``pabee``, the original, starts at 0: patience + 1 exits must
+            agree. ``lgvit``, the LGViT port, starts at 1: ``patience`` exits must agree.
     """
 
     swept = "patience"
@@ -36,7 +36,7 @@ class Patience(ThresholdPolicy):
         return streaks(logits[:-1].argmax(-1)) - int(self.counting == "pabee")
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """Every patience that can be reached, and one that cannot: then none leaves early."""
+        """Every patience that can be reached, and the next larger one, at which no sample exits early."""
         return np.arange(1, len(logits) + 1 - int(self.counting == "pabee"), dtype=np.float64)
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
@@ -46,24 +46,25 @@ class Patience(ThresholdPolicy):
         }
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        answer = logits.argmax(-1)
-        state["streak"] = torch.where(answer == state["previous"], state["streak"] + 1, 1.0)
-        state["previous"] = answer
+        prediction = logits.argmax(-1)
+        state["streak"] = torch.where(prediction == state["previous"], state["streak"] + 1, 1.0)
+        state["previous"] = prediction
         return self.leave(state["streak"] - int(self.counting == "pabee"), self.chosen())
 
 
-def streaks(answers: Tensor) -> Tensor:
-    """How many exits in a row, up to each one, gave the answer of that one: classes [K, N] to float32 [K, N], from 1."""
-    counts = torch.ones(answers.shape, dtype=torch.float32, device=answers.device)
-    for k in range(1, len(answers)):
-        counts[k] += counts[k - 1] * (answers[k] == answers[k - 1])
+def streaks(predictions: Tensor) -> Tensor:
+    """The number of consecutive exits, ending at each exit, that predict its class: classes [K, N] to float32 [K, N]."""
+    counts = torch.ones(predictions.shape, dtype=torch.float32, device=predictions.device)
+    for k in range(1, len(predictions)):
+        counts[k] += counts[k - 1] * (predictions[k] == predictions[k - 1])
     return counts
 
 
 def check_patience(policy: str, patience: int | None) -> None:
-    """
+    """Check that a patience is None or an integer of at least 1.
+
     Raises:
-        ValueError: the patience is no whole number from 1.
+        ValueError: the patience is smaller than 1 or not an integer.
     """
     if patience is not None and (patience < 1 or patience != int(patience)):
-        raise ValueError(f"{policy}: patience is a whole number from 1, not {patience}")
+        raise ValueError(f"{policy}: patience must be an integer of at least 1, not {patience}")

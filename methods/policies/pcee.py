@@ -1,4 +1,4 @@
-"""Leave when certain several times in a row (PCEE-BERT, Zhang et al., NAACL Findings 2022)."""
+"""Exit when several consecutive exits have low entropy (PCEE-BERT, Zhang et al., NAACL Findings 2022)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from methods.policies.policy import State, ThresholdPolicy, entropies
 
 @dataclass(kw_only=True)
 class PCEE(ThresholdPolicy):
-    """Leave at the first exit that ends a run of ``patience`` successive exits with entropy < threshold.
+    """Exit at the last of the first ``patience`` consecutive exits with entropy < threshold.
 
-    The answers need not agree.
+    These exits may predict different classes.
 
     Attributes:
-        threshold: as a share of ln C, or in nats when not normalised; at 0 none leaves early.
-        patience: length of the run, from 1.
-        normalised: the original's entropy / ln C; False is the LGViT port's entropy in nats.
+        threshold: in [0, 1] if normalised, otherwise in nats; at 0 no sample exits early.
+        patience: number of consecutive exits, at least 1.
+        normalised: whether the entropy is divided by ln C, as in the original; False is the LGViT port's entropy in nats.
     """
 
     above = False
@@ -35,19 +35,19 @@ class PCEE(ThresholdPolicy):
         check_patience("pcee", self.patience)
 
     def signal(self, logits: Tensor) -> Tensor:
-        """The largest entropy among the last ``patience`` exits; infinite before there are so many."""
+        """The largest entropy of the last ``patience`` exits; infinite at the first ``patience`` - 1 exits."""
         entropy = entropies(logits[:-1], self.normalised)
-        worst = torch.full_like(entropy, torch.inf)
+        largest = torch.full_like(entropy, torch.inf)
         if len(entropy) >= self.patience:
-            worst[self.patience - 1 :] = entropy.unfold(0, self.patience, 1).amax(-1)
-        return worst
+            largest[self.patience - 1 :] = entropy.unfold(0, self.patience, 1).amax(-1)
+        return largest
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         return {"run": torch.zeros(batch, dtype=torch.int64, device=device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        certain = self.leave(entropies(logits, self.normalised), self.chosen())
-        state["run"] = torch.where(certain, state["run"] + 1, 0)
+        is_below = self.leave(entropies(logits, self.normalised), self.chosen())
+        state["run"] = torch.where(is_below, state["run"] + 1, 0)
         return state["run"] >= self.patience
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:

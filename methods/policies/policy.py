@@ -1,7 +1,7 @@
-"""One policy, two drivers: `choose` folds a policy over stored logits, `start`, `step` and `finish` run it inside inference.
+"""The exit policy interface. `choose` applies a policy to stored logits; `start`, `step` and `finish` run it at inference.
 
-Shapes: K exits, the final head included and last; N samples; C classes. The final head always answers, so a policy
-decides at the K - 1 early exits only.
+Shapes: K exits, of which the last is the final head; N samples; C classes. Every sample exits at the final head at the
+latest, so a policy decides at the K - 1 early exits only.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ State = dict[str, Tensor]
 
 
 class ExitPolicy(ABC):
-    """When a sample leaves. A policy is a dataclass; its fields are its parameters.
+    """Decides at which exit a sample exits. A policy is a dataclass; its fields are its parameters.
 
     Attributes:
-        swept: the parameter that a sweep varies; its value is called the setting.
-        causal: whether exit k is decided by exits up to k of the same sample; only controls may be otherwise.
-        learns: whether `fit` on val must come first.
-        reads_gates: whether it decides on what the exits' learned gates say; only exits that have them can use it.
+        swept: name of the parameter that a sweep varies; its value is called the setting.
+        causal: whether the decision at exit k depends only on exits up to k of the same sample; False only for controls.
+        learns: whether `fit` must be called with val data before the policy is used.
+        reads_gates: whether the policy reads the exits' learned gates; it then requires exits that have them.
     """
 
     swept: ClassVar[str] = "threshold"
@@ -35,16 +35,16 @@ class ExitPolicy(ABC):
 
     @property
     def setting(self) -> float | None:
-        """The value of the swept parameter; None until one is chosen."""
+        """The value of the swept parameter; None if it is not set."""
         return getattr(self, self.swept)
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Sequence[float] | None = None) -> Self:
-        """Learn from val, where the policy learns anything.
+        """Fit the policy on the val split. Policies without learned parameters do nothing.
 
         Args:
             logits: [K, N, C].
-            labels: class indices [N]; needed by policies that say so.
-            cost: of leaving at each exit, length K, as a share of the model without exits; the default is (k + 1) / K.
+            labels: class indices [N]; required by some policies, which raise a ValueError without them.
+            cost: cost of exiting at each exit, length K, relative to the model without exits; the default is (k + 1) / K.
 
         Returns:
             the policy itself.
@@ -52,85 +52,91 @@ class ExitPolicy(ABC):
         return self
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
-        """A copy of the policy that is given more than the logits of the samples it decides on next.
+        """A copy of the policy with additional data about the samples of the next call.
 
         Args:
             labels: class indices [N]; only the oracle reads them.
-            errors: error probabilities [K - 1, N] that the exits' learned gates predict; None for exits without gates.
+            errors: error probabilities [K - 1, N] predicted by the exits' learned gates; None for exits without gates.
         """
         return self
 
     @abstractmethod
     def signal(self, logits: Tensor) -> Tensor:
-        """What is compared with a setting, free of it: logits [K, N, C] to float32 [K - 1, N].
+        """The values that are compared with the setting: logits [K, N, C] to float32 [K - 1, N].
 
-        Entry k depends on exits up to k of the same sample only, unless the policy is not `causal`.
+        The signal does not depend on the setting. Entry k depends only on exits up to k of the same sample if the policy is
+        `causal`.
         """
 
     @abstractmethod
     def leave(self, signal: Tensor, setting: float) -> Tensor:
-        """Where the signal [K - 1, N] says go: a bool mask of its shape."""
+        """A bool mask [K - 1, N]: whether the signal [K - 1, N] meets the exit condition."""
 
     @abstractmethod
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """Settings worth a look, from logits on val; ordered from the earliest to the latest leaving."""
+        """Settings to sweep, derived from logits on val, ordered from the earliest exits to the latest."""
 
     def exits(self, signal: Tensor, setting: float) -> Tensor:
-        """The first exit at which each sample leaves, int64 [N], 0-based; K - 1 where none says go."""
+        """The first exit whose condition each sample meets, int64 [N], 0-based; K - 1 if it meets none."""
         leave = self.leave(signal, setting)
         if not len(leave):
             return torch.zeros(leave.shape[1], dtype=torch.int64, device=leave.device)
         return torch.where(leave.any(0), leave.int().argmax(0), len(leave))
 
     def sweep(self, signal: Tensor, settings: Sequence[float] | np.ndarray) -> Tensor:
-        """`exits` of every setting, [T, N]."""
+        """`exits` for each of T settings, int64 [T, N]."""
         return torch.stack([self.exits(signal, float(setting)) for setting in settings])
 
     def fallback(self, logits: Tensor) -> Tensor:
-        """The class that a sample gets when it left at no early exit, [N]: the final head's."""
+        """The predicted class of samples that take no early exit, [N]; by default the final head's prediction."""
         return logits[-1].argmax(-1)
 
     def choose(self, logits: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-        """Exit index [N], 0-based over the K exits, and predicted class [N] under `setting`.
+        """Exit index [N], 0-based over the K exits, and predicted class [N] at the current `setting`.
 
         Raises:
-            ValueError: the scores have a wrong shape or hold NaN, or no setting is chosen, or `fit` is missing.
+            ValueError: the logits have a wrong shape or contain NaN, the setting is None, or `fit` was not called.
         """
         logits = checked(logits)
         exits = self.exits(self.signal(logits), self.chosen())
         return exits, self.answers(logits)[exits, torch.arange(logits.shape[1], device=logits.device)]
 
     def answers(self, logits: Tensor) -> Tensor:
-        """The class that a sample gets if it leaves at each exit, [K, N]."""
+        """The predicted class of each sample at each exit, [K, N]."""
         return torch.cat([logits[:-1].argmax(-1), self.fallback(logits)[None]])
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
-        """What is remembered of ``batch`` samples before the first exit: tensors whose first axis is the batch."""
+        """The state of ``batch`` samples before the first exit: tensors whose first axis is the batch."""
         return {}
 
     @abstractmethod
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        """At an early exit: logits (B, C) of the samples still running to a bool mask (B,) of those that leave.
+        """Decide at an early exit: logits (B, C) of the remaining samples to a bool mask (B,) of the samples that exit.
 
-        Updates ``state`` for all B samples; the driver keeps the rows of the survivors (`survivors`).
+        Updates ``state`` for all B samples. The caller then keeps the rows of the remaining samples with `survivors`.
         """
 
     def finish(self, logits: Tensor, state: State) -> Tensor:
-        """At the final head: logits (B, C) of the samples that are left to their classes (B,)."""
+        """Predict at the final head: logits (B, C) of the remaining samples to predicted classes (B,)."""
         return logits.argmax(-1)
 
     def chosen(self) -> float:
+        """The setting.
+
+        Raises:
+            ValueError: the setting is None.
+        """
         if self.setting is None:
             raise ValueError(f"{type(self).__name__} has no {self.swept} yet")
         return self.setting
 
 
 class ThresholdPolicy(ExitPolicy):
-    """A policy that leaves where its signal is on the right side of one number.
+    """A policy that compares its signal with one threshold.
 
     Attributes:
-        above: leave above the setting; else below.
-        strict: equality does not suffice.
+        above: exit if the signal is above the setting; if False, exit if it is below.
+        strict: whether the comparison excludes equality.
     """
 
     above: ClassVar[bool] = True
@@ -142,21 +148,25 @@ class ThresholdPolicy(ExitPolicy):
         return signal < setting if self.strict else signal <= setting
 
     def sweep(self, signal: Tensor, settings: Sequence[float] | np.ndarray) -> Tensor:
-        """A sample leaves where its best signal so far passes; so its exit is the number of exits that do not pass."""
+        """`exits` for each of T settings, int64 [T, N].
+
+        A sample has exited at exit k if its best signal up to k passes the threshold. Its exit index therefore equals the
+        number of early exits at which the best signal does not pass.
+        """
         best = signal.cummax(0).values if self.above else signal.cummin(0).values
-        wanted = torch.as_tensor(np.asarray(settings), dtype=signal.dtype, device=signal.device)
-        exits = torch.zeros(len(wanted), signal.shape[1], dtype=torch.uint8, device=signal.device)
+        thresholds = torch.as_tensor(np.asarray(settings), dtype=signal.dtype, device=signal.device)
+        exits = torch.zeros(len(thresholds), signal.shape[1], dtype=torch.uint8, device=signal.device)
         for row in best:
-            exits += ~self.leave(row, wanted[:, None])  # type: ignore[arg-type]
+            exits += ~self.leave(row, thresholds[:, None])  # type: ignore[arg-type]
         return exits.long()
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """The ends of the range, and quantiles of the best signal that each sample reaches so far, pooled over exits."""
+        """Both ends of the range, and quantiles of the running best signal, pooled over samples and exits."""
         logits = torch.as_tensor(logits)
         signal = self.signal(logits)
         pooled = (signal.cummax(0) if self.above else signal.cummin(0)).values.flatten().double()
         pooled = pooled[pooled.isfinite()]
-        pooled = pooled[:: max(1, len(pooled) // 2**20)]  # torch.quantile takes 16 million at most
+        pooled = pooled[:: max(1, len(pooled) // 2**20)]  # torch.quantile accepts at most 16 million values
         first, last = self.ends(logits.shape[0], logits.shape[2])
         grid = np.array([first, last])
         if len(pooled):
@@ -166,15 +176,15 @@ class ThresholdPolicy(ExitPolicy):
         return grid if self.above else grid[::-1].copy()
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
-        """The settings of the earliest and of the latest leaving."""
+        """The settings with the earliest and with the latest exits, for K ``exits``."""
         return 0.0, 1.0
 
 
 def checked(logits: Tensor | np.ndarray) -> Tensor:
-    """Scores as a tensor [K, N, C] without NaN.
+    """The logits as a tensor [K, N, C].
 
     Raises:
-        ValueError: they are not.
+        ValueError: the logits are not a non-empty floating-point array with three axes, or contain NaN.
     """
     logits = torch.as_tensor(logits)
     if logits.ndim != 3 or not all(logits.shape) or not logits.is_floating_point():
@@ -189,16 +199,17 @@ def checked(logits: Tensor | np.ndarray) -> Tensor:
 
 
 def probability(policy: str, name: str, value: float | None) -> None:
-    """
+    """Check that the parameter ``name`` of a policy is None or a probability.
+
     Raises:
-        ValueError: the value is no probability.
+        ValueError: the value is outside [0, 1].
     """
     if value is not None and not 0 <= value <= 1:
         raise ValueError(f"{policy}: {name} is between 0 and 1, not {value}")
 
 
 def survivors(state: State, keep: Tensor) -> State:
-    """The state of the samples where ``keep`` (B,) holds."""
+    """The state of the samples whose entry in the bool mask ``keep`` (B,) is True."""
     return {name: value[keep] for name, value in state.items()}
 
 
@@ -208,6 +219,6 @@ def confidences(logits: Tensor) -> Tensor:
 
 
 def entropies(logits: Tensor, normalised: bool) -> Tensor:
-    """Entropy of the softmax in nats, or as a share of ln C; finite for any gap between logits. [..., C] to [...]."""
+    """Entropy of the softmax, in nats or divided by ln C; finite for all finite logits. Logits [..., C] to [...]."""
     nats = torch.special.entr(logits.float().softmax(-1)).sum(-1)
     return nats / np.log(logits.shape[-1]) if normalised else nats

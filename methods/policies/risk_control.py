@@ -1,8 +1,8 @@
-"""Leave as early as a stated risk allows: a confidence threshold calibrated on val with a guarantee.
+"""Confidence thresholds that are calibrated on val to bound a risk, with a statistical guarantee.
 
 Conformal risk control (Angelopoulos et al., arXiv 2208.02814) bounds the risk in expectation; learn-then-test (Angelopoulos
-et al., arXiv 2110.01052) with probability 1 - delta. Both walk from the safest threshold, at which nobody leaves, towards the
-riskiest, and keep the last one that is certified together with all before it.
+et al., arXiv 2110.01052) bounds it with probability 1 - delta. Both test thresholds in order from the safest, at which no
+sample exits early, to the riskiest, and stop at the first threshold that fails. They use the last threshold that passed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from methods.policies.policy import ExitPolicy, State, checked, confidences
 
 @dataclass(kw_only=True)
 class RiskControl(ExitPolicy):
-    """Leave at the first exit with max p > the calibrated threshold.
+    """Exit at the first exit with max p > the calibrated threshold.
 
     Attributes:
-        risk: the bound, in (0, 1).
-        loss: what is bounded. ``disagreement``: the answer differs from the full model's; needs no labels.
-            ``accuracy-gap``: the full model is right and the answer wrong, which bounds the loss of accuracy.
+        risk: upper bound of the risk, in (0, 1).
+        loss: the loss whose mean is the risk. ``disagreement``: 1 if the prediction differs from the full model's; requires no
+            labels. ``accuracy-gap``: 1 if the full model is correct and the prediction is wrong; its mean bounds the
+            decrease in accuracy.
     """
 
     swept = "risk"
@@ -43,29 +44,29 @@ class RiskControl(ExitPolicy):
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         logits = checked(logits)
-        answers = logits.argmax(-1)
+        predictions = logits.argmax(-1)
         if self.loss == "disagreement":
-            lost = answers != answers[-1]
+            losses = predictions != predictions[-1]
         elif labels is None:
-            raise ValueError("risk control of the accuracy gap: fit needs the labels of val")
+            raise ValueError("risk control of the accuracy gap: fit requires the labels of val")
         else:
-            right = answers == torch.as_tensor(labels)
-            lost = ~right & right[-1]
+            is_correct = predictions == torch.as_tensor(labels)
+            losses = ~is_correct & is_correct[-1]
         confidence = Confidence()
         self._thresholds = confidence.default_grid(logits)[::-1].copy()
         exits = confidence.sweep(confidence.signal(logits), self._thresholds)
-        self._risks = torch.stack([lost.gather(0, row[None])[0].double().mean() for row in exits]).numpy()
+        self._risks = torch.stack([losses.gather(0, row[None])[0].double().mean() for row in exits]).numpy()
         self._samples = logits.shape[1]
         return self
 
     @abstractmethod
     def certified(self, risks: np.ndarray, samples: int, bound: float) -> np.ndarray:
-        """Which thresholds pass on their own, bools [T]; risks [T] are empirical, over ``samples`` samples."""
+        """Whether each threshold passes its own test, bool [T]; ``risks`` [T] are empirical risks over ``samples`` samples."""
 
     def threshold(self, bound: float) -> float:
-        """The riskiest threshold that is certified with all safer ones; 1, at which nobody leaves, if none is."""
+        """The riskiest threshold that passes together with all safer ones; if none passes, 1 (no early exits)."""
         if self._thresholds is None or self._risks is None:
-            raise ValueError("risk control: fit(logits, labels) on val comes first")
+            raise ValueError("risk control: call fit(logits, labels) on val first")
         passed = np.logical_and.accumulate(self.certified(self._risks, self._samples, bound))
         return float(self._thresholds[passed.sum() - 1]) if passed.any() else 1.0
 
@@ -79,7 +80,7 @@ class RiskControl(ExitPolicy):
         return Confidence().sweep(signal, [self.threshold(float(setting)) for setting in settings])
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """Bounds from one half down to one in a thousand."""
+        """60 risk bounds from 0.5 down to 0.001, spaced geometrically."""
         return np.geomspace(0.5, 0.001, 60)
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
@@ -88,7 +89,10 @@ class RiskControl(ExitPolicy):
 
 @dataclass(kw_only=True)
 class CRC(RiskControl):
-    """Conformal risk control: (n R + 1) / (n + 1) <= risk, R the largest empirical risk so far (losses are at most 1)."""
+    """Conformal risk control: (n R + 1) / (n + 1) <= risk, where R is the largest empirical risk up to the threshold.
+
+    The losses are at most 1.
+    """
 
     def certified(self, risks: np.ndarray, samples: int, bound: float) -> np.ndarray:
         monotone = np.maximum.accumulate(risks)
@@ -97,10 +101,12 @@ class CRC(RiskControl):
 
 @dataclass(kw_only=True)
 class LTT(RiskControl):
-    """Learn then test, fixed sequence: the Hoeffding-Bentkus p-value of "the risk exceeds the bound" is at most delta.
+    """Learn then test, fixed sequence: a threshold passes if the Hoeffding-Bentkus p-value of its test is at most delta.
+
+    The null hypothesis of the test is "the risk exceeds the bound".
 
     Attributes:
-        delta: probability with which the guarantee may fail, in (0, 1).
+        delta: upper bound of the probability that the guarantee fails, in (0, 1).
     """
 
     delta: float = 0.1
@@ -114,14 +120,14 @@ class LTT(RiskControl):
 
 
 def hoeffding_bentkus(risks: np.ndarray, samples: int, bound: float) -> np.ndarray:
-    """P-values of "the true risk exceeds the bound", for means of losses in [0, 1]; Bates et al., arXiv 2101.02703."""
+    """P-values of "the true risk exceeds the bound" for mean losses in [0, 1] (Bates et al., arXiv 2101.02703)."""
     from scipy.special import xlogy
     from scipy.stats import binom
 
     low = np.minimum(risks, bound)
     divergence = xlogy(low, low / bound) + xlogy(1 - low, (1 - low) / (1 - bound))
     hoeffding = np.exp(-samples * divergence)
-    # A product such as 1000 * 0.029 may end a little above the whole number that it is.
+    # Rounding errors can put a product such as 1000 * 0.029 slightly above the exact integer.
     bentkus = np.e * binom.cdf(np.ceil(samples * risks - 1e-9), samples, bound)
     return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
 

@@ -1,4 +1,4 @@
-"""Leave when sure, else trust whoever was surest (Shallow-Deep Networks, Kaya et al., ICML 2019)."""
+"""Exit at high confidence, else use the most confident prediction (Shallow-Deep Networks, Kaya et al., ICML 2019)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from methods.policies.policy import State, ThresholdPolicy, confidences, probabi
 
 @dataclass(kw_only=True)
 class SDN(ThresholdPolicy):
-    """Leave at the first exit with max p >= threshold. A sample that reaches the end unsure gets the most confident answer
-    of all exits, the final one included, and has paid for all of them.
+    """Exit at the first exit with max p >= threshold.
+
+    A sample that takes no early exit gets the most confident prediction of all exits, including the final one. Its cost is
+    that of the whole model with all exits.
 
     Attributes:
         threshold: in [0, 1].
@@ -30,8 +32,9 @@ class SDN(ThresholdPolicy):
         return confidences(logits[:-1])
 
     def fallback(self, logits: Tensor) -> Tensor:
-        surest = confidences(logits).argmax(0)
-        return logits.argmax(-1)[surest, torch.arange(logits.shape[1], device=logits.device)]
+        """The most confident prediction of all exits, [N]."""
+        most_confident = confidences(logits).argmax(0)
+        return logits.argmax(-1)[most_confident, torch.arange(logits.shape[1], device=logits.device)]
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         return {
@@ -41,9 +44,9 @@ class SDN(ThresholdPolicy):
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         confidence = confidences(logits)
-        surer = confidence > state["confidence"]
-        state["answer"] = torch.where(surer, logits.argmax(-1), state["answer"])
-        state["confidence"] = torch.where(surer, confidence, state["confidence"])
+        is_higher = confidence > state["confidence"]
+        state["answer"] = torch.where(is_higher, logits.argmax(-1), state["answer"])
+        state["confidence"] = torch.where(is_higher, confidence, state["confidence"])
         return self.leave(confidence, self.chosen())
 
     def finish(self, logits: Tensor, state: State) -> Tensor:

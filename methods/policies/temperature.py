@@ -1,7 +1,7 @@
 """Confidence, margin and entropy on calibrated probabilities: one temperature per exit, fitted on val.
 
-Temperature scaling: Guo et al., ICML 2017 (arXiv 1706.04599). Dividing an exit's logits by its temperature changes its
-confidence, never its prediction.
+Temperature scaling: Guo et al., ICML 2017 (arXiv 1706.04599). Dividing the logits of an exit by its temperature changes the
+confidence but not the predicted class.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from methods.policies.margin import Margin
 from methods.policies.policy import ExitPolicy, State, checked
 
 RANGE = (0.05, 20.0)
+"""Search interval for temperatures."""
 
 
 class _Scaled(ExitPolicy):
-    """Mixin in front of a policy class: the policy reads logits divided by the exit's temperature."""
+    """Mixin for a policy class, listed before it in the bases. The policy reads logits divided by the exit's temperature."""
 
     learns = True
     temperatures: Tensor | None
@@ -34,8 +35,8 @@ class _Scaled(ExitPolicy):
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         if labels is None:
-            raise ValueError("temperature scaling: fit needs the labels of val")
-        targets = torch.as_tensor(labels).long()  # cross-entropy takes int64 only
+            raise ValueError("temperature scaling: fit requires the labels of val")
+        targets = torch.as_tensor(labels).long()  # cross-entropy accepts only int64
         self.temperatures = torch.tensor([_temperature(exit_.float(), targets) for exit_ in checked(logits)[:-1]])
         return self
 

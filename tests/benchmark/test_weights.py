@@ -94,7 +94,7 @@ def test_a_classifier_for_other_classes_is_made_anew_unless_it_must_stand(tmp_pa
     train = train_of(weights_grid(tmp_path, f"file:{other}"))
     fresh = build_backbone(train).model.head.weight
     assert torch.equal(initial_backbone(train, 12, other, keep_classifier=False).model.head.weight, fresh)
-    with pytest.raises(UserError, match=r"head\.weight has shape \[5, 32\] and the backbone wants \[10, 32\]"):
+    with pytest.raises(UserError, match=r"head\.weight has shape \[5, 32\] and the backbone requires \[10, 32\]"):
         initial_backbone(train, 12, other, keep_classifier=True)
 
 

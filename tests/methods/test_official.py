@@ -104,16 +104,16 @@ def test_every_wrong_key_is_named() -> None:
 
 
 @pytest.mark.parametrize(("change", "sentence"), [
-    ({"backbone": "BEiT"}, "backbone is ViT or DeiT, not 'BEiT'"),
-    ({"model_type": "bert"}, "model_type is 'deit' (ViT and DeiT) or 'swin', not 'bert'"),
+    ({"backbone": "BEiT"}, "backbone must be ViT or DeiT, not 'BEiT'"),
+    ({"model_type": "bert"}, "model_type must be 'deit' (ViT and DeiT) or 'swin', not 'bert'"),
     ({"position_exits": None}, "the key 'position_exits' is missing"),
     ({"position_exits": "__import__('os')"}, "position_exits"),
-    ({"position_exits": "[4,5,6,7,8,9,10,12]"}, "position_exits lists blocks from 1 to 11"),
+    ({"position_exits": "[4,5,6,7,8,9,10,12]"}, "position_exits must list blocks from 1 to 11"),
     ({"num_early_exits": 7}, "num_early_exits is 7"),
     ({"num_early_exits": 3, "position_exits": "[3,6,9]"}, "LGViT has 2, 4, 6, 8 exits in the authors' code, not 3"),
     ({"highway_type": "linaer"}, "unknown highway_type 'linaer'; did you mean 'linear'?"),
     ({"id2label": {}}, "neither id2label nor num_labels"),
-    ({"hidden_act": "relu"}, "hidden_act is gelu in the authors' models, not 'relu'"),
+    ({"hidden_act": "relu"}, "hidden_act must be gelu, as in the authors' models, not 'relu'"),
 ])  # fmt: skip
 def test_a_configuration_that_is_not_the_authors_says_so(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(CheckpointError) as found:
@@ -122,7 +122,7 @@ def test_a_configuration_that_is_not_the_authors_says_so(change: dict[str, Any],
 
 
 def test_swins_layout_is_checked() -> None:
-    with pytest.raises(CheckpointError, match="position_exits lists the exits of each of 4 stages"):
+    with pytest.raises(CheckpointError, match="position_exits must list the exits of each of 4 stages"):
         describe(SWIN | {"num_early_exits": "[0,1,6,2]"}, {})
     with pytest.raises(CheckpointError, match="stage 2 has blocks 1 to 2, not 3"):
         describe(SWIN | {"position_exits": "[[],[3],[3,6,9,12,15,18],[1]]"}, {})

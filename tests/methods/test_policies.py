@@ -377,15 +377,15 @@ def test_a_gate_is_read_and_missed_where_there_is_none() -> None:
     ("confidence", {"threshold": 80}, "threshold is between 0 and 1, not 80"),
     ("confidence", {"threshold": "high"}, "option 'threshold': Input should be a valid number"),
     ("margin", {"threshold": -0.1}, "threshold is between 0 and 1"),
-    ("entropy", {"threshold": -1}, "threshold is an entropy from 0"),
-    ("entropy", {"threshold": float("nan")}, "threshold is an entropy from 0"),
-    ("patience", {"patience": 0}, "patience is a whole number from 1"),
+    ("entropy", {"threshold": -1}, "threshold must be an entropy of at least 0"),
+    ("entropy", {"threshold": float("nan")}, "threshold must be an entropy of at least 0"),
+    ("patience", {"patience": 0}, "patience must be an integer of at least 1"),
     ("patience", {"patience": 2, "counting": "berxit"}, "option 'counting': Input should be 'pabee' or 'lgvit'"),
-    ("pcee", {"patience": 0}, "patience is a whole number from 1"),
+    ("pcee", {"patience": 0}, "patience must be an integer of at least 1"),
     ("sdn", {"threshold": 2}, "threshold is between 0 and 1"),
-    ("beem", {"threshold": -1}, "threshold is a sum of confidences from 0"),
+    ("beem", {"threshold": -1}, "threshold must be a sum of confidences of at least 0"),
     ("bin-accuracy", {"target": 90}, "target is between 0 and 1"),
-    ("budgeted", {"budget": 0}, "budget is a positive mean cost"),
+    ("budgeted", {"budget": 0}, "budget must be a positive mean cost"),
     ("crc", {"risk": 0}, "risk is between 0 and 1, both excluded"),
     ("ltt", {"risk": 0.1, "delta": 1}, "delta is between 0 and 1, both excluded"),
     ("random", {"probability": 2}, "probability is between 0 and 1"),
@@ -411,7 +411,7 @@ def test_wrong_scores_are_explained(logits: Tensor, sentence: str) -> None:
 @pytest.mark.parametrize("name", [name for name in POLICIES if POLICIES[name].load().learns])
 def test_a_policy_that_learns_asks_for_val(name: str) -> None:
     policy = get_policy(name, **PARAMETERS[name][0])
-    with pytest.raises(ValueError, match="on val comes first"):
+    with pytest.raises(ValueError, match="on val first"):
         policy.choose(torch.randn(3, 4, 5))
 
 

@@ -76,7 +76,7 @@ def test_all_policies_over_one_grid(smoke: SmokeRun, benchmark_command: Command,
 
 
 @pytest.mark.parametrize(("arguments", "sentences"), [
-    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["did you mean 'entropy'?", "patience is a whole number from 1"]),
+    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["did you mean 'entropy'?", "patience must be an integer"]),
     (("--policy", "confidence:treshold=0.8"), ["did you mean 'threshold'?"]),
     (("--policy", "confidence:threshold=high"), ["Input should be a valid number"]),
     (("--budget", "0"), ["--budget"]),

@@ -182,8 +182,8 @@ def test_a_head_that_does_not_fit_is_found_before_anything_trains(benchmark_comm
     )
     done = benchmark_command("run", "--grid", grid, "--results", tmp_path / "results")
     assert done.returncode == 2
-    assert "stride is 1 to 7 on a 7x7 grid, not 9" in done.stderr
-    assert "stride is 1 to 7 on a 7x7 grid, not 8" in done.stderr
+    assert "stride must be between 1 and 7 on a 7x7 grid, not 9" in done.stderr
+    assert "stride must be between 1 and 7 on a 7x7 grid, not 8" in done.stderr
     assert not list(tmp_path.glob("results/stages/*"))
 
 

@@ -11,18 +11,19 @@ from results.tables.points import summary
 from results.tables.run import Run
 
 
-def operating_points(name: str, totals: pd.DataFrame) -> Shown:
+def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
     """Every operating point of a setting by accuracy drop.
 
     Args:
         name: of the setting.
         totals: `results.tables.points.summary` of its rows.
+        rows: the rows themselves, which name the devices that times were measured on.
     """
     caption = (
         f"Operating points, {name}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
         "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. "
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
-        f"{timing(totals)}{_brackets(totals)}"
+        f"{timing(rows)}{_brackets(totals)}"
     )
     return Shown(caption, drop_table(totals))
 
@@ -65,7 +66,7 @@ def readable_tables(study: Study) -> list[Shown]:
             pairs = pairs[pairs[column] == value]
         totals = summary(rows)
         tables += [
-            operating_points(setting.name, totals),
+            operating_points(setting.name, totals, rows),
             equal_macs(setting.name, totals, pairs),
             costs(setting.name, runs),
         ]

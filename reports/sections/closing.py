@@ -73,12 +73,13 @@ def operating_points(study: Study) -> list[Block]:
             Text(f"The {rows:,} operating points of all settings are in table.md, those of single runs in points.csv.")
         ]
     text = "Each threshold was chosen on val and applied to test once; points.csv has these rows for every run."
-    return [Text(text), *(block for setting in study.settings for block in _points(setting))]
+    return [Text(text), *(block for setting in study.settings for block in _points(study, setting))]
 
 
-def _points(setting: ComparisonGroup) -> list[Block]:
+def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
+    run_ids = [run.record.run_id for run in setting.runs]
     return [
-        captioned.operating_points(setting.name, setting.totals),
+        captioned.operating_points(setting.name, setting.totals, study.points[study.points["run_id"].isin(run_ids)]),
         captioned.equal_macs(setting.name, setting.totals, setting.pairs),
     ]
 

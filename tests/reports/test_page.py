@@ -30,11 +30,13 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def study(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The runs of `smoke`, of which one has a label that means harm."""
+    """The runs of `smoke`, of which one has a harmful method name."""
     folder = tmp_path_factory.mktemp("records")
     shutil.copytree(smoke.results / "runs", folder / "runs")
     (victim,) = folder.glob("runs/vanilla-*/record.json")
-    victim.write_text(json.dumps(json.loads(victim.read_text()) | {"label": EVIL}))
+    content = json.loads(victim.read_text())
+    content["spec"]["train"]["method"]["name"] = EVIL
+    victim.write_text(json.dumps(content))
     store = Store(folder)
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []

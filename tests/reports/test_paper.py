@@ -79,7 +79,7 @@ def test_recipes_that_differ_in_their_learning_rate_alone_are_told_once(smoke: S
 
 def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path / "copied")
-    run_ids = json.loads((smoke.out / "report.json").read_text())["records"]
+    run_ids = json.loads((smoke.out / "report.json").read_text())["inputs"]["records"]
     assert build_report(store, list(run_ids), title="smoke", out=tmp_path / "report", pictures=Pictures(None)) == []
     files = sorted(path.relative_to(smoke.out) for path in smoke.out.rglob("*") if path.is_file())
     assert len(files) >= 9
@@ -214,7 +214,7 @@ def test_only_what_can_be_told_apart_is_ranked() -> None:
     )
     (sentence,) = against_others(table, "lgvit", 0.5)
     assert "ahead of vanilla (+3.0 points [2.0, 4.0])" in sentence
-    assert "not to be told apart from global (+1.0 points [0.1, 1.9]) and local (+0.2 points [−0.4, 0.8])" in sentence
+    assert "not shown to differ from global (+1.0 points [0.1, 1.9]) and local (+0.2 points [−0.4, 0.8])" in sentence
     assert not leads(table, "lgvit")
     assert not leads(table, "local")
     assert leads(table[table["second"] == "vanilla"], "lgvit")

@@ -113,11 +113,3 @@ def test_nan_in_scores_is_refused() -> None:
     scores.logits[1, 4, 0] = float("nan")
     with pytest.raises(ValueError, match="NaN in 1 places, the first at exit 1, sample 4"):
         sweep(get_policy("confidence"), scores, np.array([0.5]))
-
-
-def test_the_bench_prints_its_ratio(benchmark_command: Command) -> None:
-    done = benchmark_command("bench", "sweep", "--samples", 400, "--classes", 5, "--settings", 20)
-    assert done.returncode == 0, done.stderr
-    for part in ("confidence", "patience", "peak memory", "times as long"):
-        assert part in done.stdout
-    assert done.stderr == ""

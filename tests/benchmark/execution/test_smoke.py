@@ -261,7 +261,7 @@ def test_a_diverging_training_is_a_recorded_cause(benchmark_command: Command, tm
     causes = [json.loads(path.read_text())["cause"] for path in results.glob("runs/*/record.json")]
     assert len(causes) == 5
     assert sum("the loss is nan" in cause for cause in causes) == 5
-    assert sum(cause.startswith("blocked by finetune-") for cause in causes) == 4
+    assert all(cause.startswith("blocked by finetune-") for cause in causes)  # the stage that all of them share
 
 
 @pytest.mark.slow

@@ -47,14 +47,19 @@ def start_command(*arguments: object, merge: bool = False, session: bool = False
     return WarmProcess(_warm_server(), [*map(str, arguments)], environment(), merge=merge, session=session)
 
 
-def call(*arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m benchmark`` with these arguments to its end. In another folder or environment it starts from nothing."""
+def call(
+    *arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None, safe_path: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m benchmark`` with these arguments to its end. In another folder or environment it starts from nothing.
+
+    With ``safe_path``, the current folder is not on the path of modules, as with the launcher.
+    """
     if cwd == ROOT and env is None:
         process = start_command(*arguments)
         output, errors = process.communicate(timeout=600)
         return subprocess.CompletedProcess(process.args, process.wait(), output, errors)
     return subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, arguments)],
+        [sys.executable, *(["-P"] if safe_path else []), "-m", "benchmark", *map(str, arguments)],
         cwd=cwd, env=env or environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ QUESTIONS = {
     "Stride of the attention heads": "stride 1",
     "Kernel of the convolutional heads": "kernel 3",
     "Training schemes": "joint",
-    "Terms of the distillation": "without distilled answers",
+    "Terms of the distillation": "without distillation",
     "Paper and official code": "D5: the teacher classifies without the final norm",
 }
 GRID: dict[str, Any] = {

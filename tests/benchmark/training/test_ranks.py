@@ -320,7 +320,7 @@ def test_stopped_and_resumed_together_changes_no_bit(two: Found) -> None:
 
 
 def test_another_number_of_processes_cannot_go_on(two: Found) -> None:
-    with pytest.raises(StoreError, match=r"written with --gpus 2, and this is 1.*Go on with --gpus 2"):
+    with pytest.raises(StoreError, match=r"written with --gpus 2, and this is 1.*Use --gpus 2"):
         train(SHARED, two[0] / "half")
 
 

@@ -1,6 +1,6 @@
 """Downloads of the official files: resumed after an interruption, verified, unpacked.
 
-Written by hand because the library pooch, which verifies downloads, cannot resume them, and the archives are gigabytes large.
+Written by hand because we know of no way to resume a download in the library pooch, and the archives are gigabytes large.
 """
 
 from __future__ import annotations

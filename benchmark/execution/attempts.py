@@ -221,6 +221,9 @@ class HeartbeatWriter:
     def resumed(self, step: int, epoch: int) -> None:
         self.attempts.reporter.resumed(step, epoch)
 
+    def damaged(self, sentence: str) -> None:
+        self.attempts.reporter.say(f"  {sentence}")
+
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         at = time.monotonic()
         if self.first is None:

@@ -20,6 +20,9 @@ class NullWatcher:
     def resumed(self, step: int, epoch: int) -> None:
         pass
 
+    def damaged(self, sentence: str) -> None:
+        pass
+
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         pass
 

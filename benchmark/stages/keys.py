@@ -56,9 +56,9 @@ DOMAINS = {
     "training": Domain(
         1,
         (
-            "benchmark/training/finetune.py", "benchmark/training/joint.py", "benchmark/training/exits.py",
-            "benchmark/training/loop.py", "benchmark/training/optimizer.py", "benchmark/training/precision.py",
-            "benchmark/training/ranks.py",
+            "benchmark/training/checkpoints.py", "benchmark/training/finetune.py", "benchmark/training/joint.py",
+            "benchmark/training/exits.py", "benchmark/training/loop.py", "benchmark/training/optimizer.py",
+            "benchmark/training/precision.py", "benchmark/training/ranks.py",
         ),
     ),
     "scoring": Domain(1, ("benchmark/evaluation/scores.py",)),

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from benchmark.errors import Interrupted, TrainingDivergedError
 from benchmark.seeds import seed_for
+from benchmark.training.checkpoints import read_checkpoint, write_checkpoint
 from benchmark.training.optimizer import learning_rate, make_optimizer
 from benchmark.training.precision import loss_scaler, mixed
 from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
 from datasets.loading import Batch
 from datasets.shares import Piece
 from results.spec import Recipe
-from results.store.folder import StoreError, write_file
+from results.store.folder import StoreError
 
 CHECKPOINT_SECONDS = 60.0
 GO_ON, STOP, DIVERGED = range(3)
@@ -35,6 +36,8 @@ class Watcher(Protocol):
     """Receives the progress of a training, and decides when it stops."""
 
     def resumed(self, step: int, epoch: int) -> None: ...
+
+    def damaged(self, sentence: str) -> None: ...
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None: ...
 
@@ -179,23 +182,28 @@ class Learner:
             "ranks": ranks.size,
         }
         torch.save(state, buffer)
-        write_file(path, buffer.getvalue())
+        write_checkpoint(path, buffer.getvalue())
 
-    def resume(self, path: Path, ranks: Ranks) -> None:
-        """Resume from a checkpoint, if there is one, with its number of threads, on which the bits depend.
+    def resume(self, path: Path, ranks: Ranks) -> str:
+        """Resume from the latest undamaged checkpoint, if there is one, with its number of threads, on which the bits depend.
+
+        Returns:
+            a sentence about damaged checkpoints; empty if there are none.
 
         Raises:
-            StoreError: the checkpoint is damaged, or was written by another number of ranks, which would change the bits.
+            StoreError: the checkpoint does not fit this learner, or was written by another number of ranks, which would change
+                the bits.
         """
-        content = ranks.broadcast_bytes(path.read_bytes() if ranks.leads and path.is_file() else b"")
+        stored, damage = read_checkpoint(path) if ranks.leads else (b"", "")
+        content = ranks.broadcast_bytes(stored)
         if not content:
-            return
+            return damage
         try:
             state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state.get("scaler", {}))
-        except Exception as error:  # torch raises many kinds of errors for a damaged file
+            self.scaler.load_state_dict(state["scaler"])
+        except Exception as error:  # torch raises many kinds of errors for a file that does not fit
             raise StoreError(f"{path} cannot be resumed from ({error}); remove it to start this stage again") from error
         written_by = state["ranks"]
         if written_by != ranks.size:
@@ -207,6 +215,7 @@ class Learner:
         self.sums, self.images = state["sums"], state["images"]
         self.seconds = state["seconds"]
         torch.set_num_threads(state["threads"])
+        return damage
 
 
 def fit(
@@ -238,7 +247,9 @@ def fit(
     for learner in learners:
         synchronise_norms(learner.module, ranks)
         ranks.broadcast_module(learner.module)
-        learner.resume(checkpoint(learner), ranks)
+        damage = learner.resume(checkpoint(learner), ranks)
+        if damage:
+            watcher.damaged(damage)
     share = ranks.share(first.recipe)
     step = min(learner.step for learner in learners)
     if step:

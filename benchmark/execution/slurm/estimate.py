@@ -24,8 +24,8 @@ from results.store.folder import Store
 TRAINING_PASSES = 3
 """Cost of a training step in forward passes."""
 FLOAT_BYTES = 4
-CHECKPOINT_COPIES = 3
-"""Size of a checkpoint in weights: the weights and the two moments of AdamW."""
+CHECKPOINT_COPIES = 6
+"""Size of a training's two checkpoints in weights: each holds the weights and the two moments of AdamW."""
 HEAD_SHARE = 0.25
 """Assumed cost of a head of unknown cost, as a share of its block."""
 RECORD_BYTES = 1_000_000

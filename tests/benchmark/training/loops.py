@@ -32,8 +32,12 @@ class StopAt:
     def __init__(self, step: int | None = None) -> None:
         self.stop_step = step
         self.last_step = -1
+        self.damages: list[str] = []
 
     def resumed(self, step: int, epoch: int) -> None: ...
+
+    def damaged(self, sentence: str) -> None:
+        self.damages.append(sentence)
 
     def step(self, step: int, epoch: int, metrics: Any) -> None:
         metrics()
@@ -73,7 +77,9 @@ class Loop:
     def learners(self, *methods: int) -> list[Learner]:
         return [exits_learner(self.stages[i].training[-1], None, self.inputs, CPU) for i in methods]
 
-    def fit(self, learners: list[Learner], folder: Path, stop: int | None = None) -> list[dict[str, torch.Tensor]]:
+    def fit(
+        self, learners: list[Learner], folder: Path, stop: int | None = None, watcher: StopAt | None = None
+    ) -> list[dict[str, torch.Tensor]]:
         run_frozen = frozen_pass(self.backbone, [stages.training[-1] for stages in self.stages])
         recipe = self.train.recipes.exits
         fit(
@@ -81,7 +87,7 @@ class Loop:
             lambda epoch, skip: self.inputs.training(recipe, "exits", 0, epoch, skip),
             run_frozen,
             lambda learner: folder / learner.name / "checkpoint.pt",
-            StopAt(stop),
+            watcher or StopAt(stop),
             CPU,
         )
         return [state(learner) for learner in learners]

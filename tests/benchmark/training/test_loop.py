@@ -16,6 +16,7 @@ from benchmark.execution.task import run_plan
 from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
+from benchmark.training.checkpoints import previous, write_checkpoint
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.loop import fit
 from methods import METHODS
@@ -104,12 +105,33 @@ def test_the_thread_count_of_the_start_is_kept(tmp_path: Path) -> None:
     torch.set_num_threads(1)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_is_named_and_changes_no_bit(tmp_path: Path, damaged: int) -> None:
+    """One flipped bit: the training resumes from the previous checkpoint; with both damaged it starts again."""
+    loop = Loop(tmp_path)
+    (expected,) = loop.fit(loop.learners(0), tmp_path / "whole")
+    for stop in (2, 4):
+        with pytest.raises(Interrupted):
+            loop.fit(loop.learners(0), tmp_path / "stopped", stop=stop)
+    (learner,) = loop.learners(0)
+    latest = tmp_path / "stopped" / learner.name / "checkpoint.pt"
+    files = [latest, previous(latest)]
+    for path in files[:damaged]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    watcher = StopAt()
+    assert_same(loop.fit([learner], tmp_path / "stopped", watcher=watcher)[0], expected)
+    (sentence,) = watcher.damages
+    assert all(str(path) in sentence for path in files[:damaged])
+    assert ("resumes from checkpoint-previous.pt" if damaged == 1 else "starts again") in sentence
+
+
+def test_a_checkpoint_of_another_module_is_named(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     (learner,) = loop.learners(0)
     path = tmp_path / "c" / learner.name / "checkpoint.pt"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"not a checkpoint")
+    write_checkpoint(path, b"not a checkpoint")
     with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be resumed from"):
         loop.fit([learner], tmp_path / "c")
 

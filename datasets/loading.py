@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,9 @@ from datasets.shares import WHOLE, Piece, Share, pieces, taken, with_partners
 from datasets.timm_augment import NO_STRONGER, Stronger, erase, mix, rand_augment
 from datasets.transforms import to_input
 
+# torch's default on Linux. It is named because a process of the local pool inherits the method by which the pool started it:
+# a fork server, where each loader process would import torch anew, in every epoch.
+START_METHOD = "fork" if sys.platform == "linux" else None
 SCORING_BATCH = 500
 SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images are scored in smaller batches
 
@@ -151,6 +155,7 @@ class BatchLoader:
             collate_fn=_as_is,  # type: ignore[arg-type]
             generator=torch.Generator().manual_seed(seed),
             num_workers=workers.count,
+            multiprocessing_context=START_METHOD if workers.count else None,
             pin_memory=workers.pin,
         )
 

@@ -2,6 +2,8 @@
 
 Importing torch and timm takes longer than most commands of the tests. The server (this file as a module) imports them once
 and forks for each command. A command is still a process of its own: pid, signals, environment, output and exit code.
+The local worker pool of a command starts its processes by a fork server, which imports torch too: the commands share one that
+is a fork of the server.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import contextlib
 import gc
 import importlib
 import json
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import pkgutil
 import runpy
@@ -127,6 +131,23 @@ def _import_everything() -> None:
                 importlib.import_module(module.name)
 
 
+def _share_fork_server() -> None:
+    """Start the fork server of `multiprocessing` as a fork of this process, for all commands and the processes they start."""
+    shared = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")  # a free abstract address
+    listener.listen()
+    alive, shared._forkserver_alive_fd = os.pipe()  # the server ends when all copies of the second end are closed
+    shared._forkserver_address = listener.getsockname()
+    shared.ensure_running = multiprocessing.resource_tracker.ensure_running
+    if os.fork() == 0:
+        os.close(shared._forkserver_alive_fd)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        multiprocessing.forkserver.main(listener.detach(), alive, [])
+    listener.close()
+    os.close(alive)
+
+
 def _next_request(listener: socket.socket) -> dict[str, Any]:
     """Serve until this is the process of a command, and return what it was asked to run."""
     while True:
@@ -167,6 +188,7 @@ def main() -> None:
     assert len(threads) == 1, f"a fork would lack the threads {threads}"
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
+    _share_fork_server()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])

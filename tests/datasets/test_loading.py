@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,20 @@ def test_worker_processes_change_no_bit(tmp_path: Path) -> None:
         assert torch.equal(one.sample_id, other.sample_id)
     rest = colour_epoch(split, 2, skip=3)
     assert torch.equal(rest[0].images, alone[3].images)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_worker_processes_import_nothing_in_a_process_of_the_local_pool(tmp_path: Path) -> None:
+    inherited = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        batches = training_batches(
+            files(tmp_path), COLOUR, size=24, channels=3, augment="none", batch_size=5, order_seed=0, augment_stream=0,
+            workers=Workers(1),
+        )  # fmt: skip
+        assert batches.loader.multiprocessing_context.get_start_method() == "fork"
+    finally:
+        multiprocessing.set_start_method(inherited, force=True)
 
 
 def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:

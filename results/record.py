@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,7 @@ from pydantic import Field, PositiveInt, TypeAdapter, field_validator, model_val
 
 from results.frozen import Frozen
 from results.provenance import Provenance
+from results.sealed import unsealed
 from results.spec import RunSpec
 
 SCHEMA: Literal[3] = 3
@@ -33,11 +35,11 @@ message, a missing stage that the run depends on, or anything else."""
 
 
 class Artifact(Frozen):
-    """One file of a stage, relative to the results folder."""
+    """One file of a stage, relative to the results folder, or one beside a record, relative to the record's folder."""
 
     path: str
     sha256: str
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
 
     @field_validator("path")
     @classmethod
@@ -244,6 +246,8 @@ class _Record(Frozen):
     run_id: str
     spec: RunSpec
     provenance: Provenance
+    files: tuple[Artifact, ...] = ()
+    """The files beside the record; filled in when it is written."""
 
     @property
     def label(self) -> str:
@@ -299,24 +303,50 @@ RunRecord = DoneRecord | FailedRecord
 _RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discriminator="status")])
 
 
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that could change what a terminal shows, or cannot be written: control characters, line and paragraph separators,
+marks that turn the direction of text, and surrogates. Spaces and joiners of any script are text."""
+
+
 def parse_record(content: bytes) -> RunRecord:
     """
     Raises:
-        ValueError: it is no record of this schema, or it contains unprintable characters: records may come from strangers, and
-            control characters could change what a terminal shows.
+        ValueError: it is no record of this schema, does not fit its checksum, or contains characters of `UNSAFE` other than
+            newlines: records may come from strangers.
     """
-    record = _RECORD.validate_json(content)
+    record = _RECORD.validate_python(record_fields(content))
     text = content.decode()
-    if "\\" in text or not text.replace("\n", "").isprintable():  # most records have no escapes: a quick check suffices
+    if "\\" in text or UNSAFE.search(text.replace("\n", "")):  # most records have no escapes: a quick check suffices
         for value in _texts(record.model_dump(exclude={"cause"})):
-            if not value.replace("\n", " ").isprintable():
-                raise ValueError(f"{printable(value[:60])!r} contains unprintable characters")
+            if UNSAFE.search(value.replace("\n", "")):
+                raise ValueError(f"{printable(value[:60])!r} contains control characters")
     return record
 
 
+def record_fields(content: bytes) -> dict[str, Any]:
+    """The fields of a record, not yet validated.
+
+    Raises:
+        ValueError: it does not fit its checksum, or has another schema.
+    """
+    fields = unsealed(content)
+    if fields.get("schema_version") != SCHEMA:
+        raise SchemaError(fields.get("schema_version"))
+    return fields
+
+
+class SchemaError(ValueError):
+    """Another version of this suite wrote the record."""
+
+    def __init__(self, schema: object) -> None:
+        super().__init__(
+            f"another version of this suite wrote it (schema {str(schema)[:20]!r}, this version reads {SCHEMA})"
+        )
+
+
 def printable(text: str) -> str:
-    """The text with a space in place of every unprintable character."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    """The text with a space in place of every character of `UNSAFE`."""
+    return UNSAFE.sub(" ", text)
 
 
 def _texts(content: Any) -> Iterator[str]:

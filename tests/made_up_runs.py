@@ -15,8 +15,10 @@ from benchmark.measure.price import price
 from benchmark.stages.graph import heads_of, method_of, run_stages
 from benchmark.stages.stage import RunStages, Stage
 from datasets.split_rules import SplitRule
-from results.record import CostTable, DataCard, DoneRecord, SplitAccuracy, StageRef
+from results.record import Artifact, CostTable, DataCard, DoneRecord, SplitAccuracy, StageRef
+from results.sealed import sealed
 from results.spec import RunSpec
+from results.store.files import sha256
 from results.store.folder import Store
 
 SAMPLES = 200
@@ -36,6 +38,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
         the number of records.
     """
     templates: dict[tuple[object, ...], tuple[DoneRecord, Path]] = {}
+    manifest = sealed('{"artifacts": [], "fields": {}}')
     count = 0
     for run in map(run_stages, grid.runs):
         train = run.spec.train
@@ -52,20 +55,23 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
             folder = store.root.parent / "tables" / str(len(templates))
             folder.mkdir(parents=True)
             evaluation.write(folder)
-            templates[template_key] = record, folder
+            files = tuple(
+                Artifact(path=path.name, sha256=sha256(path), bytes=path.stat().st_size) for path in folder.iterdir()
+            )
+            templates[template_key] = record.model_copy(update={"files": files}), folder
         record, table_folder = templates[template_key]
         changes = {"run_id": run.run_id, "spec": run.spec, "stages": _references(run)}
         folder = store.run(run.run_id)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(
-            record.model_copy(update=changes).model_dump_json(indent=1) + "\n", encoding="utf-8"
+            sealed(record.model_copy(update=changes).model_dump_json(), indent=1), encoding="utf-8"
         )
         count += 1
         if tables:
             for path in table_folder.iterdir():
                 os.link(path, folder / path.name)
             for stage in run.chain:
-                _stage(store, stage)
+                _stage(store, stage, manifest)
     return count
 
 
@@ -140,9 +146,9 @@ def _references(run: RunStages) -> tuple[StageRef, ...]:
     )
 
 
-def _stage(store: Store, stage: Stage) -> None:
+def _stage(store: Store, stage: Stage, manifest: str) -> None:
     """The files by which a plan sees that a stage is finished."""
     folder = store.stage(stage.name)
     if not folder.exists():
         folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text('{"artifacts": [], "fields": {}}\n', encoding="utf-8")
+        (folder / "manifest.json").write_text(manifest, encoding="utf-8")

@@ -71,7 +71,9 @@ def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: P
         from reports.paper import build_report
 
         console.print("Writing the report ...")
-        build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))
+        problems = build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))
+        for problem in problems:
+            console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
     console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     console.print("Files:")
     console.print(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_run import check_processes, load_with_weights, report_folder, report_on
+from benchmark.cli.grid_run import check_processes, line_printer, load_with_weights, report_folder, report_on
 from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
@@ -82,7 +82,7 @@ def command(
     else:
         grid = load_with_weights(console, grid_name, data_dir, offline)
     store = Store(results_dir)
-    plan = make_plan(grid, store)
+    plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
     target = report_folder(out, grid, store)
     if executor == "slurm" and plan.missing_runs:
         from benchmark.cli.slurm import run_on_slurm  # imports submitit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -12,6 +12,7 @@ from typing import Any
 from benchmark.grid.load import Grid
 from benchmark.stages.graph import run_stages
 from benchmark.stages.keys import USES
+from benchmark.stages.repair import set_damaged_aside
 from benchmark.stages.stage import RunStages, Stage
 from results.store.folder import Store
 
@@ -52,9 +53,21 @@ class Plan:
         return stage.name in self.done_stages
 
 
-def make_plan(grid: Grid, store: Store) -> Plan:
-    """Expand a grid into stages and look up which are there."""
+def make_plan(grid: Grid, store: Store, repair: Callable[[str], None] | None = None) -> Plan:
+    """Expand a grid into stages and look up which are there.
+
+    Args:
+        grid: to expand.
+        store: the results folder.
+        repair: called with a sentence for each damaged run, after `set_damaged_aside`; None leaves damaged runs alone.
+
+    Raises:
+        StoreError: a record is damaged.
+    """
     runs = {run.run_id: run for run in map(run_stages, grid.runs)}
+    if repair is not None:
+        for sentence in set_damaged_aside(runs.values(), store):
+            repair(sentence)
     return Plan(grid, tuple(runs.values()), _done_runs(runs, store), store.done_stages())
 
 

@@ -21,9 +21,10 @@ from results.judge.verdicts import is_close
 from results.provenance import Machine
 from results.record import Artifact, DoneRecord, Measured, PointKind, StageRef
 from results.stats.statistics import bootstrap_mean
-from results.store.folder import TABLES, Store, StoreError
+from results.store.folder import Store, StoreError
+from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
-from results.tables.run import STATIC, Run, paired
+from results.tables.run import STATIC, Run, paired, read_table
 
 POINTS = 0.01
 SPEEDUP = 0.10
@@ -92,7 +93,7 @@ def judge(recorded: Store, reproduced: Store, run_id: str, again: str, *, bitwis
     """
     first, second = recorded.done_record(run_id), reproduced.done_record(again)
     folders = recorded.run(run_id), reproduced.run(again)
-    parts = [*_artifacts(first, second), *_tables(*folders), _macs(first, second)]
+    parts = [*_artifacts(first, second), *_tables(*folders, (first, second)), _macs(first, second)]
     spread = {} if bitwise else seed_spread(recorded, first)
     parts += _Numbers(first, second, folders, spread).parts()
     return Reproduction(tuple(parts), bitwise)
@@ -140,11 +141,15 @@ def _name(artifact: Artifact) -> str:
     return artifact.path.rsplit("/", 1)[-1]
 
 
-def _tables(first: Path, second: Path) -> Iterator[Part]:
+def _tables(first: Path, second: Path, records: tuple[DoneRecord, DoneRecord]) -> Iterator[Part]:
     """Compares the tables beside the record by their values; tables and columns that the recorded folder lacks are ignored."""
     for name in TABLES:
-        tables = [_table(folder / f"{name}.parquet") for folder in (first, second)]
+        paths = [folder / f"{name}.parquet" for folder in (first, second)]
+        if not paths[0].is_file():
+            continue
+        tables = [_table(path, record) for path, record in zip(paths, records, strict=True)]
         if tables[0] is None:
+            yield _file(f"{name}.parquet", ["damaged", "-"], equal=False)
             continue
         rows = [f"{len(table):,} rows" if table is not None else "-" for table in tables]
         yield _file(f"{name}.parquet", rows, equal=tables[1] is not None and _same_values(tables[0], tables[1]))
@@ -161,10 +166,11 @@ def _same_values(recorded: pd.DataFrame, reproduced: pd.DataFrame) -> bool:
     return bool(len(first) == len(second) and ((first == second) | (first.isna() & second.isna())).all(axis=None))
 
 
-def _table(path: Path) -> pd.DataFrame | None:
+def _table(path: Path, record: DoneRecord) -> pd.DataFrame | None:
+    """The table; None if it is missing or damaged."""
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # pyarrow's errors are ValueErrors
+        return read_table(path, record)
+    except StoreError:
         return None
 
 
@@ -238,7 +244,7 @@ class _Numbers:
 
 def _run(record: DoneRecord, folder: Path) -> Run | None:
     """The record with its outcomes; None if these are missing or damaged."""
-    outcomes = _table(folder / "outcomes.parquet")
+    outcomes = _table(folder / "outcomes.parquet", record)
     if outcomes is None:
         return None
     try:

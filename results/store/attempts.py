@@ -17,23 +17,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, PositiveInt
 
 from results.frozen import Frozen
 from results.record import FailedRecord, FailureCause
-from results.store.files import UNFINISHED, replace_file, sweep, unwritable
+from results.sealed import sealed, unsealed
+from results.store.files import UNFINISHED, StoreError, read_file, replace_file, sweep, unwritable
 from results.store.locks import Lock, is_held
 
 LOCK = "lock"
 HEARTBEAT = "heartbeat.json"
 ATTEMPTS = "attempts.jsonl"
+HEARTBEAT_BYTES = 2**16
+ATTEMPTS_BYTES = 2**24
 Outcome = Literal["started", "failed", "stopped", "killed"]
 
 
 class Worker(Frozen):
     """A process that makes stages."""
 
-    pid: int
+    pid: PositiveInt
     host: str
     session: str
     """Id of the command or submission; a stage that failed in a session is not tried again in it."""
@@ -68,8 +71,8 @@ class Heartbeat(Frozen):
     by: Worker
     device: str
     attempt: int
-    started: datetime
-    updated: datetime
+    started: AwareDatetime
+    updated: AwareDatetime
     epoch: int = 0
     """1-based."""
     epochs: int = 0
@@ -88,7 +91,7 @@ class Attempt(Frozen):
     """
 
     number: int
-    at: datetime
+    at: AwareDatetime
     by: Worker
     outcome: Outcome
     failure: FailureCause | None = None
@@ -129,25 +132,25 @@ class Progress:
     def heartbeat(self) -> Heartbeat | None:
         """The latest heartbeat; None if there is none."""
         try:
-            return Heartbeat.model_validate_json((self.folder / HEARTBEAT).read_bytes())
-        except (OSError, ValidationError):
+            return Heartbeat.model_validate(unsealed(read_file(self.folder / HEARTBEAT, HEARTBEAT_BYTES)))
+        except (StoreError, ValueError):
             return None
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Replace the heartbeat. Errors are ignored: a full disk must not stop training here."""
         with suppress(OSError):
-            replace_file(self.folder / HEARTBEAT, heartbeat.model_dump_json().encode(), durable=False)
+            replace_file(self.folder / HEARTBEAT, sealed(heartbeat.model_dump_json()).encode(), durable=False)
 
     def attempts(self) -> list[Attempt]:
-        """All complete lines, oldest first."""
+        """All undamaged lines, oldest first. A damaged line counts as not written, like an incomplete last one."""
         try:
-            lines = (self.folder / ATTEMPTS).read_bytes().splitlines()
-        except OSError:
+            lines = read_file(self.folder / ATTEMPTS, ATTEMPTS_BYTES).splitlines()
+        except StoreError:
             return []
         attempts = []
         for line in lines:
-            with suppress(ValidationError):  # the last line may be incomplete
-                attempts.append(Attempt.model_validate_json(line))
+            with suppress(ValueError):
+                attempts.append(Attempt.model_validate(unsealed(line)))
         return attempts
 
     def note(self, attempt: Attempt) -> None:
@@ -189,7 +192,7 @@ def _append(path: Path, line: str) -> None:
         with path.open("ab+") as file:
             complete = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
             if not complete:
-                line = f"\n{line}"  # the line before is incomplete
-            file.write(line.encode() + b"\n")
+                file.write(b"\n")  # the line before is incomplete
+            file.write(sealed(line).encode() + b"\n")
     except OSError as error:
         raise unwritable(path, error) from error

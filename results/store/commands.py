@@ -7,29 +7,30 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import AwareDatetime, PositiveInt
 
 from results.frozen import Frozen
+from results.sealed import sealed, unsealed
 from results.store.attempts import now
-from results.store.files import is_alive, write_file
+from results.store.files import StoreError, is_alive, read_file, write_file
 from results.store.folder import Store
 
 LOCK = ".lock"
 FILE = "command.json"
+FILE_BYTES = 2**16
 
 
 class Command(Frozen):
     """A command and the grid that it runs."""
 
-    pid: int
+    pid: PositiveInt
     host: str
     session: str
     """Its id, used in attempts and in the name of the log folder."""
     grid: str
-    started: datetime
+    started: AwareDatetime
 
     @classmethod
     @contextmanager
@@ -43,7 +44,7 @@ class Command(Frozen):
         session = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         command = cls(pid=os.getpid(), host=socket.gethostname(), session=session, grid=grid, started=started)
         path = store.root / FILE
-        write_file(path, command.model_dump_json().encode())
+        write_file(path, sealed(command.model_dump_json()).encode())
         try:
             yield command
         finally:
@@ -53,8 +54,8 @@ class Command(Frozen):
     def at_work(cls, store: Store) -> Command | None:
         """The command that holds the folder's lock; None if none does."""
         try:
-            command = cls.model_validate_json((store.root / FILE).read_bytes())
-        except (OSError, ValidationError):
+            command = cls.model_validate(unsealed(read_file(store.root / FILE, FILE_BYTES)))
+        except (StoreError, ValueError):
             return None
         if command.host == socket.gethostname() and not is_alive(command.pid):
             return None

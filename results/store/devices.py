@@ -14,11 +14,13 @@ from pydantic import AwareDatetime, ValidationError
 from results.check import Check
 from results.frozen import Frozen
 from results.provenance import Code, Machine
-from results.store.files import StoreError, write_file
+from results.sealed import sealed, unsealed
+from results.store.files import StoreError, read_file, write_file
 from results.store.folder import Store
 
 UNVERIFIED = "unverified device"
 FOLDER = "devices"
+CHECK_BYTES = 2**20
 
 
 class DeviceCheck(Frozen):
@@ -56,7 +58,7 @@ def write_check(store: Store, check: DeviceCheck) -> Path:
         StoreError: it cannot be written.
     """
     path = store.root / FOLDER / f"{check.machine.fingerprint}.json"
-    write_file(path, (check.model_dump_json(indent=1) + "\n").encode())
+    write_file(path, (sealed(check.model_dump_json(), indent=1) + "\n").encode())
     return path
 
 
@@ -72,8 +74,8 @@ def read_checks(store: Store, damaged: list[str] | None = None) -> dict[str, Dev
     checks: dict[str, DeviceCheck] = {}
     for path in (path for root in store.roots for path in sorted((root / FOLDER).glob("*.json"))):
         try:
-            check = DeviceCheck.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            check = DeviceCheck.model_validate(unsealed(read_file(path, CHECK_BYTES)))
+        except (StoreError, ValueError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             sentence = f"{path} is damaged ({reason}); remove it and run doctor --device again"
             if damaged is None:

@@ -24,6 +24,10 @@ class StoreError(Exception):
     """The results folder cannot be read or written; the message says which file and why."""
 
 
+class DamagedError(StoreError):
+    """A file is missing, or is not what was written."""
+
+
 NO_ROOM = {
     errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
     errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
@@ -71,6 +75,29 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """A plain file whole. Special files are not opened: reading a pipe would block.
+
+    Args:
+        path: of the file.
+        most_bytes: a larger file is not read.
+
+    Raises:
+        DamagedError: it is missing, no plain file, or too large.
+        StoreError: it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise DamagedError(f"{path}: {'not a plain file' if path.exists() else 'missing'}")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(content) > most_bytes:
+        raise DamagedError(f"{path}: larger than {most_bytes:,} bytes, which is more than this file can have")
+    return content
 
 
 def unfinished(path: Path) -> Path:

@@ -24,13 +24,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from results.provenance import StageProvenance
-from results.record import SCHEMA, Artifact, DoneRecord, RunRecord, parse_record, printable
+from results.record import Artifact, DoneRecord, RunRecord, SchemaError, parse_record, printable, record_fields
+from results.sealed import sealed, unsealed
 from results.store.attempts import Progress, note_failed_run
-from results.store.files import NO_ROOM, UNFINISHED, StoreError, sha256, sweep, sync, unfinished, unwritable
+from results.store.files import (
+    NO_ROOM,
+    UNFINISHED,
+    DamagedError,
+    StoreError,
+    read_file,
+    sha256,
+    sweep,
+    sync,
+    unfinished,
+    unwritable,
+)
 from results.store.files import write_file as write_file
 
-TABLES = ("outcomes", "curves", "answers", "corners")
-"""The tables beside a finished record, one Parquet file each."""
+RECORD_BYTES = 2**24
+"""Largest size of a record, a manifest or a provenance."""
 
 
 class Store:
@@ -86,12 +98,23 @@ class Store:
         with self._write_folder(self.stage(name)) as folder:
             yield folder
             files = [artifact.model_dump() for artifact in _artifacts(folder, folder)]
-            _write_json(folder / "manifest.json", {"fields": fields, "artifacts": files})
-            _write_text(folder / "provenance.json", provenance.model_dump_json(indent=1) + "\n")
+            manifest = json.dumps({"artifacts": files, "fields": fields}, sort_keys=True)
+            _write_text(folder / "manifest.json", sealed(manifest, indent=1) + "\n")
+            _write_text(folder / "provenance.json", sealed(provenance.model_dump_json(), indent=1) + "\n")
         shutil.rmtree(self.progress_dir(name), ignore_errors=True)
 
     def manifest(self, name: str) -> dict[str, Any]:
-        return _read_json(self.stage(name) / "manifest.json")
+        """The fields of a stage's key and its artifacts.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        path = self.stage(name) / "manifest.json"
+        try:
+            content = unsealed(read_file(path, RECORD_BYTES))
+            return {"fields": content["fields"], "artifacts": [dict(entry) for entry in content["artifacts"]]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path}: {error}; remove {path.parent} to make it again") from error
 
     def provenance(self, name: str) -> StageProvenance:
         """
@@ -100,9 +123,11 @@ class Store:
         """
         path = self.stage(name) / "provenance.json"
         try:
-            return StageProvenance.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{path}: cannot be read ({_first_error(error)})") from error
+            return StageProvenance.model_validate(unsealed(read_file(path, RECORD_BYTES)))
+        except ValueError as error:
+            raise StoreError(
+                f"{path}: cannot be read ({_first_error(error)}); remove {path.parent} to make it again"
+            ) from error
 
     def artifact(self, name: str, file: str) -> Path:
         """The path of an artifact, after a check of its hash.
@@ -177,7 +202,10 @@ class Store:
             StoreError: the record is damaged or has another schema.
         """
         path = self.run(run_id) / "record.json"
-        return path.is_file() and _read_record(path).get("status") == "done"
+        if not path.is_file():
+            return False
+        with _reading(path):
+            return record_fields(read_file(path, RECORD_BYTES)).get("status") == "done"
 
     @contextmanager
     def write_run(self, record: RunRecord) -> Iterator[Path]:
@@ -187,7 +215,8 @@ class Store:
         """
         with self._write_folder(self.run(record.run_id)) as folder:
             yield folder
-            _write_text(folder / "record.json", record.model_dump_json(indent=1) + "\n")
+            complete = record.model_copy(update={"files": tuple(_artifacts(folder, folder))})
+            _write_text(folder / "record.json", sealed(complete.model_dump_json(), indent=1) + "\n")
             self.set_aside(record.run_id)
 
     def set_aside(self, run_id: str) -> bool:
@@ -205,11 +234,16 @@ class Store:
             record = self.record(run_id)
             if record.status == "failed":
                 note_failed_run(self.progress_dir(run_id), record, text)
+        self.remove_run(run_id)
+        return True
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove a record and the files beside it."""
+        folder = self.run(run_id)
         removed = unfinished(folder)
         with suppress(FileNotFoundError):  # another process removed it
             folder.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
-        return True
 
     def record(self, run_id: str) -> RunRecord:
         """
@@ -217,13 +251,8 @@ class Store:
             StoreError: there is no such record, or it is damaged.
         """
         path = self.table(run_id, "record.json")
-        try:
-            record = parse_record(path.read_bytes())
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error})") from error
-        except ValueError as error:
-            _read_record(path)
-            raise StoreError(f"{path}: {_first_error(error)}") from None
+        with _reading(path):
+            record = parse_record(read_file(path, RECORD_BYTES))
         if record.run_id != run_id:
             raise StoreError(f"{path}: holds the record of {record.run_id!r}")
         return record
@@ -292,6 +321,21 @@ def _writing(target: Path) -> Iterator[None]:
         raise unwritable(target, error) from error
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError as error:
+        raise StoreError(
+            f"{path}: {error}; remove {path.parent} and run its grid again, or read it with the version that wrote it"
+        ) from None
+    except ValueError as error:
+        reason = _first_error(error)
+        raise DamagedError(
+            f"{path}: {reason if isinstance(error, ValidationError) else f'cannot be read ({reason})'}"
+        ) from None
+
+
 def _folders_with(folder: Path, file: str) -> list[str]:
     """Names of the subfolders that contain a file of that name. os.scandir takes a fifth of the time of pathlib."""
     try:
@@ -311,41 +355,11 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """The raw content of a record of this schema.
-
-    Raises:
-        StoreError: it cannot be read, or has another schema.
-    """
-    content = _read_json(path)
-    schema = content.get("schema_version")
-    if schema != SCHEMA:
-        raise StoreError(
-            f"{path}: another version of this suite wrote it (schema {schema!r}, this version reads {SCHEMA}); remove "
-            f"{path.parent} and run its grid again, or read it with the version that wrote it"
-        )
-    return content
-
-
-def _first_error(error: OSError | ValueError) -> str:
+def _first_error(error: ValueError) -> str:
     """The first mistake with its place, without the value that was there."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        return printable(str(error))[:300]
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("done", "failed"))
     message = printable(first["msg"].removeprefix("Value error, "))
     return f"{where}: {message}" if where else message
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path}: not a JSON object")
-    return content

@@ -7,9 +7,11 @@ from pydantic import ValidationError
 
 from results.frozen import Frozen
 from results.provenance import Machine
+from results.store.files import read_file
 from results.store.folder import Store, StoreError
 
 FILE = "latency.json"
+FILE_BYTES = 2**22
 
 
 class Quantiles(Frozen):
@@ -87,7 +89,8 @@ def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, 
     latencies: dict[str, list[Latency]] = {}
     for name in store.stages("latency"):
         try:
-            latency = Latency.model_validate_json(store.plain_file(store.artifact(name, FILE)).read_bytes())
+            path = store.plain_file(store.artifact(name, FILE))
+            latency = Latency.model_validate_json(read_file(path, FILE_BYTES))
             latencies.setdefault(latency.run_id, []).append(latency)
         except (ValidationError, StoreError, OSError, KeyError, TypeError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error

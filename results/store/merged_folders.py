@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from results.store.folder import TABLES, Store, StoreError, sha256
+from results.store.folder import Store, StoreError, sha256
+from results.store.run_files import TABLES
 
 FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
 """The files by which copies of a run are compared."""

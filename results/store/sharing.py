@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from results.record import DoneRecord
 from results.store.devices import read_checks, write_check
-from results.store.folder import TABLES, Store, StoreError
+from results.store.folder import Store, StoreError
 from results.store.latency import FILE, Latency
+from results.store.run_files import TABLES, read_run_file
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -39,7 +41,7 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
     for run_id in run_ids:
         try:
             record = store.record(run_id)
-            tables = _tables(store, run_id) if record.status == "done" else {}
+            tables = _tables(store, record) if record.status == "done" else {}
         except (StoreError, OSError, ValueError):  # pyarrow's errors are ValueErrors
             continue
         with copy.write_run(record) as folder:
@@ -50,10 +52,14 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
         write_check(copy, check)
 
 
-def _tables(store: Store, run_id: str) -> dict[str, Table]:
+def _tables(store: Store, record: DoneRecord) -> dict[str, Table]:
+    from pyarrow import BufferReader
     from pyarrow.parquet import read_table
 
-    tables = {name: read_table(store.table(run_id, f"{name}.parquet")) for name in TABLES}
+    tables = {
+        name: read_table(BufferReader(read_run_file(store.table(record.run_id, f"{name}.parquet"), record)))
+        for name in TABLES
+    }
     return {name: table.select([c for c in table.column_names if c not in LEFT_OUT]) for name, table in tables.items()}
 
 

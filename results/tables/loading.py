@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 
 from results.record import DoneRecord, printable
 from results.store.devices import DeviceCheck, read_checks
-from results.store.folder import TABLES, Store, StoreError
+from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
+from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
 from results.tables.run import STATIC, Run, read_table
 from results.tables.table_validation import check_tables
@@ -54,8 +55,8 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
     try:
         run = Run(
             record,
-            split_by_point(read_table(paths["outcomes"], ["point"])),
-            read_table(paths["curves"]),
+            split_by_point(read_table(paths["outcomes"], record, ["point"])),
+            read_table(paths["curves"], record),
             folder,
             latencies,
             device_checks=checks,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowInvalid, BufferReader
 from pyarrow.parquet import ParquetFile
 
 from results.record import DoneRecord
@@ -21,6 +21,7 @@ from results.stats.significance import realised
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
+from results.store.run_files import read_run_file
 from results.tables.answers import Answers
 from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_policy
 
@@ -79,7 +80,7 @@ class Run:
         Raises:
             StoreError: the table is missing or damaged.
         """
-        return read_table(self.folder / "outcomes.parquet", ["point"])
+        return self._table("outcomes", ["point"])
 
     @cached_property
     def answers(self) -> Answers:
@@ -88,11 +89,10 @@ class Run:
         Raises:
             StoreError: the table is missing or damaged.
         """
-        path = self.folder / "answers.parquet"
         try:
-            return Answers.from_table(read_table(path))
+            return Answers.from_table(self._table("answers"))
         except ValueError as error:
-            raise StoreError(f"{path}: {error}") from error
+            raise StoreError(f"{self.folder / 'answers.parquet'}: {error}") from error
 
     @property
     def corners(self) -> pd.DataFrame:
@@ -104,12 +104,15 @@ class Run:
         Raises:
             StoreError: the table is missing or damaged.
         """
-        return read_table(self.folder / "corners.parquet", ["policy"])
+        return self._table("corners", ["policy"])
 
     @cached_property
     def hull_outcomes(self) -> dict[str, HullOutcomes]:
         """`corners`, by policy."""
         return split_by_policy(self.corners)
+
+    def _table(self, name: str, categorical: Sequence[str] = ()) -> pd.DataFrame:
+        return read_table(self.folder / f"{name}.parquet", self.record, categorical)
 
     @property
     def method(self) -> str:
@@ -215,18 +218,20 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     return named
 
 
-def read_table(path: Path, categorical: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, record: DoneRecord, categorical: Sequence[str] = ()) -> pd.DataFrame:
     """A table beside a record, its integers in few bytes: a report may hold a thousand such tables in memory.
 
     Args:
         path: of the Parquet file.
+        record: beside which it lies, with its hash.
         categorical: text columns with few distinct values.
 
     Raises:
-        StoreError: the table is missing or damaged.
+        StoreError: the table is missing, was changed since the record was written, or is no table.
     """
+    content = read_run_file(path, record)
     try:
-        with ParquetFile(path, read_dictionary=list(categorical)) as file:
+        with ParquetFile(BufferReader(content), read_dictionary=list(categorical)) as file:
             table = file.read(use_threads=False)
         for index, name in enumerate(table.column_names):
             if name in SMALL:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.points import summary
 from tests.conftest import SmokeRun
+from tests.results.edited import edit_record
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 FLAGS = (
@@ -33,10 +33,8 @@ def study(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The runs of `smoke`, of which one has a harmful method name."""
     folder = tmp_path_factory.mktemp("records")
     shutil.copytree(smoke.results / "runs", folder / "runs")
-    (victim,) = folder.glob("runs/vanilla-*/record.json")
-    content = json.loads(victim.read_text())
-    content["spec"]["train"]["method"]["name"] = EVIL
-    victim.write_text(json.dumps(content))
+    (victim,) = folder.glob("runs/vanilla-*")
+    edit_record(victim, lambda record: record["spec"]["train"]["method"].update(name=EVIL))
     store = Store(folder)
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,6 +26,7 @@ from results.tables.loading import load_runs
 from results.tables.points import comparisons, points, summary
 from tests.conftest import Command, SmokeRun
 from tests.reports.registered import registered
+from tests.results.edited import edit_record
 
 
 def pdf_text(path: Path) -> str:
@@ -90,10 +92,8 @@ def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, t
 def test_text_from_a_record_is_text(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
     label = '#panic("x") $ \\ [evil] | *bold* <tag> @lgvit'
-    (victim,) = (path for path in tmp_path.glob("runs/*/record.json") if path.parent.name.startswith("vanilla"))
-    record = json.loads(victim.read_text())
-    record["spec"]["train"]["method"]["name"] = label
-    victim.write_text(json.dumps(record))
+    (victim,) = tmp_path.glob("runs/vanilla*")
+    edit_record(victim, lambda record: record["spec"]["train"]["method"].update(name=label))
     build_report(store, store.run_ids(), title="#evil", out=tmp_path / "report")
     assert '#panic("x")' in pdf_text(tmp_path / "report" / "paper.pdf")
     assert "\\|" in (tmp_path / "report" / "table.md").read_text()
@@ -170,13 +170,15 @@ def test_one_training_in_two_grids_is_no_second_seed(smoke: SmokeRun, tmp_path: 
     (lgvit,) = (path for path in tmp_path.glob("runs/lgvit-*"))
     other = lgvit.with_name("lgvit-z-of-another-grid")
     shutil.copytree(lgvit, other)
-    record = json.loads((other / "record.json").read_text())
-    again = [point | {"policy": "entropy"} for point in record["points"]]
-    record |= {"run_id": other.name, "points": [*record["points"], *again]}
-    (other / "record.json").write_text(json.dumps(record))
     outcomes = pd.read_parquet(other / "outcomes.parquet")
     more = outcomes.assign(point=outcomes["point"].str.replace("confidence/", "entropy/"))
     pd.concat([outcomes, more[more["point"] != "static"]]).to_parquet(other / "outcomes.parquet", index=False)
+
+    def in_another_grid(record: dict[str, Any]) -> None:
+        again = [point | {"policy": "entropy"} for point in record["points"]]
+        record |= {"run_id": other.name, "points": [*record["points"], *again]}
+
+    edit_record(other, in_another_grid)
     runs, _ = load_runs(store, store.run_ids())
     assert len(runs) == 6
     policies = [{point.policy for point in run.record.points} for run in runs if run.method == "lgvit"]
@@ -188,10 +190,12 @@ def test_other_recipes_are_another_setting(smoke: SmokeRun, tmp_path: Path) -> N
     for path in list(tmp_path.glob("runs/*")):
         longer = path.with_name(f"{path.name}-longer")
         shutil.copytree(path, longer)
-        record = json.loads((longer / "record.json").read_text())
-        record["run_id"] = longer.name
-        record["spec"]["train"]["recipes"]["finetune"]["epochs"] = 99
-        (longer / "record.json").write_text(json.dumps(record))
+
+        def train_longer(record: dict[str, Any], name: str = longer.name) -> None:
+            record["run_id"] = name
+            record["spec"]["train"]["recipes"]["finetune"]["epochs"] = 99
+
+        edit_record(longer, train_longer)
     runs, _ = load_runs(store, store.run_ids())
     assert (summary(points(runs))["seeds"] == 1).all()
     build_report(store, store.run_ids(), title="t", out=tmp_path / "report")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from results.store.folder import Store
 from tests.conftest import Command, SmokeRun
 from tests.datasets.photos import write_photos
 from tests.results.builders import failed_record, stage_provenance
+from tests.results.edited import edit_record
 
 TINY = """
 name: tiny
@@ -84,10 +84,7 @@ def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path
     assert "fine-tuning" not in again.stdout
     forged = Store(tmp_path / "forged")
     shutil.copytree(tiny.root, forged.root)
-    path = forged.run(run_id) / "record.json"
-    content = json.loads(path.read_text())
-    content["stages"][1]["artifacts"][0]["sha256"] = "0" * 64
-    path.write_text(json.dumps(content))
+    edit_record(forged.run(run_id), lambda record: record["stages"][1]["artifacts"][0].update(sha256="0" * 64))
     other = Store(tmp_path / "other")
     claim_folder(other, forged, run_id)
     shutil.copytree(own.root / "runs", other.root / "runs")
@@ -96,7 +93,7 @@ def test_a_run_comes_out_again_from_its_record_alone(tiny: Store, tmp_path: Path
     assert "OTHER BITS" in judged.stdout
     assert "not reproduced" in judged.stdout
     # A thread count that is not the record's is said, and bits are no longer asked for.
-    path.write_text(json.dumps(content | {"provenance": _threads(content["provenance"], 64)}))
+    edit_record(forged.run(run_id), lambda record: record.update(provenance=_threads(record["provenance"], 64)))
     third = Store(tmp_path / "third")
     claim_folder(third, forged, run_id)
     shutil.copytree(own.root / "runs", third.root / "runs")

@@ -25,6 +25,7 @@ from results.store.devices import read_checks
 from results.store.folder import Store
 from tests.conftest import Command, environment, torch_free
 from tests.grids import bundled, write_grid
+from tests.results.edited import edit_json
 
 TINY = {"name": "smoke", "datasets": [bundled(60, 40, 60)]}
 
@@ -201,8 +202,7 @@ def test_a_device_that_computes_something_else_is_found(tmp_path: Path, small_gr
     other = Store(tmp_path / "other")
     assert exam.differing(other) == []
     heads = run_stages(exam.tested).training[-1].name
-    manifest = other.stage(heads) / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
+    edit_json(other.stage(heads) / "manifest.json", lambda manifest: manifest["artifacts"][0].update(sha256="0" * 64))
     assert exam.differing(other) == [heads]
     logits = exam.stored.logits
     exam.stored = replace(exam.stored, logits=logits + 1e-3 * logits.abs().max() * torch.randn_like(logits))

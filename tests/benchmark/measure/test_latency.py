@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from results.tables.loading import load_runs
 from results.tables.points import points
 from tests.benchmark.measure.test_dynamic import images_for, small_model
 from tests.conftest import Command, SmokeRun
+from tests.results.edited import edit_json
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +119,14 @@ def test_weights_that_do_not_give_the_scores_are_not_timed(
     record = Store(results).record(run_id)
     (key,) = [reference.key for reference in record.stages if reference.stage == "exits"]
     weights = results / "stages" / f"exits-{key}" / "heads.safetensors"
-    before = sha256(weights)
     save_file({name: tensor * 1.5 for name, tensor in load_file(weights).items()}, weights)
-    manifest = weights.with_name("manifest.json")
-    manifest.write_text(manifest.read_text().replace(before, sha256(weights)))
+
+    def rehash(manifest: dict[str, Any]) -> None:
+        for artifact in manifest["artifacts"]:
+            if artifact["path"] == weights.name:
+                artifact["sha256"] = sha256(weights)
+
+    edit_json(weights.with_name("manifest.json"), rehash)
     done = benchmark_command("latency", "--run", run_id, "--results", results, "--images", 20, "--batch-size", 1)
     assert done.returncode == 2
     assert f"--run {run_id}" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from results.provenance import Code
 from results.stats.statistics import over_seeds
 from results.store.folder import Store, StoreError
 from tests.conftest import SmokeRun
+from tests.results.edited import edit_record
 
 Bend = Callable[[dict[str, Any]], None]
 
@@ -32,10 +32,7 @@ def bent(smoke: SmokeRun, run_id: str, folder: Path, bend: Bend) -> Store:
     """A copy of the run with something else in its record."""
     store = Store(folder)
     shutil.copytree(smoke.results / "runs" / run_id, store.run(run_id))
-    path = store.run(run_id) / "record.json"
-    content = json.loads(path.read_text())
-    bend(content)
-    path.write_text(json.dumps(content))
+    edit_record(store.run(run_id), bend)
     return store
 
 
@@ -127,16 +124,16 @@ def test_paired_samples_widen_what_is_allowed(smoke: SmokeRun, run_id: str, tmp_
     right = table.loc[turned, "prediction"] == table.loc[turned, "label"]
     table.loc[turned, "prediction"] = (table.loc[turned, "label"] + right.astype(int)) % 10
     table.to_parquet(path)
+    edit_record(path.parent)
     found = judge(Store(smoke.results), store, run_id, run_id, bitwise=False)
     (part,) = (part for part in found.parts if part.what == "confidence/equal-macs-0.5")
     assert part.close
     assert "+2.00 points" in part.remark
     assert {part.what for part in found.parts if part.is_file and not part.equal} == {"outcomes.parquet"}
     record = store.run(run_id) / "record.json"
-    moved = json.loads(record.read_text())
-    moved["data"]["content"]["test"] = "pixels:others"
     whole = record.read_text()
-    record.write_text(json.dumps(moved))  # the same ids of other images are no pairs
+    # The same ids of other images are no pairs.
+    edit_record(record.parent, lambda content: content["data"]["content"].update(test="pixels:others"))
     assert "confidence/equal-macs-0.5" in off(judge(Store(smoke.results), store, run_id, run_id, bitwise=False))
     record.write_text(whole)
     path.unlink()  # without outcomes nothing is paired, and the stated points are all that is allowed

@@ -23,6 +23,7 @@ from results.store.latency import BatchTiming, Latency, Quantiles
 from results.tables.loading import load_runs
 from results.tables.points import points
 from tests.conftest import SmokeRun
+from tests.results.edited import edit_record
 
 GPU = "NVIDIA H100 80GB HBM3"
 SOUND = (Check("logits", "ok", "the CPU answers alike"), Check("bf16", "warn", "none here", "leave it out"))
@@ -35,11 +36,9 @@ def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, Machine]:
     for name in ("lgvit-vit", "static"):
         (source,) = smoke.results.glob(f"runs/{name}*")
         shutil.copytree(source, folder / "runs" / source.name)
-        path = folder / "runs" / source.name / "record.json"
-        record = json.loads(path.read_text())
-        machine = record["provenance"]["machine"]
-        machine |= {"device": "cuda", "gpu": GPU}
-        path.write_text(json.dumps(record))
+        copy = folder / "runs" / source.name
+        edit_record(copy, lambda record: record["provenance"]["machine"].update(device="cuda", gpu=GPU))
+        machine = json.loads((copy / "record.json").read_text())["provenance"]["machine"]
     return Store(folder), Machine(**machine)
 
 

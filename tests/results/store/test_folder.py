@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from results.record import Artifact, RunRecord
+from results.sealed import sealed
 from results.store.folder import Store, StoreError, write_file
 from tests.conftest import ROOT
 from tests.results.builders import done_record, failed_record, stage_provenance
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 def test_a_record_of_another_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "mine" / "record.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(record("theirs", "done").model_dump(mode="json")))
+    path.write_text(sealed(record("theirs", "done").model_dump_json()))
     with pytest.raises(StoreError, match="theirs"):
         Store(tmp_path).record("mine")
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from benchmark.evaluation.scores import ExitScores, load_scores, score_file
+from results.record import Artifact
+from results.store.files import sha256
 from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
 from results.tables.metrics import area_table, class_table, exit_table, head_table, leaving_table, routing_table
@@ -240,7 +242,11 @@ def test_missing_answers_are_named(runs: list[Run], tmp_path: Path) -> None:
     moved = Run(run.record, run.point_outcomes, run.curves, tmp_path)
     with pytest.raises(StoreError, match=r"answers\.parquet"):
         _ = moved.answers
-    pd.DataFrame({"exit": [0]}).to_parquet(tmp_path / "answers.parquet")
+    path = tmp_path / "answers.parquet"
+    pd.DataFrame({"exit": [0]}).to_parquet(path)
+    answers = Artifact(path=path.name, sha256=sha256(path), bytes=path.stat().st_size)
+    moved = run.changed(record=run.record.model_copy(update={"files": (answers,)}), folder=tmp_path)
+    moved.__dict__.pop("answers", None)
     with pytest.raises(StoreError, match=r"answers\.parquet: the table of answers has no column"):
         _ = moved.answers
 

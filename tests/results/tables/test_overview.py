@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from results.store.folder import Store
 from results.tables.overview import overview
 from tests.conftest import Command, SmokeRun
 from tests.results.builders import failed_record
+from tests.results.edited import edit_record
 
 
 def test_a_row_a_run_with_the_numbers_of_its_record(smoke: SmokeRun) -> None:
@@ -40,7 +40,7 @@ def test_failed_and_damaged_records_are_told(smoke: SmokeRun, tmp_path: Path, be
     broken, strange, *others = store.run_ids()
     (store.run(broken) / "record.json").write_text("{")
     path = store.run(strange) / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"spec": {}}))
+    edit_record(path.parent, lambda record: record.update(spec={}))
     spec = store.record(others[0]).spec
     with store.write_run(failed_record("failed-run", spec=spec, cause="out of memory")):
         pass

@@ -1,0 +1,30 @@
+"""Files of a results folder with other content and checksums that fit: the work of a person, not of a flipped bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from results.sealed import KEY, sealed
+from results.store.files import sha256
+
+
+def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a sealed JSON file in place."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content.pop(KEY)
+    edit(content)
+    path.write_text(sealed(json.dumps(content), indent=1), encoding="utf-8")
+
+
+def edit_record(folder: Path, edit: Callable[[dict[str, Any]], object] = lambda record: None) -> None:
+    """Change a record in place, after its hashes of the files beside it were made to fit."""
+
+    def change(record: dict[str, Any]) -> None:
+        files = [path for path in sorted(folder.iterdir()) if path.name != "record.json"]
+        record["files"] = [{"path": p.name, "sha256": sha256(p), "bytes": p.stat().st_size} for p in files]
+        edit(record)
+
+    edit_json(folder / "record.json", change)

@@ -1,1 +1,1 @@
-"""The harness: command line, grids, stages, training, measuring, executing."""
+"""The harness: command line, grids, stages, training, evaluation, measurement and execution."""

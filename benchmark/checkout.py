@@ -1,7 +1,7 @@
-"""Makes sure that `datasets`, `methods`, `results` and `reports` are this checkout's.
+"""Makes sure that `benchmark`, `datasets`, `methods`, `results` and `reports` are imported from this checkout.
 
-The folder names are fixed, and `datasets` is also Hugging Face's package. Our place is in front of sys.path; whoever
-imported another one first is named.
+The folder names are fixed, and `datasets` is also the name of Hugging Face's package. So the checkout is put in front of
+sys.path; a package that was imported under one of our names before is an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def put_checkout_first() -> None:
     """Move the checkout to the front of sys.path and check that our names resolve to it.
 
     Raises:
-        UserError: a package of ours resolves elsewhere, for instance because it was imported before us.
+        UserError: one of our names resolves to another package, for instance one that was imported before.
     """
     root = str(ROOT)
     if not sys.path or sys.path[0] != root:
@@ -37,7 +37,7 @@ def put_checkout_first() -> None:
 
 
 def hidden_packages() -> dict[str, str]:
-    """Other packages of our names that this Python would find without us: name to place."""
+    """Other packages with our names that this Python would import without the checkout, as a mapping from name to file."""
     elsewhere = [entry for entry in sys.path if entry and not Path(entry).resolve().is_relative_to(ROOT)]
-    found = {name: PathFinder.find_spec(name, elsewhere) for name in PACKAGES}
-    return {name: spec.origin for name, spec in found.items() if spec is not None and spec.origin}
+    specs = {name: PathFinder.find_spec(name, elsewhere) for name in PACKAGES}
+    return {name: spec.origin for name, spec in specs.items() if spec is not None and spec.origin}

@@ -15,13 +15,13 @@ PACKAGES = (
     "click", "filelock", "huggingface_hub", "jinja2", "matplotlib", "numpy", "packaging", "pandas", "PIL", "pyarrow",
     "pydantic", "rich", "safetensors", "scipy", "seaborn", "typst", "yaml",
 )  # fmt: skip
-"""What every command may import. torch is not among them: reports, plans and lists work without it."""
+"""Packages that every command may import; not torch, because reports, plans and lists work without it."""
 SWITCHED = "LGVIT_BENCH_SWITCHED"
 """Set in the environment of the Python that was switched to, so that it does not switch again."""
 
 
 def switch_environment(arguments: list[str]) -> None:
-    """Go on in the environment that tox made if this Python lacks a package. `doctor` stays: it reports what is missing.
+    """Restart in the environment made by tox if this Python lacks a package; except `doctor`, which reports missing packages.
 
     Raises:
         UserError: there is no such environment.
@@ -40,7 +40,7 @@ def switch_environment(arguments: list[str]) -> None:
 
 
 def require_torch() -> None:
-    """Call this before the first import of torch.
+    """Check the packages that compute. Call this before the first import of torch.
 
     Raises:
         UserError: torch, timm or fvcore is not installed.
@@ -51,5 +51,5 @@ def require_torch() -> None:
                 f"the package {package!r} is not installed in this Python, and this command needs it. Set up the environment "
                 "with 'pipx run tox -e demo', or install it by hand: pip install -e . -c constraints.txt"
             )
-    # timm uses torch.jit.script when it is imported; users cannot do anything about it.
+    # timm's import causes this warning, and users cannot prevent it.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)

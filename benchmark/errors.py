@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class RankError(UserError):
-    """Of several ranks that share a training, one failed, died or does not answer. Checkpoints are kept. Exit code 1.
+    """One of the ranks that share a training failed, died or does not respond. Checkpoints are kept. Exit code 1.
 
     Attributes:
         failure: the kind of cause, a value of `results.record.FailureCause`.
@@ -33,7 +33,7 @@ class TrainingDivergedError(Exception):
     """The loss is no longer finite.
 
     Attributes:
-        learner: name of the learner whose loss it is; the other learners of its pass are sound.
+        learner: name of the learner with this loss; the other learners of its pass are not affected.
     """
 
     def __init__(self, learner: str, message: str) -> None:

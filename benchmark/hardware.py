@@ -1,4 +1,4 @@
-"""What the operating system says of this machine and process. Standard library alone: the doctor starts without packages."""
+"""Properties of this machine and process. Uses the standard library alone, because the doctor starts without packages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far."""
+    """The largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def memory_bytes() -> int | None:
-    """Memory of the machine; None where the system does not report it."""
+    """Memory of the machine; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Test images for a report's atlas, read from the user's copy of the data; reports themselves read records alone. No torch."""
+"""Test images for the atlas of a report, read from the user's copy of the data. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pictures:
     """Test images by sample id.
 
     Args:
-        data_dir: where the user keeps datasets, if named.
+        data_dir: the user's folder of datasets, if any.
     """
 
     def __init__(self, data_dir: Path | None) -> None:
@@ -28,27 +28,30 @@ class Pictures:
         self._read: dict[str, ImageSplit | None] = {}
 
     def __call__(self, record: DoneRecord, sample_ids: Sequence[int]) -> list[np.ndarray] | None:
-        """Each uint8 [H, W, C]; None unless the record and the dataset's card allow to show the images, the data is here, and
-        its test split is the record's."""
+        """The images of some test samples, each uint8 [H, W, C].
+
+        None unless the record and the dataset's card permit showing images, the data is on this machine, and its test split is
+        that of the record.
+        """
         if not record.data.redistributable:
             return None
-        wanted = record.data.split_identity.get("test", "")
-        if wanted not in self._read:
-            self._read[wanted] = self._test_split(record, wanted)
-        split = self._read[wanted]
+        split_identity = record.data.split_identity.get("test", "")
+        if split_identity not in self._read:
+            self._read[split_identity] = self._test_split(record, split_identity)
+        split = self._read[split_identity]
         if split is None:
             return None
         position = {int(sample): i for i, sample in enumerate(split.sample_id)}
         return list(decoded(split.images[np.array([position[sample] for sample in sample_ids])]))
 
-    def _test_split(self, record: DoneRecord, wanted: str) -> ImageSplit | None:
-        chosen = record.spec.train.dataset
-        card = registry.table("dataset").get(chosen.name)  # a registered name: no path in a record is followed
+    def _test_split(self, record: DoneRecord, split_identity: str) -> ImageSplit | None:
+        dataset = record.spec.train.dataset
+        card = registry.table("dataset").get(dataset.name)  # registered names only: paths in records are not followed
         if card is None or not card.redistributable:
             return None
         try:
-            split = SplitRule.of(chosen.set).apply(card.read(self.data_dir))["test"]
+            split = SplitRule.of(dataset.set).apply(card.read(self.data_dir))["test"]
         except DataError:
             return None
-        split = stratified_head(split, chosen.set["test"]) if "test" in chosen.set else split
-        return split if identity(split) == wanted else None
+        split = stratified_head(split, dataset.set["test"]) if "test" in dataset.set else split
+        return split if identity(split) == split_identity else None

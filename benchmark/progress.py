@@ -1,4 +1,4 @@
-"""Progress of stages as timed lines: which run of how many, epoch, loss, accuracy, time left."""
+"""Prints the progress of stages: epoch, loss, accuracy and remaining time."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Reporter:
         return time.monotonic() - self.started
 
     def say(self, text: str) -> None:
-        """Write a line; where lines are a log, with the time since the start."""
+        """Write a line; in a log, with the time since the start."""
         prefix = "" if self.console.is_terminal else f"[{duration(self.elapsed):>11}] "
         self.console.print(prefix + text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total_steps: int = 0, epochs: int = 0) -> Iterator[None]:
-        """While entered, `step` is about this stage. ``total_steps`` is 0 for a stage that does not train."""
+        """Context of one stage, to which `step` refers. ``total_steps`` is 0 for a stage that does not train."""
         self._title, self._total, self._epochs = title, total_steps, epochs
         start = self._first_step_time = self._last_shown = time.monotonic()
         self._first_step: int | None = None
@@ -75,11 +75,11 @@ class Reporter:
         self._show(step, self._state(step, epoch, metrics(), now))
 
     def waiting(self) -> None:
-        """Everything that is left is being made by other processes."""
+        """Called while this process waits for stages that other processes make."""
 
     @property
     def _interval(self) -> float:
-        """Seconds between two states that are shown."""
+        """Seconds between two lines of progress."""
         return LINE_SECONDS
 
     def _show(self, step: int, state: str) -> None:

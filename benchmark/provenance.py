@@ -13,7 +13,7 @@ from benchmark.hardware import cpu_model, memory_bytes, peak_memory_bytes
 from results.provenance import Code, Machine, Provenance, StageProvenance
 
 FROZEN = "frozen.json"
-"""In the copy of the code that a Slurm submission makes: the `Code` of the checkout that was copied."""
+"""File in a Slurm submission's copy of the code: the `Code` of the checkout that was copied."""
 PACKAGES = ("torch", "torchvision", "timm", "fvcore", "numpy", "safetensors")
 
 
@@ -38,7 +38,7 @@ def _git(*arguments: str) -> str | None:
 
 def machine(device: str) -> Machine:
     """This machine as torch uses it now."""
-    import torch  # imported late: commands that compute nothing must start without it
+    import torch  # deferred: commands that compute nothing start without torch
 
     on_gpu = device.startswith("cuda")
     return Machine(
@@ -59,11 +59,11 @@ def machine(device: str) -> Machine:
 
 
 def provenance(device: str, seconds: float) -> Provenance:
-    """The provenance of a result that was finished just now.
+    """The provenance of a result that has just been finished.
 
     Args:
-        device: that computed it.
-        seconds: wall time of the work.
+        device: on which it was computed.
+        seconds: wall time of the computation.
     """
     import torch  # as above
 

@@ -1,4 +1,4 @@
-"""Everything registered, by kind and name; an unknown name is reported with the nearest match.
+"""Everything registered, by kind and name. The message about an unknown name contains the nearest match.
 
 The tables are in `methods`, `datasets` and their folders: name to card. An installed package adds a card by an entry point in
 the group ``lgvit_bench.<kind>``.
@@ -36,10 +36,10 @@ TABLES: dict[str, Mapping[str, Any]] = {
 
 
 def table(kind: str) -> dict[str, Any]:
-    """Name to card, those of installed packages included.
+    """The cards of a kind by name, including those of installed packages.
 
     Raises:
-        UserError: a package registers something that cannot be loaded.
+        UserError: an installed package registers a card that cannot be loaded.
     """
     try:
         return {**lookup.registered_outside(kind), **TABLES[kind]}
@@ -48,17 +48,17 @@ def table(kind: str) -> dict[str, Any]:
 
 
 def grids() -> dict[str, Path]:
-    """Name to file of the shipped grids."""
+    """The files of the shipped grids by name."""
     return {path.stem: path for path in sorted(GRIDS_FOLDER.glob("*.yaml"))}
 
 
 def card(kind: str, name: str) -> Any:
-    """The card of a registered thing.
+    """The card of a registered name.
 
     Raises:
         KeyError: unknown name; the message is meant for the user.
-        DataError: a folder of images that is named as a dataset cannot be used; likewise.
-        UserError: a package registers something that cannot be loaded.
+        DataError: a folder of images that is used as the dataset is invalid; the message is meant for the user.
+        UserError: an installed package registers a card that cannot be loaded.
     """
     if kind == "dataset" and isinstance(name, str) and is_folder(name):
         return folder_card(name)
@@ -71,7 +71,7 @@ def card(kind: str, name: str) -> Any:
 
 
 def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    """An instance of a registered dataclass, its options checked against its fields.
+    """An instance of a registered dataclass, whose options are checked against its fields.
 
     Raises:
         KeyError: no such name.
@@ -81,7 +81,7 @@ def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def method_info(name: str, method: Method) -> MethodInfo:
-    """A method in a record: its options, and what reports show of it."""
+    """The description of a method in a record: its options, and its name, citation and style in reports."""
     registered = card("method", name)
     shown = ("citation", "reference", "color", "marker", "dashes", "table_order")
     fields = {field: getattr(registered, field) for field in shown}
@@ -89,6 +89,6 @@ def method_info(name: str, method: Method) -> MethodInfo:
 
 
 def backbone_info(name: str) -> BackboneInfo:
-    """A backbone in a record."""
+    """The description of a backbone in a record."""
     registered = card("backbone", name)
     return BackboneInfo(name=name, family=registered.family, idle_token_variant_of=registered.idle_token_variant_of)

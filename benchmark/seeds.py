@@ -1,4 +1,4 @@
-"""Seeds with names: each random choice depends on what should change it, and on nothing else."""
+"""Named random seeds: each random choice has a seed of its own, which depends only on its purpose and the given parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def seed_for(purpose: str, *parts: int | str) -> int:
-    """A 63-bit seed from the name of the choice and whatever should change it.
+    """A 63-bit seed from the purpose of a random choice and the values on which it depends.
 
     >>> seed_for("order", 0, 1) == seed_for("order", 0, 1)
     True

@@ -51,11 +51,11 @@ def _verify(archive: Archive, path: Path) -> str:
     """How the file was verified. A wrong one is removed, so that the next attempt starts from the beginning."""
     if archive.md5 is None:
         return f"no published checksum is known; its SHA-256 is {digest_of(path, 'sha256')}"
-    found = digest_of(path, "md5")
-    if found != archive.md5:
+    digest = digest_of(path, "md5")
+    if digest != archive.md5:
         path.unlink()
         raise DataError(
-            f"{path} is not the official file: its MD5 is {found}, not {archive.md5}. It was removed; fetch it again"
+            f"{path} is not the official file: its MD5 is {digest}, not {archive.md5}. It was removed; fetch it again"
         )
     return "MD5 as published"
 

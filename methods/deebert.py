@@ -1,7 +1,7 @@
-"""DeeBERT (Xin et al., ACL 2020): fine-tune, freeze, then train linear exits; leave on low entropy.
+"""DeeBERT (Xin et al., ACL 2020): fine-tune, freeze, then train linear exits; a sample leaves when the entropy is low.
 
-The original starts each exit's pooler from the final classifier's; vision transformers have none there, so poolers start at
-random.
+The original initialises each exit's pooler from the final classifier's. Vision transformers have none, so poolers are
+initialised at random.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from methods.exit_method import Competitor, every_block, with_loss
 
 @dataclass(frozen=True, kw_only=True)
 class DeeBERT(Competitor):
-    """An exit after every block, the sum of their cross-entropies."""
+    """Linear heads, by default after every block but the last, trained with the sum of their cross-entropies."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return (Component("linear"),) * len(exits)

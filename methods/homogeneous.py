@@ -9,10 +9,10 @@ from methods.exit_method import ExitMethod
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousLocal(ExitMethod):
-    """LPH everywhere.
+    """LPH at every exit.
 
     Attributes:
-        kernel: side of the depthwise convolution; 0 leaves it out.
+        kernel: kernel size of the depthwise convolution; 0 for none.
     """
 
     kernel: Literal[0, 3, 5] = 3
@@ -23,11 +23,11 @@ class HomogeneousLocal(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousGlobal(ExitMethod):
-    """GAH everywhere.
+    """GAH at every exit.
 
     Attributes:
-        stride: attention runs on a patch grid that is smaller by this factor.
-        pool: how it gets smaller: ``subsample`` or ``average``.
+        stride: factor by which the patch grid is reduced before the attention.
+        pool: how it is reduced: ``subsample`` or ``average``.
     """
 
     stride: int = 2
@@ -39,7 +39,7 @@ class HomogeneousGlobal(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousMLP(ExitMethod):
-    """A multi-layer perceptron everywhere."""
+    """A multi-layer perceptron at every exit."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return (Component("mlp"),) * len(exits)
@@ -47,7 +47,7 @@ class HomogeneousMLP(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousConvolution(ExitMethod):
-    """A plain 3x3 convolution everywhere, the official code's ``conv_normal``."""
+    """A plain 3x3 convolution at every exit, the official code's ``conv_normal``."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return (Component("convolution"),) * len(exits)
@@ -55,7 +55,7 @@ class HomogeneousConvolution(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousAttention(ExitMethod):
-    """The backbone's own attention everywhere, the official code's ``self_attention``."""
+    """The backbone's own attention at every exit, the official code's ``self_attention``."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return tuple(

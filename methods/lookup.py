@@ -1,4 +1,4 @@
-"""Looks up names and options that users type; a mistake is explained in one sentence with the nearest match."""
+"""Checks names and options from users; an error message is one sentence with the nearest match."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class EntryPointError(Exception):
 
 @cache
 def registered_outside(kind: str) -> dict[str, Any]:
-    """Name to card of what installed packages register as ``kind``, by entry points of the group ``lgvit_bench.<kind>``.
+    """The cards that installed packages register by entry points of the group ``lgvit_bench.<kind>``, by name.
 
     Raises:
-        EntryPointError: one cannot be loaded, or is not a card.
+        EntryPointError: an entry point cannot be loaded, or is not a card.
     """
     cards = {}
     for point in entry_points(group=f"lgvit_bench.{kind}"):
@@ -54,28 +54,28 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
     Raises:
         ValueError: an option is unknown, of the wrong type or out of range; the message names it and the valid ones.
     """
-    adapter, defaults, described = _form(cls)
+    adapter, defaults, description = _options_of(cls)
     for key in options:
         if key not in defaults:
-            raise ValueError(f"{kind} {name!r} has no option {key!r}; {nearest(key, defaults)}options: {described}")
+            raise ValueError(f"{kind} {name!r} has no option {key!r}; {nearest(key, defaults)}options: {description}")
     try:
         return adapter.validate_python(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = (
-            f"option {where!r}: {first['msg']}"
-            if where
+        option = ".".join(str(part) for part in first["loc"])
+        reason = (
+            f"option {option!r}: {first['msg']}"
+            if option
             else first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
         )
-        raise ValueError(f"{kind} {name!r}: {what}; options: {described}") from None
+        raise ValueError(f"{kind} {name!r}: {reason}; options: {description}") from None
 
 
 @lru_cache(maxsize=256)
-def _form(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
+def _options_of(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
     """Validator, defaults, and a description of the options of a dataclass. Cached: building a validator is slow."""
     defaults = {
         field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
     }
-    described = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
-    return TypeAdapter(cls), defaults, described
+    description = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
+    return TypeAdapter(cls), defaults, description

@@ -1,4 +1,4 @@
-"""The names of parameters in the authors' checkpoints (falcon-xu/LGViT), for every parameter of ours."""
+"""Maps the parameter names of our models to those of the authors' checkpoints (falcon-xu/LGViT)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 Family = Literal["vit", "deit", "swin"]
-# Never used by a classifier, or rebuilt by the model.
+# Parameters that no classifier uses, and buffers that the model rebuilds.
 IGNORED = re.compile(r"^deit\.pooler\.dense\.(weight|bias)$|\.relative_position_index$")
 
 _MIXING = {
@@ -27,7 +27,7 @@ _PARTS = ("query", "key", "value")
 
 
 def head_sources(head: str, family: Family, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """For the parameters ``names`` of a head, the authors' names behind the exit's prefix; several are joined on axis 0."""
+    """The authors' names of a head's parameters, without the prefix of the exit; several names are concatenated on axis 0."""
     if head == "linear":
         modules = _linear(family)
     elif head == "vit-ee":
@@ -55,7 +55,7 @@ def _linear(family: Family) -> dict[str, str]:
 
 
 def backbone_sources(family: Family, names: Iterable[str], stages: tuple[int, ...]) -> dict[str, tuple[str, ...]]:
-    """For the parameters ``names`` of a timm model, the authors' names; those that the model rebuilds are left out."""
+    """The authors' names of a timm model's parameters ``names``, without buffers that the model rebuilds."""
     if family == "swin":
         modules = {
             "patch_embed.proj": "swin.embeddings.patch_embeddings.projection",
@@ -72,14 +72,14 @@ def backbone_sources(family: Family, names: Iterable[str], stages: tuple[int, ..
                 modules |= {f"{ours}.{k}": f"{theirs}.{v.replace('attention.attention.', 'attention.self.')}"
                             for k, v in _BLOCK.items()}  # fmt: skip
         tables = "attention.self.relative_position_bias_table"
-        found: dict[str, tuple[str, ...]] = {}
+        sources: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name.endswith("relative_position_bias_table"):
                 block = name.removesuffix(".attn.relative_position_bias_table").removeprefix("layers.")
-                found[name] = (f"swin.encoder.layers.{block}.{tables}",)
+                sources[name] = (f"swin.encoder.layers.{block}.{tables}",)
             elif not name.endswith(("relative_position_index", "attn_mask")):
-                found[name] = _parts(name, modules)
-        return found
+                sources[name] = _parts(name, modules)
+        return sources
     modules = {"patch_embed.proj": "deit.embeddings.patch_embeddings.projection", "norm": "deit.layernorm"}
     modules |= {"head": "cls_classifier" if family == "deit" else "classifier", "head_dist": "distillation_classifier"}
     for i in range(stages[0]):
@@ -93,7 +93,7 @@ def backbone_sources(family: Family, names: Iterable[str], stages: tuple[int, ..
 
 
 def _parts(name: str, modules: dict[str, str]) -> tuple[str, ...]:
-    """A module's name that ends in a dot stands for its query, key and value."""
+    """The authors' names of one parameter; a module name that ends in a dot stands for its query, key and value."""
     module, leaf = name.rsplit(".", 1)
     theirs = modules[module]
     return tuple(f"{theirs}{part}.{leaf}" for part in _PARTS) if theirs.endswith(".") else (f"{theirs}.{leaf}",)

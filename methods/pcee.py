@@ -1,7 +1,7 @@
-"""PCEE-BERT (Zhang et al., NAACL Findings 2022): leave when certain at several exits in a row.
+"""PCEE-BERT (Zhang et al., NAACL Findings 2022): a sample leaves when several exits in a row are certain.
 
-Its training is PABEE's; only the rule for leaving differs. `PCEEPort` is what the LGViT code runs for it: entropy in nats
-rather than as a share of ln C.
+The training is that of PABEE; only the exit rule differs. `PCEEPort` follows the LGViT code, which uses the entropy in nats
+instead of its share of ln C.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from methods.pabee import PABEE, PABEEPort
 
 @dataclass(frozen=True, kw_only=True)
 class PCEE(PABEE):
-    """Entropy as a share of ln C, below the threshold twice in a row (the original tries runs of 2 to 11)."""
+    """Leaves when the entropy as a share of ln C is below the threshold at two exits in a row (the original: 2 to 11)."""
 
     def policy(self) -> Component:
         return Component("pcee", {"patience": 2})
@@ -20,7 +20,7 @@ class PCEE(PABEE):
 
 @dataclass(frozen=True, kw_only=True)
 class PCEEPort(PABEEPort):
-    """Entropy in nats, below the threshold twice in a row."""
+    """Leaves when the entropy in nats is below the threshold at two exits in a row."""
 
     def policy(self) -> Component:
         return Component("pcee", {"patience": 2, "normalised": False})

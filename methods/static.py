@@ -1,4 +1,4 @@
-"""Models without early exits: the yardstick of every number, and what a user could take instead of exits."""
+"""Models without early exits: the reference of all comparisons, and alternatives to early exits."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from methods.api import BackboneCard, Component, Method
 
 @dataclass(frozen=True, kw_only=True)
 class Static(Method):
-    """The backbone as it is: the denominator of every speed-up and the yardstick of every accuracy drop.
+    """The fine-tuned backbone: the reference of every speed-up and accuracy drop.
 
     Attributes:
-        longer: fine-tuned for the epochs that others spend on their exits, too: shows what more training alone brings.
+        longer: also fine-tune for the epochs in which others train their exits, to measure the effect of longer training.
     """
 
     longer: bool = False
@@ -27,17 +27,17 @@ class Static(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Truncated(Method):
-    """The first blocks of the backbone and a final classifier behind them, fine-tuned like the whole.
+    """The first blocks of the backbone with a final classifier, fine-tuned like the whole backbone.
 
     Attributes:
-        depth: how many blocks are kept.
+        depth: number of blocks.
     """
 
     depth: int = 6
 
     def __post_init__(self) -> None:
         if self.depth < 1:
-            raise ValueError(f"depth is a number of blocks from 1, not {self.depth}")
+            raise ValueError(f"depth must be at least 1 block, not {self.depth}")
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return ()
@@ -48,14 +48,14 @@ class Truncated(Method):
     def blocks(self, backbone: BackboneCard) -> int:
         if self.depth >= backbone.depth:
             raise ValueError(
-                f"truncated: the backbone has {backbone.depth} blocks, so depth is below that, not {self.depth}"
+                f"truncated: depth must be below the backbone's {backbone.depth} blocks, not {self.depth}"
             )
         return self.depth
 
 
 @dataclass(frozen=True, kw_only=True)
 class NextSmaller(Method):
-    """The next smaller backbone of the family, fine-tuned like the one that it is compared with."""
+    """The next smaller backbone of the same family, fine-tuned like the backbone itself."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return ()

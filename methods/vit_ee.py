@@ -11,9 +11,12 @@ from methods.exit_method import ExitMethod, JointWeights, Regime
 
 @dataclass(frozen=True, kw_only=True)
 class ViTEE(ExitMethod):
-    """An extra block and a linear head at every exit. On Swin the block is the LGViT port's: 8 attention heads, MLP of 6
-    times the width, attention over the whole grid. Trained with the backbone, the final exit counts twice, as in the original's
-    end-to-end training; on the frozen one it has the suite's common loss."""
+    """An extra transformer block and a linear head at every exit.
+
+    On Swin the block is that of the LGViT code: 8 attention heads, an MLP of 6 times the width, and attention over the whole
+    patch grid. In joint training the final exit has twice the weight, as in the original's end-to-end training; on a frozen
+    backbone the loss is the suite's common one.
+    """
 
     joint_weights: JointWeights = "final-double"
 
@@ -31,8 +34,7 @@ class ViTEE(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class ViTEEPort(ViTEE):
-    """The LGViT code's ``normal`` training, with the backbone and equal weights; that ViT-EE was trained so is assumed, not
-    stated there."""
+    """The LGViT code's ``normal`` training: joint, with equal weights. That it was used for ViT-EE is our assumption."""
 
     regime: Regime = "joint"
     joint_weights: JointWeights = "uniform"

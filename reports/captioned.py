@@ -1,4 +1,4 @@
-"""Tables with their captions, once each: the PDF, table.txt, table.md and table.tex show the same."""
+"""Tables with their captions, declared once for the PDF, table.txt, table.md and table.tex."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def equal_macs(name: str, totals: pd.DataFrame, pairs: pd.DataFrame) -> Shown:
 
 
 def costs(name: str, runs: list[Run]) -> Shown:
-    """What it costs to leave at each exit."""
+    """The MACs of leaving at each exit."""
     caption = (
         f"Cost of leaving after each block, in million MACs, {name}: stem, blocks and every head up to there. The "
         "last column: parameters of all exit heads, in thousands."

@@ -1,4 +1,4 @@
-"""Sentences with measured numbers. They judge no claim of the paper; the sentences of `reports.sections.claims` do."""
+"""Sentences with measured numbers. Only the sentences of `reports.sections.claims` judge claims of the paper."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def abstract(study: Study) -> list[str]:
         f"and the backbones without exits, {_seed_counts(study)}, on {where}.",
         *_without_exits(setting),
     ]
-    sentences += _kept(setting) if setting.totals["label"].nunique() <= MANY else _ranges(setting)
+    sentences += _values(setting) if setting.totals["label"].nunique() <= MANY else _ranges(setting)
     return [*sentences, *verdict_sentence(study)]
 
 
@@ -47,7 +47,7 @@ def _without_exits(setting: ComparisonGroup) -> list[str]:
     ]
 
 
-def _kept(setting: ComparisonGroup) -> list[str]:
+def _values(setting: ComparisonGroup) -> list[str]:
     sentences, half, one = [], setting.at(HALF), setting.at(DROP)
     if not half.empty:
         parts = [f"{row['label']} {percent(row['accuracy'])} %" for _, row in half.iterrows()]
@@ -69,13 +69,13 @@ def _kept(setting: ComparisonGroup) -> list[str]:
 
 
 def _ranges(setting: ComparisonGroup) -> list[str]:
-    """The range over all rows, and the row of LGViT, where there are too many rows to name each."""
+    """The range over all rows, and the row of LGViT; used if there are too many rows to list each."""
     sentences, half, one = [], setting.at(HALF), setting.at(DROP)
     lgvit = lgvit_of(setting.pairs)
     if not half.empty:
         ordered = half.sort_values("accuracy")
-        worst, best, mine = ordered.iloc[0], ordered.iloc[-1], half[half["label"] == lgvit]
-        own = f"; {lgvit} reaches {percent(mine.iloc[0]['accuracy'])} %" if not mine.empty else ""
+        worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], half[half["label"] == lgvit]
+        own = f"; {lgvit} reaches {percent(lgvit_rows.iloc[0]['accuracy'])} %" if not lgvit_rows.empty else ""
         sentences.append(
             f"At half of its multiply-accumulates, every evaluated head counted, the {len(half)} {_rows(setting)} "
             f"reach from {percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % "
@@ -84,10 +84,10 @@ def _ranges(setting: ComparisonGroup) -> list[str]:
     sentences += against_others(setting.pairs, lgvit, 0.5)
     if not one.empty:
         ordered = one.sort_values("mac_speedup")
-        worst, best, mine = ordered.iloc[0], ordered.iloc[-1], one[one["label"] == lgvit]
+        worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], one[one["label"] == lgvit]
         own = ""
-        if not mine.empty:
-            row = mine.iloc[0]
+        if not lgvit_rows.empty:
+            row = lgvit_rows.iloc[0]
             own = (
                 f"; of {lgvit} it is {times(row['mac_speedup'])} ({times(row['layer_speedup'])} in layers, as the "
                 f"paper counts), with a drop of {signed(row['drop'])} points on test"
@@ -100,7 +100,7 @@ def _ranges(setting: ComparisonGroup) -> list[str]:
 
 
 def _seed_counts(study: Study) -> str:
-    """The number of training seeds; the range where groups have different numbers."""
+    """The number of training seeds, or its range if the groups differ."""
     counts = sorted({group.seeds for group in study.main})
     if len(counts) == 1:
         return counted(counts[0], "training seed")
@@ -114,12 +114,12 @@ def _rows(setting: ComparisonGroup) -> str:
 def details(setting: ComparisonGroup) -> list[str]:
     """Paragraphs about one group: single exits, the cost of the heads, and every budget."""
     shallow: dict[str, list[float]] = {}
-    price: dict[str, float] = {}
+    overhead: dict[str, float] = {}
     for run in setting.exiting:
         shallow.setdefault(run.method, []).append(run.record.exits[0].test_accuracy)
         costs = run.record.costs
-        price[run.method] = costs.cumulative[-1] / costs.baseline - 1
-    first = {method: sum(found) / len(found) for method, found in shallow.items()}
+        overhead[run.method] = costs.cumulative[-1] / costs.baseline - 1
+    first = {method: sum(values) / len(values) for method, values in shallow.items()}
     block = {run.record.exits[0].block for run in setting.exiting}
     paragraphs = []
     if len(block) == 1:
@@ -128,8 +128,8 @@ def details(setting: ComparisonGroup) -> list[str]:
             f"{_shares(first)}."
         )
     paragraphs.append(
-        "Heads are not free, and the count in layers hides it. An image that passes every exit without leaving "
-        f"costs more MACs than in the backbone without exits: {_shares(price)} more."
+        "The count in layers ignores the cost of heads. An image that leaves at no early exit costs more MACs than in "
+        f"the backbone without exits: {_shares(overhead)} more."
     )
     equal = setting.pairs[setting.pairs["kind"] == "equal-macs"]
     budgets = sorted(equal["target"].unique())
@@ -149,7 +149,7 @@ def details(setting: ComparisonGroup) -> list[str]:
 
 
 def _shares(values: dict[str, float]) -> str:
-    """The share of each method in %, or the range where there are many; one value where all are equal."""
+    """The share of each method in %; the range if there are many, one value if all are equal."""
     if len(values) > 1 and len(shown := {f"{100 * value:.1f} %" for value in values.values()}) == 1:
         return f"{shown.pop()} for every method"
     if len(values) <= MANY:
@@ -159,24 +159,24 @@ def _shares(values: dict[str, float]) -> str:
 
 
 def limits(study: Study) -> list[str]:
-    """What this set of runs cannot show."""
+    """Limits of this set of runs."""
     runs, seeds = study.runs, {run.seed for run in study.runs}
-    found = []
+    sentences = []
     if not all(is_paper_scale(study, run) for run in runs):
-        found.append(
+        sentences.append(
             "Data, backbone and training are far from the paper's scale; its claims are neither supported nor refuted."
         )
     if len(seeds) == 1:
-        found.append("There is one training seed: the intervals cover other test images, not other trainings.")
+        sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
-        found.append(f"There are {len(seeds)} training seeds; a headline needs at least 5.")
+        sentences.append(f"There are {len(seeds)} training seeds; a headline needs at least 5.")
     if not any(run.latencies for run in runs):
-        found.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
-    return found
+        sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
+    return sentences
 
 
 def lgvit_of(comparisons: pd.DataFrame) -> str:
-    """The label of LGViT, with or without options; the first label where there is none, as with the policies of one method."""
+    """The label of LGViT, with or without options; the first label if there is none, as for policies of one method."""
     names = list(dict.fromkeys([*comparisons["first"], *comparisons["second"]]))
     return next((name for name in names if name.split("(")[0].split(",")[0] == "lgvit"), names[0] if names else "lgvit")
 

@@ -13,7 +13,7 @@ from results.store.folder import Store, StoreError
 
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
-"""What the report was made from (``inputs``), and its files with their contents in words (``files``)."""
+"""File that lists the inputs of the report (``inputs``), and its files with descriptions (``files``)."""
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 DEFAULT = ("pdf", "csv", "markdown")
 CODE = ("*.py", "*.typ", "*.yaml", "page.*")
@@ -44,20 +44,20 @@ def write_stamp(
 def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT) -> None:
     """
     Raises:
-        StoreError: a report written there would replace something else, the records that it is made from, or shared records.
+        StoreError: a report in this folder would replace other files, its own records, or shared records.
     """
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(
-            f"{out} is not empty and holds no report; name another folder with --out: a report replaces it whole"
+            f"{out} is not empty and not a report, and would be replaced; name another folder with --out"
         )
     inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
     if inside:
         raise StoreError(
-            f"a report in {out} would take the place of the records in {inside[0]}; name another folder with --out"
+            f"a report in {out} would replace the records in {inside[0]}; name another folder with --out"
         )
     if "records" not in formats and (out / "runs").is_dir():
         raise StoreError(
-            f"{out} holds shared records, which this report would remove; name another folder with --out, or share "
+            f"{out} contains shared records, which this report would remove; name another folder with --out, or write "
             "them again with report --format records"
         )
 
@@ -71,7 +71,7 @@ def _read_stamp(out: Path) -> dict[str, Any]:
 
 
 def _inputs(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:
-    """Everything that a report depends on: the records, and the code that shows them."""
+    """Everything on which a report depends: records, latencies, device checks, code and formats."""
     code = hashlib.sha256()
     folders = (FOLDER, FOLDER.parent / "results")
     data = {folder / name for folder in folders for name in ("out", "reference", "runs", "stages")}

@@ -50,26 +50,26 @@ def differences(study: Study) -> str:
     scope, runs = study.claims.scope, study.runs
     backbones = dict.fromkeys(run.backbone for run in runs if run.backbone not in scope.backbones)
     data = dict.fromkeys(run.dataset for run in runs if not run.dataset.startswith(scope.datasets))
-    found = []
+    parts = []
     if backbones:
-        found.append(f"{join(list(backbones))} in place of {join(scope.backbones)}")
+        parts.append(f"{join(list(backbones))} in place of {join(scope.backbones)}")
     if data:
-        found.append(f"{join(list(data))} in place of {join(scope.datasets)}")
+        parts.append(f"{join(list(data))} in place of {join(scope.datasets)}")
     if any(run.record.spec.train.weights.source == "scratch" for run in runs):
-        found.append("backbones trained from scratch, not from public weights")
+        parts.append("backbones trained from scratch, not from public weights")
     if any("as-published" not in run.dataset for run in runs):
-        found.append(
+        parts.append(
             "thresholds chosen on a val split, not on test as in the official code (D30 of docs/discrepancies.md)"
         )
     if any(run.method == LGVIT for run in runs):
-        found.append(
+        parts.append(
             "LGViT as the paper describes it; every difference to its official code is an option that the record lists"
         )
-    return f"{'; '.join(found)}." if found else ""
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def provenance_rows(runs: list[Run]) -> list[list[str]]:
-    """One row a run: id, code, hash of the record, when."""
+    """One row per run: id, commit, hash of the record, date."""
     rows = []
     for run in runs:
         code = run.record.provenance.code
@@ -80,7 +80,7 @@ def provenance_rows(runs: list[Run]) -> list[list[str]]:
 
 
 def data_rows(runs: list[Run]) -> list[list[str]]:
-    """One row a data set: name with its version, fingerprint, identity of the test split."""
+    """One row per dataset: name with its version, fingerprint, identity of the test split."""
     cards = [(run.dataset, run.record.data) for run in runs]
     rows = {(name, card.fingerprint[:16], card.split_identity.get("test", "")[:16]) for name, card in cards}
     return [list(row) for row in sorted(rows)]
@@ -100,11 +100,11 @@ def _is_joint(run: Run) -> bool:
 
 
 def _recipes(recipes: list[Recipe]) -> list[str]:
-    """Recipes in words; those that differ in their learning rate alone are one."""
+    """Descriptions of recipes; those that differ only in the learning rate are merged."""
     rates: dict[str, set[float]] = {}
     for recipe in recipes:
         rates.setdefault(_recipe(recipe.model_dump() | {"lr": "{}"}), set()).add(recipe.lr)
-    return [words.replace("{}", " or ".join(map(str, sorted(found)))) for words, found in rates.items()]
+    return [words.replace("{}", " or ".join(map(str, sorted(values)))) for words, values in rates.items()]
 
 
 def _recipe(recipe: dict[str, Any]) -> str:
@@ -121,7 +121,7 @@ def _hardware(run: Run) -> str:
 
 
 def _device_check(run: Run) -> DeviceCheck | None:
-    """Of the machine that made the record."""
+    """The device check of the machine that made the record; None without one."""
     return run.device_checks.get(run.record.provenance.machine.fingerprint)
 
 
@@ -130,13 +130,13 @@ def _software(packages: dict[str, str | None]) -> str:
 
 
 def _seeds(runs: list[Run]) -> list[str]:
-    """All of them, or how many there are."""
+    """All seeds, or their number and range if there are more than ten."""
     seeds = sorted({run.seed for run in runs})
     return [f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"] if len(seeds) > 10 else [str(seed) for seed in seeds]
 
 
 def judged_by(runs: list[Run]) -> str:
-    """The policy that each method is judged by, where these differ."""
+    """The methods judged under each policy; empty if there is only one policy."""
     rules: dict[str, list[str]] = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points):

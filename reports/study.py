@@ -1,4 +1,4 @@
-"""What the sections of a report read: the runs, arranged in groups that are compared, and the tidy tables over them."""
+"""The input of all sections of a report: the runs, grouped by what is compared, and the tidy tables."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ComparisonGroup:
 
     @property
     def over(self) -> str:
-        """What the intervals are over."""
+        """Over what the intervals are: ``seeds`` or ``test images``."""
         return "seeds" if (self.totals["seeds"] > 1).any() else "test images"
 
     def label(self, run: Run, policy: str) -> str:
@@ -91,7 +91,7 @@ class ComparisonGroup:
 
 @dataclass
 class Study:
-    """Everything that a report is made of.
+    """The data of a report.
 
     Attributes:
         runs: the finished runs, under all their policies.

@@ -1,4 +1,4 @@
-"""The look of every figure: a fixed color, marker and line per method, readable in grey and with any color vision."""
+"""The style of all figures: a fixed color, marker and line per method, readable in grey and with color blindness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables for people: rows of short strings, made from the tidy tables of `results.tables.points`."""
+"""Tables of formatted text, made from the tidy tables of `results.tables.points`."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ class TidyTable:
     """A table over the runs of a report.
 
     Attributes:
-        name: of its files, and in `reports.study.Study.tidy`.
-        contents: in words.
-        make: from the finished runs; None where there is nothing to tabulate.
+        name: of its files, and key in `reports.study.Study.tidy`.
+        contents: description.
+        make: makes the table from the finished runs; returns None if there is nothing to tabulate.
     """
 
     name: str

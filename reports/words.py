@@ -19,7 +19,7 @@ def join(parts: Sequence[str], comma: str = ",") -> str:
 
 
 def few(parts: Sequence[str]) -> str:
-    """The parts; if there are many, the first ones and the number of the others."""
+    """The parts joined; if there are more than `MANY`, the first ones and the number of the others."""
     return (
         join(list(parts))
         if len(parts) <= MANY
@@ -27,8 +27,8 @@ def few(parts: Sequence[str]) -> str:
     )
 
 
-def counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def by_size(entries: Sequence[tuple[float, str]]) -> list[str]:

@@ -82,7 +82,7 @@ def loader(
 
 
 def _train_spec(dataset: str, backbone: str, augment: str, batch_size: int) -> TrainSpec:
-    """A run with this dataset, backbone and recipe.
+    """The training of a `static` run on this dataset and backbone.
 
     Raises:
         UserError: a name is unknown.

@@ -1,4 +1,4 @@
-"""``python -m benchmark cancel``: what works on a grid is asked to stop, or stopped."""
+"""``python -m benchmark cancel``: stop the processes or Slurm jobs that run a grid."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from results.store.folder import Store
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @results_option
 @data_dir_option
-@click.option("--now", is_flag=True, help="Stop at once; what was done since the last checkpoint is done again.")
+@click.option("--now", is_flag=True, help="Stop at once; the work since the last checkpoint is lost.")
 def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now: bool) -> None:
-    """Ask the command that runs a grid in this results folder, and its workers, to stop behind the next checkpoint; cancel its
-    Slurm jobs, which write one as well.
+    """Stop the command that runs a grid in this results folder, and its workers, after their next checkpoint. Slurm jobs of the
+    grid are cancelled; running ones first write a checkpoint.
 
     \b
     Examples:
@@ -44,57 +44,58 @@ def cancel_jobs(store: Store, grid: str) -> str | None:
     """Cancel a grid's Slurm jobs.
 
     Returns:
-        what was done, in a sentence; None where there are none.
+        a sentence that describes what was done; None if the grid has no jobs.
 
     Raises:
-        UserError: squeue or scancel does not answer.
+        UserError: squeue or scancel does not respond.
     """
-    from benchmark.execution.slurm import scheduler  # imports submitit, only where it was used
+    # Imports submitit, which only folders with submissions need.
+    from benchmark.execution.slurm import scheduler
     from benchmark.execution.slurm.jobs import tasks_in_flight
 
     jobs = [task.job for _, task in tasks_in_flight(store.root, grid)]
     if not jobs:
         return None
     scheduler.cancel({job.split("_")[0] for job in jobs})
-    return f"cancelled {len(jobs)} Slurm tasks; those at work write a checkpoint, and 'run' goes on from there"
+    return f"cancelled {len(jobs)} Slurm tasks; running ones write a checkpoint, from which 'run' resumes"
 
 
 def cancel_local(store: Store, grid: str, *, now: bool) -> str:
-    """Ask the command at work in a folder, or stop it.
+    """Ask the command that runs in a folder to stop, or kill it and its workers.
 
     Returns:
-        what was done, in a sentence.
+        a sentence that describes what was done.
 
     Raises:
-        UserError: it runs another grid, or on another machine.
+        UserError: the command runs another grid, or on another machine.
     """
     command = Command.at_work(store)
     if command is None:
-        return f"nothing is at work in {store.root}"
+        return f"nothing is running in {store.root}"
     if command.grid != grid:
-        raise UserError(f"what is at work in {store.root} runs the grid {command.grid}, not {grid}")
+        raise UserError(f"the command in {store.root} runs the grid {command.grid}, not {grid}")
     if command.host != socket.gethostname():
         raise UserError(f"{grid} is run by process {command.pid} on {command.host}: cancel it there")
     if not now:
         os.kill(command.pid, signal.SIGTERM)
-        return f"asked process {command.pid} to stop; it does behind its next checkpoint, and 'run' goes on from there"
-    # Workers first would be replaced; those that nobody sees at work end by themselves when they are left behind. They are
-    # looked up before, so that none of them has the time to.
+        return f"process {command.pid} stops after its next checkpoint, from which 'run' resumes"
+    # The command dies first, because it would replace dead workers. Its workers are listed before that, because a worker without
+    # its command ends by itself, perhaps before it is listed.
     workers = _workers(store, command) - {command.pid}
     with suppress(ProcessLookupError):
         os.kill(command.pid, signal.SIGKILL)
     for worker in workers:
         with suppress(ProcessLookupError):
-            os.killpg(worker, signal.SIGKILL)  # each leads a group, in which the processes are that make its batches
-    return f"stopped process {command.pid} and its workers; 'run' goes on from the last checkpoints"
+            os.killpg(worker, signal.SIGKILL)  # its process group, which includes its data loader processes
+    return f"killed process {command.pid} and its workers; 'run' resumes from the last checkpoints"
 
 
 def _workers(store: Store, command: Command) -> set[int]:
-    """The processes of a command that hold a stage."""
-    found = set()
+    """Process ids of a command's workers that hold the lock of a stage."""
+    workers = set()
     for folder in (store.root / "progress").glob("*"):
         progress = store.progress(folder.name)
         heartbeat = progress.heartbeat()
         if heartbeat and heartbeat.by.session == command.session and progress.is_being_made():
-            found.add(heartbeat.by.pid)
-    return found
+            workers.add(heartbeat.by.pid)
+    return workers

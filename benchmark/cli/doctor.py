@@ -67,7 +67,7 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
     """Check the device. Returns the file with the result; None if the device cannot be checked."""
     if any(line.status == "fail" for line in screen.lines):
         screen.show(
-            "device", lambda: Check("device", "fail", f"{name} was not examined", "first fix the failures above")
+            "device", lambda: Check("device", "fail", f"{name} was not checked", "first fix the failures above")
         )
         return None
     # These import torch and the whole suite: the checks above must run where packages are missing.

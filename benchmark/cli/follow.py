@@ -17,27 +17,27 @@ from benchmark.stages.plan import Plan, refreshed
 from results.store.commands import Command
 from results.store.folder import Store
 
-PAUSE_SECONDS = 2.0
+REFRESH_SECONDS = 2.0
 SUBMISSIONS = "submissions"
 
 
 def scheduler_states(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
-    """Slurm's states of a plan's stages; empty where nothing was submitted, or while Slurm does not answer."""
+    """Slurm's states of a plan's stages by name; empty if nothing was submitted or Slurm does not respond."""
     if not (store.root / SUBMISSIONS).is_dir():
         return no_scheduler(store, plan)
-    from benchmark.execution.slurm.jobs import scheduled_stages  # imports submitit, only where it was used
+    from benchmark.execution.slurm.jobs import scheduled_stages  # imports submitit, which only submissions need
 
     try:
         return scheduled_stages(store, plan)
     except UserError as error:
-        click.echo(f"{error}; shown is what the results folder contains", err=True)
+        click.echo(f"{error}; the status is from the results folder alone", err=True)
         return {}
 
 
 def follow(
     console: Console, plan: Plan, store: Store, continues: Callable[[Status], bool], *, runs: bool = False
 ) -> None:
-    """Show the status until ``continues`` is false: the screen on a terminal, else a line whenever the totals change."""
+    """Show the status until ``continues`` returns False: the screen on a terminal, elsewhere a line when the totals change."""
     totals = None
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
         while True:
@@ -50,4 +50,4 @@ def follow(
                 click.echo(", ".join(f"{count} {state}" for state, count in totals.items() if count))
             if not continues(status):
                 return
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(REFRESH_SECONDS)

@@ -1,4 +1,4 @@
-"""What `run` and `retry` share: checks of their options, a grid with its weights at hand, the report at the end."""
+"""Shared by `run` and `retry`: option checks, loading a grid with its pretrained weights, and the report at the end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from results.store.folder import Store
 def check_processes(workers: int, gpus: int, *, rehearse: bool = False) -> None:
     """
     Raises:
-        UserError: options for processes exclude each other, or torchrun started this process.
+        UserError: the options exclude each other, or torchrun started this process.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError("run starts its processes itself: leave torchrun out, and use --gpus N")
+        raise UserError("run starts its own processes: use --gpus N instead of torchrun")
     if gpus > 1 and (rehearse or workers > 1):
         other = "--rehearse" if rehearse else "--workers"
         raise UserError(
-            f"--gpus shares one training among processes, and {other} takes a process a training: name one of them"
+            f"--gpus and {other} exclude each other: --gpus shares each training among processes, {other} runs it in one"
         )
 
 
@@ -44,15 +44,15 @@ def load_with_weights(console: Console, name: str, data_dir: Path | None, offlin
 
 
 def line_printer(console: Console) -> Callable[[str], None]:
-    """A function that prints a line as it is."""
+    """A function that prints a line without markup or highlighting."""
     return lambda text: console.print(text, markup=False, highlight=False)
 
 
 def report_folder(out: Path | None, grid: Grid, store: Store) -> Path:
-    """The report's folder, checked before hours of training.
+    """The report's folder, checked before the training and not after it.
 
     Raises:
-        StoreError: the folder holds something that is no report, or the records.
+        StoreError: the folder contains something other than a report, or it contains the records.
     """
     target = out or REPORTS_OUT / grid.name
     check_replaceable(target, store)
@@ -60,13 +60,13 @@ def report_folder(out: Path | None, grid: Grid, store: Store) -> Path:
 
 
 def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: Path | None) -> None:
-    """Write the report unless it is there for exactly these records, and print its table and files."""
+    """Write the report unless an up-to-date one exists, and print its table and files."""
     run_ids = [run.run_id for run in plan.runs]
     if not any(store.is_done(run_id) for run_id in run_ids):
         console.print("No run is finished, so there is nothing to report")
         return
     if not is_current(out, store, run_ids):
-        # Both import plotting or array packages, which takes seconds, and most calls find the report current.
+        # Both import plotting or array packages, which takes seconds, and most calls find an up-to-date report.
         from benchmark.pictures import Pictures
         from reports.paper import build_report
 

@@ -11,15 +11,15 @@ from results.spec import Configured
 
 
 def registered(kind: str, name: str, option: str) -> Any:
-    """The registry's entry of a name that the user gave.
+    """The registry's card for a name on the command line.
 
     Args:
         kind: as in `benchmark.registry.TABLES`.
         name: as the user wrote it.
-        option: that it was given with.
+        option: the command-line option, for messages.
 
     Raises:
-        UserError: nothing of that name is registered.
+        UserError: the name is not registered.
     """
     try:
         return registry.card(kind, name)

@@ -1,4 +1,4 @@
-"""Options that several commands share. `doctor` imports this where packages are missing: it needs click alone."""
+"""Options that several commands share. `doctor` imports this where packages are missing, so it needs click alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPORTS_OUT = ROOT / "reports" / "out"
 
 
 def grid_option(help_text: str):  # type: ignore[no-untyped-def]
-    """``--grid`` with an optional value: nothing is the default grid, a name a shipped one, a path the user's file."""
+    """The option ``--grid [NAME|PATH]``: a shipped grid or a YAML file; without a value, `DEFAULT_GRID`."""
     return click.option(
         "--grid",
         "grid_name",
@@ -43,37 +43,37 @@ data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, resolve_path=True),
     envvar="LGVIT_BENCH_DATA",
-    help="Where your datasets, and in weights/ pretrained weights, are; also LGVIT_BENCH_DATA.",
+    help="Folder of your datasets, with pretrained weights in weights/; also LGVIT_BENCH_DATA.",
 )
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads of each worker; bits depend on their number."
+    "--threads", type=click.IntRange(min=1), help="CPU threads of each worker; the bits of results depend on it."
 )
 executor_option = click.option(
-    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Who does the work."
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Where to run."
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that train different models at the same time."
 )
 gpus_option = click.option(
     "--gpus",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="GPUs that each training is shared among, a process each; with --device cpu, processes.",
+    help="GPUs of each training, one process per GPU; with --device cpu, processes.",
 )
 loader_workers_option = click.option(
-    "--loader-workers", type=click.IntRange(min=0), help="Processes that make batches; changes the speed alone."
+    "--loader-workers", type=click.IntRange(min=0), help="Processes that load batches; affects the speed only."
 )
 offline_option = click.option(
-    "--offline", is_flag=True, help="Never touch the network: pretrained weights must be on this machine."
+    "--offline", is_flag=True, help="Never use the network: pretrained weights must be on this machine."
 )
 out_option = click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 
 
 def execution_options(command: Command) -> Command:
-    """The options of the commands that carry out a plan and report on it."""
+    """Adds the options of `run` and `retry`, which execute a plan and report on it."""
     for option in (
         out_option, loader_workers_option, gpus_option, workers_option, executor_option, threads_option, device_option,
         offline_option, data_dir_option, results_option,

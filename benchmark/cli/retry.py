@@ -28,8 +28,8 @@ CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
 
 @click.command("retry")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
-@click.option("--failed", is_flag=True, help="The runs whose record says failed, and those that these block.")
-@click.option("--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only these; may be given again.")
+@click.option("--failed", is_flag=True, help="Required: run the failed runs, and the runs blocked by them.")
+@click.option("--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only failures with this cause; repeatable.")
 @execution_options
 @slurm_options
 def command(
@@ -48,10 +48,10 @@ def command(
     out: Path | None,
     slurm: Mapping[str, Any],
 ) -> None:
-    """Run failed runs again, and nothing else. Cause and traceback of the attempts before are kept.
+    """Run failed runs again, and nothing else. Causes and tracebacks of earlier attempts are kept.
 
-    A run that another's stage blocks counts with the cause of that stage. `run` tries all failed runs again, and what was never
-    run.
+    A run that is blocked by a stage of another run has the cause of that stage. `run` instead tries all failed runs again, and
+    runs that were never started.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def command(
       python -m benchmark retry --grid quick --failed --cause oom --executor slurm --mem 64G
     """
     if not failed:
-        raise UserError("retry needs --failed, which says what to try again; --cause narrows it")
+        raise UserError("retry needs --failed; --cause selects some of the failed runs")
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     console = Console()
@@ -70,10 +70,10 @@ def command(
     target = report_folder(out, grid, store)
     chosen = chosen_runs(status_of(plan, store).runs, causes)
     if not chosen:
-        which = f" with the cause {' or '.join(causes)}" if causes else ""
-        console.print(f"Grid {grid.name}: no run has failed{which}, nothing to try again", highlight=False)
+        with_cause = f" with the cause {' or '.join(causes)}" if causes else ""
+        console.print(f"Grid {grid.name}: no run has failed{with_cause}, nothing to run again", highlight=False)
         return
-    part = replace(plan, runs=tuple(one.run for one in chosen))
+    part = replace(plan, runs=tuple(status.run for status in chosen))
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
         loader_processes=loader_workers,
@@ -85,14 +85,14 @@ def command(
         return
     show_plan(console, part)
     require_torch()
-    again = run_locally(console, part, config).failed
+    failed_again = run_locally(console, part, config).failed
     report_on(console, plan, store, target, data_dir)
-    if again:
-        console.print(f"{len(again)} of {len(chosen)} runs failed again", style="red", highlight=False)
+    if failed_again:
+        console.print(f"{len(failed_again)} of {len(chosen)} runs failed again", style="red", highlight=False)
         raise click.exceptions.Exit(1)
 
 
 def chosen_runs(runs: list[RunStatus], causes: tuple[FailureCause, ...]) -> list[RunStatus]:
-    """Failed and blocked runs; with causes only those that have one of them."""
+    """The failed and blocked runs; if causes are given, only those with one of them."""
     failed = [run for run in runs if run.state in ("failed", "blocked")]
     return [run for run in failed if not causes or run.failure in causes]

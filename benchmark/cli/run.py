@@ -30,7 +30,7 @@ from results.store.folder import Store
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @execution_options
-@click.option("--rehearse", is_flag=True, help="Every model at full size, on noise, for two steps, killed and resumed.")
+@click.option("--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume.")
 @slurm_options
 def command(
     grid_name: str | None,
@@ -49,9 +49,9 @@ def command(
 ) -> None:
     """Run a grid: train, score, measure, and write records, curves and the PDF report.
 
-    What is finished is not done again; what was interrupted resumes from its last checkpoint. --rehearse shows in minutes
-    whether a grid will run to its end: each backbone with each method takes two optimizer steps of two random images, is killed
-    after its first checkpoint, resumes, and is scored, priced, recorded and reported, in a folder of its own.
+    Finished stages are not repeated; interrupted ones resume from their last checkpoint. --rehearse shows in minutes whether a
+    grid will run to its end: each backbone with each method takes two optimizer steps on two random images, is killed after its
+    first checkpoint, resumes, and is scored, its MACs are counted, and it is recorded and reported, in a separate folder.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def command(
     """
     if grid_name is None:
         raise UserError(
-            f"run needs --grid: alone it means {DEFAULT_GRID!r}; see 'python -m benchmark list' for the others"
+            f"run needs --grid; without a value it means {DEFAULT_GRID!r}; 'python -m benchmark list' shows the others"
         )
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     check_processes(workers, gpus, rehearse=rehearse)
@@ -103,8 +103,8 @@ def command(
 
 
 def _rehearse(console: Console, grid: Grid, config: ExecutionConfig, out: Path | None) -> None:
-    """Rehearse a grid, and report on it. Its weights are of no use, so they are removed."""
-    # It imports the plotting packages, which takes seconds; only a rehearsal needs it here.
+    """Rehearse a grid, report on it, and remove its useless weights."""
+    # This imports the plotting packages, which takes seconds; only a rehearsal needs it here.
     from reports.paper import build_report
 
     require_torch()
@@ -124,7 +124,7 @@ def _rehearse(console: Console, grid: Grid, config: ExecutionConfig, out: Path |
     console.print(
         f"Rehearsed {grid.name} in {duration(time.monotonic() - start)}: "
         f"{len(run_ids) - len(result.failed)} of {len(run_ids)} models finished, {result.deaths} trainings were killed and "
-        f"resumed; {target / 'paper.pdf'} shows the form, its numbers mean nothing",
+        f"resumed; {target / 'paper.pdf'} shows the layout; its numbers are meaningless",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     if result.failed:

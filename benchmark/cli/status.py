@@ -1,4 +1,4 @@
-"""``python -m benchmark status``: where the runs of a grid stand."""
+"""``python -m benchmark status``: the state of each run of a grid."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from results.store.folder import Store
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @results_option
 @data_dir_option
-@click.option("--watch", is_flag=True, help="Look again every two seconds, until nothing is left to do or Ctrl-C.")
-@click.option("--runs", is_flag=True, help="Also a line for every run.")
-@click.option("--json", "as_text", is_flag=True, help="Everything, for a program.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until all runs have ended or Ctrl-C.")
+@click.option("--runs", is_flag=True, help="Also list every run.")
+@click.option("--json", "as_text", is_flag=True, help="Print the status as JSON.")
 def command(
     grid_name: str | None, results_dir: Path, data_dir: Path | None, watch: bool, runs: bool, as_text: bool
 ) -> None:
-    """Show which runs are done, running, queued, failed, blocked or lost, how fast work goes and when it ends, and why not.
+    """Show which runs are done, running, queued, failed, blocked or lost, the speed and remaining time of running stages, and the
+    causes of failures.
 
     \b
     Examples:
@@ -42,7 +43,7 @@ def command(
     store = Store(results_dir)
     plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
     if watch:
-        follow(console, plan, store, _under_way, runs=runs)
+        follow(console, plan, store, _is_active, runs=runs)
         return
     status = status_of(plan, store, scheduler_states)
     if as_text:
@@ -54,13 +55,13 @@ def command(
 
 def _warn_of_other_code(console: Console, store: Store) -> None:
     if (store.root / SUBMISSIONS).is_dir():
-        from benchmark.execution.slurm.jobs import other_code  # imports submitit, only where it was used
+        from benchmark.execution.slurm.jobs import other_code  # imports submitit, which only submissions need
 
-        with suppress(UserError):  # git or squeue does not answer
+        with suppress(UserError):  # git or squeue does not respond
             for sentence in other_code(store.root):
                 console.print(sentence, style="yellow", soft_wrap=True)
 
 
-def _under_way(status: Status) -> bool:
+def _is_active(status: Status) -> bool:
     totals = status.totals
     return bool(totals["running"] or totals["queued"] or totals["lost"])

@@ -1,4 +1,4 @@
-"""How `status` shows a grid: totals, what is under way, what went wrong and why, what waits."""
+"""How `status` shows a grid: totals, running stages, failures with their causes, and waiting runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from results.store.commands import Command
 COLOURS = {"done": "green", "running": "cyan", "queued": "", "failed": "red", "blocked": "yellow", "lost": "magenta"}
 SHOWN_RUNS = 3
 SHOWN_GROUPS = 8
-WHAT = {
+ACTIONS = {
     "finetune": "fine-tune",
     "joint": "train with exits",
     "exits": "exits of",
@@ -34,25 +34,25 @@ WHAT = {
 
 
 def screen(status: Status, command: Command | None, *, runs: bool = False) -> Group:
-    """Everything, for a terminal of any width.
+    """The screen of a grid, for a terminal of any width.
 
     Args:
         status: of the grid.
-        command: the one at work in the folder, if any.
-        runs: also a line for every run.
+        command: the one that runs in the folder, if any.
+        runs: whether to list every run.
     """
     parts: list[RenderableType] = [_totals(status), _line(f"in {status.store.root}", 0, style="dim")]
     if command is not None:
-        about = f"at work: process {command.pid} on {command.host}, session {command.session}"
+        about = f"running: process {command.pid} on {command.host}, session {command.session}"
         parts.append(Text(about if command.grid == status.plan.grid.name else f"{about}, grid {command.grid}"))
     stages = list(status.stages.values())
     for title, part in (
-        ("Running", _under_way(status, [stage for stage in stages if stage.state == "running"])),
-        ("Lost: nobody is at it any more; the next run goes on from the checkpoint", _lost(status, stages)),
+        ("Running", _running(status, [stage for stage in stages if stage.state == "running"])),
+        ("Lost: their processes are gone; the next run resumes from the checkpoint", _lost(status, stages)),
         ("Failed", _failed(status)),
         ("Blocked", _blocked(status)),
         ("Queued", _queued(status)),
-        ("Runs", _all(status) if runs else []),
+        ("Runs", _all_runs(status) if runs else []),
     ):
         if part:
             parts += [Text(), Text(title, style="bold"), *part]
@@ -67,27 +67,27 @@ def _totals(status: Status) -> Text:
     return text
 
 
-def _under_way(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
-    """A row for each process at work: stages of a shared pass stand in one."""
+def _running(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
+    """A table with a row for each working process; stages of a shared pass are one row."""
     if not stages:
         return []
-    table = _table("what", "runs", "epoch", "images/s", "left", "by")
+    table = _table("stage", "runs", "epoch", "images/s", "left", "worker")
     for column in table.columns[1:5]:
         column.justify = "right"
     for column in table.columns[1:]:
         column.no_wrap = True
-    for group in _together(stages, _who):
-        beat = group[0].heartbeat
-        trains = beat is not None and beat.epochs > 0
-        rate = beat.images_per_second if beat else None
-        left = beat.seconds_left if beat else None
+    for group in _grouped(stages, _worker_key):
+        heartbeat = group[0].heartbeat
+        trains = heartbeat is not None and heartbeat.epochs > 0
+        rate = heartbeat.images_per_second if heartbeat else None
+        left = heartbeat.seconds_left if heartbeat else None
         table.add_row(
-            _what(group),
-            str(_waiting(status, group)),
-            f"{beat.epoch}/{beat.epochs}" if beat and trains else "",
+            _description(group),
+            str(_waiting_runs(status, group)),
+            f"{heartbeat.epoch}/{heartbeat.epochs}" if heartbeat and trains else "",
             f"{rate:,.0f}" if rate else "",
             duration(left) if left is not None else "",
-            _by(group[0]),
+            _worker(group[0]),
         )
     return [table]
 
@@ -95,55 +95,56 @@ def _under_way(status: Status, stages: list[StageStatus]) -> list[RenderableType
 def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     lost = [stage for stage in stages if stage.state == "lost"]
-    for group in _together(lost, _who):
-        beat = group[0].heartbeat
-        at = f", in epoch {beat.epoch} of {beat.epochs}" if beat and beat.epochs else ""
-        heard = f"last heard of {duration(group[0].silent_seconds)} ago{at} ({_by(group[0])})"
+    for group in _grouped(lost, _worker_key):
+        heartbeat = group[0].heartbeat
+        epoch = f", in epoch {heartbeat.epoch} of {heartbeat.epochs}" if heartbeat and heartbeat.epochs else ""
+        last_heartbeat = f"last heartbeat {duration(group[0].silent_seconds)} ago{epoch} ({_worker(group[0])})"
         scheduled = group[0].scheduled
-        lines.append(_line(f"{_what(group)}: {scheduled.reason if scheduled and scheduled.reason else heard}"))
+        reason = scheduled.reason if scheduled and scheduled.reason else last_heartbeat
+        lines.append(_line(f"{_description(group)}: {reason}"))
         lines += _log(status, group[0].log)
     return lines
 
 
 def _failed(status: Status) -> list[RenderableType]:
-    """By cause: runs that say the same stand together."""
+    """The failed runs, grouped by their error message."""
     failed = [run for run in status.runs if run.state == "failed"]
     lines: list[RenderableType] = []
-    groups = _together(failed, lambda run: (run.failure, _without_names(run.sentence)))
+    groups = _grouped(failed, lambda run: (run.failure, _without_names(run.sentence)))
     for group in groups[:SHOWN_GROUPS]:
         lines.append(_line(f"{group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
-        lines += _names(group)
-        details = status.store.run(group[0].run.run_id) / "traceback.txt"
+        lines += _run_ids(group)
+        traceback = status.store.run(group[0].run.run_id) / "traceback.txt"
         log = group[0].at.log if group[0].at else None
-        lines += _log(status, log or (str(details) if details.is_file() else None))
+        lines += _log(status, log or (str(traceback) if traceback.is_file() else None))
     if lines:
         grid = status.plan.grid
         name = grid.name if grid.name in grids() else shlex.quote(str(grid.source))
-        again = f"python -m benchmark retry --grid {name} --failed"
-        lines.append(_line(f"again: {again}, with --cause only some", style="dim"))
+        retry = f"python -m benchmark retry --grid {name} --failed"
+        lines.append(_line(f"run them again: {retry}; --cause CAUSE selects some", style="dim"))
     return [*lines, *_more(len(groups), "causes")]
 
 
 def _blocked(status: Status) -> list[RenderableType]:
     blocked = [run for run in status.runs if run.state == "blocked"]
     lines: list[RenderableType] = []
-    groups = _together(blocked, lambda run: run.record and run.record.blocked_by)
+    groups = _grouped(blocked, lambda run: run.record and run.record.blocked_by)
     for group in groups[:SHOWN_GROUPS]:
         lines.append(_line(f"{_count(group)}: {group[0].sentence}", style="yellow"))
-        lines += _names(group)
+        lines += _run_ids(group)
         lines += _log(status, group[0].at.log if group[0].at else None)
     return [*lines, *_more(len(groups), "stages")]
 
 
 def _queued(status: Status) -> list[RenderableType]:
-    """By what there is to say of them."""
-    count = Counter(run.sentence for run in status.runs if run.state == "queued")
-    shown = count.most_common(SHOWN_GROUPS)
+    """The queued runs, counted by their note."""
+    notes = Counter(run.sentence for run in status.runs if run.state == "queued")
+    shown = notes.most_common(SHOWN_GROUPS)
     lines: list[RenderableType] = [_line(f"{_runs(number)}{f': {note}' if note else ''}") for note, number in shown]
-    return [*lines, *_more(len(count), "groups")]
+    return [*lines, *_more(len(notes), "groups")]
 
 
-def _all(status: Status) -> list[RenderableType]:
+def _all_runs(status: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for run in status.runs:
         lines.append(_line(f"{run.state:<8} {run.run.run_id}", style=COLOURS[run.state]))
@@ -154,7 +155,7 @@ def _all(status: Status) -> list[RenderableType]:
 
 
 def as_json(status: Status, command: Command | None) -> dict[str, Any]:
-    """Everything that is known, for a program."""
+    """The status as JSON data, for other programs."""
     return {
         "grid": status.plan.grid.name,
         "results": str(status.store.root),
@@ -187,7 +188,7 @@ def as_json(status: Status, command: Command | None) -> dict[str, Any]:
     }
 
 
-# Pieces
+# Parts of the screen
 
 
 def _table(*columns: str) -> Table:
@@ -195,48 +196,48 @@ def _table(*columns: str) -> Table:
 
 
 def _line(text: str, indent: int = 2, *, style: str = "", cut: bool = False) -> RenderableType:
-    """A line that keeps its indent where it wraps; or is cut there."""
+    """A line that keeps its indent when it wraps; with `cut` it is cut at the terminal's width instead."""
     return Padding(
         Text(text, style, no_wrap=cut, overflow="ellipsis" if cut else "fold"), (0, 0, 0, indent), expand=False
     )
 
 
-def _what(group: list[StageStatus]) -> str:
+def _description(group: list[StageStatus]) -> str:
     first = group[0].stage
     train = first.run.train
-    methods = counted(one.stage.run.train.method.label for one in group)
+    methods = counted(status.stage.run.train.method.label for status in group)
     name = methods if first.kind in ("exits", "joint", "scores", "cost") else train.backbone
     on = f" on {train.backbone}" if first.kind in ("exits", "joint") else ""
-    return f"{WHAT[first.kind]} {name}{on}, {train.dataset.name}, seed {train.seed}"
+    return f"{ACTIONS[first.kind]} {name}{on}, {train.dataset.name}, seed {train.seed}"
 
 
-def _who(stage: StageStatus) -> Hashable:
-    """The process at a stage, or the job where none has begun."""
+def _worker_key(stage: StageStatus) -> Hashable:
+    """Identifies the process that works on a stage, or the job if no process has started."""
     if stage.last is None:
         return stage.scheduled and stage.scheduled.job
     return stage.last.by.pid, stage.last.by.host
 
 
-def _waiting(status: Status, group: list[StageStatus]) -> int:
-    """How many missing runs need one of these."""
-    names = {one.stage for one in group}
-    return sum(any(stage in names for stage in run.chain) for run in status.plan.missing_runs)
+def _waiting_runs(status: Status, group: list[StageStatus]) -> int:
+    """Number of missing runs that need one of these stages."""
+    stages = {member.stage for member in group}
+    return sum(any(stage in stages for stage in run.chain) for run in status.plan.missing_runs)
 
 
-def _by(stage: StageStatus) -> str:
+def _worker(stage: StageStatus) -> str:
     if stage.last is None:
         return f"job {stage.scheduled.job}" if stage.scheduled else ""
-    return _name(stage.last.by)
+    return _worker_name(stage.last.by)
 
 
-def _name(by: Worker) -> str:
-    if by.array_job:
-        return f"{by.host} job {by.array_job}_{by.array_task}"
-    return f"{by.host} job {by.job}" if by.job else f"{by.host}:{by.pid}"
+def _worker_name(worker: Worker) -> str:
+    if worker.array_job:
+        return f"{worker.host} job {worker.array_job}_{worker.array_task}"
+    return f"{worker.host} job {worker.job}" if worker.job else f"{worker.host}:{worker.pid}"
 
 
 def _log(status: Status, path: str | None) -> list[RenderableType]:
-    """Where a file lies in the results folder, as far as it does, and its last lines."""
+    """The path of a log, relative to the results folder if it lies there, and its last lines."""
     if path is None:
         return []
     root = f"{status.store.root}{os.sep}"
@@ -246,16 +247,16 @@ def _log(status: Status, path: str | None) -> list[RenderableType]:
     ]
 
 
-def _names(group: list[RunStatus]) -> Iterator[RenderableType]:
+def _run_ids(group: list[RunStatus]) -> Iterator[RenderableType]:
     for run in group[:SHOWN_RUNS]:
         yield _line(run.run.run_id, 4)
     if len(group) > SHOWN_RUNS:
         yield _line(f"... and {len(group) - SHOWN_RUNS} more", 4)
 
 
-def _more(count: int, what: str) -> list[RenderableType]:
+def _more(count: int, noun: str) -> list[RenderableType]:
     return (
-        [_line(f"... and {count - SHOWN_GROUPS} more {what}; --runs shows every run")] if count > SHOWN_GROUPS else []
+        [_line(f"... and {count - SHOWN_GROUPS} more {noun}; --runs shows every run")] if count > SHOWN_GROUPS else []
     )
 
 
@@ -268,11 +269,11 @@ def _runs(count: int) -> str:
 
 
 def _without_names(sentence: str) -> str:
-    """Two runs that failed alike name different stages."""
+    """Replaces names of runs and stages, so that runs with the same error form one group."""
     return " ".join("*" if any(map(str.isdigit, word)) and "-" in word else word for word in sentence.split())
 
 
-def _together(items: Iterable[Any], key: Any) -> list[list[Any]]:
+def _grouped(items: Iterable[Any], key: Any) -> list[list[Any]]:
     groups: dict[Hashable, list[Any]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)

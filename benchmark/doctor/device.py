@@ -1,6 +1,6 @@
-"""``doctor --device``: whether this device computes what the CPU computes, resumes with the same bits, and exits as swept.
+"""``doctor --device``: whether a device computes like the CPU, resumes with the same bits, and takes the exits of the sweep.
 
-The grid is run on the device in a folder of its own; the other checks read what it left there.
+The grid is run on the device in a temporary folder; the other checks use its results.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ TIMEOUT = timedelta(seconds=60)
 
 
 class Examination:
-    """Of one device: its checks, in the order in which they must run.
+    """The checks of one device, in the order in which they must run.
 
     Args:
-        grid: with at least one run with early exits, whose trainings take two epochs or more.
-        device: a usable one.
+        grid: has at least one run with early exits, trained for at least two epochs.
+        device: to check.
         work: an empty folder.
     """
 
@@ -61,7 +61,7 @@ class Examination:
 
     @property
     def steps(self) -> dict[str, Callable[[], Check]]:
-        """Name to check."""
+        """The checks by name, in order."""
         return {
             f"grid {self.grid.name}": self.runs,
             "logits": self.logits,
@@ -72,55 +72,55 @@ class Examination:
         }
 
     def runs(self) -> Check:
-        """The grid from data to records."""
+        """Runs the grid from data to records."""
         start = time.monotonic()
         result = self._run(self.grid, self.store, kill=False)
-        took = f"in {time.monotonic() - start:.0f} s"
+        duration = f"in {time.monotonic() - start:.0f} s"
         name = f"grid {self.grid.name}"
         if not result.failed:
-            return Check(name, "ok", f"{len(self.grid.runs)} runs {took}")
+            return Check(name, "ok", f"{len(self.grid.runs)} runs {duration}")
         causes = dict.fromkeys(record.cause for record in failed_records(self.store, result.failed))
-        found = f"{len(result.failed)} of {len(self.grid.runs)} runs failed {took}: {'; '.join(causes)}"
-        return Check(name, "fail", found, f"see the whole: python -m benchmark run --grid {self.grid.name}")
+        text = f"{len(result.failed)} of {len(self.grid.runs)} runs failed {duration}: {'; '.join(causes)}"
+        return Check(name, "fail", text, f"for details: python -m benchmark run --grid {self.grid.name}")
 
     def logits(self) -> Check:
-        """A model that was trained and scored here, asked again on the CPU."""
+        """Compares the stored logits, which this device computed, with the same model on the CPU."""
         cpu = torch.device("cpu")
         with torch.no_grad():
-            found = load_model(self.store, self.record, cpu).forward_all(self.images).logits
-        return self._close("logits", f"the CPU answers {len(self.images)} images alike", found, self.limit)
+            logits = load_model(self.store, self.record, cpu).forward_all(self.images).logits
+        return self._close("logits", f"{len(self.images)} images have equal logits on the CPU", logits, self.limit)
 
     def bf16(self) -> Check:
-        """The same model in bfloat16."""
+        """Compares the stored logits with the same model in bfloat16 on this device."""
         if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            return Check("bf16", "warn", f"{self.device} has no bfloat16", "leave out latency --precision bf16 here")
+            return Check("bf16", "warn", f"{self.device} does not support bfloat16", "do not use latency --precision bf16 here")
         with torch.no_grad():
-            found = self.model.to(torch.bfloat16).forward_all(self.images.to(self.device, torch.bfloat16)).logits
-        return self._close("bf16", "bfloat16 answers alike", found, LOOSE["bf16"])
+            logits = self.model.to(torch.bfloat16).forward_all(self.images.to(self.device, torch.bfloat16)).logits
+        return self._close("bf16", "logits in bfloat16 are equal", logits, LOOSE["bf16"])
 
     def dynamic(self) -> Check:
-        """True dynamic inference leaves where the offline sweep says."""
+        """Compares the exits of dynamic inference with those of the offline sweep."""
         point = choose_point(self.record, None)
         policy = policy_at(self.record, point, load_run_scores(self.store, self.record)["val"])
-        found = dynamic_agreement(self.model, policy, self.images.to(self.device), self.stored)
-        if found.unexplained:
-            return self._fault(
-                "dynamic", f"{found.unexplained} of {found.samples} images leave elsewhere on equal logits"
-            )
-        moved = f", {found.moved} within rounding of the threshold" if found.moved else ""
-        said = f"{found.samples} images leave where the sweep says{moved}, logits {self._up_to(found.logit_error, self.limit)}"
-        return Check("dynamic", "ok", said) if found.within(self.limit) else self._fault("dynamic", said)
+        agreement = dynamic_agreement(self.model, policy, self.images.to(self.device), self.stored)
+        if agreement.unexplained:
+            count = f"{agreement.unexplained} of {agreement.samples}"
+            return self._fault("dynamic", f"{count} images take another exit on equal logits")
+        moved = f", {agreement.moved} within rounding of the threshold" if agreement.moved else ""
+        tolerance = self._up_to(agreement.logit_error, self.limit)
+        text = f"{agreement.samples} images take the exits of the sweep{moved}, logits are equal {tolerance}"
+        return Check("dynamic", "ok", text) if agreement.within(self.limit) else self._fault("dynamic", text)
 
     def resume(self) -> Check:
-        """One run's trainings, each killed with SIGKILL behind its first checkpoint and gone on with, alone in their pass."""
+        """Repeats the trainings of one run, kills each after its first checkpoint, resumes it, and compares the artifacts."""
         killed = Store(self.work / "killed")
         grid = Grid(self.grid.name, self.grid.source, (self.tested,))
         deaths = self._run(grid, killed, kill=True).deaths
         differing = self.differing(killed)
         text = f"{deaths} trainings were killed and resumed, "
         if deaths and not differing:
-            return Check("resume", "ok", f"{text}with the bits of the undisturbed run in every stage")
-        return self._fault("resume", f"{text}with other bits in {', '.join(differing) or 'none'}")
+            return Check("resume", "ok", f"{text}every stage has the bits of the uninterrupted run")
+        return self._fault("resume", f"{text}stages with other bits: {', '.join(differing) or 'none'}")
 
     def _run(self, grid: Grid, store: Store, *, kill: bool) -> LocalResult:
         config = ExecutionConfig(
@@ -129,24 +129,24 @@ class Examination:
         return rehearse(Console(quiet=True), grid, config)
 
     def differing(self, other: Store) -> list[str]:
-        """Stages of the tested run that have other bits in another store."""
+        """Names of the tested run's stages whose artifacts have other bits in another store."""
         names = [stage.name for stage in run_stages(self.tested).chain]
         return [name for name in names if other.manifest(name) != self.store.manifest(name)]
 
     def ranks(self) -> Check:
-        """Two processes add up a tensor: by NCCL on two GPUs, by gloo on the CPU."""
+        """Two processes sum a tensor, by NCCL on two GPUs or by gloo on the CPU."""
         backend = "gloo"
         if self.device.type == "cuda":
             backend = "nccl"
             if torch.cuda.device_count() < RANKS:
-                return Check("two ranks", "ok", "not tried: one GPU")
+                return Check("two ranks", "ok", "not checked: one GPU")
         try:
-            launch(_add_up, str(self.device), processes=RANKS, session=f"doctor-{os.getpid()}")
+            launch(_sum_over_ranks, str(self.device), processes=RANKS, session=f"doctor-{os.getpid()}")
         except RankError as error:
             return self._fault("two ranks", f"{backend}: {error}")
-        return Check("two ranks", "ok", f"{RANKS} processes added up a tensor by {backend}")
+        return Check("two ranks", "ok", f"{RANKS} processes summed a tensor by {backend}")
 
-    # What the checks share
+    # Shared by the checks
 
     @cached_property
     def record(self) -> DoneRecord:
@@ -158,32 +158,32 @@ class Examination:
 
     @cached_property
     def images(self) -> Tensor:
-        """On the CPU."""
+        """Preprocessed test images, on the CPU."""
         return first_images(read_inputs(self.record.spec.train, None, workers=0), IMAGES)
 
     @cached_property
     def stored(self) -> ExitScores:
-        """What the device answered to the images when the run was scored."""
+        """The scores that the device computed for these images when the run was scored."""
         return load_run_scores(self.store, self.record)["test"].part(slice(len(self.images)))
 
-    def _close(self, name: str, what: str, logits: Tensor, limit: float) -> Check:
-        """Whether logits are the stored ones up to a share of the largest."""
+    def _close(self, name: str, claim: str, logits: Tensor, limit: float) -> Check:
+        """Checks that logits equal the stored ones within a tolerance, relative to the largest."""
         stored = self.stored.logits
         error = float((logits.float().cpu() - stored).abs().max() / stored.abs().max())
-        said = f"{what}, {self._up_to(error, limit)}"
-        return Check(name, "ok", said) if error <= limit else self._fault(name, said)
+        text = f"{claim} {self._up_to(error, limit)}"
+        return Check(name, "ok", text) if error <= limit else self._fault(name, text)
 
     def _up_to(self, error: float, limit: float) -> str:
         return f"up to {error:.1e} of the largest logit (limit {limit:g})"
 
-    def _fault(self, name: str, said: str) -> Check:
-        """A device that computes something else."""
-        mend = "do not publish numbers from this machine; please report this with the output of doctor --json"
-        return Check(name, "fail", said, mend)
+    def _fault(self, name: str, text: str) -> Check:
+        """The failed check of a device that computes wrong results."""
+        fix = "do not publish numbers from this machine; please report this with the output of doctor --json"
+        return Check(name, "fail", text, fix)
 
 
-def _add_up(device_name: str) -> None:
-    """In each of the two processes."""
+def _sum_over_ranks(device_name: str) -> None:
+    """Runs in each of the two processes."""
     device = torch.device(device_name)
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

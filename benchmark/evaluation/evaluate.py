@@ -35,11 +35,11 @@ class Evaluation:
 
     Attributes:
         points: operating points, in the record.
-        thresholds: what was chosen on val, and the hash of val's sample ids and labels that it was chosen on.
+        thresholds: the settings chosen on val, and the hash of val's sample ids and labels.
         outcomes: see `results.tables.run.Run`.
         curves: likewise.
         answers: the prediction of each exit for each test sample; see `results.tables.answers`.
-        corners: what every test sample does at the corners of the val-built hulls; see `results.tables.run.Run`.
+        corners: exit and correctness of every test sample at the corners of val's upper hull; see `results.tables.run.Run`.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -50,7 +50,7 @@ class Evaluation:
     corners: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """The files beside the record."""
+        """Write the thresholds and tables into the run's folder."""
         (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
         for name in ("outcomes", "curves", "answers", "corners"):
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
@@ -69,11 +69,11 @@ def evaluate(
 
     Args:
         scores: of the run, by split.
-        static: of the backbone without exits, same seed; what drops are measured against.
+        static: of the backbone without exits and with the same seed, the reference of accuracy drops.
         costs: of the run.
         blocks: block number of every exit, the last block for the final one; length K.
         policies: at least one.
-        as_published: val is the test split on purpose, as where numbers were published that way; labelled in the record.
+        as_published: val is the test split on purpose, to compare with numbers published that way; noted in the record.
 
     Raises:
         ValueError: val and test are the same images.
@@ -90,12 +90,12 @@ def evaluate(
         val = sweep(policy, scores["val"], settings)
         chosen = choose(val, costs, reference)
         frozen.append({"policy": selection.label, "settings": settings.tolist(), "points": _frozen(chosen, settings)})
-        # From here on nothing is chosen any more.
+        # From here on, test scores are used, and nothing is chosen.
         sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks):
             points.append(point)
             outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
-        curves += [tables.curve(selection.label, split, found, costs, blocks) for split, found in sweeps.items()]
+        curves += [tables.curve(selection.label, split, swept, costs, blocks) for split, swept in sweeps.items()]
         cost = val.mean(costs.cumulative)
         for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
             corners.append(tables.corner(selection.label, float(settings[t]), policy, scores["test"]))
@@ -112,12 +112,12 @@ def evaluate(
 def refuse_leak(val: ExitScores, test: ExitScores) -> None:
     """
     Raises:
-        ValueError: more than a tenth of the test samples are val samples too: same id, same label, same scores to the bit.
+        ValueError: more than a tenth of the test samples are also in val, with equal ids, labels and bit-identical logits.
     """
     shared = len(_fingerprints(val) & _fingerprints(test))
     if shared > 0.1 * len(test.labels):
         raise ValueError(
-            f"{shared} of {len(test.labels)} test samples are val samples too: what is chosen on val must not have seen test"
+            f"{shared} of {len(test.labels)} test samples are also in val, on which settings are chosen"
         )
 
 
@@ -129,32 +129,32 @@ def _fingerprints(scores: ExitScores) -> set[int]:
 def evaluate_without_exits(
     scores: dict[str, ExitScores] | None, static: dict[str, ExitScores], costs: CostTable
 ) -> Evaluation:
-    """A model that decides nothing has one operating point, where all samples take its final classifier.
+    """The evaluation of a model without early exits: one operating point, at which all samples take the final classifier.
 
     Args:
-        scores: of a model that stands beside the backbone, such as a truncated one; None for the backbone itself.
+        scores: of a model other than the backbone, such as a truncated one; None for the backbone itself.
         static: of the backbone without exits.
         costs: of the model.
     """
-    answered = static if scores is None else scores
-    nothing = tables.corner_frame("", 0.0, answered["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
-    frozen = {"val": _identity(answered["val"]), "samples": len(answered["val"].labels), "policies": []}
-    answers = tables.answers(answered["test"])
+    own_scores = static if scores is None else scores
+    no_corners = tables.corner_frame("", 0.0, own_scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
+    answers = tables.answers(own_scores["test"])
     if scores is None:
-        return Evaluation((), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, nothing)
+        return Evaluation((), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, no_corners)
     blocks = [len(costs.blocks)]
-    only = {
-        split: Sweep(np.zeros(1), np.array([accuracies(found)[-1]]), np.ones((1, 1)), len(found.labels))
-        for split, found in scores.items()
+    sweeps = {
+        split: Sweep(np.zeros(1), np.array([accuracies(split_scores)[-1]]), np.ones((1, 1)), len(split_scores.labels))
+        for split, split_scores in scores.items()
     }
     chosen = [(0, 1.0)]
-    val, test = (measure(chosen, only[split].accuracy, only[split].shares, costs, blocks) for split in ("val", "test"))
+    val, test = (measure(chosen, sweeps[split].accuracy, sweeps[split].shares, costs, blocks) for split in ("val", "test"))
     setting = WeightedThreshold(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
     own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
-    curves = [tables.curve(NO_POLICY, split, found, costs, blocks) for split, found in only.items()]
+    curves = [tables.curve(NO_POLICY, split, swept, costs, blocks) for split, swept in sweeps.items()]
     outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
-    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, nothing)
+    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, no_corners)
 
 
 def accuracies(scores: ExitScores) -> list[float]:
@@ -173,7 +173,7 @@ def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[s
 
 
 def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
-    """A policy, fitted on val if it learns, and its settings to evaluate: the configured one, or a grid computed on val."""
+    """A policy, fitted on val if needed, and the settings to evaluate: the configured one, or a grid computed on val."""
     policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
     if policy.setting is not None:
@@ -197,14 +197,14 @@ def choose(
     drops: Sequence[float] = DROPS,
     budgets: Sequence[float] = BUDGETS,
 ) -> list[ChosenPoint]:
-    """The points of one policy, from val alone.
+    """Choose the operating points of one policy on val.
 
     Args:
         val: the sweep on val.
         costs: of the run.
         reference: val accuracy of the backbone without exits.
         drops: accuracy drops to allow.
-        budgets: mean costs to spend, as shares of the baseline.
+        budgets: mean costs, as shares of the baseline.
     """
     if len(val.settings) == 1:
         return [ChosenPoint("fixed", float(val.settings[0]), [(0, 1.0)])]
@@ -221,14 +221,14 @@ def choose(
 def look_up(
     policy: str, chosen: list[ChosenPoint], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
 ) -> list[OperatingPoint]:
-    """The chosen points, measured on val and on test.
+    """Measure the chosen points on val and test.
 
-    At equal MACs the frozen settings that enclose the budget on test are mixed, so that the cost is exact: test costs enter, no
-    test labels.
+    At equal MACs, the two settings whose costs on test enclose the budget are mixed, so that the cost is exact. This uses the
+    costs on test, but no test labels.
 
     Args:
         policy: its label.
-        chosen: on val.
+        chosen: the points chosen on val.
         sweeps: of the same settings, by split.
         costs: of the run.
         blocks: block number of every exit.
@@ -257,7 +257,7 @@ def look_up(
 
 
 def _frozen(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, Any]]:
-    """The chosen points in the form of the file of thresholds."""
+    """The chosen points as written to thresholds.json."""
     return [
         {
             "kind": choice.kind,
@@ -269,5 +269,5 @@ def _frozen(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, A
 
 
 def _identity(scores: ExitScores) -> str:
-    """SHA-256 over sample ids and labels, as the record's data card has it."""
+    """SHA-256 over sample ids and labels, as in the record's data card."""
     return identity(ImageSplit(np.empty(0), scores.labels.numpy(), scores.sample_id.numpy()))

@@ -1,4 +1,4 @@
-"""The product of training: every exit's logits for every sample of val and test, stored once."""
+"""The result of training: the logits of every exit for every sample of val and test, computed and stored once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SCORED = ("val", "test")
 
 @dataclass(frozen=True)
 class ExitScores:
-    """The answers of all exits to one split.
+    """The outputs of all exits on one split.
 
     Attributes:
         logits: float32 [K, N, C], final exit last.
         labels: int64 [N].
         sample_id: int64 [N].
-        errors: float32 [K - 1, N], how likely each early exit's learned gate takes its answer to be wrong; None where the
-            exits have no gate.
+        errors: float32 [K - 1, N], probability that the prediction of an early exit is wrong, by its learned gate; None if the
+            exits have no gates.
     """
 
     logits: Tensor
@@ -36,17 +36,17 @@ class ExitScores:
     errors: Tensor | None = None
 
     def part(self, samples: slice) -> ExitScores:
-        """Of some of the samples."""
+        """The scores of some of the samples."""
         errors = None if self.errors is None else self.errors[:, samples]
         return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], errors)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All of it, as one rank sends it to another."""
+        """All tensors, in the order in which one rank sends them to another."""
         return [self.logits, self.labels, self.sample_id, *([] if self.errors is None else [self.errors])]
 
     def empty(self, samples: int) -> ExitScores:
-        """Room for the answers to so many samples."""
+        """Uninitialised scores of the same shape for another number of samples, to receive into."""
         exits, _, classes = self.logits.shape
         errors = None if self.errors is None else self.errors.new_empty(exits - 1, samples)
         logits = self.logits.new_empty(exits, samples, classes)
@@ -60,29 +60,29 @@ def score_file(split: str) -> str:
 def score_split(
     model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks = ALONE
 ) -> ExitScores:
-    """One forward pass over a split, nothing skipped.
+    """One forward pass over a split in which every sample passes through all exits.
 
-    Several ranks take batches in turn, each batch as one process would make it, and the first rank gathers what the others
-    answer (`answer_split`): the same bits in the same order, each sample once.
+    With several ranks, rank r scores batches r, r + size, ... and rank 0 gathers the results (see `answer_split`). Batches and
+    their order are those of a single process, so the bits are equal.
 
     Raises:
-        RankError: a rank is gone, or answered for other samples than those that it was asked about.
+        RankError: a rank has died, or sent scores of other samples than expected.
     """
     sample_id = torch.from_numpy(inputs.splits[split].sample_id)
-    own = (_answers(model, batch, device) for batch in inputs.scoring(split, ranks))
+    own = (_score(model, batch, device) for batch in inputs.scoring(split, ranks))
     parts: list[ExitScores] = []
     for number, positions in enumerate(scored_together(len(sample_id), inputs.size)):
         rank = number % ranks.size
         if rank == 0:
-            found = next(own)
+            part = next(own)
         else:
-            found = parts[0].empty(len(positions))
-            ranks.receive(found.tensors, rank)
-            if not torch.equal(found.sample_id, sample_id[positions]):
+            part = parts[0].empty(len(positions))
+            ranks.receive(part.tensors, rank)
+            if not torch.equal(part.sample_id, sample_id[positions]):
                 raise RankError(
-                    f"process {rank} of this scoring answered for other samples of {split}; is its data another?"
+                    f"process {rank} of this scoring sent scores of other samples of {split}; its data may differ"
                 )
-        parts.append(found)
+        parts.append(part)
     errors = [part.errors for part in parts if part.errors is not None]
     return ExitScores(
         torch.cat([part.logits for part in parts], dim=1),
@@ -93,16 +93,16 @@ def score_split(
 
 
 def answer_split(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks) -> None:
-    """What another rank than the first does while that one is in `score_split`."""
+    """Called by every rank except 0 while rank 0 is in `score_split`: score this rank's batches and send the results."""
     for batch in inputs.scoring(split, ranks):
-        ranks.send(_answers(model, batch, device).tensors)
+        ranks.send(_score(model, batch, device).tensors)
 
 
-def _answers(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitScores:
+def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitScores:
     with torch.no_grad():
-        found = model.forward_all(batch.images.to(device))
-    errors = None if found.errors is None else found.errors.float().cpu()
-    return ExitScores(found.logits.float().cpu(), batch.labels, batch.sample_id, errors)
+        outputs = model.forward_all(batch.images.to(device))
+    errors = None if outputs.errors is None else outputs.errors.float().cpu()
+    return ExitScores(outputs.logits.float().cpu(), batch.labels, batch.sample_id, errors)
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:

@@ -16,7 +16,7 @@ from results.store.folder import Store, StoreError
 
 
 def stage_name(record: DoneRecord, kind: str) -> str:
-    """The folder of the run's own stage of a kind. Of two ``scores`` stages the backbone's comes first and the run's last."""
+    """The name of the run's own stage of a kind: the last one, because the backbone's ``scores`` stage precedes the run's."""
     return [reference.name for reference in record.stages if reference.stage == kind][-1]
 
 
@@ -68,7 +68,7 @@ def evaluate_policies(
             raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")
         try:
             policy, settings = prepare(selection, scores["val"], record.costs)
-            sweeps = {split: sweep(policy, of_split, settings) for split, of_split in scores.items()}
+            sweeps = {split: sweep(policy, split_scores, settings) for split, split_scores in scores.items()}
         except ValueError as error:
             folder = store.stage(stage_name(record, "scores"))
             raise StoreError(f"{folder}: {selection.label}: {error}") from error

@@ -1,4 +1,4 @@
-"""Every setting of a policy on stored scores at once: accuracy and exit shares, in chunks of samples."""
+"""Accuracy and exit shares of all settings of a policy on stored scores, computed in chunks of samples."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from benchmark.evaluation.scores import ExitScores
 from methods.policies.policy import ExitPolicy, checked
 
-# Bounds the memory beyond the scores themselves: some 200 settings x 2,000 samples, and 9 x 2,000 x 1,000 probabilities.
+# Samples per chunk. Limits the memory: about 200 settings x 2,000 samples, and 9 exits x 2,000 samples x 1,000 classes.
 CHUNK = 2_000
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Every setting of a policy on one split.
+    """Results of all settings of a policy on one split.
 
     Attributes:
         settings: [T].
-        accuracy: share of right answers, [T].
+        accuracy: share of correct predictions, [T].
         shares: of samples that leave at each exit, [T, K].
         samples: N.
     """
@@ -32,31 +32,38 @@ class Sweep:
     samples: int
 
     def mean(self, at_exit: Sequence[float]) -> np.ndarray:
-        """The mean over samples of something that depends on the exit taken, [T]."""
+        """The mean over samples of a quantity that depends on the exit taken.
+
+        Args:
+            at_exit: the quantity at each exit, [K].
+
+        Returns:
+            the mean for each setting, [T].
+        """
         return self.shares @ np.asarray(at_exit, dtype=np.float64)
 
 
 def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep:
-    """Run every setting over a split.
+    """Apply every setting of a policy to a split.
 
     Args:
-        policy: fitted on val, if it learns.
+        policy: fitted on val, if it has parameters to fit.
         scores: of the split.
         settings: [T], in any order.
 
     Raises:
-        ValueError: the scores have a wrong shape or hold NaN.
+        ValueError: the scores have a wrong shape or contain NaN.
     """
     exits, samples, _ = scores.logits.shape
-    right = torch.zeros(len(settings), dtype=torch.int64)
+    correct = torch.zeros(len(settings), dtype=torch.int64)
     taken = torch.zeros(len(settings), exits, dtype=torch.int64)
-    rows = exits * torch.arange(len(settings))[:, None]
+    rows = exits * torch.arange(len(settings))[:, None]  # offset of each setting in the flattened counts
     for start in range(0, samples, CHUNK):
         part = scores.part(slice(start, start + CHUNK))
         logits, labels = checked(part.logits), part.labels
-        deciding = policy.with_context(labels, part.errors)
-        left = deciding.sweep(deciding.signal(logits), settings)
-        correct = deciding.answers(logits) == labels
-        right += correct.gather(0, left).sum(1)
-        taken += torch.bincount((left + rows).flatten(), minlength=taken.numel()).view_as(taken)
-    return Sweep(settings, right.numpy() / samples, taken.numpy() / samples, samples)
+        bound = policy.with_context(labels, part.errors)
+        exit_taken = bound.sweep(bound.signal(logits), settings)
+        is_correct = bound.answers(logits) == labels
+        correct += is_correct.gather(0, exit_taken).sum(1)
+        taken += torch.bincount((exit_taken + rows).flatten(), minlength=taken.numel()).view_as(taken)
+    return Sweep(settings, correct.numpy() / samples, taken.numpy() / samples, samples)

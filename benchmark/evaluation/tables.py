@@ -16,7 +16,7 @@ from results.tables.run import STATIC
 
 
 def answers(scores: ExitScores) -> pd.DataFrame:
-    """Every exit's answer, confidence and negative log-likelihood, for every sample."""
+    """Prediction, confidence and negative log-likelihood of every exit for every sample."""
     exits, samples, _ = scores.logits.shape
     logits = scores.logits.float()
     nll = torch.stack([F.cross_entropy(row, scores.labels, reduction="none") for row in logits])
@@ -33,7 +33,7 @@ def answers(scores: ExitScores) -> pd.DataFrame:
 
 
 def static_outcomes(scores: ExitScores) -> pd.DataFrame:
-    """What the final classifier says of every sample."""
+    """The final classifier's prediction for every sample."""
     return pd.DataFrame(
         {
             "point": STATIC,
@@ -49,9 +49,9 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
 
 
 def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
-    """What happened to every test sample under one setting; ``score`` is the largest probability at the exit taken."""
-    deciding = policy.with_context(scores.labels, scores.errors)
-    exits = deciding.exits(deciding.signal(scores.logits), setting.threshold)
+    """Exit and prediction of every test sample under one setting; ``score`` is the largest probability at the exit taken."""
+    bound = policy.with_context(scores.labels, scores.errors)
+    exits = bound.exits(bound.signal(scores.logits), setting.threshold)
     samples = torch.arange(len(exits))
     return pd.DataFrame(
         {
@@ -60,7 +60,7 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
             "weight": setting.weight,
             "sample_id": scores.sample_id.numpy(),
             "exit": exits.numpy(),
-            "prediction": deciding.answers(scores.logits)[exits, samples].numpy(),
+            "prediction": bound.answers(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
             "score": confidences(scores.logits[exits, samples]).numpy(),
         }
@@ -69,16 +69,16 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
 
 def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """Exit and correctness of every test sample at one corner of a hull."""
-    deciding = policy.with_context(scores.labels, scores.errors)
-    exits = deciding.exits(deciding.signal(scores.logits), setting)
-    right = deciding.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
+    bound = policy.with_context(scores.labels, scores.errors)
+    exits = bound.exits(bound.signal(scores.logits), setting)
+    right = bound.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
     return corner_frame(label, setting, scores, exits, right)
 
 
 def corner_frame(
     label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
 ) -> pd.DataFrame:
-    """The form of `corner`'s table, also when it is empty."""
+    """The table of `corner` with its column types; the arrays may be empty."""
     return pd.DataFrame(
         {
             "policy": pd.Series([label] * len(exits), dtype="str"),
@@ -90,19 +90,19 @@ def corner_frame(
     )
 
 
-def curve(policy: str, split: str, found: Sweep, costs: CostTable, blocks: list[int]) -> pd.DataFrame:
+def curve(policy: str, split: str, swept: Sweep, costs: CostTable, blocks: list[int]) -> pd.DataFrame:
     """Accuracy with its interval, mean MACs and mean block of every setting."""
-    macs, depth = found.mean(costs.cumulative), found.mean(blocks)
+    macs, depth = swept.mean(costs.cumulative), swept.mean(blocks)
     rows = []
-    for t, setting in enumerate(found.settings):
-        accuracy = float(found.accuracy[t])
-        low, high = wilson(round(accuracy * found.samples), found.samples)
+    for t, setting in enumerate(swept.settings):
+        accuracy = float(swept.accuracy[t])
+        low, high = wilson(round(accuracy * swept.samples), swept.samples)
         rows.append((policy, split, float(setting), accuracy, low, high, macs[t], depth[t]))
     return curve_frame(rows)
 
 
 def curve_frame(rows: list[tuple[str, str, float, float, float, float, float, float]]) -> pd.DataFrame:
-    """The form of `curve`'s table, also when it is empty."""
+    """The table of `curve` with its column types; the rows may be empty."""
     columns = ["policy", "split", "threshold", "accuracy", "low", "high", "mean_macs", "mean_block"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"policy": str, "split": str} | dict.fromkeys(columns[2:], "float64"))

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks the running stage to write its checkpoint and stop, the second stops at once."""
+"""Handles Ctrl-C: the first stops the running stage after its next checkpoint, the second stops at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While it is entered, SIGINT and SIGTERM set `requested` instead of ending the process."""
+    """Context manager in which the first SIGINT or SIGTERM sets `requested`, and the second raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False

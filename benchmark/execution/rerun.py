@@ -1,4 +1,4 @@
-"""A second run from the record of a finished one, and the comparison of the two. No torch; the training is in rerun_training."""
+"""A second run from the record of a finished one, and their differences. No torch; `rerun_training` trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the runs of a grid stand: records, stages and heartbeats put together, and what a scheduler says. No torch."""
+"""The state of every run of a grid, from records, attempts, heartbeats, locks and the scheduler. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from results.store.folder import Store
 State = Literal["done", "running", "queued", "failed", "blocked", "lost"]
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked", "lost")
 SILENT_SECONDS = 120.0
-"""Whose lock we cannot see is lost when it has been silent for so long."""
+"""If locks are invisible from this machine, a worker without a heartbeat for this long counts as lost."""
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """What a scheduler says of a stage that it knows.
+    """The scheduler's state of a stage.
 
     Attributes:
-        state: whether it waits or works; ``lost`` if it has ended without the stage.
-        job: its number there.
-        reason: why it waits, or what became of it; empty where it works.
-        log: the file that its output goes to.
+        state: of its job; ``lost`` if the job has ended without the stage.
+        job: its job number.
+        reason: why the job waits or has ended; empty while it runs.
+        log: the job's output file.
     """
 
     state: Literal["queued", "running", "lost"]
@@ -43,24 +43,24 @@ class Scheduled:
 
 
 Scheduler = Callable[[Store, Plan], Mapping[str, Scheduled]]
-"""From a plan to what is known of its stages, by name."""
+"""Returns the scheduler's states of a plan's stages, by stage name."""
 
 
 def no_scheduler(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
-    """On a machine without one."""
+    """The `Scheduler` of a machine that has none."""
     return {}
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """A stage that is not there, and that somebody has worked on or a scheduler knows.
+    """An unfinished stage that has attempts or a scheduled job.
 
     Attributes:
         stage: of the plan.
-        state: ``failed`` is its latest end; a later command tries it again.
+        state: ``failed`` describes the last attempt; a later command tries again.
         heartbeat: the last one.
-        last: the last that was noted of an attempt.
-        scheduled: what a scheduler says.
+        last: the last entry in the log of attempts.
+        scheduled: the scheduler's state.
     """
 
     stage: Stage
@@ -77,32 +77,33 @@ class StageStatus:
 
     @property
     def silent_seconds(self) -> float:
-        """Since the last heartbeat."""
+        """Seconds since the last heartbeat; 0 without one."""
         return (now() - self.heartbeat.updated).total_seconds() if self.heartbeat else 0.0
 
     @property
     def note(self) -> str:
-        """What there is to say of a stage that waits."""
+        """Why a stage waits, or what happened to its last attempt."""
         if self.scheduled is not None and self.scheduled.state == "queued":
-            why = f" ({self.scheduled.reason})" if self.scheduled.reason else ""
-            return f"job {self.scheduled.job} waits{why}"
+            reason = f" ({self.scheduled.reason})" if self.scheduled.reason else ""
+            return f"job {self.scheduled.job} waits{reason}"
         if self.last is None or self.last.outcome == "failed":
-            return "failed before, is tried again" if self.last else ""
-        beat = self.heartbeat
-        at = f" in epoch {beat.epoch} of {beat.epochs}" if beat is not None and beat.epochs else ""
-        return f"{self.last.outcome}{at}, goes on from its checkpoint"
+            return "failed before, will be tried again" if self.last else ""
+        heartbeat = self.heartbeat
+        has_epochs = heartbeat is not None and heartbeat.epochs
+        epoch = f" in epoch {heartbeat.epoch} of {heartbeat.epochs}" if has_epochs else ""
+        return f"{self.last.outcome}{epoch}, resumes from its checkpoint"
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run.
+    """The state of a run.
 
     Attributes:
         run: of the plan.
         state: of the run.
-        at: the stage that it is at, if any is under way or keeps it from going on.
-        record: of a failed one.
-        failure: the kind of cause; of a blocked run that of what blocks it.
+        at: its current stage: the one that runs, waits or has failed; None if there is none.
+        record: of a failed run.
+        failure: the cause of the failure; for a blocked run, that of the stage that blocks it.
     """
 
     run: RunStages
@@ -113,7 +114,7 @@ class RunStatus:
 
     @property
     def sentence(self) -> str:
-        """What there is to say, in a line."""
+        """One line about the run: its error, or the state or name of its current stage."""
         if self.record is not None:
             return self.record.cause.partition("\n")[0]
         if self.at is None:
@@ -123,7 +124,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Of a grid in a results folder, at one moment."""
+    """The state of a grid in a results folder at one moment."""
 
     plan: Plan
     store: Store
@@ -131,7 +132,7 @@ class Status:
 
     @cached_property
     def stages(self) -> dict[str, StageStatus]:
-        """Those that somebody has worked on or a scheduler knows, and that are not there."""
+        """By name, the unfinished stages that have attempts or a scheduled job."""
         try:
             known = {entry.name for entry in os.scandir(self.store.root / "progress")}
         except OSError:
@@ -141,7 +142,7 @@ class Status:
 
     @cached_property
     def runs(self) -> list[RunStatus]:
-        """In the order of the grid."""
+        """The runs in the order of the grid."""
         recorded = set(self.store.run_ids())
         return [self._run(run, run.run_id in recorded) for run in self.plan.runs]
 
@@ -151,7 +152,7 @@ class Status:
         return {state: count[state] for state in STATES}
 
     def waiting_for(self, stage: Stage) -> int:
-        """How many missing runs need a stage."""
+        """Number of missing runs that need a stage."""
         return self._needed[stage]
 
     @cached_property
@@ -170,7 +171,7 @@ class Status:
             elif scheduled is None:
                 state = "lost"
             else:
-                state = scheduled.state  # on its way back
+                state = scheduled.state  # its job was requeued
         elif last is not None and last.outcome == "failed":
             state = "failed"
         elif scheduled is not None:
@@ -180,42 +181,43 @@ class Status:
     def _run(self, run: RunStages, recorded: bool) -> RunStatus:
         if run.run_id in self.plan.done_runs:
             return RunStatus(run, "done")
-        ways = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
+        stages = [self.stages[stage.name] for stage in run.chain if stage.name in self.stages]
         record = self.store.record(run.run_id) if recorded else None
-        if record is not None and record.status == "done":  # since the plan was made
+        if record is not None and record.status == "done":  # finished after the plan was made
             return RunStatus(run, "done")
-        if record is not None and not self._is_tried_again(record, ways):
-            failed = [way for way in ways if way.state == "failed"]
-            at = next((way for way in failed if way.stage.name == record.blocked_by), failed[0] if failed else None)
+        if record is not None and not self._is_tried_again(record, stages):
+            failed = [stage for stage in stages if stage.state == "failed"]
+            blocking = (stage for stage in failed if stage.stage.name == record.blocked_by)
+            at = next(blocking, failed[0] if failed else None)
             return RunStatus(
                 run, "blocked" if record.failure == "blocked" else "failed", at, record, cause_of(record, at)
             )
         for state in ("running", "lost", "queued", "failed"):
-            for way in ways:
-                if way.state == state:
-                    return RunStatus(run, "queued" if state == "failed" else state, way)
+            for stage in stages:
+                if stage.state == state:
+                    return RunStatus(run, "queued" if state == "failed" else state, stage)
         return RunStatus(run, "queued")
 
-    def _is_tried_again(self, record: FailedRecord, ways: list[StageStatus]) -> bool:
-        """Whether somebody is at what a failed run failed by: its own stage, or that which blocked it."""
-        running = [way.stage for way in ways if way.state == "running"]
+    def _is_tried_again(self, record: FailedRecord, stages: list[StageStatus]) -> bool:
+        """Whether a process works on the stage that made the run fail: a stage of this run alone, or the one that blocks it."""
+        running = [stage.stage for stage in stages if stage.state == "running"]
         return any(stage.name == record.blocked_by or self.plan.stages[stage] == 1 for stage in running)
 
 
 def cause_of(record: FailedRecord, at: StageStatus | None) -> FailureCause:
-    """The kind of cause of a failed run; that of the stage which blocks it."""
+    """The cause of a failed run; for a blocked run, that of the stage that blocks it."""
     if record.failure == "blocked" and at is not None and at.last is not None and at.last.failure is not None:
         return at.last.failure
     return record.failure
 
 
 def status_of(plan: Plan, store: Store, scheduler: Scheduler = no_scheduler) -> Status:
-    """Look everything up."""
+    """The status of a plan now."""
     return Status(plan, store, scheduler(store, plan))
 
 
 def last_lines(path: Path, count: int = 3) -> list[str]:
-    """The last lines of a log or traceback that say anything, without what a terminal would obey."""
+    """The last non-empty lines of a log or traceback, without control characters."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 8192, 0))
@@ -227,7 +229,7 @@ def last_lines(path: Path, count: int = 3) -> list[str]:
 
 
 def _is_alive(last: Attempt, heartbeat: Heartbeat | None, locked: bool | None) -> bool:
-    """Whether the process that started an attempt is at work: its lock tells, or its heartbeat where locks cannot be seen."""
+    """Whether the process that started an attempt is alive: by its lock, or by its heartbeat where locks are invisible."""
     here = last.by.host == socket.gethostname()
     if locked or (here and locked is False):
         return bool(locked)

@@ -1,4 +1,4 @@
-"""The grid that trains the run of a record again. A record may come from anybody, so it is checked like a grid file."""
+"""The grid that trains the run of a record again. A record may be untrusted, so it is checked like a grid file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARK = "reproduction.json"
 
 @dataclass(frozen=True)
 class LocalPaths:
-    """Where the user keeps what a record names by a path of its own machine; None where the user named nothing."""
+    """The user's own paths for images and weights, which a record names by paths of another machine; None if not given."""
 
     images: Path | None = None
     weights: Path | None = None
@@ -39,17 +39,17 @@ def finished_record(store: Store, run_id: str) -> DoneRecord:
         raise UserError(unknown("run", run_id, run_ids) if run_ids else f"there is no run in {store.root}")
     record = store.record(run_id)
     if record.status == "failed":
-        raise UserError(f"{run_id} did not finish ({record.cause}), so there is no outcome to reproduce")
+        raise UserError(f"{run_id} did not finish ({record.cause}), so there is no result to reproduce")
     if any(reference.stage == IMPORTED for reference in record.stages):
         raise UserError(
-            f"{run_id} was imported from a checkpoint of the authors' code, which says nothing of how it was trained, so it "
-            "cannot be trained again; import the checkpoint again, and compare the two results folders"
+            f"{run_id} was imported from a checkpoint of the authors' code, which does not contain its training settings, so "
+            "it cannot be trained again; import the checkpoint again, and compare the two results folders"
         )
     return record
 
 
 def claim_folder(own: Store, store: Store, run_id: str) -> None:
-    """Reserve a results folder for the reproduction of one run, so that no other results there are taken for it.
+    """Reserve a results folder for the second run of one record, so that it contains no other results.
 
     Args:
         own: the folder to reserve.
@@ -57,14 +57,14 @@ def claim_folder(own: Store, store: Store, run_id: str) -> None:
         run_id: of the record.
 
     Raises:
-        UserError: the folder holds something else, or cannot be written.
+        UserError: the folder contains something else, or cannot be written.
     """
     mark = own.root / MARK
     path = store.run(run_id) / "record.json"
     claim = json.dumps({"run_id": run_id, "record": sha256(path)}, indent=1) + "\n"
     if own.root.exists():
         if not own.root.is_dir() or (any(own.root.iterdir()) and not mark.is_file()):
-            raise UserError(f"--into: {own.root} is there and holds no reproduction; name another folder")
+            raise UserError(f"--into: {own.root} exists and is not a folder of reproduce; name another folder")
         if mark.is_file() and mark.read_text(encoding="utf-8") != claim:
             raise UserError(f"--into: {own.root} holds the reproduction of another record; name another folder")
     if not mark.is_file():
@@ -77,12 +77,12 @@ def claim_folder(own: Store, store: Store, run_id: str) -> None:
 def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: Path | None) -> Grid:
     """A grid with the one run of a record.
 
-    Paths in a record belong to another machine, and could point anywhere: they are not followed. The user names the local ones.
+    Paths in a record belong to another machine and could point anywhere, so they are not used. The user gives local paths.
 
     Args:
         record: of the run.
         path: of the record, for messages.
-        local: the paths that the user named.
+        local: the user's paths.
         data_dir: folder with the user's datasets and pretrained weights, if there is one.
 
     Raises:
@@ -109,11 +109,11 @@ def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: 
 def _dataset(name: str, path: Path, images: Path | None) -> str:
     if FOLDER not in name:
         if images is not None:
-            raise UserError(f"--images goes with a run on a folder of images; this one is on {name}")
+            raise UserError(f"--images is for runs on a folder of images; this run uses {name}")
         return name
     if images is None or not name.startswith(FOLDER):
         raise UserError(
-            f"{path}: the run is on {name}; a path in a record is not followed, so name the folder as it lies here: "
+            f"{path}: the run uses {name}; paths in records are not followed, so give the folder on this machine: "
             "--images PATH"
         )
     return FOLDER + str(images)
@@ -126,11 +126,11 @@ def _weights(source: str, path: Path, weights: Path | None) -> str:
         raise UserError(f"{path}: spec.train.weights.source: {error}") from None
     if not source.startswith(FILE):
         if weights is not None:
-            raise UserError(f"--weights goes with a run that starts from a file; this one starts from {source}")
+            raise UserError(f"--weights is for runs that start from a file; this run starts from {source}")
         return source
     if weights is None:
         raise UserError(
-            f"{path}: the run starts from {source}; a path in a record is not followed, so name the file as it lies here: "
-            "--weights PATH"
+            f"{path}: the run starts from {source}; paths in records are not followed, so give the file on this "
+            "machine: --weights PATH"
         )
     return FILE + str(weights)

@@ -1,8 +1,8 @@
-"""The cost table of a multi-exit model, from one fvcore trace with fused attention counted.
+"""The cost table of a multi-exit model, from one fvcore trace.
 
-fvcore silently counts torch's fused attention as zero, so it is given a handle, and an operator that is neither counted
-nor known to be negligible is an error. One trace of all exits gives every module's count; leaving at exit k costs the
-stem, the blocks up to it and every head on the way.
+fvcore silently counts torch's fused attention as zero, so we add a handle for it; an operator that is neither counted nor
+known to be negligible is an error. One trace with all exits gives the count of every module. A sample that leaves at exit k
+costs the stem, the blocks up to exit k, and the heads of all exits up to k.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from results.record import CostTable
 LINEAR_CONV = frozenset({"linear", "conv"})
 PRODUCTS = frozenset({"matmul", "bmm", "einsum", "addmm", "scaled_dot_product_attention"})
 NORMS = frozenset({"layer_norm", "batch_norm", "group_norm"})
-# Seen in timm's transformers and costing no multiply-accumulates worth counting.
+# Operators of timm's transformers with few or no multiply-accumulates.
 NEGLIGIBLE = frozenset(
     f"aten::{name}"
     for name in (
@@ -36,14 +36,14 @@ NEGLIGIBLE = frozenset(
 
 
 class UncountedOperatorError(Exception):
-    """The model runs an operator whose cost nobody stated."""
+    """The model runs an operator that has no count and is not listed as negligible."""
 
 
 def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
-    """Trace the model on one image and price every exit.
+    """Trace the model on one image and count the MACs of every exit.
 
     Args:
-        model: on the CPU; its weights do not matter.
+        model: on the CPU; its weights are not used.
         card: of its backbone.
 
     Raises:
@@ -60,7 +60,7 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     model.train(training)
     if unknown:
         raise UncountedOperatorError(
-            f"{', '.join(unknown)}: no cost is known for it; add a handle or list it as negligible in {__name__}"
+            f"operators without a MAC count: {', '.join(unknown)}; add a handle or list them as negligible in {__name__}"
         )
 
     heads = [by_module.get(f"exit_heads.heads.{i}", Counter()) for i in range(len(model.exit_heads.exits))]
@@ -69,15 +69,15 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     ]
     total = by_module[""]
     final: Counter[str] = sum((by_module[name] for name in model.backbone.classifier_names()), Counter())
-    priced = LINEAR_CONV | PRODUCTS
+    headline = LINEAR_CONV | PRODUCTS
 
     def table(operators: frozenset[str]) -> tuple[int, list[int], list[int]]:
-        """Stem, blocks, heads with the final classifier last."""
-        of = [_count(counter, operators) for counter in blocks]
-        answers = [_count(counter, operators) for counter in [*heads, final]]
-        return _count(total, operators) - sum(of) - sum(answers), of, answers
+        """MACs of the stem, of each block, and of each head with the final classifier last."""
+        block_macs = [_count(counter, operators) for counter in blocks]
+        head_macs = [_count(counter, operators) for counter in [*heads, final]]
+        return _count(total, operators) - sum(block_macs) - sum(head_macs), block_macs, head_macs
 
-    stem, per_block, per_head = table(priced)
+    stem, per_block, per_head = table(headline)
     lean_stem, lean_blocks, lean_heads = table(LINEAR_CONV)
     exits = [*model.exit_heads.exits, len(blocks)]
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -98,8 +98,10 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
 
 
 class _Traced(MultiExitModel):
-    """The model with every output, as what no output needs is not traced; each head has a copy of what heads share, as fvcore
-    counts a shared module for one of its users alone."""
+    """A model that returns every output, because fvcore does not trace what no output depends on.
+
+    Heads that share a module each get a copy of it, because fvcore counts a shared module only once.
+    """
 
     def __init__(self, model: MultiExitModel) -> None:
         heads = ExitHeads(model.exit_heads.exits, ())
@@ -107,13 +109,14 @@ class _Traced(MultiExitModel):
         super().__init__(model.backbone, heads)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        found = self.forward_all(images)
-        return (found.logits,) if found.errors is None else (found.logits, found.errors)
+        outputs = self.forward_all(images)
+        return (outputs.logits,) if outputs.errors is None else (outputs.logits, outputs.errors)
 
 
 def _cumulative(stem: int, blocks: list[int], heads: list[int], exits: list[int]) -> tuple[int, ...]:
-    paid = accumulate(heads)
-    return tuple(stem + sum(blocks[:block]) + head for block, head in zip(exits, paid, strict=True))
+    """MACs of leaving at each exit: stem, blocks up to it, and all heads up to it."""
+    evaluated_heads = accumulate(heads)
+    return tuple(stem + sum(blocks[:block]) + head for block, head in zip(exits, evaluated_heads, strict=True))
 
 
 def _count(counter: Counter[str], operators: frozenset[str]) -> int:
@@ -121,6 +124,6 @@ def _count(counter: Counter[str], operators: frozenset[str]) -> int:
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Q K^T and the product with V: for q (..., N, D), k (..., M, D), v (..., M, E) it is batch * N * M * (D + E)."""
+    """MACs of Q K^T and of the product with V, for q (..., N, D), k (..., M, D), v (..., M, E): batch * N * M * (D + E)."""
     query, key, value = (value.type().sizes() for value in inputs[:3])
     return Counter({"scaled_dot_product_attention": prod(query[:-1]) * key[-2] * (query[-1] + value[-1])})

@@ -1,7 +1,7 @@
-"""True dynamic inference: samples leave the batch at their exit, the survivors go on compacted.
+"""Dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
 
-The offline driver folds a policy over stored logits; this one steps the same policy inside the model. Each exit costs one
-transfer from the device, which is where a batch finds out how many are left.
+The offline sweep applies a policy to stored logits; here the same policy runs step by step inside the model. Each exit needs
+one synchronisation with the device, to learn how many samples are left.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an exit said of the samples that reached it.
+    """The outputs of one exit for the R samples that reached it.
 
     Attributes:
-        rows: their places in the batch, [R].
+        rows: indices of these samples in the batch, [R].
         logits: float32 [R, C].
-        errors: what the exit's learned gate said, [R]; None without one.
+        errors: error probabilities of the exit's learned gate, [R]; None without a gate.
     """
 
     rows: Tensor
@@ -34,12 +34,12 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Routed:
-    """What happened to a batch of B samples.
+    """The result of dynamic inference on a batch of B samples.
 
     Attributes:
-        exits: 0-based over the K exits, int64 [B].
+        exits: the exit of each sample, 0-based over the K exits, int64 [B].
         predictions: classes, int64 [B].
-        evaluated: of the exits that ran, shallow to deep; exits after the batch was empty are missing. Empty unless asked for.
+        evaluated: outputs of the exits that ran, shallow to deep; empty unless `keep_logits` was set.
     """
 
     exits: Tensor
@@ -49,21 +49,21 @@ class Routed:
 
 @torch.no_grad()
 def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, keep_logits: bool = False) -> Routed:
-    """Run a batch; a sample costs its stem, its blocks and the heads on its way, and nothing after its exit.
+    """Run a batch. Each sample passes through the stem, the blocks and the heads up to its exit, and nothing after it.
 
     Args:
         model: in evaluation mode, on the device and in the precision of the images.
-        policy: with a setting, fitted where it learns.
+        policy: with its threshold set, and fitted if it has parameters to fit.
         images: (B, channels, H, W).
         keep_logits: also return the logits of every exit that ran.
 
     Raises:
-        ValueError: the model is in training mode, the policy has no setting, or it sees the future (the oracle).
+        ValueError: the model is in training mode, the policy has no threshold, or it needs labels or later exits (the oracle).
     """
     if model.training:
         raise ValueError("dynamic inference needs the model in evaluation mode: call model.eval()")
     if not policy.causal:
-        raise ValueError(f"{type(policy).__name__.lower()} sees the future and cannot run inside inference")
+        raise ValueError(f"{type(policy).__name__.lower()} needs labels or later exits, so it cannot run in dynamic inference")
     policy.chosen()
     backbone, heads = model.backbone, model.exit_heads
     exit_after = {block: k for k, block in enumerate(heads.exits)}
@@ -81,19 +81,19 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
             continue
         k = exit_after[block]
         head = heads.in_order[k]
-        answer, feature = head(tokens)
-        logits, error = answer.float(), head.error_probability(feature)
+        head_logits, feature = head(tokens)
+        logits, error = head_logits.float(), head.error_probability(feature)
         if error is not None:
             state["error"] = error.float()
         if keep_logits:
             evaluated.append(Evaluated(running, logits, state.get("error")))
         leave = policy.step(k, logits, state)
-        leaving = leave.nonzero()[:, 0]  # waits for the device
+        leaving = leave.nonzero()[:, 0]  # synchronises with the device
         if not len(leaving):
             continue
-        gone = running[leaving]
-        exits[gone] = k
-        predictions[gone] = logits[leaving].argmax(-1)
+        rows = running[leaving]
+        exits[rows] = k
+        predictions[rows] = logits[leaving].argmax(-1)
         if len(leaving) == len(running):
             return Routed(exits, predictions, tuple(evaluated))
         keep = ~leave

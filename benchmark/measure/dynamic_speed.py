@@ -28,20 +28,18 @@ from results.store.latency import BatchTiming
 RELEASED_SHARES = (3234, 1481, 878, 991, 1539, 675, 317, 174, 711)
 BLOCKS = tuple(range(4, 12))
 CLASSES = 100
-
-
 EXIT_RATES = (0.1, 0.3, 0.5, 0.8)
 
 
 @dataclass(frozen=True)
 class TimingSetup:
-    """What is timed, and how.
+    """Settings of a timing.
 
     Attributes:
         card: of the backbone.
         batch_size: images per batch.
         batches: timed batches.
-        warmup: batches before the clock starts.
+        warmup: untimed batches before them.
         device: where the model runs.
         threads: of torch on the CPU; None for torch's own choice.
     """
@@ -168,8 +166,8 @@ def measure_shares(
     reaching = np.cumsum(leaving[::-1])[::-1]
     heads = float(reaching[:-1] @ np.array(costs.heads[:-1]))
     final = float(reaching[-1] * costs.heads[-1])
-    everything = float(leaving @ np.array(costs.cumulative, dtype=np.float64))
-    macs = {"stem and blocks": everything - heads - final, "heads": heads, "final classifier": final, "routing": 0.0}
+    mean_macs = float(leaving @ np.array(costs.cumulative, dtype=np.float64))
+    macs = {"stem and blocks": mean_macs - heads - final, "heads": heads, "final classifier": final, "routing": 0.0}
     rate = timing.backbone.mean / costs.baseline  # milliseconds per batch for one MAC per image
     parts = []
     for name, count in macs.items():
@@ -181,18 +179,18 @@ def measure_shares(
 @contextmanager
 def timed_parts(model: MultiExitModel, clock: Callable[[], float], seconds: dict[str, float]) -> Iterator[None]:
     """Inside the context, the time of stem and blocks, heads and final classifier is added to ``seconds``."""
-    places: list[tuple[Any, str, str]] = [
+    timed: list[tuple[Any, str, str]] = [
         (model.backbone, "embed", "stem and blocks"),
         (model.backbone, "block", "stem and blocks"),
         (model.backbone, "classify", "final classifier"),
         *((head, "forward", "heads") for head in model.exit_heads.heads),
     ]
-    for owner, method, name in places:
+    for owner, method, name in timed:
         setattr(owner, method, _timed(getattr(owner, method), name, clock, seconds))
     try:
         yield
     finally:
-        for owner, method, _ in places:
+        for owner, method, _ in timed:
             delattr(owner, method)  # removes the wrapper; the method of the class is visible again
 
 

@@ -19,7 +19,7 @@ from results.store.folder import Store
 
 
 def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiExitModel:
-    """The trained model in evaluation mode.
+    """The trained model of a run, in evaluation mode.
 
     Raises:
         StoreError: an artifact is missing or was changed.
@@ -56,7 +56,7 @@ def finished_run(store: Store, run_id: str) -> DoneRecord:
 
 
 def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
-    """The operating point of a name. Without a name: that of an accuracy drop of 0.01, else the first with one threshold.
+    """The operating point with a name; without a name, that of an accuracy drop of 0.01, else the first with one threshold.
 
     Raises:
         UserError: there is no such point, or it mixes two thresholds.
@@ -68,7 +68,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
             raise UserError(f"--point: {unknown('operating point', name, points)}")
         if len(points[name].settings) > 1:
             raise UserError(
-                f"--point {name}: it mixes two thresholds; take one of: {', '.join(point.name for point in usable)}"
+                f"--point {name}: it mixes two thresholds; use one of: {', '.join(point.name for point in usable)}"
             )
         return points[name]
     order = [p for p in usable if (p.kind, p.target) == ("accuracy-drop", 0.01)] + usable
@@ -78,7 +78,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
 
 
 def policy_at(record: DoneRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
-    """The policy of an operating point, fitted on val, with the threshold that was chosen there."""
+    """The policy of an operating point, fitted on val, with the point's threshold."""
     selections = record.spec.policies
     selection = next(selection for selection in selections if selection.label == point.policy)
     policy, _ = prepare(selection, val, record.costs)

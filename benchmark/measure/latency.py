@@ -1,4 +1,4 @@
-"""Wall time of dynamic inference beside the backbone without exits: the same images, one process, interleaved, warmed up."""
+"""Wall time of dynamic inference and of the backbone without exits, on the same images in one process."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def time_batches(
     batch_size: int,
     warmup: int,
 ) -> BatchTiming:
-    """Time both on every batch in turn.
+    """Time dynamic inference and the backbone without exits on every batch.
 
-    Who goes first alternates from batch to batch, so that a drift of the machine or a warm cache favours neither. The last
-    images that fill no batch are left out.
+    The order of the two alternates from batch to batch, so that neither profits from warm caches or a change of the machine's
+    speed. Images that fill no whole batch are left out.
 
     Args:
         model: in evaluation mode, on the device and in the precision of the images.
-        policy: with a setting.
+        policy: with its threshold set.
         images: (N, channels, H, W), at least one batch.
         costs: of the model.
         batch_size: B.
-        warmup: batches before the clock starts, taken from the front again.
+        warmup: untimed batches before the timed ones.
     """
     batches = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
     clock = stopwatch(images.device)
@@ -46,26 +46,26 @@ def time_batches(
             run_dynamic(model, policy, batches[i % len(batches)])
         for i, batch in enumerate(batches):
             order = ("backbone", "dynamic") if i % 2 == 0 else ("dynamic", "backbone")
-            for which in order:
-                begun = clock()
-                if which == "backbone":
+            for model_kind in order:
+                start = clock()
+                if model_kind == "backbone":
                     model.backbone(batch)
                 else:
                     routed = run_dynamic(model, policy, batch)
-                seconds[which].append(clock() - begun)
+                seconds[model_kind].append(clock() - start)
             exits.append(routed.exits)
-    paid = torch.tensor(costs.cumulative, dtype=torch.float64)[torch.cat(exits).cpu()].mean()
+    mean_macs = torch.tensor(costs.cumulative, dtype=torch.float64)[torch.cat(exits).cpu()].mean()
     return BatchTiming(
         batch_size=batch_size,
         images=batch_size * len(batches),
         backbone=Quantiles.of(seconds["backbone"]),
         dynamic=Quantiles.of(seconds["dynamic"]),
-        mac_speedup=costs.baseline / float(paid),
+        mac_speedup=costs.baseline / float(mean_macs),
     )
 
 
 def stopwatch(device: torch.device) -> Callable[[], float]:
-    """Seconds since some moment, once the device has done all that it was given."""
+    """A clock in seconds, whose reading waits until the device has finished its work."""
     if device.type != "cuda":
         return time.perf_counter
 
@@ -77,5 +77,5 @@ def stopwatch(device: torch.device) -> Callable[[], float]:
 
 
 def usable(batch_sizes: Sequence[int], images: int) -> list[int]:
-    """The batch sizes that these images fill at least once."""
+    """The batch sizes that are not larger than the number of images."""
     return [size for size in batch_sizes if size <= images]

@@ -21,10 +21,10 @@ WARMUP_BATCHES = 2
 
 @dataclass(frozen=True)
 class LoaderSpeed:
-    """The speed of a loader with some number of workers.
+    """The speed of a loader with a certain number of workers.
 
     Attributes:
-        workers: processes that make batches.
+        workers: processes that load batches.
         alone: images per second without training.
         training: images per second with a training step for each batch.
         waiting: share of the training time in which a step waits for its batch.
@@ -39,12 +39,12 @@ class LoaderSpeed:
 def measure_loaders(
     train: TrainSpec, data_dir: Path | None, workers: Iterable[int], device: torch.device, batches: int
 ) -> Iterator[LoaderSpeed]:
-    """The speed for each number of workers, with a fine-tuning step as the training step.
+    """Measure the speed for each number of workers, with a fine-tuning step as the training step.
 
     Args:
         train: dataset, backbone and fine-tuning recipe.
         data_dir: the user's folder of datasets, if any.
-        workers: numbers of processes that make batches.
+        workers: numbers of processes that load batches.
         device: where the training step runs.
         batches: timed batches.
     """
@@ -54,12 +54,12 @@ def measure_loaders(
 
 
 def measure_loader(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None], batches: int) -> LoaderSpeed:
-    """The speed of one loader.
+    """Measure the speed of one loader.
 
     Args:
         inputs: with the number of workers to measure.
         recipe: batch size and augmentation.
-        step: a whole training step, which returns when the device is done.
+        step: a whole training step, which returns when the device has finished.
         batches: timed batches, after `WARMUP_BATCHES`.
     """
     alone, _ = _run(inputs, recipe, lambda batch: None, batches)

@@ -1,4 +1,4 @@
-"""What a method costs on a backbone, from their names: no data, no weights, no training."""
+"""The cost of a method on a backbone, by their names. Needs no data, weights or training."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
 
     Args:
         backbone: registered name.
-        method: what is priced.
-        exits: 1-based block numbers; not looked at by a method without early exits.
+        method: whose model is counted.
+        exits: 1-based block numbers; ignored by a method without early exits.
         classes: number of logits.
 
     Raises:
         ValueError: a head does not fit the backbone, or the backbone has too few blocks.
-        UncountedOperatorError: the model runs an operator whose cost nobody stated.
+        UncountedOperatorError: the model runs an operator without a MAC count.
     """
     card = registry.card("backbone", backbone)
     blocks = method.blocks(card)
-    chosen = method.heads(exits, card)
-    with _Unfilled():
+    head_choices = method.heads(exits, card)
+    with _UninitialisedParameters():
         heads = [
             make_head(choice, block, card, classes)
-            for block, choice in zip(exits if chosen else (), chosen, strict=True)
+            for block, choice in zip(exits if head_choices else (), head_choices, strict=True)
         ]
     replacement = method.replacement_backbone(card)
-    own = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
-    with _Unfilled():
-        model = MultiExitModel(own.load()(own.architecture, classes), ExitHeads(exits if chosen else (), heads))
-    table = cost_table(model, own)
-    if own is card:
+    model_card = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
+    with _UninitialisedParameters():
+        network = model_card.load()(model_card.architecture, classes)
+        model = MultiExitModel(network, ExitHeads(exits if head_choices else (), heads))
+    table = cost_table(model, model_card)
+    if model_card is card:
         return table
-    with _Unfilled():
+    with _UninitialisedParameters():
         whole = cost_table(MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ())), card)
-    same = ("depth", "baseline", "linear_conv_baseline")
-    return table.model_copy(update={field: getattr(whole, field) for field in same})
+    reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are over the backbone that the user named
+    return table.model_copy(update={field: getattr(whole, field) for field in reference})
 
 
-class _Unfilled(TorchFunctionMode):
-    """Parameters keep whatever memory they got: drawing 86 million random numbers takes longer than counting."""
+class _UninitialisedParameters(TorchFunctionMode):
+    """Skips the random initialisation of parameters, which takes longer than counting their MACs."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if function in _RANDOM else function(*args, **(kwargs or {}))

@@ -40,21 +40,21 @@ def measure_run(
     Args:
         store: the results folder.
         run_id: a finished run with early exits.
-        batch_sizes: larger ones than there are images are left out.
+        batch_sizes: those larger than the number of images are left out.
         device: where the model runs.
         say: prints a line of progress.
         point: name of the operating point; None for `choose_point`'s default.
         precision: a key of `PRECISIONS`.
         threads: CPU threads; None for torch's own choice.
         images: number of test images.
-        warmup: batches before the clock starts.
+        warmup: untimed batches before the timed ones.
         data_dir: the user's folder of datasets, if any.
 
     Returns:
-        name of the stage, and its content.
+        the stage's name and its content.
 
     Raises:
-        UserError: the run or the point does not exist, or dynamic inference disagrees with the stored scores.
+        UserError: the run or point does not exist or cannot be timed, or dynamic inference disagrees with the stored scores.
     """
     record = finished_run(store, run_id)
     operating_point = choose_point(record, point)

@@ -1,4 +1,4 @@
-"""Real test images by the exit at which they leave."""
+"""Figure of test images, sorted by the exit at which they leave."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Row:
     """Images that leave at one exit.
 
     Attributes:
-        name: of the exit, with the share of images that leave there.
+        name: label of the exit, with the share of images that leave there.
         images: each uint8 [H, W, C].
-        right: whether the answer was right.
+        right: whether each prediction was correct.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Row:
 
 
 def atlas(rows: Sequence[Row]) -> Figure:
-    """One line an exit; a wrong answer is crossed out."""
-    across = max(len(row.images) for row in rows)
-    side = (TEXT_WIDTH - 0.9) / across
+    """One row per exit; images with a wrong prediction have a red cross."""
+    columns = max(len(row.images) for row in rows)
+    side = (TEXT_WIDTH - 0.9) / columns
     with mpl.rc_context(RC):
         figure = Figure(figsize=(TEXT_WIDTH, len(rows) * side * 1.04))
-        cells = figure.subplots(len(rows), across, squeeze=False)
+        cells = figure.subplots(len(rows), columns, squeeze=False)
         figure.subplots_adjust(left=0.9 / TEXT_WIDTH, right=1, top=1, bottom=0, wspace=0.06, hspace=0.06)
         for row, axes in zip(rows, cells, strict=True):
             for cell in axes:

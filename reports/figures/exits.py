@@ -1,4 +1,4 @@
-"""What each exit knows, and who leaves there."""
+"""Figures of the exits: accuracy of each exit, and the share of samples that leave there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reports.study import ComparisonGroup, policies
 from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
 
 LONG = 20
-"""Characters of a name beyond which the map of exits takes both columns."""
+"""Names with more characters make the heat map two columns wide."""
 
 
 def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
-    """Test accuracy of each exit when it is asked about every sample: one line a method, whatever its policies."""
+    """Test accuracy of each exit over all samples, one line per method."""
     rows = [
         {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
         for run in setting.exiting
@@ -28,8 +28,8 @@ def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[
     panels = spread(names, setting.leading.method)
     figure, cells = panel_figure(panels, 1.7)
     with mpl.rc_context(RC):
-        for axes, chosen in zip(cells, panels, strict=True):
-            for name in chosen:
+        for axes, panel_names in zip(cells, panels, strict=True):
+            for name in panel_names:
                 line, look = table[table["name"] == name], looks[name]
                 axes.plot(
                     line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5, label=name,
@@ -37,21 +37,21 @@ def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[
                 )  # fmt: skip
             axes.set_xlabel("exit after block")
             axes.set_xticks(sorted(table["block"].unique()))
-            legend_below(axes, across=min(len(panels), 3))
+            legend_below(axes, columns=min(len(panels), 3))
         for axes in cells[:: min(len(cells), 3)]:
             axes.set_ylabel("test accuracy (%)")
     return figure
 
 
 def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> pd.DataFrame:
-    """Share of test samples in % that leave after each block, mean over seeds: rows methods, columns blocks."""
+    """Percentage of test samples that leave after each block, mean over seeds; one row per method, one column per block."""
     rows = []
     for run in setting.exiting:
         for policy in policies(run):
             name = setting.label(run, policy)
-            found = [p for p in run.record.points if (p.kind, p.target, p.policy) == (*point, policy)]
-            if name in shown and found and found[0].test is not None:
-                shares = zip(run.record.exits, found[0].test.exit_shares, strict=True)
+            points = [p for p in run.record.points if (p.kind, p.target, p.policy) == (*point, policy)]
+            if name in shown and points and points[0].test is not None:
+                shares = zip(run.record.exits, points[0].test.exit_shares, strict=True)
                 rows += [{"name": name, "block": e.block, "share": 100 * share} for e, share in shares]
     if not rows:
         return pd.DataFrame()
@@ -60,12 +60,12 @@ def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[
 
 
 def exit_distribution(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> Figure | None:
-    """Where test samples leave at one operating point, as a map with the share in every field; None if nobody reaches it."""
+    """Heat map of the exit shares at one operating point; None if no method reaches it."""
     table = exit_shares(setting, point, shown)
     if table.empty:
         return None
-    wide = max(map(len, table.index)) > LONG or len(table.columns) > 10
-    size = (TEXT_WIDTH if wide else COLUMN_WIDTH, 0.55 + 0.17 * len(table))
+    is_wide = max(map(len, table.index)) > LONG or len(table.columns) > 10
+    size = (TEXT_WIDTH if is_wide else COLUMN_WIDTH, 0.55 + 0.17 * len(table))
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The same operating point counted in layers, in MACs and in time: how much of a speed-up is real."""
+"""Figure of the speed-up of one operating point in layers, in MACs and in time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MEANINGS = {
 
 
 def honesty(rows: pd.DataFrame) -> Figure:
-    """A row a method: its speed-ups at one operating point, one below the other.
+    """One row per method with its three speed-ups at one operating point.
 
     Args:
-        rows: label, then layer, mac and time (NaN where it was not measured) with the ends of their intervals as far as there
-            are (layer_low, layer_high, ...).
+        rows: columns label, layer, mac and time (NaN if not measured), and optionally the ends of their intervals
+            (layer_low, layer_high, ...).
     """
-    wide = max(map(len, rows["label"])) > LONG
-    size = (TEXT_WIDTH if wide else COLUMN_WIDTH, 0.75 + 0.24 * len(rows))
+    is_wide = max(map(len, rows["label"])) > LONG
+    size = (TEXT_WIDTH if is_wide else COLUMN_WIDTH, 0.75 + 0.24 * len(rows))
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()

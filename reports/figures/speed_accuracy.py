@@ -1,4 +1,4 @@
-"""The curve that everything is about: test accuracy over the MACs that were spent; and the controls beside it."""
+"""Figures of test accuracy over mean MACs: all methods of a setting, and LGViT between random and perfect routing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PERFECT, RANDOM = "perfect routing", "random routing"
 
 
 def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
-    """All methods of one setting: a line a method with its 95 % interval, models without exits and fixed thresholds as points.
+    """All methods of one setting: lines with 95 % intervals, and points for models without exits and fixed thresholds.
 
-    A line joins settings of a grid that was fixed on val; each was looked up on test. Over several seeds it is the mean, at
-    costs that all seeds reach.
+    A line connects the thresholds of a grid that was fixed on val, measured on test. With several seeds it is their mean over
+    the costs that all seeds reach.
     """
     curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
     panels = spread(shown, setting.label(setting.leading, policies(setting.leading)[0]))
@@ -36,15 +36,15 @@ def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list
                     _line(axes, curves[name], name, looks[name])
             _marks(axes, setting, names, looks)
             axes.set_xlabel(COST)
-            legend_below(axes, across=min(len(panels), 3))
+            legend_below(axes, columns=min(len(panels), 3))
         for axes in cells[:: min(len(cells), 3)]:
             axes.set_ylabel("test accuracy (%)")
     return figure
 
 
 def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
-    """Columns share (of the MACs without exits, ascending), accuracy, low, high; accuracies in %. No rows: no curve."""
-    found = []
+    """The curve of a method: share of the MACs without exits (ascending); accuracy, low and high in %. May be empty."""
+    curves = []
     for run in setting.exiting:
         for policy in policies(run):
             if setting.label(run, policy) != name:
@@ -52,21 +52,21 @@ def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
             curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == policy)]
             values = {column: 100 * curve[column] for column in ("accuracy", "low", "high")}
             share = curve["mean_macs"] / run.record.costs.baseline
-            found.append(pd.DataFrame({"share": share, **values}).sort_values("share"))
-    if len(found) < 2:
-        return found[0] if found else pd.DataFrame({"share": []})
-    shares = [curve["share"].to_numpy() for curve in found]
+            curves.append(pd.DataFrame({"share": share, **values}).sort_values("share"))
+    if len(curves) < 2:
+        return curves[0] if curves else pd.DataFrame({"share": []})
+    shares = [curve["share"].to_numpy() for curve in curves]
     start, end = max(share[0] for share in shares), min(share[-1] for share in shares)
     if start >= end:
         return pd.DataFrame({"share": []})
-    at = np.linspace(start, end, STEPS)
-    seeds = np.array([np.interp(at, curve["share"], curve["accuracy"]) for curve in found])
+    grid = np.linspace(start, end, STEPS)
+    seeds = np.array([np.interp(grid, curve["share"], curve["accuracy"]) for curve in curves])
     ends = np.array([over_seeds(column.tolist()) for column in seeds.T])
-    return pd.DataFrame({"share": at, "accuracy": seeds.mean(axis=0), "low": ends[:, 0], "high": ends[:, 1]})
+    return pd.DataFrame({"share": grid, "accuracy": seeds.mean(axis=0), "low": ends[:, 0], "high": ends[:, 1]})
 
 
 def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
-    """LGViT's policy between random and perfect routing with the same heads and exit shares; None without such points."""
+    """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points."""
     name = setting.label(setting.leading, policies(setting.leading)[0])
     names = {setting.label(run, policy): run for run in setting.exiting for policy in policies(run)}
     method = names[name].method
@@ -83,7 +83,7 @@ def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, L
         )
         axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
         axes.set(xlabel=COST, ylabel="test accuracy (%)")
-        legend_below(axes, across=1)
+        legend_below(axes, columns=1)
     return figure
 
 
@@ -97,7 +97,7 @@ def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
 
 
 def _marks(axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[str, Look]) -> None:
-    """Models without exits, and what leaves by a fixed threshold."""
+    """Points of models without exits and of fixed thresholds."""
     rows = setting.totals
     fixed = (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(names))
     for _, row in rows[((rows["kind"] == STATIC) | fixed) & rows["reached"]].iterrows():

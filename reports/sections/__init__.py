@@ -1,1 +1,1 @@
-"""The sections of the report. Each makes blocks from a `reports.study.Study`, and no block where there is no data."""
+"""The sections of the report. Each makes blocks from a `reports.study.Study`, or none if there is no data for it."""

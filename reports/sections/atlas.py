@@ -1,4 +1,4 @@
-"""Test images that leave at each exit, or their ids where images may not be shown or are not on this machine."""
+"""Test images that leave at each exit, or their ids if images may not be shown or are not on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def exit_atlas(study: Study) -> list[Block]:
     return [Text(TEXT), Drawn(caption, atlas(rows), "exit-atlas")]
 
 
-TEXT = "Images that leave early should look easy. These were chosen by their ids alone."
+TEXT = "Images that leave early should look easy. These were selected by their ids alone."
 
 
 def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
@@ -70,22 +70,22 @@ def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
     )
     samples = []
     for k, exit_ in enumerate(run.record.exits):
-        here = rows[rows["exit"] == k]
-        if here.empty:
+        leaving = rows[rows["exit"] == k]
+        if leaving.empty:
             continue
-        turn = here.groupby("label").cumcount()
-        chosen = here.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(EACH)
+        turn = leaving.groupby("label").cumcount()
+        chosen = leaving.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(EACH)
         chosen = chosen.sort_values(["label", "sample_id"], kind="stable")
         samples.append(
             ExitSamples(
-                exit_.block, len(here) / len(rows), chosen["sample_id"].astype(int).tolist(), chosen["right"].tolist()
+                exit_.block, len(leaving) / len(rows), chosen["sample_id"].astype(int).tolist(), chosen["right"].tolist()
             )
         )
     return samples
 
 
 def _point(run: Run) -> OperatingPoint | None:
-    """At most one point lost on val, else any point with a single threshold, so that every sample leaves at one exit."""
+    """A point with a single threshold, so that each sample has one exit: at most one point lost on val, or else any other."""
     chosen = [point_of(run, *DROP), *(point for point in run.record.points if point.reached)]
     return next((point for point in chosen if point is not None and len(point.settings) == 1), None)
 

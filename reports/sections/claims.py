@@ -13,9 +13,9 @@ HERE = {
     "reproduced": "holds", "close": "nearly holds", "inconclusive": "is open", "not reproduced": "does not hold",
     "not run": "not run",
 }  # fmt: skip
-"""The words for a verdict of a rule where it judges no published claim."""
+"""Words for a rule's verdict on runs that cannot judge the published claim."""
 MANY = 16
-"""With more rows than this the table has one row per claim, not per setting."""
+"""Above this number of rows, the table has one row per claim instead of one per setting."""
 
 
 def claim_rows(study: Study) -> pd.DataFrame:
@@ -24,11 +24,11 @@ def claim_rows(study: Study) -> pd.DataFrame:
     run = list(rows[rows["run_ids"] != ""]["reading"].unique()) or [study.claims.readings[0].label]
     rows = rows[rows["reading"].isin(run)]
     main = {tuple(list(setting.where.values())[:3]) for setting in study.main}
-    kept = [
+    in_report = [
         not where[0] or tuple(where) in main
         for where in rows[["backbone", "dataset", "scheme"]].itertuples(index=False, name=None)
     ]
-    rows = rows[kept]
+    rows = rows[in_report]
     # A claim that was judged in one setting is not listed as open for another.
     open_ = (rows["verdict"] == "not run") & (rows["finding"].str.startswith("not run") | (rows["finding"] == ""))
     judged = set(rows[~open_][["claim", "reading"]].itertuples(index=False, name=None))
@@ -38,34 +38,34 @@ def claim_rows(study: Study) -> pd.DataFrame:
 
 
 def claims_table(study: Study) -> Table:
-    """One row per claim, reading and setting; where these are many, per claim and reading."""
+    """One row per claim, reading and setting; if these are too many, per claim and reading."""
     rows = claim_rows(study)
     texts = {claim.id: claim for claim in study.claims.claims}
     header = ("Claim of the paper", "Reading", "Setting", "Verdict", "Found [95 %]", "Here, small scale")
-    found = []
+    cells = []
     if len(rows) > MANY:
         for (claim, reading), group in rows.groupby(["claim", "reading"], sort=False):
             finding = group["finding"].map(lambda text: HERE.get(text.split(":")[0], ""))
             where = counted(len(group), "setting")
-            found.append((str(claim), str(reading), where, _counted(group["verdict"]), DASH, _counted(finding)))
-        return Table(header, tuple(found), words=True)
+            cells.append((str(claim), str(reading), where, _counted(group["verdict"]), DASH, _counted(finding)))
+        return Table(header, tuple(cells), words=True)
     for _, row in rows.iterrows():
         found_something = row["backbone"] and not row["finding"].startswith("not run")
         where = f"{row['backbone']}, {row['dataset']}" if found_something else DASH
         kind = texts[row["claim"]].kind
         small = HERE.get(row["finding"].split(":")[0], "") or DASH
-        found.append((row["claim"], row["reading"], where, row["verdict"], _value(row, kind), small))
-    return Table(header, tuple(found), words=True)
+        cells.append((row["claim"], row["reading"], where, row["verdict"], _value(row, kind), small))
+    return Table(header, tuple(cells), words=True)
 
 
 def other_verdicts(study: Study) -> pd.DataFrame:
-    """Published numbers that runs were compared with."""
+    """The verdicts on published numbers."""
     rows = study.judgements[~study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
     return rows[rows["verdict"] != "not run"]
 
 
 def verdict_sentence(study: Study) -> list[str]:
-    """What was reproduced, and what runs below the paper's scale show."""
+    """Sentences on the verdicts, and on the findings of runs below the paper's scale."""
     rows = claim_rows(study)
     judged, small = rows[rows["verdict"] != "not run"], rows[rows["finding"] != ""]
     sentences = []

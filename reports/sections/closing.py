@@ -22,16 +22,16 @@ def failures(study: Study) -> list[Block]:
     if rows.empty:
         return []
     text = (
-        f"Rules that look for known problems of early exits found {counted(len(rows), 'place')} to look at; they are "
-        "no verdict. The clearest of each kind is listed; failures.csv has all."
+        f"Rules for known problems of early exits found {counted(len(rows), 'place')} worth a look; they are not "
+        "verdicts. The clearest of each kind is listed; failures.csv has all."
     )
     return [Text(text), Terms(tuple(_worst(str(name), group) for name, group in rows.groupby("signature", sort=False)))]
 
 
 def _worst(signature: str, rows: pd.DataFrame) -> tuple[str, str]:
     """The clearest finding of a kind, and the number of findings."""
-    beyond = (rows["value"] - rows["limit"]).abs().fillna(0)
-    worst = rows.iloc[int(beyond.to_numpy().argmax())]
+    distance = (rows["value"] - rows["limit"]).abs().fillna(0)
+    worst = rows.iloc[int(distance.to_numpy().argmax())]
     place = f", {worst['place']}" if worst["place"] else ""
     what = f"{worst['run_id'].split(' ')[0]}{place}: {worst['sentence']}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
@@ -66,7 +66,7 @@ def published(study: Study) -> list[Block]:
 
 
 def operating_points(study: Study) -> list[Block]:
-    """Every operating point of every group, if there is room."""
+    """Every operating point of every group, if there are at most `ROWS`."""
     rows = sum(len(setting.totals) for setting in study.settings)
     if rows > ROWS:
         return [

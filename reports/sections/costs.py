@@ -11,23 +11,23 @@ from reports.words import counted
 TRAINED = ("finetune", "joint", "exits")
 NAMES = {
     "finetune": "backbone", "joint": "backbone and heads together", "exits": "heads", "scores": "scores of val and test",
-    "cost": "counting", "evaluate": "evaluation",
+    "cost": "counting MACs", "evaluate": "evaluation",
 }  # fmt: skip
 
 
 def costs(study: Study) -> list[Block]:
-    text = "The cost of an image depends on the exit at which it leaves; every head on the way counts."
+    text = "The cost of an image depends on the exit at which it leaves; all heads up to there count."
     more = " The costs with other exits are in table.md." if len(study.settings) > len(study.main) else ""
     blocks: list[Block] = [Text(text + more)]
     for setting in study.main:
         shown = captioned.costs(setting.name, setting.runs)
-        table = _alike(shown.table)
+        table = _merged(shown.table)
         caption = f"{shown.caption} Methods with the same costs share a row."
         blocks.append(Shown(caption, table, narrow=len(table.header) <= 7))
     return blocks
 
 
-def _alike(table: Table) -> Table:
+def _merged(table: Table) -> Table:
     """Rows with equal cells merged into one."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in table.rows:
@@ -61,12 +61,12 @@ def training(study: Study) -> list[Block]:
     total = sum(sum(passes[kind].values()) for kind in TRAINED if kind in passes)
     count = sum(len(passes[kind]) for kind in TRAINED if kind in passes)
     passes_of = "pass" if count == 1 else "passes"
-    text = f"Training took {count} {passes_of} for {counted(len(study.runs), 'run')}, {_seconds(total)} in all."
+    text = f"Training took {count} {passes_of} for {counted(len(study.runs), 'run')}, {_seconds(total)} in total."
     peak = max((float(run.record.provenance.peak_memory_bytes) for run in study.runs), default=0.0)
     if peak:
         text += f" The peak memory was {peak / 2**30:.1f} GiB."
-    header = ("What", "Passes", "Together", "Longest")
-    caption = "Wall time of the stages of the runs. A stage that several runs share was done once, and is counted once."
+    header = ("Stage", "Passes", "Total", "Longest")
+    caption = "Wall time of the stages of the runs. A stage that several runs share counts once."
     return [Text(text), Shown(caption, Table(header, tuple(rows)), narrow=True)]
 
 

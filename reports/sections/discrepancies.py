@@ -18,8 +18,8 @@ OPTIONS = {
     "kd_divisor": ("D21", "distillation divided by batch times classes"),
     "reduction": ("D21", "sums over exits in place of means"),
     "feature_divisor": ("D22", "feature terms as sums over tokens"),
-    "detach_group_teacher": ("D23", "the deepest head of a group is drawn to the weaker ones"),
-    "heterogeneous_exits": ("D24", "every head of a group sees the backbone's tokens"),
+    "detach_group_teacher": ("D23", "the deepest head of a group is also trained towards the weaker ones"),
+    "heterogeneous_exits": ("D24", "every head of a group reads the backbone's tokens"),
     "frozen_mode": ("D31", "the frozen backbone in training mode"),
 }
 OFFICIAL = "lgvit-official"
@@ -52,8 +52,8 @@ def _variant_name(name: str, options: dict[str, object]) -> str | None:
 
 
 def _elsewhere(study: Study) -> list[str]:
-    """D1 and D30 change the backbone or the split, so they are groups of their own."""
-    found = []
+    """The effect of D1 and D30, which change the backbone or the split and therefore are in other groups."""
+    sentences = []
     for setting in study.main:
         plain = next((s for s in study.main if s is not setting and _same_but(s, setting)), None)
         if plain is None:
@@ -63,15 +63,15 @@ def _elsewhere(study: Study) -> list[str]:
         if against is not None:
             token, selection = ("D1", "an idle second token"), ("D30", "selection on the test images themselves")
             number, what = token if _plain_backbone(setting) else selection
-            found.append(
+            sentences.append(
                 f"{number}, {what}: at half of the MACs lgvit differs by {difference(against)} "
                 f"({setting.where['backbone']}, {setting.where['dataset']}); {ranked(against)}."
             )
-    return found
+    return sentences
 
 
 def _plain_backbone(setting: ComparisonGroup) -> str | None:
-    """The backbone that this one varies by an idle token; None where it is no such variant."""
+    """The backbone of which this one is a variant with an idle token; None if it is not such a variant."""
     return setting.leading.record.backbone.idle_token_variant_of
 
 
@@ -87,13 +87,13 @@ def _same_but(plain: ComparisonGroup, other: ComparisonGroup) -> bool:
 
 
 def _alternation(study: Study) -> list[str]:
-    """D31 and D32 change the alternating training."""
+    """The effect of D31 and D32, which change the alternating training."""
     base = {"regime": "alternating-frozen"}
     options = {
         "heads_always": ("D31", "heads that run in every step"),
         "alternate_by": ("D32", "alternation by forward pass"),
     }
-    found = []
+    sentences = []
     for setting in study.main:
         runs = [run for run in setting.exiting if run.record.spec.train.method.name == LGVIT]
         plain = Variant("", tuple(run for run in runs if _set(run) == base))
@@ -104,37 +104,37 @@ def _alternation(study: Study) -> list[str]:
             )
             against = compared(changed, plain) if changed.runs and plain.runs else None
             if against is not None:
-                found.append(
+                sentences.append(
                     f"{number}, {what}: in alternating training it changes the accuracy at half of the MACs by "
                     f"{difference(against)}; {ranked(against)}."
                 )
-    return found
+    return sentences
 
 
 def _entropy(study: Study) -> list[str]:
-    """D14: both definitions of the entropy, where a run has them."""
-    found = []
+    """The effect of D14, for runs with both definitions of the entropy."""
+    changes = []
     for run in study.runs:
         named = policies(run)
         if run.method == LGVIT and {"entropy", "entropy(guarded=False)"} <= set(named):
             points = [
                 [p for p in run.record.points if p.policy == name] for name in ("entropy", "entropy(guarded=False)")
             ]
-            at = [
+            half = [
                 next((p for p in group if (p.kind, p.target) == ("equal-macs", 0.5) and p.reached), None)
                 for group in points
             ]
-            against = contrast([(run, at[1].name)], [(run, at[0].name)]) if at[0] and at[1] else None
+            against = contrast([(run, half[1].name)], [(run, half[0].name)]) if half[0] and half[1] else None
             if against is not None:
-                found.append(f"by {difference(against)} on {run.backbone}, {run.dataset}, seed {run.seed}")
-    if not found:
+                changes.append(f"by {difference(against)} on {run.backbone}, {run.dataset}, seed {run.seed}")
+    if not changes:
         return []
     what = "D14, an entropy that is NaN for saturated samples: at half of the MACs it changes the accuracy of lgvit"
-    return [f"{what} {few(found)}."]
+    return [f"{what} {few(changes)}."]
 
 
 def _swin(study: Study) -> list[str]:
-    """D3: the official count of layers on Swin."""
+    """The effect of D3, the official code's count of layers on Swin."""
     table = study.points[study.points["official_swin_speedup"].notna() & (study.points["label"] == LGVIT)]
     rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == 0.01)]
     return [

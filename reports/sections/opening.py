@@ -10,12 +10,12 @@ QUESTION = (
     "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) to the shallow half and attention "
     "heads (GAH) to the deep half. It trains the backbone first and then the heads by self-distillation on the "
     "frozen backbone, and a sample leaves at the first exit that is confident. Comparisons of heads keep backbone, "
-    "exits and training recipe fixed; methods whose features are no token map have no feature terms in their loss. "
+    "exits and training recipe fixed; methods whose features are not a token map have no feature terms in their loss. "
     "Comparisons of training keep the heads fixed.",
     "This report uses three speed-ups side by side. The speed-up in layers, which the paper and its code use, "
     "divides the depth by the mean block at which samples leave; heads cost nothing in it. The speed-up in MACs "
-    "divides the multiply-accumulates of the backbone without exits by the mean of what is computed: stem, blocks "
-    "and every head on the way. The speed-up in time divides measured times, where time was measured.",
+    "divides the multiply-accumulates of the backbone without exits by the mean over images: stem, blocks and every "
+    "evaluated head. The speed-up in time divides measured times, if time was measured.",
 )
 RULES = (
     "Thresholds are chosen on val and applied to test once. Every drop in accuracy is against the backbone without "
@@ -37,4 +37,4 @@ def setup(study: Study) -> list[Block]:
         ("Policies", judged_by(study.judged)),
         ("Differs from the original", differences(study)),
     ]
-    return [Terms(tuple((what, how) for what, how in items if how)), Terms((("Rules", RULES),))]
+    return [Terms(tuple((term, text) for term, text in items if text)), Terms((("Rules", RULES),))]

@@ -17,32 +17,32 @@ COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 def schemes(study: Study) -> list[Block]:
     """Exit schemes with the same number of exits."""
     blocks: list[Block] = []
-    for settings in _beside(study):
+    for settings in _comparable(study):
         by_count: dict[object, list[ComparisonGroup]] = {}
         for setting in settings:
             by_count.setdefault(len(_blocks(setting)), []).append(setting)
         chosen = max(by_count.values(), key=len)
         if len({setting.where["scheme"] for setting in chosen}) > 1:
-            blocks += _question(chosen, len(list(_beside(study))) > 1, "exit scheme", _scheme)
+            blocks += _question(chosen, len(list(_comparable(study))) > 1, "exit scheme", _scheme)
     return blocks
 
 
 def counts(study: Study) -> list[Block]:
     """Numbers of exits: groups whose scheme is the same rule with another count."""
     blocks: list[Block] = []
-    for settings in _beside(study):
+    for settings in _comparable(study):
         rules: dict[str, list[ComparisonGroup]] = {}
         for setting in settings:
-            if found := COUNTED.fullmatch(setting.where["scheme"]):
-                rules.setdefault(found["rule"], []).append(setting)
+            if match := COUNTED.fullmatch(setting.where["scheme"]):
+                rules.setdefault(match["rule"], []).append(setting)
         for rule, chosen in rules.items():
             if len(chosen) > 1:
                 ordered = sorted(chosen, key=lambda setting: len(_blocks(setting)))
-                blocks += _question(ordered, len(list(_beside(study))) > 1, f"number of exits, placed {rule}", _count)
+                blocks += _question(ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count)
     return blocks
 
 
-def _beside(study: Study) -> list[list[ComparisonGroup]]:
+def _comparable(study: Study) -> list[list[ComparisonGroup]]:
     """Groups that differ in their exits only."""
     by_rest: dict[tuple[str, ...], list[ComparisonGroup]] = {}
     for setting in study.settings:
@@ -87,24 +87,24 @@ def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
 
 def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) -> str:
     """The best placement of a method compared with each other one, on the same test images."""
-    held = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
-    found = [(n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in held if method in set(rows["label"])]
-    if len(found) < 2:
+    candidates = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
+    placements = [(n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in candidates if method in set(rows["label"])]
+    if len(placements) < 2:
         return f"{method}: at most one placement reaches half of the MACs."
-    name, setting, row = max(found, key=lambda entry: entry[2]["accuracy"])
-    mine = _at_half(setting, method)
+    name, setting, row = max(placements, key=lambda entry: entry[2]["accuracy"])
+    best_points = _at_half(setting, method)
     ahead: list[str] = []
     open_: list[str] = []
-    for other, beside, _ in found:
-        compared = contrast(mine, _at_half(beside, method)) if beside is not setting else None
+    for other, other_setting, _ in placements:
+        compared = contrast(best_points, _at_half(other_setting, method)) if other_setting is not setting else None
         if compared is not None:
             (ahead if compared.told_apart else open_).append(f"{other} ({difference(compared)})")
     parts = [
         *([f"ahead of {few(ahead)}"] if ahead else []),
         *([f"not shown to differ from {few(open_)}"] if open_ else []),
     ]
-    fastest = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in found)]
-    speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in fastest if not rows.empty]
+    at_drop = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in placements)]
+    speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in at_drop if not rows.empty]
     more = ""
     if speeds:
         best = max(speeds, key=lambda entry: entry[1])
@@ -131,8 +131,8 @@ def _blocks(setting: ComparisonGroup) -> tuple[int, ...]:
 
 
 def _scheme(setting: ComparisonGroup) -> str:
-    found = COUNTED.fullmatch(setting.where["scheme"])
-    return found["rule"] if found else setting.where["scheme"]
+    match = COUNTED.fullmatch(setting.where["scheme"])
+    return match["rule"] if match else setting.where["scheme"]
 
 
 def _count(setting: ComparisonGroup) -> str:

@@ -1,4 +1,4 @@
-"""Other exit policies on the same scores, where a grid has several."""
+"""Other exit policies on the same scores, if the grid has several."""
 
 from __future__ import annotations
 

@@ -44,12 +44,12 @@ def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.Data
 def realised(rows: pd.DataFrame) -> list[str]:
     """How much of the speed-up in layers remains when heads are counted, and when time is measured."""
     fast, slow = rows[(rows["layer"] > 1) & (rows["mac"] >= 1)], rows[(rows["layer"] > 1) & (rows["mac"] < 1)]
-    kept = fast.assign(kept=(fast["mac"] - 1) / (fast["layer"] - 1)).sort_values("kept", kind="stable")
+    by_share = fast.assign(remaining=(fast["mac"] - 1) / (fast["layer"] - 1)).sort_values("remaining", kind="stable")
     sentences = []
-    if not kept.empty:
-        ends = [kept.iloc[i] for i in dict.fromkeys((0, len(kept) - 1))]
+    if not by_share.empty:
+        ends = [by_share.iloc[i] for i in dict.fromkeys((0, len(by_share) - 1))]
         parts = [f"{row['label']} {times(row['layer'])} in layers, {times(row['mac'])} in MACs" for row in ends]
-        share = " to ".join(dict.fromkeys(f"{100 * row['kept']:.0f}" for row in ends))
+        share = " to ".join(dict.fromkeys(f"{100 * row['remaining']:.0f}" for row in ends))
         sentences.append(f"Of the speed-up in layers beyond 1, {share} % remain in MACs ({join(parts, ';')}).")
     if not slow.empty:
         parts = [f"{row['label']} ({times(row['mac'])}, in layers {times(row['layer'])})" for _, row in slow.iterrows()]

@@ -1,4 +1,4 @@
-"""The results of every main group: the main table, figures, and sentences about them."""
+"""The results of every main group: main table, figures and sentences about them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     blocks: list[Block] = [
         Drawn(
             f"Test accuracy over mean MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, "
-            f"and fixed thresholds. Right of 1, a model with exits costs more than the backbone.{more}",
+            f"and fixed thresholds. To the right of 1, a model costs more than the backbone without exits.{more}",
             speed_accuracy(setting, study.looks, shown),
             f"{number}-speed-accuracy",
         )
@@ -69,7 +69,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     )
     distribution = exit_distribution(setting, HALF, shown)
     if distribution is not None:
-        text = f"Where test images leave when half of the MACs are spent (%), {name}."
+        text = f"Share of test images (%) that leave at each exit, at half of the MACs, {name}."
         blocks.append(Drawn(text, distribution, f"{number}-exit-distribution"))
     return blocks
 

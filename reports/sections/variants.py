@@ -37,16 +37,18 @@ VariantName = Callable[[str, dict[str, object]], str | None]
 
 
 def variants_of(setting: ComparisonGroup, variant_name: VariantName) -> list[Variant]:
-    found: dict[str, list[Run]] = {}
+    """The variants in a group, in the order of its runs."""
+    runs_by_name: dict[str, list[Run]] = {}
     for run in setting.exiting:
         method = run.record.spec.train.method
         name = variant_name(method.name, method.set)
         if name is not None:
-            found.setdefault(name, []).append(run)
-    return [Variant(name, tuple(runs)) for name, runs in found.items()]
+            runs_by_name.setdefault(name, []).append(run)
+    return [Variant(name, tuple(runs)) for name, runs in runs_by_name.items()]
 
 
 def compared(variant: Variant, base: Variant) -> Contrast | None:
+    """The difference at half of the MACs on the same images; None if one of the two does not reach this point."""
     return contrast(variant.at_half, base.at_half)
 
 
@@ -78,7 +80,7 @@ CAPTION = (
 
 
 def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_name: str) -> list[Block]:
-    """A paragraph and a table for every main group that has the base and a variant."""
+    """A sentence and a table for every main group that contains the base and at least one variant."""
     blocks: list[Block] = []
     for setting, base, others in with_variants(study, variant_name, base_name):
         if len(study.main) > 1:
@@ -91,20 +93,21 @@ def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_n
 def with_variants(
     study: Study, variant_name: VariantName, base_name: str
 ) -> Iterator[tuple[ComparisonGroup, Variant, list[Variant]]]:
+    """Every main group that contains the base and other variants, with these."""
     for setting in study.main:
-        found = {variant.name: variant for variant in variants_of(setting, variant_name)}
-        base = found.pop(base_name, None)
-        if base is not None and found:
-            yield setting, base, list(found.values())
+        variants = {variant.name: variant for variant in variants_of(setting, variant_name)}
+        base = variants.pop(base_name, None)
+        if base is not None and variants:
+            yield setting, base, list(variants.values())
 
 
 def sentence(base: Variant, others: list[Variant]) -> str:
-    """Which changes are better, worse, or not shown to differ at half of the MACs."""
+    """A sentence that lists the variants better and worse than the base, or not shown to differ, at half of the MACs."""
     groups: dict[str, list[tuple[float, str]]] = {"ahead": [], "behind": [], "not shown to differ": []}
     for variant in others:
-        found = compared(variant, base)
-        if found is not None:
-            groups[ranked(found)].append((found.estimate.value, f"{variant.name} ({difference(found)})"))
+        against = compared(variant, base)
+        if against is not None:
+            groups[ranked(against)].append((against.estimate.value, f"{variant.name} ({difference(against)})"))
     parts = [
         *([f"better than {base.name} is {few(by_size(groups['ahead']))}"] if groups["ahead"] else []),
         *([f"worse is {few(by_size(groups['behind']))}"] if groups["behind"] else []),
@@ -133,9 +136,9 @@ def kernels(study: Study) -> list[Block]:
 
 
 def ablation(study: Study) -> list[Block]:
-    """LGViT without a term of its distillation, or with another weight."""
+    """LGViT without some terms of its distillation loss, or with other weights."""
 
-    def wanted(name: str, options: dict[str, object]) -> str | None:
+    def variant_name(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {"kd_weight", "feature_terms"}:
             return None
         terms = []
@@ -146,13 +149,13 @@ def ablation(study: Study) -> list[Block]:
             terms.append("without feature terms")
         return " and ".join(terms) or LGVIT
 
-    return variant_blocks(study, wanted, "Terms of the distillation", LGVIT)
+    return variant_blocks(study, variant_name, "Terms of the distillation", LGVIT)
 
 
 def regimes(study: Study) -> list[Block]:
     """LGViT's heads under other training regimes; the two-stage regime is the paper's."""
 
-    def wanted(name: str, options: dict[str, object]) -> str | None:
+    def variant_name(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {"regime", "joint_weights", "alternate_by", "heads_always"}:
             return None
         if not options:
@@ -161,7 +164,7 @@ def regimes(study: Study) -> list[Block]:
         rest = [f"{key} {value}" for key, value in sorted(options.items()) if key != "regime"]
         return f"{regime} ({', '.join(rest)})" if rest else regime
 
-    return variant_blocks(study, wanted, "Ways to train LGViT's heads, total epochs equal", TWO_STAGE)
+    return variant_blocks(study, variant_name, "Ways to train LGViT's heads, total epochs equal", TWO_STAGE)
 
 
 AUTHORS = "the authors' layout"
@@ -169,9 +172,9 @@ TWO_STAGE = "two-stage"
 
 
 def _one_option(option: str, word: str) -> VariantName:
-    def wanted(name: str, options: dict[str, object]) -> str | None:
+    def variant_name(name: str, options: dict[str, object]) -> str | None:
         if name != LGVIT or not set(options) <= {option}:
             return None
         return f"{word} {options[option]}" if options else AUTHORS
 
-    return wanted
+    return variant_name

@@ -1,1 +1,1 @@
-"""The report as one HTML file: a sortable table, and curves whose points tell where they come from."""
+"""The report as one HTML file: a sortable table, and curves whose points show their run and settings."""

@@ -1,4 +1,4 @@
-"""What the page draws, as plain data: curves and operating points of every setting, and the table over them."""
+"""The data of the page: curves and operating points of every setting, and the rows of the table."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from results.tables.points import summary
 from results.tables.run import NO_POLICY, STATIC, Run
 
 POINTS = 20_000
-"""Of all curves together; each keeps as many as fit, at least `FEWEST`, evenly spread over its cost."""
+"""Limit for all curves together; each keeps an equal share, between `FEWEST` and `MOST`, evenly spread over its cost."""
 FEWEST, MOST = 6, 40
 NUMBERS = ("Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs", "Time")
 
 
 def drawing(study: Study) -> list[dict[str, Any]]:
-    """Every setting with its curves: a curve a run and policy, a dot a model without exits."""
+    """Every setting with its curves: one per run and policy; models without exits have a single point."""
     settings = [(setting, of_setting(study.runs, tuple(setting.where.values()))) for setting in study.settings]
     curves = sum(len(policies(run)) for _, runs in settings for run in runs)
-    most = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
+    limit = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
     rows = dict(list(study.points.groupby("run_id")))
     return [
         {
@@ -32,46 +32,46 @@ def drawing(study: Study) -> list[dict[str, Any]]:
             "curves": [
                 curve
                 for run in runs
-                for curve in _curves(study, setting, run, rows[run.record.run_id], most)
+                for curve in _curves(study, setting, run, rows[run.record.run_id], limit)
             ],
         }
         for setting, runs in settings
     ]  # fmt: skip
 
 
-def _curves(study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
-    """The curves of a run, a policy each; of a model without exits one with a single point."""
-    found = []
-    for label, mine in rows.groupby("label", sort=False):
-        name, policy = str(label), str(mine["policy"].iloc[0])
+def _curves(study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
+    """The curves of a run, one per policy; for a model without exits, one with a single point."""
+    curves = []
+    for label, points in rows.groupby("label", sort=False):
+        name, policy = str(label), str(points["policy"].iloc[0])
         look = study.looks.get(name) or study.looks.get(run.method) or Look("#7F7F7F", "o", (1, 0))
-        found.append(
+        curves.append(
             {
                 "name": name, "run": run.record.run_id, "seed": run.seed, "policy": policy,
                 "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
                 "exits": " ".join(str(exit_.block) for exit_ in run.record.exits[:-1]) if run.has_exits else "",
                 "color": look.color, "marker": look.marker, "dash": _dash(look),
-                "line": _line(run, policy, most), "marks": [_mark(run, row) for _, row in mine.iterrows() if row["reached"]],
+                "line": _line(run, policy, limit), "marks": [_mark(run, row) for _, row in points.iterrows() if row["reached"]],
             }
         )  # fmt: skip
-    return found
+    return curves
 
 
-def _line(run: Run, policy: str, most: int) -> list[list[float | None]]:
-    """Threshold, share of the MACs without exits, accuracy and its interval in %, mean block; cheapest first."""
+def _line(run: Run, policy: str, limit: int) -> list[list[float | None]]:
+    """Rows of threshold, share of the MACs without exits, accuracy and its interval in %, and mean block; cheapest first."""
     curve = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == "test")]
     share = curve["mean_macs"].to_numpy() / run.record.costs.baseline
     order = np.argsort(share, kind="stable")
-    if len(order) > most:  # where the cost is nearest to evenly spread ones
-        wanted = np.linspace(share[order[0]], share[order[-1]], most)
-        order = order[np.unique(np.searchsorted(share[order], wanted).clip(0, len(order) - 1))]
+    if len(order) > limit:  # keep the settings whose costs are nearest to evenly spread ones
+        costs = np.linspace(share[order[0]], share[order[-1]], limit)
+        order = order[np.unique(np.searchsorted(share[order], costs).clip(0, len(order) - 1))]
     columns = [curve["threshold"].to_numpy(), share]
     columns += [100 * curve[name].to_numpy() for name in ("accuracy", "low", "high")] + [curve["mean_block"].to_numpy()]
     return [[_short(column[i]) for column in columns] for i in order]
 
 
 def _mark(run: Run, row: pd.Series) -> dict[str, Any]:
-    """An operating point."""
+    """The data of an operating point."""
     point = next((point for point in run.record.points if point.name == row["point"]), None)
     settings = point.settings if point else ()
     leaving = (
@@ -100,8 +100,8 @@ def point_name(row: pd.Series) -> str:
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """The table: one row a setting, method and operating point, over seeds; each cell with what it is sorted by."""
-    found = []
+    """The table over seeds: one row per setting, method and operating point; each cell has a text and a key for sorting."""
+    table_rows = []
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
     several = len(names) > 1
     for _, row in summary(study.points).iterrows():
@@ -118,21 +118,21 @@ def rows(study: Study) -> list[dict[str, Any]]:
         )
         for text, value in shown:
             cells.append({"text": text, "sort": "" if pd.isna(value) else float(value), "number": True})
-        found.append({"cells": cells})
-    return found
+        table_rows.append({"cells": cells})
+    return table_rows
 
 
 def header(study: Study) -> list[dict[str, Any]]:
-    """Names of the table's columns; those of numbers are aligned as such."""
+    """The names of the table's columns, and whether they contain numbers."""
     texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
     return [{"text": t, "number": False} for t in texts] + [{"text": t, "number": True} for t in ("Seeds", *NUMBERS)]
 
 
 def _dash(look: Look) -> str:
-    """The dashes of a line as SVG writes them, for a line two pixels wide; empty: a whole one."""
+    """The dash pattern as SVG text for a line two pixels wide; empty for a solid line."""
     return "" if look.line == (1, 0) else " ".join(f"{2 * part:g}" for part in look.line)
 
 
 def _short(value: float) -> float | None:
-    """Five digits; None where there is no number."""
+    """The value rounded to five digits; None if it is not finite."""
     return None if not np.isfinite(value) else float(f"{value:.5g}")

@@ -18,7 +18,7 @@
     return element;
   };
 
-  // Table: a button in each heading sorts; what has no number stays last.
+  // Table: a button in each heading sorts; empty cells stay last.
   const table = document.getElementById("table");
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
@@ -43,7 +43,7 @@
   const legend = document.getElementById("legend");
   const choice = { setting: document.getElementById("setting"), seed: document.getElementById("seed") };
   const hidden = new Set();
-  let walks = [];
+  let drawnCurves = [];
 
   const polygon = (corners, size) => corners.map(([x, y]) => `${x * size},${y * size}`).join(" ");
   const star = Array.from({ length: 10 }, (_, i) => {
@@ -84,8 +84,8 @@
     return [...line, ...marks].filter((spot) => spot.share !== null && spot.accuracy !== null).sort((a, b) => a.share - b.share);
   };
 
-  const ticks = (low, high, wanted) => {
-    const rough = (high - low) / wanted;
+  const ticks = (low, high, count) => {
+    const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
     const first = Math.ceil(low / step - 1e-9);
@@ -94,30 +94,30 @@
 
   const percent = (value) => `${value.toFixed(1)} %`;
   const between = (spot) => (spot.low === null ? "" : ` [${spot.low.toFixed(1)}, ${spot.high.toFixed(1)}]`);
-  const spoken = (spot) =>
+  const description = (spot) =>
     `${spot.curve.name}${spot.name ? ", " + spot.name : ""}: ${percent(spot.accuracy)}${between(spot)} at ` +
     `${spot.share.toFixed(3)} of the MACs${spot.threshold ? ", threshold " + spot.threshold : ""}`;
 
   const show = (spot) => {
     details.replaceChildren();
     const list = html("dl", details);
-    const say = (what, how, code = false) => {
-      if (how === "") return;
-      html("dt", list, what);
-      const place = html("dd", list, code ? null : how);
-      if (code) html("code", place, how);
+    const add = (term, value, code = false) => {
+      if (value === "") return;
+      html("dt", list, term);
+      const definition = html("dd", list, code ? null : value);
+      if (code) html("code", definition, value);
     };
     const name = spot.curve.name + (spot.name ? `, ${spot.name}` : ", a setting of the curve");
-    say("Point", `${name}, seed ${spot.curve.seed}`);
-    say("Accuracy", `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
-    say("MACs", `${spot.share.toFixed(3)} of the backbone without exits (${(1 / spot.share).toFixed(2)}×)`);
-    say("Time", spot.time);
-    say("Threshold", spot.threshold && `${spot.threshold}, policy ${spot.curve.policy}`);
-    say("Exits", spot.curve.exits && `after blocks ${spot.curve.exits}; mean exit block ${spot.block.toFixed(2)}`);
-    say("Leaving after", spot.leaving);
-    say("Run", spot.curve.run, true);
-    say("Again", spot.curve.command, true);
-    for (const { element, spot: other } of walks.flat()) {
+    add("Point", `${name}, seed ${spot.curve.seed}`);
+    add("Accuracy", `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
+    add("MACs", `${spot.share.toFixed(3)} of the backbone without exits (${(1 / spot.share).toFixed(2)}×)`);
+    add("Time", spot.time);
+    add("Threshold", spot.threshold && `${spot.threshold}, policy ${spot.curve.policy}`);
+    add("Exits", spot.curve.exits && `after blocks ${spot.curve.exits}; mean exit block ${spot.block.toFixed(2)}`);
+    add("Leaving after", spot.leaving);
+    add("Run", spot.curve.run, true);
+    add("Reproduce", spot.curve.command, true);
+    for (const { element, spot: other } of drawnCurves.flat()) {
       element.classList.toggle("chosen", other === spot);
       element.parentNode.classList.toggle("active", other.curve === spot.curve);
     }
@@ -129,14 +129,14 @@
     );
     chart.replaceChildren();
     details.replaceChildren();
-    html("p", details, "No point is chosen.").className = "hint";
-    walks = [];
+    html("p", details, "No point is selected.").className = "hint";
+    drawnCurves = [];
     const width = Math.max(320, Math.min(1000, chart.clientWidth || 800));
     const height = Math.round(Math.max(300, width * 0.52));
     chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const seen = curves.filter((curve) => !hidden.has(curve.name));
-    chart.classList.toggle("many", seen.length > 4); // bands of many lines hide each other: then the chosen one has its own
-    const all = seen.flatMap(spots);
+    const visible = curves.filter((curve) => !hidden.has(curve.name));
+    chart.classList.toggle("many", visible.length > 4); // many bands overlap: only the selected curve shows its band
+    const all = visible.flatMap(spots);
     if (!all.length) return;
     const range = (values, pad) => {
       const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -161,7 +161,7 @@
     make("text", below, axes, "mean MACs, backbone without exits = 1");
     make("text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, axes, "test accuracy (%)");
 
-    for (const curve of seen) {
+    for (const curve of visible) {
       const group = withColor(make("g", { class: "curve", "data-name": curve.name }, chart), curve);
       const line = curve.line.filter(([, share, accuracy]) => share !== null && accuracy !== null);
       if (line.length > 1) {
@@ -171,9 +171,9 @@
         const points = line.map(([, share, accuracy]) => `${x(share)},${y(accuracy)}`).join(" ");
         make("polyline", { class: "line", points, ...(curve.dash && { "stroke-dasharray": curve.dash }) }, group);
       }
-      walks.push(
+      drawnCurves.push(
         spots(curve).map((spot) => {
-          const place = { class: "spot", role: "button", tabindex: -1, "aria-label": spoken(spot) };
+          const place = { class: "spot", role: "button", tabindex: -1, "aria-label": description(spot) };
           const element = make("g", { ...place, transform: `translate(${x(spot.share)} ${y(spot.accuracy)})` }, group);
           if (spot.mark && spot.low !== null) {
             const [top, bottom] = [y(spot.high) - y(spot.accuracy), y(spot.low) - y(spot.accuracy)];
@@ -189,29 +189,29 @@
         })
       );
     }
-    walks[0][0].element.setAttribute("tabindex", 0);
+    drawnCurves[0][0].element.setAttribute("tabindex", 0);
   };
 
-  const nearest = (walk, share) =>
-    walk.reduce((best, here) => (Math.abs(here.spot.share - share) < Math.abs(best.spot.share - share) ? here : best));
+  const nearest = (curvePoints, share) =>
+    curvePoints.reduce((best, here) => (Math.abs(here.spot.share - share) < Math.abs(best.spot.share - share) ? here : best));
 
   chart.addEventListener("keydown", (event) => {
-    const row = walks.findIndex((walk) => walk.some(({ element }) => element === document.activeElement));
+    const row = drawnCurves.findIndex((curvePoints) => curvePoints.some(({ element }) => element === document.activeElement));
     if (row < 0) return;
-    const at = walks[row].findIndex(({ element }) => element === document.activeElement);
-    const share = walks[row][at].spot.share;
-    const last = walks[row].length - 1;
+    const at = drawnCurves[row].findIndex(({ element }) => element === document.activeElement);
+    const share = drawnCurves[row][at].spot.share;
+    const last = drawnCurves[row].length - 1;
     const moves = {
-      ArrowRight: () => walks[row][Math.min(at + 1, last)],
-      ArrowLeft: () => walks[row][Math.max(at - 1, 0)],
-      ArrowDown: () => nearest(walks[(row + 1) % walks.length], share),
-      ArrowUp: () => nearest(walks[(row + walks.length - 1) % walks.length], share),
-      Home: () => walks[row][0],
-      End: () => walks[row][last],
+      ArrowRight: () => drawnCurves[row][Math.min(at + 1, last)],
+      ArrowLeft: () => drawnCurves[row][Math.max(at - 1, 0)],
+      ArrowDown: () => nearest(drawnCurves[(row + 1) % drawnCurves.length], share),
+      ArrowUp: () => nearest(drawnCurves[(row + drawnCurves.length - 1) % drawnCurves.length], share),
+      Home: () => drawnCurves[row][0],
+      End: () => drawnCurves[row][last],
     };
     if (!moves[event.key]) return;
     event.preventDefault();
-    for (const { element } of walks.flat()) element.setAttribute("tabindex", -1);
+    for (const { element } of drawnCurves.flat()) element.setAttribute("tabindex", -1);
     const { element } = moves[event.key]();
     element.setAttribute("tabindex", 0);
     element.focus();

@@ -1,4 +1,4 @@
-"""`report.html`: the template, filled. One file that asks the network for nothing."""
+"""Writes `report.html`: one file from a template, which loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def write_page(path: Path, study: Study) -> None:
 
 
 def page(study: Study) -> str:
-    """The page. Text of records passes Jinja2's autoescape or stands in JSON in which nothing can end the script; its
-    own script and style are the only ones that it lets run."""
+    """The page as HTML.
+
+    Text of records is escaped by Jinja2 or by its JSON filter. The content security policy permits only the page's own script
+    and style, by their hashes.
+    """
     script, style = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -67,5 +70,5 @@ def _content(study: Study) -> dict[str, Any]:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
+    """The hash of an inline script or style, as written in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

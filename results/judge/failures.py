@@ -140,7 +140,7 @@ def unstable_between_splits(run: Run) -> Iterator[Symptom]:
             continue
         gap = point.val.mean_macs / point.test.mean_macs - 1
         if abs(gap) > UNSTABLE:
-            on_val, on_test = (run.record.costs.baseline / found.mean_macs for found in (point.val, point.test))
+            on_val, on_test = (run.record.costs.baseline / measured.mean_macs for measured in (point.val, point.test))
             yield Symptom(
                 "speed-up unstable between val and test", run.record.run_id, point.name, abs(gap), UNSTABLE,
                 f"{on_val:.2f}x on val, {on_test:.2f}x on test",

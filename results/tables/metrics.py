@@ -37,12 +37,12 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
         static = run.record.static_accuracy.val, run.record.static_accuracy.test
         for point in run.record.points:
             if point.policy == policy and point.kind == "accuracy-drop":
-                found = optimism(curve["val"], curve["test"], static, point.target)
+                gap = optimism(curve["val"], curve["test"], static, point.target)
                 row |= {
-                    f"drop_{point.target:g}_claimed_speedup": found.claimed_speedup,
-                    f"drop_{point.target:g}_claimed_drop": found.claimed_drop,
-                    f"drop_{point.target:g}_honest_speedup": found.honest_speedup,
-                    f"drop_{point.target:g}_honest_drop": found.honest_drop,
+                    f"drop_{point.target:g}_claimed_speedup": gap.claimed_speedup,
+                    f"drop_{point.target:g}_claimed_drop": gap.claimed_drop,
+                    f"drop_{point.target:g}_honest_speedup": gap.honest_speedup,
+                    f"drop_{point.target:g}_honest_drop": gap.honest_drop,
                 }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -94,7 +94,7 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
     rows = []
     for run, label, point in _points(runs):
         outcomes = _FlatOutcomes(run, point)
-        found = leaving(outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits))
+        at_exit = leaving(outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits))
         anytime = run.answers.correct.mean(axis=1)
         for k, exit_ in enumerate(run.record.exits):
             here = outcomes.exits == k
@@ -105,8 +105,8 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
             )
             rows.append(
                 _base(run, label)
-                | {"point": point.name, "block": exit_.block, "share": found.share[k], "accuracy": found.accuracy[k]}
-                | {"final_accuracy": found.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
+                | {"point": point.name, "block": exit_.block, "share": at_exit.share[k], "accuracy": at_exit.accuracy[k]}
+                | {"final_accuracy": at_exit.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
             )
     return pd.DataFrame(rows)
 
@@ -123,11 +123,11 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
         assert point.test is not None
         outcomes = _FlatOutcomes(run, point)
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
-        found = regret(accuracy, run.answers.correct, shares)
+        controls = regret(accuracy, run.answers.correct, shares)
         rows.append(
             _base(run, label)
-            | {"point": point.name, "accuracy": accuracy, "random": found.random, "oracle": found.oracle}
-            | {"regret": found.regret, "gain": found.gain}
+            | {"point": point.name, "accuracy": accuracy, "random": controls.random, "oracle": controls.oracle}
+            | {"regret": controls.regret, "gain": controls.gain}
             | {"agreement": agreement(outcomes.prediction, outcomes.final, outcomes.weight)}
             | {"val_accuracy": point.val.accuracy, "val_macs": point.val.mean_macs / run.record.costs.baseline}
             | {"macs": point.test.mean_macs / run.record.costs.baseline}
@@ -137,17 +137,17 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `classes.per_class`. Cost: share of the MACs without exits."""
-    found, where = [], []
+    parts, where = [], []
     for run, label, point in _points(runs):
         outcomes = _FlatOutcomes(run, point)
         static = run.correct(STATIC)[outcomes.sample]
-        found.append(
+        parts.append(
             per_class(outcomes.label, _relative_cost(run)[outcomes.exits], outcomes.right, static, outcomes.weight)
         )
-        where += [_base(run, label) | {"point": point.name}] * len(found[-1]["class"])
-    if not found:
+        where += [_base(run, label) | {"point": point.name}] * len(parts[-1]["class"])
+    if not parts:
         return pd.DataFrame()
-    columns = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+    columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
     return pd.DataFrame(columns).join(pd.DataFrame(where))
 
 

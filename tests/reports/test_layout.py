@@ -39,7 +39,7 @@ def test_legends_stay_inside_the_figure_and_cover_no_axes(count: int, length: in
             for name in [*shown, "static"]:
                 axes.plot([0, 1], [0, 1], label=name)
             axes.set_xlabel("mean MACs")
-            legend_below(axes, across=min(len(panels), 3))
+            legend_below(axes, columns=min(len(panels), 3))
         figure.draw_without_rendering()
     assert is_wide(figure) is (len(panels) > 1)
     boxes = [axes.get_legend().get_window_extent() for axes in cells]  # type: ignore[union-attr]

@@ -155,7 +155,7 @@ def test_a_point_tells_where_it_comes_from(browser: Any, study: Study) -> None:
     assert all(f"{setting.threshold:.4g}" in said["Threshold"] for setting in point.settings)
     assert said["Exits"].startswith(f"after blocks {' '.join(str(exit_.block) for exit_ in run.record.exits[:-1])};")
     assert said["Run"] == run.record.run_id
-    assert said["Again"] == f"python -m benchmark reproduce {run.record.run_id}"
+    assert said["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
 
 
 def test_the_curves_are_walked_with_the_keys_alone(browser: Any) -> None:
@@ -179,7 +179,7 @@ def test_the_curves_are_walked_with_the_keys_alone(browser: Any) -> None:
     assert press(Keys.ARROW_LEFT) == walked[-2]
     assert float(re.findall(share, press(Keys.END))[-1]) >= found[-1]
     here = details(browser)
-    assert here["Run"] in here["Again"]
+    assert here["Run"] in here["Reproduce"]
     assert len(all_of(browser, ".spot[tabindex='0']")) == 1
     assert "of the MACs" not in press(Keys.TAB)  # and one key leads out of it
 

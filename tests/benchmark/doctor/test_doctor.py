@@ -1,4 +1,4 @@
-"""The doctor: sound where all is well, one line with the mend where something is not, and a device that is really examined."""
+"""The doctor: passes on a good machine, gives one line with the fix for each problem, and checks a device by running on it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from tests.results.edited import edit_json
 TINY = {"name": "smoke", "datasets": [bundled(60, 40, 60)]}
 
 
-def test_here_all_is_well_and_nothing_is_written(tmp_path: Path, benchmark_command: Command) -> None:
+def test_the_doctor_passes_here_and_writes_nothing(tmp_path: Path, benchmark_command: Command) -> None:
     done = benchmark_command("doctor", "--json", "--results", tmp_path / "results")
     assert done.returncode == 0, done.stdout
-    found = json.loads(done.stdout)
-    assert [line["name"] for line in found["checks"]] == [*doctor.plain_checks(tmp_path, None)]
-    assert all(line["status"] == "ok" or line["mend"] for line in found["checks"])
-    assert found["failed"] == 0
-    assert found["stored"] is None
+    report = json.loads(done.stdout)
+    assert [line["name"] for line in report["checks"]] == [*doctor.plain_checks(tmp_path, None)]
+    assert all(line["status"] == "ok" or line["mend"] for line in report["checks"])
+    assert report["failed"] == 0
+    assert report["stored"] is None
     assert not list(tmp_path.iterdir())
 
 
-def test_without_torch_it_names_what_is_missing(without_torch: dict[str, str], tmp_path: Path) -> None:
+def test_without_torch_it_names_the_missing_package(without_torch: dict[str, str], tmp_path: Path) -> None:
     done = torch_free(without_torch, "doctor", "--device", "cpu", "--results", tmp_path)
     assert done.returncode == 1
     lines = " ".join(done.stdout.split())
@@ -50,11 +50,11 @@ def test_without_torch_it_names_what_is_missing(without_torch: dict[str, str], t
     assert "-> in " in lines
     assert "pip install -e . -c constraints.txt" in lines
     assert "fail MAC counter cannot be checked: No module named 'torch'" in lines
-    assert "fail device cpu was not examined" in lines
+    assert "fail device cpu was not checked" in lines
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_it_starts_where_nearly_everything_is_missing(tmp_path: Path) -> None:
+def test_it_starts_with_click_alone(tmp_path: Path) -> None:
     import click
 
     (tmp_path / "click").symlink_to(Path(click.__file__).parent)
@@ -74,99 +74,99 @@ def test_an_unknown_device_is_one_sentence_and_a_missing_one_a_line(tmp_path: Pa
     assert "cuda:99: not usable here" in line["found"]
 
 
-# Single checks, each where something is wrong
+# Single checks on machines with a problem
 
 
-@pytest.mark.parametrize(("wanted", "tested", "status", "part"), [
+@pytest.mark.parametrize(("requirement", "tested", "status", "part"), [
     ("numpy>=99", "numpy==99", "fail", "is not >=99"), ("no-such-thing>=1", "no-such-thing==1", "fail", "is missing"),
-    ("numpy>=1", "numpy==1.0", "warn", "(1.0)"), ("numpy>=1", f"numpy=={doctor.version('numpy')}", "ok", "1 as tested"),
+    ("numpy>=1", "numpy==1.0", "warn", "(1.0)"), ("numpy>=1", f"numpy=={doctor.version('numpy')}", "ok", "constraints.txt"),
 ])  # fmt: skip
 def test_packages(
-    wanted: str, tested: str, status: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    requirement: str, tested: str, status: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "pyproject.toml").write_text(f'[project]\nrequires-python = ">=9"\ndependencies = ["{wanted}"]\n')
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nrequires-python = ">=9"\ndependencies = ["{requirement}"]\n')
     (tmp_path / "constraints.txt").write_text(f"# tested\n{tested}\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
-    found = doctor.packages()
-    assert found.status == status
-    assert part in found.found
+    check = doctor.packages()
+    assert check.status == status
+    assert part in check.found
     assert doctor.python().status == "fail"
 
 
-def test_a_package_of_our_names_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_with_one_of_our_names_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").write_text("")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    found = doctor.names()
-    assert found.status == "warn"
-    assert f"datasets in {tmp_path}" in found.found
+    check = doctor.names()
+    assert check.status == "warn"
+    assert f"datasets in {tmp_path}" in check.found
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert doctor.results_folder(tmp_path / "new" / "results").status == "ok"
-    found = doctor.results_folder(tmp_path / "file" / "results")
-    assert found.status == "fail"
-    assert "--results" in found.mend
+    check = doctor.results_folder(tmp_path / "file" / "results")
+    assert check.status == "fail"
+    assert "--results" in check.mend
 
 
-def test_data_that_is_there_and_a_folder_that_is_not(tmp_path: Path) -> None:
+def test_present_and_missing_datasets(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "test_batch").write_text("")
-    there, absent = doctor.datasets(tmp_path).found.split("; not here: ")
-    assert "cifar-10" in there
-    assert "cifar-100" in absent
+    present, missing = doctor.datasets(tmp_path).found.split("; missing: ")
+    assert "cifar-10" in present
+    assert "cifar-100" in missing
     assert doctor.datasets(tmp_path / "no").status == "fail"
 
 
-def test_weights_that_are_there(tmp_path: Path) -> None:
+def test_present_weights(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "vit_base_patch16_224.augreg_in21k_ft_in1k.safetensors").write_text("")
     assert "vit_base_patch16_224.augreg_in21k_ft_in1k" in doctor.weights(tmp_path).found
 
 
-def test_a_counter_that_leaves_the_attention_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_counter_without_attention_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     linear = 12 * 197 * 12 * 192 * 192 + 196 * 768 * 192 + 192 * 1000
     attention = 12 * 2 * 197 * 197 * 192
     assert linear + attention == doctor.KNOWN_MACS
     assert doctor.mac_counter().status == "ok"
     monkeypatch.setattr(cost, "_attention_macs", lambda *_: Counter())
-    found = doctor.mac_counter()
-    assert found.status == "fail"
-    assert f"{linear:,}" in found.found
+    check = doctor.mac_counter()
+    assert check.status == "fail"
+    assert f"{linear:,}" in check.found
 
 
-def program(folder: Path, name: str, says: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\necho '{says}'\n")
+def program(folder: Path, name: str, output: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\necho '{output}'\n")
     (folder / name).chmod(0o755)
 
 
-def test_slurm_is_found_whole_or_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_complete_or_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     program(tmp_path, "sinfo", "slurm 24.05.1")
     assert doctor.slurm().status == "warn"
     program(tmp_path, "sbatch", "")
-    assert doctor.slurm().found.startswith("slurm 24.05.1, sbatch in ")
+    assert doctor.slurm().found.startswith("slurm 24.05.1, sbatch: ")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch uses the GPU here")
-def test_a_gpu_that_torch_does_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_torch_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert doctor.gpu(tmp_path).status == "ok"
     program(tmp_path, "nvidia-smi", "NVIDIA H100 80GB HBM3, 550.54.15")
-    found = doctor.gpu(tmp_path)
-    assert found.status == "warn"
-    assert found.found.startswith("1 x NVIDIA H100 80GB HBM3, driver 550.54.15, but torch")
+    check = doctor.gpu(tmp_path)
+    assert check.status == "warn"
+    assert check.found.startswith("1 x NVIDIA H100 80GB HBM3, driver 550.54.15, but torch")
 
 
-def test_what_a_check_raises_is_its_line() -> None:
+def test_an_exception_in_a_check_is_its_line() -> None:
     def broken() -> Check:
         raise RuntimeError("undefined symbol")
 
     assert doctor.examine("x", broken).found == "RuntimeError: undefined symbol"
 
 
-# The device. The grid is a smaller one of the same name; all else is what a user gets.
+# The device, with a smaller grid of the same name
 
 
 @pytest.fixture
@@ -177,25 +177,25 @@ def small_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_cpu_is_examined_and_passes(tmp_path: Path, small_grid: Path) -> None:
+def test_the_cpu_passes(tmp_path: Path, small_grid: Path) -> None:
     done = CliRunner().invoke(command, ["--device", "cpu", "--json", "--results", str(tmp_path / "results")])
-    found = json.loads(done.stdout)
-    assert done.exit_code == 0, found
-    lines = {line["name"]: line["found"] for line in found["checks"]}
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0, report
+    lines = {line["name"]: line["found"] for line in report["checks"]}
     assert lines["grid smoke"].startswith("2 runs in ")
     assert "60 images" in lines["logits"]
     assert "(limit 1e-05)" in lines["logits"]
     assert "(limit 0.1)" in lines["bf16"]
-    assert lines["dynamic"].startswith("60 images leave where the sweep says")
-    assert lines["resume"].startswith("2 trainings were killed and resumed, with the bits of the undisturbed run")
-    assert lines["two ranks"] == "2 processes added up a tensor by gloo"
+    assert lines["dynamic"].startswith("60 images ")
+    assert lines["resume"].startswith("2 trainings ")
+    assert lines["two ranks"].endswith(" by gloo")
     ((name, check),) = read_checks(Store(tmp_path / "results")).items()
     assert check.passed
-    assert found["stored"] == str(tmp_path / "results" / "devices" / f"{name}.json")
+    assert report["stored"] == str(tmp_path / "results" / "devices" / f"{name}.json")
     assert [line.name for line in check.checks] == ["grid smoke", "logits", "bf16", "dynamic", "resume", "two ranks"]
 
 
-def test_a_device_that_computes_something_else_is_found(tmp_path: Path, small_grid: Path) -> None:
+def test_a_device_with_other_results_fails(tmp_path: Path, small_grid: Path) -> None:
     exam = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path)
     assert exam.runs().status == "ok"
     shutil.copytree(exam.store.root, tmp_path / "other")
@@ -211,12 +211,12 @@ def test_a_device_that_computes_something_else_is_found(tmp_path: Path, small_gr
         assert "do not publish" in check.mend
 
 
-def test_a_grid_that_fails_is_a_line_and_so_is_what_needs_it(tmp_path: Path, small_grid: Path) -> None:
+def test_after_a_failed_grid_the_dependent_checks_fail_too(tmp_path: Path, small_grid: Path) -> None:
     diverging = {"lr": 10, "clip_grad": None, "weight_decay": 10, "warmup": 0, "batch_size": 4}
     write_grid(small_grid, **TINY, recipes={"finetune": diverging})
     steps = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path).steps
     runs = doctor.examine("grid smoke", steps["grid smoke"])
     assert runs.status == "fail"
     assert "2 of 2 runs failed" in runs.found
-    assert "the loss is nan" in runs.found
+    assert "nan" in runs.found
     assert doctor.examine("logits", steps["logits"]).status == "fail"

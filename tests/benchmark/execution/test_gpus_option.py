@@ -97,19 +97,19 @@ def test_another_number_of_processes_may_change_bits() -> None:
 
 
 @pytest.mark.parametrize("other", [["--workers", "2"], ["--rehearse"]])
-def test_what_does_not_go_together_is_one_sentence(other: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"and {other[0]} takes a process a training: name one of them"):
+def test_options_that_exclude_each_other_are_one_sentence(other: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"--gpus and {other[0]} exclude each other"):
         command.main(["--grid", "smoke", "--results", str(tmp_path), "--gpus", "2", *other], standalone_mode=False)
 
 
-def test_torchrun_would_start_the_whole_command_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_under_torchrun_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with pytest.raises(UserError, match="leave torchrun out, and use --gpus N"):
+    with pytest.raises(UserError, match="--gpus N instead of torchrun"):
         command.main(["--grid", "smoke", "--results", str(tmp_path)], standalone_mode=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_gpus_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+def test_missing_gpus_are_one_sentence(tmp_path: Path) -> None:
     grid = write_grid(tmp_path / "grid.yaml", **GRID)
     with pytest.raises(UserError, match="no GPU here; --device cpu"):
         run_on(grid, tmp_path / "results", "auto")

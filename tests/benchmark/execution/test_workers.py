@@ -139,7 +139,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
     assert "2 lost" in lost.stdout
     assert f"{beat.by.host}:{beat.by.pid}" in lost.stdout
     assert "worker-" in lost.stdout  # its log
-    assert "nothing is at work" in call("cancel", "--grid", grid, "--results", results).stdout
+    assert f"nothing is running in {results}" in call("cancel", "--grid", grid, "--results", results).stdout
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("extra", "sentence"), [
     ("exits: [[3, 12]]", "exits: block 12 is no early exit of vit_nano_patch4_28: it has 12 blocks, exits are 1 to 11"),
-    ("exits: [{name: deep, set: {count: 12}}]", "exits: 12 exits do not fit before the last of 12 blocks"),
+    ("exits: [{name: deep, set: {count: 12}}]", "exits: 12 early exits: a backbone of 12 blocks has 1 to 11"),
     ("exits: [[a, 3]]", "exits[0]: 1-based block numbers, not ['a', 3]"),
     ("seeds: []", "seeds: is empty, so the grid has no run"),
     ("seeds: 3", "seeds: Input should be a valid list, not 3"),

@@ -168,7 +168,7 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     (("--method", "lgvitt"), "--method: unknown method 'lgvitt'; did you mean 'lgvit'?"),
     (("--method", "lgvit:kernel=3"), "--method: method 'lgvit' has no option 'kernel'; did you mean 'lph_kernel'?"),
     (("--exits", "4,12"), "--exits: exits of 12 blocks are 1 to 11, not 4,12"),
-    (("--exits", "papr"), "--exits: no exit scheme 'papr'"),
+    (("--exits", "papr"), "--exits: unknown exit scheme 'papr'"),
     (("--method", "homogeneous-global:stride=8"), "gah: stride must be between 1 and 7 on a 7x7 grid, not 8"),
     (("--method", "truncated:depth=12"), "truncated: the backbone has 12 blocks"),
 ])  # fmt: skip

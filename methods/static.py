@@ -47,9 +47,7 @@ class Truncated(Method):
 
     def blocks(self, backbone: BackboneCard) -> int:
         if self.depth >= backbone.depth:
-            raise ValueError(
-                f"truncated: depth must be below the backbone's {backbone.depth} blocks, not {self.depth}"
-            )
+            raise ValueError(f"truncated: depth must be below the backbone's {backbone.depth} blocks, not {self.depth}")
         return self.depth
 
 

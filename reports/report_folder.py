@@ -47,14 +47,10 @@ def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT)
         StoreError: a report in this folder would replace other files, its own records, or shared records.
     """
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise StoreError(
-            f"{out} is not empty and not a report, and would be replaced; name another folder with --out"
-        )
+        raise StoreError(f"{out} is not empty and not a report, and would be replaced; name another folder with --out")
     inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
     if inside:
-        raise StoreError(
-            f"a report in {out} would replace the records in {inside[0]}; name another folder with --out"
-        )
+        raise StoreError(f"a report in {out} would replace the records in {inside[0]}; name another folder with --out")
     if "records" not in formats and (out / "runs").is_dir():
         raise StoreError(
             f"{out} contains shared records, which this report would remove; name another folder with --out, or write "

@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, what needs no torch, what a file may be called, whose `datasets` wins."""
+"""Rules for the whole tree: import directions, modules without torch, file names, and priority of our `datasets` package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "results": {"results"},
     "reports": {"reports", "results"},
 }
-# A report is made inside its commands.
+# Commands that write a report.
 REPORT_COMMANDS = {
     "benchmark/cli/run.py",
     "benchmark/cli/grid_run.py",
@@ -32,13 +32,13 @@ SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py
 
 def imported(path: Path) -> set[str]:
     """Top-level names that a file imports, anywhere in it."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-    return found
+            names.add(node.module.split(".")[0])
+    return names
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -66,14 +66,14 @@ def test_help_imports_next_to_nothing() -> None:
     assert "python -m benchmark run --grid" in done.stdout
 
 
-def test_our_datasets_wins_over_an_impostor(tmp_path: Path) -> None:
-    impostor = tmp_path / "datasets"
-    impostor.mkdir()
-    (impostor / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
+def test_our_datasets_has_priority_over_another_package(tmp_path: Path) -> None:
+    other = tmp_path / "datasets"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
     env = environment(PYTHONPATH=str(tmp_path))
     assert call("list", env=env).returncode == 0
 
-    # The launcher starts anywhere: here, in the impostor's own folder.
+    # The launcher works in any folder, also in that of the other package.
     done = subprocess.run(
         [ROOT / "bin" / "lgvit-bench", "list"], cwd=tmp_path, env=environment(PYTHON=sys.executable),
         capture_output=True, text=True,
@@ -82,21 +82,21 @@ def test_our_datasets_wins_over_an_impostor(tmp_path: Path) -> None:
     assert "fashion-mnist-mini" in done.stdout
 
 
-def test_an_impostor_that_came_first_is_named(tmp_path: Path) -> None:
-    impostor = tmp_path / "datasets"
-    impostor.mkdir()
-    (impostor / "__init__.py").write_text("")
+def test_a_package_imported_before_ours_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "datasets"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import datasets\n"
         f"sys.path.insert(0, {str(ROOT)!r}); import runpy; runpy.run_module('benchmark', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert str(impostor) in done.stderr
+    assert str(other) in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_who_wanted_hugging_face_is_told() -> None:
+def test_attributes_of_hugging_faces_datasets_have_a_clear_error() -> None:
     import datasets
 
     with pytest.raises(AttributeError, match="Hugging Face"):
@@ -119,33 +119,46 @@ def test_commands_do_not_import_each_other() -> None:
         assert not imports & modules, path.name
 
 
-# Outside the command line and the registry an import inside a function needs a reason.
+# The reason of each file outside the command line and the registry that imports inside a function.
+SCIPY = "scipy is slow to import, and `list` and `plan` read the same modules"
 DEFERRED_IMPORTS = {
     "benchmark/doctor/checks.py": "the doctor starts where packages are missing",
     "benchmark/provenance.py": "reports and plans read provenance without torch",
     "benchmark/weights.py": "huggingface_hub is slow to import, and plans rarely need it",
     "benchmark/execution/pool.py": "torch, in the process that works",
-    "methods/policies": "scipy, for the policies that fit something",
+    "methods/policies/risk_control.py": "scipy is slow to import, and most policies do not need it",
+    "methods/policies/temperature.py": "likewise",
     "datasets/imagenet.py": "scipy, for the official devkit alone",
     "datasets/timm_augment.py": "torch and timm, in the processes that train",
-    "results/judge": "scipy is slow to import, and `list` reads the same modules",
-    "results/stats": "scipy is slow to import, and `list` reads the same modules",
+    "results/judge/ranking.py": SCIPY,
+    "results/judge/verdicts.py": SCIPY,
+    "results/stats/controls.py": SCIPY,
+    "results/stats/significance.py": SCIPY,
+    "results/stats/statistics.py": SCIPY,
     "results/store/sharing.py": "pyarrow, for shared records alone",
-    "results/tables/run.py": "pyarrow, for runs with tables",
-    "reports": "plotting and typesetting are slow to import, and `run` checks the report's folder first",
 }
+
+
+def deferred_imports(path: Path) -> list[int]:
+    """Line numbers of the imports inside functions."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [
+        node.lineno
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_are_at_the_top(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
-    if name.startswith("benchmark/cli/") or name == "benchmark/registry.py":
-        return
-    if any(name == allowed or name.startswith(f"{allowed}/") for allowed in DEFERRED_IMPORTS):
-        return
-    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert not [node.lineno for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
+    if not name.startswith("benchmark/cli/") and name != "benchmark/registry.py":
+        assert bool(deferred_imports(path)) is (name in DEFERRED_IMPORTS)
 
 
 def test_each_help_has_an_example_and_needs_no_torch() -> None:

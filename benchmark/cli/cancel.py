@@ -79,8 +79,8 @@ def cancel_local(store: Store, grid: str, *, now: bool) -> str:
     if not now:
         os.kill(command.pid, signal.SIGTERM)
         return f"process {command.pid} stops after its next checkpoint, from which 'run' resumes"
-    # The command dies first, because it would replace dead workers. Its workers are listed before that, because a worker without
-    # its command ends by itself, perhaps before it is listed.
+    # The command dies first, because it would replace dead workers. Its workers are listed before that, because a worker
+    # without its command ends by itself, perhaps before it is listed.
     workers = _workers(store, command) - {command.pid}
     with suppress(ProcessLookupError):
         os.kill(command.pid, signal.SIGKILL)

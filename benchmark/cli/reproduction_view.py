@@ -37,8 +37,8 @@ def show_differences(console: Console, differences: list[EnvironmentDifference])
         say(
             console,
             f"rule: bits may differ; MACs must be equal; accuracies without exits, at equal MACs and at fixed thresholds may "
-            f"differ by {100 * POINTS:g} point, by half of the paired 95 % interval, or by the spread over training seeds if the "
-            "folder holds three",
+            f"differ by {100 * POINTS:g} point, by half of the paired 95 % interval, or by the spread over training seeds if "
+            "the folder holds three",
         )
 
 

@@ -29,7 +29,9 @@ CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
 @click.command("retry")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @click.option("--failed", is_flag=True, help="Required: run the failed runs, and the runs blocked by them.")
-@click.option("--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only failures with this cause; repeatable.")
+@click.option(
+    "--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only failures with this cause; repeatable."
+)
 @execution_options
 @slurm_options
 def command(

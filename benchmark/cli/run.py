@@ -30,7 +30,9 @@ from results.store.folder import Store
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @execution_options
-@click.option("--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume.")
+@click.option(
+    "--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume."
+)
 @slurm_options
 def command(
     grid_name: str | None,

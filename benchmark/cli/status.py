@@ -30,8 +30,8 @@ from results.store.folder import Store
 def command(
     grid_name: str | None, results_dir: Path, data_dir: Path | None, watch: bool, runs: bool, as_text: bool
 ) -> None:
-    """Show which runs are done, running, queued, failed, blocked or lost, the speed and remaining time of running stages, and the
-    causes of failures.
+    """Show which runs are done, running, queued, failed, blocked or lost; the speed and remaining time of running stages; and
+    the causes of failures.
 
     \b
     Examples:

@@ -65,7 +65,10 @@ def python() -> Check:
     if SpecifierSet(supported).contains(installed):
         return Check("python", "ok", f"{installed} ({supported})")
     return Check(
-        "python", "fail", f"{installed}; supported: {supported}", "use another Python: PYTHON=... bin/lgvit-bench, or tox"
+        "python",
+        "fail",
+        f"{installed}; supported: {supported}",
+        "use another Python: PYTHON=... bin/lgvit-bench, or tox",
     )
 
 
@@ -192,7 +195,9 @@ def weights(data_dir: Path | None) -> Check:
     present = [tag for tag in tags if locate(f"timm:{tag}", data_dir)]
     listed = f": {', '.join(present)}" if present else ""
     return Check(
-        "weights", "ok", f"{len(present)} of {len(tags)} pretrained files are here{listed}; runs download what they need"
+        "weights",
+        "ok",
+        f"{len(present)} of {len(tags)} pretrained files are here{listed}; runs download what they need",
     )
 
 

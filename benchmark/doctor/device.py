@@ -93,7 +93,9 @@ class Examination:
     def bf16(self) -> Check:
         """Compares the stored logits with the same model in bfloat16 on this device."""
         if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            return Check("bf16", "warn", f"{self.device} does not support bfloat16", "do not use latency --precision bf16 here")
+            return Check(
+                "bf16", "warn", f"{self.device} does not support bfloat16", "do not use latency --precision bf16 here"
+            )
         with torch.no_grad():
             logits = self.model.to(torch.bfloat16).forward_all(self.images.to(self.device, torch.bfloat16)).logits
         return self._close("bf16", "logits in bfloat16 are equal", logits, LOOSE["bf16"])

@@ -116,9 +116,7 @@ def refuse_leak(val: ExitScores, test: ExitScores) -> None:
     """
     shared = len(_fingerprints(val) & _fingerprints(test))
     if shared > 0.1 * len(test.labels):
-        raise ValueError(
-            f"{shared} of {len(test.labels)} test samples are also in val, on which settings are chosen"
-        )
+        raise ValueError(f"{shared} of {len(test.labels)} test samples are also in val, on which settings are chosen")
 
 
 def _fingerprints(scores: ExitScores) -> set[int]:
@@ -141,14 +139,18 @@ def evaluate_without_exits(
     frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
     answers = tables.answers(own_scores["test"])
     if scores is None:
-        return Evaluation((), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, no_corners)
+        return Evaluation(
+            (), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, no_corners
+        )
     blocks = [len(costs.blocks)]
     sweeps = {
         split: Sweep(np.zeros(1), np.array([accuracies(split_scores)[-1]]), np.ones((1, 1)), len(split_scores.labels))
         for split, split_scores in scores.items()
     }
     chosen = [(0, 1.0)]
-    val, test = (measure(chosen, sweeps[split].accuracy, sweeps[split].shares, costs, blocks) for split in ("val", "test"))
+    val, test = (
+        measure(chosen, sweeps[split].accuracy, sweeps[split].shares, costs, blocks) for split in ("val", "test")
+    )
     setting = WeightedThreshold(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
     own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)

@@ -89,8 +89,7 @@ class StageStatus:
         if self.last is None or self.last.outcome == "failed":
             return "failed before, will be tried again" if self.last else ""
         heartbeat = self.heartbeat
-        has_epochs = heartbeat is not None and heartbeat.epochs
-        epoch = f" in epoch {heartbeat.epoch} of {heartbeat.epochs}" if has_epochs else ""
+        epoch = f" in epoch {heartbeat.epoch} of {heartbeat.epochs}" if heartbeat and heartbeat.epochs else ""
         return f"{self.last.outcome}{epoch}, resumes from its checkpoint"
 
 

@@ -63,7 +63,9 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     if model.training:
         raise ValueError("dynamic inference needs the model in evaluation mode: call model.eval()")
     if not policy.causal:
-        raise ValueError(f"{type(policy).__name__.lower()} needs labels or later exits, so it cannot run in dynamic inference")
+        raise ValueError(
+            f"{type(policy).__name__.lower()} needs labels or later exits, so it cannot run in dynamic inference"
+        )
     policy.chosen()
     backbone, heads = model.backbone, model.exit_heads
     exit_after = {block: k for k, block in enumerate(heads.exits)}

@@ -78,7 +78,10 @@ def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
         chosen = chosen.sort_values(["label", "sample_id"], kind="stable")
         samples.append(
             ExitSamples(
-                exit_.block, len(leaving) / len(rows), chosen["sample_id"].astype(int).tolist(), chosen["right"].tolist()
+                exit_.block,
+                len(leaving) / len(rows),
+                chosen["sample_id"].astype(int).tolist(),
+                chosen["right"].tolist(),
             )
         )
     return samples

@@ -38,7 +38,9 @@ def counts(study: Study) -> list[Block]:
         for rule, chosen in rules.items():
             if len(chosen) > 1:
                 ordered = sorted(chosen, key=lambda setting: len(_blocks(setting)))
-                blocks += _question(ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count)
+                blocks += _question(
+                    ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count
+                )
     return blocks
 
 
@@ -88,7 +90,9 @@ def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
 def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) -> str:
     """The best placement of a method compared with each other one, on the same test images."""
     candidates = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
-    placements = [(n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in candidates if method in set(rows["label"])]
+    placements = [
+        (n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in candidates if method in set(rows["label"])
+    ]
     if len(placements) < 2:
         return f"{method}: at most one placement reaches half of the MACs."
     name, setting, row = max(placements, key=lambda entry: entry[2]["accuracy"])

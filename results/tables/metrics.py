@@ -105,7 +105,12 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
             )
             rows.append(
                 _base(run, label)
-                | {"point": point.name, "block": exit_.block, "share": at_exit.share[k], "accuracy": at_exit.accuracy[k]}
+                | {
+                    "point": point.name,
+                    "block": exit_.block,
+                    "share": at_exit.share[k],
+                    "accuracy": at_exit.accuracy[k],
+                }
                 | {"final_accuracy": at_exit.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
             )
     return pd.DataFrame(rows)

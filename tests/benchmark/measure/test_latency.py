@@ -93,7 +93,7 @@ def test_quantiles_are_in_milliseconds() -> None:
     (("--run", "lgvit-nothing"), "unknown run 'lgvit-nothing'"),
     (("--run", "static"), "it has no early exits"),
     (("--run", "lgvit", "--point", "confidence/accuracy-drop-0.5"), "did you mean 'confidence/accuracy-drop-0.005'?"),
-    (("--run", "lgvit", "--point", "confidence/equal-macs-0.5"), "it mixes two thresholds; take one of: confidence/"),
+    (("--run", "lgvit", "--point", "confidence/equal-macs-0.5"), "it mixes two thresholds; use one of: confidence/"),
     (("--run", "lgvit", "--device", "cuda:7"), "--device cuda:7: not usable here"),
     (("--run", "lgvit", "--images", "4", "--batch-size", "8"), "--images 4"),
     (("--run", "lgvit", "--precision", "fp8"), "--precision"),

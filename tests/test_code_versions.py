@@ -63,7 +63,7 @@ def test_code_and_version_go_together(name: str) -> None:
     assert (entry["version"], entry["tree"]) == (UNITS[name].version, versions.fingerprint(UNITS[name])), advice
 
 
-def test_the_file_holds_no_other_units() -> None:
+def test_the_file_contains_no_other_units() -> None:
     assert set(versions.on_file()) == set(UNITS)
 
 
@@ -73,14 +73,14 @@ def test_every_module_that_computes_has_a_version(module: str) -> None:
     assert covered != (module in NO_EFFECT), f"{module}: name it in a domain of benchmark/stages/keys.py"
 
 
-def test_the_files_of_methods_are_read_by_no_stage() -> None:
+def test_no_stage_reads_the_files_of_methods() -> None:
     """The heads, losses and policies that they choose are fields of the keys."""
     for kind, makers in MAKERS.items():
         assert not METHOD_FILES & import_closure(makers), kind
 
 
 @pytest.mark.parametrize("kind", USES)
-def test_a_kind_names_every_domain_that_it_imports(kind: str) -> None:
+def test_a_stage_kind_lists_every_domain_that_it_imports(kind: str) -> None:
     closure = import_closure(MAKERS[kind])
     imported = {name for name, domain in DOMAINS.items() if closure & set(domain.files)}
     assert imported <= domains_of(kind)

@@ -73,7 +73,7 @@ def test_the_worked_example_of_contributing(checkout: Path) -> None:
     assert "In one pass over the data: lgvit, reversed-lgvit" in planned.stdout, planned.stderr
 
 
-def test_a_method_from_outside_needs_no_line_here(tmp_path: Path) -> None:
+def test_a_method_of_an_installed_package_is_registered(tmp_path: Path) -> None:
     (tmp_path / "their_method.py").write_text(
         "from methods.api import MethodCard\n"
         "from methods.vanilla import Vanilla\n"

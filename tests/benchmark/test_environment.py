@@ -30,7 +30,7 @@ def run_bare(checkout: Path, *arguments: str, **variables: str) -> subprocess.Co
     return subprocess.run(command, cwd=checkout, env=environment(**variables), capture_output=True, text=True)
 
 
-def test_it_hands_over_to_the_environment_of_tox(checkout: Path) -> None:
+def test_it_restarts_in_the_environment_of_tox(checkout: Path) -> None:
     python = checkout / ".tox" / "py" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\nprintf "%s|" "$@"\nexit 7\n')
@@ -45,7 +45,7 @@ def test_it_hands_over_to_the_environment_of_tox(checkout: Path) -> None:
     assert again.returncode == 2
 
 
-def test_without_an_environment_it_says_how_to_make_one(checkout: Path) -> None:
+def test_without_an_environment_it_explains_how_to_make_one(checkout: Path) -> None:
     done = run_bare(checkout, "run", "--grid")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -51,7 +51,7 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_hash_is_in_the_key_and_the_path_is_not(tmp_path: Path, weights: Path) -> None:
+def test_a_key_contains_the_hash_of_weights_and_not_their_path(tmp_path: Path, weights: Path) -> None:
     by_path = train_of(weights_grid(tmp_path, f"file:{weights}"))
     assert by_path.weights.sha256 == sha256(weights)
     data = tmp_path / "data"
@@ -63,7 +63,9 @@ def test_the_hash_is_in_the_key_and_the_path_is_not(tmp_path: Path, weights: Pat
     assert by_tag.key != scratch.key
 
 
-def test_the_hubs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
+def test_weights_in_the_cache_of_the_hub_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path
+) -> None:
     cache = tmp_path / "hub" / f"models--timm--{TAG}"
     snapshot = cache / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
@@ -84,7 +86,7 @@ def test_weights_go_into_the_backbone(tmp_path: Path, weights: Path) -> None:
     assert torch.equal(first.model.pos_embed, backbone.model.pos_embed)
 
 
-def test_a_classifier_for_other_classes_is_made_anew_unless_it_must_stand(tmp_path: Path, weights: Path) -> None:
+def test_a_classifier_for_other_classes_is_reinitialised_unless_it_is_required(tmp_path: Path, weights: Path) -> None:
     from safetensors.torch import load_file
 
     tensors = load_file(weights)
@@ -108,13 +110,13 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> Non
     path = tmp_path / "wrong.safetensors"
     save_file(tensors, path)
     train = train_of(weights_grid(tmp_path, f"file:{path}"))
-    with pytest.raises(UserError) as found:
+    with pytest.raises(UserError) as error:
         initial_backbone(train, 12, path, keep_classifier=False)
     for part in ("pos_embed has shape [1, 10, 32]", "blocks.1.norm1.weight is missing", "blocks.0.surplus is unknown"):
-        assert part in str(found.value)
+        assert part in str(error.value)
 
 
-def test_a_missing_file_never_means_a_start_from_scratch(tmp_path: Path, weights: Path) -> None:
+def test_missing_weights_are_an_error_and_never_random_weights(tmp_path: Path, weights: Path) -> None:
     """A node that does not see the file must not train another model under the same key."""
     train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     with pytest.raises(UserError, match="not on this machine"):
@@ -124,7 +126,7 @@ def test_a_missing_file_never_means_a_start_from_scratch(tmp_path: Path, weights
         initial_backbone(provisional, 12, None, keep_classifier=False)
 
 
-def test_a_file_that_was_replaced_is_refused(tmp_path: Path, weights: Path) -> None:
+def test_a_replaced_file_is_refused(tmp_path: Path, weights: Path) -> None:
     train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     planned = sha256(weights)
     save_file({"another": torch.zeros(1)}, weights)
@@ -143,12 +145,12 @@ def test_a_path_is_relative_to_the_grid_file(tmp_path: Path, weights: Path, monk
 
 
 @pytest.mark.parametrize("source", ["timm:vit_base_patch16_224", "hub:x.y", "", "file:", 3])
-def test_a_source_has_one_of_three_forms(source: object) -> None:
+def test_a_weights_source_has_one_of_three_forms(source: object) -> None:
     with pytest.raises(ValueError, match="weights are 'scratch', 'timm:' with a full tag"):
         check_source(source)
 
 
-def test_offline_says_which_file_it_wants_and_where_it_looked(tmp_path: Path, benchmark_command: Command) -> None:
+def test_offline_names_the_missing_file_and_the_searched_folders(tmp_path: Path, benchmark_command: Command) -> None:
     grid = weights_grid(tmp_path, "timm:vit_nowhere.at_all")
     env = environment(HF_HUB_CACHE=str(tmp_path / "hub"))
     arguments = ("--grid", grid, "--results", tmp_path / "results")
@@ -169,7 +171,7 @@ def test_offline_says_which_file_it_wants_and_where_it_looked(tmp_path: Path, be
     )
 
 
-def test_no_epoch_takes_the_weights_as_they_stand(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:
+def test_zero_epochs_keep_the_weights(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:
     grid = weights_grid(tmp_path, f"file:{weights}", epochs=0)
     done = benchmark_command(
         "run", "--grid", grid, "--results", tmp_path / "results", "--out", tmp_path / "report", "--threads", 1

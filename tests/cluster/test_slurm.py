@@ -150,12 +150,12 @@ def test_tasks_get_the_gpus_of_their_kind_and_share_a_training(arrays: Path, clu
     assert ranks == {"finetune": {2}, "exits": {1}, "scores": {1}}
 
 
-def test_nobody_else_may_look_into_a_submission(arrays: Path) -> None:
+def test_a_submission_is_readable_by_its_owner_only(arrays: Path) -> None:
     for folder in arrays.glob("submissions/*"):
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_an_unknown_partition_is_slurms_sentence(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_unknown_partition_shows_slurms_message(cluster: Cluster, tmp_path: Path) -> None:
     done = cluster.command(*on_slurm(cluster_grid(tmp_path, "x", ["static"]), tmp_path / "r", "--partition", "nowhere"))
     assert done.returncode == 2
     assert "invalid partition specified: nowhere" in done.stderr
@@ -163,7 +163,7 @@ def test_an_unknown_partition_is_slurms_sentence(cluster: Cluster, tmp_path: Pat
     assert not list(tmp_path.glob("r/submissions/*"))
 
 
-def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_failure_has_a_cause_and_blocks_dependent_stages(cluster: Cluster, tmp_path: Path) -> None:
     grid = cluster_grid(tmp_path, "nodata", ["static", "vanilla"])
     grid.write_text(grid.read_text().replace("fashion-mnist-mini", "cifar-10"))
     results = tmp_path / "results"
@@ -181,7 +181,7 @@ def test_what_fails_says_why_and_blocks_the_rest(cluster: Cluster, tmp_path: Pat
     assert "Traceback" not in cluster.logs(results)
 
 
-def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+def test_jobs_in_flight_stay_until_they_are_cancelled(cluster: Cluster, tmp_path: Path) -> None:
     grid, results = cluster_grid(tmp_path, "held", ["static", "vanilla"]), tmp_path / "results"
     assert cluster.command(*on_slurm(grid, results, "--sbatch", "hold")).returncode == 0
     again = cluster.command(*on_slurm(grid, results))
@@ -199,7 +199,7 @@ def test_what_is_in_flight_is_left_alone_until_it_is_cancelled(cluster: Cluster,
     )
 
 
-def test_a_killed_task_goes_on_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_task_resumes_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     grid, results = cluster_grid(tmp_path, "limited", ["slow"]), tmp_path / "results"
     slowly = ("--setup", "export SLOW_SECONDS=0.3")
     assert cluster.command(*on_slurm(grid, results, *slowly)).returncode == 0
@@ -241,7 +241,7 @@ def test_two_nodes_share_a_training(cluster: Cluster, tmp_path: Path) -> None:
     assert cluster.says("sacct", "-n", "-P", "-X", "--format=NNodes", "-j", job).split() == ["2"]
 
 
-def test_a_requeued_task_tries_again_what_failed_in_its_first_start(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_requeued_task_retries_failures_of_its_first_start(cluster: Cluster, tmp_path: Path) -> None:
     grid, results = cluster_grid(tmp_path, "again", ["slow"]), tmp_path / "results"
     assert cluster.command(*on_slurm(grid, results, "--setup", FAILS_AT_FIRST)).returncode == 0
     cluster.wait(results)

@@ -49,7 +49,7 @@ def test_splits_add_up_to_the_official_sets(name: str) -> None:
     assert name == "imagenet-1k" or len(set(card.classes)) == classes  # ImageNet has two cranes and two maillots
 
 
-def test_the_papers_recipe_is_on_its_cards() -> None:
+def test_the_papers_recipe_is_on_the_cards() -> None:
     for name in ("cifar-100", "food-101", "imagenet-1k"):
         assert DATASETS[name].recipe_size == 224
         assert DATASETS[name].mean == (0.485, 0.456, 0.406)
@@ -62,17 +62,17 @@ def test_cards_need_no_torch_and_no_scipy() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, card in DATASETS.items() if not card.fixed_folders])
-def test_what_is_missing_says_where_and_how(name: str, tmp_path: Path) -> None:
+def test_missing_data_names_folders_and_instructions(name: str, tmp_path: Path) -> None:
     card = DATASETS[name]
-    with pytest.raises(DataError, match=f"dataset {name}: ") as found:
+    with pytest.raises(DataError, match=f"dataset {name}: ") as error:
         card.read(tmp_path / "data")
-    assert card.how_to_get in str(found.value)
-    assert all(str(tmp_path / "data" / folder) in str(found.value) for folder in card.folders)
+    assert card.how_to_get in str(error.value)
+    assert all(str(tmp_path / "data" / folder) in str(error.value) for folder in card.folders)
     with pytest.raises(DataError, match="--data-dir or LGVIT_BENCH_DATA"):
         card.read(None)
 
 
-def test_a_folder_is_not_taken_for_a_file_of_its_name(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_not_the_file(tmp_path: Path) -> None:
     """ImageNet's folders train and test are not CIFAR-100's two files."""
     (tmp_path / "train" / "n01440764").mkdir(parents=True)
     (tmp_path / "test").mkdir()

@@ -50,7 +50,7 @@ def test_cifar_10_joins_its_five_files_in_order(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(splits["test"].images, written[5])
 
 
-def test_a_truncated_or_replaced_file_is_found_by_its_checksum(cifar_100: tuple[Path, np.ndarray]) -> None:
+def test_a_truncated_or_replaced_file_is_detected_by_its_checksum(cifar_100: tuple[Path, np.ndarray]) -> None:
     folder, _ = cifar_100
     path = folder / "test"
     whole = path.read_bytes()
@@ -73,7 +73,7 @@ class Shell:
         return os.system, (f"touch {self.path}",)
 
 
-def test_a_pickle_that_asks_for_code_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     content = {b"data": Shell(trace), b"fine_labels": [0]}
     for raw in (pickle.dumps(content), python2_pickle(content)):

@@ -66,7 +66,7 @@ def test_parts_follow_the_recipe() -> None:
     assert abs((draws[:, -1] < 0.5).mean() - 0.5) < 0.05
 
 
-def test_an_image_too_long_for_any_part_gives_its_middle() -> None:
+def test_an_image_with_an_extreme_aspect_ratio_is_cropped_in_the_middle() -> None:
     draws = np.full(CROP_FLIP_DRAWS, 0.999)
     top, left, tall, wide = crops._crop_box(10, 400, draws)
     assert (top, tall, wide) == (0, 10, 13)

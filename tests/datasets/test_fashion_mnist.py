@@ -44,7 +44,7 @@ def test_no_image_is_in_two_splits() -> None:
     assert not digests["train"] & digests["val"]
 
 
-def test_a_damaged_bundle_is_found(tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_detected(tmp_path: Path) -> None:
     damaged = tmp_path / fashion_mnist.BUNDLE
     content = bytearray((BUNDLED / fashion_mnist.BUNDLE).read_bytes())
     content[1000] ^= 1
@@ -79,7 +79,7 @@ def idx_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     return tmp_path
 
 
-def test_the_full_reader_cuts_val_from_train(idx_folder: Path) -> None:
+def test_the_full_reader_holds_val_out_of_train(idx_folder: Path) -> None:
     splits = fashion_mnist.read_full(idx_folder)
     assert {name: len(split) for name, split in splits.items()} == {"train": 5400, "val": 600, "test": 4000}
     assert np.bincount(splits["val"].labels).tolist() == [60] * 10
@@ -88,7 +88,7 @@ def test_the_full_reader_cuts_val_from_train(idx_folder: Path) -> None:
 
 
 @pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
-def test_the_real_set_is_read_and_the_bundle_is_a_part_of_it() -> None:
+def test_the_full_dataset_is_read_and_the_bundle_is_a_subset() -> None:
     full, mini = DATASETS["fashion-mnist"].read(None), DATASETS["fashion-mnist-mini"].read(None)
     assert np.bincount(full["train"].labels).tolist() == [5400] * 10
     assert np.bincount(full["val"].labels).tolist() == [600] * 10
@@ -99,7 +99,7 @@ def test_the_real_set_is_read_and_the_bundle_is_a_part_of_it() -> None:
         assert np.array_equal(same.labels, split.labels)
 
 
-def test_a_replaced_file_is_found_by_its_checksum(idx_folder: Path) -> None:
+def test_a_replaced_file_is_detected_by_its_checksum(idx_folder: Path) -> None:
     victim = next(idx_folder.glob("t10k-labels*"))
     other = next(idx_folder.glob("train-labels*"))
     victim.write_bytes(other.read_bytes())
@@ -114,9 +114,9 @@ def test_a_truncated_file_is_named(idx_folder: Path) -> None:
         fashion_mnist.read_full(idx_folder)
 
 
-def test_a_missing_set_says_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_dataset_lists_the_searched_folders(tmp_path: Path) -> None:
     card = replace(DATASETS["fashion-mnist"], fixed_folders=(tmp_path / "debian",))
-    with pytest.raises(DataError, match="dataset-fashion-mnist") as found:
+    with pytest.raises(DataError, match="dataset-fashion-mnist") as error:
         card.read(tmp_path / "mine")
     for place in ("mine", "mine/fashion-mnist", "mine/FashionMNIST/raw", "debian"):
-        assert str(tmp_path / place) in str(found.value)
+        assert str(tmp_path / place) in str(error.value)

@@ -91,7 +91,7 @@ def test_it_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher
     assert len(publisher.asked) == 1  # the archive was there
 
 
-def test_an_interrupted_download_goes_on(publisher: Publisher, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes(publisher: Publisher, tmp_path: Path) -> None:
     card, data = card_of(publisher), tmp_path / "data"
     publisher.cut = 100
     with pytest.raises(DataError, match=r"ended after 100 of [\d,]+ bytes; the same command goes on from there"):
@@ -105,7 +105,7 @@ def test_an_interrupted_download_goes_on(publisher: Publisher, tmp_path: Path) -
     assert not list(data.glob("*.part"))
 
 
-def test_a_server_that_cannot_resume_starts_anew(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_download_restarts_if_the_server_cannot_resume(publisher: Publisher, tmp_path: Path) -> None:
     card, data = card_of(publisher), tmp_path / "data"
     publisher.cut, publisher.ranges = 100, False
     with pytest.raises(DataError, match="ended after 100"):
@@ -115,7 +115,7 @@ def test_a_server_that_cannot_resume_starts_anew(publisher: Publisher, tmp_path:
     assert (data / NAME).read_bytes() == publisher.content
 
 
-def test_a_whole_part_is_taken_over(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_complete_partial_download_is_used(publisher: Publisher, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / f"{NAME}.part").write_bytes(publisher.content)
@@ -130,23 +130,23 @@ def test_a_replaced_file_is_not_kept(publisher: Publisher, tmp_path: Path) -> No
     assert not list(data.iterdir())
 
 
-def test_without_a_published_checksum_the_hash_is_told(publisher: Publisher, tmp_path: Path) -> None:
+def test_without_a_published_checksum_the_hash_is_printed(publisher: Publisher, tmp_path: Path) -> None:
     (line,) = fetch(card_of(publisher, md5=None), tmp_path / "data", quiet)
     assert hashlib.sha256(publisher.content).hexdigest() in line
 
 
-def test_offline_is_one_sentence_and_a_file_put_there_by_hand_helps(publisher: Publisher, tmp_path: Path) -> None:
+def test_offline_is_one_sentence_and_a_local_file_is_used(publisher: Publisher, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (archive,) = card_of(publisher).archives
     offline = replace(card_of(publisher), archives=(replace(archive, url="http://127.0.0.1:9/x"),))
-    with pytest.raises(DataError, match=r"cannot download http://127\.0\.0\.1:9/x .*put it at") as found:
+    with pytest.raises(DataError, match=r"cannot download http://127\.0\.0\.1:9/x .*put it at") as error:
         fetch(offline, data, quiet)
-    assert str(data / NAME) in str(found.value)
+    assert str(data / NAME) in str(error.value)
     (data / NAME).write_bytes(publisher.content)
     fetch(offline, data, quiet)
     assert offline.find(data) == data / "cifar-100-python"
 
 
-def test_what_needs_an_account_says_how(tmp_path: Path) -> None:
+def test_data_that_needs_an_account_has_instructions(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be fetched: ImageNet needs an account"):
         fetch(DATASETS["imagenet-1k"], tmp_path, quiet)

@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_as_it_stands_every_class_is_in_every_split(photos: Path) -> None:
+def test_by_default_every_class_is_in_every_split(photos: Path) -> None:
     card = card_of(photos)
     assert card.name == "folder:photos"
     assert card.classes == tuple(sorted(CLASSES))
@@ -42,7 +42,7 @@ def test_as_it_stands_every_class_is_in_every_split(photos: Path) -> None:
         assert all(image.shape[2] == 3 for image in split.images.decode())  # type: ignore[union-attr]
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+def test_a_class_can_be_named_train(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", {"bus": 5, "plane": 5, "train": 5})
     assert card_of(tmp_path).classes == ("bus", "plane", "train")
 
@@ -54,7 +54,7 @@ def test_as_published_also_works(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("val", [None, "val", "validation"])
-def test_parts_inside_are_taken_as_they_are(tmp_path: Path, val: str | None) -> None:
+def test_existing_split_folders_are_used(tmp_path: Path, val: str | None) -> None:
     parts = {"train": 12, "test": 4} | ({val: 5} if val else {})
     for seed, (part, count) in enumerate(parts.items()):
         write_photos(tmp_path / "photos" / part, dict.fromkeys("xyz", count), seed)
@@ -80,13 +80,13 @@ def test_any_change_changes_the_fingerprint_and_moving_does_not(photos: Path) ->
     assert card_of(root).fingerprint not in (before, changed)
 
 
-def test_what_cannot_work_says_so(photos: Path) -> None:
+def test_unusable_folders_are_errors(photos: Path) -> None:
     root = photos / "photos"
 
     def sentence() -> str:
-        with pytest.raises(DataError) as found:
+        with pytest.raises(DataError) as error:
             card_of(photos)
-        return str(found.value)
+        return str(error.value)
 
     (root / "birds").mkdir()
     assert "birds holds no image: fill or remove it" in sentence()
@@ -100,7 +100,7 @@ def test_what_cannot_work_says_so(photos: Path) -> None:
     assert f"there is no folder {root}" in sentence()
 
 
-def test_what_cannot_work_with_parts_says_so(tmp_path: Path) -> None:
+def test_incomplete_split_folders_are_errors(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     write_photos(root / "train", {"x": 4, "y": 1})
     with pytest.raises(DataError, match="has train/ but no test/"):

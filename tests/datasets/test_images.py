@@ -18,7 +18,7 @@ def save(path: Path, image: Image.Image, **options: object) -> np.ndarray:
     return decode_file(path)
 
 
-def test_every_mode_becomes_three_colours_of_8_bits(tmp_path: Path) -> None:
+def test_every_image_mode_becomes_8_bit_rgb(tmp_path: Path) -> None:
     size = (7, 5)
     grey16 = Image.fromarray(np.full((5, 7), 257 * 100, np.uint16))
     palette = Image.new("P", size, 1)
@@ -43,13 +43,13 @@ def test_every_mode_becomes_three_colours_of_8_bits(tmp_path: Path) -> None:
     assert np.abs(cmyk.astype(int) - (255, 0, 0)).max() < 12
 
 
-def test_palette_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_palette_transparency_becomes_white(tmp_path: Path) -> None:
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([0, 0, 0, 10, 200, 30])
     assert (save(tmp_path / "clear.png", palette, transparency=1) == 255).all()
 
 
-def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+def test_undecodable_images_are_named(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
     truncated, text = tmp_path / "truncated.jpg", tmp_path / "text.jpg"
@@ -63,7 +63,7 @@ def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
         decode_file(tmp_path / "float.tif")
 
 
-def test_files_are_decoded_on_demand_and_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_files_are_decoded_on_demand_and_in_the_requested_order(tmp_path: Path) -> None:
     for i, size in enumerate([(4, 4), (6, 5), (9, 3)]):
         write_image(tmp_path / f"{i}.png", (i, i, i), size)
     files = ImageFiles(tmp_path, encoded(["0.png", "1.png", "2.png"]))
@@ -73,13 +73,13 @@ def test_files_are_decoded_on_demand_and_in_the_order_asked_for(tmp_path: Path) 
     assert len(files[np.array([0, 2])].decode()) == 2  # nobody asked for the one that is gone
 
 
-def test_a_name_may_hold_anything(tmp_path: Path) -> None:
+def test_a_class_name_can_contain_any_characters(tmp_path: Path) -> None:
     name = "où ça (1) 'é'.png"
     write_image(tmp_path / name, (9, 9, 9))
     assert ImageFiles(tmp_path, encoded([name])).decode()[0][0, 0, 0] == 9
 
 
-def test_small_sets_are_kept_decoded_and_large_ones_are_not(tmp_path: Path) -> None:
+def test_small_datasets_are_kept_decoded_and_large_ones_are_not(tmp_path: Path) -> None:
     for i in range(4):
         write_image(tmp_path / f"{i}.png", (i, i, i), (6, 6))
     same = ImageFiles(tmp_path, encoded([f"{i}.png" for i in range(4)]))
@@ -93,7 +93,7 @@ def test_small_sets_are_kept_decoded_and_large_ones_are_not(tmp_path: Path) -> N
     assert [image.shape for image in mixed[np.array([True, False, False, True])].decode()] == [(6, 6, 3), (6, 8, 3)]
 
 
-def test_other_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
+def test_other_files_in_a_folder_are_ignored(tmp_path: Path) -> None:
     for name in ("b.JPEG", "a.png", ".hidden.png", "notes.txt"):
         write_image(tmp_path / "x.png", (0, 0, 0))
         (tmp_path / "x.png").rename(tmp_path / name)

@@ -38,7 +38,7 @@ MAKERS: list[tuple[str, Callable[[Path, dict[str, bytes]], Path]]] = [("x.tar.gz
 
 
 @pytest.mark.parametrize(("name", "make"), MAKERS)
-def test_a_sound_archive_is_unpacked_and_what_is_there_stays(
+def test_a_valid_archive_is_unpacked_and_existing_files_stay(
     tmp_path: Path, name: str, make: Callable[..., Path]
 ) -> None:
     target = tmp_path / "data"
@@ -52,7 +52,9 @@ def test_a_sound_archive_is_unpacked_and_what_is_there_stays(
 
 @pytest.mark.parametrize(("name", "make"), MAKERS)
 @pytest.mark.parametrize("evil", ["../evil", "/tmp/evil-of-a-test", "set/../../evil", "..\\evil"])
-def test_no_name_leaves_the_target(tmp_path: Path, name: str, make: Callable[..., Path], evil: str) -> None:
+def test_archive_members_cannot_leave_the_target(
+    tmp_path: Path, name: str, make: Callable[..., Path], evil: str
+) -> None:
     archive = make(tmp_path / name, CONTENT | {evil: b"evil"})
     with pytest.raises(DataError, match="leaves the folder; it was not unpacked"):
         unpack(archive, tmp_path / "data")
@@ -81,7 +83,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), MAKERS)
-def test_limits_end_a_bomb(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
+def test_limits_stop_a_zip_bomb(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
     bomb = make(tmp_path / name, {"zeros": bytes(40 * 2**20)})
     assert bomb.stat().st_size < 2**20
     with pytest.raises(DataError, match="unpacks to far more"):
@@ -92,7 +94,7 @@ def test_limits_end_a_bomb(tmp_path: Path, name: str, make: Callable[..., Path])
 
 
 @pytest.mark.parametrize(("name", "make"), MAKERS)
-def test_a_truncated_archive_leaves_nothing(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
+def test_a_truncated_archive_leaves_no_files(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
     archive = make(tmp_path / name, CONTENT)
     archive.write_bytes(archive.read_bytes()[:-60])
     with pytest.raises(DataError, match="is damaged or no archive"):

@@ -44,7 +44,7 @@ def test_batches_and_resumes_do_not_change_a_sample() -> None:
     assert any(not torch.equal(whole[i], other[i]) for i in whole)
 
 
-def test_a_loader_leaves_the_global_generator_alone() -> None:
+def test_a_loader_does_not_change_the_global_generator() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     epoch(20)
@@ -156,10 +156,10 @@ def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:
 def test_a_damaged_image_is_one_sentence_also_from_a_worker(tmp_path: Path, workers: int) -> None:
     split = files(tmp_path)
     (tmp_path / "11.png").write_bytes((tmp_path / "11.png").read_bytes()[:200])
-    with pytest.raises(DataError) as found:
+    with pytest.raises(DataError) as error:
         colour_epoch(split, workers)
-    assert str(found.value).startswith(f"{tmp_path / '11.png'} is no image that can be read")
-    assert "Traceback" not in str(found.value)
+    assert str(error.value).startswith(f"{tmp_path / '11.png'} is no image that can be read")
+    assert "Traceback" not in str(error.value)
 
 
 def test_large_images_are_scored_in_smaller_batches() -> None:
@@ -167,7 +167,7 @@ def test_large_images_are_scored_in_smaller_batches() -> None:
     assert sizes == [50, 12]
 
 
-def test_the_transform_is_said_in_full() -> None:
+def test_the_transform_is_recorded_in_full() -> None:
     text = training_summary(COLOUR, 224, 3, "crop-flip")
     for part in ("8-100 %", "3/4-4/3", "bilinear", "flip (1/2)", "to 224", "0.485 0.456 0.406", "0.229 0.224 0.225"):
         assert part in text

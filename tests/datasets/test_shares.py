@@ -33,7 +33,7 @@ def test_every_image_counts_once(size: int, ranks: int, passes: int) -> None:
 
 
 @given(sizes, counts, counts)
-def test_a_pass_holds_the_same_images_whatever_the_number_of_ranks(size: int, ranks: int, passes: int) -> None:
+def test_a_pass_has_the_same_images_for_any_number_of_ranks(size: int, ranks: int, passes: int) -> None:
     expected = [chunk.tolist() for chunk in torch.arange(size).chunk(passes)]
     shared = [pieces(size, Share(rank, ranks, passes)) for rank in range(ranks)]
     for number, images in enumerate(expected):
@@ -43,7 +43,7 @@ def test_a_pass_holds_the_same_images_whatever_the_number_of_ranks(size: int, ra
 
 
 @given(sizes, counts, counts)
-def test_images_that_are_mixed_have_their_partners(size: int, ranks: int, passes: int) -> None:
+def test_mixed_images_have_their_partners(size: int, ranks: int, passes: int) -> None:
     even = size // 2 * 2
     for rank in range(ranks):
         found = with_partners(taken(size, Share(rank, ranks, passes)), size)

@@ -17,7 +17,7 @@ CARD = DATASETS["fashion-mnist-mini"]
 SPLITS = CARD.read(None)
 
 
-def test_a_rules_sizes_are_what_it_delivers() -> None:
+def test_a_split_rule_delivers_the_sizes_that_it_announces() -> None:
     for rule in (SplitRule(), SplitRule("as-published"), SplitRule("halves", 3)):
         found = {name: len(split) for name, split in rule.apply(SPLITS).items()}
         assert found == rule.sizes(CARD)
@@ -55,7 +55,7 @@ def test_odd_classes_are_halved_as_evenly_as_can_be() -> None:
     assert np.abs(np.bincount(labels[val], minlength=3) - np.bincount(labels[test], minlength=3)).max() == 1
 
 
-def test_only_the_default_has_no_name() -> None:
+def test_only_default_options_have_no_label() -> None:
     assert SplitRule().label == ""
     assert SplitRule("as-published").label == "as-published"
     assert SplitRule("halves", 4).label == "halves-4"
@@ -87,11 +87,11 @@ def test_files_are_merged_without_being_read() -> None:
     ("swin_base_patch4_window7_224.ms_in22k", {"ImageNet"}),
     ("vit_base_patch16_clip_224.openai", set()),
 ])  # fmt: skip
-def test_a_tag_gives_away_what_the_weights_saw(weights: str | None, names: set[str]) -> None:
+def test_a_tag_determines_the_data_that_the_weights_were_trained_on(weights: str | None, names: set[str]) -> None:
     assert trained_on(weights) == names
 
 
-def test_selection_on_seen_images_is_refused() -> None:
+def test_selection_on_training_images_is_refused() -> None:
     weights = "vit_base_patch16_224.augreg_in21k_ft_in1k"
     imagenet, cifar, tiny = DATASETS["imagenet-1k"], DATASETS["cifar-100"], DATASETS["tiny-imagenet"]
     refused = refusal(imagenet, SplitRule(), weights)

@@ -68,7 +68,7 @@ def test_decoded_images_give_the_same_bits_as_files(tmp_path: Path) -> None:
     assert same(epoch(kept), epoch(split))
 
 
-def test_an_image_is_varied_alike_in_any_batch() -> None:
+def test_an_image_has_the_same_augmentation_in_any_batch() -> None:
     stronger = Stronger("rand-m9-inc1", erasing=1.0)
     split = stratified_head(GREY.read(None)["train"], 23)
     whole = {
@@ -78,7 +78,7 @@ def test_an_image_is_varied_alike_in_any_batch() -> None:
     assert torch.equal(one.images[0], whole[int(split.sample_id[11])])
 
 
-def test_the_global_generators_are_given_back(split: ImageSplit) -> None:
+def test_the_global_generators_are_restored(split: ImageSplit) -> None:
     random.seed(1)
     np.random.seed(2)
     torch.manual_seed(3)
@@ -121,7 +121,7 @@ def test_every_operation_works_on_grey_and_on_colour_at_every_level(channels: in
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 9), st.sampled_from([(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)]))
 @settings(max_examples=60, deadline=None)
-def test_labels_are_shared_as_the_pixels_are(draw: float, batch: int, alphas: tuple[float, float]) -> None:
+def test_labels_are_mixed_by_the_share_of_pixels(draw: float, batch: int, alphas: tuple[float, float]) -> None:
     """Of images filled with their class number, the mean pixel is the mean class: for Mixup, and for CutMix by area."""
     labels = torch.arange(batch) * 3 % 10
     images = labels.float().view(-1, 1, 1, 1).repeat(1, 2, 8, 8)
@@ -133,7 +133,7 @@ def test_labels_are_shared_as_the_pixels_are(draw: float, batch: int, alphas: tu
         assert shares[-1, labels[-1]] == 1
 
 
-def test_with_both_alphas_half_of_the_batches_are_pasted() -> None:
+def test_with_both_alphas_half_of_the_batches_use_cutmix() -> None:
     images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).repeat(1, 1, 16, 16)
     found = [
         mix(images.clone(), torch.tensor([0, 1]), draw, ALL, 2)[0] for draw in np.random.default_rng(0).random(300)
@@ -142,7 +142,7 @@ def test_with_both_alphas_half_of_the_batches_are_pasted() -> None:
     assert 0.4 < np.mean(pasted) < 0.6
 
 
-def test_erasing_leaves_the_share_of_images_alone_that_it_should() -> None:
+def test_erasing_changes_the_configured_share_of_images() -> None:
     draws = np.random.default_rng(0).random(1000)
     changed = erase(torch.zeros(1000, 1, 20, 20), draws, 0.25).ne(0).float().mean((1, 2, 3))
     assert 0.2 < (changed > 0).float().mean() < 0.3
@@ -151,7 +151,7 @@ def test_erasing_leaves_the_share_of_images_alone_that_it_should() -> None:
 
 
 @pytest.mark.parametrize("config", ["rand-m9-mstd0.5-inc1", "rand", "rand-m12-n3-p0.7-mmax20", "rand-m10-t3aw-inc0"])
-def test_sound_configurations_are_sound_to_timm(config: str) -> None:
+def test_valid_configurations_are_valid_for_timm(config: str) -> None:
     assert rand_augment_mistake(config) is None
     _rand_augment(config, (0.5,), 28)
 
@@ -160,14 +160,14 @@ def test_sound_configurations_are_sound_to_timm(config: str) -> None:
     ("rand-x9", "'x9' in 'rand-x9'"), ("rand-m", "'m' in 'rand-m'"), ("rand-m9-m3", "'m' in 'rand-m9-m3'"),
     ("rand-p.5", "'p.5'"), ("augmix-m3", "'augmix-m3'"), ("m9", "'m9'"), ("", "''"), ("rand-", "'' in 'rand-'"),
 ])  # fmt: skip
-def test_what_timm_would_pass_over_is_named(config: str, named: str) -> None:
+def test_options_that_timm_ignores_are_errors(config: str, named: str) -> None:
     mistake = rand_augment_mistake(config)
     assert mistake is not None
     assert mistake.startswith(f"{named}")
     assert "rand-m9-mstd0.5-inc1" in mistake
 
 
-def test_the_transform_is_said_in_full() -> None:
+def test_the_transform_is_recorded_in_full() -> None:
     text = training_summary(DATASETS["cifar-100"], 224, 3, "crop-flip", ALL)
     parts = ("random resized crop", "RandAugment rand-m9-mstd0.5-inc1", "less mean", "erasing (0.5 of the images",
              "Mixup (alpha 0.8) or CutMix (alpha 1)")  # fmt: skip

@@ -58,7 +58,7 @@ def test_food_101_names_a_line_that_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labelled_by", ["folders", "devkit", "kaggle"])
-def test_imagenet_in_its_three_forms(tmp_path: Path, labelled_by: str) -> None:
+def test_imagenet_in_three_formats(tmp_path: Path, labelled_by: str) -> None:
     root = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" if labelled_by == "kaggle" else tmp_path
     write_imagenet_train(root, WNIDS, per_class=5)
     write_imagenet_val(root, VAL_LABELS, WNIDS, flat=labelled_by != "folders")
@@ -76,7 +76,7 @@ def test_imagenet_in_its_three_forms(tmp_path: Path, labelled_by: str) -> None:
 @pytest.mark.parametrize(("encoding", "separator", "works"), [
     ("utf-8-sig", ",", True), ("utf-16", ",", False), ("utf-8", ";", False),
 ])  # fmt: skip
-def test_kaggles_table_in_other_forms(tmp_path: Path, encoding: str, separator: str, works: bool) -> None:
+def test_kaggles_table_in_other_formats(tmp_path: Path, encoding: str, separator: str, works: bool) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=3)
     write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=True)
     rows = [f"ILSVRC2012_val_{n:08d}{separator}{WNIDS[label]} 1 2 30 40" for n, label in enumerate(VAL_LABELS, start=1)]
@@ -98,7 +98,7 @@ def test_a_damaged_development_kit_is_named(tmp_path: Path) -> None:
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
 
 
-def test_imagenet_says_what_is_missing(tmp_path: Path) -> None:
+def test_imagenet_names_missing_files(tmp_path: Path) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=3)
     with pytest.raises(DataError, match=r"no folder .*val"):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
@@ -124,7 +124,7 @@ def test_a_class_without_folder_or_images_is_named(tmp_path: Path) -> None:
         imagenet.read(tmp_path, (*WNIDS, "n09999999"), val_per_class=1)
 
 
-def test_a_class_too_small_to_hold_out_says_so(tmp_path: Path) -> None:
+def test_a_class_too_small_for_a_holdout_is_an_error(tmp_path: Path) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=2)
     write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=False)
     with pytest.raises(DataError, match="class 0 has 2 images: 2 cannot be held out"):

@@ -27,7 +27,7 @@ def images(name: str, count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_the_card_is_true_and_looping_the_blocks_is_timms_forward(name: str) -> None:
+def test_the_card_is_correct_and_the_block_loop_equals_timms_forward(name: str) -> None:
     card, backbone = BACKBONES[name], built(name)
     assert backbone.depth == card.depth == len(card.dims) == len(card.grids) == len(card.attention_heads)
     batch = images(name, 2)
@@ -57,7 +57,7 @@ def test_selecting_samples_commutes_with_the_blocks(name: str) -> None:
     torch.testing.assert_close(after.values, before.values, atol=1e-5, rtol=0)
 
 
-def test_a_swin_exit_at_a_seam_reads_its_own_stage() -> None:
+def test_a_swin_exit_at_the_end_of_a_stage_reads_that_stage() -> None:
     """The output of a stage's last block has its own width and grid: merging belongs to the block behind it."""
     backbone = built("swin_nano_patch2_window7_28")
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_prefix_tokens_are_taken_from_any_timm_vit(options: dict[str, object], p
     assert tokens.patches.shape == (2, 16, 32)
 
 
-def test_a_grid_that_is_not_square_is_refused() -> None:
+def test_a_patch_grid_that_is_not_square_is_an_error() -> None:
     model = VisionTransformer(img_size=(28, 14), patch_size=7, in_chans=1, embed_dim=32, depth=1, num_heads=2)
     with pytest.raises(ValueError, match="square patch grid, and this backbone's is 4x2"):
         ViT(model)

@@ -145,7 +145,7 @@ def test_pabees_exits_have_one_pooler_and_berxits_one_gate(tmp_path: Path) -> No
     assert len({id(head.gate) for head in build_heads(swin).in_order}) == len(gates) == 2  # type: ignore[attr-defined]
 
 
-def test_what_is_shared_costs_each_exit_its_own_and_weighs_once() -> None:
+def test_a_shared_module_is_counted_per_exit_and_its_parameters_once() -> None:
     pooled, alone, gated = (
         price("vit_nano_patch4_28", table("method")[name].load()(), (2, 5, 8), 10)
         for name in ("pabee", "vanilla", "berxit")
@@ -171,7 +171,7 @@ def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -
 
 
 @pytest.mark.parametrize("method", table("method"))
-def test_a_methods_own_rule_is_a_policy_that_fits_it(method: str) -> None:
+def test_a_methods_own_policy_can_read_its_heads(method: str) -> None:
     made = table("method")[method].load()()
     policy = configured("policy", made.policy().name, made.policy().options)
     heads = made.heads((3, 6), VIT)
@@ -187,19 +187,19 @@ def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:
 
 
 @pytest.mark.parametrize("method", ["lgvit", "lgvit-official"])
-def test_lgvits_heads_are_the_authors_for_2_4_and_8_exits(method: str) -> None:
+def test_lgvits_heads_equal_the_authors_for_2_4_and_8_exits(method: str) -> None:
     found = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 8)}
     assert found == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
     assert layout(method, (4, 7, 10, 13, 16, 19, 22, 23), swin=True) == "A A B B R1 R1 R2 R2"
 
 
-def test_lph_goes_to_the_lower_half() -> None:
+def test_lph_is_in_the_shallow_half() -> None:
     for count in range(1, 12):
         kinds = ["R" if name[0] == "R" else "L" for name in layout("lgvit", tuple(range(1, count + 1))).split()]
         assert kinds == ["L"] * ((count + 1) // 2) + ["R"] * (count // 2)
 
 
-def test_the_official_reading_is_the_papers_with_other_switches() -> None:
+def test_the_official_method_is_lgvit_with_other_options() -> None:
     """The two are one class: a grid that sets every switch of the official one trains the same stages."""
     lgvit, official = (table("method")[name].load() for name in ("lgvit", "lgvit-official"))
     changed = {field.name: getattr(official(), field.name) for field in fields(official)}
@@ -216,7 +216,7 @@ def test_official_swin_has_plain_distillation_weighted_by_depth() -> None:
     assert chosen.items() <= dict(stage.loss.options).items()
 
 
-def test_methods_share_the_head_that_they_share(tmp_path: Path) -> None:
+def test_methods_with_equal_heads_share_them(tmp_path: Path) -> None:
     """A head's first weights depend on its block and kind, not on the method around it."""
     lgvit = build_heads(run_of("lgvit", "vit_nano_patch4_28", tmp_path).train)
     local = build_heads(run_of("homogeneous-local", "vit_nano_patch4_28", tmp_path).train)
@@ -235,7 +235,7 @@ def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_a_frozen_backbone_drops_no_path_unless_the_official_reading_asks(mode: str, tmp_path: Path) -> None:
+def test_a_frozen_backbone_drops_paths_only_in_training_mode(mode: str, tmp_path: Path) -> None:
     """Swin-B has drop-path: the official code leaves it at work in the frozen teacher (D31)."""
     run = run_of(f"{{name: lgvit, set: {{frozen_mode: {mode}}}}}", "swin_nano_patch2_window7_28", tmp_path)
     card = table("backbone")["swin_nano_patch2_window7_28"]

@@ -95,7 +95,7 @@ def test_heads_work_on_any_square_grid_and_prefix(name: str, grid: int, class_to
 @pytest.mark.parametrize(("grid", "stride", "subsampled", "averaged"), [
     (14, 2, 49, 49), (14, 3, 25, 16), (7, 2, 16, 9), (7, 3, 9, 4), (7, 1, 49, 49),
 ])  # fmt: skip
-def test_both_ways_to_shrink_the_map_before_a_gah(grid: int, stride: int, subsampled: int, averaged: int) -> None:
+def test_both_ways_to_reduce_the_map_before_a_gah(grid: int, stride: int, subsampled: int, averaged: int) -> None:
     """The official pool takes every stride-th token; a true average also has another number of tokens."""
     tokens = Tokens(torch.randn(2, 1 + grid**2, 16), grid, 1)
     for pool, count in (("subsample", subsampled), ("average", averaged)):
@@ -119,7 +119,7 @@ def test_a_gah_with_residual_adds_its_input() -> None:
 @pytest.mark.parametrize(
     ("cls", "options"), [(LocalPerceptionHead, {"kernel": 4}), (GlobalAggregationHead, {"stride": 8})]
 )
-def test_heads_that_do_not_fit_say_so(cls: type[ExitHead], options: dict[str, int]) -> None:
+def test_heads_that_do_not_fit_are_an_error(cls: type[ExitHead], options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"not {next(iter(options.values()))}"):
         cls(64, 10, 7, 1, **options)
 

@@ -26,7 +26,7 @@ def golden() -> dict[str, torch.Tensor]:
     return load_file(DATA / "losses.safetensors")
 
 
-def test_distillation_is_the_official_one_times_the_classes(golden: dict[str, torch.Tensor]) -> None:
+def test_distillation_is_the_official_loss_times_the_number_of_classes(golden: dict[str, torch.Tensor]) -> None:
     student, teacher = golden["kd/student"], golden["kd/teacher"]
     official = golden["kd/T2_loss"] * student.shape[1]  # the official code divides by batch x classes
     torch.testing.assert_close(distillation(student, teacher, 2.0), official, rtol=1e-5, atol=0)
@@ -80,7 +80,7 @@ def test_total_is_the_documented_sum_of_the_raw_terms() -> None:
     assert all(terms[name].item() > 0 for name in ("cross_entropy", "distillation", "heterogeneous", "homogeneous"))
 
 
-def test_official_sums_are_what_the_reference_writes() -> None:
+def test_official_sums_equal_the_reference() -> None:
     """Section 5.2 of the official stage 2, written out by hand on the same features; in double precision, as divergences of
     features that are nearly alike cancel."""
     training = small(dtype=torch.float64)
@@ -116,7 +116,7 @@ def test_official_sums_are_what_the_reference_writes() -> None:
 @pytest.mark.parametrize(("detached", "moved"), [
     (True, [True, False, False, True, False]), (False, [True, True, False, True, True]),
 ])  # fmt: skip
-def test_the_deepest_head_of_a_group_moves_only_where_the_official_code_moves_it(
+def test_the_deepest_head_of_a_group_has_a_gradient_only_as_in_the_official_code(
     detached: bool, moved: list[bool]
 ) -> None:
     training = small()
@@ -125,7 +125,7 @@ def test_the_deepest_head_of_a_group_moves_only_where_the_official_code_moves_it
     assert [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads] == moved
 
 
-def test_all_heads_with_a_token_map_can_be_drawn_to_the_backbone() -> None:
+def test_all_heads_with_a_token_map_can_have_feature_terms() -> None:
     training = small()
     loss = SelfDistillation(heterogeneous_weight=1.0, heterogeneous_exits="all")
     loss(training)["heterogeneous"].backward()
@@ -134,7 +134,7 @@ def test_all_heads_with_a_token_map_can_be_drawn_to_the_backbone() -> None:
     assert moved == [True, True, False, True, True]
 
 
-def test_a_head_may_declare_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_can_define_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalPerceptionHead, "group", "waves")
     monkeypatch.setattr(LocalPerceptionHead, "group_distance", "gram")
     training = small()
@@ -151,7 +151,7 @@ def test_heads_without_a_token_map_have_no_feature_terms() -> None:
     assert terms["heterogeneous"] == terms["homogeneous"] == 0
 
 
-def test_swins_groups_end_at_its_stages() -> None:
+def test_swins_head_groups_end_at_its_stages() -> None:
     """A head is compared with heads, and drawn to tokens, of its own width and grid."""
     card = table("backbone")["swin_nano_patch2_window7_28"]
     torch.manual_seed(0)
@@ -170,7 +170,7 @@ def test_swins_groups_end_at_its_stages() -> None:
 
 
 @pytest.mark.parametrize(("norm", "official"), [("final", False), ("none", True), ("plain", False)])
-def test_the_teacher_classifies_behind_the_norm_that_was_asked_for(norm: str, official: bool) -> None:
+def test_the_teacher_uses_the_configured_norm(norm: str, official: bool) -> None:
     training = small()
     backbone, last = training.passed.backbone, training.passed.last
     with torch.no_grad():
@@ -183,7 +183,7 @@ def test_the_teacher_classifies_behind_the_norm_that_was_asked_for(norm: str, of
 
 
 @pytest.mark.parametrize("loss", [SelfDistillation(), JointCrossEntropy()], ids=["self-distillation", "joint"])
-def test_shares_of_the_classes_are_taken_for_labels(loss: SelfDistillation | JointCrossEntropy) -> None:
+def test_shares_of_classes_are_used_as_labels(loss: SelfDistillation | JointCrossEntropy) -> None:
     """One-hot shares are labels; of a mixture the cross-entropy is the mixture's, and its largest share is right."""
     training = replace(small(), label_smoothing=0.1)
     first, second = training.labels, training.labels.flip(0)
@@ -219,7 +219,7 @@ def test_joint_total_is_the_weighted_mean(weights: str, factors: list[int]) -> N
     torch.testing.assert_close(terms["final_cross_entropy"], losses[-1])
 
 
-def test_alternating_begins_with_the_final_exit_and_takes_turns_by_step_or_by_forward() -> None:
+def test_alternating_starts_with_the_final_exit_and_alternates_by_step_or_forward() -> None:
     by_step, by_forward = JointCrossEntropy(alternate="step"), JointCrossEntropy(alternate="forward")
     assert ["cross_entropy" in by_step(joint(step)) for step in range(4)] == [False, True, False, True]
     # Two forward passes a step: the official counter splits every step between its two halves.
@@ -229,7 +229,7 @@ def test_alternating_begins_with_the_final_exit_and_takes_turns_by_step_or_by_fo
 
 
 @pytest.mark.parametrize("always", [False, True])
-def test_a_turn_of_the_final_exit_alone_moves_the_heads_statistics_only_if_asked(always: bool) -> None:
+def test_a_step_of_the_final_exit_updates_the_heads_statistics_only_if_they_always_run(always: bool) -> None:
     training = joint()
     norm = training.exit_heads.in_order[0].norm_in
     before = norm.running_mean.clone()
@@ -243,7 +243,7 @@ def test_a_turn_of_the_final_exit_alone_moves_the_heads_statistics_only_if_asked
     (50, [0.01 + k / 24 for k in (2, 4, 6, 8, 10)]),
     (99, [k / 12 for k in (2, 4, 6, 8, 10)]),
 ])  # fmt: skip
-def test_sdns_weights_grow_to_the_share_of_blocks(step: int, factors: list[float]) -> None:
+def test_sdns_loss_weights_grow_to_the_share_of_blocks(step: int, factors: list[float]) -> None:
     training = replace(joint(step), total_steps=100)
     terms = JointCrossEntropy(weights="ramp", reduction="sum")(training)
     *early, final = (
@@ -261,7 +261,7 @@ def gated(step: int = 0) -> TrainingPass:
     return replace(training, exit_heads=heads)
 
 
-def test_a_gate_learns_where_its_exit_is_wrong_and_teaches_no_classifier() -> None:
+def test_a_gate_learns_the_errors_of_its_exit_and_sends_no_gradient_to_the_classifier() -> None:
     training = gated()
     error = training.gate_error()
     assert error is not None
@@ -281,7 +281,9 @@ def test_a_gate_learns_where_its_exit_is_wrong_and_teaches_no_classifier() -> No
 @pytest.mark.parametrize(
     ("step", "learns"), [(0, {"final": True, "early": False}), (1, {"final": False, "early": True})]
 )
-def test_berxits_turns_are_each_others_opposite_and_the_gate_learns_in_both(step: int, learns: dict[str, bool]) -> None:
+def test_berxits_alternating_steps_are_complementary_and_both_train_the_gate(
+    step: int, learns: dict[str, bool]
+) -> None:
     training = gated(step)
     loss = JointCrossEntropy(reduction="sum", alternate="step", final_in_turn=False)
     terms = loss(training)
@@ -301,7 +303,7 @@ def test_gates_learn_on_a_frozen_backbone_too() -> None:
     torch.testing.assert_close(terms["total"], terms["cross_entropy"] + terms["gate_error"])
 
 
-def test_somebody_must_teach_the_final_exit() -> None:
+def test_the_final_exit_must_be_trained() -> None:
     with pytest.raises(ValueError, match="without alternation the final exit must learn"):
         JointCrossEntropy(final_in_turn=False)
 

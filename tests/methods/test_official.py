@@ -69,7 +69,7 @@ def checkpoint(config: dict[str, Any]) -> tuple[dict[str, Tensor], MultiExitMode
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_checkpoint_gives_the_models_answers(case: str) -> None:
+def test_a_checkpoint_gives_the_logits_of_the_model(case: str) -> None:
     config = CASES[case]
     official, expected = checkpoint(config)
     if config["model_type"] == "deit":  # carried by the authors' class, read by nobody
@@ -94,9 +94,9 @@ def test_every_wrong_key_is_named() -> None:
     official["deit.encoder.highway.0.mlp.extra.weight"] = torch.zeros(1)
     del official["deit.encoder.layer.3.attention.attention.key.weight"]
     official["classifier.weight"] = torch.zeros(11, 32)
-    with pytest.raises(CheckpointError) as found:
+    with pytest.raises(CheckpointError) as error:
         from_official(official, VIT)
-    message = str(found.value)
+    message = str(error.value)
     assert "deit.encoder.highway.0.mlp.extra.weight is unknown" in message
     assert "deit.encoder.layer.3.attention.attention.key.weight is missing" in message
     assert "classifier.weight [11, 32]" in message
@@ -115,10 +115,10 @@ def test_every_wrong_key_is_named() -> None:
     ({"id2label": {}}, "neither id2label nor num_labels"),
     ({"hidden_act": "relu"}, "hidden_act must be gelu, as in the authors' models, not 'relu'"),
 ])  # fmt: skip
-def test_a_configuration_that_is_not_the_authors_says_so(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(CheckpointError) as found:
+def test_an_unknown_configuration_is_an_error(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CheckpointError) as error:
         describe(VIT | change, {})
-    assert sentence in str(found.value)
+    assert sentence in str(error.value)
 
 
 def test_swins_layout_is_checked() -> None:

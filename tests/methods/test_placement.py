@@ -19,7 +19,7 @@ def test_four_exits_on_twelve_blocks() -> None:
     }
 
 
-def test_the_papers_positions() -> None:
+def test_exits_of_the_paper() -> None:
     assert place_exits("paper", 12) == (4, 5, 6, 7, 8, 9, 10, 11)
     assert place_exits("paper", 24) == (4, 7, 10, 13, 16, 19, 22, 23)
     with pytest.raises(ValueError, match="depths 12 and 24, not 18"):

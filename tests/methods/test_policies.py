@@ -51,7 +51,7 @@ LATER = {
 }  # fmt: skip
 
 
-def test_every_policy_is_under_test() -> None:
+def test_every_policy_is_tested() -> None:
     assert set(PARAMETERS) == set(POLICIES)
 
 
@@ -116,7 +116,7 @@ def test_the_random_set_of_the_reference(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", GOLDEN["hand_table"]["cases"], ids=lambda case: f"{case['policy']} {case['params']}")
-def test_the_hand_table_of_the_reference(case: dict[str, Any]) -> None:
+def test_the_reference_table_by_hand(case: dict[str, Any]) -> None:
     # In double precision some of its thresholds sit on a probability: nudge those as the reference advises.
     if case["policy"] == "sdn":
         case = case | {"params": {"T": case["params"]["T"] - 1e-6}}
@@ -128,7 +128,7 @@ def test_the_hand_table_of_the_reference(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "case", GOLDEN["saturation"]["cases"], ids=lambda case: f"{case['policy']} {case['logit_gap']}"
 )
-def test_saturated_logits_leave_as_they_should(case: dict[str, Any]) -> None:
+def test_saturated_logits_leave_at_the_correct_exit(case: dict[str, Any]) -> None:
     """The official code computes 0 * ln 0 here and never leaves."""
     logits = torch.zeros(9, 1, 4)
     logits[..., 0] = case["logit_gap"]
@@ -141,7 +141,7 @@ def test_saturated_logits_leave_as_they_should(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("gap", [50, 200])
-def test_unguarded_entropy_does_as_the_official_code(gap: int) -> None:
+def test_unguarded_entropy_equals_the_official_code(gap: int) -> None:
     """A sample whose softmax reaches 0 stays to the end; before that the two agree."""
     (case,) = [c for c in GOLDEN["saturation"]["cases"] if (c["policy"], c["logit_gap"]) == ("entropy", gap)]
     logits = torch.zeros(9, 1, 4)
@@ -191,7 +191,7 @@ def test_online_equals_offline(case: tuple[ExitPolicy, Tensor]) -> None:
 
 @given(decided())
 @settings(max_examples=300, deadline=None)
-def test_samples_do_not_see_each_other(case: tuple[ExitPolicy, Tensor]) -> None:
+def test_samples_of_a_batch_are_independent(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case
     together = choose(policy, logits)
     single = [choose(policy, logits[:, n : n + 1]) for n in range(logits.shape[1])]
@@ -217,7 +217,7 @@ def test_later_exits_do_not_decide(case: tuple[ExitPolicy, Tensor], data: st.Dat
 
 @given(st.sampled_from(sorted(PARAMETERS)), scores(), st.integers(0, 2**31))
 @settings(max_examples=300, deadline=None)
-def test_the_sweep_is_the_fold_of_every_setting(name: str, logits: Tensor, seed: int) -> None:
+def test_the_sweep_equals_applying_each_setting(name: str, logits: Tensor, seed: int) -> None:
     policy = seeing(fitted(name, {}, logits, seed), logits)
     signal = policy.signal(logits)
     assert not signal.isnan().any()
@@ -232,7 +232,7 @@ def test_the_sweep_is_the_fold_of_every_setting(name: str, logits: Tensor, seed:
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"sdn"}))
-def test_the_answer_is_that_of_the_exit_taken(name: str) -> None:
+def test_the_prediction_is_that_of_the_exit_taken(name: str) -> None:
     logits = torch.randn(5, 200, 4, generator=torch.Generator().manual_seed(1))
     exits, predictions = choose(fitted(name, PARAMETERS[name][0], logits, 0), logits)
     assert torch.equal(predictions, logits.argmax(-1)[exits, torch.arange(200)])
@@ -241,13 +241,13 @@ def test_the_answer_is_that_of_the_exit_taken(name: str) -> None:
 # One by one
 
 
-def test_sdn_trusts_the_surest_when_nobody_is_sure() -> None:
+def test_sdn_takes_the_most_confident_exit_if_none_passes() -> None:
     logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.5]]])
     exits, predictions = get_policy("sdn", threshold=0.99).choose(logits)
     assert (exits.item(), predictions.item()) == (2, 0)
 
 
-def test_bin_accuracy_reads_off_val() -> None:
+def test_bin_accuracy_is_measured_on_val() -> None:
     generator = torch.Generator().manual_seed(2)
     val = torch.randn(3, 6000, 4, generator=generator)
     # Exit 0 is right when it is sure; exit 1 never is.
@@ -263,7 +263,7 @@ def test_bin_accuracy_reads_off_val() -> None:
     assert not (exits == 1).any()
 
 
-def test_a_budget_is_kept_on_val_and_nearly_used_up() -> None:
+def test_a_budget_is_met_on_val_and_nearly_used() -> None:
     val = torch.randn(6, 5000, 10, generator=torch.Generator().manual_seed(3)) * torch.arange(1, 7)[:, None, None]
     cost = np.array([0.2, 0.4, 0.5, 0.7, 0.9, 1.1])
     for budget in (0.4, 0.5, 0.7):
@@ -282,7 +282,7 @@ def sample(generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("loss", ["disagreement", "accuracy-gap"])
-def test_risk_control_keeps_its_promise(loss: str) -> None:
+def test_risk_control_bounds_the_risk(loss: str) -> None:
     """Over repeated calibrations: CRC keeps the mean risk, LTT exceeds the bound in at most a delta of them."""
     bound, delta = 0.1, 0.1
     generator = torch.Generator().manual_seed(4)
@@ -324,7 +324,7 @@ def test_hoeffding_bentkus_is_a_p_value() -> None:
     assert p[3] == 1.0
 
 
-def test_temperatures_calibrate_and_change_no_answer() -> None:
+def test_temperatures_calibrate_and_change_no_prediction() -> None:
     generator = torch.Generator().manual_seed(5)
     probabilities = torch.randn(3, 20_000, 4, generator=generator).softmax(-1)
     labels = torch.multinomial(probabilities[0], 1, generator=generator)[:, 0]
@@ -345,7 +345,7 @@ def test_the_oracle_bounds_every_policy() -> None:
     assert (agree <= 2).all()
 
 
-def test_random_leaves_with_the_probability_it_says() -> None:
+def test_random_leaves_with_its_probability() -> None:
     logits = torch.randn(4, 40_000, 5, generator=torch.Generator().manual_seed(7))
     exits, _ = get_policy("random", probability=0.3).choose(logits)
     shares = torch.bincount(exits, minlength=4) / 40_000
@@ -355,7 +355,7 @@ def test_random_leaves_with_the_probability_it_says() -> None:
     assert abs(np.corrcoef(chance, logits[0].amax(-1))[0, 1]) < 0.02
 
 
-def test_a_gate_is_read_and_missed_where_there_is_none() -> None:
+def test_a_policy_that_reads_gates_requires_them() -> None:
     logits, errors = torch.zeros(3, 2, 4), torch.tensor([[0.4, 0.9], [0.1, 0.8]])
     policy = get_policy("learned-gate", threshold=0.5)
     exits, _ = policy.with_context(errors=errors).choose(logits)
@@ -390,10 +390,10 @@ def test_a_gate_is_read_and_missed_where_there_is_none() -> None:
     ("ltt", {"risk": 0.1, "delta": 1}, "delta is between 0 and 1, both excluded"),
     ("random", {"probability": 2}, "probability is between 0 and 1"),
 ])  # fmt: skip
-def test_wrong_parameters_are_explained(name: str, parameters: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError) as found:  # noqa: PT011
+def test_wrong_parameters_are_errors(name: str, parameters: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
         get_policy(name, **parameters)
-    assert sentence in str(found.value)
+    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize(("logits", "sentence"), [
@@ -402,25 +402,25 @@ def test_wrong_parameters_are_explained(name: str, parameters: dict[str, Any], s
     (torch.zeros(3, 4, 5, dtype=torch.int64), "these are torch.int64"),
     (torch.tensor([[[0.0, 1.0]], [[float("nan"), 1.0]]]), "scores hold NaN in 1 places, the first at exit 1, sample 0"),
 ])  # fmt: skip
-def test_wrong_scores_are_explained(logits: Tensor, sentence: str) -> None:
-    with pytest.raises(ValueError) as found:  # noqa: PT011
+def test_wrong_scores_are_errors(logits: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
         get_policy("confidence", threshold=0.5).choose(logits)
-    assert sentence in str(found.value)
+    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize("name", [name for name in POLICIES if POLICIES[name].load().learns])
-def test_a_policy_that_learns_asks_for_val(name: str) -> None:
+def test_a_policy_with_parameters_must_be_fitted(name: str) -> None:
     policy = get_policy(name, **PARAMETERS[name][0])
     with pytest.raises(ValueError, match="on val first"):
         policy.choose(torch.randn(3, 4, 5))
 
 
-def test_a_policy_without_a_setting_asks_for_it() -> None:
+def test_a_policy_without_a_threshold_is_an_error() -> None:
     with pytest.raises(ValueError, match="has no threshold yet"):
         get_policy("confidence").choose(torch.zeros(2, 1, 3))
 
 
-def test_arrays_are_as_good_as_tensors_and_one_exit_is_enough() -> None:
+def test_policies_accept_arrays_and_a_single_exit() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 10, 4)).astype(np.float32)
     policy = get_policy("confidence", threshold=0.5)
     for found, expected in zip(policy.choose(logits), policy.choose(torch.from_numpy(logits)), strict=True):

@@ -22,13 +22,13 @@ UNESCAPED = re.compile(r"(?<!\\)[&%$#_{}~^<>|\"]")
 
 
 @given(st.text())
-def test_no_letter_means_anything_to_latex(text: str) -> None:
+def test_every_character_is_escaped_in_latex(text: str) -> None:
     found = escaped(text)
     without_ours = re.sub(r"\\text[a-z]+\{\}|\$-\$|\$\\times\$|\$\\leq\$|\\[{}$&%#_]", "", found)
     assert not set(without_ours) & set('\\{}$&%#_~^<>|"\n')
 
 
-def test_a_table_in_latex_is_whole() -> None:
+def test_a_latex_table_is_complete() -> None:
     table = Table(("Method", "50 % × MACs"), (("a_b & \\input{x}", "−1.0 [2, 3]"), ("[x]", "~")), frozenset({(0, 1)}))
     text = latex([Shown("100 % of {it}", table)])
     assert r"\caption{100 \% of \{it\}}" in text
@@ -77,7 +77,7 @@ def test_every_format_from_copied_records_without_torch(
     assert "reading records" in done.stdout
 
 
-def test_figures_come_in_three_forms(smoke: SmokeRun) -> None:
+def test_figures_have_three_formats(smoke: SmokeRun) -> None:
     figures = sorted((smoke.out / "figures").glob("*.pdf"))
     assert figures
     for path in figures:
@@ -107,7 +107,7 @@ def test_results_of_several_people_are_one_report(smoke: SmokeRun, tmp_path: Pat
     assert "bobs" not in page
 
 
-def test_nothing_to_report_says_what_to_run(tmp_path: Path, benchmark_command: Command) -> None:
+def test_without_runs_report_names_the_command(tmp_path: Path, benchmark_command: Command) -> None:
     (tmp_path / "empty").mkdir()
     done = benchmark_command("report", "--results", tmp_path / "empty", "--grid", "smoke", "--out", tmp_path / "out")
     assert done.returncode == 2

@@ -18,7 +18,7 @@ from tests.reports.registered import registered
 
 
 @given(st.integers(0, 200), st.booleans())
-def test_every_method_has_its_panel_and_the_reference_is_in_each(count: int, there: bool) -> None:
+def test_every_method_is_in_a_panel_and_the_reference_in_each(count: int, there: bool) -> None:
     names = [f"method {i}" for i in range(count)]
     panels = spread(names, names[0] if there and names else "elsewhere")
     assert all(len(panel) <= ONE_PANEL for panel in panels)
@@ -59,14 +59,14 @@ def test_every_registered_method_has_a_look_of_its_own_that_never_changes() -> N
 
 
 @given(st.sets(st.text("abc(=)_1", min_size=1), max_size=30))
-def test_variants_are_told_apart_whatever_order_they_come_in(names: set[str]) -> None:
+def test_variants_are_labelled_in_any_order(names: set[str]) -> None:
     lgvit = registered("lgvit")
     chosen = looks({"lgvit": lgvit, **dict.fromkeys(sorted(names))})
     assert len(set(chosen.values())) == len(names) + 1
     assert chosen == looks({**dict.fromkeys(sorted(names, reverse=True)), "lgvit": lgvit})
 
 
-def test_a_table_longer_than_a_page_is_parted_between_its_groups() -> None:
+def test_a_table_longer_than_a_page_is_split_between_groups() -> None:
     rows = tuple((f"method {i // 4}", str(i)) for i in range(4 * 40))
     pages = parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
     assert [page["caption"] for page in pages] == ["All.", "(Continued.)", "(Continued.)"]

@@ -81,7 +81,7 @@ def details(browser: Any) -> dict[str, str]:
     return {name.text: value.text for name, value in zip(names, values, strict=True)}
 
 
-def test_nothing_is_asked_of_the_network_and_no_other_script_may_run(text: str) -> None:
+def test_the_page_uses_no_network_and_runs_no_other_script(text: str) -> None:
     assert not re.search(r"""(src|href)\s*=|@import|url\(""", text.replace(EVIL, "").replace("src=x", ""))
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy.startswith("default-src &#39;none&#39;") or policy.startswith("default-src 'none'")
@@ -142,7 +142,7 @@ def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
     assert [found.get_attribute("aria-sort") for found in all_of(browser, "#table th[aria-sort]")] == ["descending"]
 
 
-def test_a_point_tells_where_it_comes_from(browser: Any, study: Study) -> None:
+def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
     run = next(run for run in study.runs if run.method == "lgvit")
     point = next(point for point in run.record.points if point.name.endswith("equal-macs-0.75"))
     (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("lgvit, 0.75 × MACs:")]
@@ -158,7 +158,7 @@ def test_a_point_tells_where_it_comes_from(browser: Any, study: Study) -> None:
     assert said["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
 
 
-def test_the_curves_are_walked_with_the_keys_alone(browser: Any) -> None:
+def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -212,7 +212,7 @@ def test_the_page_fits_the_window(browser: Any, width: int) -> None:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_paper_shows_the_curves_and_no_controls(browser: Any) -> None:
+def test_the_paper_shows_curves_without_controls(browser: Any) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         shown = {

@@ -41,7 +41,7 @@ def copied(smoke: SmokeRun, folder: Path) -> Store:
     return Store(folder)
 
 
-def test_the_paper_says_what_the_records_say(smoke: SmokeRun) -> None:
+def test_the_paper_agrees_with_the_records(smoke: SmokeRun) -> None:
     text = pdf_text(smoke.out / "paper.pdf")
     store = Store(smoke.results)
     runs, _ = load_runs(store, store.run_ids())
@@ -58,7 +58,7 @@ def test_the_paper_says_what_the_records_say(smoke: SmokeRun) -> None:
         assert part in text
 
 
-def test_names_and_commands_can_be_copied_out_of_the_paper(smoke: SmokeRun) -> None:
+def test_names_and_commands_can_be_copied_from_the_paper(smoke: SmokeRun) -> None:
     text = "".join(page.extract_text() for page in PdfReader(smoke.out / "paper.pdf").pages)
     assert not [sign for sign in text if unicodedata.category(sign) == "Cf" and sign != "\u00ad"]
     for run_id in Store(smoke.results).run_ids():
@@ -66,7 +66,7 @@ def test_names_and_commands_can_be_copied_out_of_the_paper(smoke: SmokeRun) -> N
     assert "python -m benchmark run --grid smoke" in text
 
 
-def test_recipes_that_differ_in_their_learning_rate_alone_are_told_once(smoke: SmokeRun) -> None:
+def test_recipes_that_differ_only_in_the_learning_rate_are_merged(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     runs = load_runs(store, store.run_ids())[0]
     before = dict(facts(runs))["Exits' training"]
@@ -143,7 +143,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_pa
         build_report(store, store.run_ids(), title="t", out=tmp_path / "file" / "report")
 
 
-def test_a_folder_that_holds_no_report_is_never_replaced(
+def test_a_folder_without_a_report_is_never_replaced(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
@@ -165,7 +165,7 @@ def test_a_report_never_replaces_its_own_records(smoke: SmokeRun, tmp_path: Path
     assert store.run_ids()
 
 
-def test_one_training_in_two_grids_is_no_second_seed(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_one_training_in_two_grids_is_not_a_second_seed(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
     (lgvit,) = (path for path in tmp_path.glob("runs/lgvit-*"))
     other = lgvit.with_name("lgvit-z-of-another-grid")
@@ -209,7 +209,7 @@ def pairs(*rows: tuple[str, str, float, float, float, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(kind="equal-macs", target=0.5, seed=0)
 
 
-def test_only_what_can_be_told_apart_is_ranked() -> None:
+def test_only_detectable_differences_are_ranked() -> None:
     table = pairs(
         ("lgvit", "vanilla", 0.03, 0.02, 0.04, 0.013),
         ("lgvit", "local", 0.002, -0.004, 0.008, 0.012),
@@ -225,7 +225,7 @@ def test_only_what_can_be_told_apart_is_ranked() -> None:
     assert not leads(table[table["second"] == "vanilla"], "vanilla")
 
 
-def test_a_leader_is_bold_and_a_tie_is_not() -> None:
+def test_a_significant_leader_is_bold_and_a_tie_is_not() -> None:
     rows = [
         {"label": method, "kind": "equal-macs", "target": 0.5}
         | {"accuracy": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01, "reached": True}
@@ -265,14 +265,14 @@ def test_every_pair_is_compared_on_the_same_images(smoke: SmokeRun) -> None:
         assert row["low"] <= row["difference"] <= row["high"]
 
 
-def test_numbers_as_people_write_them() -> None:
+def test_numbers_are_formatted_for_readers() -> None:
     assert [signed(value) for value in (0.012, -0.012, -0.0001, 0.0)] == ["+1.2", "−1.2", "0.0", "0.0"]
     table = Table(("Method", "x"), (("a", "1"), ("b", "22")), frozenset({(1, 1)}))
     assert "| b | **22** |" in markdown([("Caption", table)])
     assert "b       22*" in plain([("Caption", table)])
 
 
-def test_a_method_looks_the_same_everywhere() -> None:
+def test_a_method_has_the_same_style_in_all_figures() -> None:
     names = ("static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global")
     methods = {name: registered(name) for name in names}
     assert looks({"x": None, "lgvit": methods["lgvit"]})["lgvit"] == looks(methods)["lgvit"]

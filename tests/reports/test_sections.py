@@ -61,9 +61,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     return store, folder / "report"
 
 
-def test_a_question_has_a_section_where_runs_answer_it_and_none_where_not(
-    questions: tuple[Store, Path], smoke: SmokeRun
-) -> None:
+def test_a_section_appears_only_with_runs_for_it(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
     asked, other = pdf_text(questions[1] / "paper.pdf"), pdf_text(smoke.out / "paper.pdf")
     for heading, word in QUESTIONS.items():
         assert heading in asked
@@ -84,7 +82,7 @@ def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store,
         assert float(found[1].replace("−", "-")) == pytest.approx(100 * (mine - base), abs=0.051)
 
 
-def test_the_claims_stand_on_page_one_and_small_runs_judge_none(smoke: SmokeRun) -> None:
+def test_the_claims_are_on_page_one_and_small_runs_judge_none(smoke: SmokeRun) -> None:
     page = PdfReader(smoke.out / "paper.pdf").pages[0].extract_text()
     table = page[page.index("Claim of the paper") : page.index("1 Question")]
     claims = ("speed-up in layers", "speed-up in MACs", "above vanilla", "above homogeneous heads", "everywhere")
@@ -119,7 +117,7 @@ def lgvit(smoke: SmokeRun) -> Run:
     return next(run for run in runs if run.method == "lgvit")
 
 
-def test_the_atlas_shows_samples_that_leave_there(smoke: SmokeRun) -> None:
+def test_the_atlas_shows_samples_of_each_exit(smoke: SmokeRun) -> None:
     run = lgvit(smoke)
     point = next(point for point in run.record.points if point.reached and len(point.settings) == 1)
     outcomes = run.outcomes[run.outcomes["point"] == point.name].set_index("sample_id")

@@ -32,13 +32,13 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return points(runs)
 
 
-def test_every_run_of_the_grid_is_there() -> None:
+def test_every_run_of_the_grid_is_recorded() -> None:
     """By name, not by key: the study stands as it was made when later code gives its stages other keys."""
     wanted = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
     assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == wanted
 
 
-def test_it_is_small_and_holds_no_weights() -> None:
+def test_it_is_small_and_contains_no_weights() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "figures" not in path.parts]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
     assert not [path for path in files if path.suffix in (".safetensors", ".pt")]
@@ -47,7 +47,7 @@ def test_it_is_small_and_holds_no_weights() -> None:
             assert not re.search(r"/(root|home|tmp|work)/", path.read_text(encoding="utf-8")), path
 
 
-def test_its_tables_are_those_of_its_records(table: pd.DataFrame) -> None:
+def test_its_tables_equal_its_records(table: pd.DataFrame) -> None:
     kept, made = (
         frame.set_index(["run_id", "point"]).sort_index()
         for frame in (pd.read_parquet(FOLDER / "points.parquet"), table)
@@ -55,7 +55,7 @@ def test_its_tables_are_those_of_its_records(table: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(kept, made, check_like=True, check_dtype=False, rtol=1e-9)
 
 
-def test_the_readme_says_what_the_records_say(table: pd.DataFrame) -> None:
+def test_the_readme_agrees_with_the_records(table: pd.DataFrame) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text[text.index("## Reference results") :]
     totals = summary(table[(table["backbone"] == "vit_nano_patch4_28") & (table["scheme"].isin(["paper", "none"]))])

@@ -20,7 +20,7 @@ def test_list_names_everything_and_its_licence(benchmark_command: Command, tmp_p
     assert "folder:PATH" in done.stdout
 
 
-def test_where_says_where_it_looked(benchmark_command: Command, tmp_path: Path) -> None:
+def test_where_lists_the_searched_folders(benchmark_command: Command, tmp_path: Path) -> None:
     missing = benchmark_command("data", "where", "food-101", env=environment(LGVIT_BENCH_DATA=str(tmp_path)))
     assert missing.returncode == 2
     assert str(tmp_path / "food-101") in missing.stderr
@@ -30,7 +30,7 @@ def test_where_says_where_it_looked(benchmark_command: Command, tmp_path: Path) 
     assert f"food-101 is in {tmp_path / 'food-101'}" in found.stdout
 
 
-def test_check_counts_and_finds_nothing_wrong_with_the_bundle(benchmark_command: Command) -> None:
+def test_check_counts_and_passes_the_bundle(benchmark_command: Command) -> None:
     done = benchmark_command("data", "check", "fashion-mnist-mini")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -39,7 +39,7 @@ def test_check_counts_and_finds_nothing_wrong_with_the_bundle(benchmark_command:
     assert "images that are in two splits: 0" in done.stdout
 
 
-def test_check_names_damaged_and_doubled_images(benchmark_command: Command, tmp_path: Path) -> None:
+def test_check_lists_damaged_and_duplicate_images(benchmark_command: Command, tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "test")):
         write_photos(tmp_path / "photos" / part, {"x": 8, "y": 6}, seed)
     sound = benchmark_command("data", "check", "folder:photos", cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)))
@@ -58,7 +58,7 @@ def test_check_names_damaged_and_doubled_images(benchmark_command: Command, tmp_
         assert "images that are in two splits: 1" in done.stdout
 
 
-def test_a_wrong_archive_is_found(benchmark_command: Command, tmp_path: Path) -> None:
+def test_a_wrong_archive_is_detected(benchmark_command: Command, tmp_path: Path) -> None:
     (tmp_path / "cifar-100-python").mkdir()
     (tmp_path / "cifar-100-python" / "train").write_bytes(b"not CIFAR")
     (tmp_path / "cifar-100-python.tar.gz").write_bytes(b"not CIFAR")

@@ -64,7 +64,7 @@ def test_it_starts_with_click_alone(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_an_unknown_device_is_one_sentence_and_a_missing_one_a_line(tmp_path: Path) -> None:
+def test_an_unknown_device_is_an_error_and_a_missing_one_a_failed_check(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(command, ["--device", "gpu"])
     assert str(wrong.exception) == "--device: cpu, cuda or cuda:N, not 'gpu'"
     absent = CliRunner().invoke(command, ["--device", "cuda:99", "--json", "--results", str(tmp_path)])

@@ -45,7 +45,7 @@ def leave(scores: ExitScores, threshold: float) -> tuple[list[int], list[bool]]:
     return exits, right
 
 
-def test_points_are_found_again(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
+def test_points_equal_an_independent_computation(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     costs = record.costs
     assert costs is not None
@@ -83,7 +83,7 @@ def test_drops_are_chosen_on_val_and_are_the_cheapest(run: tuple[DoneRecord, dic
     assert depths == sorted(depths, reverse=True)
 
 
-def test_the_table_is_the_record(smoke: SmokeRun) -> None:
+def test_the_table_equals_the_record(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []
@@ -101,7 +101,7 @@ def test_the_table_is_the_record(smoke: SmokeRun) -> None:
             assert row["mac_speedup"] == pytest.approx(run.record.costs.baseline / point.test.mean_macs)
 
 
-def test_what_is_frozen_does_not_depend_on_test(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
+def test_frozen_thresholds_do_not_depend_on_test(run: tuple[DoneRecord, dict[str, ExitScores]]) -> None:
     record, scores = run
     assert record.costs is not None
     blocks = [exit_.block for exit_ in record.exits]

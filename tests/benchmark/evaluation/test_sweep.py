@@ -28,7 +28,7 @@ def random_scores(samples: int) -> ExitScores:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_sweep_is_choose_for_every_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_equals_choose_for_every_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_module, "CHUNK", 70)  # several chunks, the last one smaller
     scores = random_scores(300)
     policy = get_policy(name).fit(scores.logits, scores.labels)
@@ -43,9 +43,7 @@ def test_a_sweep_is_choose_for_every_setting(name: str, monkeypatch: pytest.Monk
     np.testing.assert_allclose(found.mean([1, 2, 3, 4]), found.shares @ [1, 2, 3, 4])
 
 
-def test_the_command_finds_the_records_points_again(
-    smoke: SmokeRun, benchmark_command: Command, tmp_path: Path
-) -> None:
+def test_sweep_gives_the_points_of_the_record(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
     out = tmp_path / "sweep.csv"
     done = benchmark_command(
         "sweep", "--results", smoke.results, "--policy", "confidence", "--drop", 0.02, "--budget", 0.5, "--budget", 0.75,
@@ -64,7 +62,7 @@ def test_the_command_finds_the_records_points_again(
             assert row["accuracy"] == pytest.approx(test.accuracy)
 
 
-def test_all_policies_over_one_grid(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
+def test_one_grid_with_all_policies(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
     out = tmp_path / "all.csv"
     done = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -82,7 +80,7 @@ def test_all_policies_over_one_grid(smoke: SmokeRun, benchmark_command: Command,
     (("--budget", "0"), ["--budget"]),
     (("--drop", "5"), ["--drop"]),
 ])  # fmt: skip
-def test_bad_input_is_explained_before_any_work(
+def test_bad_input_is_explained_before_the_work(
     arguments: tuple[str, ...], sentences: list[str], smoke: SmokeRun, benchmark_command: Command
 ) -> None:
     done = benchmark_command("sweep", "--results", smoke.results, *arguments)
@@ -91,7 +89,7 @@ def test_bad_input_is_explained_before_any_work(
     assert "Traceback" not in done.stderr
 
 
-def test_no_runs_says_what_to_run_first(tmp_path: Path, benchmark_command: Command) -> None:
+def test_without_runs_the_message_names_the_command(tmp_path: Path, benchmark_command: Command) -> None:
     done = benchmark_command("sweep", "--results", tmp_path, "--policy", "confidence")
     assert done.returncode == 2
     assert "run this first: python -m benchmark run --grid" in done.stderr
@@ -108,7 +106,7 @@ def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_com
     assert "was changed since it was written" in done.stderr
 
 
-def test_nan_in_scores_is_refused() -> None:
+def test_nan_in_scores_is_an_error() -> None:
     scores = random_scores(20)
     scores.logits[1, 4, 0] = float("nan")
     with pytest.raises(ValueError, match="NaN in 1 places, the first at exit 1, sample 4"):

@@ -31,7 +31,7 @@ def folder_grid(path: Path, dataset: Any = "folder:photos") -> Path:
 
 
 @pytest.mark.slow
-def test_a_folder_trains_as_it_stands(tmp_path: Path, benchmark_command: Command) -> None:
+def test_a_folder_of_images_is_trained_on(tmp_path: Path, benchmark_command: Command) -> None:
     write_photos(tmp_path / "photos")
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
     folder_grid(grid)
@@ -89,7 +89,7 @@ def test_a_damaged_image_is_named_before_training(tmp_path: Path, benchmark_comm
     assert "epoch" not in done.stdout
 
 
-def test_a_folder_that_is_not_there_is_a_mistake_in_the_grid(tmp_path: Path, benchmark_command: Command) -> None:
+def test_a_missing_folder_is_a_mistake_in_the_grid(tmp_path: Path, benchmark_command: Command) -> None:
     grid = tmp_path / "grid.yaml"
     folder_grid(grid)
     done = benchmark_command("plan", "--grid", grid)

@@ -58,7 +58,7 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_command_which_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+def test_after_a_killed_rank_the_command_resumes_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
     write_grid(grid, **GRID)
     assert run_on(grid, undisturbed) == []

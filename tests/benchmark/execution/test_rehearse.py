@@ -37,7 +37,9 @@ GRID = {
 
 
 @pytest.mark.slow
-def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Path, benchmark_command: Command) -> None:
+def test_a_rehearsal_kills_each_training_once_and_finishes_every_model(
+    tmp_path: Path, benchmark_command: Command
+) -> None:
     grid = tmp_path / "grid.yaml"
     write_grid(grid, **GRID)
     done = benchmark_command(
@@ -72,7 +74,7 @@ def test_every_training_is_killed_once_and_every_model_goes_through(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["paper-cifar100", "paper-food101", "paper-imagenet"])
-def test_the_papers_grids_are_whole_and_rehearse_each_model_once(name: str) -> None:
+def test_the_papers_grids_are_complete_and_rehearse_each_model_once(name: str) -> None:
     grid = load_grid(find_grid(name))
     methods = {(run.train.backbone, run.train.method.label) for run in grid.runs}
     for backbone in ("vit_base_patch16_224", "deit_base_distilled_patch16_224", "swin_base_patch4_window7_224"):
@@ -106,7 +108,7 @@ def test_a_model_is_rehearsed_once_however_many_learning_rates_it_has() -> None:
     assert len(rehearsal_of(grid).runs) == 1 + 16
 
 
-def test_the_discrepancies_are_each_one_switch_from_the_papers_reading() -> None:
+def test_each_discrepancy_is_one_option_of_the_default() -> None:
     grid = load_grid(find_grid("discrepancies"))
     plain = "vit_nano_patch4_28"
     for run in grid.runs:

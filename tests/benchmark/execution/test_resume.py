@@ -65,7 +65,7 @@ def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_ctrl_c_writes_the_checkpoint_and_says_how_to_go_on(
+def test_ctrl_c_writes_the_checkpoint_and_tells_how_to_resume(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
     results = tmp_path / "results"

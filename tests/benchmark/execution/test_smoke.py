@@ -24,7 +24,7 @@ def plan_of(smoke: SmokeRun) -> Plan:
     return make_plan(load_grid(find_grid("smoke")), Store(smoke.results))
 
 
-def test_every_run_is_recorded_with_where_it_came_from(smoke: SmokeRun) -> None:
+def test_every_run_is_recorded_with_its_provenance(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     records = [store.record(run.run_id) for run in plan_of(smoke).runs]
     assert [record.label for record in records] == METHODS
@@ -43,7 +43,7 @@ def test_every_run_is_recorded_with_where_it_came_from(smoke: SmokeRun) -> None:
                 assert path.stat().st_size == artifact.bytes
 
 
-def test_the_output_tells_the_story(smoke: SmokeRun) -> None:
+def test_the_output_shows_each_step(smoke: SmokeRun) -> None:
     for part in (
         "Grid smoke: 5 runs, 0 finished, 5 to run",
         "shared by 5 runs",
@@ -58,12 +58,12 @@ def test_the_output_tells_the_story(smoke: SmokeRun) -> None:
         assert part in smoke.output
 
 
-def test_work_in_progress_is_cleared_away(smoke: SmokeRun) -> None:
+def test_files_of_interrupted_work_are_removed(smoke: SmokeRun) -> None:
     assert not list(smoke.results.glob("progress/*"))
     assert not list(smoke.results.rglob(".unfinished*"))
 
 
-def test_the_frozen_backbone_answers_as_without_exits(smoke: SmokeRun) -> None:
+def test_the_frozen_backbone_has_the_logits_without_exits(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     for run in plan_of(smoke).runs:
         for split in ("val.safetensors", "test.safetensors"):
@@ -137,7 +137,7 @@ def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, 
     assert not {"heterogeneous", "homogeneous"} & history[0][0].keys()
 
 
-def test_why_names_what_changed(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
+def test_why_names_the_changed_fields(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
     grid = tmp_path / "longer.yaml"
     grid.write_text(find_grid("smoke").read_text().replace("exits: {epochs: 2", "exits: {epochs: 3"))
     planned = benchmark_command("plan", "--grid", grid, "--results", smoke.results)
@@ -173,7 +173,7 @@ def test_one_mistake_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_a_head_that_does_not_fit_is_found_before_anything_trains(benchmark_command: Command, tmp_path: Path) -> None:
+def test_a_head_that_does_not_fit_is_an_error_before_training(benchmark_command: Command, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     text = find_grid("smoke").read_text()
     methods = "[{name: homogeneous-global, set: {stride: 9}}, {name: homogeneous-global, set: {stride: 8}}]"
@@ -196,7 +196,7 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(benchmark_comma
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, smoke: SmokeRun) -> None:
+def test_a_full_disk_is_one_sentence_and_keeps_earlier_files(tmp_path: Path, smoke: SmokeRun) -> None:
     """A real limit on file size stands for the disk that fills up while the first checkpoint is written."""
     results = tmp_path / "results"
     command = [
@@ -237,7 +237,7 @@ def test_damaged_data_is_one_sentence(tmp_path: Path, benchmark_command: Command
     assert not list(tmp_path.glob("results/stages/*"))
 
 
-def test_a_second_process_in_the_same_folder_is_told(tmp_path: Path, benchmark_command: Command) -> None:
+def test_a_second_command_in_the_same_folder_is_refused(tmp_path: Path, benchmark_command: Command) -> None:
     from filelock import FileLock
 
     results = tmp_path / "results"

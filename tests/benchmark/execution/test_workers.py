@@ -86,7 +86,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_path: Path) -> None:
+def test_two_workers_with_one_killed_give_the_bits_of_one_process(tmp_path: Path) -> None:
     grid = grid_file(tmp_path)
     alone = maker_for(grid, tmp_path / "alone")
     assert execute_here(alone) == []
@@ -104,7 +104,7 @@ def test_two_workers_of_which_one_is_killed_give_the_bits_of_one_process(tmp_pat
 
 
 @pytest.mark.slow
-def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:
+def test_one_ctrl_c_ends_after_the_checkpoint_and_cancel_now_at_once(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
     beat = wait_for_training(process, results)
@@ -143,7 +143,7 @@ def test_ctrl_c_once_ends_behind_the_checkpoint_and_cancel_now_at_once(tmp_path:
 
 
 @pytest.mark.slow
-def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
+def test_two_ctrl_c_end_all_processes_at_once(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
     beat = wait_for_training(process, results)
@@ -161,7 +161,7 @@ def test_ctrl_c_twice_ends_everything_at_once(tmp_path: Path) -> None:
 # In one process
 
 
-def test_what_is_free_is_what_a_single_process_makes(tmp_path: Path) -> None:
+def test_two_runs_of_one_process_are_equal_and_leave_no_progress_files(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
     execute_here(maker_for(grid, tmp_path / "results"))
@@ -184,7 +184,7 @@ class Twin(Reporter):
             assert twin.make(stage)
 
 
-def test_a_stage_that_two_make_at_once_leaves_one_artifact_with_the_bits_of_one(tmp_path: Path) -> None:
+def test_two_makers_of_one_stage_leave_one_artifact(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
     reporter = Twin(grid, tmp_path / "results")
@@ -211,9 +211,7 @@ class Doomed(Vanilla):
         return (TrainStage(loss=Component("deadly")),)
 
 
-def test_a_stage_that_kills_its_processes_is_given_up_and_sinks_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_that_kills_its_processes_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "doomed", MethodCard(target=f"{__name__}:Doomed", summary=""))
     monkeypatch.setitem(LOSSES, "deadly", Card(target=f"{__name__}:Deadly", summary=""))
     grid = grid_file(tmp_path, epochs=2, methods=["lgvit", "doomed", "vanilla"])
@@ -280,10 +278,10 @@ def blocked() -> None:
         (blocked, "blocked"),
     ],
 )
-def test_an_exception_stands_for_a_kind_of_cause(what: Any, failure: str) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+def test_an_exception_has_a_kind_of_cause(what: Any, failure: str) -> None:
+    with pytest.raises(Exception) as error:  # noqa: PT011
         what()
-    assert failure_of(caught.value) == failure
+    assert failure_of(error.value) == failure
     told = StoreError("the sentence for the user")
-    told.__cause__ = caught.value
+    told.__cause__ = error.value
     assert failure_of(told) == failure

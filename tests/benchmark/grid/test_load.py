@@ -29,19 +29,19 @@ def expand(folder: Path, text: str) -> tuple[RunSpec, ...]:
 
 
 def mistakes(folder: Path, text: str) -> list[str]:
-    with pytest.raises(UserError) as found:
+    with pytest.raises(UserError) as error:
         expand(folder, text)
-    return [message.removeprefix(f"{folder / 'grid.yaml'}: ") for message in found.value.messages]
+    return [message.removeprefix(f"{folder / 'grid.yaml'}: ") for message in error.value.messages]
 
 
 @pytest.mark.parametrize("name", grids())
-def test_every_shipped_grid_is_sound_and_carries_its_name(name: str) -> None:
+def test_every_shipped_grid_is_valid_and_has_the_name_of_its_file(name: str) -> None:
     grid = load_grid(find_grid(name))
     assert grid.name == name
     assert grid.runs
 
 
-def test_quick_is_what_it_should_be() -> None:
+def test_quick_has_the_documented_runs() -> None:
     runs = load_grid(find_grid("quick")).runs
     assert [run.train.method.name for run in runs] == [
         "static",
@@ -53,7 +53,7 @@ def test_quick_is_what_it_should_be() -> None:
     assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11)}
 
 
-def test_the_four_keys_are_enough(tmp_path: Path) -> None:
+def test_four_keys_are_a_complete_grid(tmp_path: Path) -> None:
     static, lgvit = expand(tmp_path, SOUND)
     assert lgvit.train.exits == (4, 5, 6, 7, 8, 9, 10, 11)
     assert lgvit.train.seed == 0
@@ -61,7 +61,7 @@ def test_the_four_keys_are_enough(tmp_path: Path) -> None:
     assert static.train.exits == ()
 
 
-def test_axes_multiply_and_static_is_made_once_a_seed(tmp_path: Path) -> None:
+def test_axes_multiply_and_static_runs_once_per_seed(tmp_path: Path) -> None:
     runs = expand(tmp_path, SOUND + "exits: [paper, [3, 9], {name: deep, set: {count: 2}}]\nseeds: [0, 1]\n")
     assert len(runs) == 2 * (3 + 1)
     assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11), (3, 9), (10, 11)}
@@ -177,7 +177,7 @@ def test_one_mistake_one_sentence(tmp_path: Path, extra: str, sentence: str) -> 
     ("name: mine", "backbones: this key is required"),
     ("!!python/object/apply:os.system ['true']", "no valid YAML"),
 ])  # fmt: skip
-def test_what_is_no_grid_says_so(tmp_path: Path, text: str, sentence: str) -> None:
+def test_invalid_grids_are_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     assert mistakes(tmp_path, text)[0].startswith(sentence)
 
 
@@ -225,7 +225,7 @@ def test_every_dataset_plans_without_its_data(tmp_path: Path, dataset: str) -> N
     assert run_stages(runs[1]).reference.fields["dataset"]["sizes"].keys() == {"train"}
 
 
-def test_selection_on_images_that_the_weights_saw_is_refused(tmp_path: Path) -> None:
+def test_selection_on_training_images_of_the_weights_is_refused(tmp_path: Path) -> None:
     text = SOUND.replace("vit_nano_patch4_28", "vit_tiny_patch16_224").replace("fashion-mnist-mini", "imagenet-1k")
     (refused,) = mistakes(tmp_path, text)
     assert refused.startswith("datasets: vit_tiny_patch16_224: thresholds would be chosen on val images of imagenet-1k")
@@ -235,7 +235,7 @@ def test_selection_on_images_that_the_weights_saw_is_refused(tmp_path: Path) -> 
     assert mistakes(tmp_path, text + "policies: [{name: confidence, set: {threshold: 0.9}}, entropy]\n")
 
 
-def test_own_is_each_methods_rule_and_published_its_exits(tmp_path: Path) -> None:
+def test_own_policy_and_published_exits_are_those_of_each_method(tmp_path: Path) -> None:
     text = (
         SOUND.replace("[static, lgvit]", "[lgvit, pabee, pcee-port]")
         + "exits: [published]\npolicies: [own, confidence]\n"
@@ -267,7 +267,7 @@ def test_learning_rates_scale_what_a_method_trains_with_and_nothing_else(tmp_pat
     assert run_stages(first).scores.key == run_stages(alone).scores.key
 
 
-def test_competitors_that_train_alike_share_their_training(tmp_path: Path) -> None:
+def test_competitors_with_equal_training_share_it(tmp_path: Path) -> None:
     methods = "[sdn-port, pabee-port, pcee-port, pabee, pcee, {name: pabee-port, set: {equal_epochs: false}}]"
     runs = expand(tmp_path, SOUND.replace("[static, lgvit]", methods))
     keys = [run_stages(run).training[-1].key for run in runs]
@@ -283,7 +283,7 @@ def test_competitors_that_train_alike_share_their_training(tmp_path: Path) -> No
     ("exits: [{name: published, set: {count: 3}}]", "exits[0].set: published has no options"),
     ("learning_rates: [0]", "learning_rates.0: Input should be greater than 0"),
 ])  # fmt: skip
-def test_what_belongs_to_methods_is_checked(tmp_path: Path, extra: str, sentence: str) -> None:
+def test_options_of_methods_are_checked(tmp_path: Path, extra: str, sentence: str) -> None:
     assert any(message.startswith(sentence) for message in mistakes(tmp_path, SOUND + extra + "\n"))
 
 

@@ -24,7 +24,7 @@ def test_values_follow_the_core_schema(text: str, value: Any) -> None:
     assert type(read_value(text)) is type(value)
 
 
-def test_a_bad_value_is_a_sentence() -> None:
+def test_an_invalid_value_is_one_sentence() -> None:
     with pytest.raises(ValueError, match="no valid value"):
         read_value("{")
 
@@ -42,7 +42,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9
     "a: 1\na: 2", BOMB, "a: !!int abc", "a: !!python/name:os.system", "a: !x 1", f"a: {'9' * 5000}", "a: [",
     "a: " + "[" * 3000 + "]" * 3000, "a: " + "{b: " * 3000, "a: \x00", "? [1]\n: 2", "[]", "a", "",
 ], ids=range(14))  # fmt: skip
-def test_a_bad_file_is_one_sentence(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UserError) as error:
         read_mapping(path, ValueLoader, "a mapping with keys")
@@ -66,6 +66,6 @@ def test_text_stays_text(tmp_path: Path) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="ab:&*!{}[]|>-?'\"#%@\n 019.e~_", max_size=60))
-def test_any_text_is_a_value_or_a_sentence(text: str) -> None:
+def test_any_text_is_a_value_or_one_error_sentence(text: str) -> None:
     with suppress(ValueError):
         read_value(text)

@@ -60,9 +60,7 @@ def test_a_checkpoint_becomes_a_run_that_reports(
     assert (tmp_path / "report" / "paper.pdf").is_file()
 
 
-def test_classes_that_the_checkpoint_lacks_are_said_before_anything_is_written(
-    tmp_path: Path, benchmark_command: Command
-) -> None:
+def test_missing_classes_are_an_error_before_files_are_written(tmp_path: Path, benchmark_command: Command) -> None:
     file, described = files(tmp_path, SWIN | {"id2label": {"0": "a", "1": "b"}})
     done = benchmark_command(
         "import-checkpoint", file, "--config", described, "--out", tmp_path / "out", "--dataset", "fashion-mnist-mini"

@@ -48,7 +48,7 @@ def build(card: BackboneCard, name: str, exits: tuple[int, ...], classes: int) -
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("classes", CLASSES)
-def test_lgvit_costs_what_the_reference_says_to_the_integer(backbone: str, classes: int) -> None:
+def test_lgvit_has_exactly_the_reference_costs(backbone: str, classes: int) -> None:
     tables, models, classifiers, exits = BACKBONES[backbone]
     card = table("backbone")[backbone]
     found = {entry["convention"]: entry for entry in conventions(price(backbone, method("lgvit"), exits, classes))}
@@ -72,7 +72,7 @@ def test_lgvit_costs_what_the_reference_says_to_the_integer(backbone: str, class
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("name", "label"), [("vanilla", "linear"), ("vit-ee", "ViT-EE")])
-def test_the_competitors_heads_cost_what_the_reference_says(backbone: str, name: str, label: str) -> None:
+def test_the_competitors_heads_have_the_reference_costs(backbone: str, name: str, label: str) -> None:
     _, models, _, exits = BACKBONES[backbone]
     card = table("backbone")[backbone]
     if name == "vit-ee":
@@ -96,7 +96,7 @@ def test_the_competitors_heads_cost_what_the_reference_says(backbone: str, name:
     ("ViT-EE", "vit-ee", {"attention_heads": 12}),
 ])  # fmt: skip
 @pytest.mark.parametrize(("family", "tokens"), [("ViT", 1), ("DeiT", 2)])
-def test_every_head_weighs_what_the_reference_says(
+def test_every_head_has_the_reference_number_of_parameters(
     family: str, tokens: int, head: str, name: str, options: dict[str, object]
 ) -> None:
     for classes in CLASSES:
@@ -114,7 +114,7 @@ def test_a_truncated_backbone_saves_its_last_blocks(depth: int) -> None:
     assert costs.depth == 12
 
 
-def test_the_next_smaller_backbone_costs_what_it_costs_alone() -> None:
+def test_the_next_smaller_backbone_has_its_own_costs() -> None:
     smaller = table("method")["next-smaller"].load()()
     costs = price("vit_nano_patch4_28", smaller, (), 10)
     alone = price("vit_pico_patch4_28", table("method")["static"].load()(), (), 10)
@@ -180,12 +180,12 @@ def test_the_command_explains_a_mistake(benchmark_command: Command, changed: tup
     assert "Traceback" not in done.stderr
 
 
-def test_fused_attention_is_not_free() -> None:
+def test_fused_attention_is_counted() -> None:
     costs = price("vit_base_patch16_224", method("static"), (), 100)
     assert costs.baseline / costs.linear_conv_baseline > 1.04
 
 
-def test_an_operator_that_nobody_priced_is_an_error() -> None:
+def test_an_uncounted_operator_is_an_error() -> None:
     class Strange(ExitHead):
         def forward(self, tokens: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
             feature = torch.cumsum(tokens.patches, dim=1).mean(1)

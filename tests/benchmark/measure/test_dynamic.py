@@ -92,7 +92,7 @@ CASES = [
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("backbone", "name", "parameters"), CASES, ids=str)
 @pytest.mark.slow
-def test_every_policy_leaves_where_the_offline_sweep_says(
+def test_every_policy_takes_the_exits_of_the_offline_sweep(
     backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
 ) -> None:
     reads_gates = POLICIES[name].load().reads_gates
@@ -110,7 +110,7 @@ def test_every_policy_leaves_where_the_offline_sweep_says(
 
 
 @pytest.mark.parametrize("batch", [1, 5, SAMPLES])
-def test_the_batch_does_not_matter(batch: int, prepared: dict[str, Any]) -> None:
+def test_decisions_do_not_depend_on_the_batch(batch: int, prepared: dict[str, Any]) -> None:
     model, images, offline = prepared["vit_nano_patch4_28"]
     policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
     exits, predictions = policy.choose(offline)
@@ -140,7 +140,7 @@ class Counted(nn.Module):
         return self.inner.error_probability(feature)
 
 
-def test_who_left_costs_nothing_more() -> None:
+def test_samples_that_left_cost_nothing_more() -> None:
     model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")
     with torch.no_grad():
         offline = model(images)
@@ -186,7 +186,7 @@ def test_every_precision_agrees_with_its_own_full_pass(precision: str, device: s
     assert found.logit_error < {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}[precision]
 
 
-def test_a_wrong_decision_is_found_out(prepared: dict[str, Any]) -> None:
+def test_a_wrong_decision_is_detected(prepared: dict[str, Any]) -> None:
     model, images, offline = prepared["vit_nano_patch4_28"]
     policy = get_policy("confidence", threshold=0.4)
     routed = run_dynamic(model, policy, images, keep_logits=True)
@@ -197,7 +197,7 @@ def test_a_wrong_decision_is_found_out(prepared: dict[str, Any]) -> None:
     assert agreement(routed, offline, policy).within()
 
 
-def test_what_cannot_run_says_why(prepared: dict[str, Any]) -> None:
+def test_invalid_models_and_policies_are_errors(prepared: dict[str, Any]) -> None:
     model, images, offline = prepared["vit_nano_patch4_28"]
     with pytest.raises(ValueError, match="oracle"):
         run_dynamic(model, get_policy("oracle"), images)
@@ -219,7 +219,7 @@ def test_a_model_without_early_exits_is_its_backbone(prepared: dict[str, Any]) -
     assert (routed.predictions == offline[-1].argmax(-1)).all()
 
 
-def test_state_is_of_the_sample_not_of_the_batch() -> None:
+def test_policy_state_belongs_to_the_sample() -> None:
     """A policy whose state is out of step with the survivors would be caught: ids travel in the state."""
 
     class Tracked(type(get_policy("confidence", threshold=0.5))):  # type: ignore[misc]

@@ -23,7 +23,7 @@ from tests.conftest import Command
 CARD = registry.card("backbone", "vit_nano_patch4_28")
 
 
-def test_a_schedule_has_the_shares_as_nearly_as_whole_numbers_can() -> None:
+def test_a_schedule_rounds_the_shares_to_whole_samples() -> None:
     counts = torch.bincount(scheduled(np.array(RELEASED_SHARES), 10_000), minlength=9)
     assert counts.tolist() == list(RELEASED_SHARES)
     few = torch.bincount(scheduled(np.array(RELEASED_SHARES), 320), minlength=9)
@@ -46,7 +46,7 @@ def test_samples_leave_by_the_schedule_from_batch_to_batch() -> None:
     assert run_dynamic(model, policy, images).exits.tolist() == [7, 0, 8, 0]  # begun anew
 
 
-def test_the_parts_make_up_the_time_and_leave_the_model_as_it_was() -> None:
+def test_the_parts_sum_to_the_time_and_the_model_is_unchanged() -> None:
     model, costs = random_model("lgvit", CARD)
     images = torch.randn(8, 1, 28, 28)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_the_parts_make_up_the_time_and_leave_the_model_as_it_was() -> None:
 
 
 @pytest.mark.slow
-def test_the_bench_says_what_is_realised_and_what_eats_the_rest(benchmark_command: Command) -> None:
+def test_the_bench_shows_the_realised_speed_up_and_the_overheads(benchmark_command: Command) -> None:
     done = benchmark_command(
         "bench",
         "dynamic",

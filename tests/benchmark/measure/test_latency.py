@@ -35,7 +35,7 @@ def run_named(results: Path, method: str) -> str:
     return path.name
 
 
-def test_a_run_is_timed_once_and_stands_beside_the_other_speed_ups(results: Path, benchmark_command: Command) -> None:
+def test_a_run_is_timed_once_and_reported_with_the_other_speed_ups(results: Path, benchmark_command: Command) -> None:
     run_id = run_named(results, "vanilla")
     command = ("latency", "--run", run_id, "--results", results, "--images", 40, "--warmup", 2, "--threads", 1)
     done = benchmark_command(*command, "--batch-size", 1, "--batch-size", 20)
@@ -109,7 +109,7 @@ def test_one_mistake_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_weights_that_do_not_give_the_scores_are_not_timed(
+def test_weights_that_disagree_with_the_scores_are_not_timed(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
     """Weights and their hash in the manifest changed together: only running the model can tell."""

@@ -15,7 +15,7 @@ from tests.conftest import Command
 from tests.datasets.photos import write_photos
 
 
-def test_a_slow_step_waits_less_than_a_fast_one() -> None:
+def test_a_slow_step_waits_less_for_data_than_a_fast_one() -> None:
     recipe = DEFAULT_RECIPES["finetune"].model_copy(update={"augment": "crop-flip", "batch_size": 50})
     train = TrainSpec(
         dataset=Configured(name="fashion-mnist-mini", set={"train": 200, "val": 10, "test": 10}),

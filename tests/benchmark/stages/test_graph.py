@@ -61,7 +61,9 @@ def names(run: RunStages) -> dict[str, str]:
     ({"datasets": "[{name: fashion-mnist-mini, set: {train: 500}}]"}, {"finetune", "exits", "scores", "evaluate"}),
     ({"datasets": "[{name: fashion-mnist-mini, set: {split: halves}}]"}, {"finetune", "exits", "scores", "evaluate"}),
 ])  # fmt: skip
-def test_a_change_makes_new_what_read_it(tmp_path: Path, change: dict[str, str], stale: set[str]) -> None:
+def test_a_changed_field_renews_the_stages_that_read_it(
+    tmp_path: Path, change: dict[str, str], stale: set[str]
+) -> None:
     before, after = names(stages(tmp_path)), names(stages(tmp_path, **change))
     assert {name for name in before if before[name] != after[name]} == stale
 
@@ -84,7 +86,7 @@ def test_methods_on_one_backbone_share_its_fine_tuning_and_one_pass(tmp_path: Pa
     assert train_mode.shared_pass != lgvit.training[-1].shared_pass
 
 
-def test_keys_hold_across_processes(tmp_path: Path) -> None:
+def test_keys_are_equal_in_other_processes(tmp_path: Path) -> None:
     """A key is a function of its fields; this one was written down when the test was made."""
     run = stages(tmp_path)
     assert run.run_id.startswith("lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-")
@@ -114,7 +116,7 @@ def test_why_names_the_field(tmp_path: Path) -> None:
     assert why_stale(new.training[-1], store) == []
 
 
-def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
+def test_a_plan_counts_finished_stages(tmp_path: Path) -> None:
     stages(tmp_path, methods="[static, lgvit]".replace("static, ", ""))
     grid = load_grid(tmp_path / "grid.yaml")
     store = Store(tmp_path / "results")
@@ -127,7 +129,7 @@ def test_a_plan_counts_what_is_there(tmp_path: Path) -> None:
     assert finetune.name not in {stage.name for stage in make_plan(grid, store).missing_stages}
 
 
-def test_the_next_smaller_backbone_is_its_own_static(tmp_path: Path) -> None:
+def test_the_next_smaller_backbone_trains_as_its_static(tmp_path: Path) -> None:
     """Whoever compares with it trains it once, whichever backbone it stands beside."""
     grid = tmp_path / "grid.yaml"
     grid.write_text(

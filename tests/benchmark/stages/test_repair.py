@@ -23,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("file", "with_scores"), [("outcomes.parquet", True), ("record.json", True), ("outcomes.parquet", False)]
 )
-def test_a_damaged_run_is_evaluated_again_where_its_scores_are_there(
+def test_a_damaged_run_is_evaluated_again_from_its_scores(
     made: Path, tmp_path: Path, file: str, with_scores: bool
 ) -> None:
     shutil.copytree(made, tmp_path / "results")

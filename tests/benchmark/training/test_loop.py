@@ -81,7 +81,7 @@ def test_fine_tuning_learns_from_mixed_images(tmp_path: Path) -> None:
     assert learner.history[-1]["total"] < learner.history[0]["total"]
 
 
-def test_history_is_the_same_however_it_was_reached(tmp_path: Path) -> None:
+def test_a_resumed_training_has_the_same_history(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     (whole,) = loop.learners(0)
     loop.fit([whole], tmp_path / "whole")
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_module_is_named(tmp_path: Path) -> None:
         loop.fit([learner], tmp_path / "c")
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_training(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     learner = finetune_learner(loop.stages[0].reference, loop.inputs, None, CPU)
     with torch.no_grad():

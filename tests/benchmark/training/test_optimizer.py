@@ -14,7 +14,7 @@ from results.spec import Recipe
 
 
 @given(st.sampled_from(["cosine", "linear", "constant"]), st.floats(0, 0.9), st.integers(2, 500))
-def test_the_rate_warms_up_peaks_and_falls(schedule: str, warmup: float, total: int) -> None:
+def test_the_learning_rate_warms_up_and_decays(schedule: str, warmup: float, total: int) -> None:
     recipe = Recipe(epochs=1, lr=0.1, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
     rates = [learning_rate(recipe, step, total) for step in range(total)]
     assert all(0 < rate <= 0.1 + 1e-12 for rate in rates)

@@ -50,7 +50,7 @@ def one_step(learner: Learner) -> None:
     learner.update()
 
 
-def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halves(tmp_path: Path) -> None:
+def test_a_step_with_overflowing_gradients_is_skipped_and_halves_the_scale(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     stage = loop.stages[0].reference
     assert stage.recipe is not None

@@ -265,7 +265,7 @@ def test_both_processes_end_with_the_same_bits(name: str, two: Found) -> None:
     assert_same(two[1][0][name], two[1][1][name])
 
 
-def test_a_batchnorm_sees_its_own_process_and_remembers_the_mean(two: Found, tmp_path: Path) -> None:
+def test_a_batchnorm_normalises_per_process_and_averages_running_statistics(two: Found, tmp_path: Path) -> None:
     """The rule in docs/multi-gpu.md, by hand: statistics of each share alone; what is kept is the mean over the images."""
     (first,), inputs, _ = WITH_NORMS.learners(tmp_path)
     (second,), _, _ = WITH_NORMS.learners(tmp_path)
@@ -294,7 +294,7 @@ def test_a_batchnorm_sees_its_own_process_and_remembers_the_mean(two: Found, tmp
         torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_on_a_gpu_batchnorms_would_look_at_all_processes() -> None:
+def test_on_a_gpu_sync_batchnorms_keep_the_parameters() -> None:
     """That torch's SyncBatchNorm takes their place, with their parameters; it runs on GPUs alone."""
     heads = nn.ModuleList([nn.BatchNorm2d(3)])
     weight = heads[0].weight
@@ -319,25 +319,25 @@ def test_stopped_and_resumed_together_changes_no_bit(two: Found) -> None:
         assert_same(found["resumed"], found[next(iter(CASES))])
 
 
-def test_another_number_of_processes_cannot_go_on(two: Found) -> None:
+def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Found) -> None:
     with pytest.raises(StoreError, match=r"written with --gpus 2, and this is 1.*Use --gpus 2"):
         train(SHARED, two[0] / "half")
 
 
-def test_a_loss_that_is_no_number_is_known_to_both(two: Found) -> None:
+def test_both_ranks_see_a_nan_loss(two: Found) -> None:
     first, second = (found["ruined"] for found in two[1])
     assert first == second
     assert "the loss is nan in epoch 1" in first
 
 
-def test_who_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_rank_that_does_not_respond_ends_the_training(tmp_path: Path) -> None:
     launch_two(silence, tmp_path)
     said, seconds = torch.load(tmp_path / "silence.pt", weights_only=False)
     assert "is gone or does not answer" in said
     assert seconds < 3.5
 
 
-def test_what_fails_in_one_rank_is_raised_with_its_own_sentence(tmp_path: Path) -> None:
+def test_an_error_in_one_rank_is_raised_with_its_own_message(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=re.escape(str(tmp_path / "nothing"))):
         launch_two(lose, tmp_path)
 
@@ -349,7 +349,7 @@ def test_what_fails_in_one_rank_is_raised_with_its_own_sentence(tmp_path: Path) 
         ("memory", "oom", "rank 1 of 2 failed: MemoryError: no more"),
     ],
 )
-def test_the_rank_that_ended_first_is_named_with_its_cause(how: str, failure: str, sentence: str) -> None:
-    with pytest.raises(RankError, match=re.escape(sentence)) as caught:
+def test_the_rank_that_failed_first_is_named_with_its_cause(how: str, failure: str, sentence: str) -> None:
+    with pytest.raises(RankError, match=re.escape(sentence)) as error:
         launch_two(end, how)
-    assert caught.value.failure == failure
+    assert error.value.failure == failure

@@ -63,7 +63,7 @@ def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Serie
     return pd.Series(row)
 
 
-def test_small_runs_judge_nothing(runs: list[Run]) -> None:
+def test_small_runs_judge_no_claim(runs: list[Run]) -> None:
     table = judge(runs, CLAIMS, read_numbers())
     assert set(table["verdict"]) == {"not run"}
     row = verdict(table, "above vanilla")
@@ -85,7 +85,7 @@ def test_above_vanilla_on_the_papers_scale(runs: list[Run]) -> None:
     assert verdict(judge(promoted(worse, 5), CLAIMS), "above vanilla")["verdict"] == "not reproduced"
 
 
-def test_a_rival_on_other_images_leaves_the_claim_open(runs: list[Run]) -> None:
+def test_a_competitor_on_other_images_leaves_the_claim_inconclusive(runs: list[Run]) -> None:
     better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
     mixed = []
     for run in better:
@@ -98,7 +98,7 @@ def test_a_rival_on_other_images_leaves_the_claim_open(runs: list[Run]) -> None:
     assert verdict(judge(mixed, CLAIMS), "above vanilla")["verdict"] == "reproduced"
 
 
-def test_one_seed_is_no_headline(runs: list[Run]) -> None:
+def test_one_seed_cannot_judge_a_claim(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
     row = verdict(judge(promoted(better, 1), CLAIMS), "above vanilla")
     assert row["verdict"] == "inconclusive"
@@ -106,12 +106,12 @@ def test_one_seed_is_no_headline(runs: list[Run]) -> None:
     assert "1 of the 5 training seeds" in row["reason"]
 
 
-def test_a_subset_of_the_data_is_not_the_papers(runs: list[Run]) -> None:
+def test_a_subset_of_the_data_is_not_paper_scale(runs: list[Run]) -> None:
     table = judge(promoted(runs, 5, dataset="fashion-mnist"), CLAIMS)
     assert set(table["verdict"]) == {"not run"}
 
 
-def test_homogeneous_heads_are_compared_with_every_one(runs: list[Run]) -> None:
+def test_lgvit_is_compared_with_all_homogeneous_heads(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method in ("lgvit", "homogeneous-local") else run for run in runs]
     row = verdict(judge(promoted(better, 5), CLAIMS), "above homogeneous heads")
     # Level with one of them is not above every one.
@@ -120,7 +120,7 @@ def test_homogeneous_heads_are_compared_with_every_one(runs: list[Run]) -> None:
     assert "over homogeneous-local" in row["reason"]
 
 
-def test_everywhere_means_everywhere(runs: list[Run]) -> None:
+def test_the_claim_everywhere_requires_every_setting(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
     one = judge(promoted(better, 5), CLAIMS)
     row = verdict(one, "everywhere")
@@ -132,7 +132,7 @@ def test_everywhere_means_everywhere(runs: list[Run]) -> None:
     assert "27 of 27 cells" in verdict(none, "everywhere")["reason"]
 
 
-def test_a_published_accuracy_is_read_at_its_speed_up(runs: list[Run]) -> None:
+def test_a_published_accuracy_is_compared_at_its_speed_up(runs: list[Run]) -> None:
     table = judge(promoted(runs, 5), CLAIMS, read_numbers())
     rows = table[table["claim"].str.contains("in layers \\(") & (table["reading"] == "lgvit")]
     assert len(rows) == 4
@@ -145,7 +145,7 @@ def test_a_published_accuracy_is_read_at_its_speed_up(runs: list[Run]) -> None:
     assert joined["value"] == pytest.approx(near["accuracy"].iloc[0], abs=0.02)
 
 
-def test_the_published_files_are_whole() -> None:
+def test_the_published_files_are_complete() -> None:
     numbers = read_numbers()
     assert len(numbers) > 100
     assert all(number.source for number in numbers)

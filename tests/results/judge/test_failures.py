@@ -90,7 +90,7 @@ def scaled_costs(record: DoneRecord, split: str, factor: float) -> dict[str, Any
     return {"points": tuple(points)}
 
 
-def test_a_speed_up_that_val_did_not_show(runs: list[Run]) -> None:
+def test_a_speed_up_that_differs_between_val_and_test(runs: list[Run]) -> None:
     name = "speed-up unstable between val and test"
     assert found(bent(runs, lambda record: scaled_costs(record, "val", 1.05)), name).empty
     table = found(bent(runs, lambda record: scaled_costs(record, "val", 1.2)), name)
@@ -136,7 +136,7 @@ def test_heads_that_cost_more_than_they_save(runs: list[Run]) -> None:
     assert "block 4" not in set(found(bent(runs, nearly_free), name)["place"])
 
 
-def test_leaving_that_saves_nothing(runs: list[Run]) -> None:
+def test_exits_that_save_no_macs(runs: list[Run]) -> None:
     name = "leaving saves nothing"
     (run,) = [run for run in runs if not run.is_static]
     costs = run.record.costs
@@ -146,7 +146,7 @@ def test_leaving_that_saves_nothing(runs: list[Run]) -> None:
     assert len(found(bent(runs, lambda record: cheap), name)) == 8
 
 
-def test_low_accuracy_despite_speed_up_and_broken_promises(runs: list[Run]) -> None:
+def test_low_accuracy_despite_speed_up_and_exceeded_drops(runs: list[Run]) -> None:
     """Answers at every point turned wrong for a fifth of the samples."""
     spoiled = []
     for run in runs:
@@ -170,7 +170,7 @@ def memory(peak: float, of: str = "") -> Callable[[DoneRecord], dict[str, Any]]:
     return change
 
 
-def test_memory_that_outgrows_the_device(runs: list[Run], smoke: SmokeRun) -> None:
+def test_memory_beyond_that_of_the_device(runs: list[Run], smoke: SmokeRun) -> None:
     name = "memory nearly outgrows the device"
     assert found(bent(runs, memory(89)), name).empty
     assert found(bent(runs, memory(95)), name)["sentence"].tolist() == ["95.0 of 100.0 GiB were in use"]

@@ -28,7 +28,7 @@ def test_one_seed_keeps_its_interval_over_test_samples() -> None:
     assert (row["difference"], row["low"], row["high"], row["detectable"]) == (0.03, 0.01, 0.05, 0.02)
 
 
-def test_several_seeds_have_an_interval_over_seeds_whichever_way_round_they_are() -> None:
+def test_several_seeds_have_an_interval_over_seeds_in_either_order() -> None:
     same = pairs(
         ("a", "b", 0, 0.03, 0.02, 0.04, 0.01), ("a", "b", 1, 0.05, 0.04, 0.06, 0.01), ("a", "b", 2, 0.04, 0, 1, 0)
     )

@@ -44,7 +44,7 @@ def off(found: Reproduction) -> set[str]:
     return {part.what for part in found.parts if part.judged and not part.close}
 
 
-def test_the_same_run_is_reproduced_by_either_rule(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
+def test_the_same_run_is_reproduced_under_both_rules(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
     for bitwise in (True, False):
         found = judged(smoke, run_id, tmp_path / str(bitwise), lambda record: None, bitwise=bitwise)
         assert found.reproduced
@@ -63,7 +63,7 @@ def other_weights(record: dict[str, Any]) -> None:
     artifact["sha256"] = "0" * 64
 
 
-def test_other_bits_matter_only_where_bits_are_asked_for(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
+def test_other_bits_matter_only_if_equal_bits_are_expected(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
     strict = judged(smoke, run_id, tmp_path / "a", other_weights, bitwise=True)
     assert off(strict) == {"exits/heads.safetensors"}
     assert not strict.reproduced
@@ -80,7 +80,7 @@ def changed(name: str, **values: Any) -> Bend:
     return bend
 
 
-def test_numbers_may_differ_by_so_much(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
+def test_numbers_may_differ_within_the_tolerance(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
     name = "equal-macs-0.5"
     near, far = (changed(name, accuracy=lambda value, by=by: value + by * POINTS) for by in (0.9, 1.1))
     assert off(judged(smoke, run_id, tmp_path / "near", near)) == set()
@@ -90,7 +90,7 @@ def test_numbers_may_differ_by_so_much(smoke: SmokeRun, run_id: str, tmp_path: P
     assert off(judged(smoke, run_id, tmp_path / "slower", slower)) == {f"confidence/{name}"}
 
 
-def test_where_val_chose_the_threshold_points_are_told_and_not_judged(
+def test_points_with_thresholds_chosen_on_val_are_shown_and_not_judged(
     smoke: SmokeRun, run_id: str, tmp_path: Path
 ) -> None:
     moved = changed("accuracy-drop-0.02", accuracy=lambda value: value - 0.1, mean_macs=lambda value: value / 1.5)
@@ -141,7 +141,7 @@ def test_paired_samples_widen_what_is_allowed(smoke: SmokeRun, run_id: str, tmp_
     assert "confidence/equal-macs-0.5" in off(alone)
 
 
-def test_three_seeds_say_what_training_alone_changes(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
+def test_three_seeds_give_the_spread_of_training(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
     recorded = Store(tmp_path / "recorded")
     accuracies = []
     for seed, by in ((0, 0.0), (1, 0.05), (2, -0.05)):
@@ -174,7 +174,9 @@ def test_three_seeds_say_what_training_alone_changes(smoke: SmokeRun, run_id: st
     ("threads", 64, False), ("cpu", "another", False), ("cpu_capability", "DEFAULT", False), ("device", "cuda", False),
     ("deterministic", False, False), ("python", "3.99.0", True), ("platform", "Linux-9", True), ("memory_bytes", 1, True),
 ])  # fmt: skip
-def test_what_a_machine_can_change(smoke: SmokeRun, run_id: str, field: str, value: object, bits: bool) -> None:
+def test_differences_of_machines_and_their_effects(
+    smoke: SmokeRun, run_id: str, field: str, value: object, bits: bool
+) -> None:
     machine = Store(smoke.results).record(run_id).provenance.machine
     (found,) = of_machines(machine, machine.model_copy(update={field: value}))
     assert found.field == field
@@ -203,7 +205,7 @@ def test_packages_data_and_commits(smoke: SmokeRun, run_id: str) -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("key", "../../../../etc"), ("key", "0123"), ("stage", "../up")])
-def test_a_stage_of_a_foreign_record_names_no_other_folder(
+def test_a_stage_name_in_a_record_cannot_be_a_path(
     smoke: SmokeRun, run_id: str, tmp_path: Path, field: str, value: str
 ) -> None:
     def bend(record: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_speed_ups(speedup: Estimate, drop: Estimate, verdict: str) -> None:
     assert judge_speedup(speedup, drop, claimed=1.8, allowed=0.02) == verdict
 
 
-def test_above_every_one_of_several_needs_all_of_them_after_holm() -> None:
+def test_above_several_methods_requires_each_after_holm() -> None:
     sure, open_ = estimate(0.02, 0.01, p=0.001), estimate(0.005, 0.01, p=0.3)
     behind = estimate(-0.02, 0.01, p=0.001)
     assert judge_direction([sure]) == "reproduced"
@@ -56,7 +56,7 @@ def test_a_published_number_is_close_within_half_a_point_or_the_interval() -> No
     assert not is_close(1.70, 1.80, 0.05 * 1.80)
 
 
-def test_fewer_than_five_seeds_decide_nothing() -> None:
+def test_fewer_than_five_seeds_are_inconclusive() -> None:
     assert for_a_headline("reproduced", 4) == "inconclusive"
     assert for_a_headline("not reproduced", 1) == "inconclusive"
     assert for_a_headline("reproduced", 5) == "reproduced"
@@ -73,7 +73,7 @@ def test_the_two_intervals_are_never_mixed() -> None:
     assert paired_difference([np.zeros(10)]).p == 1.0
 
 
-def test_no_true_difference_is_called_one_only_rarely() -> None:
+def test_false_differences_are_rare() -> None:
     """Eight comparisons without any difference: a verdict beyond inconclusive in at most one of twenty."""
     rng = np.random.default_rng(1)
     for seeds in (1, 5):
@@ -87,7 +87,7 @@ def test_no_true_difference_is_called_one_only_rarely() -> None:
         assert np.mean(decided) <= 0.08
 
 
-def test_a_true_lead_is_found() -> None:
+def test_a_true_difference_is_detected() -> None:
     rng = np.random.default_rng(2)
     found = [
         judge_direction(

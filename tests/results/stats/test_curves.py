@@ -40,7 +40,7 @@ def test_the_mixture_costs_exactly_the_budget(costs: list[int], budget: float) -
     assert not ((cost > min(ends)) & (cost < max(ends))).any()
 
 
-def test_a_mixture_is_measured_by_its_weights() -> None:
+def test_a_mixture_is_the_weighted_mean_of_its_settings() -> None:
     costs = CostTable(
         stem=1, blocks=(10, 10), heads=(2, 3), cumulative=(13, 26), depth=2, baseline=24, norms=0,
         linear_conv_cumulative=(13, 26), linear_conv_baseline=24, parameters=0, heads_parameters=0, uncounted=(),

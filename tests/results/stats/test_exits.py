@@ -72,7 +72,7 @@ def test_the_oracle_at_equal_shares_is_the_best_assignment(seed: int, exits: int
     assert oracle_at_shares(correct, shares) == pytest.approx(best, abs=1e-9)
 
 
-def test_a_policy_lies_between_chance_and_perfection() -> None:
+def test_a_policy_is_between_random_and_perfect_routing() -> None:
     rng = np.random.default_rng(0)
     correct = rng.random((9, 2000)) < np.linspace(0.6, 0.9, 9)[:, None]
     taken = rng.integers(0, 9, 2000)  # chance itself

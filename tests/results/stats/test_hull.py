@@ -29,13 +29,13 @@ def test_no_point_lies_above_the_hull(values: list[tuple[int, int]]) -> None:
     assert (accuracy <= heights + 1e-9).all()
 
 
-def test_the_area_of_a_line_is_its_middle() -> None:
+def test_the_area_of_a_straight_curve_is_its_midpoint() -> None:
     cost, accuracy = np.array([0.2, 1.2]), np.array([0.5, 1.0])
     assert area(cost, accuracy) == pytest.approx(0.75)
     assert accuracy_at(cost, accuracy, 0.7) == pytest.approx(0.75)
 
 
-def test_a_budget_need_not_be_spent_and_nothing_is_extrapolated() -> None:
+def test_budgets_outside_the_range_of_costs_are_not_extrapolated() -> None:
     cost, accuracy = np.array([0.5, 0.7]), np.array([0.6, 0.8])
     assert accuracy_at(cost, accuracy, 1.0) == 0.8
     assert np.isnan(accuracy_at(cost, accuracy, 0.4))
@@ -59,7 +59,7 @@ def test_calibration_by_hand_and_by_definition() -> None:
     assert np.isnan(expected_calibration_error(np.array([]), np.array([], dtype=bool)))
 
 
-def test_a_calibrated_exit_has_an_error_near_zero_and_an_overconfident_one_its_excess() -> None:
+def test_calibration_error_is_zero_or_the_overconfidence() -> None:
     rng = np.random.default_rng(0)
     probability = rng.uniform(0.3, 0.9, 50_000)
     correct = rng.random(50_000) < probability
@@ -86,7 +86,7 @@ def test_the_off_by_one_of_the_reference() -> None:
     assert official_swin_speedup(shares, blocks) == pytest.approx(1.946, abs=0.005)
 
 
-def test_the_optimism_gap_is_what_peeking_would_have_claimed() -> None:
+def test_the_optimism_gap_is_the_claim_of_choosing_on_test() -> None:
     val = np.array([0.80, 0.90]), np.array([0.5, 1.0])
     test = np.array([0.88, 0.90]), np.array([0.5, 1.0])
     found = optimism(val, test, static=(0.9, 0.9), drop=0.02)
@@ -98,7 +98,7 @@ def test_the_optimism_gap_is_what_peeking_would_have_claimed() -> None:
     assert np.isnan(none.speedup_gap)
 
 
-def test_choosing_among_noise_on_test_is_optimistic_on_average() -> None:
+def test_choosing_on_test_among_noise_is_optimistic_on_average() -> None:
     """All settings are equally good; whoever peeks always finds one that looks good."""
     rng = np.random.default_rng(2)
     cost = np.linspace(0.4, 1, 50)

@@ -46,7 +46,7 @@ def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) 
     assert 0.90 <= np.mean(hits) <= 0.99
 
 
-def test_what_is_not_reached_counts_as_unreached() -> None:
+def test_points_that_are_not_reached() -> None:
     rng = np.random.default_rng(1)
     static = np.arange(500) < 400
     good, bad = method(rng, 500, [0.9], [0.5]), method(rng, 500, [0.3], [0.1])
@@ -61,14 +61,14 @@ def test_what_is_not_reached_counts_as_unreached() -> None:
     assert (found.low, found.high) == (0.0, np.inf)
 
 
-def test_a_method_against_itself_is_one() -> None:
+def test_a_method_against_itself_has_speed_up_one() -> None:
     rng = np.random.default_rng(2)
     same = method(rng, 300, [0.6, 0.9], [0.4, 1.0])
     found = compared(same, same, np.arange(300) < 240, 0.02)
     assert (found.speedup, found.low, found.high, found.unreached) == (1.0, 1.0, 1.0, 0.0)
 
 
-def test_methods_at_once_are_as_each_alone() -> None:
+def test_methods_trained_together_equal_each_alone() -> None:
     rng = np.random.default_rng(3)
     methods = [
         method(rng, 400, accuracies, [0.3, 0.7, 1.0][: len(accuracies)]) for accuracies in ([0.9], [0.5, 0.7, 0.9])
@@ -79,7 +79,7 @@ def test_methods_at_once_are_as_each_alone() -> None:
         np.testing.assert_array_equal(found, costs_to_reach([methods[i]], [static[i]], 0.02)[0])
 
 
-def test_the_table_over_runs_is_found_again(smoke: SmokeRun) -> None:
+def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     runs, _ = load_runs(store, store.run_ids())
     table = iso_table(runs)

@@ -33,7 +33,7 @@ def test_mcnemar_rejects_a_true_null_at_most_one_time_in_twenty_and_a_false_one_
     assert rejections(0.07, 0.03) > 0.95
 
 
-def test_holm_by_hand() -> None:
+def test_holm_equals_a_computation_by_hand() -> None:
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
     assert holm(np.array([])).tolist() == []
@@ -56,7 +56,7 @@ def test_holm_bounds_the_chance_of_any_false_rejection() -> None:
     assert np.mean(unadjusted) > 0.25
 
 
-def test_a_mixed_point_is_drawn_by_its_weights_and_alike_for_two_methods() -> None:
+def test_a_mixed_point_is_sampled_by_its_weights_with_the_same_draws_for_two_methods() -> None:
     right = np.stack([np.ones(20_000, bool), np.zeros(20_000, bool)])
     drawn = realised(right, np.array([0.3, 0.7]))
     assert drawn.mean() == pytest.approx(0.3, abs=0.01)

@@ -38,7 +38,7 @@ def test_the_bootstrap_is_the_textbook_one(values: list[float], shares: list[flo
     np.testing.assert_allclose(bootstrap_mean(sample), np.quantile(slow, [0.025, 0.975]), atol=0.1 * error)
 
 
-def test_the_bootstrap_of_what_does_not_vary_is_a_point() -> None:
+def test_the_bootstrap_of_a_constant_is_a_point() -> None:
     assert bootstrap_mean(np.ones(5)) == (1.0, 1.0)
     low, high = bootstrap_mean(np.array([1.0] * 99 + [0.0]))
     assert 0.96 <= low < 0.99 <= high <= 1.0
@@ -49,14 +49,14 @@ def test_wilson_covers() -> None:
     assert 0.93 <= coverage([wilson(int(rng.binomial(500, 0.8)), 500) for _ in range(500)], 0.8) <= 0.97
 
 
-def test_over_seeds_covers() -> None:
+def test_the_interval_over_seeds_covers() -> None:
     rng = np.random.default_rng(3)
     assert 0.93 <= coverage([over_seeds(rng.normal(0.8, 0.01, 5)) for _ in range(1000)], 0.8) <= 0.97
     with pytest.raises(ValueError, match="at least two"):
         over_seeds([0.8])
 
 
-def test_a_detectable_difference_is_detected_four_times_in_five() -> None:
+def test_a_detectable_difference_is_detected_with_power_80_percent() -> None:
     rng = np.random.default_rng(4)
     pilot = rng.choice([1.0, -1.0, 0.0], size=2000, p=[0.05, 0.05, 0.9])
     true = detectable_difference(pilot)

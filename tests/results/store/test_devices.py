@@ -82,7 +82,7 @@ def test_a_report_flags_a_gpu_until_it_has_passed(smoke: SmokeRun, tmp_path: Pat
     assert lines["Device check"].startswith(f"{GPU} passed on 2026-01-03. logits: the CPU answers alike")
 
 
-def test_another_torch_or_another_gpu_is_another_machine(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_another_torch_or_gpu_changes_the_fingerprint(smoke: SmokeRun, tmp_path: Path) -> None:
     store, machine = on_a_gpu(smoke, tmp_path)
     path = write_check(store, check_of(machine, SOUND))
     checks = read_checks(store)
@@ -94,7 +94,7 @@ def test_another_torch_or_another_gpu_is_another_machine(smoke: SmokeRun, tmp_pa
     assert is_unverified(other(machine, packages=machine.packages | {"torch": "3.0"}), checks)
 
 
-def test_a_measured_time_carries_the_flag(smoke: SmokeRun) -> None:
+def test_a_measured_time_has_the_flag_of_its_device(smoke: SmokeRun) -> None:
     """The run was made on the CPU, its time measured on a GPU."""
     store = Store(smoke.results)
     (run,) = load_runs(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit-")])[0]

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.results.builders import done_record, failed_record, stage_provenance
 
 
-def test_a_stage_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_stage_appears_atomically(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(FileNotFoundError):
         _write_half(store)
@@ -44,7 +44,7 @@ def test_a_stage_is_written_once(tmp_path: Path) -> None:
     assert list(tmp_path.glob("stages/.*")) == []
 
 
-def test_a_changed_artifact_is_found(tmp_path: Path) -> None:
+def test_a_changed_artifact_is_detected(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.write_stage("scores-1", {}, stage_provenance()) as folder:
         (folder / "a").write_text("whole")
@@ -53,7 +53,7 @@ def test_a_changed_artifact_is_found(tmp_path: Path) -> None:
         store.artifact("scores-1", "a")
 
 
-def test_leftovers_of_a_killed_writer_are_swept_out(tmp_path: Path) -> None:
+def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     leftover = tmp_path / "stages" / ".unfinished-abc"
     leftover.mkdir(parents=True)
     (leftover / "a").write_text("half")
@@ -65,7 +65,7 @@ def record(run_id: str, status: str) -> RunRecord:
     return done_record(run_id) if status == "done" else failed_record(run_id)
 
 
-def test_a_failed_record_gives_way_and_a_done_one_stays(tmp_path: Path) -> None:
+def test_a_failed_record_is_replaced_and_a_finished_one_stays(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for status, cause_seen in (("failed", "failed"), ("done", "done"), ("failed", "done")):
         with store.write_run(record("r", status)):
@@ -91,12 +91,12 @@ def test_a_record_of_another_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "stages/../../outside", "a\\..\\b"])
-def test_paths_in_records_stay_inside(path: str) -> None:
+def test_paths_in_records_stay_inside_the_folder(path: str) -> None:
     with pytest.raises(ValidationError, match="leaves the results folder"):
         Artifact(path=path, sha256="", bytes=0)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_no_files(tmp_path: Path) -> None:
     """A real limit on file size stands for the full disk: write() fails in the middle."""
     code = (
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stages"]
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     write_file(tmp_path / "deep" / "a", b"one")
     write_file(tmp_path / "deep" / "a", b"two")
     assert (tmp_path / "deep" / "a").read_bytes() == b"two"

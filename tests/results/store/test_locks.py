@@ -46,7 +46,7 @@ def test_sigkill_releases_a_lock_and_nothing_else_does(tmp_path: Path) -> None:
     assert Lock(path).take()
 
 
-def test_who_waits_for_a_lock_whose_file_goes_gets_one_that_others_see(tmp_path: Path) -> None:
+def test_a_lock_whose_file_was_removed_is_taken_again(tmp_path: Path) -> None:
     """When a stage is there its folder goes, and with it the file of the lock."""
     path = tmp_path / "finetune-1" / "lock"
     holder = hold(path)
@@ -57,13 +57,13 @@ def test_who_waits_for_a_lock_whose_file_goes_gets_one_that_others_see(tmp_path:
     holder.communicate("")
 
 
-def test_a_folder_tells_whether_its_files_can_be_locked(tmp_path: Path) -> None:
+def test_a_folder_is_tested_for_file_locks(tmp_path: Path) -> None:
     assert can_lock(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert not Progress(tmp_path / "none").is_being_made()
 
 
-def test_what_a_living_writer_writes_is_not_swept_out(tmp_path: Path) -> None:
+def test_files_of_a_live_writer_are_not_removed(tmp_path: Path) -> None:
     mine = unfinished(tmp_path / "a")
     mine.write_text("half")
     code = (
@@ -78,7 +78,7 @@ def test_what_a_living_writer_writes_is_not_swept_out(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [mine]
 
 
-def test_a_torn_line_hides_no_other(tmp_path: Path) -> None:
+def test_an_incomplete_line_does_not_hide_others(tmp_path: Path) -> None:
     from results.store.attempts import ATTEMPTS, Attempt, now
 
     progress = Progress(tmp_path)

@@ -35,7 +35,7 @@ def change(store: Store, run_id: str, edit: dict[str, Any]) -> None:
     edit_record(store.run(run_id), lambda record: record.update(edit))
 
 
-def test_two_folders_say_what_one_with_all_runs_says(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_two_folders_give_the_report_of_one_with_all_runs(smoke: SmokeRun, tmp_path: Path) -> None:
     whole = Store(smoke.results)
     copied(smoke, tmp_path / "a", "static", "lgvit", "vanilla")
     copied(smoke, tmp_path / "b", "static", "homogeneous-local", "homogeneous-global")
@@ -61,7 +61,7 @@ def test_a_conflict_is_named_and_the_first_folder_counts(smoke: SmokeRun, tmp_pa
 
 
 @pytest.mark.parametrize("edit", [{"status": "failed"}, {"schema_version": 99}])
-def test_a_finished_copy_counts_wherever_it_lies(smoke: SmokeRun, tmp_path: Path, edit: dict[str, Any]) -> None:
+def test_a_finished_run_wins_in_any_folder(smoke: SmokeRun, tmp_path: Path, edit: dict[str, Any]) -> None:
     worse, better = copied(smoke, tmp_path / "a", "lgvit"), copied(smoke, tmp_path / "b", "lgvit")
     (run_id,) = worse.run_ids()
     change(worse, run_id, edit)
@@ -91,7 +91,7 @@ def test_a_link_out_of_the_folder_is_not_followed(smoke: SmokeRun, tmp_path: Pat
     assert [run.record.run_id for run in load_runs(own, own.run_ids())[0]] == [lgvit, vanilla]
 
 
-def test_a_pipe_in_place_of_a_table_is_not_waited_for(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_table_does_not_block(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path, "lgvit")
     (run_id,) = store.run_ids()
     (store.run(run_id) / "curves.parquet").unlink()
@@ -100,7 +100,7 @@ def test_a_pipe_in_place_of_a_table_is_not_waited_for(smoke: SmokeRun, tmp_path:
     assert "curves.parquet: not a plain file" in problem
 
 
-def test_a_run_id_cannot_leave_the_folder(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_a_run_id_cannot_point_outside_the_folder(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path / "a", "lgvit")
     (run_id,) = store.run_ids()
     change(store, run_id, {"run_id": f"../../private/{run_id}"})
@@ -137,7 +137,7 @@ def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
     return whole
 
 
-def test_whatever_is_wrong_in_a_record_it_is_left_out_or_shown(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_a_record_with_any_damage_is_left_out_or_shown(smoke: SmokeRun, tmp_path: Path) -> None:
     """Each field in turn holds something else: one sentence that names the record, or a run that every table can take."""
     store = copied(smoke, tmp_path, "lgvit")
     (run_id,) = store.run_ids()
@@ -162,7 +162,7 @@ def test_whatever_is_wrong_in_a_record_it_is_left_out_or_shown(smoke: SmokeRun, 
 
 
 @pytest.mark.parametrize("table", ["outcomes", "curves", "answers", "corners"])
-def test_whatever_is_wrong_in_a_table_its_run_is_left_out(smoke: SmokeRun, tmp_path: Path, table: str) -> None:
+def test_a_run_with_any_damaged_table_is_left_out(smoke: SmokeRun, tmp_path: Path, table: str) -> None:
     store = copied(smoke, tmp_path, "lgvit")
     (run_id,) = store.run_ids()
     path = store.run(run_id) / f"{table}.parquet"

@@ -25,7 +25,7 @@ def test_an_earlier_table_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["my notes", "run\n", "run,accuracy,label\n", "x" * 10_000])
-def test_any_other_file_stays(tmp_path: Path, content: str) -> None:
+def test_other_files_stay(tmp_path: Path, content: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(content)
     link = tmp_path / "link"
@@ -37,7 +37,7 @@ def test_any_other_file_stays(tmp_path: Path, content: str) -> None:
     assert link.is_symlink()
 
 
-def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
+def test_output_into_a_pipe_does_not_replace_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     received: list[str] = []

@@ -61,7 +61,7 @@ def test_json_without_a_fitting_checksum_is_refused(text: str) -> None:
         unsealed(text.encode())
 
 
-def test_the_form_of_sealed_json_does_not_matter() -> None:
+def test_the_formatting_of_sealed_json_does_not_matter() -> None:
     content = {"b": [1.5, None, "ü"], "a": {"z": 1, "y": float("inf")}}
     for indent in (None, 4):
         assert unsealed(sealed(json.dumps(content), indent).encode()) == content

@@ -52,7 +52,7 @@ def test_a_report_of_shared_runs_lacks_calibration_alone(shared: Path, tmp_path:
         pd.testing.assert_frame_equal(first.drop(columns=lost), second.drop(columns=lost), check_exact=True)
 
 
-def test_a_shared_run_is_reproduced_to_the_bit(smoke: SmokeRun, shared: Path, tmp_path: Path) -> None:
+def test_a_shared_run_is_reproduced_bit_identically(smoke: SmokeRun, shared: Path, tmp_path: Path) -> None:
     run_id = next(run_id for run_id in Store(shared).run_ids() if run_id.startswith("lgvit"))
     found = judge(Store(shared), Store(smoke.results), run_id, run_id, bitwise=True)
     assert found.reproduced
@@ -67,7 +67,7 @@ def test_a_shared_run_is_reproduced_to_the_bit(smoke: SmokeRun, shared: Path, tm
     assert [part.what for part in other.parts if not part.equal] == ["outcomes.parquet"]
 
 
-def test_damaged_runs_are_passed_over_and_failed_ones_kept(smoke: SmokeRun, tmp_path: Path) -> None:
+def test_damaged_runs_are_skipped_and_failed_ones_kept(smoke: SmokeRun, tmp_path: Path) -> None:
     shutil.copytree(smoke.results / "runs", tmp_path / "from" / "runs")
     store = Store(tmp_path / "from")
     damaged, whole, failed, *_ = store.run_ids()

@@ -26,7 +26,7 @@ def runs(smoke: SmokeRun) -> dict[str, Run]:
     return {run.method: run for run in load_runs(store, store.run_ids())[0]}
 
 
-def test_leaves_that_differ_are_named() -> None:
+def test_differing_fields_are_named() -> None:
     first = {"a": {"b": 1, "c": 2}, "same": 3, "list": [1], "seconds": 1}
     second = {"a": {"b": 1, "c": 4}, "same": 3, "list": [1, 2], "new": {"x": 5}, "seconds": 2}
     found = [(d.field, d.first, d.second) for d in differences(first, second)]
@@ -34,7 +34,7 @@ def test_leaves_that_differ_are_named() -> None:
     assert differences(first, first) == []
 
 
-def test_two_methods_differ_in_what_was_asked_alone(runs: dict[str, Run]) -> None:
+def test_two_methods_differ_in_their_spec_only(runs: dict[str, Run]) -> None:
     found = record_differences(runs["lgvit"].record, runs["vanilla"].record)
     assert [d.field for d in found["spec"]] == ["train.method.name"]
     assert found["code"] == found["environment"] == []
@@ -66,7 +66,7 @@ def test_other_samples_are_not_paired(runs: dict[str, Run]) -> None:
 
 
 @pytest.mark.parametrize("differ", ["sample ids", "labels", "content"])
-def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str) -> None:
+def test_only_runs_on_the_same_images_are_paired(runs: dict[str, Run], differ: str) -> None:
     run = runs["lgvit"]
     if differ == "sample ids":
         other = replace(
@@ -86,7 +86,7 @@ def test_a_report_pairs_the_same_images_alone(runs: dict[str, Run], differ: str)
     assert named["run_id"].tolist() == [other.record.run_id]
 
 
-def test_sets_are_paired_by_what_was_asked(runs: dict[str, Run]) -> None:
+def test_results_are_paired_by_their_spec(runs: dict[str, Run]) -> None:
     first = [runs["lgvit"], runs["vanilla"]]
     renamed = replace(runs["lgvit"], record=runs["lgvit"].record.model_copy(update={"run_id": "elsewhere"}))
     table, only_first, only_second = set_differences(first, [renamed, runs["homogeneous-local"]])

@@ -47,7 +47,9 @@ def softmax(logits: list[float]) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def test_exits_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+def test_exit_metrics_equal_an_independent_computation(
+    runs: list[Run], scores: dict[str, dict[str, ExitScores]]
+) -> None:
     table = exit_table(runs)
     assert len(table) == 4 * 9
     for run in runs[:2]:
@@ -70,7 +72,9 @@ def test_exits_are_found_again(runs: list[Run], scores: dict[str, dict[str, Exit
         assert mine.loc[8, "macs"] == pytest.approx(last)
 
 
-def test_heads_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+def test_head_metrics_equal_an_independent_computation(
+    runs: list[Run], scores: dict[str, dict[str, ExitScores]]
+) -> None:
     table = head_table(runs).set_index("run_id")
     for run in runs:
         if run.is_static:
@@ -95,7 +99,7 @@ def test_heads_are_found_again(runs: list[Run], scores: dict[str, dict[str, Exit
         assert row["flips"] == pytest.approx(changes / 1000)
 
 
-def test_who_leaves_where_adds_up(runs: list[Run]) -> None:
+def test_exit_shares_sum_to_one(runs: list[Run]) -> None:
     table = leaving_table(runs)
     for (run_id, point), group in table.groupby(["run_id", "point"]):
         run = next(run for run in runs if run.record.run_id == run_id)
@@ -106,7 +110,7 @@ def test_who_leaves_where_adds_up(runs: list[Run]) -> None:
         assert total == pytest.approx(found.test.accuracy)
 
 
-def test_routing_lies_between_chance_and_perfection(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+def test_routing_is_between_random_and_perfect(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
     table = routing_table(runs)
     assert len(table) == sum(point.reached for run in runs for point in run.record.points)
     assert (table["random"] <= table["oracle"] + 1e-9).all()
@@ -137,7 +141,7 @@ def test_classes_add_up_to_the_drop(runs: list[Run]) -> None:
         assert cost == pytest.approx(found.test.mean_macs / run.record.costs.baseline)
 
 
-def test_areas_and_claims_of_peeking(runs: list[Run]) -> None:
+def test_areas_and_optimism_of_choosing_on_test(runs: list[Run]) -> None:
     table = area_table(runs)
     assert len(table) == 4
     assert table["area"].between(0, 1).all()
@@ -155,7 +159,7 @@ def test_areas_and_claims_of_peeking(runs: list[Run]) -> None:
             assert not row[f"drop_{point.target:g}_claimed_drop"] > point.target + 1e-9
 
 
-def test_areas_are_found_again(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+def test_areas_equal_an_independent_computation(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
     """Every setting sample by sample, the hull by walking from corner to corner, the area by a fine sum."""
     run = next(run for run in runs if run.method == "lgvit")
     costs = run.record.costs
@@ -251,7 +255,7 @@ def test_missing_answers_are_named(runs: list[Run], tmp_path: Path) -> None:
         _ = moved.answers
 
 
-def test_scores_are_those_of_the_answers(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
+def test_scores_equal_those_of_the_predictions(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
     for run in runs:
         test = scores[run.record.run_id]["test"]
         order = torch.argsort(test.sample_id)

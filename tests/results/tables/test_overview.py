@@ -15,7 +15,7 @@ from tests.results.builders import failed_record
 from tests.results.edited import edit_record
 
 
-def test_a_row_a_run_with_the_numbers_of_its_record(smoke: SmokeRun) -> None:
+def test_each_run_has_a_row_with_the_numbers_of_its_record(smoke: SmokeRun) -> None:
     store = Store(smoke.results)
     table, problems = overview(store)
     assert problems == []
@@ -33,7 +33,7 @@ def test_a_row_a_run_with_the_numbers_of_its_record(smoke: SmokeRun) -> None:
         assert row["static_accuracy"] == record.static_accuracy.test
 
 
-def test_failed_and_damaged_records_are_told(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
+def test_failed_and_damaged_records_are_listed(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
     results = tmp_path / "results"
     shutil.copytree(smoke.results / "runs", results / "runs")
     store = Store(results)

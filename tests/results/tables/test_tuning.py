@@ -34,7 +34,7 @@ def run(
     return Run(done_record(run_id, spec=spec).model_copy(update={"exits": exits}), {}, pd.DataFrame(), Path())
 
 
-def test_the_mean_over_exits_on_val_decides() -> None:
+def test_the_mean_accuracy_over_exits_on_val_selects_the_rate() -> None:
     runs = [
         run("lgvit", 0.001, [0.3, 0.9]), run("lgvit", 0.002, [0.5, 0.8]), run("lgvit", 0.004, [0.4, 0.7]),
         run("vanilla", 0.001, [0.9, 0.9]), run("vanilla", 0.002, [0.9, 0.8]),
@@ -49,12 +49,12 @@ def test_the_mean_over_exits_on_val_decides() -> None:
 
 
 @given(st.permutations([(0.001, 0.5), (0.002, 0.7), (0.004, 0.7)]))
-def test_a_tie_goes_to_the_smaller_rate_in_any_order(tried: list[tuple[float, float]]) -> None:
+def test_of_equal_learning_rates_the_smaller_is_chosen(tried: list[tuple[float, float]]) -> None:
     (kept,) = chosen_on_val([run("lgvit", lr, [val]) for lr, val in tried])
     assert kept.record.run_id == "lgvit-0-0.002-1.0"
 
 
-def test_each_seed_chooses_for_itself_and_runs_that_tried_nothing_stay() -> None:
+def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
     runs = [
         run("lgvit", 0.001, [0.3]), run("lgvit", 0.002, [0.5]), run("lgvit", 0.001, [0.6], seed=1),
         run("lgvit", 0.002, [0.5], seed=1), run("lgvit", 0.001, [0.1], tried=()), run("lgvit", 0.002, [0.2], tried=()),
@@ -65,6 +65,6 @@ def test_each_seed_chooses_for_itself_and_runs_that_tried_nothing_stay() -> None
     assert len({found.recipes for found in kept if not found.tried}) == 2  # those remain two settings
 
 
-def test_rates_that_move_together_are_named_together() -> None:
+def test_learning_rates_that_change_together_are_named_together() -> None:
     (kept,) = chosen_on_val([run("m", 0.001, [0.3], joint=0.1), run("m", 0.002, [0.5], joint=0.2)])
     assert [tried.rates for tried in kept.tried] == ["joint 0.1, exits 0.001", "joint 0.2, exits 0.002"]

@@ -28,7 +28,7 @@ def test_the_hash_covers_what_computes(tmp_path: Path) -> None:
     assert code_hash(tmp_path, names) != before
 
 
-def test_a_copy_of_the_code_is_told_from_the_checkout(
+def test_a_copy_of_the_code_differs_from_the_checkout(
     slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.execution.slurm.jobs import other_code
@@ -45,7 +45,7 @@ def test_a_copy_of_the_code_is_told_from_the_checkout(
     ]
 
 
-def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_are_copied_to_the_node_once_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = registry.card("dataset", "cifar-10")
     data_dir, disk, said = tmp_path / "data", tmp_path / "disk", []
     folder = data_dir / card.folders[1]
@@ -68,7 +68,7 @@ def test_data_are_copied_to_the_node_once_and_compared(tmp_path: Path, monkeypat
     assert stage_data(data_dir, [card], said.append) != root
 
 
-def test_a_disk_without_room_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = registry.card("dataset", "cifar-10")
     folder = tmp_path / "data" / card.folders[1]
     folder.mkdir(parents=True)

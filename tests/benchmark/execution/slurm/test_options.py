@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.grids import write_grid
 
 
-def test_the_command_line_goes_above_the_profile_and_its_sections(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_profile_and_its_sections(tmp_path: Path) -> None:
     profile = tmp_path / "p.yaml"
     profile.write_text(
         "partition: gpu\ngpus-per-node: 1\ntime: 12:00:00\nsetup: module load cuda\n"
@@ -59,7 +59,7 @@ def test_a_wrong_profile_is_explained(text: str, names: list[str], tmp_path: Pat
     assert all(name in message for name in ["p.yaml", *names]), message
 
 
-def test_no_grid_says_what_runs_on_a_node(tmp_path: Path) -> None:
+def test_a_grid_cannot_contain_slurm_options(tmp_path: Path) -> None:
     for key, value in {"setup": ["rm -rf"], "sbatch": {"comment": "x"}, "partition": "x"}.items():
         grid = write_grid(tmp_path / "g.yaml", **{key: value})
         with pytest.raises(UserError, match=f"unknown key '{key}'"):
@@ -76,7 +76,7 @@ def test_times_are_read_as_sbatch_reads_them(days: int, hours: int, mins: int, s
 
 
 @pytest.mark.parametrize("profile", sorted((ROOT / "docs" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_profiles_of_the_documentation_are_sound(profile: Path, tmp_path: Path) -> None:
+def test_the_profiles_in_the_documentation_are_valid(profile: Path, tmp_path: Path) -> None:
     choice = read_options({}, profile)
     assert [choice.resources(kind).gpus for kind in ("finetune", "exits", "scores", "cost", "records")] == [
         1,
@@ -90,7 +90,7 @@ def test_the_profiles_of_the_documentation_are_sound(profile: Path, tmp_path: Pa
     assert profile.name in (ROOT / "docs" / "slurm.md").read_text()
 
 
-def test_gpus_are_counted_however_they_are_asked_for() -> None:
+def test_gpus_are_counted_in_every_form_of_the_option() -> None:
     for gres, count in (
         ("gpu", 1),
         ("gpu:2", 2),

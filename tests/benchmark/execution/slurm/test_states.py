@@ -55,7 +55,7 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
     assert len(store.progress(stage.name).attempts()) == 1
 
 
-def test_a_process_killed_for_memory_is_known_to_its_step_alone(slurm: FakeSlurm) -> None:
+def test_an_out_of_memory_kill_is_in_the_accounting_of_its_step(slurm: FakeSlurm) -> None:
     slurm.says("sacct", "7_0|FAILED|1:0|n1\n7_0.batch|FAILED|1:0|n1\n7_0.0|OUT_OF_MEMORY|0:125|n1\n7_1|FAILED|1:0|n1\n")
     states = scheduler.states_of(["7_0", "7_1"])
     assert {job: state.state for job, state in states.items()} == {"7_0": "OUT_OF_MEMORY", "7_1": "FAILED"}
@@ -95,14 +95,14 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
         (scheduler.LOST, "", "killed"),
     ],
 )
-def test_slurms_word_for_an_end_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
+def test_slurms_final_state_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
     found, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"))
     assert found == failure
     assert "job 7_0" in sentence
     assert state in sentence
 
 
-def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store: Store) -> None:
+def test_status_shows_waiting_and_impossible_jobs(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
     submission, _ = run(plan, store)
     assert submission is not None
@@ -125,13 +125,13 @@ def test_status_says_what_waits_and_what_will_never_come(slurm: FakeSlurm, store
     assert "waits (Dependency)" in shown
 
 
-def test_waiting_ends_with_the_last_job_and_says_whether_all_is_done(slurm: FakeSlurm, store: Store) -> None:
+def test_waiting_ends_with_the_last_job_and_reports_unfinished_runs(slurm: FakeSlurm, store: Store) -> None:
     with pytest.raises(Exit) as ended:  # no job is in the queue of this Slurm, and none has made anything
         run(plan_of(store), store, wait=True)
     assert ended.value.exit_code == 1
 
 
-def test_options_go_with_their_executor() -> None:
+def test_options_require_their_executor() -> None:
     with pytest.raises(UserError, match=r"--gpus-per-node .*--executor slurm"):
         check_executor("local", {"gpus_per_node": 0}, workers=True)
     with pytest.raises(UserError, match=r"--workers .*--executor local"):

@@ -25,7 +25,7 @@ from tests.conftest import DATA, torch_free
 from tests.results.builders import failed_record
 
 
-def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
+def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
     submission, said = run(
         plan, store, partition="gpu", gpus_per_node=1, sbatch=("mail-type=END",), setup=("module load x",)
@@ -51,7 +51,7 @@ def test_what_is_submitted(slurm: FakeSlurm, store: Store) -> None:
     assert [run.spec for run in submission.settings().plan(store).runs] == [run.spec for run in plan.runs]
 
 
-def test_what_is_in_flight_is_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:
+def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
     submission, _ = run(plan, store)
     assert submission is not None
@@ -81,7 +81,7 @@ def test_submissions_of_the_same_second_have_folders_of_their_own(tmp_path: Path
     assert all(submission.jobs.is_dir() and "-many-01234567" in submission.name for submission in made)
 
 
-def test_all_or_nothing_is_submitted(slurm: FakeSlurm, store: Store) -> None:
+def test_a_refused_array_cancels_the_others(slurm: FakeSlurm, store: Store) -> None:
     slurm.says("refuse", "")
     with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; the 2 arrays before it were cancelled"):
         run(plan_of(store), store)
@@ -103,7 +103,7 @@ def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Stor
     assert not record.exists()  # the run is tried again
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+def test_a_full_disk_is_one_sentence_and_leaves_no_files(
     slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(target: Path) -> str:
@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     assert not list((store.root / "submissions").iterdir())
 
 
-def test_a_plan_that_is_too_dear_is_refused(slurm: FakeSlurm, store: Store) -> None:
+def test_a_plan_above_the_limit_of_gpu_hours_is_refused(slurm: FakeSlurm, store: Store) -> None:
     plan = make_plan(load_grid(find_grid("paper-cifar100")), store)
     with pytest.raises(UserError, match=r"\d+\.\d GPU-hours at 10 TFLOP/s a GPU.* 100$"):
         run(plan, store, gpus_per_node=1, max_gpu_hours=100.0)
@@ -146,7 +146,7 @@ def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], 
 
 @pytest.mark.parametrize("grid", ["paper-cifar100", "competitors-cpu", "training-schemes"])
 @pytest.mark.parametrize("most", [3, 1001])
-def test_every_array_comes_behind_what_its_tasks_need(grid: str, most: int, tmp_path: Path) -> None:
+def test_every_array_depends_on_the_arrays_that_it_needs(grid: str, most: int, tmp_path: Path) -> None:
     plan = make_plan(load_grid(find_grid(grid)), Store(tmp_path))
     arrays = arrays_of(plan, read_options({"array_parallelism": 8}, None), {}, most)
     before: list[set[str]] = []
@@ -176,7 +176,7 @@ def test_estimates_are_those_of_the_reference() -> None:
     assert macs == pytest.approx(swin["linconv_matmul"]["M0"], rel=1e-3)
 
 
-def test_training_takes_three_forward_passes_an_image(tmp_path: Path) -> None:
+def test_training_counts_three_forward_passes_per_image(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     plan = plan_of(store)
     (array,) = [a for a in arrays_of(plan, read_options({}, None), {}, 1001) if a.tasks[0].kind == "cost"]

@@ -63,7 +63,7 @@ def refusing_scontrol() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("refusing_scontrol")
-def test_a_job_that_slurm_does_not_requeue_says_so_in_its_exit_code(task: SlurmTask, shell: Path) -> None:
+def test_a_job_that_slurm_does_not_requeue_has_its_own_exit_code(task: SlurmTask, shell: Path) -> None:
     shell.write_text("#!/bin/sh\nsleep 20\n")
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
     with pytest.raises(SystemExit) as ended:
@@ -81,7 +81,7 @@ def test_a_job_is_requeued_when_the_checkpoint_is_written(task: SlurmTask) -> No
     assert again == SlurmTask(task.folder, task.kind, task.names, task.processes, task.patience)
 
 
-def test_work_that_does_not_stop_is_requeued_after_a_while(task: SlurmTask) -> None:
+def test_a_worker_that_does_not_stop_is_requeued_after_a_while(task: SlurmTask) -> None:
     task.patience = 0.5
     worker(task, "time.sleep(60)")
     task.checkpoint()
@@ -90,7 +90,7 @@ def test_work_that_does_not_stop_is_requeued_after_a_while(task: SlurmTask) -> N
     task.worker.kill()
 
 
-def test_work_that_is_done_is_not_requeued(task: SlurmTask) -> None:
+def test_a_finished_task_is_not_requeued(task: SlurmTask) -> None:
     worker(task, "time.sleep(0.5)")
     with pytest.raises(SystemExit) as ended:
         task.checkpoint()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, field_validator
 
 from results.frozen import Frozen
 
@@ -26,7 +26,7 @@ class Machine(Frozen):
 
     python: str
     packages: dict[str, str | None]
-    """Versions of the packages that compute; None where one is not installed."""
+    """Versions of the packages that compute, torch among them; None where one is not installed."""
     platform: str
     cpu: str
     cpu_capability: str
@@ -40,6 +40,13 @@ class Machine(Frozen):
     """Processes that train together."""
     deterministic: bool
     precision: str
+
+    @field_validator("packages")
+    @classmethod
+    def _names_torch(cls, packages: dict[str, str | None]) -> dict[str, str | None]:
+        if not packages.get("torch"):
+            raise ValueError("the version of torch is missing")
+        return packages
 
     @property
     def name(self) -> str:

@@ -34,6 +34,13 @@ machine that did the work, the scheduler's time limit, a failed machine, a cance
 message, a missing stage that the run depends on, or anything else."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+"""An accuracy, or a share of samples."""
+Macs = Annotated[int, Field(ge=0, le=10**18)]
+PositiveMacs = Annotated[int, Field(gt=0, le=10**18)]
+Block = Annotated[int, Field(ge=1, le=10_000)]
+
+
 class Artifact(Frozen):
     """One file of a stage, relative to the results folder, or one beside a record, relative to the record's folder."""
 
@@ -57,9 +64,9 @@ class StageRef(Frozen):
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     code: dict[str, int]
     """Versions of the code that computed it, by domain."""
-    seconds: float
+    seconds: Annotated[float, Field(ge=0)]
     """Wall time of the work, over all attempts; shared by all runs that share the stage."""
-    shared_pass: int
+    shared_pass: PositiveInt
     """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""
     artifacts: tuple[Artifact, ...]
 
@@ -76,25 +83,25 @@ class CostTable(Frozen):
     """
 
     unit: Literal["MAC"] = "MAC"
-    stem: int
+    stem: Macs
     """Patch embedding."""
-    blocks: tuple[int, ...]
+    blocks: tuple[Macs, ...]
     """Each block, length L (patch merging counts to the block after it)."""
-    heads: tuple[int, ...]
+    heads: tuple[Macs, ...]
     """Each early exit's head and, last, the final classifier; length K."""
-    cumulative: tuple[PositiveInt, ...]
+    cumulative: tuple[PositiveMacs, ...]
     """What has run when a sample leaves at each exit, every head on the way included; length K."""
-    depth: PositiveInt
+    depth: Block
     """Blocks of the backbone that speed-ups are over; more than `blocks` where the model is truncated."""
-    baseline: PositiveInt
+    baseline: PositiveMacs
     """That backbone, whole and without early exits."""
-    norms: int
+    norms: Macs
     """Normalisation of the whole model, counted by fvcore's convention; not part of the numbers above."""
-    linear_conv_cumulative: tuple[int, ...]
+    linear_conv_cumulative: tuple[Macs, ...]
     """`cumulative` with linear and convolution layers alone, for comparison with published values."""
-    linear_conv_baseline: int
-    parameters: int
-    heads_parameters: int
+    linear_conv_baseline: Macs
+    parameters: Macs
+    heads_parameters: Macs
     """Of the early exits' heads."""
     uncounted: tuple[str, ...]
     """Operators that the model uses and that are not counted, as they cost no multiply-accumulates to speak of."""
@@ -103,26 +110,26 @@ class CostTable(Frozen):
 class ExitMetrics(Frozen):
     """One exit evaluated on every sample (anytime accuracy)."""
 
-    block: int
+    block: Block
     head: str
-    val_accuracy: float
-    test_accuracy: float
+    val_accuracy: Share
+    test_accuracy: Share
 
 
 class WeightedThreshold(Frozen):
     """A threshold that takes part in an operating point."""
 
     threshold: float
-    weight: float
+    weight: Annotated[float, Field(gt=0, le=1)]
 
 
 class Measured(Frozen):
     """A policy at an operating point, on one split. Accuracies in [0, 1], costs in MACs."""
 
-    accuracy: float
-    mean_macs: float
-    mean_block: float
-    exit_shares: tuple[float, ...]
+    accuracy: Share
+    mean_macs: Annotated[float, Field(gt=0, le=1e18)]
+    mean_block: Annotated[float, Field(gt=0, le=10_000)]
+    exit_shares: tuple[Share, ...]
     """Share of samples that leave at each exit, length K, summing to 1."""
 
     @field_validator("exit_shares")
@@ -172,8 +179,8 @@ class DataCard(Frozen):
 
     name: str
     fingerprint: str
-    classes: PositiveInt
-    sizes: dict[str, int]
+    classes: Annotated[int, Field(ge=1, le=10**7)]
+    sizes: dict[str, Annotated[int, Field(ge=0, le=10**9)]]
     """Number of images, by split."""
     split_identity: dict[str, str]
     """SHA-256 over sample ids and labels, by split."""
@@ -235,8 +242,8 @@ class BackboneInfo(Frozen):
 class SplitAccuracy(Frozen):
     """Accuracy by split, in [0, 1]."""
 
-    val: float
-    test: float
+    val: Share
+    test: Share
 
 
 class _Record(Frozen):

@@ -11,6 +11,7 @@ from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
+from results.tables.recomputed import check_numbers
 from results.tables.run import STATIC, Run, read_table
 from results.tables.table_validation import check_tables
 from results.tables.tuning import chosen_on_val
@@ -62,7 +63,8 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
             device_checks=checks,
         )
         check_tables(run)
-    except (ValueError, TypeError) as error:
+        check_numbers(run)
+    except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"{folder}: {error}") from None
     return run
 

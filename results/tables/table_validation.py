@@ -27,8 +27,12 @@ def check_tables(run: Run) -> None:
         if outcomes.exit.min() < 0 or outcomes.exit.max() >= exits:
             raise ValueError(f"the outcomes at {name!r} name an exit that the record does not have")
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
+    if not np.isfinite(run.curves[list(CURVES[1:])].to_numpy(dtype=float)).all():
+        raise ValueError("the table of curves holds numbers that are not finite")
     if not run.has_exits:
         return
+    if not run.record.points:
+        raise ValueError("the record has early exits and no operating point")
     for policy, corners in run.hull_outcomes.items():
         if not np.array_equal(corners.sample_id, first.sample_id):
             raise ValueError(f"the corners of {policy!r} are of other samples than the outcomes")
@@ -36,6 +40,9 @@ def check_tables(run: Run) -> None:
             raise ValueError(f"the corners of {policy!r} name an exit that the record does not have")
     if len(run.answers.prediction) != exits or not np.isin(first.sample_id, run.answers.sample_id).all():
         raise ValueError("the answers are of other exits or samples than the outcomes")
+    labels = dict(zip(run.answers.sample_id.tolist(), run.answers.label.tolist(), strict=True))
+    if [labels[sample] for sample in first.sample_id.tolist()] != first.label.tolist():
+        raise ValueError("the answers have other labels than the outcomes")
 
 
 def _check_columns(table: pd.DataFrame, texts: tuple[str, ...], numbers: tuple[str, ...], name: str) -> None:

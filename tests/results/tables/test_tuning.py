@@ -29,7 +29,7 @@ def run(
         finetune=Recipe(lr=0.1, epochs=1), joint=Recipe(lr=joint, epochs=1), exits=Recipe(lr=lr, epochs=3)
     )
     spec = run_spec(method, recipes=recipes, seed=seed, learning_rates=tried)
-    exits = tuple(ExitMetrics(block=k, head="h", val_accuracy=v, test_accuracy=1 - v) for k, v in enumerate(val))
+    exits = tuple(ExitMetrics(block=k, head="h", val_accuracy=v, test_accuracy=1 - v) for k, v in enumerate(val, 1))
     run_id = f"{method}-{seed}-{lr}-{joint}" + ("" if tried else "-alone")
     return Run(done_record(run_id, spec=spec).model_copy(update={"exits": exits}), {}, pd.DataFrame(), Path())
 

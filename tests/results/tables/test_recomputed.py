@@ -1,0 +1,69 @@
+"""A record whose numbers are not those of its tables is left out by name, and the other runs are reported."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from tests.conftest import SmokeRun
+from tests.results.edited import edit_record
+
+Record = dict[str, Any]
+
+
+def half(record: Record) -> Record:
+    """The operating point at half of the MACs, on test."""
+    (point,) = (p for p in record["points"] if (p["kind"], p["target"]) == ("equal-macs", 0.5))
+    test: Record = point["test"]
+    return test
+
+
+def cheaper(record: Record) -> None:
+    """All samples leave at the first exit, where the costs fit."""
+    test = half(record)
+    test["exit_shares"] = [1.0] + [0.0] * (len(test["exit_shares"]) - 1)
+    test["mean_macs"] = record["costs"]["cumulative"][0]
+    test["mean_block"] = record["exits"][0]["block"]
+
+
+EDITS: dict[str, Callable[[Record], object]] = {
+    "share of exit 1": cheaper,
+    "exit_shares.0": lambda record: half(record).update(exit_shares=[2, -1] + [0] * (len(record["exits"]) - 2)),
+    "accuracy at": lambda record: half(record).update(accuracy=half(record)["accuracy"] + 0.01),
+    "test.accuracy": lambda record: half(record).update(accuracy=9.5),
+    "mean MACs": lambda record: half(record).update(mean_macs=half(record)["mean_macs"] / 2),
+    "mean_macs": lambda record: half(record).update(mean_macs=0),
+    "mean block": lambda record: half(record).update(mean_block=1),
+    "static_accuracy": lambda record: record["static_accuracy"].update(test=0.99),
+    "test accuracy of exit 1": lambda record: record["exits"][0].update(test_accuracy=1),
+    "block of exit 1": lambda record: record["exits"][0].update(block=999),
+    "costs.cumulative": lambda record: record["costs"].update(stem=record["costs"]["stem"] + 1),
+    "costs.cumulative.0": lambda record: record["costs"]["cumulative"].__setitem__(0, 1e30),
+    "costs.baseline": lambda record: record["costs"].update(baseline=10**400),
+    "costs.depth": lambda record: record["costs"].update(depth=0),
+    "data.sizes.test": lambda record: record["data"]["sizes"].update(test=7),
+    "classes": lambda record: record["data"].update(classes=1),
+    "weight": lambda record: record["points"][0]["settings"][0].update(weight=0.5),
+    "no operating point": lambda record: record.update(points=[]),
+    "torch": lambda record: record["provenance"]["machine"].update(packages={}),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_record_is_named(smoke: SmokeRun, tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    for method in ("lgvit", "static"):
+        (source,) = smoke.results.glob(f"runs/{method}-*")
+        shutil.copytree(source, store.run(source.name))
+    edited, untouched = store.run_ids()
+    edit_record(store.run(edited), EDITS[name])
+    (run,), (problem,) = load_runs(store, [edited, untouched])
+    assert run.record.run_id == untouched
+    assert edited in problem
+    assert name in problem

@@ -68,15 +68,15 @@ class Unit:
 
 def units() -> dict[str, Unit]:
     """Everything that has a version of its own, by name."""
-    found = {f"domain {name}": Unit(domain.version, domain.files) for name, domain in DOMAINS.items()}
+    by_name = {f"domain {name}": Unit(domain.version, domain.files) for name, domain in DOMAINS.items()}
     for kind, cards in TABLES.items():
         if kind == "method":
             continue  # a method's heads, losses and policy are fields of the keys
         for name, card in cards.items():
             files = own_files(card.target)
-            found[f"{kind} {name}"] = Unit(card.code_version, files, _card_text(card))
-    found["dataset folder:"] = Unit(folder.CODE_VERSION, ("datasets/folder.py",))
-    return found
+            by_name[f"{kind} {name}"] = Unit(card.code_version, files, _card_text(card))
+    by_name["dataset folder:"] = Unit(folder.CODE_VERSION, ("datasets/folder.py",))
+    return by_name
 
 
 def own_files(target: str) -> tuple[str, ...]:

@@ -100,11 +100,11 @@ def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPa
 
 
 def test_a_grid_becomes_records_and_a_report(arrays: Path, cluster: Cluster) -> None:
-    found = records(arrays)
-    assert [record["status"] for record in found] == ["done"] * 6, cluster.logs(arrays)
+    on_arrays = records(arrays)
+    assert [record["status"] for record in on_arrays] == ["done"] * 6, cluster.logs(arrays)
     (manifest,) = manifests(arrays)
-    assert {record["provenance"]["code"]["frozen"] for record in found} == {manifest["code"]}
-    assert {record["provenance"]["machine"]["threads"] for record in found} == {1}
+    assert {record["provenance"]["code"]["frozen"] for record in on_arrays} == {manifest["code"]}
+    assert {record["provenance"]["machine"]["threads"] for record in on_arrays} == {1}
     assert (arrays.parent / "report" / "paper.pdf").is_file()
 
 
@@ -137,16 +137,16 @@ def test_arrays_are_split_limited_and_tied_by_level(arrays: Path, cluster: Clust
 
 def test_tasks_get_the_gpus_of_their_kind_and_share_a_training(arrays: Path, cluster: Cluster) -> None:
     (manifest,) = manifests(arrays)
-    wanted = {"finetune": 2, "exits": 1, "scores": 1}
+    expected_gpus = {"finetune": 2, "exits": 1, "scores": 1}
     for array in manifest["arrays"]:
-        given = cluster.says("sacct", "-n", "-P", "-X", "--format=AllocTRES,Account", "-j", array["job"])
+        accounted = cluster.says("sacct", "-n", "-P", "-X", "--format=AllocTRES,Account", "-j", array["job"])
         kinds = {task["kind"] for task in array["tasks"]}
-        (gpus,) = {wanted.get(kind, 0) for kind in kinds}
-        assert (f"gres/gpu={gpus}" in given) if gpus else ("gres/gpu" not in given), array["name"]
-        assert {line.split("|")[1] for line in given.splitlines()} == {"bench"}
+        (gpus,) = {expected_gpus.get(kind, 0) for kind in kinds}
+        assert (f"gres/gpu={gpus}" in accounted) if gpus else ("gres/gpu" not in accounted), array["name"]
+        assert {line.split("|")[1] for line in accounted.splitlines()} == {"bench"}
 
     store = Store(arrays)
-    ranks = {kind: {store.provenance(name).machine.ranks for name in store.stages(kind)} for kind in wanted}
+    ranks = {kind: {store.provenance(name).machine.ranks for name in store.stages(kind)} for kind in expected_gpus}
     assert ranks == {"finetune": {2}, "exits": {1}, "scores": {1}}
 
 
@@ -170,10 +170,10 @@ def test_a_failure_has_a_cause_and_blocks_dependent_stages(cluster: Cluster, tmp
     done = cluster.command(*on_slurm(grid, results, "--data-dir", tmp_path))
     assert done.returncode == 0, done.stderr
     cluster.wait(results)
-    found = {record["spec"]["train"]["method"]["name"]: record for record in records(results)}
-    assert found["vanilla"]["failure"] == "blocked"
-    assert found["vanilla"]["blocked_by"].startswith("finetune-")
-    assert "cifar-10" in found["vanilla"]["cause"]
+    by_method = {record["spec"]["train"]["method"]["name"]: record for record in records(results)}
+    assert by_method["vanilla"]["failure"] == "blocked"
+    assert by_method["vanilla"]["blocked_by"].startswith("finetune-")
+    assert "cifar-10" in by_method["vanilla"]["cause"]
     shown = cluster.command("status", "--grid", grid, "--results", results)
     assert "2 blocked" in shown.stdout
     assert "dataset cifar-10: looked for data_batch_1" in shown.stdout
@@ -188,10 +188,10 @@ def test_jobs_in_flight_stay_until_they_are_cancelled(cluster: Cluster, tmp_path
     assert "Nothing to submit: 0 runs are finished, 2 in flight" in again.stdout
     (manifest,) = manifests(results)
     count = sum(len(array["tasks"]) for array in manifest["arrays"])
-    asked = ("--grid", grid, "--results", results)
-    assert "waits (JobHeldUser)" in cluster.command("status", *asked).stdout
-    assert f"cancelled {count} Slurm tasks" in cluster.command("cancel", *asked).stdout
-    shown = cluster.command("status", *asked).stdout
+    options = ("--grid", grid, "--results", results)
+    assert "waits (JobHeldUser)" in cluster.command("status", *options).stdout
+    assert f"cancelled {count} Slurm tasks" in cluster.command("cancel", *options).stdout
+    shown = cluster.command("status", *options).stdout
     assert "its job was cancelled (job" in shown
     assert (
         f"{count} tasks in {len(manifest['arrays'])} arrays"
@@ -205,8 +205,8 @@ def test_a_killed_task_resumes_at_the_next_run(cluster: Cluster, undisturbed: Pa
     assert cluster.command(*on_slurm(grid, results, *slowly)).returncode == 0
 
     def heartbeat() -> dict[str, Any] | None:
-        found = [json.loads(path.read_text()) for path in results.glob("progress/exits-*/heartbeat.json")]
-        return next((beat for beat in found if beat["epoch"] > 1), None)
+        heartbeats = [json.loads(path.read_text()) for path in results.glob("progress/exits-*/heartbeat.json")]
+        return next((beat for beat in heartbeats if beat["epoch"] > 1), None)
 
     until(heartbeat, 120, lambda: cluster.logs(results))
     beat = heartbeat()
@@ -266,10 +266,10 @@ def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
     assert record["status"] == "done", cluster.logs(limited.results)
     (task,) = [task for array in manifest["arrays"] for task in array["tasks"] if task["kind"] == "exits"]
     (log,) = limited.results.glob(f"submissions/*/jobs/{task['job']}_0_log.out")
-    said = log.read_text()
-    assert f"Requeued job {task['job']}" in said
-    assert "start 2" in said
-    assert RESUMED.search(said)
+    output = log.read_text()
+    assert f"Requeued job {task['job']}" in output
+    assert "start 2" in output
+    assert RESUMED.search(output)
     same_bits(limited.results, undisturbed)
 
 

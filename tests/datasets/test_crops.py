@@ -53,12 +53,12 @@ def test_parts_follow_the_recipe() -> None:
     from torchvision.transforms import RandomResizedCrop
 
     torch.manual_seed(0)
-    theirs = np.array(
+    torchvisions = np.array(
         [RandomResizedCrop.get_params(torch.empty(3, height, width), [0.08, 1], [3 / 4, 4 / 3]) for _ in range(4000)]
     )
     for ours, other in (
-        (area, theirs[:, 2] * theirs[:, 3] / (height * width)),
-        (np.log(ratio), np.log(theirs[:, 3] / theirs[:, 2])),
+        (area, torchvisions[:, 2] * torchvisions[:, 3] / (height * width)),
+        (np.log(ratio), np.log(torchvisions[:, 3] / torchvisions[:, 2])),
     ):
         assert abs(ours.mean() - other.mean()) < 5 * np.sqrt((ours.var() + other.var()) / 4000)
         assert abs(ours.std() - other.std()) < 0.03 * other.std() + 0.005

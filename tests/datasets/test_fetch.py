@@ -47,9 +47,9 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            source.asked.append(asked)
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and source.ranges else 0
+            byte_range = self.headers.get("Range")
+            source.asked.append(byte_range)
+            start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and source.ranges else 0
             if start >= len(source.content):
                 self.send_error(416)
                 return
@@ -82,11 +82,11 @@ def quiet(name: str, done: int, total: int | None) -> None:
 
 
 def test_it_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher, tmp_path: Path) -> None:
-    card, data, told = card_of(publisher), tmp_path / "data", []
-    (line,) = fetch(card, data, lambda name, done, total: told.append((name, done, total)))
+    card, data, progress = card_of(publisher), tmp_path / "data", []
+    (line,) = fetch(card, data, lambda name, done, total: progress.append((name, done, total)))
     assert line == f"{data / NAME}  MD5 as published"
     assert card.find(data) == data / "cifar-100-python"
-    assert told[-1] == (NAME, len(publisher.content), len(publisher.content))
+    assert progress[-1] == (NAME, len(publisher.content), len(publisher.content))
     fetch(card, data, quiet)
     assert len(publisher.asked) == 1  # the archive was there
 

@@ -49,8 +49,8 @@ def test_a_class_can_be_named_train(tmp_path: Path) -> None:
 
 def test_as_published_also_works(photos: Path) -> None:
     card = card_of(photos)
-    found = SplitRule("as-published").apply(card.read(None))
-    assert {name: len(split) for name, split in found.items()} == {"train": 32, "val": 8, "test": 8}
+    splits = SplitRule("as-published").apply(card.read(None))
+    assert {name: len(split) for name, split in splits.items()} == {"train": 32, "val": 8, "test": 8}
 
 
 @pytest.mark.parametrize("val", [None, "val", "validation"])

@@ -35,10 +35,10 @@ def test_every_image_mode_becomes_8_bit_rgb(tmp_path: Path) -> None:
         "cmyk.tif": (Image.new("CMYK", size, (0, 255, 255, 0)), (255, 0, 0)),
     }
     for name, (image, colour) in cases.items():
-        found = save(tmp_path / name, image)
-        assert found.shape == (5, 7, 3), name
-        assert found.dtype == np.uint8, name
-        assert np.abs(found.astype(int) - colour).max() <= 1, name
+        pixels = save(tmp_path / name, image)
+        assert pixels.shape == (5, 7, 3), name
+        assert pixels.dtype == np.uint8, name
+        assert np.abs(pixels.astype(int) - colour).max() <= 1, name
     cmyk = save(tmp_path / "cmyk.jpg", Image.new("CMYK", size, (0, 255, 255, 0)), quality=95)
     assert np.abs(cmyk.astype(int) - (255, 0, 0)).max() < 12
 
@@ -67,8 +67,8 @@ def test_files_are_decoded_on_demand_and_in_the_requested_order(tmp_path: Path) 
     for i, size in enumerate([(4, 4), (6, 5), (9, 3)]):
         write_image(tmp_path / f"{i}.png", (i, i, i), size)
     files = ImageFiles(tmp_path, encoded(["0.png", "1.png", "2.png"]))
-    found = files[np.array([2, 0])].decode()
-    assert [image[0, 0, 0] for image in found] == [2, 0]
+    decoded = files[np.array([2, 0])].decode()
+    assert [image[0, 0, 0] for image in decoded] == [2, 0]
     (tmp_path / "1.png").unlink()
     assert len(files[np.array([0, 2])].decode()) == 2  # nobody asked for the one that is gone
 
@@ -83,9 +83,9 @@ def test_small_datasets_are_kept_decoded_and_large_ones_are_not(tmp_path: Path) 
     for i in range(4):
         write_image(tmp_path / f"{i}.png", (i, i, i), (6, 6))
     same = ImageFiles(tmp_path, encoded([f"{i}.png" for i in range(4)]))
-    kept = kept_in_memory(same)
-    assert isinstance(kept, np.ndarray)
-    assert kept[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    in_memory = kept_in_memory(same)
+    assert isinstance(in_memory, np.ndarray)
+    assert in_memory[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     assert kept_in_memory(same, limit=4 * 6 * 6 * 3 - 1) is same
     write_image(tmp_path / "3.png", (3, 3, 3), (8, 6))
     mixed = kept_in_memory(same)

@@ -57,11 +57,11 @@ def test_flip_shift_moves_by_at_most_one_pixel(seed: int) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (1, 6, 6, 1), dtype=np.uint8)
     draws = rng.random((1, 3))
-    found = flip_shift(image, draws)[0, :, :, 0]
+    moved = flip_shift(image, draws)[0, :, :, 0]
     padded = np.pad(image[0, :, :, 0], 1)
     candidates = [padded[r : r + 6, c : c + 6] for r in range(3) for c in range(3)]
     expected = [candidate[:, ::-1] for candidate in candidates] if draws[0, 0] < 0.5 else candidates
-    assert any(np.array_equal(found, candidate) for candidate in expected)
+    assert any(np.array_equal(moved, candidate) for candidate in expected)
 
 
 def test_draws_are_uniform_and_differ_between_samples() -> None:
@@ -73,9 +73,9 @@ def test_draws_are_uniform_and_differ_between_samples() -> None:
 
 def test_to_input_normalises_resizes_and_repeats_grey() -> None:
     images = np.full((2, 28, 28, 1), 255, np.uint8)
-    found = to_input(images, size=56, channels=3, mean=(0.5,), std=(0.25,))
-    assert found.shape == (2, 3, 56, 56)
-    torch.testing.assert_close(found, torch.full_like(found, 2.0))
+    inputs = to_input(images, size=56, channels=3, mean=(0.5,), std=(0.25,))
+    assert inputs.shape == (2, 3, 56, 56)
+    torch.testing.assert_close(inputs, torch.full_like(inputs, 2.0))
     grey = to_input(np.full((1, 4, 4, 3), 255, np.uint8), size=4, channels=1, mean=(0, 0, 0), std=(1, 1, 1))
     torch.testing.assert_close(grey, torch.ones(1, 1, 4, 4))
 
@@ -84,9 +84,9 @@ def test_to_input_normalises_resizes_and_repeats_grey() -> None:
 @settings(max_examples=25, deadline=None)
 def test_holdout_takes_the_same_share_of_every_class(per_class: int, seed: int) -> None:
     labels = np.repeat(np.arange(4), 25)
-    kept, held = stratified_holdout(labels, per_class, seed)
-    assert sorted([*kept, *held]) == list(range(100))
-    assert np.bincount(labels[held]).tolist() == [per_class] * 4
+    rest, held_out = stratified_holdout(labels, per_class, seed)
+    assert sorted([*rest, *held_out]) == list(range(100))
+    assert np.bincount(labels[held_out]).tolist() == [per_class] * 4
 
 
 @pytest.mark.parametrize("count", [10, 15, 500])
@@ -143,11 +143,11 @@ def test_worker_processes_import_nothing_in_a_process_of_the_local_pool(tmp_path
 
 def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:
     split = files(tmp_path)
-    kept = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
-    assert not isinstance(kept.images, ImageFiles)
-    for one, other in zip(colour_epoch(split, 0), colour_epoch(kept, 0), strict=True):
+    in_memory = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
+    assert not isinstance(in_memory.images, ImageFiles)
+    for one, other in zip(colour_epoch(split, 0), colour_epoch(in_memory, 0), strict=True):
         assert torch.equal(one.images, other.images)
-    scored = [list(scoring_batches(s, COLOUR, size=24, channels=3)) for s in (split, kept)]
+    scored = [list(scoring_batches(s, COLOUR, size=24, channels=3)) for s in (split, in_memory)]
     assert torch.equal(scored[0][0].images, scored[1][0].images)
     assert scored[0][0].images.shape == (23, 3, 24, 24)
 

@@ -46,11 +46,11 @@ def test_a_pass_has_the_same_images_for_any_number_of_ranks(size: int, ranks: in
 def test_mixed_images_have_their_partners(size: int, ranks: int, passes: int) -> None:
     even = size // 2 * 2
     for rank in range(ranks):
-        found = with_partners(taken(size, Share(rank, ranks, passes)), size)
-        inside = len(found) // 2 * 2
-        for place, number in enumerate(found):
+        rows = with_partners(taken(size, Share(rank, ranks, passes)), size)
+        inside = len(rows) // 2 * 2
+        for place, number in enumerate(rows):
             partner = even - 1 - number if number < even else number
-            assert found[inside - 1 - place if place < inside else place] == partner
+            assert rows[inside - 1 - place if place < inside else place] == partner
 
 
 def batches(share: Share, stronger: Stronger) -> list[Batch]:

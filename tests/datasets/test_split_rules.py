@@ -19,32 +19,32 @@ SPLITS = CARD.read(None)
 
 def test_a_split_rule_delivers_the_sizes_that_it_announces() -> None:
     for rule in (SplitRule(), SplitRule("as-published"), SplitRule("halves", 3)):
-        found = {name: len(split) for name, split in rule.apply(SPLITS).items()}
-        assert found == rule.sizes(CARD)
+        sizes = {name: len(split) for name, split in rule.apply(SPLITS).items()}
+        assert sizes == rule.sizes(CARD)
 
 
 def test_as_published_trains_on_train_and_val_and_has_test_twice() -> None:
-    found = SplitRule("as-published").apply(SPLITS)
-    assert identity(found["val"]) == identity(found["test"]) == identity(SPLITS["test"])
-    assert set(found["train"].sample_id) == set(SPLITS["train"].sample_id) | set(SPLITS["val"].sample_id)
-    assert (np.diff(found["train"].sample_id) > 0).all()
+    splits = SplitRule("as-published").apply(SPLITS)
+    assert identity(splits["val"]) == identity(splits["test"]) == identity(SPLITS["test"])
+    assert set(splits["train"].sample_id) == set(SPLITS["train"].sample_id) | set(SPLITS["val"].sample_id)
+    assert (np.diff(splits["train"].sample_id) > 0).all()
     # Every image is still with its label.
     for name in ("train", "val"):
-        place = np.searchsorted(found["train"].sample_id, SPLITS[name].sample_id)
-        assert np.array_equal(found["train"].images[place], SPLITS[name].images)
-        assert np.array_equal(found["train"].labels[place], SPLITS[name].labels)
+        place = np.searchsorted(splits["train"].sample_id, SPLITS[name].sample_id)
+        assert np.array_equal(splits["train"].images[place], SPLITS[name].images)
+        assert np.array_equal(splits["train"].labels[place], SPLITS[name].labels)
 
 
 def test_halves_are_disjoint_stratified_and_numbered() -> None:
-    seen = set()
+    identities = set()
     for resplit in range(10):
-        found = SplitRule("halves", resplit).apply(SPLITS)
-        assert set(found["val"].sample_id) | set(found["test"].sample_id) == set(SPLITS["test"].sample_id)
-        assert not set(found["val"].sample_id) & set(found["test"].sample_id)
-        assert np.bincount(found["val"].labels).tolist() == [200] * 10
-        seen.add(identity(found["val"]))
-        assert identity(SplitRule("halves", resplit).apply(SPLITS)["val"]) == identity(found["val"])
-    assert len(seen) == 10
+        splits = SplitRule("halves", resplit).apply(SPLITS)
+        assert set(splits["val"].sample_id) | set(splits["test"].sample_id) == set(SPLITS["test"].sample_id)
+        assert not set(splits["val"].sample_id) & set(splits["test"].sample_id)
+        assert np.bincount(splits["val"].labels).tolist() == [200] * 10
+        identities.add(identity(splits["val"]))
+        assert identity(SplitRule("halves", resplit).apply(SPLITS)["val"]) == identity(splits["val"])
+    assert len(identities) == 10
 
 
 def test_odd_classes_are_halved_as_evenly_as_can_be() -> None:
@@ -71,9 +71,9 @@ def test_files_are_merged_without_being_read() -> None:
         type(split)(ImageFiles(root, encoded([str(i) for i in split.sample_id])), split.labels, split.sample_id)
         for split in (train, val)
     ]
-    found = merge(*as_files)
-    assert isinstance(found.images, ImageFiles)
-    assert [int(name) for name in found.images.names] == found.sample_id.tolist()
+    merged = merge(*as_files)
+    assert isinstance(merged.images, ImageFiles)
+    assert [int(name) for name in merged.images.names] == merged.sample_id.tolist()
     with pytest.raises(DataError, match="cannot be put together"):
         merge(train, type(val)(ImageList(()), val.labels, val.sample_id))
     with pytest.raises(DataError, match="share sample ids"):

@@ -64,8 +64,8 @@ def test_workers_and_resumes_change_no_bit(split: ImageSplit) -> None:
 
 def test_decoded_images_give_the_same_bits_as_files(tmp_path: Path) -> None:
     split = files(tmp_path)
-    kept = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
-    assert same(epoch(kept), epoch(split))
+    in_memory = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
+    assert same(epoch(in_memory), epoch(split))
 
 
 def test_an_image_has_the_same_augmentation_in_any_batch() -> None:
@@ -94,10 +94,10 @@ def test_rand_augment_has_the_parameters_of_timms_own_pipeline() -> None:
     pipeline = create_transform(
         224, is_training=True, auto_augment=config, interpolation="bilinear", mean=IMAGENET_MEAN
     )
-    (theirs,) = [step for step in pipeline.transforms if isinstance(step, RandAugment)]
+    (timms,) = [step for step in pipeline.transforms if isinstance(step, RandAugment)]
     ours = _rand_augment(config, IMAGENET_MEAN, 224)
-    assert repr(ours) == repr(theirs)
-    assert [op.hparams for op in ours.ops] == [op.hparams for op in theirs.ops]  # type: ignore[attr-defined]
+    assert repr(ours) == repr(timms)
+    assert [op.hparams for op in ours.ops] == [op.hparams for op in timms.ops]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -135,10 +135,10 @@ def test_labels_are_mixed_by_the_share_of_pixels(draw: float, batch: int, alphas
 
 def test_with_both_alphas_half_of_the_batches_use_cutmix() -> None:
     images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).repeat(1, 1, 16, 16)
-    found = [
+    batches = [
         mix(images.clone(), torch.tensor([0, 1]), draw, ALL, 2)[0] for draw in np.random.default_rng(0).random(300)
     ]
-    pasted = [bool(((mixed == 0) | (mixed == 1)).all()) for mixed in found]
+    pasted = [bool(((mixed == 0) | (mixed == 1)).all()) for mixed in batches]
     assert 0.4 < np.mean(pasted) < 0.6
 
 

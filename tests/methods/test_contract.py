@@ -188,8 +188,8 @@ def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:
 
 @pytest.mark.parametrize("method", ["lgvit", "lgvit-official"])
 def test_lgvits_heads_equal_the_authors_for_2_4_and_8_exits(method: str) -> None:
-    found = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 8)}
-    assert found == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
+    layouts = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 8)}
+    assert layouts == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
     assert layout(method, (4, 7, 10, 13, 16, 19, 22, 23), swin=True) == "A A B B R1 R1 R2 R2"
 
 

@@ -40,10 +40,10 @@ def golden(family: Any, kind: str, dim: int, grid: int) -> tuple[ExitHead, Token
     name, options = HEADS[kind]
     head = table("head")[name].load()(dim, 10, grid, CLASS_TOKENS[family], **options)
     weights = {
-        ours: tensors[f"{kind}/weights/{theirs[0]}"]
-        if len(theirs) == 1
-        else torch.cat([tensors[f"{kind}/weights/{part}"] for part in theirs])
-        for ours, theirs in head_sources(name, family, head.state_dict()).items()
+        own_name: tensors[f"{kind}/weights/{sources[0]}"]
+        if len(sources) == 1
+        else torch.cat([tensors[f"{kind}/weights/{part}"] for part in sources])
+        for own_name, sources in head_sources(name, family, head.state_dict()).items()
     }
     head.load_state_dict(weights)
     expected = {name.rsplit("/", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}/")}

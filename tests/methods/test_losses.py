@@ -175,11 +175,11 @@ def test_the_teacher_uses_the_configured_norm(norm: str, official: bool) -> None
     backbone, last = training.passed.backbone, training.passed.last
     with torch.no_grad():
         backbone.model.norm.weight.mul_(3)
-        found = backbone.classify(last, norm=norm)  # type: ignore[arg-type]
+        logits = backbone.classify(last, norm=norm)  # type: ignore[arg-type]
         raw = backbone.model.head(last.values[:, 0])
         deployed = backbone.model.forward_head(backbone.model.norm(last.values))
-    assert torch.allclose(found, raw) is official
-    assert torch.allclose(found, deployed) is (norm == "final")
+    assert torch.allclose(logits, raw) is official
+    assert torch.allclose(logits, deployed) is (norm == "final")
 
 
 @pytest.mark.parametrize("loss", [SelfDistillation(), JointCrossEntropy()], ids=["self-distillation", "joint"])
@@ -189,7 +189,7 @@ def test_shares_of_classes_are_used_as_labels(loss: SelfDistillation | JointCros
     first, second = training.labels, training.labels.flip(0)
     one, other = (torch.nn.functional.one_hot(labels, 5).float() for labels in (first, second))
     terms = [loss(replace(training, labels=labels)) for labels in (first, one, second, 0.7 * one + 0.3 * other)]
-    hard, soft, reverse, mixed = (found["cross_entropy"] for found in terms)
+    hard, soft, reverse, mixed = (term["cross_entropy"] for term in terms)
     torch.testing.assert_close(soft, hard)
     torch.testing.assert_close(mixed, 0.7 * hard + 0.3 * reverse)
     assert terms[3]["accuracy"] == terms[0]["accuracy"]
@@ -313,7 +313,7 @@ def test_the_final_exit_must_be_trained() -> None:
 
 def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
     """Every loss that a registered method trains with, in every regime: a readable name to (name, options)."""
-    card, found = table("backbone")["vit_nano_patch4_28"], {}
+    card, losses = table("backbone")["vit_nano_patch4_28"], {}
     for name in table("method"):
         for regime in ("frozen", "joint", "alternating", "mixed", "alternating-frozen"):
             try:
@@ -322,8 +322,8 @@ def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
                 method = configured("method", name, {})
             for stage in method.stages(card):
                 options = dict(stage.loss.options)
-                found[f"{stage.loss.name} {sorted(options.items())}"] = (stage.loss.name, options)
-    return found
+                losses[f"{stage.loss.name} {sorted(options.items())}"] = (stage.loss.name, options)
+    return losses
 
 
 @pytest.mark.parametrize("loss", losses_of_all_methods().values(), ids=losses_of_all_methods().keys())

@@ -77,9 +77,9 @@ def test_a_checkpoint_gives_the_logits_of_the_model(case: str) -> None:
     model = from_official(official, json.loads(json.dumps(config)))
     images = torch.randn(2, config["num_channels"], config["image_size"], config["image_size"])
     with torch.no_grad():
-        found = model.forward_all(images).logits
-        torch.testing.assert_close(found, expected.forward_all(images).logits)
-    assert found.shape == (len(model.exit_heads.exits) + 1, 2, 10)
+        logits = model.forward_all(images).logits
+        torch.testing.assert_close(logits, expected.forward_all(images).logits)
+    assert logits.shape == (len(model.exit_heads.exits) + 1, 2, 10)
     assert not model.training
 
 

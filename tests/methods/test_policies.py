@@ -185,8 +185,8 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor, seed: int) -> 
 @settings(max_examples=400, deadline=None)
 def test_online_equals_offline(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case
-    for found, expected in zip(online(policy, logits), choose(policy, logits), strict=True):
-        assert torch.equal(found, expected)
+    for actual, expected in zip(online(policy, logits), choose(policy, logits), strict=True):
+        assert torch.equal(actual, expected)
 
 
 @given(decided())
@@ -196,10 +196,10 @@ def test_samples_of_a_batch_are_independent(case: tuple[ExitPolicy, Tensor]) -> 
     together = choose(policy, logits)
     single = [choose(policy, logits[:, n : n + 1]) for n in range(logits.shape[1])]
     for i in range(2):
-        assert together[i].tolist() == [found[i].item() for found in single]
+        assert together[i].tolist() == [actual[i].item() for actual in single]
     order = torch.randperm(logits.shape[1], generator=torch.Generator().manual_seed(0))
-    for found, expected in zip(choose(policy, logits[:, order]), together, strict=True):
-        assert torch.equal(found, expected[order])
+    for actual, expected in zip(choose(policy, logits[:, order]), together, strict=True):
+        assert torch.equal(actual, expected[order])
 
 
 @given(decided(causal=True), st.data())
@@ -423,8 +423,8 @@ def test_a_policy_without_a_threshold_is_an_error() -> None:
 def test_policies_accept_arrays_and_a_single_exit() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 10, 4)).astype(np.float32)
     policy = get_policy("confidence", threshold=0.5)
-    for found, expected in zip(policy.choose(logits), policy.choose(torch.from_numpy(logits)), strict=True):
-        assert torch.equal(found, expected)
+    for actual, expected in zip(policy.choose(logits), policy.choose(torch.from_numpy(logits)), strict=True):
+        assert torch.equal(actual, expected)
     for name, cases in PARAMETERS.items():
         alone = torch.randn(1, 6, 4)
         if name in ("bin-accuracy", "budgeted", "crc", "ltt"):

@@ -23,8 +23,8 @@ UNESCAPED = re.compile(r"(?<!\\)[&%$#_{}~^<>|\"]")
 
 @given(st.text())
 def test_every_character_is_escaped_in_latex(text: str) -> None:
-    found = escaped(text)
-    without_ours = re.sub(r"\\text[a-z]+\{\}|\$-\$|\$\\times\$|\$\\leq\$|\\[{}$&%#_]", "", found)
+    latex = escaped(text)
+    without_ours = re.sub(r"\\text[a-z]+\{\}|\$-\$|\$\\times\$|\$\\leq\$|\\[{}$&%#_]", "", latex)
     assert not set(without_ours) & set('\\{}$&%#_~^<>|"\n')
 
 
@@ -93,12 +93,12 @@ def test_results_of_several_people_are_one_report(smoke: SmokeRun, tmp_path: Pat
     for path in sorted((smoke.results / "runs").iterdir()):
         for folder in folders if path.name.startswith(("static", "lgvit-")) else folders[:1]:
             shutil.copytree(path, folder / "runs" / path.name)
-    (theirs,) = folders[1].glob("runs/lgvit-*")
-    edit_record(theirs, lambda record: record["method"].update(display_name="bobs"))
+    (moved,) = folders[1].glob("runs/lgvit-*")
+    edit_record(moved, lambda record: record["method"].update(display_name="bobs"))
     arguments = [part for folder in folders for part in ("--results", folder)]
     done = benchmark_command("report", *arguments, "--out", tmp_path / "out", "--format", "html")
     assert done.returncode == 0, done.stderr
-    assert f"left out: {theirs}: differs in record.json from" in done.stdout
+    assert f"left out: {moved}: differs in record.json from" in done.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert re.search(
         r"<li>bob/results/runs/lgvit-\S+: differs in record.json from .* in ann/results, which counts", page

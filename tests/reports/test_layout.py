@@ -71,8 +71,8 @@ def test_a_table_longer_than_a_page_is_split_between_groups() -> None:
     pages = parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
     assert [page["caption"] for page in pages] == ["All.", "(Continued.)", "(Continued.)"]
     assert all(len(page["rows"]) <= PAGE_ROWS for page in pages)
-    found = [[cell["text"] for cell in row] for page in pages for row in page["rows"]]
-    assert found == [list(row) for row in rows]
+    rows_of_pages = [[cell["text"] for cell in row] for page in pages for row in page["rows"]]
+    assert rows_of_pages == [list(row) for row in rows]
     assert [row[1]["text"] for page in pages for row in page["rows"] if row[1]["bold"]] == ["70"]
     first = [name for page in pages for name, _ in groupby(row[0]["text"] for row in page["rows"])]
     assert len(first) == len(set(first))  # no method is in two parts

@@ -58,9 +58,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+    driver_session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield driver_session
+    driver_session.quit()
 
 
 @pytest.fixture
@@ -100,11 +100,11 @@ def test_the_table_has_every_operating_point(browser: Any, study: Study) -> None
     ]
     expected = summary(study.points)
     assert len(rows) == len(expected)
-    for row, (_, said) in zip(rows, expected.iterrows(), strict=True):
-        assert row[0] == said["label"]
-        if said["reached"]:
-            assert row[3].startswith(f"{100 * said['accuracy']:.1f}")
-            assert row[7] == f"{said['mac_speedup']:.2f}×"
+    for row, (_, point) in zip(rows, expected.iterrows(), strict=True):
+        assert row[0] == point["label"]
+        if point["reached"]:
+            assert row[3].startswith(f"{100 * point['accuracy']:.1f}")
+            assert row[7] == f"{point['mac_speedup']:.2f}×"
 
 
 def test_text_of_a_record_stays_text(browser: Any) -> None:
@@ -121,7 +121,7 @@ def test_text_of_a_record_stays_text(browser: Any) -> None:
 def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    (heading,) = [found for found in all_of(browser, "#table th") if found.text.startswith("MACs")]
+    (heading,) = [cell for cell in all_of(browser, "#table th") if cell.text.startswith("MACs")]
     button = heading.find_element("css selector", "button")
 
     def press() -> list[float]:
@@ -139,7 +139,7 @@ def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
     assert heading.get_attribute("aria-sort") == "ascending"
     down = press()
     assert down == sorted(up, reverse=True)
-    assert [found.get_attribute("aria-sort") for found in all_of(browser, "#table th[aria-sort]")] == ["descending"]
+    assert [cell.get_attribute("aria-sort") for cell in all_of(browser, "#table th[aria-sort]")] == ["descending"]
 
 
 def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
@@ -147,15 +147,15 @@ def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
     point = next(point for point in run.record.points if point.name.endswith("equal-macs-0.75"))
     (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("lgvit, 0.75 × MACs:")]
     browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseenter'))", spot)
-    said = details(browser)
+    shown = details(browser)
     row = study.points[(study.points["run_id"] == run.record.run_id) & (study.points["point"] == point.name)].iloc[0]
     low, high = 100 * row["low"], 100 * row["high"]
-    assert said["Accuracy"].startswith(f"{100 * row['accuracy']:.1f} % [{low:.1f}, {high:.1f}]")
-    assert said["MACs"].startswith("0.750 of the backbone without exits")
-    assert all(f"{setting.threshold:.4g}" in said["Threshold"] for setting in point.settings)
-    assert said["Exits"].startswith(f"after blocks {' '.join(str(exit_.block) for exit_ in run.record.exits[:-1])};")
-    assert said["Run"] == run.record.run_id
-    assert said["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
+    assert shown["Accuracy"].startswith(f"{100 * row['accuracy']:.1f} % [{low:.1f}, {high:.1f}]")
+    assert shown["MACs"].startswith("0.750 of the backbone without exits")
+    assert all(f"{setting.threshold:.4g}" in shown["Threshold"] for setting in point.settings)
+    assert shown["Exits"].startswith(f"after blocks {' '.join(str(exit_.block) for exit_ in run.record.exits[:-1])};")
+    assert shown["Run"] == run.record.run_id
+    assert shown["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
 
 
 def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
@@ -173,11 +173,11 @@ def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
     label, walked = press(Keys.ARROW_DOWN), []
     for _ in range(4):
         walked.append(press(Keys.ARROW_RIGHT))
-    assert len({said.split(":")[0].split(",")[0] for said in (label, *walked)}) == 1  # along one line
-    found = [float(re.findall(share, said)[-1]) for said in (label, *walked)]
-    assert found == sorted(found)
+    assert len({text.split(":")[0].split(",")[0] for text in (label, *walked)}) == 1  # along one line
+    shares = [float(re.findall(share, text)[-1]) for text in (label, *walked)]
+    assert shares == sorted(shares)
     assert press(Keys.ARROW_LEFT) == walked[-2]
-    assert float(re.findall(share, press(Keys.END))[-1]) >= found[-1]
+    assert float(re.findall(share, press(Keys.END))[-1]) >= shares[-1]
     here = details(browser)
     assert here["Run"] in here["Reproduce"]
     assert len(all_of(browser, ".spot[tabindex='0']")) == 1

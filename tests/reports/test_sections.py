@@ -62,11 +62,11 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
 
 
 def test_a_section_appears_only_with_runs_for_it(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
-    asked, other = pdf_text(questions[1] / "paper.pdf"), pdf_text(smoke.out / "paper.pdf")
+    text, smoke_text = pdf_text(questions[1] / "paper.pdf"), pdf_text(smoke.out / "paper.pdf")
     for heading, word in QUESTIONS.items():
-        assert heading in asked
-        assert word in asked
-        assert heading not in other
+        assert heading in text
+        assert word in text
+        assert heading not in smoke_text
 
 
 def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store, Path]) -> None:
@@ -76,10 +76,10 @@ def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store,
     point = "confidence/equal-macs-0.5"
     text = pdf_text(out / "paper.pdf")
     for method, named in (("lgvit(gah_stride=1)", "stride 1"), ("lgvit(lph_kernel=3)", "kernel 3")):
-        mine, base = (at_paper[name].correct(point).mean() for name in (method, "lgvit"))
-        found = re.search(rf"{named} \(([+−]?[\d.]+) points", text)
-        assert found is not None
-        assert float(found[1].replace("−", "-")) == pytest.approx(100 * (mine - base), abs=0.051)
+        accuracy, base = (at_paper[name].correct(point).mean() for name in (method, "lgvit"))
+        match = re.search(rf"{named} \(([+−]?[\d.]+) points", text)
+        assert match is not None
+        assert float(match[1].replace("−", "-")) == pytest.approx(100 * (accuracy - base), abs=0.051)
 
 
 def test_the_claims_are_on_page_one_and_small_runs_judge_none(smoke: SmokeRun) -> None:
@@ -122,9 +122,9 @@ def test_the_atlas_shows_samples_of_each_exit(smoke: SmokeRun) -> None:
     point = next(point for point in run.record.points if point.reached and len(point.settings) == 1)
     outcomes = run.outcomes[run.outcomes["point"] == point.name].set_index("sample_id")
     blocks = {exit_.block: k for k, exit_ in enumerate(run.record.exits)}
-    found = exit_samples(run, point)
-    assert sum(row.share for row in found) == pytest.approx(1)
-    for row in found:
+    samples = exit_samples(run, point)
+    assert sum(row.share for row in samples) == pytest.approx(1)
+    for row in samples:
         chosen = outcomes.loc[row.sample_id]
         assert (chosen["exit"] == blocks[row.block]).all()
         assert ((chosen["prediction"] == chosen["label"]).to_numpy() == row.right).all()

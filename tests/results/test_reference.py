@@ -22,9 +22,9 @@ POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × M
 
 @pytest.fixture(scope="module")
 def runs() -> list[Run]:
-    found, problems = load_runs(Store(FOLDER), Store(FOLDER).run_ids())
+    reference_runs, problems = load_runs(Store(FOLDER), Store(FOLDER).run_ids())
     assert problems == []
-    return found
+    return reference_runs
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def table(runs: list[Run]) -> pd.DataFrame:
 
 def test_every_run_of_the_grid_is_recorded() -> None:
     """By name, not by key: the study stands as it was made when later code gives its stages other keys."""
-    wanted = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
-    assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == wanted
+    expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
+    assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == expected
 
 
 def test_it_is_small_and_contains_no_weights() -> None:
@@ -48,11 +48,11 @@ def test_it_is_small_and_contains_no_weights() -> None:
 
 
 def test_its_tables_equal_its_records(table: pd.DataFrame) -> None:
-    kept, made = (
+    committed, made = (
         frame.set_index(["run_id", "point"]).sort_index()
         for frame in (pd.read_parquet(FOLDER / "points.parquet"), table)
     )
-    pd.testing.assert_frame_equal(kept, made, check_like=True, check_dtype=False, rtol=1e-9)
+    pd.testing.assert_frame_equal(committed, made, check_like=True, check_dtype=False, rtol=1e-9)
 
 
 def test_the_readme_agrees_with_the_records(table: pd.DataFrame) -> None:
@@ -65,10 +65,10 @@ def test_the_readme_agrees_with_the_records(table: pd.DataFrame) -> None:
     assert len(lines) == 8
     for line in lines:
         label, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        mine = totals[totals["label"] == label]
+        rows = totals[totals["label"] == label]
         for cell, budget in zip(cells, POINTS.values(), strict=False):
-            (row,) = mine[(mine["kind"] == "equal-macs") & (mine["target"] == budget)].itertuples()
+            (row,) = rows[(rows["kind"] == "equal-macs") & (rows["target"] == budget)].itertuples()
             expected = f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" if row.reached else "–"
             assert cell == expected, (label, budget)
-        (row,) = mine[(mine["kind"] == "accuracy-drop") & (mine["target"] == 0.01)].itertuples()
+        (row,) = rows[(rows["kind"] == "accuracy-drop") & (rows["target"] == 0.01)].itertuples()
         assert cells[-1] == f"{row.mac_speedup:.2f}×", label

@@ -26,8 +26,8 @@ def test_where_lists_the_searched_folders(benchmark_command: Command, tmp_path: 
     assert str(tmp_path / "food-101") in missing.stderr
     (tmp_path / "food-101" / "meta").mkdir(parents=True)
     (tmp_path / "food-101" / "meta" / "train.txt").touch()
-    found = benchmark_command("data", "where", "food-101", "--data-dir", tmp_path)
-    assert f"food-101 is in {tmp_path / 'food-101'}" in found.stdout
+    present = benchmark_command("data", "where", "food-101", "--data-dir", tmp_path)
+    assert f"food-101 is in {tmp_path / 'food-101'}" in present.stdout
 
 
 def test_check_counts_and_passes_the_bundle(benchmark_command: Command) -> None:

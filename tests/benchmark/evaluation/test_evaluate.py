@@ -109,8 +109,8 @@ def test_frozen_thresholds_do_not_depend_on_test(run: tuple[DoneRecord, dict[str
     test = scores["test"]
     other = ExitScores(test.logits.flip(1) * 2, test.labels, test.sample_id)
     frozen = [
-        evaluate({"val": scores["val"], "test": found}, scores, record.costs, blocks, policies).thresholds
-        for found in (test, other)
+        evaluate({"val": scores["val"], "test": test_scores}, scores, record.costs, blocks, policies).thresholds
+        for test_scores in (test, other)
     ]
     assert frozen[0] == frozen[1]
     assert [len(policy["points"]) for policy in frozen[0]["policies"]] == [8, 8, 8]

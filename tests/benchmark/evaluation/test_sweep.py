@@ -33,14 +33,14 @@ def test_a_sweep_equals_choose_for_every_setting(name: str, monkeypatch: pytest.
     scores = random_scores(300)
     policy = get_policy(name).fit(scores.logits, scores.labels)
     settings = policy.with_context(scores.labels, scores.errors).default_grid(scores.logits)[::7]
-    found = sweep(policy, scores, settings)
+    swept = sweep(policy, scores, settings)
     for t, setting in enumerate(settings):
         if name != "oracle":
             setattr(policy, policy.swept, float(setting))
         exits, answers = policy.with_context(scores.labels, scores.errors).choose(scores.logits)
-        assert found.accuracy[t] == pytest.approx((answers == scores.labels).double().mean().item())
-        np.testing.assert_allclose(found.shares[t], torch.bincount(exits, minlength=4) / 300)
-    np.testing.assert_allclose(found.mean([1, 2, 3, 4]), found.shares @ [1, 2, 3, 4])
+        assert swept.accuracy[t] == pytest.approx((answers == scores.labels).double().mean().item())
+        np.testing.assert_allclose(swept.shares[t], torch.bincount(exits, minlength=4) / 300)
+    np.testing.assert_allclose(swept.mean([1, 2, 3, 4]), swept.shares @ [1, 2, 3, 4])
 
 
 def test_sweep_gives_the_points_of_the_record(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:

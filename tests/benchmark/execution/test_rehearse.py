@@ -78,10 +78,10 @@ def test_the_papers_grids_are_complete_and_rehearse_each_model_once(name: str) -
     grid = load_grid(find_grid(name))
     methods = {(run.train.backbone, run.train.method.label) for run in grid.runs}
     for backbone in ("vit_base_patch16_224", "deit_base_distilled_patch16_224", "swin_base_patch4_window7_224"):
-        mine = {method for on, method in methods if on == backbone}
+        on_backbone = {method for on, method in methods if on == backbone}
         assert {"static", "lgvit", "lgvit-official", "vanilla", "homogeneous-local",
-                "homogeneous-global", "vit-ee"} <= mine  # fmt: skip
-        assert sum(method.startswith("truncated") for method in mine) == 3
+                "homogeneous-global", "vit-ee"} <= on_backbone  # fmt: skip
+        assert sum(method.startswith("truncated") for method in on_backbone) == 3
     assert {run.train.seed for run in grid.runs} == {0, 1, 2}
     assert {run.train.weights.source for run in grid.runs} == {
         "timm:vit_base_patch16_224.augreg_in21k_ft_in1k", "timm:deit_base_distilled_patch16_224.fb_in1k",

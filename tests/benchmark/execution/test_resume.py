@@ -26,7 +26,7 @@ def start(results: Path, out: Path) -> WarmProcess:
 
 def contents(results: Path) -> dict[str, Any]:
     """Everything in a results folder that must not depend on how it came about."""
-    found: dict[str, Any] = {}
+    files: dict[str, Any] = {}
     for path in [*results.glob("stages/*/*"), *results.glob("runs/*/*")]:
         name = path.relative_to(results).as_posix()
         if path.name == "record.json":
@@ -35,10 +35,10 @@ def contents(results: Path) -> dict[str, Any]:
             for stage in record["stages"]:
                 # Wall time; and after a kill between two writes, a pass may be shared by fewer.
                 del stage["seconds"], stage["shared_pass"]
-            found[name] = record
+            files[name] = record
         elif path.name != "provenance.json":
-            found[name] = path.read_bytes()
-    return found
+            files[name] = path.read_bytes()
+    return files
 
 
 @pytest.mark.timeout(1200)

@@ -252,8 +252,8 @@ def test_a_diverging_training_is_a_recorded_cause(benchmark_command: Command, tm
     grid = tmp_path / "wild.yaml"
     text = find_grid("smoke").read_text().replace("name: smoke", "name: wild")
     wild = "recipes: {finetune: {epochs: 1, lr: 10, clip_grad: null, weight_decay: 10, warmup: 0}, exits: {epochs: 1}}"
-    kept = [line for line in text.splitlines() if not line.startswith(("recipes", "  finetune", "  exits"))]
-    grid.write_text("\n".join([*kept, wild]))
+    lines = [line for line in text.splitlines() if not line.startswith(("recipes", "  finetune", "  exits"))]
+    grid.write_text("\n".join([*lines, wild]))
     results = tmp_path / "results"
     done = benchmark_command("run", "--grid", grid, "--results", results, "--out", tmp_path / "report")
     assert done.returncode == 1

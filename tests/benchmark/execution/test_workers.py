@@ -69,9 +69,9 @@ def wait_for_training(process: WarmProcess, results: Path, step: int = 1) -> Hea
     ended = time.monotonic() + 300
     while time.monotonic() < ended:
         for path in results.glob("progress/finetune-*"):
-            found = Store(results).progress(path.name).heartbeat()
-            if found is not None and found.step >= step and (path / "checkpoint.pt").exists():
-                return found
+            heartbeat = Store(results).progress(path.name).heartbeat()
+            if heartbeat is not None and heartbeat.step >= step and (path / "checkpoint.pt").exists():
+                return heartbeat
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     raise AssertionError("no training within five minutes")
@@ -121,8 +121,8 @@ def test_one_ctrl_c_ends_after_the_checkpoint_and_cancel_now_at_once(tmp_path: P
     process = start(grid, results)
     beat = wait_for_training(process, results, reached + 1)
     assert beat.attempt == 2
-    told = call("status", "--grid", grid, "--results", results, "--json")
-    status = json.loads(told.stdout)
+    shown = call("status", "--grid", grid, "--results", results, "--json")
+    status = json.loads(shown.stdout)
     assert status["totals"]["running"] == 2
     (stage,) = (stage for stage in status["stages"] if stage["stage"] == beat.stage)
     assert stage["state"] == "running"
@@ -282,6 +282,6 @@ def test_an_exception_has_a_kind_of_cause(what: Any, failure: str) -> None:
     with pytest.raises(Exception) as error:  # noqa: PT011
         what()
     assert failure_of(error.value) == failure
-    told = StoreError("the sentence for the user")
-    told.__cause__ = error.value
-    assert failure_of(told) == failure
+    wrapped = StoreError("the sentence for the user")
+    wrapped.__cause__ = error.value
+    assert failure_of(wrapped) == failure

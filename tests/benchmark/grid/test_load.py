@@ -73,9 +73,9 @@ def test_include_adds_and_exclude_leaves_out(tmp_path: Path) -> None:
         SOUND
         + "seeds: [0, 1]\nexclude: [{method: lgvit, seed: 1}]\ninclude: [{method: vanilla, exits: [6], seed: 5}]\n",
     )
-    found = {(run.train.method.name, run.train.exits, run.train.seed) for run in runs}
+    combinations = {(run.train.method.name, run.train.exits, run.train.seed) for run in runs}
     paper = (4, 5, 6, 7, 8, 9, 10, 11)
-    assert found == {("static", (), 0), ("static", (), 1), ("lgvit", paper, 0), ("vanilla", (6,), 5)}
+    assert combinations == {("static", (), 0), ("static", (), 1), ("lgvit", paper, 0), ("vanilla", (6,), 5)}
 
 
 def test_recipes_change_what_they_name_and_keep_the_rest(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_recipes_change_what_they_name_and_keep_the_rest(tmp_path: Path) -> None
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
-    found = mistakes(
+    messages = mistakes(
         tmp_path,
         """
         name: mine
@@ -100,8 +100,8 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         sedes: [1]
         """,
     )
-    assert len(found) == len(set(found))
-    text = "\n".join(found)
+    assert len(messages) == len(set(messages))
+    text = "\n".join(messages)
     for part in (
         "sedes: unknown key 'sedes'; did you mean 'seeds'?",
         "recipes.finetune.epochs: Input should be a valid integer",
@@ -115,7 +115,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
-    found = mistakes(
+    messages = mistakes(
         tmp_path,
         """
         name: mine
@@ -127,7 +127,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
         policies: [confidense]
         """,
     )
-    text = "\n".join(found)
+    text = "\n".join(messages)
     for part in (
         "backbones[0]: unknown backbone 'vit_nano_patch4_82'; did you mean 'vit_nano_patch4_",
         "datasets[0]: unknown dataset 'fashion-mnist-mimi'; did you mean 'fashion-mnist-mini'?",
@@ -165,9 +165,9 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
     ("recipes: [1]", "recipes: Input should be a valid dictionary"),
 ])  # fmt: skip
 def test_one_mistake_one_sentence(tmp_path: Path, extra: str, sentence: str) -> None:
-    found = mistakes(tmp_path, SOUND + extra)
-    assert len(found) == 1
-    assert found[0].startswith(sentence)
+    messages = mistakes(tmp_path, SOUND + extra)
+    assert len(messages) == 1
+    assert messages[0].startswith(sentence)
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
@@ -202,8 +202,8 @@ def test_the_command_line_prints_them_and_exits_with_2(tmp_path: Path, benchmark
 ])  # fmt: skip
 def test_split_rules_are_checked(tmp_path: Path, options: str, sentence: str) -> None:
     text = SOUND.replace("[fashion-mnist-mini]", "[{name: fashion-mnist-mini, set: {" + options + "}}]")
-    (found,) = mistakes(tmp_path, text)
-    assert found.startswith(f"datasets[0].set{sentence}")
+    (message,) = mistakes(tmp_path, text)
+    assert message.startswith(f"datasets[0].set{sentence}")
 
 
 def test_a_split_rule_is_in_every_name(tmp_path: Path) -> None:

@@ -51,22 +51,22 @@ def build(card: BackboneCard, name: str, exits: tuple[int, ...], classes: int) -
 def test_lgvit_has_exactly_the_reference_costs(backbone: str, classes: int) -> None:
     tables, models, classifiers, exits = BACKBONES[backbone]
     card = table("backbone")[backbone]
-    found = {entry["convention"]: entry for entry in conventions(price(backbone, method("lgvit"), exits, classes))}
+    counted = {entry["convention"]: entry for entry in conventions(price(backbone, method("lgvit"), exits, classes))}
     # The reference tables are for 100 classes; every classifier costs its width for each class more.
     more = [(classes - 100) * classifiers * card.dims[block - 1] for block in exits]
     final = (classes - 100) * classifiers * card.dims[-1]
-    for ours, theirs in CONVENTIONS.items():
-        golden = REFERENCE["per_exit"][tables][theirs]
+    for name, reference_name in CONVENTIONS.items():
+        golden = REFERENCE["per_exit"][tables][reference_name]
         whole = golden["M0"] + golden["sum_of_8_heads"]
         expected = [row["all_heads_so_far"] for row in golden["lgvit"] if row["block"] in exits] + [whole]
         paid = [*accumulate(more), sum(more) + final]
-        assert found[ours]["macs_cumulative"] == [e + m for e, m in zip(expected, paid, strict=True)]
-        assert found[ours]["baseline_macs"] == golden["M0"] + final
+        assert counted[name]["macs_cumulative"] == [e + m for e, m in zip(expected, paid, strict=True)]
+        assert counted[name]["baseline_macs"] == golden["M0"] + final
     model = REFERENCE["models"][f"{models}/LGViT8"][f"K={classes}"]
-    assert found["linear_conv"]["params_total"] == model.get("params_no_pooler", model["params"])
+    assert counted["linear_conv"]["params_total"] == model.get("params_no_pooler", model["params"])
     plain = REFERENCE["backbones"][backbone][f"K={classes}"]
-    assert found["linear_conv"]["baseline_macs"] == plain["linconv"]
-    assert found["linear_conv"]["params_total"] - found["linear_conv"]["heads_params"] == plain["params"]
+    assert counted["linear_conv"]["baseline_macs"] == plain["linconv"]
+    assert counted["linear_conv"]["params_total"] - counted["linear_conv"]["heads_params"] == plain["params"]
     assert method("lgvit-official").heads(exits, card) == method("lgvit").heads(exits, card)
 
 
@@ -100,8 +100,8 @@ def test_every_head_has_the_reference_number_of_parameters(
     family: str, tokens: int, head: str, name: str, options: dict[str, object]
 ) -> None:
     for classes in CLASSES:
-        found = table("head")[name].load()(768, classes, 14, tokens, **options)
-        assert sum(p.numel() for p in found.parameters()) == REFERENCE["heads"][family][f"K={classes}"][head]["params"]
+        built = table("head")[name].load()(768, classes, 14, tokens, **options)
+        assert sum(p.numel() for p in built.parameters()) == REFERENCE["heads"][family][f"K={classes}"][head]["params"]
 
 
 @pytest.mark.parametrize("depth", [6, 8, 10])
@@ -154,9 +154,9 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     arguments = ("costs", "--backbone", "vit_nano_patch4_28", "--method", "lgvit", "--num-classes", 10)
     done = benchmark_command(*arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert [entry["convention"] for entry in found] == ["linear_conv", "matrix_products"]
-    assert all(len(entry["macs_cumulative"]) == 9 for entry in found)
+    printed = json.loads(done.stdout)
+    assert [entry["convention"] for entry in printed] == ["linear_conv", "matrix_products"]
+    assert all(len(entry["macs_cumulative"]) == 9 for entry in printed)
     shown = benchmark_command(*arguments, "--exits", "3,9").stdout
     assert "MACs of one image" in shown
     counted = price("vit_nano_patch4_28", method("lgvit"), (3, 9), 10)

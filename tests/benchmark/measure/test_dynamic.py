@@ -102,11 +102,11 @@ def test_every_policy_takes_the_exits_of_the_offline_sweep(
         errors = model.forward_all(images).errors
     routed = run_dynamic(model.to(device), policy, images.to(device), keep_logits=True)
     model.to("cpu")
-    found = agreement(routed, offline, policy, errors=errors)
-    assert found.unexplained == 0
-    assert found.logit_error <= (TOLERANCE if device == "cpu" else 1e-4)
+    check = agreement(routed, offline, policy, errors=errors)
+    assert check.unexplained == 0
+    assert check.logit_error <= (TOLERANCE if device == "cpu" else 1e-4)
     # Decisions differ only near a threshold; random numbers are drawn from the bits of the logits, so there any may.
-    assert name == "random" or found.moved <= 1
+    assert name == "random" or check.moved <= 1
 
 
 @pytest.mark.parametrize("batch", [1, 5, SAMPLES])
@@ -181,9 +181,9 @@ def test_every_precision_agrees_with_its_own_full_pass(precision: str, device: s
     with torch.no_grad():
         offline = model(images).float().cpu()
     policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
-    found = agreement(run_dynamic(model, policy, images, keep_logits=True), offline, policy)
-    assert found.unexplained == 0
-    assert found.logit_error < {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}[precision]
+    check = agreement(run_dynamic(model, policy, images, keep_logits=True), offline, policy)
+    assert check.unexplained == 0
+    assert check.logit_error < {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}[precision]
 
 
 def test_a_wrong_decision_is_detected(prepared: dict[str, Any]) -> None:
@@ -229,13 +229,13 @@ def test_policy_state_belongs_to_the_sample() -> None:
         def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
             assert len(state["id"]) == len(logits)
             left = super().step(exit_index, logits, state)
-            gone.extend((exit_index, int(i)) for i in state["id"][left])
+            departures.extend((exit_index, int(i)) for i in state["id"][left])
             return left
 
-    gone: list[tuple[int, int]] = []
+    departures: list[tuple[int, int]] = []
     model, images = small_model("vit_nano_patch4_28"), images_for("vit_nano_patch4_28")
     with torch.no_grad():
         middle = float(model(images)[:-1].softmax(-1).amax(-1).median())
     routed = run_dynamic(model, Tracked(threshold=middle), images)
     early = (routed.exits < 4).nonzero()[:, 0].tolist()
-    assert sorted(gone) == sorted((int(routed.exits[i]), i) for i in early)
+    assert sorted(departures) == sorted((int(routed.exits[i]), i) for i in early)

@@ -84,9 +84,9 @@ def test_the_macs_are_those_of_the_images_that_were_timed() -> None:
 
 
 def test_quantiles_are_in_milliseconds() -> None:
-    found = Quantiles.of([0.001 * i for i in range(1, 101)])
-    assert (found.p50, found.mean) == (50.5, 50.5)
-    assert found.p99 == pytest.approx(99.01)
+    quantiles = Quantiles.of([0.001 * i for i in range(1, 101)])
+    assert (quantiles.p50, quantiles.mean) == (50.5, 50.5)
+    assert quantiles.p99 == pytest.approx(99.01)
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [

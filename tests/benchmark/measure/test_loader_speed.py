@@ -22,17 +22,17 @@ def test_a_slow_step_waits_less_for_data_than_a_fast_one() -> None:
         backbone="vit_nano_patch4_28", method=Configured(name="static"), exits=(), recipes=Recipes(finetune=recipe), seed=0,
     )  # fmt: skip
     inputs = read_inputs(train, None, workers=0)
-    seen: list[int] = []
+    batch_sizes: list[int] = []
 
     def slow(batch: Batch) -> None:
-        seen.append(len(batch.labels))
+        batch_sizes.append(len(batch.labels))
         time.sleep(0.1)
 
-    found = measure_loader(inputs, recipe, slow, batches=6)
-    assert len(seen) == 8  # two to warm up, over the end of an epoch of four
-    assert found.training <= 50 / 0.1  # however busy the machine is
-    assert found.training < found.alone
-    assert found.waiting < measure_loader(inputs, recipe, lambda batch: None, batches=6).waiting
+    speed = measure_loader(inputs, recipe, slow, batches=6)
+    assert len(batch_sizes) == 8  # two to warm up, over the end of an epoch of four
+    assert speed.training <= 50 / 0.1  # however busy the machine is
+    assert speed.training < speed.alone
+    assert speed.waiting < measure_loader(inputs, recipe, lambda batch: None, batches=6).waiting
 
 
 def test_the_command_prints_a_line_for_every_number_of_workers(benchmark_command: Command, tmp_path: Path) -> None:

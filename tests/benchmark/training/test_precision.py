@@ -40,8 +40,8 @@ def test_a_stop_changes_no_bit_and_a_shared_pass_none(precision: str, tmp_path: 
     in_full = whole.learners(0)
     (other,) = whole.fit(in_full, tmp_path / "full")
     assert any(not torch.equal(tensor, other[name]) for name, tensor in expected.items())
-    for mine, theirs in zip(alone[0].history, in_full[0].history, strict=True):
-        assert mine["total"] == pytest.approx(theirs["total"], rel=0.02)
+    for low, full in zip(alone[0].history, in_full[0].history, strict=True):
+        assert low["total"] == pytest.approx(full["total"], rel=0.02)
 
 
 def one_step(learner: Learner) -> None:
@@ -78,9 +78,9 @@ def test_losses_are_computed_in_full(tmp_path: Path) -> None:
     for term, others in pairs:
         expected = term(student.float(), teacher.float(), *others)
         with torch.autocast("cpu", torch.bfloat16):
-            found = term(student, teacher, *others)
-        assert found.dtype == torch.float32
-        assert torch.equal(found, expected)
+            loss = term(student, teacher, *others)
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, expected)
 
 
 def test_only_another_precision_makes_another_key(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def note(learner: Learner, steps: list[dict[str, torch.Tensor]]) -> None:
     """Keep what every step's optimizer gets."""
 
     def keep(*_: Any) -> None:
-        found = learner.module.named_parameters()
-        steps.append({name: p.grad.clone() for name, p in found if p.grad is not None})
+        parameters = learner.module.named_parameters()
+        steps.append({name: p.grad.clone() for name, p in parameters if p.grad is not None})
 
     learner.optimizer.register_step_pre_hook(keep)
 
@@ -252,12 +252,12 @@ def test_two_processes_have_the_gradients_and_losses_of_one(name: str, two: Foun
     alone, shared = train(CASES[name], tmp_path), two[1][0][name]
     for learner, steps in alone.gradients.items():
         assert len(steps) == len(shared.gradients[learner]) == 3
-        for mine, theirs in zip(steps, shared.gradients[learner], strict=True):
-            assert mine.keys() == theirs.keys()  # what rests in a step rests everywhere
-            assert largest({key: mine[key] - theirs[key] for key in mine}) < 1e-5 * max(largest(mine), 1e-3)
+        for step, shared_step in zip(steps, shared.gradients[learner], strict=True):
+            assert step.keys() == shared_step.keys()  # what rests in a step rests everywhere
+            assert largest({key: step[key] - shared_step[key] for key in step}) < 1e-5 * max(largest(step), 1e-3)
     for learner, history in alone.histories.items():
-        for mine, theirs in zip(history, shared.histories[learner], strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-5)
+        for step, shared_step in zip(history, shared.histories[learner], strict=True):
+            assert step == pytest.approx(shared_step, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", [*CASES, "norms"])
@@ -287,11 +287,11 @@ def test_a_batchnorm_normalises_per_process_and_averages_running_statistics(two:
                 other.copy_(one)
         first.update()
         second.update()
-    (found,) = two[1][0]["norms"].states.values()
+    (state,) = two[1][0]["norms"].states.values()
     by_hand = first.module.state_dict()
     assert any("running_mean" in key for key in by_hand)
     for key, tensor in by_hand.items():
-        torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(state[key], tensor, rtol=1e-5, atol=1e-6)
 
 
 def test_on_a_gpu_sync_batchnorms_keep_the_parameters() -> None:
@@ -309,14 +309,14 @@ def test_on_a_gpu_sync_batchnorms_keep_the_parameters() -> None:
 def test_scores_are_the_bits_of_one_process(two: Found, tmp_path: Path) -> None:
     alone, shared = score(tmp_path), two[1][0]["scores"]
     assert two[1][1]["scores"] is None
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(alone.tensors, shared.tensors, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(alone.tensors, shared.tensors, strict=True))
     assert len(shared.sample_id.unique()) == 45
 
 
 def test_stopped_and_resumed_together_changes_no_bit(two: Found) -> None:
-    for found in two[1]:
-        assert found["stopped"] == ""  # Interrupted, on both
-        assert_same(found["resumed"], found[next(iter(CASES))])
+    for result in two[1]:
+        assert result["stopped"] == ""  # Interrupted, on both
+        assert_same(result["resumed"], result[next(iter(CASES))])
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Found) -> None:
@@ -325,15 +325,15 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Found) -> N
 
 
 def test_both_ranks_see_a_nan_loss(two: Found) -> None:
-    first, second = (found["ruined"] for found in two[1])
+    first, second = (result["ruined"] for result in two[1])
     assert first == second
     assert "the loss is nan in epoch 1" in first
 
 
 def test_a_rank_that_does_not_respond_ends_the_training(tmp_path: Path) -> None:
     launch_two(silence, tmp_path)
-    said, seconds = torch.load(tmp_path / "silence.pt", weights_only=False)
-    assert "is gone or does not answer" in said
+    message, seconds = torch.load(tmp_path / "silence.pt", weights_only=False)
+    assert "is gone or does not answer" in message
     assert seconds < 3.5
 
 

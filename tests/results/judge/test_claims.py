@@ -30,7 +30,7 @@ def runs(smoke: SmokeRun) -> list[Run]:
 
 def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str = DATASET) -> list[Run]:
     """The runs as if they had the paper's data and model, several seeds of them."""
-    found = []
+    promoted_runs = []
     for run in runs:
         for seed in range(seeds):
             spec = run.record.spec.with_train(backbone=backbone, dataset=Configured(name=dataset), seed=seed)
@@ -45,8 +45,8 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
                 else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
                 for name, at in run.point_outcomes.items()
             }
-            found.append(replace(run, record=record, point_outcomes=point_outcomes))
-    return found
+            promoted_runs.append(replace(run, record=record, point_outcomes=point_outcomes))
+    return promoted_runs
 
 
 def right_everywhere(run: Run) -> Run:

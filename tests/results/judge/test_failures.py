@@ -22,8 +22,8 @@ from tests.results.builders import failed_record
 @pytest.fixture(scope="module")
 def runs(smoke: SmokeRun) -> list[Run]:
     store = Store(smoke.results)
-    found, _ = load_runs(store, store.run_ids())
-    return [run for run in found if run.method in ("static", "lgvit")]
+    smoke_runs, _ = load_runs(store, store.run_ids())
+    return [run for run in smoke_runs if run.method in ("static", "lgvit")]
 
 
 def bent(runs: list[Run], change: Callable[[DoneRecord], dict[str, Any]], seed: int | None = None) -> list[Run]:

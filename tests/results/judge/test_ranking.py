@@ -67,8 +67,8 @@ def test_at_most_one_leads_and_never_one_within_the_detectable_difference(
             value = step * (rank[second] - rank[first])
             rows.append((first, second, 0, value, value - 0.0005, value + 0.0005, detectable))
     table = pairs(*rows)
-    found = [name for name in "abcde" if leads(table, name)]
-    assert found == ([order[0]] if is_told_apart(step, step - 0.0005, step + 0.0005, detectable) else [])
+    leaders = [name for name in "abcde" if leads(table, name)]
+    assert leaders == ([order[0]] if is_told_apart(step, step - 0.0005, step + 0.0005, detectable) else [])
 
 
 def test_a_contrast_is_the_comparison_of_the_same_images(smoke: SmokeRun) -> None:
@@ -76,14 +76,14 @@ def test_a_contrast_is_the_comparison_of_the_same_images(smoke: SmokeRun) -> Non
     runs, _ = load_runs(store, store.run_ids())
     lgvit, vanilla = (next(run for run in runs if run.method == name) for name in ("lgvit", "vanilla"))
     point = "confidence/equal-macs-0.75"
-    found = contrast([(lgvit, point)], [(vanilla, point)])
+    result = contrast([(lgvit, point)], [(vanilla, point)])
     rows = comparisons([lgvit, vanilla])
     row = rows[(rows["kind"] == "equal-macs") & (rows["target"] == 0.75)].iloc[0]
-    assert found is not None
+    assert result is not None
     sign = 1 if row["first"] == "lgvit" else -1
-    assert found.estimate.value == pytest.approx(sign * row["difference"])
-    assert found.detectable == pytest.approx(row["detectable"])
+    assert result.estimate.value == pytest.approx(sign * row["difference"])
+    assert result.detectable == pytest.approx(row["detectable"])
     alone = contrast([(lgvit, point)], [(lgvit, point)])
     assert alone is not None
     assert (alone.estimate.value, alone.told_apart) == (0, False)
-    assert np.isclose(found.estimate.high - found.estimate.low, row["high"] - row["low"], rtol=1e-6)
+    assert np.isclose(result.estimate.high - result.estimate.low, row["high"] - row["low"], rtol=1e-6)

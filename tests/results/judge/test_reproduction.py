@@ -40,17 +40,17 @@ def judged(smoke: SmokeRun, run_id: str, folder: Path, bend: Bend, *, bitwise: b
     return judge(Store(smoke.results), bent(smoke, run_id, folder, bend), run_id, run_id, bitwise=bitwise)
 
 
-def off(found: Reproduction) -> set[str]:
-    return {part.what for part in found.parts if part.judged and not part.close}
+def off(reproduction: Reproduction) -> set[str]:
+    return {part.what for part in reproduction.parts if part.judged and not part.close}
 
 
 def test_the_same_run_is_reproduced_under_both_rules(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
     for bitwise in (True, False):
-        found = judged(smoke, run_id, tmp_path / str(bitwise), lambda record: None, bitwise=bitwise)
-        assert found.reproduced
-        assert found.same_bits
-        assert all(part.equal for part in found.parts)
-        names = [part.what for part in found.parts]
+        reproduction = judged(smoke, run_id, tmp_path / str(bitwise), lambda record: None, bitwise=bitwise)
+        assert reproduction.reproduced
+        assert reproduction.same_bits
+        assert all(part.equal for part in reproduction.parts)
+        names = [part.what for part in reproduction.parts]
         assert len(names) == len(set(names))
         for name in ("finetune/backbone.safetensors", "exits/heads.safetensors", "scores 2/test.safetensors",
                      "outcomes.parquet", "MACs of every exit", "confidence/equal-macs-0.5"):  # fmt: skip
@@ -94,12 +94,12 @@ def test_points_with_thresholds_chosen_on_val_are_shown_and_not_judged(
     smoke: SmokeRun, run_id: str, tmp_path: Path
 ) -> None:
     moved = changed("accuracy-drop-0.02", accuracy=lambda value: value - 0.1, mean_macs=lambda value: value / 1.5)
-    found = judged(smoke, run_id, tmp_path, moved)
-    (part,) = (part for part in found.parts if part.what == "confidence/accuracy-drop-0.02")
+    reproduction = judged(smoke, run_id, tmp_path, moved)
+    (part,) = (part for part in reproduction.parts if part.what == "confidence/accuracy-drop-0.02")
     assert part.remark == "-10.00 points, speed-up +50.0 %"
     assert not part.judged
-    assert found.within_tolerance
-    assert not found.same_bits
+    assert reproduction.within_tolerance
+    assert not reproduction.same_bits
 
 
 def test_macs_and_points_that_are_missing_are_never_close(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_paired_samples_widen_what_is_allowed(smoke: SmokeRun, run_id: str, tmp_
     table.loc[turned, "prediction"] = (table.loc[turned, "label"] + right.astype(int)) % 10
     table.to_parquet(path)
     edit_record(path.parent)
-    found = judge(Store(smoke.results), store, run_id, run_id, bitwise=False)
-    (part,) = (part for part in found.parts if part.what == "confidence/equal-macs-0.5")
+    reproduction = judge(Store(smoke.results), store, run_id, run_id, bitwise=False)
+    (part,) = (part for part in reproduction.parts if part.what == "confidence/equal-macs-0.5")
     assert part.close
     assert "+2.00 points" in part.remark
-    assert {part.what for part in found.parts if part.is_file and not part.equal} == {"outcomes.parquet"}
+    assert {part.what for part in reproduction.parts if part.is_file and not part.equal} == {"outcomes.parquet"}
     record = store.run(run_id) / "record.json"
     whole = record.read_text()
     # The same ids of other images are no pairs.
@@ -178,9 +178,9 @@ def test_differences_of_machines_and_their_effects(
     smoke: SmokeRun, run_id: str, field: str, value: object, bits: bool
 ) -> None:
     machine = Store(smoke.results).record(run_id).provenance.machine
-    (found,) = of_machines(machine, machine.model_copy(update={field: value}))
-    assert found.field == field
-    assert same_bits_expected([found]) is bits
+    (difference,) = of_machines(machine, machine.model_copy(update={field: value}))
+    assert difference.field == field
+    assert same_bits_expected([difference]) is bits
     assert of_machines(*(machine.model_copy(update={"device": f"cuda:{index}"}) for index in range(2))) == []
 
 

@@ -79,20 +79,20 @@ def test_false_differences_are_rare() -> None:
     for seeds in (1, 5):
         decided = []
         for _ in range(200):
-            found = [
+            differences = [
                 paired_difference([rng.choice([1.0, 0.0, -1.0], 400, p=[0.1, 0.8, 0.1]) for _ in range(seeds)])
                 for _ in range(8)
             ]
-            decided.append(judge_direction(found) != "inconclusive")
+            decided.append(judge_direction(differences) != "inconclusive")
         assert np.mean(decided) <= 0.08
 
 
 def test_a_true_difference_is_detected() -> None:
     rng = np.random.default_rng(2)
-    found = [
+    differences = [
         judge_direction(
             [paired_difference([rng.choice([1.0, 0.0], 1000, p=[0.05, 0.95]) for _ in range(5)]) for _ in range(4)]
         )
         for _ in range(50)
     ]
-    assert found.count("reproduced") >= 48
+    assert differences.count("reproduced") >= 48

@@ -16,13 +16,13 @@ accuracies = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 def test_cheapest_within_drop_is_the_cheapest(values: list[float], reference: float, drop: float, seed: int) -> None:
     accuracy = np.array(values)
     cost = np.random.default_rng(seed).integers(1, 5, len(values)).astype(float)
-    found = cheapest_within_drop(accuracy, cost, reference, drop)
+    cheapest = cheapest_within_drop(accuracy, cost, reference, drop)
     good = [t for t in range(len(values)) if accuracy[t] >= reference - drop - 1e-12]
     if not good:
-        assert found is None
+        assert cheapest is None
     else:
-        assert found in good
-        assert all((cost[found], -accuracy[found]) <= (cost[t], -accuracy[t]) for t in good)
+        assert cheapest in good
+        assert all((cost[cheapest], -accuracy[cheapest]) <= (cost[t], -accuracy[t]) for t in good)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.floats(0.5, 55))
@@ -46,6 +46,6 @@ def test_a_mixture_is_the_weighted_mean_of_its_settings() -> None:
         linear_conv_cumulative=(13, 26), linear_conv_baseline=24, parameters=0, heads_parameters=0, uncounted=(),
     )  # fmt: skip
     accuracy, shares = np.array([0.5, 0.9]), np.array([[1.0, 0.0], [0.0, 1.0]])
-    found = measure([(0, 0.25), (1, 0.75)], accuracy, shares, costs, [1, 2])
-    assert (found.accuracy, found.mean_macs, found.mean_block) == (0.8, 22.75, 1.75)
-    assert found.exit_shares == (0.25, 0.75)
+    measured = measure([(0, 0.25), (1, 0.75)], accuracy, shares, costs, [1, 2])
+    assert (measured.accuracy, measured.mean_macs, measured.mean_block) == (0.8, 22.75, 1.75)
+    assert measured.exit_shares == (0.25, 0.75)

@@ -25,16 +25,16 @@ COST = np.array([1.0, 2.0, 4.0])
 
 
 def test_overthinking_by_hand() -> None:
-    found = overthinking(CORRECT, COST)
-    assert found.wasteful == 2 / 5  # samples 0 and 3
-    assert found.destructive == 1 / 5  # sample 2
-    assert found.wasted_cost == (3 + 3 + 0) / 5
+    result = overthinking(CORRECT, COST)
+    assert result.wasteful == 2 / 5  # samples 0 and 3
+    assert result.destructive == 1 / 5  # sample 2
+    assert result.wasted_cost == (3 + 3 + 0) / 5
 
 
 def test_the_first_correct_oracle_by_hand() -> None:
-    found = first_correct(CORRECT, COST)
-    assert found.accuracy == 4 / 5
-    assert found.mean_cost == (1 + 1 + 2 + 1 + 4) / 5
+    oracle = first_correct(CORRECT, COST)
+    assert oracle.accuracy == 4 / 5
+    assert oracle.mean_cost == (1 + 1 + 2 + 1 + 4) / 5
 
 
 def test_flips_and_agreement_by_hand() -> None:
@@ -47,10 +47,10 @@ def test_flips_and_agreement_by_hand() -> None:
 
 def test_conditional_and_anytime_accuracy_differ() -> None:
     exits, right = np.array([0, 0, 2, 2]), np.array([True, False, True, True])
-    found = leaving(exits, right, np.array([True, True, True, False]), np.ones(4), 3)
-    assert found.share.tolist() == [0.5, 0, 0.5]
-    np.testing.assert_array_equal(found.accuracy, [0.5, np.nan, 1])
-    np.testing.assert_array_equal(found.final_accuracy, [1, np.nan, 0.5])
+    result = leaving(exits, right, np.array([True, True, True, False]), np.ones(4), 3)
+    assert result.share.tolist() == [0.5, 0, 0.5]
+    np.testing.assert_array_equal(result.accuracy, [0.5, np.nan, 1])
+    np.testing.assert_array_equal(result.final_accuracy, [1, np.nan, 0.5])
     np.testing.assert_allclose(anytime_accuracy(CORRECT), [0.4, 0.4, 0.6])
 
 
@@ -77,11 +77,11 @@ def test_a_policy_is_between_random_and_perfect_routing() -> None:
     correct = rng.random((9, 2000)) < np.linspace(0.6, 0.9, 9)[:, None]
     taken = rng.integers(0, 9, 2000)  # chance itself
     shares = np.bincount(taken, minlength=9) / 2000
-    found = regret(correct[taken, np.arange(2000)].mean(), correct, shares)
-    assert abs(found.gain) < 0.1
-    assert found.random < found.oracle
-    assert found.regret == pytest.approx(found.oracle - correct[taken, np.arange(2000)].mean())
-    assert regret(found.oracle, correct, shares).gain == pytest.approx(1)
+    controls = regret(correct[taken, np.arange(2000)].mean(), correct, shares)
+    assert abs(controls.gain) < 0.1
+    assert controls.random < controls.oracle
+    assert controls.regret == pytest.approx(controls.oracle - correct[taken, np.arange(2000)].mean())
+    assert regret(controls.oracle, correct, shares).gain == pytest.approx(1)
     assert np.isnan(regret(1.0, np.ones((3, 5), bool), np.array([0.2, 0.2, 0.6])).gain)
 
 
@@ -124,11 +124,11 @@ def answers() -> pd.DataFrame:
 
 
 def test_answers_are_read_in_the_order_of_ids() -> None:
-    found = Answers.from_table(answers())
-    assert found.sample_id.tolist() == [5, 6, 7]
-    assert found.correct.tolist() == [[False, True, True], [True, False, True]]
+    sorted_answers = Answers.from_table(answers())
+    assert sorted_answers.sample_id.tolist() == [5, 6, 7]
+    assert sorted_answers.correct.tolist() == [[False, True, True], [True, False, True]]
     shuffled = Answers.from_table(answers().sample(frac=1, random_state=0))
-    assert (shuffled.prediction == found.prediction).all()
+    assert (shuffled.prediction == sorted_answers.prediction).all()
 
 
 @pytest.mark.parametrize(("table", "sentence"), [

@@ -89,10 +89,10 @@ def test_the_off_by_one_of_the_reference() -> None:
 def test_the_optimism_gap_is_the_claim_of_choosing_on_test() -> None:
     val = np.array([0.80, 0.90]), np.array([0.5, 1.0])
     test = np.array([0.88, 0.90]), np.array([0.5, 1.0])
-    found = optimism(val, test, static=(0.9, 0.9), drop=0.02)
-    assert (found.claimed_speedup, found.honest_speedup) == (2.0, 1.0)
-    assert found.speedup_gap == pytest.approx(1.0)
-    assert found.drop_gap == pytest.approx(-0.02)
+    gap = optimism(val, test, static=(0.9, 0.9), drop=0.02)
+    assert (gap.claimed_speedup, gap.honest_speedup) == (2.0, 1.0)
+    assert gap.speedup_gap == pytest.approx(1.0)
+    assert gap.drop_gap == pytest.approx(-0.02)
     none = optimism((np.array([0.5]), np.array([1.0])), test, static=(0.9, 0.9), drop=0.02)
     assert np.isnan(none.honest_speedup)
     assert np.isnan(none.speedup_gap)
@@ -105,8 +105,8 @@ def test_choosing_on_test_among_noise_is_optimistic_on_average() -> None:
     gaps = []
     for _ in range(200):
         val, test = (rng.normal(0.80, 0.01, 50) for _ in range(2))
-        found = optimism((val, cost), (test, cost), static=(0.81, 0.81), drop=0.005)
-        gaps.append(found.drop_gap)
+        gap = optimism((val, cost), (test, cost), static=(0.81, 0.81), drop=0.005)
+        gaps.append(gap.drop_gap)
     assert np.nanmean(gaps) > 0.005
 
 

@@ -41,8 +41,8 @@ def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) 
         first = method(rng, 800, [0.7, 0.9], [0.4, 0.6])
         second = method(rng, 800, [0.7, 0.9], [0.5, 1.0])
         static = rng.random(800) < 0.81
-        found = compared(first, second, static, 0.01, seed=i)
-        hits.append(found.low <= 1.5 <= found.high)
+        speedup = compared(first, second, static, 0.01, seed=i)
+        hits.append(speedup.low <= 1.5 <= speedup.high)
     assert 0.90 <= np.mean(hits) <= 0.99
 
 
@@ -50,22 +50,22 @@ def test_points_that_are_not_reached() -> None:
     rng = np.random.default_rng(1)
     static = np.arange(500) < 400
     good, bad = method(rng, 500, [0.9], [0.5]), method(rng, 500, [0.3], [0.1])
-    found = compared(bad, good, static, 0.01)
-    assert np.isnan(found.speedup)
-    assert (found.low, found.high, found.unreached) == (0.0, np.inf, 1.0)
+    speedup = compared(bad, good, static, 0.01)
+    assert np.isnan(speedup.speedup)
+    assert (speedup.low, speedup.high, speedup.unreached) == (0.0, np.inf, 1.0)
     # At the edge of what it reaches, some replicates get there and some do not.
     edge = Corners(static[None].copy(), np.full((1, 500), 0.5))
     edge.right[0, rng.permutation(400)[:5]] = False
-    found = compared(edge, good, static, 0.01)
-    assert 0.2 < found.unreached < 0.8
-    assert (found.low, found.high) == (0.0, np.inf)
+    speedup = compared(edge, good, static, 0.01)
+    assert 0.2 < speedup.unreached < 0.8
+    assert (speedup.low, speedup.high) == (0.0, np.inf)
 
 
 def test_a_method_against_itself_has_speed_up_one() -> None:
     rng = np.random.default_rng(2)
     same = method(rng, 300, [0.6, 0.9], [0.4, 1.0])
-    found = compared(same, same, np.arange(300) < 240, 0.02)
-    assert (found.speedup, found.low, found.high, found.unreached) == (1.0, 1.0, 1.0, 0.0)
+    speedup = compared(same, same, np.arange(300) < 240, 0.02)
+    assert (speedup.speedup, speedup.low, speedup.high, speedup.unreached) == (1.0, 1.0, 1.0, 0.0)
 
 
 def test_methods_trained_together_equal_each_alone() -> None:
@@ -75,8 +75,8 @@ def test_methods_trained_together_equal_each_alone() -> None:
     ]
     static = [rng.random(400) < share for share in (0.7, 0.8)]
     together = costs_to_reach(methods, static, 0.02)
-    for i, found in enumerate(together):
-        np.testing.assert_array_equal(found, costs_to_reach([methods[i]], [static[i]], 0.02)[0])
+    for i, result in enumerate(together):
+        np.testing.assert_array_equal(result, costs_to_reach([methods[i]], [static[i]], 0.02)[0])
 
 
 def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) -> None:

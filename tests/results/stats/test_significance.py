@@ -23,11 +23,11 @@ def test_mcnemar_rejects_a_true_null_at_most_one_time_in_twenty_and_a_false_one_
     rng = np.random.default_rng(0)
 
     def rejections(only_first: float, only_second: float) -> float:
-        found = []
+        p_values = []
         for _ in range(400):
             kind = rng.choice(4, size=1000, p=[only_first, only_second, 0.7, 0.3 - only_first - only_second])
-            found.append(mcnemar((kind == 0) | (kind == 2), (kind == 1) | (kind == 2)) < 0.05)
-        return float(np.mean(found))
+            p_values.append(mcnemar((kind == 0) | (kind == 2), (kind == 1) | (kind == 2)) < 0.05)
+        return float(np.mean(p_values))
 
     assert rejections(0.04, 0.04) <= 0.07
     assert rejections(0.07, 0.03) > 0.95

@@ -60,8 +60,8 @@ def test_a_detectable_difference_is_detected_with_power_80_percent() -> None:
     rng = np.random.default_rng(4)
     pilot = rng.choice([1.0, -1.0, 0.0], size=2000, p=[0.05, 0.05, 0.9])
     true = detectable_difference(pilot)
-    found = []
+    detected = []
     for _ in range(400):
         draw = rng.choice([1.0, -1.0, 0.0], size=2000, p=[0.05 + true / 2, 0.05 - true / 2, 0.9])
-        found.append(bootstrap_mean(draw)[0] > 0)
-    assert 0.74 <= np.mean(found) <= 0.87
+        detected.append(bootstrap_mean(draw)[0] > 0)
+    assert 0.74 <= np.mean(detected) <= 0.87

@@ -64,18 +64,18 @@ def test_a_folder_is_tested_for_file_locks(tmp_path: Path) -> None:
 
 
 def test_files_of_a_live_writer_are_not_removed(tmp_path: Path) -> None:
-    mine = unfinished(tmp_path / "a")
-    mine.write_text("half")
+    own = unfinished(tmp_path / "a")
+    own.write_text("half")
     code = (
         "import pathlib, sys; from results.store.files import unfinished; print(unfinished(pathlib.Path(sys.argv[1])))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "b"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    theirs = Path(done.stdout.strip())
-    theirs.mkdir()
+    others = Path(done.stdout.strip())
+    others.mkdir()
     sweep(tmp_path.iterdir())
-    assert list(tmp_path.iterdir()) == [mine]
+    assert list(tmp_path.iterdir()) == [own]
 
 
 def test_an_incomplete_line_does_not_hide_others(tmp_path: Path) -> None:

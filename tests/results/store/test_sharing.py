@@ -54,9 +54,9 @@ def test_a_report_of_shared_runs_lacks_calibration_alone(shared: Path, tmp_path:
 
 def test_a_shared_run_is_reproduced_bit_identically(smoke: SmokeRun, shared: Path, tmp_path: Path) -> None:
     run_id = next(run_id for run_id in Store(shared).run_ids() if run_id.startswith("lgvit"))
-    found = judge(Store(shared), Store(smoke.results), run_id, run_id, bitwise=True)
-    assert found.reproduced
-    assert {f"{name}.parquet" for name in TABLES} <= {part.what for part in found.parts}
+    reproduction = judge(Store(shared), Store(smoke.results), run_id, run_id, bitwise=True)
+    assert reproduction.reproduced
+    assert {f"{name}.parquet" for name in TABLES} <= {part.what for part in reproduction.parts}
 
     shutil.copytree(smoke.results / "runs" / run_id, tmp_path / "runs" / run_id)
     path = tmp_path / "runs" / run_id / "outcomes.parquet"

@@ -29,15 +29,15 @@ def runs(smoke: SmokeRun) -> dict[str, Run]:
 def test_differing_fields_are_named() -> None:
     first = {"a": {"b": 1, "c": 2}, "same": 3, "list": [1], "seconds": 1}
     second = {"a": {"b": 1, "c": 4}, "same": 3, "list": [1, 2], "new": {"x": 5}, "seconds": 2}
-    found = [(d.field, d.first, d.second) for d in differences(first, second)]
-    assert found == [("a.c", 2, 4), ("list", [1], [1, 2]), ("new.x", None, 5)]
+    fields = [(d.field, d.first, d.second) for d in differences(first, second)]
+    assert fields == [("a.c", 2, 4), ("list", [1], [1, 2]), ("new.x", None, 5)]
     assert differences(first, first) == []
 
 
 def test_two_methods_differ_in_their_spec_only(runs: dict[str, Run]) -> None:
-    found = record_differences(runs["lgvit"].record, runs["vanilla"].record)
-    assert [d.field for d in found["spec"]] == ["train.method.name"]
-    assert found["code"] == found["environment"] == []
+    by_kind = record_differences(runs["lgvit"].record, runs["vanilla"].record)
+    assert [d.field for d in by_kind["spec"]] == ["train.method.name"]
+    assert by_kind["code"] == by_kind["environment"] == []
 
 
 def test_points_are_paired(runs: dict[str, Run]) -> None:
@@ -74,8 +74,8 @@ def test_only_runs_on_the_same_images_are_paired(runs: dict[str, Run], differ: s
         )
     else:  # somebody's folder of the same name, in which the same ids are other images
         assert run.record.data is not None
-        told = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}
-        data = run.record.data.model_copy(update=told)
+        changes = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}
+        data = run.record.data.model_copy(update=changes)
         other = replace(run, record=run.record.model_copy(update={"data": data}))
     others = [other, runs["vanilla"], runs["homogeneous-local"]]
     assert {tuple(pair) for pair in comparisons(others)[["first", "second"]].to_numpy()} == {

@@ -25,20 +25,20 @@ from tests.conftest import SmokeRun
 @pytest.fixture(scope="module")
 def runs(smoke: SmokeRun) -> list[Run]:
     store = Store(smoke.results)
-    found, problems = load_runs(store, store.run_ids())
+    smoke_runs, problems = load_runs(store, store.run_ids())
     assert problems == []
-    return found
+    return smoke_runs
 
 
 @pytest.fixture(scope="module")
 def scores(smoke: SmokeRun, runs: list[Run]) -> dict[str, dict[str, ExitScores]]:
     """Raw scores by run and split."""
     store = Store(smoke.results)
-    found = {}
+    by_run = {}
     for run in runs:
         stage = [f"scores-{reference.key}" for reference in run.record.stages if reference.stage == "scores"][-1]
-        found[run.record.run_id] = {s: load_scores(store.artifact(stage, score_file(s))) for s in ("val", "test")}
-    return found
+        by_run[run.record.run_id] = {s: load_scores(store.artifact(stage, score_file(s))) for s in ("val", "test")}
+    return by_run
 
 
 def softmax(logits: list[float]) -> list[float]:
@@ -56,20 +56,20 @@ def test_exit_metrics_equal_an_independent_computation(
         if run.is_static:
             continue
         test = scores[run.record.run_id]["test"]
-        mine = table[table["run_id"] == run.record.run_id].reset_index()
+        rows = table[table["run_id"] == run.record.run_id].reset_index()
         for k in (0, 8):
             right = nll = 0.0
             for logits, label in zip(test.logits[k].tolist(), test.labels.tolist(), strict=True):
                 chance = softmax(logits)
                 right += chance.index(max(chance)) == label
                 nll -= math.log(chance[label])
-            assert mine.loc[k, "accuracy"] == pytest.approx(right / 1000)
-            assert mine.loc[k, "nll"] == pytest.approx(nll / 1000, rel=1e-4)
-            assert 0 <= mine.loc[k, "ece"] <= 1
+            assert rows.loc[k, "accuracy"] == pytest.approx(right / 1000)
+            assert rows.loc[k, "nll"] == pytest.approx(nll / 1000, rel=1e-4)
+            assert 0 <= rows.loc[k, "ece"] <= 1
         assert run.record.costs is not None
         costs = run.record.costs
         last = (costs.stem + sum(costs.blocks) + sum(costs.heads)) / costs.baseline
-        assert mine.loc[8, "macs"] == pytest.approx(last)
+        assert rows.loc[8, "macs"] == pytest.approx(last)
 
 
 def test_head_metrics_equal_an_independent_computation(
@@ -103,11 +103,11 @@ def test_exit_shares_sum_to_one(runs: list[Run]) -> None:
     table = leaving_table(runs)
     for (run_id, point), group in table.groupby(["run_id", "point"]):
         run = next(run for run in runs if run.record.run_id == run_id)
-        found = next(p for p in run.record.points if p.name == point)
-        assert found.test is not None
-        np.testing.assert_allclose(group["share"], found.test.exit_shares)
+        recorded = next(p for p in run.record.points if p.name == point)
+        assert recorded.test is not None
+        np.testing.assert_allclose(group["share"], recorded.test.exit_shares)
         total = (group["share"] * group["accuracy"]).sum()
-        assert total == pytest.approx(found.test.accuracy)
+        assert total == pytest.approx(recorded.test.accuracy)
 
 
 def test_routing_is_between_random_and_perfect(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
@@ -132,13 +132,13 @@ def test_classes_add_up_to_the_drop(runs: list[Run]) -> None:
     table = class_table(runs)
     for (run_id, point), group in table.groupby(["run_id", "point"]):
         run = next(run for run in runs if run.record.run_id == run_id)
-        found = next(p for p in run.record.points if p.name == point)
-        assert found.test is not None
+        recorded = next(p for p in run.record.points if p.name == point)
+        assert recorded.test is not None
         assert run.record.costs is not None
         drop = (group["samples"] * group["drop"]).sum() / 1000
-        assert drop == pytest.approx(run.record.static_accuracy.test - found.test.accuracy)
+        assert drop == pytest.approx(run.record.static_accuracy.test - recorded.test.accuracy)
         cost = (group["samples"] * group["cost"]).sum() / 1000
-        assert cost == pytest.approx(found.test.mean_macs / run.record.costs.baseline)
+        assert cost == pytest.approx(recorded.test.mean_macs / run.record.costs.baseline)
 
 
 def test_areas_and_optimism_of_choosing_on_test(runs: list[Run]) -> None:
@@ -169,7 +169,8 @@ def test_areas_equal_an_independent_computation(runs: list[Run], scores: dict[st
     ]
     settings = json.loads((run.folder / "thresholds.json").read_text())["policies"][0]["settings"]
     curve = {
-        split: [_at(found, threshold, ran) for threshold in settings] for split, found in _sure(scores, run).items()
+        split: [_at(confidence, threshold, ran) for threshold in settings]
+        for split, confidence in _sure(scores, run).items()
     }
     corners = _corners(curve["val"])
     points = sorted((cost / costs.baseline, accuracy) for cost, accuracy in (curve["test"][t] for t in corners))
@@ -186,10 +187,13 @@ def _sure(scores: dict[str, dict[str, ExitScores]], run: Run) -> dict[str, list[
     """Confidence and correctness of every exit, a list a sample."""
     return {
         split: [
-            [(max(softmax(logits)), logits.index(max(logits)) == label) for logits in found.logits[:, n].tolist()]
-            for n, label in enumerate(found.labels.tolist())
+            [
+                (max(softmax(logits)), logits.index(max(logits)) == label)
+                for logits in split_scores.logits[:, n].tolist()
+            ]
+            for n, label in enumerate(split_scores.labels.tolist())
         ]
-        for split, found in scores[run.record.run_id].items()
+        for split, split_scores in scores[run.record.run_id].items()
     }
 
 

@@ -39,19 +39,19 @@ def test_the_mean_accuracy_over_exits_on_val_selects_the_rate() -> None:
         run("lgvit", 0.001, [0.3, 0.9]), run("lgvit", 0.002, [0.5, 0.8]), run("lgvit", 0.004, [0.4, 0.7]),
         run("vanilla", 0.001, [0.9, 0.9]), run("vanilla", 0.002, [0.9, 0.8]),
     ]  # fmt: skip
-    kept = chosen_on_val(runs)
-    assert [found.record.run_id for found in kept] == ["lgvit-0-0.002-1.0", "vanilla-0-0.001-1.0"]
-    table = learning_rates(kept)
+    chosen = chosen_on_val(runs)
+    assert [best.record.run_id for best in chosen] == ["lgvit-0-0.002-1.0", "vanilla-0-0.001-1.0"]
+    table = learning_rates(chosen)
     assert table[table["chosen"]]["learning_rate"].tolist() == ["exits 0.002", "exits 0.001"]
     assert table["val_accuracy"].tolist() == pytest.approx([0.6, 0.65, 0.55, 0.9, 0.85])
     # What is compared with each other no longer differs in its rate.
-    assert len({found.setting for found in kept}) == 1
+    assert len({best.setting for best in chosen}) == 1
 
 
 @given(st.permutations([(0.001, 0.5), (0.002, 0.7), (0.004, 0.7)]))
 def test_of_equal_learning_rates_the_smaller_is_chosen(tried: list[tuple[float, float]]) -> None:
-    (kept,) = chosen_on_val([run("lgvit", lr, [val]) for lr, val in tried])
-    assert kept.record.run_id == "lgvit-0-0.002-1.0"
+    (chosen,) = chosen_on_val([run("lgvit", lr, [val]) for lr, val in tried])
+    assert chosen.record.run_id == "lgvit-0-0.002-1.0"
 
 
 def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
@@ -59,12 +59,12 @@ def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
         run("lgvit", 0.001, [0.3]), run("lgvit", 0.002, [0.5]), run("lgvit", 0.001, [0.6], seed=1),
         run("lgvit", 0.002, [0.5], seed=1), run("lgvit", 0.001, [0.1], tried=()), run("lgvit", 0.002, [0.2], tried=()),
     ]  # fmt: skip
-    kept = chosen_on_val(runs)
-    assert [found.seed for found in kept if found.tried] == [0, 1]
-    assert len([found for found in kept if not found.tried]) == 2
-    assert len({found.recipes for found in kept if not found.tried}) == 2  # those remain two settings
+    chosen = chosen_on_val(runs)
+    assert [best.seed for best in chosen if best.tried] == [0, 1]
+    assert len([best for best in chosen if not best.tried]) == 2
+    assert len({best.recipes for best in chosen if not best.tried}) == 2  # those remain two settings
 
 
 def test_learning_rates_that_change_together_are_named_together() -> None:
-    (kept,) = chosen_on_val([run("m", 0.001, [0.3], joint=0.1), run("m", 0.002, [0.5], joint=0.2)])
-    assert [tried.rates for tried in kept.tried] == ["joint 0.1, exits 0.001", "joint 0.2, exits 0.002"]
+    (chosen,) = chosen_on_val([run("m", 0.001, [0.3], joint=0.1), run("m", 0.002, [0.5], joint=0.2)])
+    assert [tried.rates for tried in chosen.tried] == ["joint 0.1, exits 0.001", "joint 0.2, exits 0.002"]

@@ -85,8 +85,8 @@ def plan_of(store: Store, **changes: Any) -> Plan:
     return make_plan(load_grid(grid), store)
 
 
-def run(plan: Plan, store: Store, **given: Any) -> tuple[Submission | None, str]:
+def run(plan: Plan, store: Store, **options: Any) -> tuple[Submission | None, str]:
     out = io.StringIO()
     config = ExecutionConfig(results=store.root, session="", device="cpu")
     report = store.root.parent / "report"
-    return run_on_slurm(Console(file=out, width=100), plan, plan, config, report, given), out.getvalue()
+    return run_on_slurm(Console(file=out, width=100), plan, plan, config, report, options), out.getvalue()

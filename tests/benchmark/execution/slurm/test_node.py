@@ -47,7 +47,7 @@ def test_a_copy_of_the_code_differs_from_the_checkout(
 
 def test_data_are_copied_to_the_node_once_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = registry.card("dataset", "cifar-10")
-    data_dir, disk, said = tmp_path / "data", tmp_path / "disk", []
+    data_dir, disk, messages = tmp_path / "data", tmp_path / "disk", []
     folder = data_dir / card.folders[1]
     disk.mkdir()
     (folder / "deeper").mkdir(parents=True)
@@ -55,17 +55,17 @@ def test_data_are_copied_to_the_node_once_and_verified(tmp_path: Path, monkeypat
     (folder / "deeper" / "more").write_bytes(b"more images")
     (data_dir / "weights").mkdir()
     monkeypatch.setenv("SLURM_TMPDIR", str(disk))
-    root = stage_data(data_dir, [card], said.append)
+    root = stage_data(data_dir, [card], messages.append)
     assert root.is_relative_to(disk)
     copy = card.find(root)
     assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == {
         path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
     assert (root / "weights").resolve() == data_dir / "weights"
-    assert stage_data(data_dir, [card], said.append) == root
-    assert len(said) == 1  # the second found it there
+    assert stage_data(data_dir, [card], messages.append) == root
+    assert len(messages) == 1  # the second found it there
     (folder / card.markers[0].rstrip("/")).write_bytes(b"others")
-    assert stage_data(data_dir, [card], said.append) != root
+    assert stage_data(data_dir, [card], messages.append) != root
 
 
 def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +75,6 @@ def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
     with (folder / card.markers[0].rstrip("/")).open("wb") as file:
         file.truncate(1 << 43)  # eight terabytes of nothing
     monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
-    said: list[str] = []
-    assert stage_data(tmp_path / "data", [card], said.append) == tmp_path / "data"
-    assert "has no room" in said[0]
+    messages: list[str] = []
+    assert stage_data(tmp_path / "data", [card], messages.append) == tmp_path / "data"
+    assert "has no room" in messages[0]

@@ -96,8 +96,8 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
     ],
 )
 def test_slurms_final_state_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
-    found, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"))
-    assert found == failure
+    cause, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"))
+    assert cause == failure
     assert "job 7_0" in sentence
     assert state in sentence
 

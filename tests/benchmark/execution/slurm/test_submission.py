@@ -27,7 +27,7 @@ from tests.results.builders import failed_record
 
 def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
-    submission, said = run(
+    submission, output = run(
         plan, store, partition="gpu", gpus_per_node=1, sbatch=("mail-type=END",), setup=("module load x",)
     )
     assert submission is not None
@@ -39,7 +39,7 @@ def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
         assert (f"--dependency=afterany:{':'.join(array.after)}" in script) == bool(array.after)
         assert "#SBATCH --mail-type=END" in script
         assert script.index("module load x") < script.index("export PYTHONPATH") < script.index("srun")
-        assert array.job in said
+        assert array.job in output
     # All that is missing, each once.
     tasks = [task for array in manifest.arrays for task in array.tasks]
     names = [name for task in tasks for name in task.names]
@@ -58,9 +58,9 @@ def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store
     jobs = [task.job for array in submission.manifest().arrays for task in array.tasks]
     waiting = ["|".join([*(job.split("_") if "_" in job else [job, "N/A"]), "PENDING", "Priority", ""]) for job in jobs]
     slurm.says("squeue", "\n".join(waiting) + "\n")
-    again, said = run(plan, store)
+    again, output = run(plan, store)
     assert again is None
-    assert "12 in flight" in said
+    assert "12 in flight" in output
     # A larger grid: its jobs wait for those that make what they share.
     larger = plan_of(store, methods=[*GRID["methods"], "homogeneous-global"])
     more, _ = run(larger, store)
@@ -162,8 +162,8 @@ def test_every_array_depends_on_the_arrays_that_it_needs(grid: str, most: int, t
 
 
 def closure(arrays: list[JobArray], array: JobArray) -> set[int]:
-    found = set(array.after)
-    return found.union(*(closure(arrays, arrays[i]) for i in array.after))
+    before = set(array.after)
+    return before.union(*(closure(arrays, arrays[i]) for i in array.after))
 
 
 def test_estimates_are_those_of_the_reference() -> None:
@@ -183,6 +183,6 @@ def test_training_counts_three_forward_passes_per_image(tmp_path: Path) -> None:
     finetunes = [unit for task in array.tasks for unit in task.units if unit.kind == "finetune"]
     macs, weights = backbone_size(registry.card("backbone", "vit_nano_patch4_28"), 12)
     epochs = plan.runs[0].spec.train.recipes.finetune.epochs
-    found = total(Estimator(store).unit(unit) for unit in finetunes)
-    assert found.macs == 3 * 3 * 200 * epochs * macs
-    assert found.artifact_bytes == 3 * 4 * weights
+    estimate = total(Estimator(store).unit(unit) for unit in finetunes)
+    assert estimate.macs == 3 * 3 * 200 * epochs * macs
+    assert estimate.artifact_bytes == 3 * 4 * weights

@@ -54,7 +54,7 @@ DESCRIPTION = {
 
 @dataclass(frozen=True)
 class Unit:
-    """Code with one version: a domain, or a registered thing.
+    """Code with one version: a domain, or a registered head, loss, policy, backbone or dataset.
 
     Attributes:
         files: relative to the checkout.
@@ -67,7 +67,7 @@ class Unit:
 
 
 def units() -> dict[str, Unit]:
-    """Everything that has a version of its own, by name."""
+    """All units of code with a version, by name."""
     by_name = {f"domain {name}": Unit(domain.version, domain.files) for name, domain in DOMAINS.items()}
     for kind, cards in TABLES.items():
         if kind == "method":
@@ -80,7 +80,7 @@ def units() -> dict[str, Unit]:
 
 
 def own_files(target: str) -> tuple[str, ...]:
-    """The files behind a card: its module, and those that it imports and that belong to no domain."""
+    """The files behind a card: its module, and the modules that it imports and that belong to no domain."""
     start = target.split(":")[0].replace(".", "/") + ".py"
     shared = {file for domain in DOMAINS.values() for file in domain.files} | set(NO_EFFECT)
     imported = {file for file in import_closure([start]) if file.startswith(("methods/", "datasets/"))}
@@ -90,7 +90,7 @@ def own_files(target: str) -> tuple[str, ...]:
 def import_closure(files: Iterable[str]) -> set[str]:
     """Our modules that these import, directly or through others, and these themselves.
 
-    Imports for annotations only do not count. What stands behind the registry is not followed: it is looked up by name.
+    Imports for annotations only do not count. Registered code is not followed, because it is looked up by name.
     """
     closure: set[str] = set()
     open_files = list(files)
@@ -135,7 +135,7 @@ def _file_of(name: str) -> str | None:
 
 
 def fingerprint(unit: Unit) -> str:
-    """Of the syntax trees, without docstrings and comments, and of the card."""
+    """SHA-256 of the syntax trees, without docstrings and comments, and of the card."""
     digest = hashlib.sha256(unit.card.encode())
     for file in unit.files:
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the tests share: the command line as processes, and one run of the grid `smoke`."""
+"""Shared by all tests: the command line as processes, and one run of the grid `smoke`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.warm_start import Server, WarmProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).parent / "data"
-# Several tests run at once, each on one thread: two that share two cores with others wait for each other most of the time.
+# Tests run in parallel, so each uses one thread.
 THREADS = "1"
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of a user's shell, without what pytest or the machine put there for us."""
+    """The environment of a user's shell, without variables of pytest and of this suite."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "LGVIT", "COV_"))}
     return {**inherited, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
 
@@ -50,7 +50,7 @@ def start_command(*arguments: object, merge: bool = False, session: bool = False
 def call(
     *arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None, safe_path: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m benchmark`` with these arguments to its end. In another folder or environment it starts from nothing.
+    """Run ``python -m benchmark`` with these arguments to its end. In another folder or environment it starts a new Python.
 
     With ``safe_path``, the current folder is not on the path of modules, as with the launcher.
     """
@@ -101,7 +101,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmokeRun:
 
 @pytest.fixture(scope="session")
 def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a Python that has everything but torch: the site-packages of this one, less what training needs."""
+    """The environment of a Python without torch: the site-packages of this one, except what training needs."""
     folder = tmp_path_factory.mktemp("site")
     left_out = ("torch", "timm", "fvcore", "functorch", "nvidia", "triton")
     for packages in site.getsitepackages():

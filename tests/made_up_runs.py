@@ -1,4 +1,4 @@
-"""Finished runs without training: random scores, evaluated and recorded as those of trained models are."""
+"""Finished runs without training: random scores, evaluated and recorded like those of trained models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change of the code behind a stage must not go unnoticed by its key; a comment must not retrain a model."""
+"""A change of the code behind a stage must change its key; a changed comment must not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAKERS = {
     "latency": ("benchmark/measure/timed_run.py",),
     "imported": ("benchmark/importing/model.py",),
 }
-# A stage is made from the artifacts of its parents: a change of their code changes its key, too.
+# The key of a stage contains its parents' keys, and so the versions of their code.
 PARENTS = {
     "scores": ("finetune", "joint", "exits"),
     "exits": ("finetune", "joint"),
@@ -90,7 +90,7 @@ def test_a_stage_kind_lists_every_domain_that_it_imports(kind: str) -> None:
 def test_a_change_of_a_module_makes_every_stage_that_uses_it_stale(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raise the versions that cover the module, as whoever changes it must: keys change for all kinds that import it."""
+    """Raising the versions that cover a module changes the keys of all stage kinds that import it."""
     before = keys_by_kind()
     for name in owners(module):
         kind, _, unit = name.partition(" ")

@@ -1,4 +1,4 @@
-"""What the documents promise works: the worked example of CONTRIBUTING, the commands of the README, plug-ins from outside."""
+"""The documentation is correct: the worked example of CONTRIBUTING, the commands of the README, plug-ins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENTS = sorted(
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout, without what running it has made."""
+    """A copy of this checkout without the files made by running it."""
     copy = tmp_path_factory.mktemp("clone") / "checkout"
     made = shutil.ignore_patterns(".git", ".tox", "__pycache__", "out", ".*_cache", ".hypothesis")
 

@@ -42,7 +42,7 @@ LIBRARIES = (
 
 
 class Server:
-    """The process that forks. It ends when its standard input closes, that is when its owner ends."""
+    """The process that forks. It ends when its standard input closes, which is when its owner ends."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.address = str(folder / "warm.sock")
@@ -149,7 +149,7 @@ def _share_fork_server() -> None:
 
 
 def _next_request(listener: socket.socket) -> dict[str, Any]:
-    """Serve until this is the process of a command, and return what it was asked to run."""
+    """Serve requests; returns the request in the forked process of each command."""
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -209,7 +209,7 @@ def main() -> None:
 
 
 def _end(code: object) -> None:
-    """End as Python does on `SystemExit`, but without clearing the imported modules, which copies every page."""
+    """End the process as Python does on `SystemExit`, but without clearing the modules, which would copy every page."""
     if code is not None and not isinstance(code, int):
         sys.stderr.write(f"{code}\n")
         code = 1

@@ -1,4 +1,4 @@
-"""A Python without the packages hands over to the environment that tox made, or says how to make it."""
+"""A Python without the packages restarts in the environment made by tox, or explains how to make it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import ROOT, environment
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The start of the command line alone, in a checkout of its own."""
+    """A minimal checkout with only the start of the command line."""
     for package in OURS:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, named by their hash, put into the backbone, or refused in one sentence before any training."""
+"""Pretrained weights: located, identified by hash, loaded into the backbone, or refused in one sentence before training."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> Non
 
 
 def test_missing_weights_are_an_error_and_never_random_weights(tmp_path: Path, weights: Path) -> None:
-    """A node that does not see the file must not train another model under the same key."""
+    """A node without access to the file must not train another model under the same key."""
     train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     with pytest.raises(UserError, match="not on this machine"):
         initial_backbone(train, 12, None, keep_classifier=False)

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine for the session of the tests, and a plug-in whose training takes the time that a test wants."""
+"""A real Slurm on this machine for the test session, and a plug-in method whose training time the tests set."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ MOST_TASKS = 2
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Slurm that runs.
+    """A running Slurm.
 
     Attributes:
-        folder: of its daemons.
-        env: of a user's shell there; the plug-in of tests/cluster/plugin is installed.
+        folder: the daemons' files.
+        env: environment of a user's shell; the plug-in of tests/cluster/plugin is installed.
     """
 
     folder: Path
     env: dict[str, str]
 
     def command(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        """``python -m benchmark``, on the login node so to say."""
+        """Run ``python -m benchmark`` as on the login node."""
         return call(*arguments, env=self.env, **options)
 
     def says(self, *command: str) -> str:
@@ -72,7 +72,7 @@ def manifests(results: Path) -> list[dict[str, Any]]:
 def cluster() -> Iterator[Cluster]:
     if os.environ.get(ASKED_FOR) != "1":
         pytest.skip("these tests start a real Slurm: python -m tox -e cluster")
-    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # short, as its sockets' paths are limited
+    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # short, because the paths of sockets are limited
     settings = {"LOCAL_SLURM_DIR": str(folder), "LOCAL_SLURM_MAX_ARRAY": str(MOST_TASKS), "LOCAL_SLURM_INSTALL": "0"}
     env = environment(**settings)
     started = subprocess.run(["bash", SCRIPT, "start"], env=env, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Grids on a real Slurm: arrays, levels, GPUs, time limits, kills, failures, and what the user is told."""
+"""Grids on a real Slurm: arrays, dependencies, GPUs, time limits, kills, failures and messages."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A grid of six runs, submitted from a folder with a nasty name and ended; its results."""
+    """The results of a grid of six runs, submitted from a folder with special characters in its name."""
     folder = tmp_path_factory.mktemp("arrays") / 'it\'s a "home"'
-    (folder / "datasets").mkdir(parents=True)  # an impostor, in the folder where the user is
+    (folder / "datasets").mkdir(parents=True)  # another package `datasets` in the current folder
     (folder / "datasets" / "__init__.py").write_text("raise RuntimeError('the wrong datasets')")
     grid = cluster_grid(folder, "many", ["static", "vanilla", "homogeneous-local"], (0, 1))
     (folder / "profile.yaml").write_text("gpus-per-node: 1\nfinetune: {gpus-per-node: 2}\n")
@@ -130,7 +130,7 @@ def test_arrays_are_split_limited_and_tied_by_level(arrays: Path, cluster: Clust
     for array in manifest["arrays"]:
         names = [task["job"] for task in array["tasks"]]
         for job in names:
-            # No task before the end of all that it waits for, and one of an array at a time.
+            # Every task starts after its dependencies have ended, and an array runs one task at a time.
             assert all(started[job] >= end for other, end in ended.items() if other.split("_")[0] in array["after"])
             assert sum(started[other] < ended[job] and started[job] < ended[other] for other in names) == 1
 

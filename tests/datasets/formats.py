@@ -50,13 +50,13 @@ def write_cifar(path: Path, key: bytes, labels: list[int], seed: int = RNG_SEED)
 
 
 def write_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 16)) -> None:
-    """A picture of one colour, so that a decoded pixel tells which file it came from."""
+    """Write an image of one colour, by which the decoded file can be recognised."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path, quality=95)
 
 
 def write_food101(folder: Path, classes: tuple[str, ...], train: int, test: int) -> None:
-    """Food-101's tree: images by class, and the lists of the two official sets in an order of their own."""
+    """Write Food-101's folders: images by class, and the lists of the two official sets in another order."""
     lists: dict[str, list[str]] = {"train": [], "test": []}
     for label, name in enumerate(classes):
         for i in range(train + test):
@@ -81,7 +81,7 @@ def write_imagenet_val(folder: Path, labels: list[int], wnids: tuple[str, ...], 
 
 
 def write_devkit(folder: Path, labels: list[int], wnids: tuple[str, ...]) -> None:
-    """The two files that matter; class ids in an order that is not that of the wnids, and an inner node after the leaves."""
+    """Write the two files that are read; class ids are not in the order of the wnids, and an inner node follows the leaves."""
     data = folder / "ILSVRC2012_devkit_t12" / "data"
     data.mkdir(parents=True)
     ids = {label: len(wnids) - label for label in range(len(wnids))}

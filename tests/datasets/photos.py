@@ -1,4 +1,4 @@
-"""A folder as people have it: few images, odd sizes, every kind of file, classes of different sizes."""
+"""A realistic folder of images: few files, odd sizes, every kind of file, classes of different sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card says all that planning and a reader of the report need, without data and without torch."""
+"""A dataset card has everything that planning and reports need, without data and without torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datasets import DATASETS
 from datasets.api import DataError
 from tests.conftest import ROOT
 
-# As the datasets' papers and home pages have them: images of the official train set, of the official test (or, where that has
-# no public labels, validation) set, and classes.
+# From the datasets' papers and home pages: images of the official train set, images of the official test set (or validation
+# set, if test labels are not public), and classes.
 OFFICIAL = {
     "fashion-mnist": (60_000, 10_000, 10),
     "cifar-10": (50_000, 10_000, 10),

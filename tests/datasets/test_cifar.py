@@ -1,4 +1,4 @@
-"""CIFAR's pickles, as Python 2 wrote them: read right, refused when they ask for code, found when damaged."""
+"""CIFAR's pickles as written by Python 2: read correctly, refused if they would run code, detected if damaged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_truncated_or_replaced_file_is_detected_by_its_checksum(cifar_100: tup
 
 
 class Shell:
-    """Unpickling it would make a file."""
+    """Unpickling it would create a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The paper's crops: the same as torchvision's on the same part, within the recipe's limits, a function of the sample alone."""
+"""Random resized crops equal torchvision's on the same region, stay within the limits, and depend on the sample alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_random_crop_equals_torchvisions_of_the_same_part(height: int, width: 
 
 
 def test_parts_follow_the_recipe() -> None:
-    """8 to 100 % of the area, uniformly; log-uniform ratios of 3:4 to 4:3; everywhere in the image; half of them flipped."""
+    """8 to 100 % of the area, uniformly; log-uniform ratios of 3:4 to 4:3; at all positions; half of them flipped."""
     height, width = 400, 400
     draws = np.random.default_rng(1).random((4000, CROP_FLIP_DRAWS))
     parts = np.array([crops._crop_box(height, width, numbers) for numbers in draws])

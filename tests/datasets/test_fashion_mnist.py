@@ -1,4 +1,4 @@
-"""The bundled subset is what it says, damage is found, and the full reader reads the official format."""
+"""The bundled subset is as documented, damage is detected, and the full reader reads the official format."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def write_idx(folder: Path, name: str, array: np.ndarray, *, packed: bool) -> st
 
 @pytest.fixture(params=[True, False], ids=["gzipped", "plain"])
 def idx_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with small files in the official format, whose checksums the reader is told to expect."""
+    """A folder with small files in the official format, whose checksums replace the official ones."""
     mini = DATASETS["fashion-mnist-mini"].read(None)
     monkeypatch.setattr(fashion_mnist, "VAL_PER_CLASS", 60)
     digests = {}

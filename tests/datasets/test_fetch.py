@@ -1,4 +1,4 @@
-"""Fetching over a real connection: whole, resumed, wrong, and not at all."""
+"""Downloads over a real connection: complete, resumed, wrong and failed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Publisher:
 
     Attributes:
         content: of the file.
-        cut: after how many bytes of a response the connection ends; None to send all.
-        ranges: whether it can send a part.
-        asked: the Range headers that came.
+        cut: number of bytes after which the connection ends; None to send all.
+        ranges: whether it supports range requests.
+        asked: the Range headers of the requests.
     """
 
     content: bytes
@@ -88,7 +88,7 @@ def test_it_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher
     assert card.find(data) == data / "cifar-100-python"
     assert progress[-1] == (NAME, len(publisher.content), len(publisher.content))
     fetch(card, data, quiet)
-    assert len(publisher.asked) == 1  # the archive was there
+    assert len(publisher.asked) == 1  # the archive existed already
 
 
 def test_an_interrupted_download_resumes(publisher: Publisher, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder of images: how its classes and splits are told, and a sentence for everything that cannot work."""
+"""A folder of images: how its classes and splits are determined, and a sentence for every problem."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.datasets.photos import CLASSES, write_photos
 
 
 def card_of(root: Path) -> DatasetCard:
-    """As a new process would make it."""
+    """The card, read without caches, as in a new process."""
     folder.folder_card.cache_clear()
     folder._look.cache_clear()
     return folder.folder_card(folder.absolute("folder:photos", root))

@@ -1,4 +1,4 @@
-"""Every kind of image file becomes the same thing, and a damaged one is named."""
+"""Every kind of image file becomes 8-bit RGB, and a damaged one is named."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_files_are_decoded_on_demand_and_in_the_requested_order(tmp_path: Path) 
     decoded = files[np.array([2, 0])].decode()
     assert [image[0, 0, 0] for image in decoded] == [2, 0]
     (tmp_path / "1.png").unlink()
-    assert len(files[np.array([0, 2])].decode()) == 2  # nobody asked for the one that is gone
+    assert len(files[np.array([0, 2])].decode()) == 2  # the deleted file was not requested
 
 
 def test_a_class_name_can_contain_any_characters(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Archives from strangers: unpacked when they are what they should be, and otherwise nothing appears."""
+"""Untrusted archives: unpacked if they are as expected, and otherwise no file appears."""
 
 from __future__ import annotations
 

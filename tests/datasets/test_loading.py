@@ -1,4 +1,4 @@
-"""What a sample looks like depends on seed, epoch and sample, on nothing else."""
+"""A loaded sample depends on seed, epoch and sample id, and on nothing else."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_smaller_split_stays_balanced(count: int) -> None:
 
 
 def files(folder: Path, count: int = 23) -> ImageSplit:
-    """Images of many sizes on disk, each with a colour of its own."""
+    """Image files of many sizes, each with a different colour."""
     rng = np.random.default_rng(0)
     for i in range(count):
         height, width = rng.integers(20, 60, 2)

@@ -1,4 +1,4 @@
-"""Ranks divide every batch among themselves: together they have what one process has, each image once."""
+"""Ranks divide every batch: together they have the images of one process, each once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_every_image_counts_once(size: int, ranks: int, passes: int) -> None:
     weight: dict[int, float] = defaultdict(float)
     for rank in range(ranks):
         for piece in pieces(size, Share(rank, ranks, passes)):
-            assert piece.stop > piece.start  # no rank is ever without work
+            assert piece.stop > piece.start  # every rank has images
             for number in range(piece.start, piece.stop):
                 weight[number] += piece.images / (piece.stop - piece.start)
     assert sorted(weight) == list(range(size))

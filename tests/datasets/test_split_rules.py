@@ -1,4 +1,4 @@
-"""What plays train, val and test under each rule, what it is called, and what is refused."""
+"""Split rules: the train, val and test sets of each, their names, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_as_published_trains_on_train_and_val_and_has_test_twice() -> None:
     assert identity(splits["val"]) == identity(splits["test"]) == identity(SPLITS["test"])
     assert set(splits["train"].sample_id) == set(SPLITS["train"].sample_id) | set(SPLITS["val"].sample_id)
     assert (np.diff(splits["train"].sample_id) > 0).all()
-    # Every image is still with its label.
+    # Images and labels still match.
     for name in ("train", "val"):
         place = np.searchsorted(splits["train"].sample_id, SPLITS[name].sample_id)
         assert np.array_equal(splits["train"].images[place], SPLITS[name].images)

@@ -1,4 +1,4 @@
-"""timm's stronger augmentations: the same bits however a batch came about, on grey and on colour, with labels that fit."""
+"""timm's stronger augmentations: equal bits for any batch, on grey and on colour images, with matching labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GREY = DATASETS["fashion-mnist-mini"]
 def epoch(
     split: ImageSplit, *, skip: int = 0, workers: int = 0, stream: int = 9, stronger: Stronger = ALL
 ) -> list[Batch]:
-    """Seven images a batch, in a stated order, as a ViT of the dataset's kind reads them."""
+    """The batches of one epoch in a given order, seven images each, as input of a ViT."""
     grey = isinstance(split.images, np.ndarray)
     batches = training_batches(
         split, GREY if grey else DATASETS["food-101"], size=28 if grey else 224, channels=1 if grey else 3,
@@ -41,7 +41,7 @@ def epoch(
 
 @pytest.fixture(scope="module", params=["grey 28", "colour 224"])
 def split(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageSplit:
-    """23 images: an array, or files of many sizes."""
+    """23 images, as an array or as files of many sizes."""
     if request.param == "grey 28":
         return stratified_head(GREY.read(None)["train"], 23)
     return files(tmp_path_factory.mktemp("files"))

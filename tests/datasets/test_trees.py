@@ -1,4 +1,4 @@
-"""Readers of datasets that come as image files: official trees, their lists and labels, what is missing in them."""
+"""Readers of datasets that consist of image files: official folders, lists and labels, and missing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every registered backbone: its card is true, and looping its blocks is its own forward pass."""
+"""Every registered backbone: its card is correct, and looping over its blocks is its own forward pass."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_selecting_samples_commutes_with_the_blocks(name: str) -> None:
 
 
 def test_a_swin_exit_at_the_end_of_a_stage_reads_that_stage() -> None:
-    """The output of a stage's last block has its own width and grid: merging belongs to the block behind it."""
+    """The output of a stage's last block has its own width and grid: patch merging belongs to the next block."""
     backbone = built("swin_nano_patch2_window7_28")
     with torch.no_grad():
         tokens = backbone.embed(images("swin_nano_patch2_window7_28", 1))

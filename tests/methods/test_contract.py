@@ -1,4 +1,4 @@
-"""The contract of everything registered: each method trains on each backbone, and only what should move moves."""
+"""The contract of everything registered: each method trains on each backbone, and only the intended parameters change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from results.spec import RunSpec
 
 CPU = torch.device("cpu")
 REGIMES = ["joint", "alternating", "mixed", "alternating-frozen"]
-# One of each family; `tests/methods/test_backbones.py` looks at all.
+# One backbone per family; `tests/methods/test_backbones.py` tests all.
 FAMILIES = [
     "vit_nano_patch4_28",
     "deit_nano_distilled_patch4_28",
@@ -114,7 +114,7 @@ def keeps_the_contract(run: RunSpec) -> None:
 
 
 def two_steps(learner: Learner, inputs: Inputs, stage: Stage, frozen: BlockBackbone | None = None) -> None:
-    """Two optimizer steps: everything that learns gets gradients and moves."""
+    """Two optimizer steps: every trainable parameter gets gradients and changes."""
     start = {name: tensor.clone() for name, tensor in learner.module.named_parameters()}
     run_frozen = frozen_pass(frozen, [stage]) if frozen is not None else lambda batch: None
     learned: set[str] = set()
@@ -179,7 +179,7 @@ def test_a_methods_own_policy_can_read_its_heads(method: str) -> None:
 
 
 def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:
-    """A and B for LPHs with and without depthwise convolution, R and the stride for GAHs."""
+    """One letter per head: A and B for LPHs with and without depthwise convolution, R and the stride for GAHs."""
     return " ".join(
         f"R{choice.options['stride']}" if choice.name == "gah" else "A" if choice.options["kernel"] else "B"
         for choice in table("method")[method].load()().heads(exits, SWIN if swin else VIT)
@@ -200,7 +200,7 @@ def test_lph_is_in_the_shallow_half() -> None:
 
 
 def test_the_official_method_is_lgvit_with_other_options() -> None:
-    """The two are one class: a grid that sets every switch of the official one trains the same stages."""
+    """Both are one class: LGViT with all options of the official method has the same stages."""
     lgvit, official = (table("method")[name].load() for name in ("lgvit", "lgvit-official"))
     changed = {field.name: getattr(official(), field.name) for field in fields(official)}
     assert lgvit(**changed).stages(VIT) == official().stages(VIT)
@@ -217,7 +217,7 @@ def test_official_swin_has_plain_distillation_weighted_by_depth() -> None:
 
 
 def test_methods_with_equal_heads_share_them(tmp_path: Path) -> None:
-    """A head's first weights depend on its block and kind, not on the method around it."""
+    """A head's initial weights depend on its block and kind, not on its method."""
     lgvit = build_heads(run_of("lgvit", "vit_nano_patch4_28", tmp_path).train)
     local = build_heads(run_of("homogeneous-local", "vit_nano_patch4_28", tmp_path).train)
     for first, second in zip(lgvit.heads[0].parameters(), local.heads[0].parameters(), strict=True):
@@ -225,7 +225,7 @@ def test_methods_with_equal_heads_share_them(tmp_path: Path) -> None:
 
 
 def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
-    """What has no second stage adds the second's epochs to its first."""
+    """Regimes without a second stage train its epochs in the first."""
     spent = {}
     for method in ("lgvit", "lgvit-official", *(f"{{name: lgvit, set: {{regime: {r}}}}}" for r in REGIMES)):
         stages = run_stages(run_of(method, "vit_nano_patch4_28", tmp_path)).training
@@ -236,7 +236,7 @@ def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_a_frozen_backbone_drops_paths_only_in_training_mode(mode: str, tmp_path: Path) -> None:
-    """Swin-B has drop-path: the official code leaves it at work in the frozen teacher (D31)."""
+    """Swin-B has drop-path, which the official code keeps active in the frozen teacher (D31)."""
     run = run_of(f"{{name: lgvit, set: {{frozen_mode: {mode}}}}}", "swin_nano_patch2_window7_28", tmp_path)
     card = table("backbone")["swin_nano_patch2_window7_28"]
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Our heads are the official ones: same weights in, same numbers out, in evaluation and in training mode."""
+"""Our heads equal the official ones: the same weights give the same outputs, in evaluation and in training mode."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_heads_equal_the_official_ones(family: str, kind: str, dim: int, grid: i
         tokens = Tokens(tokens.values.unflatten(1, (grid, grid)), grid)
     with torch.no_grad():
         torch.testing.assert_close(head.train()(tokens)[0], expected["train_logits"], atol=2e-5, rtol=0)
-    head, _, _ = golden(family, kind, dim, grid)  # training mode has moved the running statistics
+    head, _, _ = golden(family, kind, dim, grid)  # training mode has changed the running statistics
     with torch.no_grad():
         logits, feature = head.eval()(tokens)
     torch.testing.assert_close(logits, expected["eval_logits"], atol=2e-5, rtol=0)
@@ -77,7 +77,7 @@ def test_heads_equal_the_official_ones(family: str, kind: str, dim: int, grid: i
 @pytest.mark.parametrize("class_tokens", [0, 1, 2])
 @pytest.mark.parametrize("registers", [0, 3])
 def test_heads_work_on_any_square_grid_and_prefix(name: str, grid: int, class_tokens: int, registers: int) -> None:
-    """And a register that no classifier reads changes an answer only through attention over all tokens."""
+    """A register token that no classifier reads affects the output only through attention over all tokens."""
     torch.manual_seed(0)
     head = table("head")[name].load()(16, 5, grid, class_tokens).eval()
     values = torch.randn(2, class_tokens + registers + grid**2, 16)

@@ -1,4 +1,4 @@
-"""The loss terms are the official ones up to their stated normalisation, and teach only whom they should."""
+"""The loss terms equal the official ones up to their stated normalisation, and have gradients in the intended modules only."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_homogeneous_terms_equal_the_official_ones(golden: dict[str, torch.Tenso
     torch.testing.assert_close(
         gram_distance(first, second, per_token=False), golden[f"{grid}/homo_attn"], rtol=1e-5, atol=0
     )
-    # Per token it is the same distance of features that are smaller by the root of their number.
+    # The distance per token is that of features divided by the square root of the number of tokens.
     scaled = gram_distance(first * first.shape[1] ** 0.5, second * second.shape[1] ** 0.5)
     torch.testing.assert_close(scaled, golden[f"{grid}/homo_attn"], rtol=1e-5, atol=0)
 
@@ -152,7 +152,7 @@ def test_heads_without_a_token_map_have_no_feature_terms() -> None:
 
 
 def test_swins_head_groups_end_at_its_stages() -> None:
-    """A head is compared with heads, and drawn to tokens, of its own width and grid."""
+    """A head is compared only with heads and backbone tokens of the same width and grid."""
     card = table("backbone")["swin_nano_patch2_window7_28"]
     torch.manual_seed(0)
     backbone = card.load()(card.architecture, 5).eval()
@@ -184,7 +184,7 @@ def test_the_teacher_uses_the_configured_norm(norm: str, official: bool) -> None
 
 @pytest.mark.parametrize("loss", [SelfDistillation(), JointCrossEntropy()], ids=["self-distillation", "joint"])
 def test_shares_of_classes_are_used_as_labels(loss: SelfDistillation | JointCrossEntropy) -> None:
-    """One-hot shares are labels; of a mixture the cross-entropy is the mixture's, and its largest share is right."""
+    """One-hot shares equal labels; a mixture has the mixed cross-entropy, and its largest share is the label for accuracy."""
     training = replace(small(), label_smoothing=0.1)
     first, second = training.labels, training.labels.flip(0)
     one, other = (torch.nn.functional.one_hot(labels, 5).float() for labels in (first, second))
@@ -308,7 +308,7 @@ def test_the_final_exit_must_be_trained() -> None:
         JointCrossEntropy(final_in_turn=False)
 
 
-# Batches in shares
+# Batches that are divided into shares
 
 
 def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -328,7 +328,7 @@ def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("loss", losses_of_all_methods().values(), ids=losses_of_all_methods().keys())
 def test_every_term_is_a_mean_over_samples(loss: tuple[str, dict[str, Any]]) -> None:
-    """So that passes and processes that share a batch unevenly have the loss of the whole, weighted by their images."""
+    """Parts of a batch with different sizes, weighted by their images, have the loss of the whole batch."""
     training = small()
     gated = ExitHeads((3, 9), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(2)])
     images, compute = torch.randn(6, 1, 28, 28), configured("loss", loss[0], loss[1])

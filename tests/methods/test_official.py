@@ -1,4 +1,4 @@
-"""The authors' checkpoints: read whole, or refused with every wrong key named. They are made here, under the authors' names."""
+"""The authors' checkpoints, made here under the authors' names: read completely, or refused with every wrong key named."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def checkpoint(config: dict[str, Any]) -> tuple[dict[str, Tensor], MultiExitMode
 def test_a_checkpoint_gives_the_logits_of_the_model(case: str) -> None:
     config = CASES[case]
     official, expected = checkpoint(config)
-    if config["model_type"] == "deit":  # carried by the authors' class, read by nobody
+    if config["model_type"] == "deit":  # part of the authors' class, but unused
         official |= {f"deit.pooler.dense.{leaf}": torch.zeros(32) for leaf in ("weight", "bias")}
     model = from_official(official, json.loads(json.dumps(config)))
     images = torch.randn(2, config["num_channels"], config["image_size"], config["image_size"])

@@ -1,4 +1,4 @@
-"""Exit schemes are the documented rule."""
+"""Exit schemes follow their documented rules."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def test_exits_are_distinct_ascending_and_before_the_last_block(scheme: str, dep
 
 @given(st.sampled_from(sorted(SCHEMES.keys() - {"paper", PUBLISHED})), st.integers(2, 60))
 def test_more_exits_than_blocks_is_an_error(scheme: str, depth: int) -> None:
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match=f"{depth} early exits: a backbone of {depth} blocks"):
         place_exits(scheme, depth, depth)

@@ -1,4 +1,4 @@
-"""Every registered policy: the reference vectors, and one policy in two drivers on identical logits."""
+"""Every registered policy: the reference vectors, and equal decisions of both drivers on identical logits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import DATA
 
 GOLDEN = json.loads((DATA / "policies.json").read_text(encoding="utf-8"))
 
-# Settings that the properties are tried with.
+# Parameters for the property tests.
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "confidence": [{"threshold": t} for t in (0.0, 0.3, 0.8, 0.95, 1.0)],
     "margin": [{"threshold": t} for t in (0.0, 0.2, 0.7, 1.0)],
@@ -56,12 +56,12 @@ def test_every_policy_is_tested() -> None:
 
 
 def gates(logits: Tensor) -> Tensor:
-    """What gates might say: errors [K - 1, N] that depend on each exit and sample alone."""
+    """Error probabilities [K - 1, N] of made-up gates, which depend on each exit and sample alone."""
     return 1 - logits[:-1].float().softmax(-1).amax(-1) ** 2
 
 
 def seeing(policy: ExitPolicy, logits: Tensor) -> ExitPolicy:
-    """The policy beside the gates of these samples."""
+    """The policy bound to the gates of these samples."""
     return policy.with_context(errors=gates(logits))
 
 
@@ -70,7 +70,7 @@ def choose(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def online(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Step a policy as dynamic inference does: samples that leave are gone from the batch and from the state."""
+    """Step a policy like dynamic inference does: samples that leave are removed from the batch and from the state."""
     samples = logits.shape[1]
     exits, answers = torch.full((samples,), len(logits) - 1), torch.full((samples,), -1)
     running, state = torch.arange(samples), policy.start(samples)
@@ -117,7 +117,7 @@ def test_the_random_set_of_the_reference(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", GOLDEN["hand_table"]["cases"], ids=lambda case: f"{case['policy']} {case['params']}")
 def test_the_reference_table_by_hand(case: dict[str, Any]) -> None:
-    # In double precision some of its thresholds sit on a probability: nudge those as the reference advises.
+    # In double precision, some thresholds equal a probability: shift those, as the reference advises.
     if case["policy"] == "sdn":
         case = case | {"params": {"T": case["params"]["T"] - 1e-6}}
     logits = torch.tensor(GOLDEN["hand_table"]["probabilities"], dtype=torch.float64).log()[:, None]
@@ -129,7 +129,7 @@ def test_the_reference_table_by_hand(case: dict[str, Any]) -> None:
     "case", GOLDEN["saturation"]["cases"], ids=lambda case: f"{case['policy']} {case['logit_gap']}"
 )
 def test_saturated_logits_leave_at_the_correct_exit(case: dict[str, Any]) -> None:
-    """The official code computes 0 * ln 0 here and never leaves."""
+    """The official code computes 0 * ln 0 here, and samples never leave."""
     logits = torch.zeros(9, 1, 4)
     logits[..., 0] = case["logit_gap"]
     parameters = {"entropy": {"threshold": 0.6}, "lgvit_pcee": {"threshold": 0.5, "normalised": False}}
@@ -167,7 +167,7 @@ def scores(draw: st.DrawFn, exits: int | None = None, classes: int | None = None
 
 @st.composite
 def decided(draw: st.DrawFn, *, causal: bool = False) -> tuple[ExitPolicy, Tensor]:
-    """A policy, fitted where it learns, and scores to decide on."""
+    """A policy, fitted if needed, and scores to decide on."""
     names = [name for name in sorted(PARAMETERS) if not causal or POLICIES[name].load().causal]
     name = draw(st.sampled_from(names))
     logits = draw(scores())
@@ -227,7 +227,7 @@ def test_the_sweep_equals_applying_each_setting(name: str, logits: Tensor, seed:
     slow = torch.stack([policy.exits(signal, float(setting)) for setting in grid])
     assert torch.equal(swept, slow)
     if name in LATER:
-        assert (swept.diff(dim=0) >= 0).all()  # from the earliest to the latest leaving
+        assert (swept.diff(dim=0) >= 0).all()  # from the earliest to the latest exits
         assert (np.diff(grid) * LATER[name] > 0).all()
 
 
@@ -283,7 +283,7 @@ def sample(generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("loss", ["disagreement", "accuracy-gap"])
 def test_risk_control_bounds_the_risk(loss: str) -> None:
-    """Over repeated calibrations: CRC keeps the mean risk, LTT exceeds the bound in at most a delta of them."""
+    """Over repeated calibrations, CRC bounds the mean risk, and LTT exceeds the bound in at most a share delta of them."""
     bound, delta = 0.1, 0.1
     generator = torch.Generator().manual_seed(4)
     test, test_labels = sample(generator, 20_000)
@@ -308,7 +308,7 @@ def test_only_thresholds_certified_together_with_all_safer_ones_count() -> None:
     policy._risks = np.array([0.01, 0.02, 0.2, 0.3, 0.02, 0.4])  # passes again after it failed
     policy._samples = 1000
     assert policy.threshold(0.1) == 0.9
-    assert policy.threshold(0.001) == 1.0  # not even the safest passes: nobody leaves
+    assert policy.threshold(0.001) == 1.0  # not even the safest threshold passes: no sample leaves early
     ltt = LTT(risk=0.1, delta=0.1)
     ltt._thresholds, ltt._samples = np.arange(10)[::-1] / 10, 1000
     ltt._risks = np.array([0.01] * 5 + [0.5] * 5)

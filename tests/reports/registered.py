@@ -1,4 +1,4 @@
-"""What records say of the registered methods."""
+"""The description of registered methods in records."""
 
 from __future__ import annotations
 

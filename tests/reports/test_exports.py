@@ -1,4 +1,4 @@
-"""Tables for other programs say what the tidy tables say; LaTeX prints text as it stands."""
+"""Exported tables equal the tidy tables; LaTeX prints any text literally."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_results_of_several_people_are_one_report(smoke: SmokeRun, tmp_path: Pat
     assert re.search(
         r"<li>bob/results/runs/lgvit-\S+: differs in record.json from .* in ann/results, which counts", page
     )
-    assert str(tmp_path) not in page  # a report says nothing of its machine
+    assert str(tmp_path) not in page  # a report does not name its machine
     assert "bobs" not in page
 
 

@@ -1,4 +1,4 @@
-"""What many methods, long names and long tables do to figures and pages: nothing is cut off, covered or lost."""
+"""Figures and pages with many methods, long names and long tables: nothing is cut off, covered or lost."""
 
 from __future__ import annotations
 

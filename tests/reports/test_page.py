@@ -1,4 +1,4 @@
-"""report.html as its readers use it: in a real browser, by mouse and by keys alone; and safe, whatever a record says."""
+"""report.html in a real browser, by mouse and by keyboard; and safe with any text in records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def study(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The runs of `smoke`, of which one has a harmful method name."""
+    """The runs of `smoke`, one of them with a malicious method name."""
     folder = tmp_path_factory.mktemp("records")
     shutil.copytree(smoke.results / "runs", folder / "runs")
     (victim,) = folder.glob("runs/vanilla-*")
@@ -65,7 +65,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def browser(chromium: Any, text: str, tmp_path: Path) -> Any:
-    """A browser with the page freshly opened."""
+    """A browser that has just opened the page."""
     path = tmp_path / "report.html"
     path.write_text(text, encoding="utf-8")
     chromium.get(path.as_uri())
@@ -130,7 +130,7 @@ def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
             "return [...document.querySelectorAll('#table tbody tr')].map(row => row.cells[7].dataset.sort)"
         )
         numbers = [float(value) for value in shown if value]
-        assert shown[len(numbers) :] == [""] * (len(shown) - len(numbers))  # what has no number is last
+        assert shown[len(numbers) :] == [""] * (len(shown) - len(numbers))  # cells without a number are last
         return numbers
 
     assert heading.get_attribute("aria-sort") is None
@@ -181,7 +181,7 @@ def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
     here = details(browser)
     assert here["Run"] in here["Reproduce"]
     assert len(all_of(browser, ".spot[tabindex='0']")) == 1
-    assert "of the MACs" not in press(Keys.TAB)  # and one key leads out of it
+    assert "of the MACs" not in press(Keys.TAB)  # one key leaves the chart
 
 
 def test_a_method_can_be_hidden_and_shown(browser: Any) -> None:

@@ -1,4 +1,4 @@
-"""The report: its numbers are the records', its bytes are stable, and nothing in a record can break or enter it."""
+"""The report: its numbers are those of the records, its bytes are stable, and no text of a record can break it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.results.edited import edit_record
 
 
 def pdf_text(path: Path) -> str:
-    """The text of a PDF, with hyphenation and line breaks taken out."""
+    """The text of a PDF without hyphenation and line breaks."""
     text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
     return re.sub(r"\s+", " ", text.replace("\u00ad", ""))
 
 
 def copied(smoke: SmokeRun, folder: Path) -> Store:
-    """The records and tables alone: what somebody would send to a colleague."""
+    """A copy of the records and tables alone, as one would send them to a colleague."""
     shutil.copytree(smoke.results / "runs", folder / "runs")
     return Store(folder)
 
@@ -112,7 +112,7 @@ def test_damaged_and_missing_records_are_left_out_and_named(smoke: SmokeRun, tmp
     assert [any(name in problem for problem in problems) for name in (damaged, cut, bare, "never-run")] == [True] * 4
     text = pdf_text(tmp_path / "report" / "paper.pdf")
     assert "Left out" in text
-    assert str(tmp_path) not in text  # a report says nothing of its machine
+    assert str(tmp_path) not in text  # a report does not name its machine
 
 
 def test_one_run_alone_is_reported(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:

@@ -1,4 +1,4 @@
-"""Sections appear with the runs that answer them, and what they say is what the records say."""
+"""Sections appear only with runs for them, and agree with the records."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ GRID: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
-    """A grid that asks everything, run by nobody, and its report."""
+    """The results of a grid with runs for every section, made up without training, and its report."""
     folder = tmp_path_factory.mktemp("questions")
     grid = write_grid(folder / "questions.yaml", **GRID)
     store = Store(folder / "results")
@@ -100,11 +100,11 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
         (verdicts,) = verdict_sentence(study)
         assert verdicts.startswith("The paper's claims: speed-up in layers: ")
         assert SMALL_SCALE not in verdicts
-        assert ("reproduced" in verdicts) is (seeds == 5)  # fewer seeds than a headline needs leave everything open
+        assert ("reproduced" in verdicts) is (seeds == 5)  # with fewer than five seeds, every verdict is inconclusive
 
 
 def _at_paper_scale(run: Run, seed: int) -> Run:
-    """The same numbers, as if the paper's model had given them on the paper's data."""
+    """The same run, as if it were the paper's model on the paper's data."""
     spec = run.record.spec.with_train(backbone="vit_base_patch16_224", dataset=Configured(name="cifar-100"), seed=seed)
     data = run.record.data.model_copy(update={"name": "cifar-100"})
     update = {"run_id": f"{run.record.run_id}-{seed}", "spec": spec, "data": data}

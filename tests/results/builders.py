@@ -1,4 +1,4 @@
-"""Small valid records, for tests that need one and care about few of its fields."""
+"""Small valid records, for tests that need few of their fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a results folder with other content and checksums that fit: the work of a person, not of a flipped bit."""
+"""Changes files of a results folder and makes their checksums match, as a person could."""
 
 from __future__ import annotations
 

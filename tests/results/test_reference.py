@@ -1,4 +1,4 @@
-"""The reference results in the repository: whole, small, and what the README says of them."""
+"""The reference results in the repository: complete, small, and in agreement with the README."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
 
 
 def test_every_run_of_the_grid_is_recorded() -> None:
-    """By name, not by key: the study stands as it was made when later code gives its stages other keys."""
+    """Compared by name, not by key: later code versions give the stages other keys, and the records stay."""
     expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
     assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == expected
 

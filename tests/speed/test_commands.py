@@ -1,4 +1,4 @@
-"""The speed of commands over many runs: each call is a process of its own, as users start it. Bars are medians of wall time."""
+"""The speed of commands over many runs, each call a new process, as for users. Limits are on the median wall time."""
 
 from __future__ import annotations
 

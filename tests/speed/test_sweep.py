@@ -1,4 +1,4 @@
-"""The speed of sweeps over stored scores, beside one forward pass of the smallest model for each threshold."""
+"""The speed of sweeps over stored scores, compared with one forward pass of the smallest model for each threshold."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_sweeps_are_much_faster_than_running_the_model_for_each_threshold(benchm
 
 
 def thresholds(name: str, scores: ExitScores) -> np.ndarray:
-    """So many thresholds as the policy's own grid spans; patience counts exits and has only a few."""
+    """This number of thresholds over the range of the policy's own grid; patience counts exits and has few."""
     grid = get_policy(name).default_grid(scores.logits[:, :200])
     if name == "patience":
         return grid

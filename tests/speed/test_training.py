@@ -1,6 +1,6 @@
-"""The speed of the training loop: beside a bare loop, and with the heads of many methods in one pass over the data.
+"""The speed of the training loop: compared with a plain loop, and with the heads of many methods in one pass over the data.
 
-What is compared takes turns, so that other work on the machine slows both. Bars are medians of ratios.
+The compared functions run in turn, so that other work on the machine slows both. Limits are on medians of ratios.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fit_seconds(
 
 
 def bare_epoch(backbone: nn.Module, inputs: Inputs, recipe: Recipe) -> float:
-    """Seconds of one epoch of a plain PyTorch loop: no checkpoint, no metrics, no seeds."""
+    """Seconds of one epoch of a plain PyTorch loop without checkpoints, metrics and seeds."""
     optimizer = make_optimizer(backbone, recipe)
     begun = time.perf_counter()
     for batch in inputs.training(recipe, "finetune", 0, 0, 0):
@@ -96,7 +96,7 @@ def test_the_training_loop_is_as_fast_as_a_plain_loop(benchmark: BenchmarkFixtur
         seconds = {name: work[name]() for name in order}
         ratios.append(seconds["bare"] / seconds["suite"])
         trained = zip(bare.state_dict().values(), learner.module.state_dict().values(), strict=True)
-        assert all(torch.equal(first, second) for first, second in trained)  # both did the same arithmetic
+        assert all(torch.equal(first, second) for first, second in trained)  # both losses are equal
 
     benchmark.pedantic(pair, rounds=20, iterations=1, warmup_rounds=1)
     benchmark.extra_info["ratio"] = ratio = median(ratios[1:])

@@ -1,4 +1,4 @@
-"""`python -m benchmark data`: what a user sees of sound, damaged and missing data."""
+"""`python -m benchmark data` on valid, damaged and missing data."""
 
 from __future__ import annotations
 

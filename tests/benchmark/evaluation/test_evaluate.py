@@ -1,4 +1,4 @@
-"""Every headline number of a record, found again sample by sample from raw scores and cost integers."""
+"""Every headline number of a record, computed again sample by sample from raw scores and cost integers."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def test_points_equal_an_independent_computation(run: tuple[DoneRecord, dict[str
             exits, right = leave(scores["test"], setting.threshold)
             accuracy += setting.weight * sum(right) / len(right)
             depth += setting.weight * sum(blocks[k] for k in exits) / len(exits)
-            # What ran: stem, blocks up to the exit, and every head passed on the way.
+            # The cost: stem, blocks up to the exit, and every head up to it.
             ran = [costs.stem + sum(costs.blocks[: blocks[k]]) + sum(costs.heads[: k + 1]) for k in exits]
             macs += setting.weight * sum(ran) / len(ran)
-        # A confidence within float32 of the threshold may fall either way.
+        # A confidence within float32 rounding of the threshold may be on either side.
         assert test.accuracy == pytest.approx(accuracy, abs=2e-3)
         assert test.mean_block == pytest.approx(depth, abs=2e-2)
         assert test.mean_macs == pytest.approx(macs, rel=2e-3)
@@ -123,7 +123,7 @@ def test_choosing_on_test_is_refused(run: tuple[DoneRecord, dict[str, ExitScores
     test = scores["test"]
     half = ExitScores(test.logits[:, ::2], test.labels[::2], test.sample_id[::2])
     for val in (test, half):
-        with pytest.raises(ValueError, match="must not have seen test"):
+        with pytest.raises(ValueError, match="also in val"):
             evaluate({"val": val, "test": test}, scores, record.costs, blocks, [Configured(name="confidence")])
 
 

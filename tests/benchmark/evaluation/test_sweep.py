@@ -1,4 +1,4 @@
-"""Sweeps over stored scores: the command, its numbers against a slow fold, and what it says to bad input."""
+"""Sweeps over stored scores: the command, its numbers against a slow computation, and its messages about bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run --grid` on somebody's own folder of 40 images of every kind, without special care; and on one with a damaged image."""
+"""`run --grid` on a folder of 40 images of every kind, and on one with a damaged image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``run --gpus 2 --device cpu``: from the command to the record, one of the two killed, and gone on with."""
+"""``run --gpus 2 --device cpu``, from the command to the record; one rank is killed, and the command resumes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_on(grid: Path, results: Path, device: str = "cpu") -> list[str]:
 
 
 def other_rank(results: Path) -> int:
-    """The process of rank 1: beside rank 0, whose heartbeat says who it is, the only child of their parent that trains."""
+    """The process id of rank 1: the only other training child of rank 0's parent; the heartbeat contains rank 0's id."""
     (path,) = results.glob("progress/finetune-*/heartbeat.json")
     heartbeat = Store(results).progress(path.parent.name).heartbeat()
     assert heartbeat is not None
@@ -51,7 +51,7 @@ def other_rank(results: Path) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that a process has started."""
+    """Ids of the child processes of a process."""
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]

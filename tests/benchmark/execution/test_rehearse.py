@@ -1,4 +1,4 @@
-"""A rehearsal: one model a family at a small image size, killed in every training, to its record and its PDF."""
+"""A rehearsal: one model per family at a small image size, killed in every training, up to its record and PDF."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_rehearsal_kills_each_training_once_and_finishes_every_model(
         1,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # A fine-tuning and a training of heads on each backbone, and the official reading's joint stage.
+    # A fine-tuning and a training of heads on each backbone, and the joint stage of lgvit-official.
     assert "3 of 3 models finished, 7 trainings were killed and resumed" in re.sub(r"\s+", " ", done.stdout)
     assert done.stdout.count("resuming from the checkpoint in epoch 2, step 1 of") == 7
     store = Store(tmp_path / "results" / "rehearsals" / "tiny")
@@ -70,7 +70,7 @@ def test_a_rehearsal_kills_each_training_once_and_finishes_every_model(
         assert len(record.exits) == 9
     assert (tmp_path / "report" / "paper.pdf").is_file()
     assert not list(store.root.glob("stages"))  # no weights are kept
-    assert not list(tmp_path.glob("results/runs"))  # nothing of it is a result
+    assert not list(tmp_path.glob("results/runs"))  # a rehearsal writes no results
 
 
 @pytest.mark.parametrize("name", ["paper-cifar100", "paper-food101", "paper-imagenet"])
@@ -90,7 +90,7 @@ def test_the_papers_grids_are_complete_and_rehearse_each_model_once(name: str) -
     swin = {run.train.recipes.finetune.epochs for run in grid.runs if run.train.backbone.startswith("swin")}
     others = {run.train.recipes.finetune.epochs for run in grid.runs if not run.train.backbone.startswith("swin")}
     assert (swin, others) == ({50}, {10})
-    for run in grid.runs:  # as in the authors' scripts, nothing left to the suite's defaults
+    for run in grid.runs:  # as in the authors' scripts, without our defaults
         for recipe in (run.train.recipes.finetune, run.train.recipes.joint, run.train.recipes.exits):
             assert (recipe.lr, recipe.batch_size, recipe.weight_decay, recipe.warmup) == (5e-5, 192, 0.0, 0.0)
             assert (recipe.schedule, recipe.clip_grad, recipe.augment) == ("linear", 1.0, "crop-flip")

@@ -1,4 +1,4 @@
-"""Stopped at any moment, gone on with, and bit for bit what an undisturbed run gives."""
+"""A run that is stopped at any moment and resumed has the bits of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def start(results: Path, out: Path) -> WarmProcess:
 
 
 def contents(results: Path) -> dict[str, Any]:
-    """Everything in a results folder that must not depend on how it came about."""
+    """The contents of a results folder that must not depend on interruptions or the number of processes."""
     files: dict[str, Any] = {}
     for path in [*results.glob("stages/*/*"), *results.glob("runs/*/*")]:
         name = path.relative_to(results).as_posix()
@@ -33,7 +33,7 @@ def contents(results: Path) -> dict[str, Any]:
             record = json.loads(path.read_text())
             del record["provenance"]
             for stage in record["stages"]:
-                # Wall time; and after a kill between two writes, a pass may be shared by fewer.
+                # These may differ: wall time and, after a kill between two writes, the number of stages in a pass.
                 del stage["seconds"], stage["shared_pass"]
             files[name] = record
         elif path.name != "provenance.json":

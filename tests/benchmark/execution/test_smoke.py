@@ -1,4 +1,4 @@
-"""The main job on the grid `smoke`, for real: what it leaves behind, what a second run does, what a newcomer gets wrong."""
+"""The command `run` on the grid `smoke`: its files, a second run, and common mistakes."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_why_names_the_changed_fields(smoke: SmokeRun, benchmark_command: Comman
     assert f"did you mean '{run_id}'" in unknown.stderr
 
 
-# What a newcomer gets wrong
+# Mistakes of new users
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
@@ -197,7 +197,7 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(benchmark_comma
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_earlier_files(tmp_path: Path, smoke: SmokeRun) -> None:
-    """A real limit on file size stands for the disk that fills up while the first checkpoint is written."""
+    """A limit on the file size simulates a disk that fills up while the first checkpoint is written."""
     results = tmp_path / "results"
     command = [
         sys.executable,
@@ -261,7 +261,7 @@ def test_a_diverging_training_is_a_recorded_cause(benchmark_command: Command, tm
     causes = [json.loads(path.read_text())["cause"] for path in results.glob("runs/*/record.json")]
     assert len(causes) == 5
     assert sum("the loss is nan" in cause for cause in causes) == 5
-    assert all(cause.startswith("blocked by finetune-") for cause in causes)  # the stage that all of them share
+    assert all(cause.startswith("blocked by finetune-") for cause in causes)  # the stage that all runs share
 
 
 @pytest.mark.slow

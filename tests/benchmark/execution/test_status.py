@@ -125,7 +125,7 @@ with maker.attempts.locked([stage.name], wait=False) as taken:
     assert now(maker).totals["lost"] == 2
     text = shown(maker, 140)
     assert "in epoch 3 of 10" in text
-    assert str(tmp_path / "worker.log") in text  # beside the results folder
+    assert str(tmp_path / "worker.log") in text  # outside the results folder
     assert "the last words" in text
     waits = Scheduled("queued", "17_3", "Priority")
     again = status_of(maker.plan, maker.store, lambda store, plan: {stage.name: waits})

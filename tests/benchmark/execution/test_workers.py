@@ -1,4 +1,4 @@
-"""Several processes at one plan: the bits of one process, whoever dies, and an end when the user wants one."""
+"""Several worker processes on one plan: the bits of one process, dying workers, and stopping."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 
 
 def grid_file(folder: Path, epochs: int = 40, **changes: Any) -> Path:
-    """The tiny grid, fine-tuned for so many epochs."""
+    """The tiny grid with this number of fine-tuning epochs."""
     return write_grid(folder / "tiny.yaml", recipes={"finetune": {"epochs": epochs}}, **changes)
 
 
@@ -54,7 +54,7 @@ def maker_for(grid: Path, results: Path, reporter: Reporter | None = None, sessi
 
 
 def execute_here(maker: StageMaker) -> list[str]:
-    """The maker's plan in this process, as a worker does it; the ids of the runs that failed."""
+    """Execute the maker's plan in this process, like a worker; returns the ids of failed runs."""
     run_plan(maker.plan, maker.config, maker.reporter)
     return [run.run_id for run in maker.plan.runs if not maker.store.is_done(run.run_id)]
 
@@ -65,7 +65,7 @@ def start(grid: Path, results: Path) -> WarmProcess:
 
 
 def wait_for_training(process: WarmProcess, results: Path, step: int = 1) -> Heartbeat:
-    """Until the fine-tuning has taken this step."""
+    """Wait until the fine-tuning has reached this step."""
     ended = time.monotonic() + 300
     while time.monotonic() < ended:
         for path in results.glob("progress/finetune-*"):
@@ -78,7 +78,7 @@ def wait_for_training(process: WarmProcess, results: Path, step: int = 1) -> Hea
 
 
 def is_running(pid: int) -> bool:
-    """Not counting those that nobody has buried yet."""
+    """Whether a process runs; zombies do not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -147,7 +147,7 @@ def test_two_ctrl_c_end_all_processes_at_once(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=4000), tmp_path / "results"
     process = start(grid, results)
     beat = wait_for_training(process, results)
-    os.kill(beat.by.pid, signal.SIGSTOP)  # one that hears nothing: the first Ctrl-C waits for it
+    os.kill(beat.by.pid, signal.SIGSTOP)  # a stopped worker, for which the first Ctrl-C waits
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert process.poll() is None
@@ -170,7 +170,7 @@ def test_two_runs_of_one_process_are_equal_and_leave_no_progress_files(tmp_path:
 
 
 class Twin(Reporter):
-    """At the third step it makes the same stage once more: what two processes do where files cannot be locked."""
+    """Makes the same stage again at its third step, like a second process on a file system without locks."""
 
     def __init__(self, grid: Path, results: Path) -> None:
         super().__init__(Console(quiet=True))
@@ -196,7 +196,7 @@ def test_two_makers_of_one_stage_leave_one_artifact(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Deadly(SelfDistillation):
-    """A loss that the system kills its process for."""
+    """A loss that kills its process with SIGKILL."""
 
     def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
         os.kill(os.getpid(), signal.SIGKILL)

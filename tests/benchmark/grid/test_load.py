@@ -1,4 +1,4 @@
-"""Grid files: what they expand to, and every mistake said at once, in one sentence each."""
+"""Grid files: the runs they expand to, and one sentence for every mistake."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_learning_rates_scale_what_a_method_trains_with_and_nothing_else(tmp_pat
         (3e-3, 1.5e-3, 2e-3), (3e-3, 6e-3, 2e-3),  # joint
         (3e-3, 1.5e-3, 1e-3), (3e-3, 6e-3, 4e-3),  # both
     ]  # fmt: skip
-    # A run that was made for itself is no candidate: it has another id.
+    # A run of its own, with the same settings, is not a candidate of the tuning: it has another id.
     (_, alone) = expand(tmp_path, SOUND)
     (first, *_) = expand(tmp_path, SOUND.replace("static, ", "") + "learning_rates: [1, 2]\n")
     assert first.train == alone.train

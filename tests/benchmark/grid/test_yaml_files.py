@@ -1,4 +1,4 @@
-"""YAML files are read strictly: by the core schema, and whatever is wrong is one sentence."""
+"""YAML files are read strictly, by the core schema; every problem is one sentence."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_a_checkpoint_becomes_a_run_that_reports(
     assert record.data.sizes["val"] == record.data.sizes["test"] == 2000
     fixed = {point.target for point in record.points if point.kind == "fixed"}
     assert fixed == {0.8, 0.9, 0.99}
-    # What was scored is what the authors' model answers.
+    # The scores are the logits of the authors' model.
     _, expected = checkpoint(config)
     (stage,) = store.stages("scores")
     scores = load_scores(store.artifact(stage, "test.safetensors"))

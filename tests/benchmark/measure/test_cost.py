@@ -52,7 +52,7 @@ def test_lgvit_has_exactly_the_reference_costs(backbone: str, classes: int) -> N
     tables, models, classifiers, exits = BACKBONES[backbone]
     card = table("backbone")[backbone]
     counted = {entry["convention"]: entry for entry in conventions(price(backbone, method("lgvit"), exits, classes))}
-    # The reference tables are for 100 classes; every classifier costs its width for each class more.
+    # The reference tables are for 100 classes; each further class costs every classifier its width.
     more = [(classes - 100) * classifiers * card.dims[block - 1] for block in exits]
     final = (classes - 100) * classifiers * card.dims[-1]
     for name, reference_name in CONVENTIONS.items():
@@ -81,7 +81,7 @@ def test_the_competitors_heads_have_the_reference_costs(backbone: str, name: str
         exits = tuple(range(1, 12))
     costs = price(backbone, method(name), exits, 100)
     model = REFERENCE["models"][f"{models}/{label}{len(exits)}"]["K=100"]
-    pooler = 589_824 if models != "Swin" else 0  # the official classes carry one that no classifier reads
+    pooler = 589_824 if models != "Swin" else 0  # the official models contain one that no classifier reads
     assert costs.linear_conv_cumulative[-1] == model["linconv"] - pooler
     assert costs.parameters == model.get("params_no_pooler", model["params"])
     rows = REFERENCE["per_exit"][BACKBONES[backbone][0]]["linconv_matmul"].get("linear11")
@@ -170,7 +170,7 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     (("--exits", "4,12"), "--exits: exits of 12 blocks are 1 to 11, not 4,12"),
     (("--exits", "papr"), "--exits: unknown exit scheme 'papr'"),
     (("--method", "homogeneous-global:stride=8"), "gah: stride must be between 1 and 7 on a 7x7 grid, not 8"),
-    (("--method", "truncated:depth=12"), "truncated: the backbone has 12 blocks"),
+    (("--method", "truncated:depth=12"), "truncated: depth must be below the backbone's 12 blocks, not 12"),
 ])  # fmt: skip
 def test_the_command_explains_a_mistake(benchmark_command: Command, changed: tuple[str, str], sentence: str) -> None:
     arguments = {"--backbone": "vit_nano_patch4_28", "--method": "lgvit", "--num-classes": "10"} | dict([changed])

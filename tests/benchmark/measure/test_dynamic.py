@@ -1,4 +1,4 @@
-"""True dynamic inference against the offline sweep: every policy, every registered backbone, every precision and batch size."""
+"""Dynamic inference against the offline sweep: every policy, registered backbone, precision and batch size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CAUSAL = [name for name in POLICIES if POLICIES[name].load().causal]
 
 
 def small_model(backbone: str, method: str = "lgvit", count: int = 4) -> MultiExitModel:
-    """A registered backbone with the heads of a method, random weights and batch statistics, logits of a useful spread."""
+    """A registered backbone with a method's heads, random weights and statistics, and logits that differ between images."""
     card = registry.card("backbone", backbone)
     torch.manual_seed(0)
     blocks = tuple(round(card.depth * (i + 1) / (count + 1)) for i in range(count))
@@ -39,7 +39,7 @@ def small_model(backbone: str, method: str = "lgvit", count: int = 4) -> MultiEx
 
 @torch.no_grad()
 def spread(model: MultiExitModel, images: Tensor) -> None:
-    """Rescale every classifier so that its logits differ between images as those of a trained one do."""
+    """Rescale every classifier so that its logits differ between images like those of a trained model."""
     final = [model.get_submodule(name) for name in model.backbone.classifier_names()]
     for logits, owners in zip(model(images), [*([head] for head in model.exit_heads.heads), final], strict=True):
         scale, middle = 2 / logits.std(0).mean(), logits.mean(0)
@@ -80,7 +80,7 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor) -> ExitPolicy:
     return get_policy(name, **parameters).fit(logits, labels)
 
 
-# Every policy and setting on one backbone a family; on all others one policy.
+# Every policy and setting on one backbone per family, and one policy on the others.
 BACKBONES = tuple(registry.table("backbone"))
 FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
 CASES = [
@@ -105,7 +105,7 @@ def test_every_policy_takes_the_exits_of_the_offline_sweep(
     check = agreement(routed, offline, policy, errors=errors)
     assert check.unexplained == 0
     assert check.logit_error <= (TOLERANCE if device == "cpu" else 1e-4)
-    # Decisions differ only near a threshold; random numbers are drawn from the bits of the logits, so there any may.
+    # Decisions differ only near a threshold, except for `random`, whose draws depend on the bits of the logits.
     assert name == "random" or check.moved <= 1
 
 
@@ -126,7 +126,7 @@ def test_decisions_do_not_depend_on_the_batch(batch: int, prepared: dict[str, An
 
 
 class Counted(nn.Module):
-    """Notes how many samples pass through a module."""
+    """Records the number of samples that pass through a module."""
 
     def __init__(self, inner: nn.Module, seen: list[int]) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ def test_an_empty_batch_stops_the_model() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_agrees_with_its_own_full_pass(precision: str, device: str) -> None:
-    """In the same precision, the offline policy on the logits that dynamic inference computed decides the same."""
+    """In each precision, the offline policy on the logits of dynamic inference makes the same decisions."""
     dtype = PRECISIONS[precision]
     model = small_model("vit_nano_patch4_28").to(device, dtype)
     images = images_for("vit_nano_patch4_28").to(device, dtype)
@@ -220,7 +220,7 @@ def test_a_model_without_early_exits_is_its_backbone(prepared: dict[str, Any]) -
 
 
 def test_policy_state_belongs_to_the_sample() -> None:
-    """A policy whose state is out of step with the survivors would be caught: ids travel in the state."""
+    """The state carries sample ids, so a state that does not match the remaining samples is detected."""
 
     class Tracked(type(get_policy("confidence", threshold=0.5))):  # type: ignore[misc]
         def start(self, batch: int, device: torch.device | str = "cpu") -> State:

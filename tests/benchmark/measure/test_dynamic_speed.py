@@ -1,4 +1,4 @@
-"""The bench of dynamic inference: imposed exit shares, where the time goes, and what it prints."""
+"""`bench dynamic`: fixed exit shares, the time of each part, and its output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_samples_leave_by_the_schedule_from_batch_to_batch() -> None:
     policy = ScheduledExits(schedule)
     images = torch.randn(4, 1, 28, 28)
     assert run_dynamic(model, policy, images).exits.tolist() == [8, 0, 3, 3]
-    assert run_dynamic(model, policy, images).exits.tolist() == [7, 0, 8, 0]  # begun anew
+    assert run_dynamic(model, policy, images).exits.tolist() == [7, 0, 8, 0]  # the schedule starts again
 
 
 def test_the_parts_sum_to_the_time_and_the_model_is_unchanged() -> None:
@@ -56,7 +56,7 @@ def test_the_parts_sum_to_the_time_and_the_model_is_unchanged() -> None:
     policy = ScheduledExits(torch.full((8,), 8))
     with timed_parts(model, lambda: float(next(ticks)), spent):
         run_dynamic(model, policy, images)
-    # A clock that ticks once a reading: one tick a call of the stem, 12 blocks, 8 heads, one classifier.
+    # The clock advances by one per reading: one tick per call of the stem, 12 blocks, 8 heads and one classifier.
     assert spent == {"stem and blocks": 13.0, "heads": 8.0, "final classifier": 1.0}
     with torch.no_grad():
         assert torch.equal(model(images), before)

@@ -1,4 +1,4 @@
-"""The command latency on a real run: what it measures, what it checks first, what it keeps, what it says to bad input."""
+"""The command `latency` on a real run: measurement, checks before it, stored results, and bad input."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_macs_are_those_of_the_images_that_were_timed() -> None:
         linear_conv_cumulative=(10, 20, 30, 40, 50), linear_conv_baseline=45, parameters=0, heads_parameters=0, uncounted=(),
     )  # fmt: skip
     timing = time_batches(model, policy, images, costs, batch_size=10, warmup=1)
-    assert timing.images == 20  # the last five fill no batch
+    assert timing.images == 20  # the last five images do not fill a batch
     exits, _ = policy.choose(offline[:, :20])
     assert timing.mac_speedup == pytest.approx(45 / np.mean([costs.cumulative[k] for k in exits]), rel=0.05)
 
@@ -112,7 +112,7 @@ def test_one_mistake_one_sentence(
 def test_weights_that_disagree_with_the_scores_are_not_timed(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
-    """Weights and their hash in the manifest changed together: only running the model can tell."""
+    """Weights and their hash in the manifest are changed together, so only running the model can detect it."""
     results = tmp_path / "results"
     shutil.copytree(smoke.results, results)
     run_id = run_named(results, "vanilla")

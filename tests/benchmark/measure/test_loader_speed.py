@@ -1,4 +1,4 @@
-"""`bench loader` measures what it says: images made, and the time that a step waits for them."""
+"""`bench loader` measures the images loaded, and the time that a step waits for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_a_slow_step_waits_less_for_data_than_a_fast_one() -> None:
         time.sleep(0.1)
 
     speed = measure_loader(inputs, recipe, slow, batches=6)
-    assert len(batch_sizes) == 8  # two to warm up, over the end of an epoch of four
-    assert speed.training <= 50 / 0.1  # however busy the machine is
+    assert len(batch_sizes) == 8  # two warm-up batches; the epoch of four batches ends within the measurement
+    assert speed.training <= 50 / 0.1  # also on a busy machine
     assert speed.training < speed.alone
     assert speed.waiting < measure_loader(inputs, recipe, lambda batch: None, batches=6).waiting
 

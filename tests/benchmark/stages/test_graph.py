@@ -1,4 +1,4 @@
-"""A stage's key reads what it should: what changes it, what does not, and what is shared."""
+"""Stage keys: which changes renew them, which do not, and which stages are shared."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_methods_on_one_backbone_share_its_fine_tuning_and_one_pass(tmp_path: Pa
 
 
 def test_keys_are_equal_in_other_processes(tmp_path: Path) -> None:
-    """A key is a function of its fields; this one was written down when the test was made."""
+    """A key depends on its fields only; this one is a constant."""
     run = stages(tmp_path)
     assert run.run_id.startswith("lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-")
     assert run.run_id.endswith(run.evaluate.key[:8])
@@ -96,7 +96,7 @@ def test_keys_are_equal_in_other_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", grids())
 def test_a_key_hashes_all_fields_of_its_stage(name: str) -> None:
-    """The key is that of the fields as they stand in the manifest, and stages with the same key are equal."""
+    """The key is the hash of the fields in the manifest, and stages with the same key are equal."""
     for run in load_grid(find_grid(name)).runs[:50]:
         stages = run_stages(run)
         for stage in (*stages.chain, stages.evaluate):
@@ -130,7 +130,7 @@ def test_a_plan_counts_finished_stages(tmp_path: Path) -> None:
 
 
 def test_the_next_smaller_backbone_trains_as_its_static(tmp_path: Path) -> None:
-    """Whoever compares with it trains it once, whichever backbone it stands beside."""
+    """The smaller backbone is trained once, also if it is both a backbone of the grid and a comparison."""
     grid = tmp_path / "grid.yaml"
     grid.write_text(
         "name: g\nbackbones: [vit_nano_patch4_28, vit_pico_patch4_28]\ndatasets: [fashion-mnist-mini]\n"

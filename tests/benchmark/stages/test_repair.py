@@ -1,4 +1,4 @@
-"""A damaged run is evaluated again where its stages are there; else the sentence says what to do, and nothing is removed."""
+"""A damaged run is evaluated again if its stages are complete; otherwise a sentence says what to do, and nothing is removed."""
 
 from __future__ import annotations
 

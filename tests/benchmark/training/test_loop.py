@@ -1,4 +1,4 @@
-"""The training loop: a stop at any step and a shared pass change no bit of what a learner gives."""
+"""The training loop: a stop at any step or a shared pass changes no bit of a learner."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_stop_at_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
 
 
 def test_a_kill_between_two_checkpoints_changes_no_bit(tmp_path: Path) -> None:
-    """One learner is a step ahead of the other: it waits for it."""
+    """After the kill, one learner is a step ahead of the other and waits for it."""
     loop = Loop(tmp_path)
     expected = loop.fit(loop.learners(0, 1), tmp_path / "whole")
     for method, stop in ((0, 4), (1, 2)):
@@ -166,7 +166,7 @@ def test_a_method_that_diverges_does_not_stop_the_others_of_its_pass(
 
 @dataclass(frozen=True)
 class NoNumber(SelfDistillation):
-    """A loss that is no number."""
+    """A loss that is NaN."""
 
     def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
         return {name: term * float("nan") for name, term in super().__call__(*arguments).items()}

@@ -1,4 +1,4 @@
-"""The learning rate is a function of the step; what must not decay does not."""
+"""The learning rate is a function of the step; biases, norms and positions have no weight decay."""
 
 from __future__ import annotations
 

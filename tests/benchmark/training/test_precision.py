@@ -1,4 +1,4 @@
-"""Recipes in 16 bits: close to 32, and as reproducible. bfloat16 and float16 run on the CPU, too."""
+"""Recipes in bfloat16 and float16: close to float32, and as reproducible. Both run on the CPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_stop_changes_no_bit_and_a_shared_pass_none(precision: str, tmp_path: 
         loop.fit(loop.learners(0, 4), tmp_path / "stopped", stop=4)
     for checkpoint in tmp_path.glob("stopped/*/checkpoint.pt"):
         scaler = torch.load(checkpoint, weights_only=True)["scaler"]
-        assert scaler.get("_growth_tracker") == (4 if precision == "fp16" else None)  # good steps in a row
+        assert scaler.get("_growth_tracker") == (4 if precision == "fp16" else None)  # steps without overflow in a row
     assert_same(loop.fit(loop.learners(0, 4), tmp_path / "stopped")[0], expected)
     assert {tensor.dtype for tensor in expected.values()} <= {torch.float32, torch.int64}
 

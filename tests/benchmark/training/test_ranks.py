@@ -1,4 +1,4 @@
-"""Two processes that share a training, by gloo on the CPU: the losses, gradients and scores of one process."""
+"""Two processes that share a training through gloo on the CPU have the losses, gradients and scores of one process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Case:
     """Methods that train in one pass.
 
     Attributes:
-        train: images; an epoch ends with a batch of what is left over.
+        train: number of images; an epoch ends with a smaller batch.
         recipe: fields that differ from the default.
     """
 
@@ -57,7 +57,7 @@ class Case:
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def learners(self, folder: Path, ranks: Ranks = ALONE) -> tuple[list[Learner], Any, Callable[[Any], Any]]:
-        """With the inputs and the frozen pass."""
+        """The learners, the inputs and the frozen pass."""
         recipe = {"epochs": 1, "batch_size": 20, "lr": 1e-3, **self.recipe}
         grid = write_grid(
             folder / f"grid-{ranks.rank}.yaml",
@@ -136,7 +136,7 @@ def train(case: Case, folder: Path, ranks: Ranks = ALONE, stop: int | None = Non
 
 
 def note(learner: Learner, steps: list[dict[str, torch.Tensor]]) -> None:
-    """Keep what every step's optimizer gets."""
+    """Record the gradients that the optimizer gets in every step."""
 
     def keep(*_: Any) -> None:
         parameters = learner.module.named_parameters()
@@ -253,7 +253,7 @@ def test_two_processes_have_the_gradients_and_losses_of_one(name: str, two: Foun
     for learner, steps in alone.gradients.items():
         assert len(steps) == len(shared.gradients[learner]) == 3
         for step, shared_step in zip(steps, shared.gradients[learner], strict=True):
-            assert step.keys() == shared_step.keys()  # what rests in a step rests everywhere
+            assert step.keys() == shared_step.keys()  # parameters without gradients have none in both
             assert largest({key: step[key] - shared_step[key] for key in step}) < 1e-5 * max(largest(step), 1e-3)
     for learner, history in alone.histories.items():
         for step, shared_step in zip(history, shared.histories[learner], strict=True):

@@ -1,4 +1,4 @@
-"""Claims joined with records: real runs of the grid smoke, once as they are and once as if they were on the paper's scale."""
+"""Claims and records: real runs of the grid `smoke`, unchanged and as if they were on the paper's scale."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def runs(smoke: SmokeRun) -> list[Run]:
 
 
 def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str = DATASET) -> list[Run]:
-    """The runs as if they had the paper's data and model, several seeds of them."""
+    """The runs as if they were several seeds of the paper's model on the paper's data."""
     promoted_runs = []
     for run in runs:
         for seed in range(seeds):
@@ -50,7 +50,7 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
 
 
 def right_everywhere(run: Run) -> Run:
-    """A run whose answers at equal MACs are all right."""
+    """A run whose predictions at equal MACs are all correct."""
     point_outcomes = {
         name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
         for name, at in run.point_outcomes.items()
@@ -114,7 +114,7 @@ def test_a_subset_of_the_data_is_not_paper_scale(runs: list[Run]) -> None:
 def test_lgvit_is_compared_with_all_homogeneous_heads(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method in ("lgvit", "homogeneous-local") else run for run in runs]
     row = verdict(judge(promoted(better, 5), CLAIMS), "above homogeneous heads")
-    # Level with one of them is not above every one.
+    # Equal to one of them is not above all of them.
     assert row["verdict"] == "inconclusive"
     assert "8 comparisons, Holm over all" in row["reason"]
     assert "over homogeneous-local" in row["reason"]

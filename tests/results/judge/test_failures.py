@@ -1,4 +1,4 @@
-"""Every failure signature is found where it is and nowhere else: records of the grid smoke, bent one at a time."""
+"""Every failure signature is reported where it occurs and nowhere else: records of the grid `smoke`, changed one at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def runs(smoke: SmokeRun) -> list[Run]:
 
 
 def bent(runs: list[Run], change: Callable[[DoneRecord], dict[str, Any]], seed: int | None = None) -> list[Run]:
-    """The runs with something else in the records of those with early exits."""
+    """The runs with changed records of those with early exits."""
     changed = []
     for run in runs:
         record = run.record
@@ -118,7 +118,7 @@ def test_a_speed_up_that_varies_over_seeds(runs: list[Run]) -> None:
     assert len(table)
     assert (table["value"] > 0.1).all()
     assert table["run_id"].str.split().map(len).eq(3).all()
-    assert found(seeds(0.3)[:4], name).empty  # two seeds say little
+    assert found(seeds(0.3)[:4], name).empty  # two seeds are too few
 
 
 def test_heads_that_cost_more_than_they_save(runs: list[Run]) -> None:
@@ -147,7 +147,7 @@ def test_exits_that_save_no_macs(runs: list[Run]) -> None:
 
 
 def test_low_accuracy_despite_speed_up_and_exceeded_drops(runs: list[Run]) -> None:
-    """Answers at every point turned wrong for a fifth of the samples."""
+    """The predictions of a fifth of the samples are made wrong at every point."""
     spoiled = []
     for run in runs:
         outcomes = run.outcomes.copy()

@@ -1,4 +1,4 @@
-"""Who leads: over seeds, and only beyond what can be told apart."""
+"""Rankings: over seeds, and only beyond the detectable difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second making beside its record: what is equal, what is close, and what may explain a difference."""
+"""A second run compared with its record: what is equal, what is close, and what may explain a difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_id(smoke: SmokeRun) -> str:
 
 
 def bent(smoke: SmokeRun, run_id: str, folder: Path, bend: Bend) -> Store:
-    """A copy of the run with something else in its record."""
+    """A copy of the run with a changed record."""
     store = Store(folder)
     shutil.copytree(smoke.results / "runs" / run_id, store.run(run_id))
     edit_record(store.run(run_id), bend)
@@ -115,7 +115,7 @@ def test_macs_and_points_that_are_missing_are_never_close(smoke: SmokeRun, run_i
 
 
 def test_paired_samples_widen_what_is_allowed(smoke: SmokeRun, run_id: str, tmp_path: Path) -> None:
-    """A fifth of all answers turned over: the accuracy moves by 2 points, which such samples cannot tell from nothing."""
+    """A fifth of all predictions are flipped: the accuracy changes by 2 points, which these samples cannot tell from zero."""
     store = bent(smoke, run_id, tmp_path, changed("equal-macs-0.5", accuracy=lambda value: value + 0.02))
     path = store.run(run_id) / "outcomes.parquet"
     table = pd.read_parquet(path)
@@ -132,11 +132,11 @@ def test_paired_samples_widen_what_is_allowed(smoke: SmokeRun, run_id: str, tmp_
     assert {part.what for part in reproduction.parts if part.is_file and not part.equal} == {"outcomes.parquet"}
     record = store.run(run_id) / "record.json"
     whole = record.read_text()
-    # The same ids of other images are no pairs.
+    # Equal ids of other images are not pairs.
     edit_record(record.parent, lambda content: content["data"]["content"].update(test="pixels:others"))
     assert "confidence/equal-macs-0.5" in off(judge(Store(smoke.results), store, run_id, run_id, bitwise=False))
     record.write_text(whole)
-    path.unlink()  # without outcomes nothing is paired, and the stated points are all that is allowed
+    path.unlink()  # without outcomes nothing is paired, and only the fixed tolerance remains
     alone = judge(Store(smoke.results), store, run_id, run_id, bitwise=False)
     assert "confidence/equal-macs-0.5" in off(alone)
 
@@ -159,7 +159,7 @@ def test_three_seeds_give_the_spread_of_training(smoke: SmokeRun, run_id: str, t
         with recorded.write_run(record.model_copy(update=update)):
             pass
         if seed == 1:
-            assert seed_spread(recorded, record) == {}  # two seeds say nothing
+            assert seed_spread(recorded, record) == {}  # two seeds are too few
     spread = seed_spread(recorded, recorded.done_record(run_id))[name]
     low, high = over_seeds(accuracies)
     assert spread.seeds == 3

@@ -1,4 +1,4 @@
-"""The rules of the verdicts at their edges, and how often they err by simulation."""
+"""The rules of the verdicts at their limits, and their error rates by simulation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def estimate(value: float, half: float, p: float = 0.5) -> Estimate:
 
 @pytest.mark.parametrize(("speedup", "drop", "verdict"), [
     (estimate(2.0, 0.1), estimate(0.010, 0.005), "reproduced"),
-    (Estimate(1.9, 1.8, 2.0, "seeds"), Estimate(0.015, 0.010, 0.020, "seeds"), "reproduced"),  # on the edge
+    (Estimate(1.9, 1.8, 2.0, "seeds"), Estimate(0.015, 0.010, 0.020, "seeds"), "reproduced"),  # exactly at the limit
     (estimate(1.88, 0.10), estimate(0.010, 0.005), "close"),  # the interval reaches below 1.8
     (estimate(1.75, 0.02), estimate(0.010, 0.005), "close"),  # within 5 % of 1.8
     (estimate(1.70, 0.02), estimate(0.010, 0.005), "not reproduced"),
     (estimate(2.5, 0.1), estimate(0.019, 0.005), "inconclusive"),  # fast, but the drop may be too large
     (estimate(2.5, 0.1), estimate(0.030, 0.005), "not reproduced"),
-    (estimate(1.5, 0.6), estimate(0.010, 0.005), "close"),  # a wide interval is no refutation
+    (estimate(1.5, 0.6), estimate(0.010, 0.005), "close"),  # a wide interval does not refute
 ])  # fmt: skip
 def test_speed_ups(speedup: Estimate, drop: Estimate, verdict: str) -> None:
     assert judge_speedup(speedup, drop, claimed=1.8, allowed=0.02) == verdict
@@ -42,7 +42,7 @@ def test_above_several_methods_requires_each_after_holm() -> None:
     assert judge_direction([sure, sure]) == "reproduced"
     assert judge_direction([sure, open_]) == "inconclusive"
     assert judge_direction([sure, behind]) == "not reproduced"
-    # One p of .03 is enough alone and not among five.
+    # One p-value of .03 is significant alone, but not among five.
     barely = estimate(0.02, 0.019, p=0.03)
     assert judge_direction([barely]) == "reproduced"
     assert judge_direction([barely] * 5) == "inconclusive"

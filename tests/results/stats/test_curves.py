@@ -1,4 +1,4 @@
-"""Operating points are what their definition says, found a second, slower way."""
+"""Operating points equal their definition, computed in a second, slower way."""
 
 from __future__ import annotations
 

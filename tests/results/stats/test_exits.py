@@ -1,4 +1,4 @@
-"""What exits know, and what perfect and random routing reach: by definition, by brute force, and by what must not matter."""
+"""Exit statistics, and perfect and random routing: by definition, by brute force, and by invariances."""
 
 from __future__ import annotations
 

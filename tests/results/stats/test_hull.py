@@ -99,7 +99,7 @@ def test_the_optimism_gap_is_the_claim_of_choosing_on_test() -> None:
 
 
 def test_choosing_on_test_among_noise_is_optimistic_on_average() -> None:
-    """All settings are equally good; whoever peeks always finds one that looks good."""
+    """All settings are equally good; choosing on test always finds one that looks good."""
     rng = np.random.default_rng(2)
     cost = np.linspace(0.4, 1, 50)
     gaps = []

@@ -53,7 +53,7 @@ def test_points_that_are_not_reached() -> None:
     speedup = compared(bad, good, static, 0.01)
     assert np.isnan(speedup.speedup)
     assert (speedup.low, speedup.high, speedup.unreached) == (0.0, np.inf, 1.0)
-    # At the edge of what it reaches, some replicates get there and some do not.
+    # Near its highest accuracy, some replicates reach the target and some do not.
     edge = Corners(static[None].copy(), np.full((1, 500), 0.5))
     edge.right[0, rng.permutation(400)[:5]] = False
     speedup = compared(edge, good, static, 0.01)
@@ -88,7 +88,7 @@ def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) 
     run = next(run for run in runs if run.method == "lgvit")
     costs = run.record.costs
     assert costs is not None
-    # Slowly: mean accuracy and cost of each corner, then the first segment that reaches static's accuracy less one point.
+    # Slow method: mean accuracy and cost of each corner, then the first segment that reaches static's accuracy less one point.
     corners = []
     for _, rows in run.corners.groupby("threshold"):
         paid = [costs.cumulative[k] for k in rows["exit"]]
@@ -101,11 +101,11 @@ def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) 
             after = corner
             break
         before = corner
-    assert after is not None  # where nobody leaves early it is static's own accuracy
+    assert after is not None  # if no sample leaves early, it is the accuracy of static
     cost = after[0]
     if before is not None:
         cost = before[0] + (target - before[1]) / (after[1] - before[1]) * (after[0] - before[0])
     row = table[(table["first"] == "lgvit") & (table["second"] == STATIC)].iloc[0]
     assert row["speedup"] == pytest.approx(1 / cost)
-    rounding = 1e-5  # where every sample leaves at the first exit, replicates differ by it alone
+    rounding = 1e-5  # if every sample leaves at the first exit, replicates differ by it alone
     assert row["low"] * (1 - rounding) <= row["speedup"] <= row["high"] * (1 + rounding)

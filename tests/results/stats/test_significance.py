@@ -1,4 +1,4 @@
-"""Tests reject as often as they promise, and not more."""
+"""Tests reject as often as they should, and not more."""
 
 from __future__ import annotations
 

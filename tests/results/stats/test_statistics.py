@@ -1,4 +1,4 @@
-"""Intervals cover what they promise, by simulation."""
+"""Intervals have the stated coverage, by simulation."""
 
 from __future__ import annotations
 

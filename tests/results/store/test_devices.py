@@ -1,4 +1,4 @@
-"""Until a kind of machine has passed the doctor's checks, its GPU's work carries "unverified device" wherever it is shown."""
+"""A GPU is called "unverified device" everywhere until its kind of machine has passed the doctor's checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAULT = (*SOUND, Check("resume", "fail", "with other bits in exits-0", "do not p
 
 
 def on_a_gpu(smoke: SmokeRun, folder: Path) -> tuple[Store, Machine]:
-    """LGViT's and the static run, as if a GPU had made them; and its machine."""
+    """The runs of LGViT and static as if made on a GPU, and the GPU's machine."""
     machine: dict[str, Any] = {}
     for name in ("lgvit-vit", "static"):
         (source,) = smoke.results.glob(f"runs/{name}*")
@@ -95,7 +95,7 @@ def test_another_torch_or_gpu_changes_the_fingerprint(smoke: SmokeRun, tmp_path:
 
 
 def test_a_measured_time_has_the_flag_of_its_device(smoke: SmokeRun) -> None:
-    """The run was made on the CPU, its time measured on a GPU."""
+    """The run was made on the CPU, and its time was measured on a GPU."""
     store = Store(smoke.results)
     (run,) = load_runs(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit-")])[0]
     machine = other(run.record.provenance.machine, gpu=GPU)

@@ -1,4 +1,4 @@
-"""What is in the results folder is whole; what is damaged is named."""
+"""Files in the results folder are complete; damaged ones are named."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_paths_in_records_stay_inside_the_folder(path: str) -> None:
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_files(tmp_path: Path) -> None:
-    """A real limit on file size stands for the full disk: write() fails in the middle."""
+    """A limit on the file size simulates a full disk: write() fails in the middle."""
     code = (
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from pathlib import Path; from results.store.folder import Store, StoreError, write_file\n"

@@ -25,7 +25,7 @@ sys.stdin.read()
 
 
 def hold(path: Path) -> subprocess.Popen[str]:
-    """Another process that has the lock."""
+    """Another process that holds the lock."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -39,7 +39,7 @@ def test_sigkill_releases_a_lock_and_nothing_else_does(tmp_path: Path) -> None:
     holder = hold(path)
     assert is_held(path)
     assert not Lock(path).take()
-    assert is_held(path)  # a look changes nothing
+    assert is_held(path)  # asking does not change it
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert is_held(path) is False
@@ -47,7 +47,7 @@ def test_sigkill_releases_a_lock_and_nothing_else_does(tmp_path: Path) -> None:
 
 
 def test_a_lock_whose_file_was_removed_is_taken_again(tmp_path: Path) -> None:
-    """When a stage is there its folder goes, and with it the file of the lock."""
+    """When a stage is finished, its progress folder is removed together with the lock file."""
     path = tmp_path / "finetune-1" / "lock"
     holder = hold(path)
     shutil.rmtree(path.parent)

@@ -1,4 +1,4 @@
-"""Results of several machines and people read as one: what conflicts is named, what is foreign stays in its folder."""
+"""Results of several machines and people read as one: conflicts are named, and paths stay inside their folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.results.edited import edit_record
 
 
 def copied(smoke: SmokeRun, folder: Path, *names: str) -> Store:
-    """The records and tables of some methods alone: what somebody would send."""
+    """A copy of the records and tables of some methods."""
     for path in (smoke.results / "runs").iterdir():
         if not names or path.name.startswith(tuple(f"{name}-vit" for name in names)):
             shutil.copytree(path, folder / "runs" / path.name)
@@ -42,7 +42,7 @@ def test_two_folders_give_the_report_of_one_with_all_runs(smoke: SmokeRun, tmp_p
     both = MergedFolders([tmp_path / "a", tmp_path / "b"])
     assert both.run_ids() == whole.run_ids()
     runs, problems = load_runs(both, both.run_ids())
-    assert problems == []  # static lies in both and is the same
+    assert problems == []  # static is equal in both
     expected, _ = load_runs(whole, whole.run_ids())
     pd.testing.assert_frame_equal(points(runs), points(expected))
     pd.testing.assert_frame_equal(comparisons(runs), comparisons(expected))
@@ -85,7 +85,7 @@ def test_a_link_out_of_the_folder_is_not_followed(smoke: SmokeRun, tmp_path: Pat
     assert runs == []
     assert len(problems) == 2
     assert all("a link leads out of the results folder" in problem for problem in problems)
-    # A folder that the user reaches by a link, and links that stay inside, are their own business.
+    # The results folder itself may be a link, and links that stay inside are permitted.
     (tmp_path / "shortcut").symlink_to(secret.root)
     own = Store(tmp_path / "shortcut")
     assert [run.record.run_id for run in load_runs(own, own.run_ids())[0]] == [lgvit, vanilla]
@@ -109,7 +109,7 @@ def test_a_run_id_cannot_point_outside_the_folder(smoke: SmokeRun, tmp_path: Pat
 
 
 def broken(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every place in nested data, with something there that does not belong."""
+    """Nested data with a wrong value at each place in turn."""
     if isinstance(content, dict):
         for key, value in content.items():
             yield (*path, key), None
@@ -138,7 +138,7 @@ def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def test_a_record_with_any_damage_is_left_out_or_shown(smoke: SmokeRun, tmp_path: Path) -> None:
-    """Each field in turn holds something else: one sentence that names the record, or a run that every table can take."""
+    """Each field in turn has a wrong value: either a sentence names the record, or all tables accept the run."""
     store = copied(smoke, tmp_path, "lgvit")
     (run_id,) = store.run_ids()
     path = store.run(run_id) / "record.json"

@@ -1,4 +1,4 @@
-"""A table goes where the user says, and replaces nothing of the user's."""
+"""A table is written to the user's path, and replaces only an earlier table."""
 
 from __future__ import annotations
 

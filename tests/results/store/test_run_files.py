@@ -1,4 +1,4 @@
-"""The files beside a record are what the record says, or they are named."""
+"""The files beside a record have the hashes of the record, or they are named."""
 
 from __future__ import annotations
 

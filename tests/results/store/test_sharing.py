@@ -1,4 +1,4 @@
-"""Shared runs: small, and all that is missing from a report made from them is calibration."""
+"""Shared runs are small, and a report made from them lacks only calibration."""
 
 from __future__ import annotations
 

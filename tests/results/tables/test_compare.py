@@ -1,4 +1,4 @@
-"""Two runs and two sets of runs side by side."""
+"""Comparisons of two runs and of two sets of runs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_only_runs_on_the_same_images_are_paired(runs: dict[str, Run], differ: s
         other = replace(
             run, point_outcomes=split_by_point(run.outcomes.assign(sample_id=run.outcomes["sample_id"] + 1))
         )
-    else:  # somebody's folder of the same name, in which the same ids are other images
+    else:  # a folder of the same name with other images under the same ids
         assert run.record.data is not None
         changes = {"split_identity": {"test": "x"}} if differ == "labels" else {"content": {"test": "pixels:x"}}
         data = run.record.data.model_copy(update=changes)

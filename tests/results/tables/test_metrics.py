@@ -1,4 +1,4 @@
-"""The tables of metrics, found again sample by sample from raw scores and cost integers."""
+"""The tables of metrics, computed again sample by sample from raw scores and cost integers."""
 
 from __future__ import annotations
 
@@ -155,12 +155,12 @@ def test_areas_and_optimism_of_choosing_on_test(runs: list[Run]) -> None:
             assert run.record.costs is not None
             honest = run.record.costs.baseline / point.test.mean_macs
             assert row[f"drop_{point.target:g}_honest_speedup"] == pytest.approx(honest)
-            # Peeking always keeps to the limit.
+            # Choosing on test always stays within the permitted drop.
             assert not row[f"drop_{point.target:g}_claimed_drop"] > point.target + 1e-9
 
 
 def test_areas_equal_an_independent_computation(runs: list[Run], scores: dict[str, dict[str, ExitScores]]) -> None:
-    """Every setting sample by sample, the hull by walking from corner to corner, the area by a fine sum."""
+    """Every setting sample by sample, the hull corner by corner, the area by a fine sum."""
     run = next(run for run in runs if run.method == "lgvit")
     costs = run.record.costs
     assert costs is not None
@@ -177,14 +177,14 @@ def test_areas_equal_an_independent_computation(runs: list[Run], scores: dict[st
     fine = [0.4 + 0.6 * (i + 0.5) / 20_000 for i in range(20_000)]
     heights = [_height(points, budget) for budget in fine]
     row = area_table([run]).iloc[0]
-    # A confidence within float32 of a threshold may fall either way.
+    # A confidence within float32 rounding of a threshold may be on either side.
     assert row["area"] == pytest.approx(sum(heights) / len(heights), abs=2e-3)
     for share in (0.5, 0.75, 1.0):
         assert row[f"accuracy_at_{100 * share:.0f}"] == pytest.approx(_height(points, share), abs=2e-3)
 
 
 def _sure(scores: dict[str, dict[str, ExitScores]], run: Run) -> dict[str, list[list[tuple[float, bool]]]]:
-    """Confidence and correctness of every exit, a list a sample."""
+    """Confidence and correctness of every exit, one list per sample."""
     return {
         split: [
             [
@@ -207,7 +207,7 @@ def _at(samples: list[list[tuple[float, bool]]], threshold: float, ran: list[int
 
 
 def _corners(curve: list[tuple[float, float]]) -> list[int]:
-    """From the cheapest setting always on to the one that the steepest line leads to, while it leads up."""
+    """The corners of the upper hull: from the cheapest setting, repeatedly the one on the steepest rising line."""
     at = min(range(len(curve)), key=lambda t: (curve[t][0], -curve[t][1]))
     corners = [at]
     while True:

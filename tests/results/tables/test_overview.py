@@ -1,4 +1,4 @@
-"""A results folder at a glance: what the records say, and what cannot be read."""
+"""The overview of a results folder: finished, failed and unreadable records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of the learning rates that a grid tried, val chooses; the others count nowhere."""
+"""Of the learning rates that a grid tried, val selects one; the others are not reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_mean_accuracy_over_exits_on_val_selects_the_rate() -> None:
     table = learning_rates(chosen)
     assert table[table["chosen"]]["learning_rate"].tolist() == ["exits 0.002", "exits 0.001"]
     assert table["val_accuracy"].tolist() == pytest.approx([0.6, 0.65, 0.55, 0.9, 0.85])
-    # What is compared with each other no longer differs in its rate.
+    # The compared runs no longer differ in their learning rate.
     assert len({best.setting for best in chosen}) == 1
 
 
@@ -62,7 +62,7 @@ def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
     chosen = chosen_on_val(runs)
     assert [best.seed for best in chosen if best.tried] == [0, 1]
     assert len([best for best in chosen if not best.tried]) == 2
-    assert len({best.recipes for best in chosen if not best.tried}) == 2  # those remain two settings
+    assert len({best.recipes for best in chosen if not best.tried}) == 2  # these remain two groups
 
 
 def test_learning_rates_that_change_together_are_named_together() -> None:

@@ -1,4 +1,4 @@
-"""Programs in place of Slurm's own, and a grid that is submitted to them."""
+"""Fake Slurm programs, and a grid that is submitted to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TOLD = '#!/bin/sh\n[ -e "$FAKE/%s" ] || exit 1\ncat "$FAKE/%s"\n'
 
 
 class FakeSlurm:
-    """A folder in front of PATH; what squeue and sacct say are files there."""
+    """A folder in front of PATH with fake programs; the output of squeue and sacct is in files there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

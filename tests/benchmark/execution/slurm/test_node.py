@@ -1,4 +1,4 @@
-"""What a node works with: the frozen code, and data on its own disk."""
+"""The environment of a node: the frozen code, and data on its own disk."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_data_are_copied_to_the_node_once_and_verified(tmp_path: Path, monkeypat
     }
     assert (root / "weights").resolve() == data_dir / "weights"
     assert stage_data(data_dir, [card], messages.append) == root
-    assert len(messages) == 1  # the second found it there
+    assert len(messages) == 1  # the second call used the existing copy
     (folder / card.markers[0].rstrip("/")).write_bytes(b"others")
     assert stage_data(data_dir, [card], messages.append) != root
 
@@ -73,7 +73,7 @@ def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = tmp_path / "data" / card.folders[1]
     folder.mkdir(parents=True)
     with (folder / card.markers[0].rstrip("/")).open("wb") as file:
-        file.truncate(1 << 43)  # eight terabytes of nothing
+        file.truncate(1 << 43)  # a sparse file of eight terabytes
     monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
     messages: list[str] = []
     assert stage_data(tmp_path / "data", [card], messages.append) == tmp_path / "data"

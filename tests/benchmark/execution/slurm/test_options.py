@@ -1,4 +1,4 @@
-"""Options, profiles, and those that the documentation shows."""
+"""Options of Slurm, profiles, and the profiles in the documentation."""
 
 from __future__ import annotations
 

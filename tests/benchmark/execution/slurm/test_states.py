@@ -1,4 +1,4 @@
-"""What Slurm says of jobs, what it makes of a task, and what becomes of both."""
+"""States of jobs in Slurm, and the states of stages and causes of failures that follow from them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_causes_that_only_slurm_knows_are_noted(slurm: FakeSlurm, store: Store) 
     assert (end.outcome, end.failure) == ("failed", "oom")
     assert f"job {tasks[stage.name]}" in end.sentence
     assert end.by.log == str(submission.log(tasks[stage.name]))
-    note_job_failures(store, plan.runs[:1])  # it is told once
+    note_job_failures(store, plan.runs[:1])  # the cause is recorded once
     assert len(store.progress(stage.name).attempts()) == 1
 
 
@@ -126,7 +126,7 @@ def test_status_shows_waiting_and_impossible_jobs(slurm: FakeSlurm, store: Store
 
 
 def test_waiting_ends_with_the_last_job_and_reports_unfinished_runs(slurm: FakeSlurm, store: Store) -> None:
-    with pytest.raises(Exit) as ended:  # no job is in the queue of this Slurm, and none has made anything
+    with pytest.raises(Exit) as ended:  # this Slurm has no jobs, and no stage is finished
         run(plan_of(store), store, wait=True)
     assert ended.value.exit_code == 1
 

@@ -1,4 +1,4 @@
-"""What is submitted, in which order, and what is not; tests/cluster has the real Slurm."""
+"""Submissions: their contents and order, and when nothing is submitted. tests/cluster uses a real Slurm."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
         assert "#SBATCH --mail-type=END" in script
         assert script.index("module load x") < script.index("export PYTHONPATH") < script.index("srun")
         assert array.job in output
-    # All that is missing, each once.
+    # Every missing stage and run, each once.
     tasks = [task for array in manifest.arrays for task in array.tasks]
     names = [name for task in tasks for name in task.names]
     assert sorted(names) == sorted([stage.name for stage in plan.missing_stages] + [run.run_id for run in plan.runs])
-    # Frozen, and for nobody else.
+    # The code is frozen, and only its owner can read it.
     assert stat.S_IMODE(submission.folder.stat().st_mode) == 0o700
     assert code_hash(submission.code, [n for n in code_files() if (submission.code / n).is_file()]) == manifest.code
     assert json.loads((submission.code / "frozen.json").read_text())["frozen"] == manifest.code
@@ -61,7 +61,7 @@ def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store
     again, output = run(plan, store)
     assert again is None
     assert "12 in flight" in output
-    # A larger grid: its jobs wait for those that make what they share.
+    # A larger grid: its jobs depend on the jobs in flight that make shared stages.
     larger = plan_of(store, methods=[*GRID["methods"], "homogeneous-global"])
     more, _ = run(larger, store)
     assert more is not None
@@ -70,7 +70,7 @@ def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store
     exits = next(array for array in arrays if any(task.kind == "exits" for task in array.tasks))
     makers = {task.job for a in submission.manifest().arrays for task in a.tasks if task.kind == "finetune"}
     assert makers <= set(exits.after)
-    # When they have ended without making anything, everything is tried again.
+    # After jobs that ended without a result, everything is tried again.
     slurm.says("squeue", "\n".join(waiting).replace("PENDING", "CANCELLED") + "\n")
     assert in_flight(store.root) == {}
 
@@ -158,7 +158,7 @@ def test_every_array_depends_on_the_arrays_that_it_needs(grid: str, most: int, t
         before.append({name for task in array.tasks for unit in task.units for name in unit.names})
     made = [name for names in before for name in names]
     assert sorted(made) == sorted(name for unit in units_of(plan, {}) for name in unit.names)
-    assert closure(arrays, arrays[-1]) == set(range(len(arrays) - 1))  # the report waits for everything
+    assert closure(arrays, arrays[-1]) == set(range(len(arrays) - 1))  # the report depends on everything
 
 
 def closure(arrays: list[JobArray], array: JobArray) -> set[int]:

@@ -1,4 +1,4 @@
-"""What submitit runs on a node: the worker's exit codes, and the end that Slurm announces."""
+"""The process that submitit runs on a node: the worker's exit codes, and the signal before the time limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def worker(task: SlurmTask, code: str) -> None:
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A script in place of the Python that the worker runs in."""
+    """A shell script that replaces the worker's Python."""
     path = tmp_path / "python"
     path.touch(0o755)
     monkeypatch.setattr(sys, "executable", str(path))
@@ -52,7 +52,7 @@ def test_the_task_ends_as_its_worker_does(script: str, code: int | None, task: S
 
 @pytest.fixture
 def refusing_scontrol() -> Iterator[None]:
-    """submitit's handler where Slurm refuses to requeue."""
+    """Replaces submitit's checkpoint handler by one for which Slurm refuses to requeue."""
 
     def handler(number: int, frame: object) -> None:
         raise subprocess.CalledProcessError(1, ["scontrol", "requeue"])

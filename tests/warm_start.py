@@ -132,7 +132,10 @@ def _import_everything() -> None:
 
 
 def _share_fork_server() -> None:
-    """Start the fork server of `multiprocessing` as a fork of this process, for all commands and the processes they start."""
+    """Start the fork server of `multiprocessing` as a fork of this process, for all commands.
+
+    The processes that it starts start fork servers of their own, as users' do.
+    """
     shared = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("")  # a free abstract address
@@ -142,6 +145,7 @@ def _share_fork_server() -> None:
     shared.ensure_running = multiprocessing.resource_tracker.ensure_running
     if os.fork() == 0:
         os.close(shared._forkserver_alive_fd)
+        del shared.ensure_running
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         multiprocessing.forkserver.main(listener.detach(), alive, [])
     listener.close()

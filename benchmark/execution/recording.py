@@ -100,10 +100,11 @@ class Recorder:
         return self._failed(run, failure_of(error), sentence_of(error), details, blocked_by)
 
     def fail_by(self, run: RunStages, missing: Stage) -> FailedRecord:
-        """Record a run as failed by a missing stage: with the stage's error if no other run needs it, else as blocked."""
+        """Record a run as failed by a missing stage: with the stage's error, or as blocked if an earlier run has that error."""
         last = self.attempts.last_end(missing.name)
         sentence = last.sentence if last and last.sentence else "it is not there"
-        if last and last.failure and self.plan.stages[missing] == 1:
+        first = next(other for other in self.plan.runs if missing in other.chain)
+        if last and last.failure and run.run_id == first.run_id:
             return self._failed(run, last.failure, sentence, last.details)
         return self._failed(run, "blocked", str(BlockedError(missing.name, sentence)), "", missing.name)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from benchmark.stages.plan import make_plan
 from results.judge.environment_diff import of_machines, same_bits_expected
 from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
-from tests.conftest import ROOT, environment
+from tests.conftest import call, start_command
 from tests.grids import bundled, write_grid
 from tests.results.builders import machine
 
@@ -61,13 +59,26 @@ def children_of(pid: int) -> list[int]:
 def test_after_a_killed_rank_the_command_resumes_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
     write_grid(grid, **GRID)
-    assert run_on(grid, undisturbed) == []
 
-    where = ["--grid", grid, "--results", killed, "--out", tmp_path / "out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "run", *where, "--gpus", "2", "--device", "cpu"],
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    def arguments(results: Path) -> list[object]:
+        return [
+            "run",
+            "--grid",
+            grid,
+            "--results",
+            results,
+            "--out",
+            tmp_path / "out",
+            "--gpus",
+            "2",
+            "--device",
+            "cpu",
+        ]
+
+    done = call(*arguments(undisturbed))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    process = start_command(*arguments(killed))
     while not list(killed.glob("progress/*/checkpoint.pt")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -83,7 +94,8 @@ def test_after_a_killed_rank_the_command_resumes_with_the_same_bits(tmp_path: Pa
     assert (last.outcome, last.failure) == ("failed", "killed")
     assert "rank 1 of 2" in last.sentence
 
-    assert run_on(grid, killed) == []
+    again = call(*arguments(killed))
+    assert again.returncode == 0, again.stdout + again.stderr
     assert contents(killed) == contents(undisturbed)
     (record,) = (Store(killed).record(run_id) for run_id in Store(killed).run_ids())
     assert record.provenance.machine.ranks == 2

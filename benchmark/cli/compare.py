@@ -9,12 +9,19 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.cli.options import results_option
+from benchmark.cli.text_table import text_table
 from benchmark.errors import UserError
-from methods.lookup import unknown
+from benchmark.run_reference import find_run, short_id
 from results.store.folder import Store
 from results.tables.compare import point_differences, record_differences, set_differences
 from results.tables.loading import load_runs
-from results.tables.run import Run
+from results.tables.run import STATIC, Run
+
+RIGHT = ("first", "second", "difference", "p", "MACs")
+LEGEND = (
+    "Accuracy in % of the test images; first minus second, with a 95 % interval over the images; p: McNemar's test, corrected "
+    "for all points of the two runs (Holm); MACs: of the first, as a multiple of the second's."
+)
 
 
 @click.command("compare")
@@ -22,31 +29,37 @@ from results.tables.run import Run
 @click.argument("second")
 @results_option
 def command(first: str, second: str, results_dir: Path) -> None:
-    """Compare FIRST and SECOND: two run ids, or two results folders (their runs with the same spec are paired).
+    """Compare FIRST and SECOND: two runs, or two results folders (their runs with the same spec are paired).
 
-    Shows the differences in spec, code and machine, and the accuracies with paired tests on the same test samples.
+    A run is an id or short id in the results folder, or a path to a run in another folder. Shows the differences in spec, code
+    and machine, and the accuracies with paired tests on the same test images.
 
     \b
     Examples:
-      python -m benchmark compare lgvit-...-0123abcd vanilla-...-4567cdef
+      python -m benchmark compare 0123abcd 4567cdef
+      python -m benchmark compare 0123abcd /mnt/cluster/results/runs/4567cdef
       python -m benchmark compare results /mnt/cluster/results
     """
     console = Console(highlight=False)
-    if Path(first).is_dir() and Path(second).is_dir():
-        _compare_sets(console, Path(first), Path(second))
+    if all(Path(side).is_dir() and not (Path(side) / "record.json").is_file() for side in (first, second)):
+        _compare_folders(console, Path(first), Path(second))
     else:
-        _compare_runs(console, _run(results_dir, first), _run(results_dir, second))
+        _compare_runs(console, _load(results_dir, first), _load(results_dir, second))
 
 
 def _compare_runs(console: Console, first: Run, second: Run) -> None:
+    for name, run in (("first", first), ("second", second)):
+        console.print(f"{name}: {run.record.run_id}", markup=False, soft_wrap=True)
     for kind, differences in record_differences(first.record, second.record).items():
         console.print(f"{kind}: {'' if differences else 'the same'}", style="bold")
         for entry in differences:
             console.print(f"  {entry.field}: {entry.first} -> {entry.second}", markup=False, soft_wrap=True)
-    _show(console, point_differences(first, second))
+    table = point_differences(first, second)
+    _show(console, table)
+    console.print(_summary(table), markup=False)
 
 
-def _compare_sets(console: Console, first: Path, second: Path) -> None:
+def _compare_folders(console: Console, first: Path, second: Path) -> None:
     loaded = []
     for folder in (first, second):
         store = Store(folder)
@@ -59,18 +72,29 @@ def _compare_sets(console: Console, first: Path, second: Path) -> None:
         for run_id in alone:
             console.print(f"only in {folder}: {run_id}", markup=False, soft_wrap=True)
     if table.empty:
-        raise UserError(f"{first} and {second} have no run with the same spec")
-    for name, rows in table.groupby("run_id", sort=False):
-        console.print(str(name), markup=False, style="bold")
-        _show(console, rows)
+        raise UserError(
+            f"{first} and {second} have no run with the same spec; to compare two runs of other specs, name their paths"
+        )
+    groups = {str(run_id): rows for run_id, rows in table.groupby("run_id", sort=False)}
+    equal = [run_id for run_id, rows in groups.items() if _is_equal(rows)]
+    for run_id, rows in groups.items():
+        if run_id not in equal:
+            console.print(f"{short_id(run_id)}  {run_id}", markup=False, style="bold", soft_wrap=True)
+            _show(console, rows)
+            console.print(_summary(rows), markup=False)
+    console.print(f"{len(equal)} of {len(groups)} pairs of runs have the same results at every operating point")
 
 
-def _run(results_dir: Path, run_id: str) -> Run:
-    store = Store(results_dir)
-    run_ids = store.run_ids()
-    if run_id not in run_ids:
-        problem = unknown("run", run_id, run_ids) if run_ids else f"there is no run in {store.root}"
-        raise UserError(f"{problem}; compare takes two runs or two results folders")
+def _load(results_dir: Path, reference: str) -> Run:
+    folder, name = results_dir, reference
+    if "/" in reference:
+        folder, name = Path(reference).parent, Path(reference).name
+        folder = folder.parent if folder.name == "runs" else folder
+    store = Store(folder)
+    try:
+        run_id = find_run(name, store.run_ids(), str(store.root))
+    except UserError as error:
+        raise UserError(f"{error}; compare takes two runs or two results folders") from None
     runs, problems = load_runs(store, [run_id])
     if problems:
         raise UserError(*problems)
@@ -78,18 +102,45 @@ def _run(results_dir: Path, run_id: str) -> Run:
 
 
 def _show(console: Console, table: pd.DataFrame) -> None:
-    for _, row in table.iterrows():
-        line = (
-            f"  {row['point']:<32}{100 * row['first']:6.1f} {100 * row['second']:6.1f}  {100 * row['difference']:+5.1f}"
-        )
-        if row["low"] == row["low"]:
-            line += (
-                f" [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]  p {row['p']:.3f}, adjusted {row['p_holm']:.3f}"
-                f"; detectable {100 * row['detectable']:.1f}"
-            )
-        else:
-            line += "  other test samples: not paired"
-        if row["first_macs"] == row["first_macs"]:
-            line += f"; MACs {row['first_macs'] / row['second_macs']:.3f} of the second's"
+    paired = table["low"].notna()
+    ratio = table["first_macs"] / table["second_macs"]
+    columns = {
+        "point": list(table["point"]),
+        "first": [f"{100 * value:.1f}" for value in table["first"]],
+        "second": [f"{100 * value:.1f}" for value in table["second"]],
+        "difference": [f"{100 * value:+.1f}" for value in table["difference"]],
+        "interval": [
+            f"[{100 * low:+.1f}, {100 * high:+.1f}]" if both else "other images"
+            for both, low, high in zip(paired, table["low"], table["high"], strict=True)
+        ],
+        "p": [_p(value) if both else "" for both, value in zip(paired, table["p_holm"], strict=True)],
+        "MACs": [f"{value:.2f}x" if value == value else "" for value in ratio],
+    }
+    for line in text_table(columns, console.width, optional=["first", "second"], right=RIGHT):
         console.print(line, markup=False, soft_wrap=True)
-    console.print("  accuracies and differences in % of the test images", markup=False)
+    console.print(LEGEND, markup=False)
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _is_equal(table: pd.DataFrame) -> bool:
+    """Whether two runs classify the same images correctly, at the same cost, at every operating point."""
+    equal_macs = (table["first_macs"] == table["second_macs"]) | (table["point"] == STATIC)
+    return bool((equal_macs & (table["discordant"] == 0)).all())
+
+
+def _summary(table: pd.DataFrame) -> str:
+    """One sentence: where the two runs differ, and how sure that is."""
+    if _is_equal(table):
+        return "The results are the same: accuracy and MACs are equal at every operating point."
+    tested = table[table["p_holm"].notna()]
+    if tested.empty:
+        return "The runs were tested on other images, so differences in accuracy cannot be tested pair by pair."
+    clear = tested[tested["p_holm"] < 0.05]
+    first, second = int((clear["difference"] > 0).sum()), int((clear["difference"] < 0).sum())
+    return (
+        f"Of {len(tested)} points, the first is more accurate at {first} and the second at {second} (corrected p below 0.05); "
+        f"at the other {len(tested) - len(clear)} no difference is shown."
+    )

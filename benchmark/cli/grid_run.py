@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,16 +31,18 @@ def check_processes(workers: int, gpus: int, *, rehearse: bool = False) -> None:
         )
 
 
-def load_with_weights(console: Console, name: str, data_dir: Path | None, offline: bool) -> Grid:
+def load_with_weights(
+    console: Console, name: str, data_dir: Path | None, offline: bool, changes: Sequence[str] = ()
+) -> Grid:
     """Load a grid, after fetching its pretrained weights: their hashes are part of the stage keys.
 
     Raises:
         UserError: a mistake in the grid, or weights that cannot be fetched.
     """
     source = find_grid(name)
-    grid = load_grid(source, data_dir)
+    grid = load_grid(source, data_dir, changes)
     fetched = fetch_missing([run.train.weights.source for run in grid.runs], data_dir, offline, line_printer(console))
-    return load_grid(source, data_dir) if fetched else grid
+    return load_grid(source, data_dir, changes) if fetched else grid
 
 
 def line_printer(console: Console) -> Callable[[str], None]:

@@ -19,7 +19,9 @@ BATCH_SIZES = (1, 8, 32)
 
 
 @click.command("latency")
-@click.option("--run", "run_id", required=True, metavar="ID", help="A finished run; see: list --runs.")
+@click.option(
+    "--run", "reference", required=True, metavar="RUN", help="A finished run: its id or short id; see: list --runs."
+)
 @results_option
 @click.option("--point", metavar="NAME", help="Operating point; by default the accuracy drop of 0.01.")
 @click.option(
@@ -37,7 +39,7 @@ BATCH_SIZES = (1, 8, 32)
 )
 @click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Warm-up batches, not timed.")
 @data_dir_option
-def command(run_id: str, results_dir: Path, **options: Any) -> None:
+def command(reference: str, results_dir: Path, **options: Any) -> None:
     """Time dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
 
     The model with exits and the backbone without exits process the same images in one process, batch by batch in turn. The
@@ -46,8 +48,8 @@ def command(run_id: str, results_dir: Path, **options: Any) -> None:
 
     \b
     Examples:
-      python -m benchmark latency --run ID
-      python -m benchmark latency --run ID --device cuda --precision bf16
+      python -m benchmark latency --run RUN
+      python -m benchmark latency --run RUN --device cuda --precision bf16
     """
     store = Store(results_dir)
     sizes = tuple(dict.fromkeys(options.pop("batch_sizes") or BATCH_SIZES))
@@ -60,7 +62,7 @@ def command(run_id: str, results_dir: Path, **options: Any) -> None:
 
     console = Console(highlight=False)
     device = usable_device(options.pop("device"))
-    name, latency = measure_run(store, run_id, sizes, device, console.print, **options)
+    name, latency = measure_run(store, reference, sizes, device, console.print, **options)
     _show(console, latency)
     console.print(f"{store.stage(name) / FILE}", markup=False, soft_wrap=True)
 

@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.cli.options import results_option
+from benchmark.cli.text_table import text_table, without_constants
 from benchmark.errors import UserError
 from benchmark.registry import TABLES, grids, table
+from benchmark.run_reference import short_id
 from datasets.folder import PREFIX, SUMMARY
 from methods.placement import SCHEMES
+from results.record import printable
 from results.store.folder import Store
 
 PLURALS = {
@@ -84,23 +87,43 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
         )
     if out is not None:
         write_table(out, table)
-    heading = f"{'without exits':>13}  {'at most 1 point on val':>22}  {'layers':>7}  {'MACs':>7}  run"
-    lines = (_line(*row) for row in table[list(SHOWN)].itertuples(index=False, name=None))
-    console.file.write("\n".join([heading, *lines, ""]))  # rich is slow for thousands of lines
-    finished = int((table["status"] == "done").sum())
-    console.print(
-        f"{finished} finished, {len(table) - finished} failed; accuracies and speed-ups on test", highlight=False
+    shown, constant = without_constants(
+        {name: [_text(name, value) for value in table[name]] for name in SHOWN},
+        ["backbone", "dataset", "scheme", "seed"],
     )
+    columns = {HEADINGS.get(name, name): cells for name, cells in shown.items()}
+    lines = text_table(columns, console.width, optional=["layers", "dataset", "backbone", "scheme"], right=NUMBERS)
+    console.file.write("\n".join([*lines, ""]))  # rich is slow for thousands of lines
+    for run_id, cause in table.loc[table["status"] != "done", ["run_id", "cause"]].itertuples(index=False, name=None):
+        first_line = printable(str(cause).splitlines()[0])
+        console.print(f"{short_id(run_id)} failed: {first_line}", markup=False, highlight=False, soft_wrap=True)
+    finished = int((table["status"] == "done").sum())
+    text = (
+        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: accuracy "
+        "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val."
+    )
+    console.print(text, markup=False, highlight=False)
 
 
-SHOWN = ("status", "cause", "static_accuracy", "accuracy", "layer_speedup", "mac_speedup", "run_id")
+SHOWN = (
+    *("run_id", "method", "backbone", "dataset", "scheme", "seed"),
+    *("static_accuracy", "accuracy", "layer_speedup", "mac_speedup"),
+)
+HEADINGS = {
+    "run_id": "run",
+    "static_accuracy": "no exits",
+    "accuracy": "exits",
+    "layer_speedup": "layers",
+    "mac_speedup": "MACs",
+}
+NUMBERS = ("seed", "no exits", "exits", "layers", "MACs")
 
 
-def _line(status: str, cause: str, static: float, accuracy: float, layers: float, macs: float, run_id: str) -> str:
-    if status != "done":
-        return f"{'failed':>13}  {run_id}: {str(cause).splitlines()[0]}"
-    shown = [f"{100 * static:.1f} %", f"{100 * accuracy:.1f} %", f"{layers:.2f}x", f"{macs:.2f}x"]
-    if accuracy != accuracy:
-        shown[1:] = "---"
-    widths = (13, 22, 7, 7)
-    return "  ".join([*(text.rjust(width) for text, width in zip(shown, widths, strict=True)), run_id])
+def _text(column: str, value: object) -> str:
+    if column == "run_id":
+        return short_id(str(value))
+    if isinstance(value, float):
+        if value != value:
+            return ""
+        return f"{value:.2f}x" if column.endswith("speedup") else f"{100 * value:.1f} %"
+    return printable(str(value))

@@ -30,6 +30,14 @@ def grid_option(help_text: str):  # type: ignore[no-untyped-def]
     )
 
 
+changes_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the grid file, such as recipes.finetune.epochs=5 or 'seeds=[0, 1]'; repeatable.",
+)
+
 results_option = click.option(
     "--results",
     "results_dir",

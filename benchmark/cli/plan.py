@@ -7,21 +7,23 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
+from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
 from benchmark.cli.plan_view import show_plan
-from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
+from benchmark.run_reference import find_run
 from benchmark.stages.plan import Plan, make_plan, why_stale
-from methods.lookup import unknown
 from results.store.folder import Store
 
 
 @click.command("plan")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@changes_option
 @results_option
 @data_dir_option
 @click.option("--why", "why_run", metavar="RUN", help="Name the fields in which this run's stages are new.")
-def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, why_run: str | None) -> None:
+def command(
+    grid_name: str | None, changes: tuple[str, ...], results_dir: Path, data_dir: Path | None, why_run: str | None
+) -> None:
     """Show the runs and stages of a grid: which are finished, and which are shared.
 
     \b
@@ -31,17 +33,16 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, why
     """
     console = Console()
     store = Store(results_dir)
-    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
+    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir, changes), store)
     if why_run is None:
         show_plan(console, plan, runs=True)
     else:
         _show_why(console, plan, store, why_run)
 
 
-def _show_why(console: Console, plan: Plan, store: Store, run_id: str) -> None:
+def _show_why(console: Console, plan: Plan, store: Store, reference: str) -> None:
     runs = {run.run_id: run for run in plan.runs}
-    if run_id not in runs:
-        raise UserError(f"--why: {unknown('run', run_id, runs)}")
+    run_id = find_run(reference, runs, f"the grid {plan.grid.name}")
     if run_id in plan.done_runs:
         console.print(f"{run_id} is finished")
         return

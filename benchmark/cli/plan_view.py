@@ -8,6 +8,8 @@ from collections.abc import Hashable
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.cli.text_table import text_table, without_constants
+from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
 from benchmark.weights import SCRATCH
@@ -45,9 +47,25 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print()
     if runs:
-        states = ("finished" if run.run_id in plan.done_runs else "to run  " for run in plan.runs)
-        lines = (f"{state}  {run.run_id}\n" for state, run in zip(states, plan.runs, strict=True))
-        console.file.write("".join(lines))  # rich is slow for thousands of lines
+        _show_runs(console, plan)
+
+
+def _show_runs(console: Console, plan: Plan) -> None:
+    trains = [run.spec.train for run in plan.runs]
+    columns = {
+        "run": [short_id(run.run_id) for run in plan.runs],
+        "": ["finished" if run.run_id in plan.done_runs else "to run" for run in plan.runs],
+        "method": [train.method.label for train in trains],
+        "backbone": [train.backbone for train in trains],
+        "dataset": [train.dataset.label for train in trains],
+        "exits": [run.spec.scheme for run in plan.runs],
+        "seed": [str(train.seed) for train in trains],
+    }
+    shown, constant = without_constants(columns, ["backbone", "dataset", "exits", "seed"])
+    lines = text_table(shown, console.width, optional=["dataset", "backbone", "exits"], right=["seed"])
+    console.file.write(
+        "\n".join([*lines, f"all: {constant}" if constant else "", ""])
+    )  # rich is slow for thousands of lines
 
 
 def _shared(counts: list[int]) -> str:
@@ -69,8 +87,9 @@ def _show_passes(console: Console, plan: Plan) -> None:
         if shared := stage.shared_pass:
             passes.setdefault(shared, []).append(stage)
     together = [stages for stages in passes.values() if len(stages) > 1]
-    for stages in together[:SHOWN_PASSES]:
-        methods = counted(stage.run.train.method.label for stage in stages)
-        console.print(f"In one pass over the data: {methods}", markup=False, highlight=False, soft_wrap=True)
-    if len(together) > SHOWN_PASSES:
-        console.print(f"... and {len(together) - SHOWN_PASSES} more shared passes", highlight=False)
+    methods = Counter(counted(stage.run.train.method.label for stage in stages) for stages in together)
+    for names, count in methods.most_common(SHOWN_PASSES):
+        times = f", {count} times" if count > 1 else ""
+        console.print(f"In one pass over the data{times}: {names}", markup=False, highlight=False)
+    if len(methods) > SHOWN_PASSES:
+        console.print(f"... and {sum(methods.values())} shared passes in all", highlight=False)

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.grid_runs import grid_run_ids
-from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, data_dir_option, grid_option, out_option
+from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, changes_option, data_dir_option, grid_option, out_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.pictures import Pictures
@@ -21,6 +21,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 
 @click.command("report")
 @grid_option("Only the runs of this grid; without the option, every run in the results folders.")
+@changes_option
 @click.option(
     "--results",
     "results_dirs",
@@ -41,6 +42,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 )
 def command(
     grid_name: str | None,
+    changes: tuple[str, ...],
     results_dirs: tuple[Path, ...],
     data_dir: Path | None,
     out: Path | None,
@@ -70,7 +72,7 @@ def command(
         title, run_ids = store.root.name, store.run_ids()
         advice = "python -m benchmark run --grid"
     else:
-        grid = load_grid(find_grid(grid_name), data_dir)
+        grid = load_grid(find_grid(grid_name), data_dir, changes)
         title, run_ids = grid.name, grid_run_ids(grid)
         advice = f"python -m benchmark run --grid {grid_name}"
     absent = [root for root in store.roots if not root.is_dir()]

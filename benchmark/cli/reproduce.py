@@ -19,6 +19,7 @@ from benchmark.environment import require_torch
 from benchmark.execution.local import run_locally
 from benchmark.execution.rerun import prepare_rerun
 from benchmark.grid.spec_from_record import LocalPaths
+from benchmark.run_reference import find_run
 from results.judge.environment_diff import same_bits_expected
 from results.judge.failures import failed_records
 from results.judge.reproduction import judge
@@ -26,7 +27,7 @@ from results.store.folder import Store
 
 
 @click.command("reproduce")
-@click.argument("run_id", metavar="RUN")
+@click.argument("reference", metavar="RUN")
 @results_option
 @click.option(
     "--into",
@@ -50,7 +51,7 @@ from results.store.folder import Store
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default the record's.")
 @loader_workers_option
 def command(
-    run_id: str,
+    reference: str,
     results_dir: Path,
     into: Path | None,
     data_dir: Path | None,
@@ -77,6 +78,7 @@ def command(
     """
     console = Console(highlight=False)
     recorded = Store(results_dir)
+    run_id = find_run(reference, recorded.run_ids(), str(recorded.root))
     reproduced = Store(into or DEFAULT_RESULTS / "reproduced" / run_id)
     rerun = prepare_rerun(
         recorded, run_id, reproduced, LocalPaths(images, weights), data_dir, offline, lambda text: say(console, text)

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.grid_run import check_processes, line_printer, load_with_weights, report_folder, report_on
-from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, execution_options, grid_option
+from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_torch
@@ -29,6 +29,7 @@ from results.store.folder import Store
 
 @click.command("run")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@changes_option
 @execution_options
 @click.option(
     "--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume."
@@ -36,6 +37,7 @@ from results.store.folder import Store
 @slurm_options
 def command(
     grid_name: str | None,
+    changes: tuple[str, ...],
     results_dir: Path,
     data_dir: Path | None,
     offline: bool,
@@ -60,6 +62,7 @@ def command(
       python -m benchmark run --grid                 the grid quick
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
+      python -m benchmark run --grid quick --set recipes.finetune.epochs=5
       python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
       python -m benchmark run --grid paper-cifar100 --gpus 4     one training at a time, on four GPUs
       python -m benchmark run --grid paper-cifar100 --rehearse
@@ -77,12 +80,12 @@ def command(
         loader_processes=loader_workers,
     )  # fmt: skip
     if rehearse:
-        _rehearse(console, load_grid(find_grid(grid_name), data_dir), config, out)
+        _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out)
         return
     if slurm.get("dry_run"):
-        grid = load_grid(find_grid(grid_name), data_dir)
+        grid = load_grid(find_grid(grid_name), data_dir, changes)
     else:
-        grid = load_with_weights(console, grid_name, data_dir, offline)
+        grid = load_with_weights(console, grid_name, data_dir, offline, changes)
     store = Store(results_dir)
     plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
     target = report_folder(out, grid, store)

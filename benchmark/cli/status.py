@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.follow import SUBMISSIONS, follow, scheduler_states
-from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
+from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
 from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import UserError
 from benchmark.execution.status import Status, status_of
@@ -22,13 +22,20 @@ from results.store.folder import Store
 
 @click.command("status")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@changes_option
 @results_option
 @data_dir_option
 @click.option("--watch", is_flag=True, help="Refresh every two seconds, until all runs have ended or Ctrl-C.")
 @click.option("--runs", is_flag=True, help="Also list every run.")
 @click.option("--json", "as_text", is_flag=True, help="Print the status as JSON.")
 def command(
-    grid_name: str | None, results_dir: Path, data_dir: Path | None, watch: bool, runs: bool, as_text: bool
+    grid_name: str | None,
+    changes: tuple[str, ...],
+    results_dir: Path,
+    data_dir: Path | None,
+    watch: bool,
+    runs: bool,
+    as_text: bool,
 ) -> None:
     """Show which runs are done, running, queued, failed, blocked or lost; the speed and remaining time of running stages; and
     the causes of failures.
@@ -41,7 +48,7 @@ def command(
     """
     console = Console(highlight=False)
     store = Store(results_dir)
-    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir), store)
+    plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir, changes), store)
     if watch:
         follow(console, plan, store, _is_active, runs=runs)
         return

@@ -58,7 +58,7 @@ class Rerun:
 
 def prepare_rerun(
     recorded: Store,
-    run_id: str,
+    reference: str,
     reproduced: Store,
     local: LocalPaths,
     data_dir: Path | None,
@@ -69,7 +69,7 @@ def prepare_rerun(
 
     Args:
         recorded: the results folder of the record.
-        run_id: of the record.
+        reference: names the run of the record; see `benchmark.run_reference`.
         reproduced: the results folder of the second run.
         local: the user's paths for images and weights that the record names by path.
         data_dir: the user's folder of datasets and weights, if any.
@@ -80,7 +80,8 @@ def prepare_rerun(
         UserError: the run cannot be trained again here.
         StoreError: the record is damaged.
     """
-    record = finished_record(recorded, run_id)
+    record = finished_record(recorded, reference)
+    run_id = record.run_id
     path = recorded.run(run_id) / "record.json"
     grid = grid_of_record(record, path, local, data_dir)
     claim_folder(reproduced, recorded, run_id)

@@ -3,7 +3,7 @@
 The form (all keys but the first four are optional):
 
     name: quick
-    backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH, mean, std}}
+    backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH}}
     datasets: [fashion-mnist-mini]
     methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: false}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
@@ -19,7 +19,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,11 +30,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
-from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks
+from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks, weights_source
 from benchmark.grid.values import OWN, ValueReader, unknown_key
-from benchmark.grid.yaml_files import ValueLoader, read_mapping
+from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
 from benchmark.stages.graph import heads_of
-from benchmark.weights import SCRATCH, weights_of, weights_source
+from benchmark.weights import SCRATCH, named
 from methods.backbones.cards import truncated
 from methods.lookup import unknown
 from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
@@ -94,18 +94,38 @@ def find_grid(name: str) -> Path:
     raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
 
 
-def load_grid(path: Path, data_dir: Path | None = None) -> Grid:
+def load_grid(path: Path, data_dir: Path | None = None, changes: Sequence[str] = ()) -> Grid:
     """Read, check and expand a grid file.
 
     Args:
         path: of the file.
         data_dir: folder with the user's datasets and pretrained weights, if there is one.
+        changes: ``key=value`` or ``key.key=value`` with YAML values, which replace values of the file.
 
     Raises:
-        UserError: one sentence for every mistake in the file.
+        UserError: one sentence for every mistake in the file or the changes.
     """
     form = f"a grid is a mapping with the keys {', '.join(_File.model_fields)}"
-    return grid_of(read_mapping(path, ValueLoader, form), path, data_dir)
+    content = read_mapping(path, ValueLoader, form)
+    for change in changes:
+        _replace(content, change)
+    return grid_of(content, path, data_dir)
+
+
+def _replace(content: dict[str, Any], change: str) -> None:
+    """Replace one value of a grid file's content."""
+    name, sign, text = change.partition("=")
+    *parents, key = name.strip().split(".")
+    if not sign or not all([*parents, key]):
+        raise UserError(f"--set {change!r}: write KEY=VALUE or KEY.KEY=VALUE, such as recipes.finetune.epochs=5")
+    for depth, parent in enumerate(parents, start=1):
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise UserError(f"--set {change!r}: {'.'.join(parents[:depth])} has no keys; replace it as a whole")
+    try:
+        content[key] = read_value(text)
+    except ValueError as error:
+        raise UserError(f"--set {change!r}: {error}") from None
 
 
 def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:
@@ -246,7 +266,7 @@ class _GridReader(ValueReader):
             point=point,
             blocks=blocks,
             scheme=exits.label if isinstance(exits, Configured) else "blocks " + " ".join(map(str, exits)),
-            weights=weights_of(point.backbone, self.data_dir),
+            weights=named(weights_source(point.backbone), self.data_dir),
             replacement=replacement,
             trained=frozenset(stage.recipe for stage in method.stages(card)),
             own_policy=Configured(name=policy.name, set=dict(policy.options)),
@@ -257,8 +277,8 @@ class _GridReader(ValueReader):
         if name is None:
             return None
         from_scratch = weights_source(point.backbone) == SCRATCH
-        backbone = Configured(name=name, set={"weights": SCRATCH} if from_scratch else {})
-        return ReplacementBackbone(backbone=name, weights=weights_of(backbone, self.data_dir))
+        source = SCRATCH if from_scratch else weights_source(Configured(name=name))
+        return ReplacementBackbone(backbone=name, weights=named(source, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:
         """Note a choice on images that the weights were trained on, and a policy that reads gates which the heads lack."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, grid_of
+from benchmark.run_reference import find_run
 from benchmark.weights import check_source
 from datasets.folder import PREFIX as FOLDER
-from methods.lookup import unknown
 from results.record import DoneRecord
-from results.spec import Weights
 from results.store.folder import Store, StoreError, sha256, write_file
 
 FILE = "file:"
@@ -29,16 +27,18 @@ class LocalPaths:
     weights: Path | None = None
 
 
-def finished_record(store: Store, run_id: str) -> DoneRecord:
+def finished_record(store: Store, reference: str) -> DoneRecord:
     """The record of a finished run that this suite trained.
+
+    Args:
+        store: the results folder.
+        reference: names the run; see `benchmark.run_reference`.
 
     Raises:
         UserError: there is no such record, or its run cannot be trained again.
         StoreError: the record is damaged.
     """
-    run_ids = store.run_ids()
-    if run_id not in run_ids:
-        raise UserError(unknown("run", run_id, run_ids) if run_ids else f"there is no run in {store.root}")
+    run_id = find_run(reference, store.run_ids(), str(store.root))
     record = store.record(run_id)
     if record.status == "failed":
         raise UserError(f"{run_id} did not finish ({record.cause}), so there is no result to reproduce")
@@ -94,7 +94,9 @@ def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: 
     train = spec.train
     content = {
         "name": "reproduce",
-        "backbones": [{"name": train.backbone, "set": _weights(train.weights, path, local.weights)}],
+        "backbones": [
+            {"name": train.backbone, "set": {"weights": _weights(train.weights.source, path, local.weights)}}
+        ],
         "datasets": [{"name": _dataset(train.dataset.name, path, local.images), "set": train.dataset.set}],
         "methods": [train.method.model_dump()],
         "exits": [list(train.exits) or [1]],  # a method without exits ignores it
@@ -119,10 +121,7 @@ def _dataset(name: str, path: Path, images: Path | None) -> str:
     return FOLDER + str(images)
 
 
-def _weights(recorded: Weights, path: Path, weights: Path | None) -> dict[str, Any]:
-    """The options of the backbone: its weights, and their normalisation where the record states one."""
-    source = recorded.source
-    normalisation = recorded.model_dump(mode="json", include={"mean", "std"}, exclude_none=True)
+def _weights(source: str, path: Path, weights: Path | None) -> str:
     try:
         check_source(source)
     except ValueError as error:
@@ -130,10 +129,10 @@ def _weights(recorded: Weights, path: Path, weights: Path | None) -> dict[str, A
     if not source.startswith(FILE):
         if weights is not None:
             raise UserError(f"--weights is for runs that start from a file; this run starts from {source}")
-        return {"weights": source, **normalisation}
+        return source
     if weights is None:
         raise UserError(
             f"{path}: the run starts from {source}; paths in records are not followed, so give the file on this "
             "machine: --weights PATH"
         )
-    return {"weights": FILE + str(weights), **normalisation}
+    return FILE + str(weights)

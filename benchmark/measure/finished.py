@@ -9,6 +9,7 @@ from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import stage_name
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
+from benchmark.run_reference import find_run
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.heads import HEADS_WEIGHTS, load_heads
 from methods.lookup import unknown
@@ -37,16 +38,18 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
-def finished_run(store: Store, run_id: str) -> DoneRecord:
+def finished_run(store: Store, reference: str) -> DoneRecord:
     """The record of a finished run with early exits.
+
+    Args:
+        store: the results folder.
+        reference: names the run; see `benchmark.run_reference`.
 
     Raises:
         UserError: there is no such run, or it did not finish, or it has no early exits.
         StoreError: its record is damaged.
     """
-    known = store.run_ids()
-    if run_id not in known:
-        raise UserError(f"--run: {unknown('run', run_id, known) if known else f'there is no run in {store.root}'}")
+    run_id = find_run(reference, store.run_ids(), str(store.root))
     record = store.record(run_id)
     if record.status == "failed":
         raise UserError(f"--run {run_id}: it did not finish ({record.cause})")

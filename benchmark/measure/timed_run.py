@@ -23,7 +23,7 @@ from results.store.latency import FILE, Latency
 
 def measure_run(
     store: Store,
-    run_id: str,
+    reference: str,
     batch_sizes: tuple[int, ...],
     device: torch.device,
     say: Callable[[str], None],
@@ -39,7 +39,7 @@ def measure_run(
 
     Args:
         store: the results folder.
-        run_id: a finished run with early exits.
+        reference: names a finished run with early exits; see `benchmark.run_reference`.
         batch_sizes: those larger than the number of images are left out.
         device: where the model runs.
         say: prints a line of progress.
@@ -56,13 +56,13 @@ def measure_run(
     Raises:
         UserError: the run or point does not exist or cannot be timed, or dynamic inference disagrees with the stored scores.
     """
-    record = finished_run(store, run_id)
+    record = finished_run(store, reference)
     operating_point = choose_point(record, point)
     if threads is not None:
         torch.set_num_threads(threads)
     machine = provenance.machine(str(device))
     fields = {
-        "run": run_id,
+        "run": record.run_id,
         "point": operating_point.name,
         "threshold": operating_point.settings[0].threshold,
         "batch_sizes": list(batch_sizes),
@@ -85,7 +85,7 @@ def measure_run(
     check = dynamic_agreement(model, policy, pixels, scores["test"])
     if check.unexplained or check.logit_error > LOOSE[precision]:
         raise UserError(
-            f"--run {run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples leave "
+            f"--run {record.run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples leave "
             f"at another exit, and logits differ by {check.logit_error:.1e} of the largest; nothing was timed"
         )
     if precision == "fp32" and check.logit_error > TOLERANCE:
@@ -100,7 +100,7 @@ def measure_run(
         say(f"timing batches of {size} ...")
         timings.append(time_batches(model, policy, pixels, record.costs, size, warmup))
     latency = Latency(
-        run_id=run_id,
+        run_id=record.run_id,
         point=operating_point.name,
         threshold=operating_point.settings[0].threshold,
         precision=precision,

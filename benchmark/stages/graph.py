@@ -126,10 +126,7 @@ def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _initial_model(train: TrainSpec, blocks: int) -> dict[str, Any]:
     """What a training from the backbone's initial weights reads."""
     weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
-    reads = {"backbone": _backbone(train, blocks), "dataset": _train_split(train), "weights": weights}
-    if train.weights.mean is None:  # the dataset's own normalisation, which its version covers
-        return reads
-    return reads | {"normalisation": train.weights.model_dump(mode="json", include={"mean", "std"})}
+    return {"backbone": _backbone(train, blocks), "dataset": _train_split(train), "weights": weights}
 
 
 def _backbone(train: TrainSpec, blocks: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -111,15 +111,10 @@ def stronger_of(recipe: Recipe) -> Stronger:
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
-    """The data of a run for the backbone that it trains, normalised as its weights require; see `inputs_of`."""
-    trained = train.replacement or train
-    backbone = registry.card("backbone", trained.backbone)
+    """The data of a run for its backbone; see `inputs_of`."""
+    backbone = registry.card("backbone", train.backbone)
     recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
-    inputs = inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
-    mean, std = trained.weights.mean, trained.weights.std
-    if mean is None or std is None:
-        return inputs
-    return replace(inputs, card=replace(inputs.card, mean=mean, std=std))
+    return inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
 
 
 def inputs_of(

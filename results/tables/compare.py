@@ -63,8 +63,8 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
     """First minus second at every operating point that both reached, and for the backbone without exits.
 
     Columns: point, first and second (accuracies), difference; for runs that were tested on the same samples also low and high
-    (paired interval over test samples), detectable, p (McNemar) and p_holm (over all points); first_macs and second_macs (mean
-    MACs of the two).
+    (paired interval over test samples), detectable, discordant (share of samples with a difference), p (McNemar) and p_holm
+    (over all points); first_macs and second_macs (mean MACs of the two).
     """
     rows = []
     reached = [{p.name: p.test for p in run.record.points if p.test is not None} for run in (first, second)]
@@ -76,11 +76,15 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
         if difference is not None:
             low, high = bootstrap_mean(difference)
             row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
+            row["discordant"] = float(np.mean(difference != 0))
             row["p"] = mcnemar(first.realised(name), second.realised(name))
         if name != STATIC:
             row |= {"first_macs": reached[0][name].mean_macs, "second_macs": reached[1][name].mean_macs}
         rows.append(row)
-    columns = ["point", "first", "second", "difference", "low", "high", "detectable", "p", "first_macs", "second_macs"]
+    columns = [
+        *("point", "first", "second", "difference", "low", "high", "detectable", "discordant", "p"),
+        *("first_macs", "second_macs"),
+    ]
     table = pd.DataFrame(rows, columns=columns)
     table["p_holm"] = np.nan
     tested = table["p"].notna()

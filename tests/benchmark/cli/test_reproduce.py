@@ -210,7 +210,7 @@ def test_an_invalid_spec_is_one_sentence(
 def test_an_unknown_run_is_one_sentence(
     smoke: SmokeRun, lgvit: DoneRecord, tmp_path: Path, benchmark_command: Command
 ) -> None:
-    done = benchmark_command("reproduce", lgvit.run_id[:-2], "--results", smoke.results, "--into", tmp_path / "into")
+    done = benchmark_command("reproduce", lgvit.run_id + "0", "--results", smoke.results, "--into", tmp_path / "into")
     assert done.returncode == 2
     assert f"did you mean '{lgvit.run_id}'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -29,10 +29,7 @@ GRID = {
     "include": [
         {"backbone": "vit_nano_patch4_32", "method": "lgvit-official"},
         {
-            "backbone": {
-                "name": "deit_nano_distilled_patch4_32",
-                "set": {"weights": "timm:not.there", "mean": [0.5] * 3, "std": [0.5] * 3},
-            },
+            "backbone": {"name": "deit_nano_distilled_patch4_32", "set": {"weights": "timm:not.there"}},
             "method": "vanilla",
         },
     ],

@@ -141,12 +141,12 @@ def test_why_names_the_changed_fields(smoke: SmokeRun, benchmark_command: Comman
     grid = tmp_path / "longer.yaml"
     grid.write_text(find_grid("smoke").read_text().replace("exits: {epochs: 2", "exits: {epochs: 3"))
     planned = benchmark_command("plan", "--grid", grid, "--results", smoke.results)
-    run_id = next(line.split()[-1] for line in planned.stdout.splitlines() if "lgvit-" in line)
+    run_id = next(line.split()[0] for line in planned.stdout.splitlines() if " lgvit " in line)
     why = benchmark_command("plan", "--grid", grid, "--results", smoke.results, "--why", run_id)
     assert "recipe.epochs: 2 -> 3" in why.stdout
-    unknown = benchmark_command("plan", "--grid", grid, "--results", smoke.results, "--why", run_id[:-3])
+    unknown = benchmark_command("plan", "--grid", grid, "--results", smoke.results, "--why", run_id[:-1] + "x")
     assert unknown.returncode == 2
-    assert f"did you mean '{run_id}'" in unknown.stderr
+    assert run_id in unknown.stderr
 
 
 # Mistakes of new users

@@ -292,3 +292,25 @@ def test_every_seed_gives_a_complete_run_of_its_own(tmp_path: Path) -> None:
     assert [run.train.seed for run in runs] == [3, 1, 3, 1]
     for run in runs:
         assert RunSpec.model_validate_json(run.model_dump_json()) == run
+
+
+def test_values_are_replaced_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(SOUND)
+    runs = load_grid(path, changes=["recipes.finetune.epochs=5", "seeds=[3, 4]", "methods = [lgvit]"]).runs
+    assert [(run.train.seed, run.train.method.name) for run in runs] == [(3, "lgvit"), (4, "lgvit")]
+    assert {run.train.recipes.finetune.epochs for run in runs} == {5}
+
+
+@pytest.mark.parametrize(("change", "parts"), [
+    ("recipes.finetune.epochs", ("--set", "KEY=VALUE")), ("=5", ("--set", "KEY=VALUE")),
+    ("recipes..epochs=5", ("--set", "KEY=VALUE")), ("name.x=5", ("--set", "name has no keys")),
+    ("seeds=[0", ("--set", "seeds=[0")), ("recipes.finetune.epoch=5", ("'epoch'", "'epochs'")),
+    ("seed=1", ("'seed'", "'seeds'")),
+])  # fmt: skip
+def test_a_mistake_in_a_replaced_value_is_one_sentence(tmp_path: Path, change: str, parts: tuple[str, ...]) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(SOUND)
+    with pytest.raises(UserError) as error:
+        load_grid(path, changes=[change])
+    assert all(part in str(error.value) for part in parts)

@@ -109,9 +109,16 @@ def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benc
     done = benchmark_command("compare", smoke.results, tmp_path / "copy")
     assert done.returncode == 0, done.stderr
     assert f"only in {smoke.results}: {names[1]}" in " ".join(done.stdout.split())
-    assert "+0.0 [+0.0, +0.0]  p 1.000" in done.stdout
+    assert f"{len(runs) - 1} of {len(runs) - 1} pairs" in done.stdout  # told in one line, not point by point
+    assert "confidence" not in done.stdout
 
-    wrong = benchmark_command("compare", names[0], names[1][:-2], "--results", smoke.results)
+    short, elsewhere = names[0][-8:], tmp_path / "copy" / "runs" / names[0][:-2]
+    done = benchmark_command("compare", short, elsewhere, "--results", smoke.results)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(names[0]) == 2
+    assert "results are the same" in done.stdout
+
+    wrong = benchmark_command("compare", names[0], names[1] + "0", "--results", smoke.results)
     assert wrong.returncode == 2
     assert f"did you mean '{names[1]}'" in wrong.stderr
     empty = benchmark_command("compare", "a", "b", "--results", tmp_path)

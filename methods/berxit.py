@@ -5,9 +5,10 @@ all exits share. `BERxiTPort` follows the LGViT code's port: losses are averaged
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from methods.api import BackboneCard, Component, TrainStage
-from methods.exit_method import Competitor, Regime, every_block, with_loss
+from methods.exit_method import Competitor, Regime, every_block, with_idle_heads, with_loss
 from methods.pabee import ported_exits
 
 
@@ -42,12 +43,20 @@ class BERxiT(Competitor):
 
 @dataclass(frozen=True, kw_only=True)
 class BERxiTPort(Competitor):
-    """The original's ``alternate`` training with losses averaged over exits, and the confidence policy."""
+    """The original's ``alternate`` training with losses averaged over exits, and the confidence policy.
+
+    Attributes:
+        idle_heads: see `methods.lgvit.LGViT`.
+    """
 
     regime: Regime = "alternating"
+    idle_heads: Literal["rest", "zero-gradient"] = "rest"
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return (Component("linear"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return ported_exits(backbone)
+
+    def everything_stage(self) -> TrainStage:
+        return with_idle_heads(super().everything_stage(), self.idle_heads)

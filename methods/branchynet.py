@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, Regime, with_loss
 
-SHARES = (2 / 54, 20 / 54)
+SHARES = (0, 18 / 54)
 """Shares of ResNet-110's 54 blocks that precede its two branches."""
 
 

@@ -91,6 +91,11 @@ def with_loss(stage: TrainStage, **options: Any) -> TrainStage:
     return replace(stage, loss=Component(stage.loss.name, {**stage.loss.options, **options}))
 
 
+def with_idle_heads(stage: TrainStage, idle_heads: str) -> TrainStage:
+    """A copy of ``stage`` whose loss has this option where it is not the default, which stays out of stage keys."""
+    return stage if idle_heads == "rest" else with_loss(stage, idle_heads=idle_heads)
+
+
 def every_block(backbone: BackboneCard) -> tuple[int, ...]:
     """Exit positions after every block except the last, whose output goes to the final classifier."""
     return tuple(range(1, backbone.depth))

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from methods.api import BackboneCard, Component, TrainStage
-from methods.exit_method import ExitMethod, JointWeights, Regime, with_loss
+from methods.exit_method import ExitMethod, JointWeights, Regime, with_idle_heads, with_loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class LGViT(ExitMethod):
-    """LPH at the first ceil(n/2) exits, GAH at the others. The D numbers refer to docs/discrepancies.md.
+    """LPH at the first ceil(n/2) exits (2 of 6), GAH at the others. The D numbers refer to docs/discrepancies.md.
 
     Attributes:
         lph_kernel: kernel size of the depthwise convolution in every LPH; 0 removes the convolution. None selects the
@@ -40,6 +40,8 @@ class LGViT(ExitMethod):
         heads_always: whether the heads also run in steps that use only the loss of the final exit (D31).
         frozen_mode: mode of the frozen backbone: ``eval``, or ``train``, in which its drop-path is active (D31).
         alternate_by: counter of the alternation: optimizer ``step`` or ``forward`` pass (D32).
+        idle_heads: whether the heads ``rest`` in steps that use only the loss of the final exit, or get a ``zero-gradient``,
+            so that the optimizer's momentum moves them, as under torch 1.12 (D36).
     """
 
     lph_kernel: Literal[0, 3, 5] | None = None
@@ -56,20 +58,22 @@ class LGViT(ExitMethod):
     heads_always: bool = False
     frozen_mode: Literal["eval", "train"] = "eval"
     alternate_by: Literal["step", "forward"] = "step"
+    idle_heads: Literal["rest", "zero-gradient"] = "rest"
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         """The authors' layout of heads, generalised from 8 exits to any number of exits.
 
         The authors' layout for 8 exits is A A B B R2 R2 R3 R3, and A A B B R1 R1 R2 R2 on Swin. A is an LPH with a
-        depthwise 3x3 convolution, B is an LPH without it, and Rs is a GAH with stride s.
+        depthwise 3x3 convolution, B is an LPH without it, and Rs is a GAH with stride s. Six exits have the authors' layout
+        A B R2 R2 R3 R3, whose LPHs are fewer than half.
         """
         count = len(exits)
-        local_count = (count + 1) // 2
+        local_count = 2 if count == 6 else (count + 1) // 2
         global_count = count - local_count
         kernels = [3 if i < (local_count + 1) // 2 else 0 for i in range(local_count)]
         if self.lph_kernel is not None:
             kernels = [self.lph_kernel] * local_count
-        first_stride = 2 if backbone.class_tokens else 1
+        first_stride = 1 if backbone.family == "swin" else 2
         strides = [first_stride if i < (global_count + 1) // 2 else first_stride + 1 for i in range(global_count)]
         if self.gah_stride is not None:
             strides = [self.gah_stride] * global_count
@@ -95,7 +99,8 @@ class LGViT(ExitMethod):
     def everything_stage(self) -> TrainStage:
         stage = super().everything_stage()
         alternate = self.alternate_by if self.regime.startswith("alternating") else "never"
-        return with_loss(stage, heads_always=self.heads_always, alternate=alternate)
+        stage = with_loss(stage, heads_always=self.heads_always, alternate=alternate)
+        return with_idle_heads(stage, self.idle_heads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +124,7 @@ class LGViTOfficial(LGViT):
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:
         stage = super().heads_stage(backbone)
-        if backbone.class_tokens:
+        if backbone.family != "swin":
             return stage
         plain_distillation = {
             "heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "teacher_norm": "plain", "reduction": "mean",

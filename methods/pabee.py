@@ -51,4 +51,4 @@ class PABEEPort(Competitor):
 
 def ported_exits(backbone: BackboneCard) -> tuple[int, ...]:
     """Exit positions of the LGViT code's baselines: after every block; on Swin, the eight exit positions of LGViT."""
-    return every_block(backbone) if backbone.class_tokens else place_exits("paper", backbone.depth)
+    return place_exits("paper", backbone.depth) if backbone.family == "swin" else every_block(backbone)

@@ -12,6 +12,12 @@ from methods.exit_method import Competitor, JointWeights, Regime, with_loss
 from methods.pabee import ported_exits
 
 SHARES = (0.15, 0.30, 0.45, 0.60, 0.75, 0.90)
+"""Shares of the cost after which the original has its exits; its loss weights grow up to the same numbers."""
+
+
+def position(share: float, depth: int) -> int:
+    """The block nearest to a share of the depth, 1-based. Depth approximates cost: all blocks cost nearly the same."""
+    return max(1, round(share * depth))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class SDN(Competitor):
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         """The blocks nearest to 15, 30, ..., 90 % of the depth. Depth approximates cost: all blocks cost nearly the same."""
-        return tuple(dict.fromkeys(max(1, round(share * backbone.depth)) for share in SHARES))
+        return tuple(dict.fromkeys(position(share, backbone.depth) for share in SHARES))
 
     def policy(self) -> Component:
         return Component("sdn")

@@ -21,7 +21,7 @@ class ViTEE(ExitMethod):
     joint_weights: JointWeights = "final-double"
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
-        if not backbone.class_tokens:
+        if backbone.family == "swin":
             return (Component("vit-ee", {"attention_heads": 8, "mlp_ratio": 6.0}),) * len(exits)
         return tuple(
             Component("vit-ee", {"attention_heads": backbone.attention_heads[block - 1], "mlp_ratio": 4.0})

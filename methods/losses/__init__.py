@@ -10,6 +10,7 @@ LOSSES: dict[str, Card] = {
     ),
     "joint-cross-entropy": Card(
         target="methods.losses.joint_cross_entropy:JointCrossEntropy",
+        code_version=2,
         summary="backbone and heads together: cross-entropy of all exits, weighted or in turns with the final one alone",
     ),
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.losses.terms import weighted_mean
 from methods.losses.training_pass import TrainingPass
+from methods.sdn import SHARES, position
 
 RAMP_START = 0.01
 
@@ -27,15 +28,18 @@ class JointCrossEntropy:
             - ``uniform``: 1 for every exit (``normal`` in the official LGViT code).
             - ``depth``: the block number of each exit, and the number of blocks for the final exit (``weighted`` in the
               official code; PABEE, Zhou et al., NeurIPS 2020).
-            - ``ramp``: for an early exit, a linear increase from 0.01 up to the exit's relative depth (block number /
-              number of blocks); 1 for the final exit (SDN, Kaya et al., ICML 2019). The increase follows optimizer
-              steps; the original's follows epochs.
+            - ``ramp``: for an early exit, a linear increase from 0.01 up to the original's 0.15, 0.30, ..., 0.90 at its six
+              positions, and up to the exit's relative depth (block number / number of blocks) elsewhere; 1 for the final
+              exit (SDN, Kaya et al., ICML 2019). The increase follows optimizer steps; the original's follows epochs.
             - ``final-double``: 2 for the final exit, 1 for the others (ViT-EE, Bakhtiarnia et al., BMVC 2021).
         reduction: weighted ``mean`` or weighted ``sum`` over the exits.
         alternate: ``never``; with every optimizer ``step``; or with every ``forward`` pass, as in the official code. The last
             two differ if gradients are accumulated.
         heads_always: whether the heads also run in passes that use only the loss of the final exit, as in the official
             code. They get no gradient, but the running statistics of their BatchNorm layers are updated.
+        idle_heads: what the heads do in these passes. ``rest``: they have no gradient, and the optimizer leaves them as they
+            are. ``zero-gradient``: they run and get gradients of 0, so that the optimizer's momentum moves them. This is what
+            ``zero_grad()`` of torch 1.12 and earlier does, from the heads' first own pass on.
         final_in_turn: whether the final exit's loss is also included in the steps that train the early exits.
 
     Raises:
@@ -46,6 +50,7 @@ class JointCrossEntropy:
     reduction: Literal["mean", "sum"] = "mean"
     alternate: Literal["never", "step", "forward"] = "never"
     heads_always: bool = False
+    idle_heads: Literal["rest", "zero-gradient"] = "rest"
     final_in_turn: bool = True
 
     def __post_init__(self) -> None:
@@ -65,6 +70,10 @@ class JointCrossEntropy:
         passed = training.passed
         final = training.cross_entropy(passed.logits)
         if self._is_final_turn(training):
+            if self.idle_heads == "zero-gradient" and training.forward > 0:
+                early = [training.cross_entropy(exit_logits) for exit_logits in training.outputs.logits]
+                total = final + 0 * torch.stack(early).sum()
+                return {"final_cross_entropy": final, "accuracy": training.accuracy([passed.logits]), "total": total}
             if self.heads_always:
                 with torch.no_grad():
                     training.exit_heads(passed.tokens)
@@ -93,5 +102,7 @@ class JointCrossEntropy:
             return [*map(float, exits), float(depth)]
         if self.weights == "ramp":
             progress = training.step / training.total_steps
-            return [*(min(block / depth, RAMP_START + progress * block / depth) for block in exits), 1.0]
+            shares = {position(share, depth): share for share in SHARES}
+            ends = [shares.get(block, block / depth) for block in exits]
+            return [*(min(end, RAMP_START + progress * end) for end in ends), 1.0]
         return [*[1.0] * len(exits), 2.0 if self.weights == "final-double" else 1.0]

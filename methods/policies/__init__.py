@@ -37,7 +37,9 @@ POLICIES: dict[str, PolicyCard] = {
         summary="accuracy on val of exits with similar confidence >= target",
     ),
     "budgeted": PolicyCard(
-        target="methods.policies.budgeted:Budgeted", summary="one threshold per exit, solved on val for a mean cost"
+        target="methods.policies.budgeted:Budgeted",
+        code_version=2,
+        summary="one threshold per exit, solved on val for a mean cost",
     ),
     "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"

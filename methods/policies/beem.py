@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,11 +19,14 @@ class BEEM(ThresholdPolicy):
 
     Attributes:
         threshold: at least 0; the sum cannot exceed the number of early exits.
+        counting: of a class that the previous exit did not predict. ``paper``: the sum restarts at this exit's confidence.
+            ``released``, as in the authors' code: it restarts at 0, so the first exit of a run does not count.
     """
 
     strict = False
 
     threshold: float | None = None
+    counting: Literal["paper", "released"] = "paper"
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold < float("inf"):
@@ -30,16 +34,24 @@ class BEEM(ThresholdPolicy):
 
     def signal(self, logits: Tensor) -> Tensor:
         sums, predictions = confidences(logits[:-1]), logits[:-1].argmax(-1)
+        if self.counting == "released":
+            sums[0] = 0.0
         for k in range(1, len(sums)):
-            sums[k] += sums[k - 1] * (predictions[k] == predictions[k - 1])
+            agrees = predictions[k] == predictions[k - 1]
+            sums[k] = sums[k - 1] * agrees + self._counted(sums[k], agrees)
         return sums
+
+    def _counted(self, confidence: Tensor, agrees: Tensor) -> Tensor:
+        """What an exit adds to the sum."""
+        return confidence * agrees if self.counting == "released" else confidence
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         return {"previous": torch.full((batch,), -1, device=device), "gathered": torch.zeros(batch, device=device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         prediction = logits.argmax(-1)
-        state["gathered"] = confidences(logits) + state["gathered"] * (prediction == state["previous"])
+        agrees = prediction == state["previous"]
+        state["gathered"] = self._counted(confidences(logits), agrees) + state["gathered"] * agrees
         state["previous"] = prediction
         return self.leave(state["gathered"], self.chosen())
 

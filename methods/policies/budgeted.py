@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,7 +19,7 @@ RATIOS = np.arange(5, 196) / 100
 
 @dataclass(kw_only=True)
 class Budgeted(ExitPolicy):
-    """Exit k has one confidence threshold, solved on val so that a share s_k of the samples exits there.
+    """Exit k has one confidence threshold, solved on val so that a share s_k of the samples, rounded down, exits there.
 
     The shares form a geometric sequence, s_k ~ q^k, with one solution per ratio q. Exit by exit, the most confident
     remaining samples of val exit until the share is reached; the threshold is the lowest confidence among them. The
@@ -83,7 +84,7 @@ def _solve(confidence: np.ndarray, ratio: float, exit_costs: np.ndarray, samples
     remaining = np.ones(samples, dtype=bool)
     total_cost = 0.0
     for k, row in enumerate(confidence):
-        count = min(round(shares[k] * samples), int(remaining.sum()))
+        count = min(math.floor(shares[k] * samples + 1e-9), int(remaining.sum()))  # MSDNet's code floors
         if count:
             thresholds[k] = np.sort(row[remaining])[-count]
         exiting = remaining & (row >= thresholds[k])  # samples with equal confidence exit together

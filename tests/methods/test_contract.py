@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmark.evaluation.scores import score_split
-from benchmark.grid.load import load_grid
+from benchmark.grid.load import find_grid, load_grid
 from benchmark.measure.price import price
 from benchmark.registry import configured, table
 from benchmark.seeds import seed_for
@@ -23,8 +23,10 @@ from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner
+from methods.api import Component
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
+from methods.official import LGVIT
 from results.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -162,7 +164,7 @@ def test_a_shared_module_is_counted_per_exit_and_its_parameters_once() -> None:
     ("pabee", range(1, 12), range(1, 24)),
     ("pcee-port", range(1, 12), (4, 7, 10, 13, 16, 19, 22, 23)),
     ("vit-ee", (6,), (12,)),
-    ("branchynet", (1, 4), (1, 9)),
+    ("branchynet", (1, 4), (1, 8)),
 ])  # fmt: skip
 def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -> None:
     made = table("method")[method].load()()
@@ -180,21 +182,43 @@ def test_a_methods_own_policy_can_read_its_heads(method: str) -> None:
 
 def layout(method: str, exits: tuple[int, ...], swin: bool = False) -> str:
     """One letter per head: A and B for LPHs with and without depthwise convolution, R and the stride for GAHs."""
+    return letters(table("method")[method].load()().heads(exits, SWIN if swin else VIT))
+
+
+def letters(heads: Iterable[Component]) -> str:
     return " ".join(
-        f"R{choice.options['stride']}" if choice.name == "gah" else "A" if choice.options["kernel"] else "B"
-        for choice in table("method")[method].load()().heads(exits, SWIN if swin else VIT)
+        f"R{head.options['stride']}" if head.name == "gah" else "A" if head.options["kernel"] else "B" for head in heads
     )
 
 
 @pytest.mark.parametrize("method", ["lgvit", "lgvit-official"])
-def test_lgvits_heads_equal_the_authors_for_2_4_and_8_exits(method: str) -> None:
-    layouts = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 8)}
-    assert layouts == {2: "A R2", 4: "A B R2 R3", 8: "A A B B R2 R2 R3 R3"}
+def test_lgvits_heads_equal_the_authors_for_2_4_6_and_8_exits(method: str) -> None:
+    layouts = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 6, 8)}
+    assert layouts == {2: "A R2", 4: "A B R2 R3", 6: "A B R2 R2 R3 R3", 8: "A A B B R2 R2 R3 R3"}
+    for count, imported in LGVIT.items():
+        assert layouts[count] == letters(imported), "the importer builds other heads"
     assert layout(method, (4, 7, 10, 13, 16, 19, 22, 23), swin=True) == "A A B B R1 R1 R2 R2"
 
 
+def test_the_family_is_read_from_the_card_and_not_from_the_tokens() -> None:
+    """A ViT whose classifier reads the mean of the patches is no Swin."""
+    pooled = replace(VIT, prefix_tokens=0)
+    for method in ("lgvit", "lgvit-official", "vit-ee", "pabee-port"):
+        made = table("method")[method].load()()
+        assert made.published_exits(pooled) == made.published_exits(VIT)
+        assert made.heads((3, 6), pooled) == made.heads((3, 6), VIT)
+        assert made.stages(pooled) == made.stages(VIT)
+
+
+@pytest.mark.parametrize("grid", ["paper-cifar100", "paper-food101", "paper-imagenet"])
+def test_every_method_with_exits_trains_for_equally_many_epochs(grid: str) -> None:
+    for run in load_grid(find_grid(grid)).runs:
+        epochs = sum(stage.recipe.epochs for stage in run_stages(run).training if stage.recipe)
+        assert epochs == (100 if run.train.exits else 50), run.train.method.label
+
+
 def test_lph_is_in_the_shallow_half() -> None:
-    for count in range(1, 12):
+    for count in set(range(1, 12)) - {6}:  # the authors give 6 exits 2 LPHs
         kinds = ["R" if name[0] == "R" else "L" for name in layout("lgvit", tuple(range(1, count + 1))).split()]
         assert kinds == ["L"] * ((count + 1) // 2) + ["R"] * (count // 2)
 

@@ -238,12 +238,32 @@ def test_a_step_of_the_final_exit_updates_the_heads_statistics_only_if_they_alwa
     assert all(p.grad is None for p in training.exit_heads.parameters())
 
 
+@pytest.mark.parametrize(("idle_heads", "moves"), [("rest", False), ("zero-gradient", True)])
+def test_momentum_moves_idle_heads_only_with_a_gradient_of_zero(idle_heads: str, moves: bool) -> None:
+    """``zero_grad()`` of torch 1.12 left zeros, so that AdamW moved the heads in steps of the final exit alone."""
+    loss, first = JointCrossEntropy(alternate="step", idle_heads=idle_heads), joint(1)
+    weight = first.exit_heads.in_order[0].classifier.linears[0].weight
+    optimizer = torch.optim.AdamW(first.exit_heads.parameters(), lr=0.01, weight_decay=0)
+    loss(replace(first, forward=1))["total"].backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    before = weight.detach().clone()
+    final = loss(replace(joint(2), exit_heads=first.exit_heads, forward=2))
+    assert "cross_entropy" not in final
+    torch.testing.assert_close(final["total"], final["final_cross_entropy"])
+    final["total"].backward()
+    optimizer.step()
+    assert torch.equal(before, weight) is not moves
+
+
 @pytest.mark.parametrize(("step", "factors"), [
     (0, [0.01, 0.01, 0.01, 0.01, 0.01]),
-    (50, [0.01 + k / 24 for k in (2, 4, 6, 8, 10)]),
-    (99, [k / 12 for k in (2, 4, 6, 8, 10)]),
+    (50, [0.01 + share / 2 for share in (0.15, 0.30, 6 / 12, 8 / 12, 10 / 12)]),
+    (99, [0.15, 0.30, 6 / 12, 8 / 12, 10 / 12]),
 ])  # fmt: skip
-def test_sdns_loss_weights_grow_to_the_share_of_blocks(step: int, factors: list[float]) -> None:
+def test_sdns_loss_weights_grow_to_the_originals_and_elsewhere_to_the_share_of_blocks(
+    step: int, factors: list[float]
+) -> None:
     training = replace(joint(step), total_steps=100)
     terms = JointCrossEntropy(weights="ramp", reduction="sum")(training)
     *early, final = (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.policies import POLICIES, get_policy
+from methods.policies.budgeted import _solve
 from methods.policies.controls import hashed_uniform
 from methods.policies.policy import ExitPolicy, survivors
 from methods.policies.risk_control import CRC, LTT, hoeffding_bentkus
@@ -32,7 +33,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"threshold": 0.7, "patience": 3, "normalised": False},
     ],
     "sdn": [{"threshold": t} for t in (0.0, 0.5, 0.9, 1.0)],
-    "beem": [{"threshold": t} for t in (0.0, 0.8, 1.6, 3.0)],
+    "beem": [{"threshold": t, "counting": c} for t in (0.0, 0.8, 1.6, 3.0) for c in ("paper", "released")],
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
     "crc": [{"risk": 0.3}, {"risk": 0.1, "loss": "accuracy-gap"}],
@@ -261,6 +262,24 @@ def test_bin_accuracy_is_measured_on_val() -> None:
     clear = (sure - sure.median()).abs() > 0.05
     assert torch.equal(exits[clear] == 0, (sure > sure.median())[clear])
     assert not (exits == 1).any()
+
+
+def test_beems_released_rule_does_not_count_the_first_exit_of_a_run() -> None:
+    """Confidences .6 .7 .8 of classes 0 0 1, then the final exit."""
+    probabilities = torch.tensor([[0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])[:, None]
+    for counting, threshold, expected in [("paper", 1.2, 1), ("released", 0.65, 1), ("released", 0.75, 3)]:
+        policy = get_policy("beem", threshold=threshold, counting=counting)
+        for driver in (policy.choose, lambda logits, policy=policy: online(policy, logits)):
+            exits, _ = driver(probabilities.log())
+            assert exits.tolist() == [expected], (counting, threshold)
+
+
+def test_budgeted_rounds_shares_down() -> None:
+    """As MSDNet's code: of 3 samples and 2 exits with equal shares, one leaves at the first."""
+    confidence = np.array([[0.9, 0.8, 0.7]])
+    mean_cost, thresholds = _solve(confidence, 1.0, np.array([0.5, 1.0]), 3)
+    assert thresholds.tolist() == [0.9]
+    assert mean_cost == pytest.approx((0.5 + 1 + 1) / 3)
 
 
 def test_a_budget_is_met_on_val_and_nearly_used() -> None:

@@ -17,7 +17,6 @@ STAMP = "report.json"
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 DEFAULT = ("pdf", "csv", "markdown")
 CODE = ("*.py", "*.typ", "*.yaml", "page.*")
-"""Files of reports/ and results/ that determine what a report shows."""
 
 
 def report_files(out: Path) -> list[tuple[Path, str]]:
@@ -66,13 +65,18 @@ def _read_stamp(out: Path) -> dict[str, Any]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def _inputs(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:
-    """Everything on which a report depends: records, latencies, device checks, code and formats."""
-    code = hashlib.sha256()
+def code_files() -> list[Path]:
+    """The files of reports/ and results/, in all their folders, that determine what a report shows."""
     folders = (FOLDER, FOLDER.parent / "results")
     data = {folder / name for folder in folders for name in ("out", "reference", "runs", "stages")}
     paths = {path for folder in folders for pattern in CODE for path in folder.rglob(pattern)}
-    for path in sorted(path for path in paths if not data & set(path.parents)):
+    return sorted(path for path in paths if not data & set(path.parents))
+
+
+def _inputs(store: Store, run_ids: list[str], formats: Sequence[str]) -> dict[str, Any]:
+    """Everything on which a report depends: records, latencies, device checks, code and formats."""
+    code = hashlib.sha256()
+    for path in code_files():
         code.update(path.read_bytes())
     records = {}
     for run_id in run_ids:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmark.cli import COMMANDS
 from tests.conftest import ROOT, call, environment
@@ -172,3 +173,11 @@ for name in {[*COMMANDS]}:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in COMMANDS:
         assert f"  python -m benchmark {name}" in done.stdout
+
+
+def test_the_hooks_before_a_commit_have_the_tested_versions() -> None:
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    versions = {package for hook in hooks for package in hook.get("additional_dependencies", [])}
+    assert versions
+    assert versions <= set(pinned)

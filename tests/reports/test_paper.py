@@ -17,14 +17,14 @@ from pypdf import PdfReader
 from benchmark.pictures import Pictures
 from reports.findings import against_others
 from reports.paper import build_report
-from reports.report_folder import is_current
+from reports.report_folder import code_files, is_current
 from reports.setup import facts
 from reports.style import looks
 from reports.tables import Table, budget_table, leads, markdown, plain, signed
 from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points, summary
-from tests.conftest import Command, SmokeRun
+from tests.conftest import ROOT, Command, SmokeRun
 from tests.reports.registered import registered
 from tests.results.edited import edit_record
 
@@ -134,6 +134,12 @@ def test_a_report_is_current_until_a_record_changes(smoke: SmokeRun, tmp_path: P
     record = store.run(run_ids[0]) / "record.json"
     record.write_text(record.read_text() + "\n")
     assert not is_current(out, store, run_ids)
+
+
+def test_a_report_depends_on_the_code_in_every_folder() -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in code_files()}
+    assert {"reports/paper.typ", "reports/web/page.js", "results/record.py", "results/stats/significance.py"} <= files
+    assert not [name for name in files if name.startswith(("results/reference/", "results/runs/", "reports/out/"))]
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_path: Path) -> None:

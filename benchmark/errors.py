@@ -29,8 +29,12 @@ class Interrupted(Exception):
     """The user or the scheduler asked to stop; the checkpoint is written."""
 
 
-class TrainingDivergedError(Exception):
-    """The loss is no longer finite.
+class NotFiniteError(Exception):
+    """A loss, weights or scores are NaN or infinite."""
+
+
+class TrainingDivergedError(NotFiniteError):
+    """The loss or the weights of a learner are no longer finite.
 
     Attributes:
         learner: name of the learner with this loss; the other learners of its pass are not affected.

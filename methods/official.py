@@ -33,6 +33,15 @@ SWIN_STAGES = (0, 1, 6, 1)
 HIGHWAYS = ("LGViT", "linear", "vit", "self_attention", "conv_normal", "conv1_1", "conv2_1", "attention_rN")
 
 
+LIMIT = 100_000
+LIMITS = {
+    "num_hidden_layers": 1_000, "depths": 1_000, "hidden_size": 20_000, "embed_dim": 20_000, "num_attention_heads": 1_000,
+    "num_heads": 1_000, "image_size": 4_096, "patch_size": 1_024, "window_size": 1_024, "num_channels": 64,
+}  # fmt: skip
+"""Largest values that a configuration may have; they bound what is computed before it is compared with the checkpoint."""
+MAX_STAGES = 8
+
+
 class CheckpointError(ValueError):
     """The configuration or the state dict does not match the authors' code; the message names each problem."""
 
@@ -70,13 +79,18 @@ def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -
     """
     described = describe(config, state_dict)
     card = described.card
-    heads = [
-        HEADS[choice.name].load()(
-            card.dims[block - 1], described.classes, card.grids[block - 1], card.class_tokens, **choice.options
-        )
-        for block, choice in zip(described.exits, described.heads, strict=True)
-    ]
-    model = MultiExitModel(card.load()(card.architecture, described.classes), ExitHeads(described.exits, heads))
+    _check_size(card, state_dict)
+    try:
+        heads = [
+            HEADS[choice.name].load()(
+                card.dims[block - 1], described.classes, card.grids[block - 1], card.class_tokens, **choice.options
+            )
+            for block, choice in zip(described.exits, described.heads, strict=True)
+        ]
+        model = MultiExitModel(card.load()(card.architecture, described.classes), ExitHeads(described.exits, heads))
+    except Exception as error:  # timm and torch raise many kinds of errors for numbers that do not fit each other
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(f"config: no model can be built from it ({reason})") from error
     sources = {
         f"backbone.model.{name}": official
         for name, official in backbone_sources(described.family, model.backbone.model.state_dict(), card.stages).items()
@@ -88,6 +102,20 @@ def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -
         }
     model.load_state_dict(_collect(state_dict, sources, model.state_dict()))
     return model.eval()
+
+
+def _check_size(card: BackboneCard, state_dict: Mapping[str, Tensor]) -> None:
+    """Compare the size of the described backbone with the checkpoint, before memory is taken for it.
+
+    Raises:
+        CheckpointError: the blocks alone have more parameters than the checkpoint.
+    """
+    described = sum(int((4 + 2 * card.architecture["mlp_ratio"]) * width * width) for width in card.dims)
+    stored = sum(tensor.numel() for tensor in state_dict.values())
+    if described > stored:
+        raise CheckpointError(
+            f"config: the blocks that it describes have {described:,} parameters, and the checkpoint has {stored:,}"
+        )
 
 
 def _collect(
@@ -127,25 +155,26 @@ def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Off
         CheckpointError: a key is missing or has a value that the authors' code does not support.
     """
     kind = _value(config, "model_type")
-    classes = len(config["id2label"]) if config.get("id2label") else config.get("num_labels")
-    if not isinstance(classes, int) or classes < 1:
-        raise CheckpointError("config: neither id2label nor num_labels gives the number of classes")
+    labels = config.get("id2label")
+    classes = len(labels) if labels and isinstance(labels, dict) else config.get("num_labels")
+    if not isinstance(classes, int) or isinstance(classes, bool) or not 1 <= classes <= LIMIT:
+        raise CheckpointError(f"config: neither id2label nor num_labels gives a number of classes from 1 to {LIMIT:,}")
     if config.get("hidden_act", "gelu") != "gelu":
         raise CheckpointError(
-            f"config: hidden_act must be gelu, as in the authors' models, not {config['hidden_act']!r}"
+            f"config: hidden_act must be gelu, as in the authors' models, not {_short(config['hidden_act'])}"
         )
     if kind == "swin":
         return _swin(config, state_dict, classes)
     if kind == "deit":
         return _vit(config, state_dict, classes)
-    raise CheckpointError(f"config: model_type must be 'deit' (ViT and DeiT) or 'swin', not {kind!r}")
+    raise CheckpointError(f"config: model_type must be 'deit' (ViT and DeiT) or 'swin', not {_short(kind)}")
 
 
 def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
     names = {"ViT": "vit", "DeiT": "deit"}
     backbone = config.get("backbone", "ViT")
-    if backbone not in names:
-        raise CheckpointError(f"config: backbone must be ViT or DeiT, not {backbone!r}")
+    if not isinstance(backbone, str) or backbone not in names:
+        raise CheckpointError(f"config: backbone must be ViT or DeiT, not {_short(backbone)}")
     family: Family = "deit" if backbone == "DeiT" else "vit"
     idle = family == "vit" and "deit.embeddings.distillation_token" in state_dict
     depth, width, image, patch = (
@@ -155,7 +184,7 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
     exits = _positions(config, depth)
     if _json(config, "num_early_exits") != len(exits):
         raise CheckpointError(
-            f"config: num_early_exits is {config['num_early_exits']!r}, but position_exits is {list(exits)}"
+            f"config: num_early_exits is {_short(config['num_early_exits'])}, but position_exits is {list(exits)}"
         )
     card = vit(
         image_size=image,
@@ -168,7 +197,7 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
         summary="",
         mlp_ratio=_count(config, "intermediate_size") / width,
         qkv_bias=bool(config.get("qkv_bias", True)),
-        norm_eps=float(_value(config, "layer_norm_eps")),
+        norm_eps=_number(config, "layer_norm_eps"),
     )
     block = {"attention_heads": attention_heads, "mlp_ratio": card.architecture["mlp_ratio"]}
     places = tuple(f"deit.encoder.highway.{i}" for i in range(len(exits)))
@@ -176,8 +205,9 @@ def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: i
 
 
 def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
-    stages = tuple(_value(config, "depths"))
-    heads = tuple(_value(config, "num_heads"))
+    stages, heads = _counts(config, "depths"), _counts(config, "num_heads")
+    if len(stages) != len(heads):
+        raise CheckpointError(f"config: depths has {len(stages)} stages and num_heads {len(heads)}")
     width, image, patch = (_count(config, key) for key in ("embed_dim", "image_size", "patch_size"))
     starts = [0, *accumulate(stages)]
     positions = _json(config, "position_exits")
@@ -186,7 +216,7 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
     if not nested or len(positions) != len(stages) or [len(stage) for stage in positions] != counts:
         raise CheckpointError(
             f"config: position_exits must list the exits of each of {len(stages)} stages and num_early_exits their counts, not "
-            f"{config.get('position_exits')!r} and {config.get('num_early_exits')!r}"
+            f"{_short(config.get('position_exits'))} and {_short(config.get('num_early_exits'))}"
         )
     exits, places = [], []
     for stage, blocks in enumerate(positions):
@@ -211,16 +241,16 @@ def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: 
         width=width,
         stages=stages,
         attention_heads=heads,
-        drop_path=float(config.get("drop_path_rate", 0.0)),
+        drop_path=_number(config, "drop_path_rate", 0.0),
         summary="",
-        mlp_ratio=float(config.get("mlp_ratio", 4.0)),
+        mlp_ratio=_number(config, "mlp_ratio", 4.0),
         qkv_bias=bool(config.get("qkv_bias", True)),
-        norm_eps=float(_value(config, "layer_norm_eps")),
+        norm_eps=_number(config, "layer_norm_eps"),
     )
     block = {"attention_heads": 8}
     for place, number in zip(places, exits, strict=True):
         hidden = state_dict.get(f"{place}.layer.intermediate.dense.weight")
-        if hidden is not None:  # the authors' code uses 3072 for every width
+        if hidden is not None and hidden.ndim:  # the authors' code uses 3072 for every width
             block["mlp_ratio"] = hidden.shape[0] / card.dims[number - 1]
     return OfficialModel(
         "swin", card, tuple(exits), _highways(config, len(exits), block, swin=True), tuple(places), classes
@@ -262,7 +292,7 @@ def _positions(config: Mapping[str, Any], depth: int) -> tuple[int, ...]:
     is_integer_list = isinstance(blocks, list) and bool(blocks) and all(isinstance(block, int) for block in blocks)
     if not is_integer_list or blocks != sorted(set(blocks)) or not 1 <= blocks[0] <= blocks[-1] < depth:
         raise CheckpointError(
-            f"config: position_exits must list blocks from 1 to {depth - 1}, ascending, not {config.get('position_exits')!r}"
+            f"config: position_exits must list blocks from 1 to {depth - 1}, ascending, not {_short(blocks)}"
         )
     return tuple(blocks)
 
@@ -274,15 +304,35 @@ def _json(config: Mapping[str, Any], key: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
-        raise CheckpointError(f"config: {key} is not JSON: {value!r}") from None
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"config: {key} is not JSON: {value[:60]!r}") from None
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:
     value = _value(config, key)
-    if not isinstance(value, int) or value < 1:
-        raise CheckpointError(f"config: {key} must be an integer of at least 1, not {value!r}")
+    limit = LIMITS.get(key, LIMIT)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+        raise CheckpointError(f"config: {key} must be an integer from 1 to {limit:,}, not {_short(value)}")
     return value
+
+
+def _counts(config: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    values = _value(config, key)
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_STAGES:
+        raise CheckpointError(f"config: {key} must list 1 to {MAX_STAGES} integers, not {_short(values)}")
+    return tuple(_count({key: value}, key) for value in values)
+
+
+def _number(config: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    value = _value(config, key) if default is None else config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise CheckpointError(f"config: {key} must be a number from 0 to 100, not {_short(value)}")
+    return float(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:

@@ -13,6 +13,7 @@ from pyarrow.parquet import write_table
 
 from reports.blocks import Shown
 from reports.tables import markdown, plain
+from results.store.output import without_formulas
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -22,10 +23,12 @@ _LATEX = {
 
 
 def write_csv(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """One file per table. pyarrow writes large tables many times faster than pandas."""
+    """One file per table, without formulas. pyarrow writes large tables many times faster than pandas."""
     for name, table in tables.items():
         if len(table):
-            write_arrow_csv(_arrow(table), folder / f"{name}.csv", WriteOptions(quoting_style="needed"))
+            write_arrow_csv(
+                _arrow(without_formulas(table)), folder / f"{name}.csv", WriteOptions(quoting_style="needed")
+            )
         else:
             table.to_csv(folder / f"{name}.csv", index=False)
 

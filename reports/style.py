@@ -32,6 +32,7 @@ RC: Any = {
     "lines.markersize": 4,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # text of records may contain dollar signs
     "svg.hashsalt": "lgvit-bench",
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -81,6 +82,11 @@ def looks(methods: Mapping[str, MethodInfo | None]) -> dict[str, Look]:
         unused = (look for look in candidates if look not in chosen.values())
         chosen[label] = next(distinct, None) or next(unused, None) or candidates[0]
     return chosen
+
+
+def legend_label(name: str) -> str:
+    """A name as a legend shows it: matplotlib leaves out names that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def is_wide(figure: Figure) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import fill
@@ -10,6 +11,7 @@ import pandas as pd
 
 from results.judge.ranking import leads, pooled
 from results.tables.run import NO_POLICY, STATIC, Run
+from results.text import printable
 
 DASH = "–"
 
@@ -156,7 +158,7 @@ def plain(tables: Iterable[tuple[str, Table]]) -> str:
     parts = []
     for caption, table in tables:
         cells = [
-            tuple(f"{cell}*" if (r, c) in table.bold else cell for c, cell in enumerate(row))
+            tuple(printable(f"{cell}*" if (r, c) in table.bold else cell) for c, cell in enumerate(row))
             for r, row in enumerate(table.rows)
         ]
         widths = [max(map(len, column)) for column in zip(table.header, *cells, strict=True)]
@@ -179,11 +181,17 @@ def markdown(tables: Iterable[tuple[str, Table]]) -> str:
     for caption, table in tables:
         rule = ["---"] + ["---:"] * (len(table.header) - 1)
         cells = [
-            tuple(f"**{cell}**" if (r, c) in table.bold else cell for c, cell in enumerate(row))
+            [f"**{_markdown(cell)}**" if (r, c) in table.bold else _markdown(cell) for c, cell in enumerate(row)]
             for r, row in enumerate(table.rows)
         ]
-        lines = [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (table.header, rule, *cells)
-        ]
-        parts.append("\n".join([caption, "", *lines, ""]))
+        lines = ["| " + " | ".join(row) + " |" for row in ([_markdown(name) for name in table.header], rule, *cells)]
+        parts.append("\n".join([_markdown(caption), "", *lines, ""]))
     return "\n".join(parts)
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown renders unchanged: no HTML, links, images, emphasis or table cells of its own."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*|~#!])", r"\\\1", text)
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # inside a word it is no emphasis
+    return re.sub(r"\](?=\s*[(\[:])", r"\\]", text)  # only such brackets are links; intervals stay readable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +11,8 @@ from pydantic import Field, PositiveInt, TypeAdapter, field_validator, model_val
 from results.frozen import Frozen
 from results.provenance import Provenance
 from results.sealed import unsealed
-from results.spec import RunSpec
+from results.spec import Options, RunSpec
+from results.text import UNSAFE, printable
 
 SCHEMA: Literal[3] = 3
 
@@ -212,7 +212,7 @@ class MethodInfo(Frozen):
     """The method that was trained."""
 
     name: str
-    options: dict[str, Any]
+    options: Options
     """Every option with its value, defaults included."""
     display_name: str
     """Its name in text, tables and figures."""
@@ -258,8 +258,8 @@ class _Record(Frozen):
 
     @property
     def label(self) -> str:
-        """The method with the options that the grid sets, for tables."""
-        return self.spec.train.method.label
+        """The method with the options that the grid sets, on one line, for tables."""
+        return printable(self.spec.train.method.label)
 
 
 class DoneRecord(_Record):
@@ -310,11 +310,6 @@ RunRecord = DoneRecord | FailedRecord
 _RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discriminator="status")])
 
 
-UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that could change what a terminal shows, or cannot be written: control characters, line and paragraph separators,
-marks that turn the direction of text, and surrogates. Spaces and joiners of any script are text."""
-
-
 def parse_record(content: bytes) -> RunRecord:
     """
     Raises:
@@ -324,10 +319,18 @@ def parse_record(content: bytes) -> RunRecord:
     record = _RECORD.validate_python(record_fields(content))
     text = content.decode()
     if "\\" in text or UNSAFE.search(text.replace("\n", "")):  # most records have no escapes: a quick check suffices
-        for value in _texts(record.model_dump(exclude={"cause"})):
-            if UNSAFE.search(value.replace("\n", "")):
-                raise ValueError(f"{printable(value[:60])!r} contains control characters")
+        refuse_control_characters(record.model_dump(exclude={"cause"}))
     return record
+
+
+def refuse_control_characters(content: Any) -> None:
+    """
+    Raises:
+        ValueError: a text in nested data contains characters of `UNSAFE` other than newlines.
+    """
+    for value in _texts(content):
+        if UNSAFE.search(value.replace("\n", "")):
+            raise ValueError(f"{printable(value[:60])!r} contains control characters")
 
 
 def record_fields(content: bytes) -> dict[str, Any]:
@@ -349,11 +352,6 @@ class SchemaError(ValueError):
         super().__init__(
             f"another version of this suite wrote it (schema {str(schema)[:20]!r}, this version reads {SCHEMA})"
         )
-
-
-def printable(text: str) -> str:
-    """The text with a space in place of every character of `UNSAFE`."""
-    return UNSAFE.sub(" ", text)
 
 
 def _texts(content: Any) -> Iterator[str]:

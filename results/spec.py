@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from results.frozen import Frozen
 
@@ -18,6 +18,23 @@ def _no_bool(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_no_bool)]  # also takes 1e-3, which YAML reads as text
 Name = Annotated[str, Field(strict=True, min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+MAX_NESTING = 16
+
+
+def _shallow(options: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [options]
+    for _ in range(MAX_NESTING):
+        level = [value for part in level for value in (part.values() if isinstance(part, dict) else part)]
+        level = [value for value in level if isinstance(value, dict | list | tuple)]
+        if not level:
+            return options
+    raise ValueError(f"nested more than {MAX_NESTING} levels deep")
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
+"""Options by name, as a grid writes them."""
 
 
 class Recipe(Frozen):
@@ -84,7 +101,7 @@ class Configured(Frozen):
     """A registered name with options, as a grid writes it: ``name`` or ``{name: ..., set: {...}}``."""
 
     name: Name
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: Options = Field(default_factory=dict)
 
     @property
     def label(self) -> str:

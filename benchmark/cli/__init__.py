@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from benchmark.errors import Interrupted, RankError, UserError
+from results.text import printable
 
 # Name to (module with a click command of the same name + "_command", help line).
 COMMANDS = {
@@ -62,6 +65,11 @@ def main() -> None:
 
 def start() -> None:
     """Run the command line. Each mistake of the user is printed as one sentence; the exit code is 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # a stream on another file than at the start of Python cannot be changed
+                # Names of files may have letters that the terminal's encoding lacks.
+                stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main(standalone_mode=False))  # a command's Exit(code) comes back as its code
     except click.ClickException as error:
@@ -88,5 +96,6 @@ def start() -> None:
 
 def _complain(messages: Sequence[str], code: int = 2) -> NoReturn:
     for message in messages:
-        click.echo(f"error: {message}", err=True)
+        lines = (printable(line) for line in message.split("\n"))
+        click.echo("error: " + "\n".join(lines), err=True)
     sys.exit(code)

@@ -20,6 +20,7 @@ from benchmark.registry import grids
 from benchmark.stages.plan import counted
 from results.store.attempts import Worker
 from results.store.commands import Command
+from results.text import printable
 
 COLOURS = {"done": "green", "running": "cyan", "queued": "", "failed": "red", "blocked": "yellow", "lost": "magenta"}
 SHOWN_RUNS = 3
@@ -198,7 +199,9 @@ def _table(*columns: str) -> Table:
 def _line(text: str, indent: int = 2, *, style: str = "", cut: bool = False) -> RenderableType:
     """A line that keeps its indent when it wraps; with `cut` it is cut at the terminal's width instead."""
     return Padding(
-        Text(text, style, no_wrap=cut, overflow="ellipsis" if cut else "fold"), (0, 0, 0, indent), expand=False
+        Text(printable(text), style, no_wrap=cut, overflow="ellipsis" if cut else "fold"),
+        (0, 0, 0, indent),
+        expand=False,
     )
 
 
@@ -240,10 +243,13 @@ def _log(status: Status, path: str | None) -> list[RenderableType]:
     """The path of a log, relative to the results folder if it lies there, and its last lines."""
     if path is None:
         return []
-    root = f"{status.store.root}{os.sep}"
+    root = status.store.root
+    log = Path(path)
+    # The path comes from a file that may be a stranger's: only plain files inside the results folder are read.
+    is_own = log.resolve().is_relative_to(root.resolve()) and log.is_file()
     return [
-        _line(path.removeprefix(root), 4),
-        *(_line(line, 6, style="dim", cut=True) for line in last_lines(Path(path))),
+        _line(path.removeprefix(f"{root}{os.sep}"), 4),
+        *(_line(line, 6, style="dim", cut=True) for line in (last_lines(log) if is_own else ())),
     ]
 
 

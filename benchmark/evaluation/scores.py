@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmark.errors import RankError
+from benchmark.errors import NotFiniteError, RankError
 from benchmark.training.inputs import Inputs
 from benchmark.training.ranks import ALONE, Ranks
 from datasets.loading import Batch, scored_together
@@ -106,6 +106,16 @@ def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitSco
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:
+    """
+    Raises:
+        NotFiniteError: a score is NaN or infinite.
+    """
+    for exit_, logits in enumerate(scores.logits, start=1):
+        bad = int((~torch.isfinite(logits)).any(dim=-1).sum())
+        if bad:
+            raise NotFiniteError(f"the logits of exit {exit_} are NaN or infinite for {bad} of {len(logits)} samples")
+    if scores.errors is not None and not torch.isfinite(scores.errors).all():
+        raise NotFiniteError("the outputs of the learned gates are NaN or infinite")
     tensors = {"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}
     if scores.errors is not None:
         tensors["errors"] = scores.errors

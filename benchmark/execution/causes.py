@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast, get_args
 
-from benchmark.errors import RankError, TrainingDivergedError
+from benchmark.errors import NotFiniteError, RankError
 from datasets.api import DataError
 from results.record import FailureCause
 from results.store.files import NO_ROOM
@@ -40,7 +40,7 @@ def failure_of(error: BaseException) -> FailureCause:
             return cast(FailureCause, one.failure)
         if isinstance(one, KilledError):
             return "killed"
-        if isinstance(one, TrainingDivergedError):
+        if isinstance(one, NotFiniteError):
             return "nan"
         if _is_out_of_memory(one):
             return "oom"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,13 +25,18 @@ from benchmark.training.inputs import inputs_of
 from methods.official import CheckpointError, OfficialModel, describe, from_official
 from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
-from results.store.folder import Store, sha256
+from results.store.files import read_file
+from results.store.folder import Store, StoreError, sha256
 
 POLICIES = (
     Configured(name="confidence"),
     *(Configured(name="confidence", set={"threshold": threshold}) for threshold in (0.8, 0.9, 0.99)),
 )
 COSTS = "cost.json"
+CONFIG_BYTES = 2**24
+WRAPPERS = ("module.", "_orig_mod.")
+MAX_PROBLEMS = 10
+"""Problems that are shown of a checkpoint that does not fit its configuration."""
 
 
 def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
@@ -42,20 +46,39 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
         UserError: a file cannot be read, or the checkpoint is not a dictionary of tensors.
     """
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(read_file(config_file, CONFIG_BYTES).decode())
+    except RecursionError:
+        raise UserError(f"--config {config_file}: nested too deeply") from None
+    except (StoreError, ValueError) as error:
         raise UserError(f"--config {config_file}: cannot be read ({error})") from None
     if not isinstance(config, dict):
         raise UserError(f"--config {config_file}: not a JSON object")
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file), config
-        tensors = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"{file}: cannot be read as a state dict ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise UserError(f"{file}: not a state dict: it contains other values than named tensors")
-    return tensors, config
+        is_safe = file.suffix == ".safetensors"
+        tensors = load_file(file) if is_safe else torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch advises to switch the check off, which would run code from the file
+        raise UserError(
+            f"{file}: cannot be read as a state dict: it holds other objects than tensors, or is no checkpoint of torch"
+        ) from None
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{file}: cannot be read as a state dict ({reason})") from None
+    if not isinstance(tensors, dict) or not tensors:
+        raise UserError(f"{file}: not a state dict: it contains no named tensors")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise UserError(f"{file}: not a state dict: {str(name)[:60]!r} is no named tensor")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(f"{file}: the tensor {name!r} contains NaN or infinite values")
+    return _without_prefix(tensors), config
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what DataParallel and torch.compile put in front of every name."""
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in tensors):
+            return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    return dict(tensors)
 
 
 def import_checkpoint(
@@ -90,7 +113,9 @@ def import_checkpoint(
         described = describe(config, tensors)
         model = from_official(tensors, config)
     except CheckpointError as error:
-        raise UserError(*(f"{file}: {part}" for part in str(error).split("; "))) from None
+        problems = [f"{file}: {part}" for part in str(error).split("; ")]
+        more = len(problems) - MAX_PROBLEMS
+        raise UserError(*problems[:MAX_PROBLEMS], *([f"{file}: and {more} more"] if more > 0 else [])) from None
     inputs = None
     if dataset is not None:
         inputs = inputs_of(dataset, described.card, {}, data_dir)

@@ -167,6 +167,18 @@ class Learner:
             raise TrainingDivergedError(self.name, message)
         return means
 
+    def check_finite(self) -> None:
+        """
+        Raises:
+            TrainingDivergedError: the loss or a weight is not finite.
+        """
+        self.means()
+        for name, tensor in self.module.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                since = f"after step {self.step}; a smaller lr may help" if self.step else "before the first step"
+                message = f"{self.name}: the weights {name} are not finite {since}"
+                raise TrainingDivergedError(self.name, message)
+
     def save(self, path: Path, ranks: Ranks) -> None:
         buffer = io.BytesIO()
         state = {
@@ -260,7 +272,7 @@ def fit(
         nonlocal saved, started
         now = time.monotonic()
         for learner in learners:
-            learner.means()  # raises if the learner has diverged, so that its state is not saved
+            learner.check_finite()  # a diverged learner is not saved
             learner.seconds += now - started
             learner.save(checkpoint(learner), ranks)
         saved = started = now
@@ -297,8 +309,12 @@ def fit(
                 raise
             if decision == DIVERGED:
                 for learner in learners:
-                    learner.means()  # the diverged learner raises here as on rank 0
+                    learner.check_finite()  # the diverged learner raises here as on rank 0
             if decision == STOP:
                 raise Interrupted
+        for learner in learners:
+            learner.check_finite()
         if ranks.leads:
             save()
+    for learner in learners:  # also where no step was taken: the weights that a training starts from may not be finite
+        learner.check_finite()

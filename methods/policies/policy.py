@@ -184,17 +184,19 @@ def checked(logits: Tensor | np.ndarray) -> Tensor:
     """The logits as a tensor [K, N, C].
 
     Raises:
-        ValueError: the logits are not a non-empty floating-point array with three axes, or contain NaN.
+        ValueError: the logits are not a non-empty floating-point array with three axes, or contain NaN or infinite values.
     """
     logits = torch.as_tensor(logits)
     if logits.ndim != 3 or not all(logits.shape) or not logits.is_floating_point():
         shape = " x ".join(map(str, logits.shape)) or "a single number"
         raise ValueError(f"scores are floats [exits, samples, classes]; these are {logits.dtype} of shape {shape}")
-    broken = logits.isnan()
+    broken = ~logits.isfinite()
     if broken.any():
         exit_, sample, _ = broken.nonzero()[0].tolist()
         count = int(broken.any(-1).sum())
-        raise ValueError(f"scores hold NaN in {count} places, the first at exit {exit_}, sample {sample}")
+        raise ValueError(
+            f"scores hold NaN or infinite values in {count} places, the first at exit {exit_}, sample {sample}"
+        )
     return logits
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
 from reports.study import ComparisonGroup, policies
-from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
+from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look, legend_label
 
 LONG = 20
 """Names with more characters make the heat map two columns wide."""
@@ -32,7 +32,7 @@ def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[
             for name in panel_names:
                 line, look = table[table["name"] == name], looks[name]
                 axes.plot(
-                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5, label=name,
+                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5, label=legend_label(name),
                     dashes=look.line if look.line != (1, 0) else (None, None),
                 )  # fmt: skip
             axes.set_xlabel("exit after block")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
 from reports.study import ComparisonGroup, policies
-from reports.style import RC, Look
+from reports.style import RC, Look, legend_label
 from results.stats.statistics import over_seeds
 from results.tables.run import NO_POLICY, STATIC
 
@@ -79,7 +79,11 @@ def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, L
         grey = "#555555"
         axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
         axes.plot(
-            means["macs"], 100 * means["accuracy"], color=looks[name].color, marker=looks[name].marker, label=name
+            means["macs"],
+            100 * means["accuracy"],
+            color=looks[name].color,
+            marker=looks[name].marker,
+            label=legend_label(name),
         )
         axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
         axes.set(xlabel=COST, ylabel="test accuracy (%)")
@@ -91,8 +95,8 @@ def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
     every = max(len(curve) // MARKERS, 1)
     axes.fill_between(curve["share"], curve["low"], curve["high"], color=look.color, alpha=0.1, lw=0)
     axes.plot(
-        curve["share"], curve["accuracy"], color=look.color, marker=look.marker, markevery=every, ms=3.5, label=name,
-        dashes=look.line if look.line != (1, 0) else (None, None),
+        curve["share"], curve["accuracy"], color=look.color, marker=look.marker, markevery=every, ms=3.5,
+        label=legend_label(name), dashes=look.line if look.line != (1, 0) else (None, None),
     )  # fmt: skip
 
 
@@ -106,5 +110,5 @@ def _marks(axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[s
         size = 8 if row["kind"] == STATIC else 5
         axes.errorbar(
             1 / row["mac_speedup"], 100 * accuracy, error, color=look.color, marker=look.marker, ms=size, lw=0.8, capsize=2,
-            label=row["label"], ls="",
+            label=legend_label(row["label"]), ls="",
         )  # fmt: skip

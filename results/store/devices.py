@@ -14,9 +14,11 @@ from pydantic import AwareDatetime, ValidationError
 from results.check import Check
 from results.frozen import Frozen
 from results.provenance import Code, Machine
+from results.record import refuse_control_characters
 from results.sealed import sealed, unsealed
 from results.store.files import StoreError, read_file, write_file
 from results.store.folder import Store
+from results.text import printable
 
 UNVERIFIED = "unverified device"
 FOLDER = "devices"
@@ -74,10 +76,12 @@ def read_checks(store: Store, damaged: list[str] | None = None) -> dict[str, Dev
     checks: dict[str, DeviceCheck] = {}
     for path in (path for root in store.roots for path in sorted((root / FOLDER).glob("*.json"))):
         try:
-            check = DeviceCheck.model_validate(unsealed(read_file(path, CHECK_BYTES)))
+            fields = unsealed(read_file(path, CHECK_BYTES))
+            refuse_control_characters(fields)
+            check = DeviceCheck.model_validate(fields)
         except (StoreError, ValueError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            sentence = f"{path} is damaged ({reason}); remove it and run doctor --device again"
+            sentence = f"{path} is damaged ({printable(str(reason))[:300]}); remove it and run doctor --device again"
             if damaged is None:
                 raise StoreError(sentence) from None
             damaged.append(sentence)

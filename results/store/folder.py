@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from results.provenance import StageProvenance
-from results.record import Artifact, DoneRecord, RunRecord, SchemaError, parse_record, printable, record_fields
+from results.record import Artifact, DoneRecord, RunRecord, SchemaError, parse_record, record_fields
 from results.sealed import sealed, unsealed
 from results.store.attempts import Progress, note_failed_run
 from results.store.files import (
@@ -40,6 +40,7 @@ from results.store.files import (
     unwritable,
 )
 from results.store.files import write_file as write_file
+from results.text import printable
 
 RECORD_BYTES = 2**24
 """Largest size of a record, a manifest or a provenance."""

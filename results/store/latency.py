@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from results.frozen import Frozen
 from results.provenance import Machine
+from results.record import refuse_control_characters
 from results.store.files import read_file
 from results.store.folder import Store, StoreError
+from results.text import printable
 
 FILE = "latency.json"
 FILE_BYTES = 2**22
 
 
+Milliseconds = Annotated[float, Field(gt=0)]
+
+
 class Quantiles(Frozen):
     """Wall time of one batch, in milliseconds."""
 
-    p50: float
-    p95: float
-    p99: float
-    mean: float
+    p50: Milliseconds
+    p95: Milliseconds
+    p99: Milliseconds
+    mean: Milliseconds
 
     @classmethod
     def of(cls, seconds: list[float]) -> Quantiles:
@@ -32,12 +39,12 @@ class Quantiles(Frozen):
 class BatchTiming(Frozen):
     """Times of the backbone without exits and of dynamic inference on the same images, interleaved in one process."""
 
-    batch_size: int
-    images: int
+    batch_size: PositiveInt
+    images: PositiveInt
     """Number of images timed by each of the two, after the warm-up."""
     backbone: Quantiles
     dynamic: Quantiles
-    mac_speedup: float
+    mac_speedup: Annotated[float, Field(gt=0)]
     """MAC speed-up on exactly these images, every evaluated head counted."""
 
     @property
@@ -91,10 +98,11 @@ def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, 
         try:
             path = store.plain_file(store.artifact(name, FILE))
             latency = Latency.model_validate_json(read_file(path, FILE_BYTES))
+            refuse_control_characters(latency.model_dump())
             latencies.setdefault(latency.run_id, []).append(latency)
-        except (ValidationError, StoreError, OSError, KeyError, TypeError) as error:
+        except (StoreError, OSError, ValueError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            sentence = f"{store.stage(name) / FILE}: {reason}"
+            sentence = f"{store.stage(name) / FILE}: {printable(str(reason))[:300]}"
             if damaged is None:
                 raise StoreError(sentence) from None
             damaged.append(sentence)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from results.store.files import StoreError, write_file
+from results.text import for_spreadsheet
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -17,7 +18,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     Raises:
         StoreError: something else is at the path, or it cannot be written.
     """
-    text = table.to_csv(index=False)
+    text = without_formulas(table).to_csv(index=False)
     target = path.resolve()
     if target.is_dir():
         raise StoreError(f"--out: {path} is a folder; name a file")
@@ -30,6 +31,16 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     if target.is_file() and target.stat().st_size and not _has_header(target, text.partition("\n")[0]):
         raise StoreError(f"--out: {path} exists and is no earlier table of this command; name another file")
     write_file(target, text.encode())
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with text that no spreadsheet takes for a formula."""
+    texts = [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    changed = {
+        name: table[name].map(lambda value: for_spreadsheet(value) if isinstance(value, str) else value)
+        for name in texts
+    }
+    return table.assign(**changed)
 
 
 def _has_header(path: Path, header: str) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from results.record import DoneRecord, printable
+from results.record import DoneRecord
 from results.store.devices import DeviceCheck, read_checks
 from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
 from results.tables.recomputed import check_numbers
-from results.tables.run import STATIC, Run, read_table
+from results.tables.run import MAX_ROWS, STATIC, Run, read_table
 from results.tables.table_validation import check_tables
 from results.tables.tuning import chosen_on_val
+from results.text import printable
 
 
 def load_runs(
@@ -56,7 +57,7 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
     try:
         run = Run(
             record,
-            split_by_point(read_table(paths["outcomes"], record, ["point"])),
+            split_by_point(read_table(paths["outcomes"], record, ["point"], _outcome_rows(record))),
             read_table(paths["curves"], record),
             folder,
             latencies,
@@ -67,6 +68,12 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"{folder}: {error}") from None
     return run
+
+
+def _outcome_rows(record: DoneRecord) -> int:
+    """Rows of the outcomes: every test sample at every setting of every point, and without exits."""
+    rows = record.data.sizes["test"] * (1 + sum(len(point.settings) for point in record.points))
+    return min(rows, MAX_ROWS)
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:

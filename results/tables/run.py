@@ -25,6 +25,9 @@ from results.store.run_files import read_run_file
 from results.tables.answers import Answers
 from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_policy
 
+MAX_ROWS = 50_000_000
+MAX_TABLE_BYTES = 2**32
+"""The largest table that is read: its rows, and its size in memory as the file states it."""
 STATIC = "static"
 NO_POLICY = "none"
 """The policy of a model without early exits that is not the reference, such as a truncated backbone."""
@@ -218,20 +221,26 @@ def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
     return named
 
 
-def read_table(path: Path, record: DoneRecord, categorical: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path, record: DoneRecord, categorical: Sequence[str] = (), most_rows: int = MAX_ROWS
+) -> pd.DataFrame:
     """A table beside a record, its integers in few bytes: a report may hold a thousand such tables in memory.
 
     Args:
         path: of the Parquet file.
         record: beside which it lies, with its hash.
         categorical: text columns with few distinct values.
+        most_rows: a longer table is not read: it may come from a stranger.
 
     Raises:
-        StoreError: the table is missing, was changed since the record was written, or is no table.
+        StoreError: the table is missing, too large, was changed since the record was written, or is no table.
     """
     content = read_run_file(path, record)
     try:
         with ParquetFile(BufferReader(content), read_dictionary=list(categorical)) as file:
+            size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            if file.metadata.num_rows > most_rows or size > MAX_TABLE_BYTES:
+                raise ValueError(f"it has {file.metadata.num_rows:,} rows of {size:,} bytes; at most {most_rows:,} fit")
             table = file.read(use_threads=False)
         for index, name in enumerate(table.column_names):
             if name in SMALL:

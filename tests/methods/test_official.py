@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.model import MultiExitModel
@@ -126,3 +128,29 @@ def test_swins_layout_is_checked() -> None:
         describe(SWIN | {"num_early_exits": "[0,1,6,2]"}, {})
     with pytest.raises(CheckpointError, match="stage 2 has blocks 1 to 2, not 3"):
         describe(SWIN | {"position_exits": "[[],[3],[3,6,9,12,15,18],[1]]"}, {})
+
+
+STRANGE = [None, True, -1, 0, 3, 10**6, 10**9, 10**400, 0.5, float("nan"), "", "x", "[1]", "[" * 9_999, [], [[]], [1], [0] * 9,
+           [10**7] * 4, ["a"], {}, {"a": 1}]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_no_configuration_takes_the_importer_down(data: st.DataObject) -> None:
+    """Whatever a configuration holds, the model fits the checkpoint or one sentence says why not, in little time and memory."""
+    base = data.draw(st.sampled_from([VIT, SWIN]))
+    keys = data.draw(st.lists(st.sampled_from(sorted(base)), min_size=1, max_size=3, unique=True))
+    config = base | {key: data.draw(st.sampled_from(STRANGE)) for key in keys}
+    with pytest.raises(CheckpointError, match=r".+"):
+        from_official({"deit.layernorm.weight": torch.zeros(1000)}, config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_size": 16_384, "intermediate_size": 65_536}, {"num_hidden_layers": 900, "position_exits": "[4]"},
+     {"num_hidden_layers": 10**6}],
+)  # fmt: skip
+def test_a_model_larger_than_its_checkpoint_is_not_built(change: dict[str, Any]) -> None:
+    small, _ = checkpoint(VIT | {"highway_type": "linear"})
+    with pytest.raises(CheckpointError, match=r"parameters, and the checkpoint has|num_hidden_layers|num_early_exits"):
+        from_official(small, VIT | {"highway_type": "linear"} | change)

@@ -419,7 +419,7 @@ def test_wrong_parameters_are_errors(name: str, parameters: dict[str, Any], sent
     (torch.zeros(3, 4), "scores are floats [exits, samples, classes]; these are torch.float32 of shape 3 x 4"),
     (torch.zeros(3, 0, 4), "of shape 3 x 0 x 4"),
     (torch.zeros(3, 4, 5, dtype=torch.int64), "these are torch.int64"),
-    (torch.tensor([[[0.0, 1.0]], [[float("nan"), 1.0]]]), "scores hold NaN in 1 places, the first at exit 1, sample 0"),
+    (torch.tensor([[[0.0, 1.0]], [[float("nan"), 1.0]]]), "infinite values in 1 places, the first at exit 1, sample 0"),
 ])  # fmt: skip
 def test_wrong_scores_are_errors(logits: Tensor, sentence: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011

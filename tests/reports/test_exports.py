@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from PIL import Image
 
 from reports.blocks import Shown
 from reports.exports import escaped, latex, write_csv, write_parquet
-from reports.tables import Table
+from reports.figures.panels import legend_below, panel_figure
+from reports.style import RC, legend_label, save_figure
+from reports.tables import Table, markdown
 from tests.conftest import Command, SmokeRun, torch_free
 from tests.results.edited import edit_record
 
@@ -43,11 +46,47 @@ def test_a_latex_table_is_complete() -> None:
     assert [len(re.findall(r"(?<!\\)&", line)) for line in body.splitlines() if line.endswith(r"\\")] == [1, 1, 1]
 
 
+EVIL = ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(A1)", " =1", "<script>alert(1)</script>", "![i](http://x)", "[a](b)", "a|b",
+        "two\nlines", "\x1b[31mred", "`code`", "*bold*", "_mine_", "# title", "&lt;"]  # fmt: skip
+
+
+def test_text_of_records_is_no_formula_in_csv(tmp_path: Path) -> None:
+    write_csv(tmp_path, {"mine": pd.DataFrame({"name": EVIL, "value": [-1.0] * len(EVIL)})})
+    read = pd.read_csv(tmp_path / "mine.csv")
+    assert len(read) == len(EVIL)
+    assert (read["value"] == -1).all()
+    for name in read["name"]:
+        assert not name.lstrip().startswith(("=", "+", "-", "@"))
+        assert "\x1b" not in name
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_text_of_records_is_no_markup_in_markdown(text: str) -> None:
+    lines = markdown([(text, Table((text, text), ((text, "1"),), frozenset({(0, 0)})))]).splitlines()
+    assert len(lines) == 5
+    for line in lines[2:5]:
+        assert len(re.findall(r"(?<!\\)\|", line)) == 3
+    plainly = "".join(lines)
+    assert "<" not in plainly
+    assert not re.search(r"(?<!\\)\]\s*[(\[]|(?<!\\)`|\x1b", plainly)
+
+
+@pytest.mark.parametrize("label", ["v$\\frac$", "5$ to 9$", "_mine", "zwei\nzeilen", "$\\frac{$"])
+def test_text_of_records_is_no_mathematics_in_a_figure(tmp_path: Path, label: str) -> None:
+    with mpl.rc_context(RC):
+        figure, (axes,) = panel_figure([[label]], 1.5)
+        axes.plot([1, 2], [1, 2], label=legend_label(label))
+        axes.set_title(label)
+        legend_below(axes, columns=1)
+    save_figure(figure, tmp_path / "f.pdf")
+    assert (tmp_path / "f.svg").read_text().count(label.partition("\n")[0]) == 2
+
+
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_tables_are_read_back(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     table = pd.DataFrame(
         {
-            "name": ['a "quoted", one', "b\nline", "ü"],
+            "name": ['a "quoted", one', "b, line", "ü"],
             "value": [0.1, 1 / 3, float("nan")],
             "reached": [True, False, True],
         }

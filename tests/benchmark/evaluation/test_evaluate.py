@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 
+from benchmark.errors import NotFiniteError
 from benchmark.evaluation.evaluate import evaluate
-from benchmark.evaluation.scores import ExitScores, load_scores
+from benchmark.evaluation.scores import ExitScores, load_scores, save_scores
+from benchmark.execution.causes import failure_of
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.record import DoneRecord
@@ -143,3 +147,14 @@ def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:
     for _, family in equal.groupby("target"):
         # The smallest of m p-values is multiplied by m.
         assert family["p_holm"].min() == pytest.approx(min(1, len(family) * family["p"].min()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_not_finite_are_not_stored(tmp_path: Path, value: float) -> None:
+    logits = torch.zeros(2, 3, 4)
+    logits[1, 2, 3] = value
+    scores = ExitScores(logits, torch.zeros(3, dtype=torch.int64), torch.arange(3))
+    with pytest.raises(NotFiniteError, match=r"exit 2 .* 1 of 3 samples") as caught:
+        save_scores(scores, tmp_path / "test.safetensors")
+    assert failure_of(caught.value) == "nan"
+    assert not list(tmp_path.iterdir())

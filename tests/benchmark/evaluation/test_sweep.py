@@ -109,5 +109,5 @@ def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_com
 def test_nan_in_scores_is_an_error() -> None:
     scores = random_scores(20)
     scores.logits[1, 4, 0] = float("nan")
-    with pytest.raises(ValueError, match="NaN in 1 places, the first at exit 1, sample 4"):
+    with pytest.raises(ValueError, match="NaN or infinite values in 1 places, the first at exit 1, sample 4"):
         sweep(get_policy("confidence"), scores, np.array([0.5]))

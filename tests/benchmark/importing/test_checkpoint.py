@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.errors import UserError
 from benchmark.evaluation.scores import load_scores
+from benchmark.importing.checkpoint import read_checkpoint
 from benchmark.measure.finished import load_model
 from results.store.folder import Store
 from tests.conftest import Command
@@ -91,3 +93,39 @@ def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command:
     assert "cannot be read as a state dict" in refused.stderr
     assert "pwned" not in refused.stdout + refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"weights", b"\x80", {1: torch.zeros(2)}, {"a": 1}, {"a": {"b": torch.zeros(2)}}, {}, [torch.zeros(2)],
+     {"a": torch.tensor([1.0, float("nan")])}, {"a": torch.tensor(float("-inf"))}],
+)  # fmt: skip
+def test_a_file_without_finite_named_tensors_is_one_sentence(tmp_path: Path, content: object) -> None:
+    file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
+    config.write_text(json.dumps(VIT))
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(file, config)
+    (message,) = caught.value.messages
+    assert message.startswith(str(file))
+    assert "weights_only" not in message
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_of_wrapped_models_are_read(tmp_path: Path, prefix: str) -> None:
+    file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
+    config.write_text(json.dumps(VIT))
+    torch.save({f"{prefix}{name}": torch.zeros(1) for name in ("a.b", "c")}, file)
+    assert sorted(read_checkpoint(file, config)[0]) == ["a.b", "c"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a":' * 100_000, "[" * 100_000, "\udcff"])
+def test_a_configuration_that_is_no_object_is_one_sentence(tmp_path: Path, content: str) -> None:
+    file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
+    config.write_bytes(content.encode(errors="surrogateescape"))
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match="--config"):
+        read_checkpoint(file, config)

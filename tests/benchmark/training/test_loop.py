@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.task import run_plan
 from benchmark.grid.load import load_grid
@@ -145,6 +146,18 @@ def test_a_nan_loss_stops_the_training(tmp_path: Path) -> None:
         fit([learner], lambda e, s: loop.inputs.training(learner.recipe, "f", 0, e, s), lambda b: None,
             lambda learner: tmp_path / "checkpoint.pt", StopAt(), CPU)  # fmt: skip
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_no_result_even_without_a_step(tmp_path: Path, value: str) -> None:
+    loop = Loop(tmp_path, recipes={"finetune": {"epochs": 0}})
+    learner = finetune_learner(loop.stages[0].reference, loop.inputs, None, CPU)
+    assert learner.total_steps == 0
+    with torch.no_grad():
+        next(learner.module.parameters()).fill_(float(value))
+    with pytest.raises(TrainingDivergedError, match="not finite before the first step") as caught:
+        fit([learner], lambda epoch, skip: [], lambda batch: None, lambda one: tmp_path / "c.pt", StopAt(), CPU)
+    assert failure_of(caught.value) == "nan"
 
 
 def test_a_method_that_diverges_does_not_stop_the_others_of_its_pass(

@@ -15,6 +15,8 @@ from datasets.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 KEPT_BYTES = 2**30
+MAX_PIXELS = 100_000_000
+"""Largest image that is decoded: a small file may describe one that fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def decode_file(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # warnings about metadata, which is not used
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width:,} x {image.height:,}"
+                raise DataError(f"{path} has {size} pixels, more than {MAX_PIXELS:,}; make it smaller or remove it")
             return np.asarray(_as_colour(image, path))
     except DataError:
         raise

@@ -40,6 +40,7 @@ NO_EFFECT = {
     "datasets/errors.py": "messages",
     "datasets/fetch.py": "brings files, whose content the fingerprint covers",
     "datasets/integrity.py": "likewise",
+    "datasets/skipped.py": "names files that are not read",
     "datasets/synthetic.py": "noise for rehearsals, whose results are not kept",
     "datasets/bundled/make_fashion_mnist_mini.py": "made the bundled file, whose content the fingerprint covers",
     "benchmark/importing/checkpoint.py": "writes the stages that the domain 'importing' computes",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmark import registry
 from benchmark.cli.options import data_dir_option
@@ -19,6 +20,8 @@ from datasets.check import class_counts, scan
 from datasets.fetch import fetch as fetch_files
 from datasets.folder import PREFIX, SUMMARY, absolute, is_folder
 from datasets.integrity import digest_of, is_archive
+from datasets.skipped import skipped_files
+from results.text import printable
 
 SHOWN_CLASSES = 20
 SHOWN_PROBLEMS = 20
@@ -106,6 +109,9 @@ def check(name: str, data_dir: Path | None, processes: int | None, all_classes: 
     wrong_archives = _check_archives(console, card, place, data_dir)
     splits = card.read(data_dir)
     _show_counts(console, card, splits, all_classes)
+    if is_folder(card.name):
+        for sentence in skipped_files(place, splits.values()):
+            console.print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)
     with _Progress(console, "checked", "images") as progress:
         result = scan(splits, len(os.sched_getaffinity(0)) if processes is None else processes, progress.show)
     total = sum(len(split) for split in splits.values())
@@ -145,7 +151,7 @@ def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSpl
         column.justify = "right"
     if all_classes or len(card.classes) <= SHOWN_CLASSES:
         for label, name in enumerate(card.classes):
-            table.add_row(name, *(f"{counts[split][label]:,}" for split in splits))
+            table.add_row(Text(printable(name)), *(f"{counts[split][label]:,}" for split in splits))
     else:
         ranges = [f"{counts[split].min():,} to {counts[split].max():,}" for split in splits]
         table.add_row(f"each of {len(card.classes):,}", *ranges)

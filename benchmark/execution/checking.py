@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmark import registry
 from benchmark.errors import UserError
@@ -12,6 +13,8 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
+from datasets.folder import PREFIX, is_folder
+from datasets.skipped import skipped_files
 
 
 def check_plan(plan: Plan, builder: Builder) -> None:
@@ -25,6 +28,19 @@ def check_plan(plan: Plan, builder: Builder) -> None:
     for run in plan.missing_runs:
         builder.inputs(run.spec.train)
     check_weights(plan, builder)
+
+
+def skipped_images(plan: Plan) -> list[str]:
+    """A sentence for each kind of file that the user's folders of images hold and that is not used."""
+    names = dict.fromkeys(run.spec.train.dataset.name for run in plan.missing_runs)
+    return [
+        sentence
+        for name in names
+        if is_folder(name)
+        for sentence in skipped_files(
+            Path(name.removeprefix(PREFIX)), registry.card("dataset", name).read(None).values()
+        )
+    ]
 
 
 def check_parts(runs: Sequence[RunStages], source: str) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmark.errors import Interrupted, RankError, UserError
 from benchmark.execution.attempts import Attempts
-from benchmark.execution.checking import check_plan
+from benchmark.execution.checking import check_plan, skipped_images
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.device import check_devices, set_up_device, set_up_torch, uses_cpu
 from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
@@ -105,6 +105,8 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
         workers = f"{config.workers} workers of " if config.workers > 1 else ""
         reporter.say(f"Running on {device} with {workers}{threads} thread{'' if threads == 1 else 's'}")
     check_plan(plan, builder_for(config, device))
+    for sentence in skipped_images(plan):
+        reporter.say(sentence)
     for run in plan.missing_runs:
         Store(config.results).set_aside(run.run_id)
     reporter.send("checked")

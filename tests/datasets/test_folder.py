@@ -10,6 +10,7 @@ import pytest
 
 from datasets import folder
 from datasets.api import DataError, DatasetCard
+from datasets.skipped import skipped_files
 from datasets.split_rules import SplitRule
 from tests.datasets.photos import CLASSES, write_photos
 
@@ -116,3 +117,18 @@ def test_incomplete_split_folders_are_errors(tmp_path: Path) -> None:
     shutil.rmtree(root / "val" / "y")
     with pytest.raises(DataError, match=r"no folder .*val/y"):
         card_of(tmp_path)
+
+
+def test_skipped_files_are_counted_and_named(photos: Path) -> None:
+    root = photos / "photos"
+    first = sorted(path for path in root.iterdir() if path.is_dir())[0]
+    assert skipped_files(root, card_of(photos).read(None).values()) == []
+    for name in ("a.heic", "b.HEIC", "c.svg", "notes.txt", ".hidden.png"):
+        (first / name).write_bytes(b"")
+    (first / "more").mkdir()
+    shutil.copy(next(first.glob("*.png")), first / "more" / "x.png")
+    (first / "gone.png").symlink_to(photos / "nowhere.png")
+    sentences = skipped_files(root, card_of(photos).read(None).values())
+    assert [sentence.removeprefix(f"{root}: ").split(" ")[0] for sentence in sentences] == ["2", "1", "1", "1"]
+    for name in ("a.heic", "c.svg", "more/x.png", "gone.png"):
+        assert any(name in sentence for sentence in sentences), name

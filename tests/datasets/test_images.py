@@ -99,3 +99,11 @@ def test_other_files_in_a_folder_are_ignored(tmp_path: Path) -> None:
         (tmp_path / "x.png").rename(tmp_path / name)
     (tmp_path / "folder.png").mkdir()
     assert image_names(tmp_path) == ["a.png", "b.JPEG"]
+
+
+def test_a_small_file_with_too_many_pixels_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (13_300, 13_300)).save(path)
+    assert path.stat().st_size < 30_000
+    with pytest.raises(DataError, match=r"bomb\.png has 13,300 x 13,300 pixels"):
+        decode_file(path)

@@ -79,23 +79,24 @@ def cancel_local(store: Store, grid: str, *, now: bool) -> str:
     if not now:
         os.kill(command.pid, signal.SIGTERM)
         return f"process {command.pid} stops after its next checkpoint, from which 'run' resumes"
-    # The command dies first, because it would replace dead workers. Its workers are listed before that, because a worker
+    # The command dies first, because it would replace dead workers. Their groups are listed before that, because a worker
     # without its command ends by itself, perhaps before it is listed.
-    workers = _workers(store, command) - {command.pid}
+    groups = _process_groups(store, command) - {os.getpgrp()}
     with suppress(ProcessLookupError):
         os.kill(command.pid, signal.SIGKILL)
-    for worker in workers:
+    for group in groups:
         with suppress(ProcessLookupError):
-            os.killpg(worker, signal.SIGKILL)  # its process group, which includes its data loader processes
+            os.killpg(group, signal.SIGKILL)
     return f"killed process {command.pid} and its workers; 'run' resumes from the last checkpoints"
 
 
-def _workers(store: Store, command: Command) -> set[int]:
-    """Process ids of a command's workers that hold the lock of a stage."""
-    workers = set()
+def _process_groups(store: Store, command: Command) -> set[int]:
+    """The process groups of a command's workers that hold the lock of a stage: with their ranks and data loader processes."""
+    groups = set()
     for folder in (store.root / "progress").glob("*"):
         progress = store.progress(folder.name)
         heartbeat = progress.heartbeat()
         if heartbeat and heartbeat.by.session == command.session and progress.is_being_made():
-            workers.add(heartbeat.by.pid)
-    return workers
+            with suppress(ProcessLookupError):
+                groups.add(os.getpgid(heartbeat.by.pid))
+    return groups

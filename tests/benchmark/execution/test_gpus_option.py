@@ -20,6 +20,7 @@ from benchmark.stages.plan import make_plan
 from results.judge.environment_diff import of_machines, same_bits_expected
 from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
+from tests.benchmark.execution.test_workers import is_running
 from tests.conftest import call, start_command
 from tests.grids import bundled, write_grid
 from tests.results.builders import machine
@@ -56,7 +57,7 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_after_a_killed_rank_the_command_resumes_with_the_same_bits(tmp_path: Path) -> None:
+def test_after_the_death_of_a_rank_and_after_cancel_now_a_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
     grid, undisturbed, killed = tmp_path / "grid.yaml", tmp_path / "undisturbed", tmp_path / "killed"
     write_grid(grid, **GRID)
 
@@ -93,6 +94,19 @@ def test_after_a_killed_rank_the_command_resumes_with_the_same_bits(tmp_path: Pa
     last = Store(killed).progress(stage).attempts()[-1]
     assert (last.outcome, last.failure) == ("failed", "killed")
     assert "rank 1 of 2" in last.sentence
+
+    process = start_command(*arguments(killed))
+    beat = Store(killed).progress(stage).heartbeat()
+    while beat is None or beat.attempt != 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+        beat = Store(killed).progress(stage).heartbeat()
+    ranks = {beat.by.pid, other_rank(killed)}
+    cancelled = call("cancel", "--grid", grid, "--results", killed, "--now")
+    assert cancelled.returncode == 0, cancelled.stderr
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert not any(map(is_running, ranks))
 
     again = call(*arguments(killed))
     assert again.returncode == 0, again.stdout + again.stderr

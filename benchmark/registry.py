@@ -70,6 +70,22 @@ def card(kind: str, name: str) -> Any:
     return known[name]
 
 
+def is_outside(kind: str, name: str) -> bool:
+    """Whether an installed package registers the name, by an entry point."""
+    return name not in TABLES[kind] and name in table(kind)
+
+
+def code_version(kind: str, name: str) -> int | str:
+    """The version of the code behind a registered thing, as in stage keys.
+
+    For one of an installed package, the version on its card and a hash of the package's Python files.
+    """
+    registered = card(kind, name)
+    if not is_outside(kind, name):
+        return registered.code_version
+    return f"{registered.code_version}+{lookup.package_hash(registered.target)}"
+
+
 def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     """An instance of a registered dataclass, whose options are checked against its fields.
 

@@ -12,16 +12,23 @@ which timm also uses.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from benchmark import registry
 from benchmark.errors import UserError
-from results.spec import Weights
+from methods.api import Normalisation
+from methods.backbones.normalisation import NORMALISATIONS
+from methods.lookup import nearest
+from results.spec import Configured, Weights
 from results.store.folder import sha256
 
 SCRATCH = "scratch"
 HUB_FILE = "model.safetensors"
+NORMALISATION_KEYS = frozenset({"mean", "std"})
+"""Options of a backbone in a grid that state the normalisation of its images."""
 
 
 def check_source(source: object) -> str:
@@ -58,10 +65,70 @@ def _places(tag: str, data_dir: Path | None) -> list[Path]:
     return [*local, Path(cached)] if isinstance(cached, str) else local
 
 
-def named(source: str, data_dir: Path | None) -> Weights:
+def named(source: str, data_dir: Path | None, normalisation: Normalisation | None = None) -> Weights:
     """The weights of a source, with the SHA-256 of their file; None as the hash for ``scratch`` or a missing file."""
     path = locate(source, data_dir)
-    return Weights(source=source, sha256=path and _sha256(path, path.stat().st_size, path.stat().st_mtime_ns))
+    return Weights(
+        source=source,
+        sha256=path and _sha256(path, path.stat().st_size, path.stat().st_mtime_ns),
+        mean=normalisation and normalisation.mean,
+        std=normalisation and normalisation.std,
+    )
+
+
+def weights_source(backbone: Configured) -> str:
+    """The source of a backbone's weights: the grid's, or else that of the backbone's card."""
+    tag = registry.card("backbone", backbone.name).weights
+    return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))
+
+
+def weights_of(backbone: Configured, data_dir: Path | None) -> Weights:
+    """The weights that a backbone starts from, with their normalisation.
+
+    Raises:
+        ValueError: the normalisation is invalid or not known; see `normalisation_of`.
+    """
+    return named(weights_source(backbone), data_dir, normalisation_of(backbone))
+
+
+def normalisation_of(backbone: Configured) -> Normalisation | None:
+    """The normalisation of a backbone's images: the grid's ``mean`` and ``std``, or else that of the timm tag.
+
+    None, which stands for the dataset's own, for ``scratch`` and for files, which do not contain it.
+
+    Raises:
+        ValueError: the grid's values are invalid, or the normalisation of the timm tag is not known.
+    """
+    card, source = registry.card("backbone", backbone.name), weights_source(backbone)
+    if NORMALISATION_KEYS & backbone.set.keys():
+        return _stated_normalisation(backbone.set, card.channels)
+    kind, _, tag = source.partition(":")
+    if kind != "timm":
+        return None
+    if tag == card.weights and card.normalisation is not None:
+        return card.normalisation
+    if tag not in NORMALISATIONS:
+        raise ValueError(
+            f"weights {source}: the mean and standard deviation of the images that they were trained on are not known; "
+            f"{nearest(tag, NORMALISATIONS)}state them beside the weights, as in the configuration of the weights: "
+            f"set: {{weights: {source!r}, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}"
+        )
+    return NORMALISATIONS[tag]
+
+
+def _stated_normalisation(options: Mapping[str, Any], channels: int) -> Normalisation:
+    values = {}
+    for key in sorted(NORMALISATION_KEYS):
+        value: Any = options.get(key)
+        numbers = isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value)
+        if not numbers or len(value) != channels or not all(0 <= entry <= 1 for entry in value):
+            raise ValueError(
+                f"{key}: a number from 0 to 1 for each channel of the backbone ({channels}), not {value!r}"
+            )
+        values[key] = tuple(map(float, value))
+    if not all(values["std"]):
+        raise ValueError(f"std: greater than 0 in every channel, not {options['std']!r}")
+    return Normalisation(**values)
 
 
 @lru_cache(maxsize=64)

@@ -24,13 +24,30 @@ class ImageSplit:
 
     Attributes:
         images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of different sizes.
-        labels: int64 [N], class indices.
-        sample_id: int64 [N], unique within the split and stable across versions of the reader.
+        labels: int64 [N], class indices; other integers are converted.
+        sample_id: int64 [N], unique within the split and stable across versions of the reader; likewise.
+
+    Raises:
+        DataError: images are no uint8, or labels or sample ids no integers.
     """
 
     images: np.ndarray | ImageFiles | ImageList
     labels: np.ndarray
     sample_id: np.ndarray
+
+    def __post_init__(self) -> None:
+        if isinstance(self.images, np.ndarray) and self.images.dtype != np.uint8:
+            raise DataError(
+                f"a dataset's reader returned images of type {self.images.dtype}; they must be uint8, from 0 to 255 "
+                "(images in [0, 1] are multiplied by 255)"
+            )
+        for field_name in ("labels", "sample_id"):
+            values = getattr(self, field_name)
+            if not np.issubdtype(values.dtype, np.integer):
+                raise DataError(
+                    f"a dataset's reader returned {field_name} of type {values.dtype}; they must be integers"
+                )
+            object.__setattr__(self, field_name, values.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
         return len(self.labels)

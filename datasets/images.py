@@ -146,11 +146,29 @@ def _decoded_bytes(images: ImageFiles, sampled: int = 50) -> float:
 
 
 def _pixels(path: Path) -> int:
+    width, height = _size(path)
+    return width * height
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height."""
     try:
         with Image.open(path) as image:
-            return image.width * image.height
+            return image.width, image.height
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        return 0  # decoding will report the error
+        return 0, 0  # decoding will report the error
+
+
+def typical_side(images: np.ndarray | ImageFiles | ImageList, sampled: int = 50) -> int:
+    """Median of the shorter side in pixels, over at most ``sampled`` evenly spaced images; of files, the headers are read."""
+    positions = np.unique(np.linspace(0, max(len(images) - 1, 0), min(sampled, len(images))).astype(int))
+    if isinstance(images, np.ndarray):
+        return min(images.shape[1:3])
+    if isinstance(images, ImageList):
+        sides = [min(images.arrays[i].shape[:2]) for i in positions]
+    else:
+        sides = [min(_size(images.path(i))) for i in positions]
+    return int(np.median(sides)) if sides else 0
 
 
 def image_names(folder: Path) -> list[str]:

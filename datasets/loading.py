@@ -107,7 +107,9 @@ class _Batches(Dataset[Batch | DataError]):
         stronger: Stronger = NO_STRONGER,
     ) -> None:
         self.split, self.size, self.stream, self.augment, self.stronger = split, size, stream, augment, stronger
-        self.mean, self.classes = card.mean, len(card.classes)
+        self.classes = len(card.classes)
+        grey = (sum(card.mean) / len(card.mean),)
+        self.fill = card.mean if len(card.mean) == card.channels else grey * card.channels
         self.to_input = partial(to_input, size=size, channels=channels, mean=card.mean, std=card.std)
 
     def __len__(self) -> int:
@@ -126,7 +128,7 @@ class _Batches(Dataset[Batch | DataError]):
         draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + stronger.draws)
         augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
         if stronger.rand_augment:
-            augmented = rand_augment(augmented, draws[:, -2], stronger.rand_augment, self.mean)
+            augmented = rand_augment(augmented, draws[:, -2], stronger.rand_augment, self.fill)
         inputs, labels = self.to_input(augmented), torch.from_numpy(samples.labels)
         if stronger.erasing:
             inputs = erase(inputs, draws[:, -1], stronger.erasing)

@@ -21,12 +21,18 @@ def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[flo
     """Convert stored images uint8 [B, H, W, C] to normalised float32 [B, channels, size, size].
 
     Images of other sizes are resized (bilinear, antialiased). Grey images are repeated in every channel; colour images are
-    reduced to one channel by luminance. ``mean`` and ``std`` have one entry per stored channel.
+    reduced to one channel by luminance. ``mean`` and ``std`` have one entry per stored channel, and the image is normalised
+    first; or one per channel of the result, and it is normalised last.
     """
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     if batch.shape[-2:] != (size, size):
         batch = F.interpolate(batch, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    batch = (batch - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    if batch.shape[1] != len(mean):
+        batch = _with_channels(batch, channels)
+    return _with_channels((batch - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1), channels)
+
+
+def _with_channels(batch: Tensor, channels: int) -> Tensor:
     if batch.shape[1] == channels:
         return batch
     if batch.shape[1] == 1:

@@ -74,6 +74,14 @@ class PolicyCard(Card):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Per-channel mean and standard deviation of images in [0, 1], one entry per channel of the backbone's input."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackboneCard(Card):
     """A backbone, described block by block so that a grid can be planned without building it.
 
@@ -93,6 +101,7 @@ class BackboneCard(Card):
         smaller: registered name of the next smaller backbone of the family; None if there is none.
         weights: full timm tag of the pretrained weights that a run starts from unless a grid says otherwise; None for
             a random start.
+        normalisation: of the images that `weights` were trained on; None without `weights`.
         architecture: keyword arguments of the builder behind `target`.
     """
 
@@ -108,6 +117,7 @@ class BackboneCard(Card):
     channels: int
     smaller: str | None = None
     weights: str | None = None
+    normalisation: Normalisation | None = None
     architecture: Mapping[str, Any] = field(default_factory=dict)
 
     @property

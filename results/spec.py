@@ -117,6 +117,10 @@ class Weights(Frozen):
     """``scratch``, ``timm:TAG`` or ``file:PATH``; see `benchmark.weights`."""
     sha256: str | None = None
     """Of the file; None for scratch, and while the file is not on this machine."""
+    mean: tuple[float, ...] | None = None
+    """Per-channel mean that images are normalised with: that of the images the weights were trained on. None: the dataset's."""
+    std: tuple[float, ...] | None = None
+    """Per-channel standard deviation, likewise."""
 
 
 class ReplacementBackbone(Frozen):

@@ -35,6 +35,8 @@ NO_EFFECT = {
     "methods/api.py": "the heads, losses and stages that methods choose are fields of the keys",
     "methods/exit_method.py": "likewise",
     "methods/lookup.py": "looks names up",
+    "methods/backbones/card_check.py": "compares a card with the model",
+    "methods/backbones/normalisation.py": "the normalisation of a run's weights is a field of the keys",
     "methods/placement.py": "the block numbers are fields of the keys",
     "datasets/check.py": "reads what the reader reads, and reports",
     "datasets/errors.py": "messages",
@@ -48,7 +50,7 @@ NO_EFFECT = {
 """Modules in these folders that no key covers, each with the reason."""
 DESCRIPTION = {
     "summary", "citation", "licence", "how_to_get", "code_version", "redistributable", "target", "family",
-    "idle_token_variant_of", "fixed_threshold_ignores_val", "reads_gates",
+    "idle_token_variant_of", "normalisation", "fixed_threshold_ignores_val", "reads_gates",
 }  # fmt: skip
 """Fields of cards that change no result."""
 

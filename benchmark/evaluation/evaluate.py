@@ -272,4 +272,4 @@ def _frozen(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, A
 
 def _identity(scores: ExitScores) -> str:
     """SHA-256 over sample ids and labels, as in the record's data card."""
-    return identity(ImageSplit(np.empty(0), scores.labels.numpy(), scores.sample_id.numpy()))
+    return identity(ImageSplit(np.empty(0, np.uint8), scores.labels.numpy(), scores.sample_id.numpy()))

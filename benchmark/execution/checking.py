@@ -13,21 +13,41 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
+from benchmark.training.inputs import Inputs
 from datasets.folder import PREFIX, is_folder
+from datasets.images import typical_side
 from datasets.skipped import skipped_files
 
 
-def check_plan(plan: Plan, builder: Builder) -> None:
+def check_plan(plan: Plan, builder: Builder) -> list[str]:
     """Build and read once what the missing runs need.
+
+    Returns:
+        warnings, one sentence each.
 
     Raises:
         UserError: a part or a file of weights does not fit.
         DataError: images are missing or damaged.
     """
     check_parts(plan.missing_runs, str(plan.grid.source))
-    for run in plan.missing_runs:
-        builder.inputs(run.spec.train)
+    warnings = [shrunk(run.spec.train.backbone, builder.inputs(run.spec.train)) for run in plan.missing_runs]
     check_weights(plan, builder)
+    return [warning for warning in dict.fromkeys(warnings) if warning is not None]
+
+
+def shrunk(backbone: str, inputs: Inputs) -> str | None:
+    """A warning where a backbone's input has less than half of the pixels of a stored image along each side; else None."""
+    side = typical_side(inputs.splits["train"].images)
+    if side <= 2 * inputs.size:
+        return None
+    cards = registry.table("backbone").items()
+    largest = max(card.image_size for _, card in cards)
+    fitting = [name for name, card in cards if 2 * card.image_size >= min(side, 2 * largest)]
+    grey = " and to grey" if inputs.card.channels > inputs.channels else ""
+    return (
+        f"Images of {inputs.card.name} are about {side} pixels wide and are reduced to {inputs.size}x{inputs.size}{grey} for "
+        f"{backbone}; backbones that fit: {', '.join(fitting)}"
+    )
 
 
 def skipped_images(plan: Plan) -> list[str]:

@@ -16,18 +16,19 @@ import torch
 from safetensors.torch import save
 
 from benchmark import provenance, registry
-from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.errors import Interrupted, TrainingDivergedError, UserError
 from benchmark.evaluation.scores import SCORED, save_scores, score_file, score_split
 from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
 from benchmark.execution.causes import KilledError
 from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.data_check import check_data, write_data
 from benchmark.execution.process_group import DistributedContext
 from benchmark.execution.recording import COSTS, Recorder
 from benchmark.measure.price import price
 from benchmark.progress import Reporter
-from benchmark.stages.graph import method_of
-from benchmark.stages.plan import Plan, counted
+from benchmark.stages.graph import method_of, run_stages
+from benchmark.stages.plan import Plan, changed_fields, counted
 from benchmark.stages.stage import Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of
 from benchmark.training.heads import HEADS_WEIGHTS
@@ -84,6 +85,7 @@ class StageMaker:
         if self.reporter.stop_requested():
             raise Interrupted
         self.attempts.check_not_blocked(stage)
+        check_packages(stage)
         together = self.missing_of_pass(stage)
         with self.attempts.locked([one.name for one in together], wait=wait) as locked:
             if not locked:
@@ -137,9 +139,12 @@ class StageMaker:
     def _train(self, stages: Sequence[Stage]) -> None:
         recipe, train = stages[0].recipe, stages[0].run.train
         assert recipe is not None
+        inputs = self.builder.inputs(train)
+        for stage in stages:
+            check_data(stage.name, inputs, stage.parents, self.store)
         learners, frozen = self.builder.learners(stages)
         steps = learners[0].total_steps
-        images_per_step = recipe.epochs * len(self.builder.inputs(train).splits["train"]) / max(steps, 1)
+        images_per_step = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
         title = f"{self.place}{_title(stages)}"
@@ -156,12 +161,14 @@ class StageMaker:
                     # Heads may share modules; safetensors refuses tensors that share memory.
                     state = {name: tensor.cpu().contiguous().clone() for name, tensor in part.state_dict().items()}
                     (folder / file).write_bytes(save(state))
+                write_data(stage, inputs, folder)
                 (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
 
     def _score(self, stages: Sequence[Stage]) -> None:
         (stage,) = stages
         train = stage.run.train
         inputs = self.builder.inputs(train)
+        check_data(stage.name, inputs, stage.parents, self.store)
         label = "the backbone without exits" if stage.parents[0].heads is None else train.method.label
         start = time.monotonic()
         with self.reporter.stage(f"{self.place}scoring {label} on {' and '.join(SCORED)}"):
@@ -169,6 +176,7 @@ class StageMaker:
             with self.context.calling(stages) as ranks:
                 scores = {split: score_split(model, inputs, split, self.device, ranks) for split in SCORED}
         with self._write(stage, time.monotonic() - start) as folder:
+            write_data(stage, inputs, folder)
             for split in SCORED:
                 save_scores(scores[split], folder / score_file(split))
 
@@ -192,6 +200,25 @@ class StageMaker:
 def builder_for(config: ExecutionConfig, device: torch.device) -> Builder:
     """A builder with the settings of a process."""
     return Builder(Store(config.results), device, config.data_dir, config.loader_processes, config.workers)
+
+
+def check_packages(stage: Stage) -> None:
+    """Compare the code of installed packages with that of the plan.
+
+    Raises:
+        UserError: it has changed since the run was planned.
+    """
+    if not any(registry.is_outside(kind, name) for kind in registry.TABLES for name in registry.table(kind)):
+        return
+    present = next(
+        (one for one in run_stages(stage.run).chain if one.kind == stage.kind and one.blocks == stage.blocks), None
+    )
+    changes = changed_fields(stage.fields, present.fields) if present else []
+    code = [f"{field}: {before} -> {after}" for field, before, after in changes if field.endswith("code_version")]
+    if code:
+        raise UserError(
+            f"{stage.name}: the code of an installed package changed since the run was planned ({'; '.join(code)})"
+        )
 
 
 def _title(stages: Sequence[Stage]) -> str:

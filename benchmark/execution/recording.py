@@ -13,6 +13,7 @@ from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
 from benchmark.execution.attempts import Attempts
 from benchmark.execution.causes import BlockedError, failure_of, sentence_of
+from benchmark.execution.data_check import check_data
 from benchmark.stages.graph import heads_of, method_of, own_policy
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
@@ -66,6 +67,8 @@ class Recorder:
         """Evaluate a run whose stages are there, and write its record and tables."""
         start = time.monotonic()
         train = run.spec.train
+        inputs = self.inputs(train)
+        check_data(run.run_id, inputs, run.chain, self.store)
         costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
         scores, static = self._scores(run.scores), self._scores(run.static_scores)
         blocks = [*train.exits, len(costs.blocks)]
@@ -83,7 +86,7 @@ class Recorder:
             backbone=registry.backbone_info(train.backbone),
             stages=tuple(self._reference(stage) for stage in run.chain),
             provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - start),
-            data=self.inputs(train).data_card(),
+            data=inputs.data_card(),
             costs=costs,
             exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
             static_accuracy=SplitAccuracy(**{split: accuracies(scored)[-1] for split, scored in static.items()}),

@@ -104,8 +104,8 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
         threads = torch.get_num_threads()
         workers = f"{config.workers} workers of " if config.workers > 1 else ""
         reporter.say(f"Running on {device} with {workers}{threads} thread{'' if threads == 1 else 's'}")
-    check_plan(plan, builder_for(config, device))
-    for sentence in skipped_images(plan):
+    warnings = check_plan(plan, builder_for(config, device))
+    for sentence in (*warnings, *skipped_images(plan)):
         reporter.say(sentence)
     for run in plan.missing_runs:
         Store(config.results).set_aside(run.run_id)

@@ -3,7 +3,7 @@
 The form (all keys but the first four are optional):
 
     name: quick
-    backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH}}
+    backbones: [vit_nano_patch4_28]     # a name, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH, mean, std}}
     datasets: [fashion-mnist-mini]
     methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: false}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
@@ -30,11 +30,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
-from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks, weights_source
+from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks
 from benchmark.grid.values import OWN, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
 from benchmark.stages.graph import heads_of
-from benchmark.weights import SCRATCH, named
+from benchmark.weights import SCRATCH, weights_of, weights_source
 from methods.backbones.cards import truncated
 from methods.lookup import unknown
 from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
@@ -266,7 +266,7 @@ class _GridReader(ValueReader):
             point=point,
             blocks=blocks,
             scheme=exits.label if isinstance(exits, Configured) else "blocks " + " ".join(map(str, exits)),
-            weights=named(weights_source(point.backbone), self.data_dir),
+            weights=weights_of(point.backbone, self.data_dir),
             replacement=replacement,
             trained=frozenset(stage.recipe for stage in method.stages(card)),
             own_policy=Configured(name=policy.name, set=dict(policy.options)),
@@ -277,8 +277,8 @@ class _GridReader(ValueReader):
         if name is None:
             return None
         from_scratch = weights_source(point.backbone) == SCRATCH
-        source = SCRATCH if from_scratch else weights_source(Configured(name=name))
-        return ReplacementBackbone(backbone=name, weights=named(source, self.data_dir))
+        backbone = Configured(name=name, set={"weights": SCRATCH} if from_scratch else {})
+        return ReplacementBackbone(backbone=name, weights=weights_of(backbone, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:
         """Note a choice on images that the weights were trained on, and a policy that reads gates which the heads lack."""

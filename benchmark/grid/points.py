@@ -7,7 +7,6 @@ from typing import Any
 
 from benchmark import registry
 from benchmark.grid.values import OWN
-from benchmark.weights import SCRATCH
 from methods.api import Method
 from methods.placement import PUBLISHED, place_exits
 from results.spec import Configured, Recipes, ReplacementBackbone, RunSpec, TrainSpec, Weights
@@ -96,9 +95,3 @@ def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:
                 f"{card.depth - 1}"
             )
     return point.exits
-
-
-def weights_source(backbone: Configured) -> str:
-    """Where a backbone's weights come from: the grid says it, or else the backbone's card."""
-    tag = registry.card("backbone", backbone.name).weights
-    return str(backbone.set.get("weights", f"timm:{tag}" if tag else SCRATCH))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.grid.load import Grid, grid_of
@@ -12,6 +13,7 @@ from benchmark.run_reference import find_run
 from benchmark.weights import check_source
 from datasets.folder import PREFIX as FOLDER
 from results.record import DoneRecord
+from results.spec import Weights
 from results.store.folder import Store, StoreError, sha256, write_file
 
 FILE = "file:"
@@ -94,9 +96,7 @@ def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: 
     train = spec.train
     content = {
         "name": "reproduce",
-        "backbones": [
-            {"name": train.backbone, "set": {"weights": _weights(train.weights.source, path, local.weights)}}
-        ],
+        "backbones": [{"name": train.backbone, "set": _weights(train.weights, path, local.weights)}],
         "datasets": [{"name": _dataset(train.dataset.name, path, local.images), "set": train.dataset.set}],
         "methods": [train.method.model_dump()],
         "exits": [list(train.exits) or [1]],  # a method without exits ignores it
@@ -121,7 +121,10 @@ def _dataset(name: str, path: Path, images: Path | None) -> str:
     return FOLDER + str(images)
 
 
-def _weights(source: str, path: Path, weights: Path | None) -> str:
+def _weights(recorded: Weights, path: Path, weights: Path | None) -> dict[str, Any]:
+    """The options of the backbone: its weights, and their normalisation where the record states one."""
+    source = recorded.source
+    normalisation = recorded.model_dump(mode="json", include={"mean", "std"}, exclude_none=True)
     try:
         check_source(source)
     except ValueError as error:
@@ -129,10 +132,10 @@ def _weights(source: str, path: Path, weights: Path | None) -> str:
     if not source.startswith(FILE):
         if weights is not None:
             raise UserError(f"--weights is for runs that start from a file; this run starts from {source}")
-        return source
+        return {"weights": source, **normalisation}
     if weights is None:
         raise UserError(
             f"{path}: the run starts from {source}; paths in records are not followed, so give the file on this "
             "machine: --weights PATH"
         )
-    return FILE + str(weights)
+    return {"weights": FILE + str(weights), **normalisation}

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from benchmark import registry
-from benchmark.weights import check_source
+from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
@@ -21,6 +21,7 @@ from methods.placement import PUBLISHED, SCHEMES
 from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
 
 FILE = "file:"
+BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
 
@@ -114,13 +115,16 @@ class ValueReader:
             return None
         try:
             registry.card("backbone", selected.name)
-            for key, source in selected.set.items():
-                if key != "weights":
-                    raise ValueError(unknown_key(key, ["weights"]))
-                source = check_source(source)
+            for key in selected.set:
+                if key not in BACKBONE_KEYS:
+                    raise ValueError(unknown_key(key, BACKBONE_KEYS))
+            if "weights" in selected.set:
+                source = check_source(selected.set["weights"])
                 if source.startswith(FILE):  # relative to the grid file, so that every machine means the same file
                     path = (self.path.parent / Path(source.removeprefix(FILE)).expanduser()).resolve()
-                    selected = Configured(name=selected.name, set={key: f"{FILE}{path}"})
+                    source = f"{FILE}{path}"
+                selected = Configured(name=selected.name, set={**selected.set, "weights": source})
+            normalisation_of(selected)
         except (KeyError, ValueError) as error:
             self.wrong(where, error.args[0])
             return None

@@ -126,11 +126,14 @@ def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def _initial_model(train: TrainSpec, blocks: int) -> dict[str, Any]:
     """What a training from the backbone's initial weights reads."""
     weights = None if train.weights.source == "scratch" else train.weights.sha256 or train.weights.source
-    return {"backbone": _backbone(train, blocks), "dataset": _train_split(train), "weights": weights}
+    reads = {"backbone": _backbone(train, blocks), "dataset": _train_split(train), "weights": weights}
+    if train.weights.mean is None:  # the dataset's own normalisation, which its version covers
+        return reads
+    return reads | {"normalisation": train.weights.model_dump(mode="json", include={"mean", "std"})}
 
 
 def _backbone(train: TrainSpec, blocks: int) -> dict[str, Any]:
-    version = registry.card("backbone", train.backbone).code_version
+    version = registry.code_version("backbone", train.backbone)
     classes = len(registry.card("dataset", train.dataset.name).classes)
     return {"name": train.backbone, "code_version": version, "num_classes": classes, "blocks": blocks}
 
@@ -143,7 +146,7 @@ def _exits(train: TrainSpec) -> dict[str, Any]:
 def _dataset(train: TrainSpec) -> dict[str, Any]:
     card, rule = registry.card("dataset", train.dataset.name), SplitRule.of(train.dataset.set)
     sizes = {split: train.dataset.set.get(split, size) for split, size in rule.sizes(card).items()}
-    version = {"code_version": card.code_version}
+    version = {"code_version": registry.code_version("dataset", train.dataset.name)}
     return {"name": card.name, "sizes": sizes, "fingerprint": card.fingerprint} | version | rule.fields()
 
 
@@ -155,7 +158,7 @@ def _train_split(train: TrainSpec) -> dict[str, Any]:
 
 def _versioned(kind: str, name: str, options: Any) -> dict[str, Any]:
     """A registered name with its options and the version of its code."""
-    return {"name": name, "options": dict(options), "code_version": registry.card(kind, name).code_version}
+    return {"name": name, "options": dict(options), "code_version": registry.code_version(kind, name)}
 
 
 def _dumped(recipe: Recipe) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from benchmark.errors import UserError
 from benchmark.seeds import seed_for
 from benchmark.weights import SCRATCH
 from methods.backbones.backbone import BlockBackbone
+from methods.backbones.card_check import card_mistakes
 from methods.backbones.cards import truncated
 from methods.backbones.pretrained import load_pretrained
 from results.spec import TrainSpec
@@ -26,9 +28,28 @@ def classes_of(train: TrainSpec) -> int:
     return len(registry.card("dataset", train.dataset.name).classes)
 
 
+@cache
+def _check_outside(name: str, classes: int) -> None:
+    """Compare the card of a backbone from an installed package with the model, at its first use in this process.
+
+    Raises:
+        UserError: the model cannot be built or run block by block, or the card says otherwise.
+    """
+    card = registry.card("backbone", name)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            mistakes = card_mistakes(card, card.load()(card.architecture, classes))
+        except Exception as error:  # any error of the package's own code
+            mistakes = [f"it cannot be run block by block ({type(error).__name__}: {error})"]
+    if mistakes:
+        raise UserError(f"backbone {name} of an installed package: {'; '.join(mistakes)}")
+
+
 def build_backbone(train: TrainSpec, blocks: int | None = None) -> BlockBackbone:
     """The backbone, or its first ``blocks`` blocks. Its initial weights depend on its name and the run's seed."""
     card = registry.card("backbone", train.backbone)
+    if registry.is_outside("backbone", train.backbone):
+        _check_outside(train.backbone, classes_of(train))
     if blocks is not None:
         card = truncated(card, blocks)
     torch.manual_seed(seed_for("backbone", train.seed, train.backbone))

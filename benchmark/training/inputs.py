@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -100,6 +101,13 @@ class Inputs:
             redistributable=self.card.redistributable,
         )
 
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 over images, labels and sample ids, by split."""
+        return {
+            name: hashlib.sha256(f"{_content(split)} {_identity(split)}".encode()).hexdigest()
+            for name, split in self.splits.items()
+        }
+
     def content(self) -> dict[str, str]:
         """SHA-256 over the images, by split."""
         return {name: _content(split) for name, split in self.splits.items()}
@@ -111,10 +119,15 @@ def stronger_of(recipe: Recipe) -> Stronger:
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
-    """The data of a run for its backbone; see `inputs_of`."""
-    backbone = registry.card("backbone", train.backbone)
+    """The data of a run for the backbone that it trains, normalised as its weights require; see `inputs_of`."""
+    trained = train.replacement or train
+    backbone = registry.card("backbone", trained.backbone)
     recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
-    return inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
+    inputs = inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
+    mean, std = trained.weights.mean, trained.weights.std
+    if mean is None or std is None:
+        return inputs
+    return replace(inputs, card=replace(inputs.card, mean=mean, std=std))
 
 
 def inputs_of(
@@ -149,6 +162,11 @@ def inputs_of(
 @lru_cache(maxsize=8)
 def _content(split: ImageSplit) -> str:
     return content(split)
+
+
+@lru_cache(maxsize=8)
+def _identity(split: ImageSplit) -> str:
+    return identity(split)
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from methods.api import BackboneCard
+from methods.api import BackboneCard, Normalisation
+from methods.backbones.normalisation import NORMALISATIONS
 
 VIT_BUILDERS = {"": "build", "distilled": "build_distilled", "idle-distillation": "build_idle_distillation"}
 
@@ -21,6 +22,7 @@ def vit(
     depth: int = 12,
     kind: str = "",
     weights: str | None = None,
+    normalisation: Normalisation | None = None,
     smaller: str | None = None,
     idle_token_variant_of: str | None = None,
     **architecture: Any,
@@ -30,6 +32,7 @@ def vit(
     Args:
         kind: a key of `VIT_BUILDERS`. The empty string: no distillation token; ``distilled``: a distillation token with its
             own classifier (DeiT); ``idle-distillation``: a distillation token that no classifier reads.
+        normalisation: of `weights`; None for a tag of `NORMALISATIONS`.
         architecture: further arguments of timm's VisionTransformer.
     """
     return BackboneCard(
@@ -47,6 +50,7 @@ def vit(
         channels=channels,
         smaller=smaller,
         weights=weights,
+        normalisation=normalisation or NORMALISATIONS.get(weights or ""),
         architecture={
             "img_size": image_size,
             "patch_size": patch_size,
@@ -71,12 +75,14 @@ def swin(
     drop_path: float,
     summary: str,
     weights: str | None = None,
+    normalisation: Normalisation | None = None,
     smaller: str | None = None,
     **architecture: Any,
 ) -> BackboneCard:
     """The card of a Swin Transformer. The grid side halves and the width doubles from stage to stage.
 
     Args:
+        normalisation: of `weights`; None for a tag of `NORMALISATIONS`.
         architecture: further arguments of timm's SwinTransformer.
     """
     side = image_size // patch_size
@@ -93,6 +99,7 @@ def swin(
         channels=channels,
         smaller=smaller,
         weights=weights,
+        normalisation=normalisation or NORMALISATIONS.get(weights or ""),
         architecture={
             "img_size": image_size,
             "patch_size": patch_size,

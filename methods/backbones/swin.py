@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from timm.models.swin_transformer import SwinTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone, FinalNorm, final_norm, with_norm
 from methods.tokens import Tokens
@@ -20,11 +20,15 @@ class Swin(BlockBackbone):
     width and grid of its own stage, and an exit can follow that block.
 
     Raises:
-        ValueError: the patch grid is not square.
+        ValueError: it is another model of timm, or its patch grid is not square.
     """
 
-    def __init__(self, model: SwinTransformer) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        if not isinstance(model, SwinTransformer):
+            raise ValueError(
+                f"{type(model).__name__} is not timm's SwinTransformer, so it cannot be run block by block here"
+            )
         patches: Any = model.patch_embed
         rows, columns = patches.grid_size
         if rows != columns:

@@ -8,7 +8,7 @@ from typing import Any
 
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone, FinalNorm, final_norm, with_norm
 from methods.tokens import Tokens
@@ -21,11 +21,16 @@ class ViT(BlockBackbone):
         model: the timm model, with or without class, distillation and register tokens.
 
     Raises:
-        ValueError: the patch grid is not square.
+        ValueError: it is another model of timm, or its patch grid is not square.
     """
 
-    def __init__(self, model: VisionTransformer) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        if not isinstance(model, VisionTransformer):
+            raise ValueError(
+                f"{type(model).__name__} is not timm's VisionTransformer: like EVA, BEiT and CaiT it cannot be run block by "
+                "block here, because its blocks read more than the tokens of the block before"
+            )
         rows, columns = model.patch_embed.grid_size
         if rows != columns:
             raise ValueError(f"exit heads require a square patch grid, and this backbone's is {rows}x{columns}")

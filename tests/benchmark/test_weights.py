@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
 from benchmark.training.backbone import build_backbone, initial_backbone
+from benchmark.training.inputs import read_inputs
 from benchmark.weights import check_source, locate, missing, named
 from results.spec import TrainSpec
 from results.store.folder import sha256
@@ -21,8 +24,13 @@ from tests.grids import bundled, write_grid
 TAG = "vit_nano.test"
 
 
-def weights_grid(folder: Path, source: str, method: str = "static", epochs: int = 1) -> Path:
-    backbone = {"name": "vit_nano_patch4_28", "set": {"weights": source}}
+NORMALISATION = {"mean": [0.5], "std": [0.25]}
+
+
+def weights_grid(
+    folder: Path, source: str, method: str = "static", epochs: int = 1, name: str = "vit_nano_patch4_28", **options: Any
+) -> Path:
+    backbone = {"name": name, "set": {"weights": source, **options}}
     recipes = {"finetune": {"epochs": epochs, "batch_size": 10}}
     return write_grid(
         folder / "grid.yaml",
@@ -52,12 +60,13 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_a_key_contains_the_hash_of_weights_and_not_their_path(tmp_path: Path, weights: Path) -> None:
-    by_path = train_of(weights_grid(tmp_path, f"file:{weights}"))
+    by_path = train_of(weights_grid(tmp_path, f"file:{weights}", **NORMALISATION))
     assert by_path.weights.sha256 == sha256(weights)
     data = tmp_path / "data"
-    grid = load_grid(weights_grid(tmp_path, f"timm:{TAG}"), data)
+    grid = load_grid(weights_grid(tmp_path, f"timm:{TAG}", **NORMALISATION), data)
     by_tag = run_stages(grid.runs[0]).reference
-    assert by_tag.key == run_stages(load_grid(weights_grid(tmp_path, f"file:{weights}")).runs[0]).reference.key
+    same = load_grid(weights_grid(tmp_path, f"file:{weights}", **NORMALISATION))
+    assert by_tag.key == run_stages(same.runs[0]).reference.key
     assert by_tag.fields["weights"] == sha256(weights)
     scratch = run_stages(load_grid(weights_grid(tmp_path, "scratch")).runs[0]).reference
     assert by_tag.key != scratch.key
@@ -121,7 +130,7 @@ def test_missing_weights_are_an_error_and_never_random_weights(tmp_path: Path, w
     train = train_of(weights_grid(tmp_path, f"file:{weights}"))
     with pytest.raises(UserError, match="not on this machine"):
         initial_backbone(train, 12, None, keep_classifier=False)
-    provisional = train_of(weights_grid(tmp_path, "timm:vit_nowhere.at_all"))
+    provisional = train_of(weights_grid(tmp_path, "timm:vit_nowhere.at_all", **NORMALISATION))
     with pytest.raises(UserError, match="vit_nowhere"):
         initial_backbone(provisional, 12, None, keep_classifier=False)
 
@@ -144,6 +153,59 @@ def test_a_path_is_relative_to_the_grid_file(tmp_path: Path, weights: Path, monk
     assert train.weights.sha256 == sha256(weights)
 
 
+HALF, IMAGENET = (0.5, 0.5, 0.5), (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "mean"),
+    [
+        ("vit_base_patch16_224", "timm:vit_base_patch16_224.augreg_in21k_ft_in1k", HALF),
+        ("vit_base_patch16_224", "timm:vit_base_patch16_224.mae", IMAGENET),
+        ("deit_base_distilled_patch16_224", "timm:deit_base_distilled_patch16_224.fb_in1k", IMAGENET),
+        ("vit_base_patch16_224", "scratch", None),
+    ],
+)
+def test_images_are_normalised_as_the_weights_were_trained(
+    tmp_path: Path, name: str, source: str, mean: tuple[float, ...] | None
+) -> None:
+    train = train_of(weights_grid(tmp_path, source, name=name))
+    assert train.weights.mean == mean
+    inputs = read_inputs(train, None, workers=0)
+    assert inputs.card.mean == (mean or (0.2860,))
+    (batch, *_) = inputs.scoring("val")
+    pixels = inputs.splits["val"].images[:1].astype(np.float32) / 255
+    expected = (torch.from_numpy(pixels).mean() - inputs.card.mean[0]) / inputs.card.std[0]
+    torch.testing.assert_close(batch.images[0, 0].mean(), expected, atol=0.02, rtol=0)
+    assert " ".join(map("{:g}".format, inputs.card.mean)) in inputs.data_card().transforms["scores"]
+
+
+def test_the_normalisation_is_part_of_the_key(tmp_path: Path, weights: Path) -> None:
+    source = f"file:{weights}"
+    keys = [
+        run_stages(load_grid(weights_grid(tmp_path, source, **options)).runs[0]).reference.key
+        for options in ({}, NORMALISATION, {"mean": [0.4], "std": [0.25]})
+    ]
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "words"),
+    [
+        ("timm:vit_base_patch16_224.maee", {}, ["'vit_base_patch16_224.mae'", "mean", "std"]),
+        ("scratch", {"mean": [0.5]}, ["std", "(1)"]),
+        ("scratch", {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}, ["mean", "(1)"]),
+        ("scratch", {"mean": [0.5], "std": [0]}, ["std", "greater than 0"]),
+        ("scratch", {"mean": ["a"], "std": [0.5]}, ["mean", "'a'"]),
+    ],
+)
+def test_an_unknown_normalisation_is_refused(
+    tmp_path: Path, source: str, options: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        load_grid(weights_grid(tmp_path, source, **options))
+    assert all(word in str(refusal.value) for word in words)
+
+
 @pytest.mark.parametrize("source", ["timm:vit_base_patch16_224", "hub:x.y", "", "file:", 3])
 def test_a_weights_source_has_one_of_three_forms(source: object) -> None:
     with pytest.raises(ValueError, match="weights are 'scratch', 'timm:' with a full tag"):
@@ -151,7 +213,7 @@ def test_a_weights_source_has_one_of_three_forms(source: object) -> None:
 
 
 def test_offline_names_the_missing_file_and_the_searched_folders(tmp_path: Path, benchmark_command: Command) -> None:
-    grid = weights_grid(tmp_path, "timm:vit_nowhere.at_all")
+    grid = weights_grid(tmp_path, "timm:vit_nowhere.at_all", **NORMALISATION)
     env = environment(HF_HUB_CACHE=str(tmp_path / "hub"))
     arguments = ("--grid", grid, "--results", tmp_path / "results")
     done = benchmark_command("run", *arguments, "--data-dir", tmp_path / "data", "--offline", env=env)

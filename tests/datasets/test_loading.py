@@ -80,6 +80,15 @@ def test_to_input_normalises_resizes_and_repeats_grey() -> None:
     torch.testing.assert_close(grey, torch.ones(1, 1, 4, 4))
 
 
+def test_to_input_normalises_the_channels_that_mean_and_std_are_of() -> None:
+    """The weights of a colour model have three means; a grey image is repeated first."""
+    mean, std = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
+    repeated = to_input(np.full((1, 4, 4, 1), 255, np.uint8), size=4, channels=3, mean=mean, std=std)
+    torch.testing.assert_close(repeated[0, :, 0, 0], torch.tensor([1.0, 3.0, 1.0]))
+    reduced = to_input(np.full((1, 4, 4, 3), 255, np.uint8), size=4, channels=1, mean=(0.5,), std=(0.5,))
+    torch.testing.assert_close(reduced, torch.ones(1, 1, 4, 4))
+
+
 @given(st.integers(1, 20), st.integers(0, 100))
 @settings(max_examples=25, deadline=None)
 def test_holdout_takes_the_same_share_of_every_class(per_class: int, seed: int) -> None:

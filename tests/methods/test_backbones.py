@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.registry import table
+from methods.api import BackboneCard, Normalisation
 from methods.backbones.backbone import BlockBackbone
 from methods.backbones.cards import truncated
+from methods.backbones.normalisation import NORMALISATIONS
 from methods.backbones.vit import ViT
 
 BACKBONES = table("backbone")
@@ -44,6 +47,22 @@ def test_the_card_is_correct_and_the_block_loop_equals_timms_forward(name: str) 
         attention = next(m for n in names for m in modules[n].modules() if hasattr(m, "num_heads"))
         assert attention.num_heads == card.attention_heads[number - 1]
     assert all(name in modules for name in backbone.classifier_names())
+
+
+def test_normalisations_are_those_of_timms_pretrained_configurations() -> None:
+    tags = {
+        tag for card in BACKBONES.values() if card.weights for tag in timm.list_pretrained(architecture(card) + ".*")
+    }
+    for tag in tags:
+        config = timm.get_pretrained_cfg(tag)
+        assert NORMALISATIONS[tag] == Normalisation(mean=tuple(config.mean), std=tuple(config.std)), tag
+    assert set(NORMALISATIONS) == tags
+    for card in BACKBONES.values():
+        assert card.normalisation == (NORMALISATIONS[card.weights] if card.weights else None)
+
+
+def architecture(card: BackboneCard) -> str:
+    return str(card.weights).partition(".")[0]
 
 
 @pytest.mark.parametrize("name", SMALL)

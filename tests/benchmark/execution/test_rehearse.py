@@ -29,7 +29,10 @@ GRID = {
     "include": [
         {"backbone": "vit_nano_patch4_32", "method": "lgvit-official"},
         {
-            "backbone": {"name": "deit_nano_distilled_patch4_32", "set": {"weights": "timm:not.there"}},
+            "backbone": {
+                "name": "deit_nano_distilled_patch4_32",
+                "set": {"weights": "timm:not.there", "mean": [0.5] * 3, "std": [0.5] * 3},
+            },
             "method": "vanilla",
         },
     ],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from reports.captioned import readable_tables
@@ -17,7 +17,8 @@ from reports.typeset import typeset
 from reports.web.page import write_page
 from results.judge.failures import failed_records
 from results.record import FailedRecord
-from results.store.folder import Store, StoreError, unwritable
+from results.store.files import UNFINISHED, StoreError, sweep, unfinished, unwritable
+from results.store.folder import Store
 from results.store.sharing import share
 from results.tables.loading import load_runs
 from results.tables.run import Run
@@ -65,9 +66,8 @@ def build_report(
         raise StoreError("\n".join(["none of the runs can be reported", *problems]))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".unfinished-") as name:
-            folder = Path(name) / "report"
-            folder.mkdir()
+        sweep(out.parent.glob(f"{UNFINISHED}*"))
+        with _temporary(out) as folder:
             portable = [store.without_root(problem) for problem in problems]  # a report names no path of its machine
             _write(folder, runs, portable, failed_records(store, run_ids), title, pictures, tuple(formats), say)
             if "records" in formats:
@@ -80,6 +80,17 @@ def build_report(
     except OSError as error:
         raise unwritable(out, error) from error
     return problems
+
+
+@contextmanager
+def _temporary(out: Path) -> Iterator[Path]:
+    """A folder beside ``out``; what a killed process leaves of it is removed by the next report there."""
+    folder = unfinished(out)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(

@@ -16,6 +16,8 @@ STAMP = "report.json"
 """File that lists the inputs of the report (``inputs``), and its files with descriptions (``files``)."""
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 DEFAULT = ("pdf", "csv", "markdown")
+PARTS = ("stages", "runs", "progress", "logs", "devices", "submissions")
+"""Folders of a results folder, in which no report is written."""
 CODE = ("*.py", "*.typ", "*.yaml", "page.*")
 
 
@@ -47,6 +49,10 @@ def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT)
     """
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} is not empty and not a report, and would be replaced; name another folder with --out")
+    for root in store.roots:
+        part = next((part for part in PARTS if out.resolve().is_relative_to((root / part).resolve())), None)
+        if part:
+            raise StoreError(f"{out} lies in {root / part}, which holds results; name another folder with --out")
     inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
     if inside:
         raise StoreError(f"a report in {out} would replace the records in {inside[0]}; name another folder with --out")

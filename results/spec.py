@@ -44,7 +44,7 @@ class Recipe(Frozen):
     `schedule`, set every step.
     """
 
-    epochs: Annotated[int, Field(strict=True, ge=0)]
+    epochs: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
     """Passes over the train split. Fine-tuning takes 0, too: the given weights as they stand."""
     batch_size: Count = 100
     """Images per optimizer step; the last step of an epoch may see fewer."""

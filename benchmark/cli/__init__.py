@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -71,11 +73,14 @@ def start() -> None:
                 # Names of files may have letters that the terminal's encoding lacks.
                 stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(main(standalone_mode=False))  # a command's Exit(code) comes back as its code
+        code = main(standalone_mode=False)  # a command's Exit(code) comes back as its code
+        sys.stdout.flush()
+        sys.exit(code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt, Interrupted):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end; more of them would end in a traceback
         click.echo("stopped; the same command resumes from the last checkpoint", err=True)
         sys.exit(130)
     except BrokenPipeError:
@@ -89,6 +94,11 @@ def start() -> None:
         from datasets.api import DataError
         from results.store.folder import StoreError
 
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+            _complain([f"the output cannot be written: {error.strerror}"])
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            _complain([f"{str(error.filename)[:100]!r}: {error.strerror}"])
         if not isinstance(error, DataError | StoreError):
             raise
         _complain([str(error)])

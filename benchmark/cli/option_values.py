@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.yaml_files import read_value
@@ -41,5 +43,7 @@ def configured(kind: str, text: str, option: str) -> tuple[Configured, Any]:
     try:
         config = Configured(name=name, set={key.strip(): read_value(value) for key, _, value in pairs})
         return config, registry.configured(kind, config.name, config.set)
-    except (KeyError, ValueError) as error:
+    except ValidationError as error:  # an empty name
+        raise UserError(f"{option} {text!r}: {error.errors()[0]['msg']}") from None
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{option}: {error.args[0]}") from None

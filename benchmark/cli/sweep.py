@@ -62,6 +62,10 @@ def command(
       python -m benchmark sweep --policy pcee:patience=3 --budget 0.4 --budget 0.6
       python -m benchmark sweep --policy confidence:threshold=0.8 --out table.csv
     """
+    mistakes = [f"--budget: {budget} is no number" for budget in budgets if budget != budget]
+    mistakes += [f"--drop: {drop} is no number" for drop in drops if drop != drop]
+    if mistakes:
+        raise UserError(*mistakes)
     require_torch()
     # This imports torch, which takes seconds: --help is answered without it.
     from benchmark.evaluation.stored_runs import evaluate_policies
@@ -78,6 +82,9 @@ def command(
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
         rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_gate_readers=not policies)
     table = pd.DataFrame(rows)
+    for column in ("settings", "accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
+        if column not in table:
+            table[column] = pd.Series(dtype="float64")  # no point was reached
     if out is not None:
         write_table(out, table)
         console.print(f"{out}  {len(table)} rows", highlight=False, markup=False, soft_wrap=True)

@@ -240,7 +240,8 @@ def read_table(
         with ParquetFile(BufferReader(content), read_dictionary=list(categorical)) as file:
             size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
             if file.metadata.num_rows > most_rows or size > MAX_TABLE_BYTES:
-                raise ValueError(f"it has {file.metadata.num_rows:,} rows of {size:,} bytes; at most {most_rows:,} fit")
+                rows = f"{file.metadata.num_rows:,} rows of {size:,} bytes"
+                raise ValueError(f"it has {rows}; at most {most_rows:,} rows fit the record")
             table = file.read(use_threads=False)
         for index, name in enumerate(table.column_names):
             if name in SMALL:

@@ -47,10 +47,11 @@ EDITS: dict[str, Callable[[Record], object]] = {
     "costs.cumulative.0": lambda record: record["costs"]["cumulative"].__setitem__(0, 1e30),
     "costs.baseline": lambda record: record["costs"].update(baseline=10**400),
     "costs.depth": lambda record: record["costs"].update(depth=0),
-    "data.sizes.test": lambda record: record["data"]["sizes"].update(test=7),
+    "data.sizes.test": lambda record: record["data"]["sizes"].update(test=10**6),
+    "rows of": lambda record: record["data"]["sizes"].update(test=7),
     "classes": lambda record: record["data"].update(classes=1),
     "weight": lambda record: record["points"][0]["settings"][0].update(weight=0.5),
-    "no operating point": lambda record: record.update(points=[]),
+    "at most": lambda record: record.update(points=[]),
     "torch": lambda record: record["provenance"]["machine"].update(packages={}),
 }
 

@@ -172,7 +172,7 @@ class Study:
 
     @cached_property
     def judgements(self) -> pd.DataFrame:
-        return judge(self.judged, self.claims, read_numbers(), self._rows(self.judged, {}))
+        return judge(self.judged, self.claims, read_numbers())
 
     def metric(self, name: str, setting: ComparisonGroup) -> pd.DataFrame:
         """The rows of a tidy table that belong to the runs of a group."""

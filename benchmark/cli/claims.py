@@ -28,8 +28,8 @@ def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | 
     """Judge LGViT's claims and published numbers by the finished runs, with fixed rules.
 
     A claim is reproduced when the 95 % interval lies beyond it, not reproduced when the interval excludes it, and inconclusive
-    otherwise. "Close" is within the interval, half a point or 5 % of a speed-up of a published number. Runs on other data or
-    models do not count: the claim stays "not run", and their result is printed separately.
+    otherwise; docs/statistics.md has the rules. Runs on other data or models do not count: the claim stays "not run", and their
+    result is printed separately.
 
     \b
     Examples:

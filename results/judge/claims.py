@@ -19,16 +19,21 @@ from results.judge.verdicts import (
     Verdict,
     for_a_headline,
     judge_direction,
+    judge_drop,
     judge_number,
-    judge_speedup,
     over_runs,
     paired_difference,
 )
 from results.record import OperatingPoint
-from results.tables.points import points
-from results.tables.run import Run, paired
+from results.tables.fixed_speedup import drop_at_speedup
+from results.tables.run import STATIC, Run, are_paired
 
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
+IMAGES = 200
+"""Test images that a verdict needs at least."""
+CONTROLS = ("oracle", "random")
+"""Policies that cannot be run: the oracle reads labels. `tests` compares them with the registered cards."""
+SCRATCH = "scratch"
 SMALL = "not the paper's data and models: says nothing about the published claim"
 
 
@@ -61,16 +66,13 @@ class Judgement:
     finding: str = ""
 
 
-def judge(
-    runs: list[Run], claims: Claims, numbers: Iterable[Number] = (), table: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd.DataFrame:
     """Every claim for every reading of LGViT, then every published number that runs can be joined with.
 
     Args:
         runs: finished ones.
         claims: to be judged.
         numbers: to be joined with runs.
-        table: `results.tables.points.points` of these runs, if at hand.
 
     Returns:
         columns as `Judgement`; a claim without a run has one row, "not run".
@@ -82,67 +84,105 @@ def judge(
             if claim.kind == "all":
                 of_reading.append(_everywhere(claim, reading, of_reading, claims))
             else:
-                of_reading += list(_cells(runs, claim, reading, claims, table)) or [_not_run(claim.id, reading)]
+                of_reading += list(_cells(runs, claim, reading, claims)) or [_not_run(claim.id, reading)]
         rows += of_reading
-    rows += [row for reading in claims.readings for row in _numbers(runs, reading, numbers)]
+    rows += [row for reading in claims.readings for row in _numbers(runs, reading, numbers, claims)]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(Judgement.__dataclass_fields__))
 
 
 def on_paper_scale(run: Run, claims: Claims) -> bool:
-    """Whether a run has a backbone of the paper and the whole of one of its datasets."""
-    data = run.record.spec.train.dataset
-    return run.backbone in claims.scope.backbones and data.name in claims.scope.datasets and not data.set
+    """Whether a run has a backbone of the paper with pretrained weights, the whole of one of its datasets, and at least the
+    paper's epochs."""
+    train, scope = run.record.spec.train, claims.scope
+    heads = train.recipes.joint if "joint" in {stage.stage for stage in run.record.stages} else train.recipes.exits
+    return (
+        run.backbone in scope.backbones
+        and train.dataset.name in scope.datasets
+        and not train.dataset.set
+        and train.weights.source != SCRATCH
+        and heads.epochs >= scope.epochs
+    )
 
 
-def _cells(
-    runs: list[Run], claim: Claim, reading: Reading, claims: Claims, table: pd.DataFrame | None
-) -> Iterator[Judgement]:
+@dataclass(frozen=True)
+class _Decision:
+    """A verdict on a claim in one setting, with the deciding estimate and the runs behind it."""
+
+    verdict: Verdict
+    reason: str
+    runs: list[Run]
+    estimate: Estimate | None = None
+
+
+def _cells(runs: list[Run], claim: Claim, reading: Reading, claims: Claims) -> Iterator[Judgement]:
     """A verdict for every setting in which the reading was run."""
     readings = [run for run in runs if _is_reading(run, reading)]
     for setting in dict.fromkeys(run.setting for run in readings):
-        chosen = [run for run in readings if run.setting == setting]
+        chosen = _one_per_seed([run for run in readings if run.setting == setting])
         rivals = [run for run in runs if run.setting == setting and _is_rival(run, claim, reading)]
-        verdict, estimate, used, reason = (
-            _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim, table)
+        decision = _refused(chosen) or (
+            _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim)
         )
-        finding = ""
+        verdict, reason, finding = decision.verdict, decision.reason, ""
         if not on_paper_scale(chosen[0], claims):
             verdict, finding, reason = "not run", f"{verdict}: {reason}", SMALL
-        elif verdict != "not run" and (seeds := len({run.seed for run in chosen})) < SEEDS:
-            reason = f"{reason}; {seeds} of the {SEEDS} training seeds that a headline needs"
-            verdict = for_a_headline(verdict, seeds)
-        yield _judgement(claim.id, reading, chosen[0], verdict, estimate, used, reason, finding)
+        yield _judgement(claim.id, reading, chosen[0], verdict, decision.estimate, decision.runs, reason, finding)
 
 
-def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verdict, Estimate | None, list[Run], str]:
-    """Judges "more accurate than every rival": same seed and policy, at every budget that both reach."""
+def _one_per_seed(runs: list[Run]) -> list[Run]:
+    """The first run of each seed, by id: the same training under a second id is no further evidence."""
+    by_seed: dict[int, Run] = {}
+    for run in sorted(runs, key=lambda run: run.record.run_id):
+        by_seed.setdefault(run.seed, run)
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def _refused(chosen: list[Run]) -> _Decision | None:
+    """A decision where nothing can be tested: a control decides on the exits, or there are too few test images."""
+    policy = _first_policy(chosen[0])
+    if policy.partition("(")[0] in CONTROLS:
+        return _Decision("inconclusive", f"the first policy, {policy}, is a control that no user can run", chosen)
+    images = min(run.record.data.sizes["test"] for run in chosen)
+    if images < IMAGES:
+        return _Decision("inconclusive", f"{images} of the {IMAGES} test images that a verdict needs", chosen)
+    return None
+
+
+def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> _Decision:
+    """Judges "more accurate than every rival" at every budget, paired by seed and image, with Holm's correction over all."""
+    methods = dict.fromkeys(rival.method for rival in rivals)
+    if not methods:
+        return _Decision("not run", f"no rival was run at equal MACs ({claim.text})", chosen)
+    other_weights = [run.record.run_id for run in rivals if _weights(run) != _weights(chosen[0])]
+    if other_weights:
+        return _Decision(
+            "inconclusive", f"trained from other weights, and so not compared: {', '.join(other_weights)}", chosen
+        )
     estimates: dict[tuple[str, float], Estimate] = {}
     used: dict[str, Run] = {}
-    unpaired: dict[str, None] = {}
-    rivals_by_method: dict[str, dict[int, Run]] = {}
-    for rival in rivals:
-        rivals_by_method.setdefault(rival.method, {}).setdefault(rival.seed, rival)
-    for method, by_seed in rivals_by_method.items():
+    missing: list[str] = []
+    for method in methods:
+        by_seed = {run.seed: run for run in _one_per_seed([rival for rival in rivals if rival.method == method])}
+        pairs = [(run, by_seed[run.seed]) for run in chosen if run.seed in by_seed]
+        apart = [other.record.run_id for run, other in pairs if not are_paired(run, STATIC, other, STATIC)]
+        if apart:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
+            return _Decision("inconclusive", f"tested on other images, and so not compared: {', '.join(apart)}", chosen)
         for budget in BUDGETS:
             differences = []
-            for run in chosen:
-                other = by_seed.get(run.seed)
-                point = _at_budget(run, budget)
-                against = _at_budget(other, budget) if other is not None else None
-                if other is None or point is None or against is None or point.policy != against.policy:
+            for run, other in pairs:
+                point, against = _at_budget(run, budget), _at_budget(other, budget)
+                if point is None or against is None or point.policy != against.policy:
                     continue
-                difference = paired(run, point.name, other, against.name)
-                if difference is None:
-                    unpaired[other.record.run_id] = None
-                    continue
-                differences.append(difference)
+                differences.append(run.correct(point.name) - other.correct(against.name))
                 used |= {run.record.run_id: run, other.record.run_id: other}
             if differences:
                 estimates[method, budget] = paired_difference(differences)
-    if unpaired:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
-        return "inconclusive", None, chosen, f"tested on other images, and so not compared: {', '.join(unpaired)}"
+            if len(differences) < SEEDS:
+                missing.append(f"{len(differences)} of {SEEDS} seeds against {method} at {budget:g} of the MACs")
     if not estimates:
-        return "not run", None, chosen, f"no rival was run at equal MACs ({claim.text})"
+        return _Decision("not run", f"no rival was run at equal MACs ({claim.text})", chosen)
+    if len(methods) < claim.rivals.at_least:
+        missing.append(f"{len(methods)} of {claim.rivals.at_least} rivals")
     verdict = judge_direction(list(estimates.values()))
     worst = min(estimates, key=lambda key: estimates[key].value)
     smallest = estimates[worst]
@@ -150,29 +190,46 @@ def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> tuple[Verd
         f"{len(estimates)} comparisons, Holm over all; the smallest lead is {100 * smallest.value:+.1f} points "
         f"[{100 * smallest.low:.1f}, {100 * smallest.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs"
     )
-    return verdict, smallest, list(used.values()), reason
+    if missing:
+        verdict, reason = "inconclusive", f"{reason}; {missing[0]}{_more(missing)}"
+    return _Decision(verdict, reason, list(used.values()), smallest)
 
 
-def _speedup(
-    chosen: list[Run], claim: Claim, table: pd.DataFrame | None
-) -> tuple[Verdict, Estimate | None, list[Run], str]:
-    """Judges "at least this fast": thresholds that keep to the permitted drop on val."""
-    ids = {run.record.run_id for run in chosen}
-    table = points(chosen) if table is None else table[table["run_id"].isin(ids)]
-    rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == claim.drop) & table["reached"]]
-    rows = rows.drop_duplicates("run_id")  # the first policy of each run
-    if rows.empty:
-        return "inconclusive", None, chosen, f"no threshold keeps to a drop of {100 * claim.drop:g} points on val"
-    first = rows.iloc[0]
-    column = f"{claim.metric}_speedup"
-    interval = float(first[f"{claim.metric}_low"]), float(first[f"{claim.metric}_high"])
-    speedup = over_runs(rows[column].tolist(), interval)
-    drop = over_runs(rows["drop"].tolist(), (float(first["drop_low"]), float(first["drop_high"])))
+def _speedup(chosen: list[Run], claim: Claim) -> _Decision:
+    """Judges "this fast at no larger drop": the speed-up is fixed at the claimed one, and the drop on test is tested."""
+    drops = [drop_at_speedup(run, _first_policy(run), claim.metric, claim.speedup) for run in chosen]
+    reached = [drop for drop in drops if drop is not None]
+    unit = {"layer": "layers", "mac": "MACs"}[claim.metric]
+    if not reached:
+        verdict = for_a_headline("not reproduced", len(chosen))
+        return _Decision(verdict, f"no setting is {claim.speedup:g}x as fast in {unit}", chosen)
+    if len({len(drop) for drop in reached}) > 1:
+        return _Decision("inconclusive", "the seeds were tested on different numbers of images", chosen)
+    drop = paired_difference(reached)
     reason = (
-        f"{speedup.value:.2f}x [{speedup.low:.2f}, {speedup.high:.2f}] at a drop of {100 * drop.value:.1f} points "
-        f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]; claimed {claim.speedup:g}x at {100 * claim.drop:g}"
+        f"at {claim.speedup:g}x in {unit} the drop is {100 * drop.value:.1f} points "
+        f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]; claimed {100 * claim.drop:g}"
     )
-    return judge_speedup(speedup, drop, claim.speedup, claim.drop), speedup, chosen, reason
+    if len(reached) < len(drops):
+        reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no setting that is this fast"
+        return _Decision("inconclusive", reason, chosen, drop)
+    if len(chosen) < SEEDS:
+        reason = f"{reason}; {len(chosen)} of the {SEEDS} training seeds that a headline needs"
+    verdict = for_a_headline(judge_drop(drop, claim.drop), len(chosen))
+    return _Decision(verdict, reason, chosen, drop)
+
+
+def _more(items: list[str]) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""
+
+
+def _first_policy(run: Run) -> str:
+    return next((point.policy for point in run.record.points), "")
+
+
+def _weights(run: Run) -> tuple[str, str | None]:
+    weights = run.record.spec.train.weights
+    return weights.source, weights.sha256
 
 
 def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims: Claims) -> Judgement:
@@ -204,8 +261,9 @@ def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims:
     return Judgement(claim.id, reading.label, "", "", "", verdict, np.nan, np.nan, np.nan, "", ids, reason)
 
 
-def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number]) -> Iterator[Judgement]:
-    """Judges published accuracies at a published layer speed-up by the test curves of runs on the same data and model."""
+def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number], claims: Claims) -> Iterator[Judgement]:
+    """Judges published accuracies at a published layer speed-up by the test curves of runs on the same data and model, setting
+    by setting."""
     groups: dict[tuple[object, ...], dict[str, Number]] = {}
     for number in numbers:
         if number.method == "LGViT" and number.metric in ("accuracy", "layer-speedup"):
@@ -215,23 +273,36 @@ def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number]) -> It
         if len(pair) < 2 or pair["accuracy"].dataset is None:
             continue
         accuracy, speedup = pair["accuracy"], pair["layer-speedup"]
-        name = f"{accuracy.value:g} % at {speedup.value:g}x in layers ({accuracy.source[:40]}, {accuracy.status})"
+        name = f"{accuracy.value:g} % at {speedup.value:g}x in layers ({accuracy.source}, {accuracy.status})"
         joined = [
             run
             for run in runs
-            if _is_reading(run, reading) and run.backbone == accuracy.backbone and run.dataset == accuracy.dataset
+            if _is_reading(run, reading)
+            and (run.backbone, run.dataset) == (accuracy.backbone, accuracy.dataset)
+            and on_paper_scale(run, claims)
         ]
-        reached = [(run, value) for run in joined if (value := _accuracy_at(run, speedup.value)) is not None]
-        if not reached:
-            yield _not_run(name, reading) if not joined else _judgement(
-                name, reading, joined[0], "inconclusive", None, joined, "no curve reaches this speed-up", ""
-            )  # fmt: skip
-            continue
-        estimate = over_runs([value for _, (value, _, _) in reached], reached[0][1][1:])
-        reason = f"{100 * estimate.value:.1f} % at the same speed-up; published {accuracy.value:g} %"
-        used = [run for run, _ in reached]
-        verdict = judge_number(estimate, accuracy.value / 100)
-        yield _judgement(name, reading, used[0], verdict, estimate, used, reason, "")
+        if not joined:
+            yield _not_run(name, reading)
+        for setting in dict.fromkeys(run.setting for run in joined):
+            decision = _number(_one_per_seed([run for run in joined if run.setting == setting]), accuracy, speedup)
+            run = decision.runs[0]
+            yield _judgement(
+                name, reading, run, decision.verdict, decision.estimate, decision.runs, decision.reason, ""
+            )
+
+
+def _number(runs: list[Run], accuracy: Number, speedup: Number) -> _Decision:
+    if refused := _refused(runs):
+        return refused
+    reached = [(run, value) for run in runs if (value := _accuracy_at(run, speedup.value)) is not None]
+    if not reached:
+        return _Decision("inconclusive", "no curve reaches this speed-up", runs)
+    used = [run for run, _ in reached]
+    estimate = over_runs([value for _, (value, _, _) in reached], reached[0][1][1:])
+    reason = f"{100 * estimate.value:.1f} % at the same speed-up; published {accuracy.value:g} %"
+    if len(used) < SEEDS:
+        reason = f"{reason}; {len(used)} of the {SEEDS} training seeds that a headline needs"
+    return _Decision(for_a_headline(judge_number(estimate, accuracy.value / 100), len(used)), reason, used, estimate)
 
 
 def _accuracy_at(run: Run, layer_speedup: float) -> tuple[float, float, float] | None:

@@ -36,6 +36,8 @@ class Rivals(Frozen):
 
     prefix: str | None = None
     option: str | None = None
+    at_least: int = 1
+    """Rivals that the claim needs."""
 
 
 class Claim(Frozen):
@@ -58,10 +60,11 @@ class Claim(Frozen):
 
 
 class Scope(Frozen):
-    """Backbones and datasets of the paper's claims."""
+    """Backbones and datasets of the paper's claims, and the epochs for which it trains the exits."""
 
     backbones: tuple[str, ...]
     datasets: tuple[str, ...]
+    epochs: int
 
 
 class Reading(Configured):

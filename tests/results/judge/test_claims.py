@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from results.judge.claims import judge
+from benchmark import registry
+from results.judge.claims import CONTROLS, judge
 from results.judge.literature import read_claims, read_numbers
-from results.spec import Configured
+from results.spec import Configured, Weights
 from results.store.folder import Store
+from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.loading import load_runs
 from results.tables.run import STATIC, Run
 from tests.conftest import Command, SmokeRun
 
 CLAIMS = read_claims()
 BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
+PRETRAINED = Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,12 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
     promoted_runs = []
     for run in runs:
         for seed in range(seeds):
-            spec = run.record.spec.with_train(backbone=backbone, dataset=Configured(name=dataset), seed=seed)
+            train = run.record.spec.train
+            exits = train.recipes.exits.model_copy(update={"epochs": 50})
+            spec = run.record.spec.with_train(
+                backbone=backbone, dataset=Configured(name=dataset), seed=seed, weights=PRETRAINED,
+                recipes=train.recipes.model_copy(update={"exits": exits}),
+            )  # fmt: skip
             data = run.record.data.model_copy(update={"name": dataset})
             record = run.record.model_copy(
                 update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
@@ -45,7 +55,7 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
                 else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
                 for name, at in run.point_outcomes.items()
             }
-            promoted_runs.append(replace(run, record=record, point_outcomes=point_outcomes))
+            promoted_runs.append(run.changed(record=record, point_outcomes=point_outcomes))
     return promoted_runs
 
 
@@ -56,6 +66,16 @@ def right_everywhere(run: Run) -> Run:
         for name, at in run.point_outcomes.items()
     }
     return replace(run, point_outcomes=point_outcomes)
+
+
+def with_hull(run: Run, *, correct: bool) -> Run:
+    """The run with all answers at the corners of its hulls right, or all wrong."""
+    copy = replace(run)
+    copy.__dict__["hull_outcomes"] = {
+        policy: replace(outcomes, right=np.full_like(outcomes.right, correct))
+        for policy, outcomes in run.hull_outcomes.items()
+    }
+    return copy
 
 
 def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Series:
@@ -81,6 +101,7 @@ def test_above_vanilla_on_the_papers_scale(runs: list[Run]) -> None:
     assert row["interval"] == "seeds"
     assert row["low"] > 0
     assert len(row["run_ids"].split()) == 10
+    assert verdict(judge(promoted(better, 5)[::-1], CLAIMS), "above vanilla")["verdict"] == "reproduced"
     worse = [right_everywhere(run) if run.method == "vanilla" else run for run in runs]
     assert verdict(judge(promoted(worse, 5), CLAIMS), "above vanilla")["verdict"] == "not reproduced"
 
@@ -98,12 +119,123 @@ def test_a_competitor_on_other_images_leaves_the_claim_inconclusive(runs: list[R
     assert verdict(judge(mixed, CLAIMS), "above vanilla")["verdict"] == "reproduced"
 
 
+def changed_where(runs: list[Run], is_changed: Callable[[Run], bool], change: Callable[[Run], Run]) -> list[Run]:
+    return [change(run) if is_changed(run) else run for run in runs]
+
+
+def with_train(run: Run, **fields: Any) -> Run:
+    return replace(run, record=run.record.model_copy(update={"spec": run.record.spec.with_train(**fields)}))
+
+
+def without_point(run: Run, part: str) -> Run:
+    points = tuple(point for point in run.record.points if part not in point.name)
+    return replace(run, record=run.record.model_copy(update={"points": points}))
+
+
+def with_policy(run: Run, policy: str) -> Run:
+    points = tuple(point.model_copy(update={"policy": policy}) for point in run.record.points)
+    return replace(run, record=run.record.model_copy(update={"points": points}))
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (lambda runs: [run for run in runs if run.method != "vanilla" or run.seed == 0], "1 of 5 seeds against vanilla"),
+    (lambda runs: [run for run in runs if run.method != "lgvit" or run.seed < 2], "2 of 5 seeds against vanilla"),
+    (lambda runs: changed_where(runs, lambda r: r.method == "lgvit", lambda r: without_point(r, "macs-0.4")), "0 of 5 seeds"),
+    (
+        lambda runs: changed_where(
+            runs, lambda r: (r.method, r.seed) == ("vanilla", 4), lambda r: without_point(r, "macs-0.5")
+        ),
+        "4 of 5 seeds against vanilla at 0.5",
+    ),
+    (
+        lambda runs: changed_where(
+            runs, lambda r: r.method == "vanilla", lambda r: with_train(r, weights=Weights(source="scratch"))
+        ),
+        "other weights",
+    ),
+    (lambda runs: [with_policy(run, "oracle") for run in runs], "oracle"),
+])  # fmt: skip
+def test_what_is_missing_on_a_side_leaves_a_claim_inconclusive(
+    runs: list[Run], change: Callable[[list[Run]], list[Run]], part: str
+) -> None:
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    row = verdict(judge(change(better), CLAIMS), "above vanilla")
+    assert row["verdict"] == "inconclusive"
+    assert part in row["reason"]
+
+
+def test_one_homogeneous_head_is_not_every_head(runs: list[Run]) -> None:
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    assert verdict(judge(better, CLAIMS), "above homogeneous heads")["verdict"] == "reproduced"
+    one = [run for run in better if run.method != "homogeneous-global"]
+    row = verdict(judge(one, CLAIMS), "above homogeneous heads")
+    assert row["verdict"] == "inconclusive"
+    assert "1 of 2 rivals" in row["reason"]
+
+
+@pytest.mark.parametrize("field", ["weights", "epochs"])
+def test_a_small_training_under_the_papers_names_is_not_on_its_scale(runs: list[Run], field: str) -> None:
+    def small(run: Run) -> Run:
+        recipes = run.record.spec.train.recipes
+        exits = recipes.exits.model_copy(update={"epochs": 2})
+        return (
+            with_train(run, weights=Weights(source="scratch"))
+            if field == "weights"
+            else with_train(run, recipes=recipes.model_copy(update={"exits": exits}))
+        )
+
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    assert verdict(judge([small(run) for run in better], CLAIMS), "above vanilla")["verdict"] == "not run"
+
+
+def test_the_speed_up_is_fixed_and_the_drop_is_tested(runs: list[Run]) -> None:
+    (lgvit,) = (run for run in runs if run.method == "lgvit")
+    policy = lgvit.record.points[0].policy
+    drop = drop_at_speedup(lgvit, policy, "layer", 1.8)
+    assert drop is not None
+    row = verdict(judge(promoted(runs, 5), CLAIMS), "speed-up in layers")
+    assert row["value"] == pytest.approx(drop.mean())
+    assert "1.8x in layers" in row["reason"]
+    perfect = promoted([with_hull(run, correct=True) if run.method == "lgvit" else run for run in runs], 5)
+    for metric in ("layers", "MACs"):
+        assert verdict(judge(perfect, CLAIMS), f"speed-up in {metric}")["verdict"] == "reproduced"
+    useless = promoted([with_hull(run, correct=False) if run.method == "lgvit" else run for run in runs], 5)
+    assert verdict(judge(useless, CLAIMS), "speed-up in layers")["verdict"] == "not reproduced"
+
+
+def test_the_controls_are_those_of_the_registry() -> None:
+    cards = registry.table("policy")
+    assert {name for name, card in cards.items() if card.target.startswith("methods.policies.controls:")} == set(
+        CONTROLS
+    )
+
+
 def test_one_seed_cannot_judge_a_claim(runs: list[Run]) -> None:
     better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
     row = verdict(judge(promoted(better, 1), CLAIMS), "above vanilla")
     assert row["verdict"] == "inconclusive"
     assert row["interval"] == "test samples"
-    assert "1 of the 5 training seeds" in row["reason"]
+    assert "1 of 5 seeds" in row["reason"]
+    speed = verdict(judge(promoted(runs, 1), CLAIMS), "speed-up in layers")
+    assert speed["verdict"] == "inconclusive"
+    assert "1 of the 5 training seeds" in speed["reason"]
+
+
+def test_published_numbers_need_seeds_and_one_setting(runs: list[Run]) -> None:
+    (lgvit,) = (run for run in runs if run.method == "lgvit")
+
+    def numbers(judged: list[Run]) -> pd.DataFrame:
+        table = judge(judged, CLAIMS, read_numbers())
+        return table[table["claim"].str.startswith("88.5 % at 1.87x") & (table["reading"] == "lgvit")]
+
+    assert numbers(promoted([lgvit], 1))["verdict"].tolist() == ["inconclusive"]
+    spec = lgvit.record.spec.model_copy(update={"scheme": "uniform"})
+    other = replace(lgvit, record=lgvit.record.model_copy(update={"spec": spec, "run_id": "uniform"}))
+    both = promoted([lgvit], 5) + [
+        replace(run, record=run.record.model_copy(update={"run_id": f"{run.record.run_id}-uniform"}))
+        for run in promoted([other], 5)
+    ]
+    assert sorted(numbers(both)["scheme"]) == ["paper", "uniform"]
 
 
 def test_a_subset_of_the_data_is_not_paper_scale(runs: list[Run]) -> None:
@@ -121,10 +253,8 @@ def test_lgvit_is_compared_with_all_homogeneous_heads(runs: list[Run]) -> None:
 
 
 def test_the_claim_everywhere_requires_every_setting(runs: list[Run]) -> None:
-    better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
-    one = judge(promoted(better, 5), CLAIMS)
-    row = verdict(one, "everywhere")
-    # The smoke run is slow, so the speed-up fails already; a failure anywhere refutes "everywhere".
+    useless = [with_hull(run, correct=False) if run.method == "lgvit" else run for run in runs]
+    row = verdict(judge(promoted(useless, 5), CLAIMS), "everywhere")  # a failure anywhere refutes "everywhere"
     assert row["verdict"] == "not reproduced"
     assert "speed-up in layers" in row["reason"]
     none = judge([], CLAIMS)

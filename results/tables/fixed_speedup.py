@@ -1,0 +1,60 @@
+"""The accuracy drop of a run at a fixed speed-up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from results.record import DoneRecord
+from results.tables.run import STATIC, Run
+
+
+def cost_shares(record: DoneRecord, metric: str) -> np.ndarray:
+    """Cost of leaving at each exit as a share of the backbone without exits, [K].
+
+    Args:
+        record: of the run.
+        metric: ``layer`` counts blocks, as the paper does; ``mac`` counts MACs with every evaluated head.
+    """
+    if metric == "layer":
+        return np.array([*record.spec.train.exits, len(record.costs.blocks)]) / record.depth
+    return np.array(record.costs.cumulative) / record.costs.baseline
+
+
+def drop_at_speedup(run: Run, policy: str, metric: str, speedup: float) -> np.ndarray | None:
+    """The accuracy drop of every test sample at exactly this speed-up on test, against the backbone without exits.
+
+    The policy's settings are those at the corners of the hull that was built on val. The two next to the speed-up are mixed so
+    that the mean cost on test is exact. The share of the mixture depends on the test samples too; each sample's part in it
+    (slope of accuracy over cost, times its cost minus the mean) is added to its drop, so that the variance of the mean is right
+    and the mean unchanged.
+
+    Args:
+        run: with early exits.
+        policy: label of one of its policies.
+        metric: see `cost_shares`.
+        speedup: over the backbone without exits, at least 1.
+
+    Returns:
+        [N], in ascending order of sample ids; None if no setting is this fast. If every setting is faster, the drop of the
+        slowest one.
+    """
+    outcomes = run.hull_outcomes.get(policy)
+    if outcomes is None:
+        return None
+    static = run.point_outcomes[STATIC].share_right
+    costs = cost_shares(run.record, metric)[outcomes.exit]
+    order = np.argsort(costs.mean(axis=1), kind="stable")
+    costs, right = costs[order], outcomes.right[order].astype(np.float64)
+    means, target = costs.mean(axis=1), 1 / speedup
+    above = int(np.searchsorted(means, target))
+    if above == len(means):
+        return static - right[-1]
+    if means[above] == target:
+        return static - right[above]
+    if above == 0:
+        return None
+    share = (target - means[above - 1]) / (means[above] - means[above - 1])
+    mixed = (1 - share) * right[above - 1] + share * right[above]
+    cost = (1 - share) * costs[above - 1] + share * costs[above]
+    slope = (right[above].mean() - right[above - 1].mean()) / (means[above] - means[above - 1])
+    return static - mixed + slope * (cost - target)

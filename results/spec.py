@@ -45,12 +45,13 @@ class Recipe(Frozen):
     """
 
     epochs: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-    """Passes over the train split. Fine-tuning takes 0, too: the given weights as they stand."""
+    """Passes over the train split. Fine-tuning may have 0: the given weights are then used without training."""
     batch_size: Count = 100
     """Images per optimizer step; the last step of an epoch may see fewer."""
     lr: Annotated[Number, Field(gt=0, le=10)]
     """Peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.05
+    """Of AdamW; none on norms, biases, positions and class tokens."""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """Share of all steps that warm up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -70,7 +71,7 @@ class Recipe(Frozen):
     cutmix: Annotated[Number, Field(ge=0, le=100)] = 0.0
     """Alpha of CutMix; 0 for none."""
     accumulate: Count = 1
-    """Forward passes that a step's images are split into, for want of memory."""
+    """Forward passes that a step's images are split into, to save memory."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of products in the forward pass; in 16 bits, weights, losses and the optimizer stay in 32 (automatic mixed precision)."""
 
@@ -88,7 +89,7 @@ class Recipes(Frozen):
     finetune: Recipe = DEFAULT_RECIPES["finetune"]
     """Stage 1: backbone and final classifier."""
     joint: Recipe = DEFAULT_RECIPES["joint"]
-    """Stage 1 of methods whose heads train with the backbone. Without a stage 2, that one's epochs are added."""
+    """Stage 1 of methods whose heads train with the backbone; without a stage 2, the epochs of ``exits`` are added."""
     exits: Recipe = DEFAULT_RECIPES["exits"]
     """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from benchmark.cli import COMMANDS
 from tests.conftest import ROOT, call, environment
+from tests.generated_pages import PAGES, rendered
 from tests.grids import write_grid
 
 DOCUMENTS = sorted(
@@ -120,6 +121,17 @@ def test_files_in_documents_exist(document: str) -> None:
             assert (ROOT / name).exists(), f"{document} names {name}"
     for target in re.findall(r"\]\(([\w./-]+)\)", text):
         assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"
+
+
+@pytest.mark.parametrize("page", [path.name for path in PAGES.glob("*.md")])
+def test_generated_parts_of_pages_are_current(page: str) -> None:
+    text = (PAGES / page).read_text(encoding="utf-8")
+    assert rendered(text) == text, "python -m tests.generated_pages writes the pages again"
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"[\w-]+\.md", menu)) == sorted(path.name for path in PAGES.glob("*.md"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -58,23 +58,35 @@ def _file_name(name: str) -> str:
     return name
 
 
-class _File(BaseModel):
+class GridFile(BaseModel):
     """The keys of a grid file, before names are looked up."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, AfterValidator(_file_name)]
+    """Name of the grid and of its report's folder: letters, digits, ``.``, ``_`` and ``-``."""
     backbones: list[Any]
+    """Names, or ``{name: ..., set: {weights: scratch}}``; weights are ``scratch``, ``timm:TAG`` or ``file:PATH``."""
     datasets: list[Any]
+    """Names, ``folder:PATH``, or ``{name: ..., set: {...}}`` with the options below."""
     methods: list[Any]
+    """Names, or ``{name: lgvit, set: {feature_terms: false}}``."""
     exits: list[Any] = ["paper"]
+    """Schemes, ``{name: uniform, set: {count: 4}}``, or lists of 1-based block numbers such as ``[3, 6, 9]``."""
     seeds: list[StrictInt] = [0]
+    """Training seeds; each gives a run of its own."""
     recipes: dict[str, Any] = {}
+    """How each stage trains: ``{finetune: {epochs: 30}, joint: {...}, exits: {...}}``; keys that are left out keep their default."""
     overrides: list[dict[str, Any]] = []
+    """Other recipes for a part of the grid: ``{backbone: NAME, recipes: {...}}``; a later override wins."""
     policies: list[Any] = ["confidence"]
+    """Names, ``{name: pcee, set: {patience: 3}}``, or ``own``: the policy of each method's paper."""
     learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
+    """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
     include: list[dict[str, Any]] = []
+    """Partial combinations to add, such as ``{method: lgvit, exits: [2, 6], seed: 1}``."""
     exclude: list[dict[str, Any]] = []
+    """Partial combinations to leave out."""
 
 
 def find_grid(name: str) -> Path:
@@ -105,7 +117,7 @@ def load_grid(path: Path, data_dir: Path | None = None, changes: Sequence[str] =
     Raises:
         UserError: one sentence for every mistake in the file or the changes.
     """
-    form = f"a grid is a mapping with the keys {', '.join(_File.model_fields)}"
+    form = f"a grid is a mapping with the keys {', '.join(GridFile.model_fields)}"
     content = read_mapping(path, ValueLoader, form)
     for change in changes:
         _replace(content, change)
@@ -146,7 +158,7 @@ class _GridReader(ValueReader):
     """Reads one file: its keys, the values of its axes, and whether they fit each other."""
 
     def read(self, content: dict[str, Any]) -> Grid:
-        file = self.validate(_File, content, "")
+        file = self.validate(GridFile, content, "")
         recipes = self.recipes(content.get("recipes") or {}, "recipes", {})
         if file is None or recipes is None:
             self.report_readable_values(content)
@@ -176,7 +188,7 @@ class _GridReader(ValueReader):
         if self.mistakes:
             raise UserError(*self.mistakes)
 
-    def resolved_points(self, file: _File) -> Iterator[tuple[ResolvedPoint, list[int]]]:
+    def resolved_points(self, file: GridFile) -> Iterator[tuple[ResolvedPoint, list[int]]]:
         """Every point that fits together, with its seeds: the product of the axes less `exclude`, then each `include`."""
         axes = {axis: self.each(key, getattr(file, key), self.readers[key]) for axis, key in AXES.items()}
         excluded = [self.partial(f"exclude[{i}]", entry) for i, entry in enumerate(file.exclude)]
@@ -211,7 +223,7 @@ class _GridReader(ValueReader):
                 scaled = _scaled(overridden, resolved.trained, factor)
                 yield resolved.run(scaled, seed, policies, learning_rates)
 
-    def overrides(self, file: _File, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def overrides(self, file: GridFile, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(partial combination, changed recipes) in order; a later override wins over an earlier one."""
         overrides = []
         for i, entry in enumerate(file.overrides):

@@ -1,0 +1,249 @@
+"""The generated parts of the pages in docs/: grid keys, commands, methods, policies, datasets, tables.
+
+A page marks such a part by two comments:
+
+    <!-- generated: methods -->
+    ...
+    <!-- end -->
+
+After a change of what they describe, write them again:
+
+    python -m tests.generated_pages
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic_core import PydanticUndefined
+
+from benchmark import registry
+from benchmark.cli import COMMANDS
+from benchmark.grid.load import GridFile
+from methods.placement import SCHEMES
+from reports.tidy_tables import CONTENTS
+from results.spec import DEFAULT_RECIPES, Recipe, Recipes
+
+PAGES = Path(__file__).resolve().parent.parent / "docs"
+PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rendered(page: str) -> str:
+    """The page with all generated parts made anew."""
+    return PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", page)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    cells = [list(header), ["---"] * len(header), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def code(value: object) -> str:
+    return f"`{value}`"
+
+
+def attribute_docstrings(cls: type) -> dict[str, str]:
+    """The string below each field of a class, on one line."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for statement, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(statement.target, ast.Name)
+            assert isinstance(text.value, ast.Constant)
+            texts[statement.target.id] = _plain(str(text.value.value))
+    return texts
+
+
+def _plain(docstring: str) -> str:
+    """One line, in Markdown's form of code."""
+    return re.sub(r"`+", "`", " ".join(docstring.split()))
+
+
+def documented_attributes(cls: type) -> dict[str, str]:
+    """The entries of the section "Attributes" in a docstring, on one line each."""
+    _, _, section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")
+    entries = re.split(r"^    (?=\w+: )", section.partition("\n\n")[0], flags=re.MULTILINE)[1:]
+    return {name: _plain(text) for name, _, text in (entry.partition(": ") for entry in entries)}
+
+
+def grid_keys() -> str:
+    texts = attribute_docstrings(GridFile)
+    return table(
+        ["key", "default", "meaning"],
+        [
+            [code(key), "required" if field.is_required() else code(field.default), texts[key]]
+            for key, field in GridFile.model_fields.items()
+        ],
+    )
+
+
+def recipe_keys() -> str:
+    texts = attribute_docstrings(Recipe)
+    rows = []
+    for key, field in Recipe.model_fields.items():
+        values = {stage: getattr(recipe, key) for stage, recipe in DEFAULT_RECIPES.items()}
+        same = field.default is not PydanticUndefined and set(values.values()) == {field.default}
+        default = code(_yaml(field.default)) if same else ", ".join(f"{s} {code(_yaml(v))}" for s, v in values.items())
+        rows.append([code(key), default, _choices(field.annotation) + texts[key]])
+    stages = table(["stage", "what it trains"], [[code(k), t] for k, t in attribute_docstrings(Recipes).items()])
+    return f"{stages}\n\n{table(['key of a recipe', 'default', 'meaning'], rows)}"
+
+
+def _choices(annotation: Any) -> str:
+    """The values that a key may have, if they are few."""
+    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return ", ".join(map(code, values)) + ". " if values else ""
+
+
+def _yaml(value: object) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def exit_schemes() -> str:
+    return table(["scheme", "blocks"], [[code(name), text] for name, text in SCHEMES.items()])
+
+
+def commands() -> str:
+    parts = []
+    for name, (module, _) in COMMANDS.items():
+        command = import_module(module).command
+        parts.append(_command(name, command, 2))
+        if isinstance(command, click.Group):
+            parts += [_command(f"{name} {sub}", command.commands[sub], 3) for sub in sorted(command.commands)]
+    return "\n\n".join(parts)
+
+
+def _command(name: str, command: click.Command, level: int) -> str:
+    paragraphs = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
+    text = [
+        textwrap.indent(part.partition("\n")[2], "  ") if part.startswith("Example") else " ".join(part.split())
+        for part in paragraphs
+    ]
+    text = [part if part.startswith("  ") else _prose(part) for part in text]
+    context = click.Context(command, info_name=name)
+    usage = " ".join(["python -m benchmark", name, *command.collect_usage_pieces(context)])
+    records = [record for p in command.params if (record := p.get_help_record(context))]
+    options = table(["option", "meaning"], [[code(option), _prose(meaning)] for option, meaning in records])
+    parts = [f"{'#' * level} {name}", f"Usage: `{usage}`", *text]
+    return "\n\n".join([*parts, options] if records else parts)
+
+
+def _prose(text: str) -> str:
+    """Options and placeholders of a help text as code, so that Markdown does not change them."""
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*|[A-Z]+=[A-Z]+)", r"`\1`", text.replace("<", "&lt;"))
+
+
+def methods() -> str:
+    backbone = registry.card("backbone", "vit_base_patch16_224")
+    rows = []
+    for name, card in registry.TABLES["method"].items():
+        method = registry.configured("method", name, {})
+        if name == "next-smaller":
+            exits: tuple[int, ...] = ()
+        else:
+            exits = method.published_exits(backbone)
+        heads = " ".join(dict.fromkeys(head.name for head in method.heads(exits, backbone)))
+        regime = getattr(method, "regime", None)
+        rows.append(
+            [
+                code(name),
+                card.display_name,
+                card.citation or "control of this suite",
+                code(regime) if regime else "–",
+                heads or "none",
+                _ranges(exits) or "none",
+                code(method.policy().name) if heads else "–",
+            ]
+        )
+    return table(
+        ["name", "in reports", "source", "regime", "heads", "`exits: [published]` on 12 blocks", "`policies: [own]`"],
+        rows,
+    )
+
+
+def _ranges(blocks: Sequence[int]) -> str:
+    consecutive = len(blocks) > 2 and list(blocks) == list(range(blocks[0], blocks[-1] + 1))
+    return f"{blocks[0]} to {blocks[-1]}" if consecutive else ", ".join(map(str, blocks))
+
+
+def method_options() -> str:
+    parts = []
+    for name, card in registry.TABLES["method"].items():
+        cls = card.load()
+        texts = {key: text for base in reversed(cls.__mro__) for key, text in documented_attributes(base).items()}
+        own = [field for field in fields(cls) if field.name in documented_attributes(cls)]
+        if own:
+            rows = [[code(f.name), code(f.default), texts[f.name]] for f in own]
+            parts.append(f"**`{name}`**\n\n{table(['option', 'default', 'meaning'], rows)}")
+    return "\n\n".join(parts)
+
+
+def policies() -> str:
+    rows = []
+    for name, card in registry.TABLES["policy"].items():
+        cls = card.load()
+        texts = {key: text for base in reversed(cls.__mro__) for key, text in documented_attributes(base).items()}
+        options = []
+        for field in fields(cls):
+            default = "" if field.default in (None, MISSING) else f", default {code(field.default)}"
+            text = texts.get(field.name, "")
+            options.append(f"{code(field.name)}{default}: {text}" if text else f"{code(field.name)}{default}")
+        rows.append([code(name), card.summary, "<br>".join(options) or "none"])
+    return table(["policy", "leaves at the first exit where", "options"], rows)
+
+
+def datasets() -> str:
+    rows = []
+    for name, card in registry.TABLES["dataset"].items():
+        sizes = " / ".join(f"{card.sizes[split]:,}" for split in ("train", "val", "test"))
+        size = f"{card.image_size}" if card.image_size else "varies"
+        rows.append([code(name), sizes, str(len(card.classes)), size, card.val_rule, card.licence])
+    return table(["name", "train / val / test", "classes", "pixels", "val", "licence"], rows)
+
+
+def backbones() -> str:
+    rows = []
+    for name, card in registry.TABLES["backbone"].items():
+        rows.append([code(name), card.summary, str(card.depth), f"{card.image_size}", code(card.weights or "scratch")])
+    return table(["name", "architecture", "blocks", "input", "weights by default"], rows)
+
+
+def tidy_tables() -> str:
+    return table(["table", "contents"], [[code(name), text] for name, text in CONTENTS.items()])
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "grid-keys": grid_keys,
+    "recipe-keys": recipe_keys,
+    "exit-schemes": exit_schemes,
+    "commands": commands,
+    "methods": methods,
+    "method-options": method_options,
+    "policies": policies,
+    "datasets": datasets,
+    "backbones": backbones,
+    "tidy-tables": tidy_tables,
+}
+
+
+def main() -> None:
+    for path in sorted(PAGES.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (new := rendered(text)) != text:
+            path.write_text(new, encoding="utf-8")
+            print(f"wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()

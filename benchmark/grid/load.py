@@ -66,7 +66,7 @@ class GridFile(BaseModel):
     name: Annotated[str, AfterValidator(_file_name)]
     """Name of the grid and of its report's folder: letters, digits, ``.``, ``_`` and ``-``."""
     backbones: list[Any]
-    """Names, or ``{name: ..., set: {weights: scratch}}``; weights are ``scratch``, ``timm:TAG`` or ``file:PATH``."""
+    """Names, or ``{name: ..., set: {weights: SOURCE}}``; SOURCE is ``scratch``, ``timm:TAG`` or ``file:PATH``."""
     datasets: list[Any]
     """Names, ``folder:PATH``, or ``{name: ..., set: {...}}`` with the options below."""
     methods: list[Any]

@@ -76,7 +76,7 @@ class GridFile(BaseModel):
     seeds: list[StrictInt] = [0]
     """Training seeds; each gives a run of its own."""
     recipes: dict[str, Any] = {}
-    """How each stage trains: ``{finetune: {epochs: 30}, joint: {...}, exits: {...}}``; keys that are left out keep their default."""
+    """How each stage trains: ``{finetune: {epochs: 30}, joint: {...}, exits: {...}}``; the other keys keep their default."""
     overrides: list[dict[str, Any]] = []
     """Other recipes for a part of the grid: ``{backbone: NAME, recipes: {...}}``; a later override wins."""
     policies: list[Any] = ["confidence"]

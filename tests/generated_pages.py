@@ -127,7 +127,7 @@ def commands() -> str:
 def _command(name: str, command: click.Command, level: int) -> str:
     paragraphs = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
     text = [
-        textwrap.indent(part.partition("\n")[2], "  ") if part.startswith("Example") else " ".join(part.split())
+        textwrap.indent(re.sub(r"(?<=\S) {3,}(?=\S)", "   # ", part.partition("\n")[2]), "  ") if part.startswith("Example") else " ".join(part.split())
         for part in paragraphs
     ]
     text = [part if part.startswith("  ") else _prose(part) for part in text]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from benchmark.cli import COMMANDS
+from benchmark.cli import COMMANDS, main
 from tests.conftest import ROOT, call, environment
 from tests.generated_pages import PAGES, rendered
 from tests.grids import write_grid
@@ -110,6 +112,39 @@ def test_commands_in_documents_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for command in re.findall(r"(?:python -m benchmark|bin/lgvit-bench) ([a-z-]+)", text):
         assert command in COMMANDS, f"{document} speaks of {command!r}"
+
+
+def commands_of(document: str) -> list[str]:
+    """The lines of a document that call the suite, with their comments."""
+    text = (ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line.strip() for line in re.findall(r"^ {4}python -m benchmark .*$", text, flags=re.MULTILINE)]
+
+
+COMMAND_LINES = sorted({(document, line) for document in DOCUMENTS for line in commands_of(document)})
+
+
+@pytest.mark.parametrize(("document", "line"), COMMAND_LINES)
+def test_command_lines_in_documents_parse(
+    document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the options: names such as RUN and DIR stand for what the reader has. Files that are named exist."""
+    _, _, _, *words = shlex.split(line, comments=True)
+    monkeypatch.chdir(tmp_path)
+    for word in words:
+        if re.search(r"\.(bin|json|yaml)$", word):
+            (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / word).touch()
+    context = main.make_context("benchmark", words)
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    needs = {"--executor slurm": "[cluster]", "data fetch": "[download]"}
+    if document in ("docs/commands.md", "docs/slurm.md"):  # generated, and all for a cluster
+        return
+    for words_of_command, mark in needs.items():
+        if words_of_command in line.partition("#")[0]:
+            assert mark in line, f"{document}: mark {line!r} with {mark}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -126,10 +126,7 @@ def commands() -> str:
 
 def _command(name: str, command: click.Command, level: int) -> str:
     paragraphs = inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n")
-    text = [
-        textwrap.indent(re.sub(r"(?<=\S) {3,}(?=\S)", "   # ", part.partition("\n")[2]), "  ") if part.startswith("Example") else " ".join(part.split())
-        for part in paragraphs
-    ]
+    text = [_example(part) if part.startswith("Example") else " ".join(part.split()) for part in paragraphs]
     text = [part if part.startswith("  ") else _prose(part) for part in text]
     context = click.Context(command, info_name=name)
     usage = " ".join(["python -m benchmark", name, *command.collect_usage_pieces(context)])
@@ -137,6 +134,11 @@ def _command(name: str, command: click.Command, level: int) -> str:
     options = table(["option", "meaning"], [[code(option), _prose(meaning)] for option, meaning in records])
     parts = [f"{'#' * level} {name}", f"Usage: `{usage}`", *text]
     return "\n\n".join([*parts, options] if records else parts)
+
+
+def _example(part: str) -> str:
+    """The command lines of a paragraph "Examples:", with what stands behind a command as its comment."""
+    return textwrap.indent(re.sub(r"(?<=\S) {3,}(?=\S)", "   # ", part.partition("\n")[2]), "  ")
 
 
 def _prose(text: str) -> str:

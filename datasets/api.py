@@ -144,7 +144,7 @@ class DatasetCard:
         searched = ", ".join(str(folder) for folder in places) if places else "no folder"
         hint = "" if data_dir else "; set the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
         raise DataError(
-            f"dataset {self.name}: looked for {' or '.join(self.markers[:4])} in {searched}{hint}; {self.how_to_get}"
+            f"dataset {self.name}: no {' or '.join(self.markers[:4])} in {searched}{hint}; {self.how_to_get}"
         )
 
     def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:

@@ -27,10 +27,10 @@ def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> 
     for label, name in enumerate(classes):
         folder = root / name / inside
         if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}, which should hold the images of class {name!r}")
+            raise DataError(f"there is no folder {folder}, which should contain the images of class {name!r}")
         images = image_names(folder)
         if not images:
-            raise DataError(f"{folder} holds no image: fill or remove it; a class needs images")
+            raise DataError(f"{folder} contains no image: add images or remove it")
         names += [f"{name}/{inside}/{image}" if inside else f"{name}/{image}" for image in images]
         labels += [label] * len(images)
     return ImageSplit(ImageFiles(root, encoded(names)), np.array(labels, dtype=np.int64), np.arange(len(names)))

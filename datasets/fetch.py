@@ -98,4 +98,4 @@ def _receive(url: str, part: Path, have: int, progress: Callable[[int, int | Non
                 done += len(received)
                 progress(done, total)
     if total is not None and done < total:
-        raise ConnectionError(f"it ended after {done:,} of {total:,} bytes; the same command goes on from there")
+        raise ConnectionError(f"it ended after {done:,} of {total:,} bytes; the same command resumes it")

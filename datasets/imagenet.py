@@ -42,7 +42,7 @@ IMAGENET_1K = DatasetCard(
     citation="Russakovsky et al. (2015): ImageNet Large Scale Visual Recognition Challenge, IJCV 115, arXiv 1409.0575",
     how_to_get=(
         "ImageNet needs an account: get it at https://image-net.org/download and unpack it to train/<wnid>/*.JPEG and val/ (in "
-        f"class folders, or flat beside {DEVKIT} or Kaggle's {KAGGLE})"
+        f"class folders, or without folders together with {DEVKIT} or Kaggle's {KAGGLE})"
     ),
     folders=("", "imagenet-1k", "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),
     markers=("train/n01440764/",),
@@ -67,7 +67,7 @@ def read(folder: Path, wnids: Sequence[str] = WNIDS, val_per_class: int = VAL_PE
 def _official_validation(folder: Path, wnids: Sequence[str]) -> ImageSplit:
     place = folder / "val"
     if not place.is_dir():
-        raise DataError(f"there is no folder {place}, which should hold the official validation images")
+        raise DataError(f"there is no folder {place}, which should contain the official validation images")
     if subfolders(place):
         split = read_class_folders(place, wnids)
         assert isinstance(split.images, ImageFiles)
@@ -93,7 +93,7 @@ def _number(name: str, place: Path) -> int:
 
 
 def _kaggle_labels(folder: Path) -> dict[int, str] | None:
-    """Number to wnid from Kaggle's table, which lies beside or three folders above the images; None without it."""
+    """Wnid by image number from Kaggle's table, in the images' folder or three folders above; None without it."""
     for place in (folder, *folder.parents[:3]):
         path = place / KAGGLE
         if path.is_file():

@@ -105,7 +105,7 @@ def decode_file(path: Path) -> np.ndarray:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
-        raise DataError(f"{path} is no image that can be read ({reason}); replace or remove it") from error
+        raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
 
 
 def _as_colour(image: Image.Image, path: Path) -> Image.Image:

@@ -40,7 +40,7 @@ def is_archive(name: str) -> bool:
 def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_files: int = MOST_FILES) -> None:
     """Unpack a tar or zip archive below ``target``; files that exist there are not replaced.
 
-    Everything is unpacked beside its place and moved there at the end. An archive is refused as a whole if it contains a link,
+    Everything is unpacked into a temporary folder and then moved. An archive is refused as a whole if it contains a link,
     a device, a name outside the target, too many entries, or too many bytes for its size.
 
     Args:

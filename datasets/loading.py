@@ -20,7 +20,7 @@ from datasets.timm_augment import NO_STRONGER, Stronger, erase, mix, rand_augmen
 from datasets.transforms import to_input
 
 # torch's default on Linux. It is named because a process of the local pool inherits the method by which the pool started it:
-# a fork server, where each loader process would import torch anew, in every epoch.
+# a fork server, where each loader process would import torch again in every epoch.
 START_METHOD = "fork" if sys.platform == "linux" else None
 SCORING_BATCH = 500
 SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images are scored in smaller batches

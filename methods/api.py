@@ -95,7 +95,7 @@ class BackboneCard(Card):
         grids: side of the square patch grid after each block, length L.
         attention_heads: of each block, length L.
         prefix_tokens: tokens in front of the patch tokens (class, distillation and register tokens); 0 for Swin.
-        registers: how many of the prefix tokens are read by no classifier; they stand behind the class tokens.
+        registers: number of prefix tokens that no classifier reads; they follow the class tokens.
         image_size: side of the square input, in pixels.
         channels: colour channels of the input.
         smaller: registered name of the next smaller backbone of the family; None if there is none.
@@ -153,7 +153,7 @@ class TrainStage:
         loss: a loss of `methods.LOSSES` and its options.
         recipe: whose epochs, rates and batches it uses: a field of `results.spec.Recipes`.
         frozen_mode: of the frozen backbone in a ``heads`` stage: ``eval``, or ``train`` with its dropout and drop-path
-            at work, as in the official LGViT code.
+            active, as in the official LGViT code.
     """
 
     trains: Literal["heads", "everything"] = "heads"
@@ -166,7 +166,7 @@ class TrainStage:
 class Method(ABC):
     """What is compared: which head sits at each exit, and how the model is trained.
 
-    A method is a frozen dataclass whose fields are its options; it names heads and losses and holds no torch code.
+    A method is a frozen dataclass whose fields are its options; it names heads and losses and contains no torch code.
     """
 
     @property
@@ -191,11 +191,11 @@ class Method(ABC):
         return Component("confidence")
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
-        """The training stages behind the starting point; none for a backbone without exits."""
+        """The training stages after the starting point; none for a backbone without exits."""
         return ()
 
     def blocks(self, backbone: BackboneCard) -> int:
-        """How many of the backbone's blocks are there; the final classifier sits behind the last of them."""
+        """Number of the backbone's blocks that are kept; the final classifier follows the last of them."""
         return backbone.depth
 
     def replacement_backbone(self, backbone: BackboneCard) -> str | None:

@@ -30,7 +30,7 @@ FILES = {
     "table.tex": "its tables as LaTeX, for booktabs",
     "runs": "its records, small enough to be shared: this folder is a results folder",
 } | {f"{name}.{ending}": contents for ending in ("csv", "parquet") for name, contents in CONTENTS.items()}
-"""What a report may consist of, beside its figures."""
+"""Files that a report can contain, in addition to its figures."""
 
 
 def build_report(

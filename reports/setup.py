@@ -38,7 +38,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
 
 
 def cited(runs: list[Run]) -> list[str]:
-    """Keys into references.yaml: LGViT, the backbones and methods that were run, and the libraries behind them."""
+    """Keys into references.yaml: LGViT, the backbones and methods that were run, and the libraries used."""
     known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
     families = [run.record.backbone.family for run in runs]
     methods = [reference for run in runs if (reference := run.record.method.reference) is not None]

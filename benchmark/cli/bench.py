@@ -122,7 +122,7 @@ def dynamic(
     """Measure how much of the speed-up in MACs dynamic inference reaches in time, at fixed exit shares.
 
     The exit shares are those of LGViT's released ViT-B for CIFAR-100 at threshold 0.90; the weights are random. Models with
-    LGViT's heads and with linear heads are timed beside the backbone without exits. Other work on the machine distorts the
+    LGViT's heads and with linear heads are compared with the backbone without exits. Other work on the machine distorts the
     result.
 
     \b

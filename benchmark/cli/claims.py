@@ -27,7 +27,7 @@ from results.tables.loading import load_runs
 def command(grid_name: str | None, results_dir: Path, strict: bool, out: Path | None) -> None:
     """Judge LGViT's claims and published numbers by the finished runs, with fixed rules.
 
-    A claim is reproduced when the 95 % interval lies beyond it, not reproduced when the interval excludes it, and inconclusive
+    A claim is reproduced if the whole 95 % interval satisfies it, not reproduced if the interval excludes it, and inconclusive
     otherwise; docs/statistics.md has the rules. Runs on other data or models do not count: the claim stays "not run", and their
     result is printed separately.
 

@@ -1,4 +1,4 @@
-"""``python -m benchmark latency``: measure the time of a finished run beside the backbone without exits."""
+"""``python -m benchmark latency``: measure the time of a finished run and of the backbone without exits."""
 
 from __future__ import annotations
 

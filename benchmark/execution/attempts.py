@@ -1,4 +1,4 @@
-"""The making of stages as other processes see it: locks, attempts, heartbeats. No torch."""
+"""Locks, attempts and heartbeats of stages, through which processes know what others are making. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_DEATHS = 3
 """Crashes tolerated per stage and session."""
 HEARTBEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
-# Ends that say nothing against the stage. What ended a lost rank is noted by `Attempts.rank_lost`.
+# Exceptions that are not failures of the stage. The cause of a lost rank is recorded by `Attempts.rank_lost`.
 STOPS = (Interrupted, KeyboardInterrupt, SystemExit, RankError)
 
 
@@ -32,7 +32,7 @@ class Attempts:
         worker: this process.
         device: where it computes.
         cannot_lock: whether the file system turned out to have no locks.
-        numbers: of the attempts of this process, by stage.
+        numbers: number of this process's attempt, by stage.
     """
 
     store: Store
@@ -44,7 +44,7 @@ class Attempts:
 
     @contextmanager
     def locked(self, names: Sequence[str], *, wait: bool) -> Iterator[bool]:
-        """Hold the locks of stages or runs: all or none. They are taken in sorted order, which excludes deadlocks.
+        """Hold the locks of stages or runs, all or none. They are taken in sorted order, which prevents deadlocks.
 
         Args:
             names: of stages or runs.
@@ -67,7 +67,7 @@ class Attempts:
                 if not wait:
                     return False
                 if not reported:
-                    self.reporter.say(f"{name}: another process is at it; waiting")
+                    self.reporter.say(f"{name}: another process is making it; waiting")
                     reported = True
                 if self.reporter.stop_requested():
                     raise Interrupted
@@ -76,7 +76,7 @@ class Attempts:
             if not self.cannot_lock:
                 self.cannot_lock = True
                 self.reporter.say(
-                    f"{self.store.root} cannot lock files: two processes may do the same work at once, results stay the same"
+                    f"{self.store.root} cannot lock files: two processes may do the same work at once; the results are the same"
                 )
         held.callback(lock.release)
         return True
@@ -94,18 +94,18 @@ class Attempts:
                 raise BlockedError(parent.name, last.sentence if last and last.sentence else "it is not there")
 
     def failed(self, name: str) -> Attempt | None:
-        """The attempt by which a stage failed for this session, if it did; see `Attempt.is_final_for`."""
+        """The attempt in which a stage failed for this session, if any; see `Attempt.is_final_for`."""
         last = self.last_end(name)
         return last if last and last.is_final_for(self.worker) else None
 
     def last_end(self, name: str) -> Attempt | None:
-        """The latest attempt that has ended without the stage."""
+        """The latest attempt that has ended without finishing the stage."""
         ends = [attempt for attempt in self.store.progress(name).attempts() if attempt.outcome != "started"]
         return ends[-1] if ends else None
 
     @contextmanager
     def attempt(self, stages: Sequence[Stage], requested: Stage) -> Iterator[None]:
-        """Note the start of stages whose locks are held, and their end where an exception ends it.
+        """Context manager: record the start of an attempt at stages whose locks are held, and its end by an exception.
 
         The exception counts as a failure of the requested stage, or of the stage that diverged; the other stages were stopped.
         After a request to stop, it counts as a stop: the signal may have ended a loader process.
@@ -129,7 +129,7 @@ class Attempts:
             raise
 
     def rank_lost(self, stages: Sequence[Stage], error: RankError) -> None:
-        """Note why the ranks ended, for the stages that they were making; by the process that started them."""
+        """Record why the ranks ended, for the stages that they were making; called by the process that started them."""
         for stage in stages:
             attempts = self.store.progress(stage.name).attempts()
             if not attempts or self.store.has_stage(stage.name):
@@ -140,40 +140,38 @@ class Attempts:
                 self._note(stage.name, "failed", error)
 
     def has_last_try(self, name: str) -> bool:
-        """Whether one more crash would be one too many. Such a stage is made alone, so that it crashes no other."""
+        """Whether the next crash is final. Such a stage is made alone, so that its crash affects no other stage."""
         return self.deaths(name) >= MAX_DEATHS - 1
 
     def deaths(self, name: str) -> int:
-        """Crashes of processes that made a stage in this session. This process may hold none of its locks."""
+        """Number of crashes of processes that made a stage in this session. This process must not hold the stage's lock."""
         progress = self.store.progress(name)
-        attempts = [one for one in progress.attempts() if one.by.session == self.worker.session]
-        noted = sum(one.outcome == "killed" for one in attempts)
-        not_yet_noted = bool(attempts) and attempts[-1].outcome == "started" and progress.is_being_made() is False
-        return noted + not_yet_noted
+        attempts = [attempt for attempt in progress.attempts() if attempt.by.session == self.worker.session]
+        recorded = sum(attempt.outcome == "killed" for attempt in attempts)
+        not_yet_recorded = bool(attempts) and attempts[-1].outcome == "started" and progress.is_being_made() is False
+        return recorded + not_yet_recorded
 
     def startable(self, stages: Sequence[Stage]) -> list[Stage]:
-        """Those of the stages, whose locks are held, that have not failed in this session; crashes are noted first."""
+        """The stages that have not failed in this session. Their locks are held, so crashes are recorded first."""
         for stage in stages:
             self._note_crash(stage.name)
         return [stage for stage in stages if self.failed(stage.name) is None]
 
     def _note_crash(self, name: str) -> None:
-        """Note an attempt that ended without a note as killed, and the stage as failed after too many of them."""
+        """Record an attempt that ended without a record as killed, and the stage as failed after too many of them."""
         progress = self.store.progress(name)
         progress.tidy()
         attempts = progress.attempts()
-        self.numbers[name] = sum(one.outcome == "started" for one in attempts)
+        self.numbers[name] = sum(attempt.outcome == "started" for attempt in attempts)
         if not attempts or attempts[-1].outcome != "started" or self.cannot_lock:
             return
-        # This process holds the lock, so the one that noted the start is dead.
+        # This process holds the lock, so the process that recorded the start is dead.
         crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
         progress.note(crash)
-        crashes = [one for one in [*attempts, crash] if one.outcome == "killed"]
-        deaths = sum(one.by.session == self.worker.session for one in crashes)
+        crashes = [attempt for attempt in [*attempts, crash] if attempt.outcome == "killed"]
+        deaths = sum(attempt.by.session == self.worker.session for attempt in crashes)
         if deaths >= MAX_DEATHS:
-            error = KilledError(
-                f"{deaths} processes that made {name} were killed; often the system does that when memory runs out"
-            )
+            error = KilledError(f"{deaths} processes that made {name} were killed, often because memory ran out")
             self._note(name, "failed", error)
 
     def _start(self, name: str) -> None:
@@ -199,7 +197,7 @@ class Attempts:
 
 
 class HeartbeatWriter:
-    """Watches a training: passes each step on to the reporter, and writes the stages' heartbeats every few seconds.
+    """Watches a training: reports each step, and writes the stages' heartbeats every few seconds.
 
     Args:
         attempts: of this process.

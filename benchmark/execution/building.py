@@ -1,4 +1,4 @@
-"""Builds what stages are made with: data, weights, learners and models, from the specification and earlier artifacts."""
+"""Builds the data, weights, learners and models of stages, from the specification and earlier artifacts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Builder:
         return locate(stage.run.train.weights.source, self.data_dir)
 
     def learners(self, stages: Sequence[Stage]) -> tuple[list[Learner], FrozenPass]:
-        """The learners of stages that train in one pass, and what is computed once a batch for all of them."""
+        """The learners of stages that train in one pass, and the computation that they share for each batch."""
         stage = stages[0]
         inputs = self.inputs(stage.run.train)
         if stage.kind == "finetune":
@@ -75,7 +75,7 @@ class Builder:
     def fit(
         self, stages: Sequence[Stage], learners: Sequence[Learner], frozen: FrozenPass, watcher: Watcher, ranks: Ranks
     ) -> None:
-        """Train the `learners` of stages in one pass, from their checkpoints on; see `benchmark.training.loop.fit`."""
+        """Train the `learners` of stages in one pass, resuming from their checkpoints; see `benchmark.training.loop.fit`."""
         stage = stages[0]
         recipe, train = stage.recipe, stage.run.train
         assert recipe is not None
@@ -91,13 +91,13 @@ class Builder:
         )
 
     def scored_model(self, stage: Stage) -> MultiExitModel:
-        """The model that a ``scores`` stage scores."""
+        """The model of a ``scores`` stage."""
         parent = stage.parents[0]
         heads = self.heads(parent) or ExitHeads((), ())
         return MultiExitModel(self.backbone(parent.backbone), heads).to(self.device).eval()
 
     def backbone(self, stage: Stage) -> BlockBackbone:
-        """The backbone that a stage has trained, frozen."""
+        """The frozen backbone that a stage has trained."""
         artifact = self.store.artifact(stage.name, BACKBONE_WEIGHTS)
         return load_backbone(stage.run.train, stage.blocks, artifact, self.device)
 

@@ -1,4 +1,4 @@
-"""Why something could not be made, as one of the values of `results.record.FailureCause`. No torch."""
+"""Maps exceptions to the values of `results.record.FailureCause`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BlockedError(Exception):
 
 
 class KilledError(Exception):
-    """Processes that made a stage crashed more often than is tolerated."""
+    """Too many processes that made a stage crashed."""
 
 
 def failure_of(error: BaseException) -> FailureCause:
@@ -52,7 +52,7 @@ def failure_of(error: BaseException) -> FailureCause:
 
 
 def sentence_of(error: BaseException) -> str:
-    """An exception as a record states it."""
+    """The description of an exception in a record."""
     if isinstance(error, BlockedError | KilledError | RankError):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Checks before anything trains: whether the parts of a plan can be built, and whether data and weights are there and fit."""
+"""Checks before training: whether the models of a plan can be built, and whether data and weights exist and fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datasets.skipped import skipped_files
 
 
 def check_plan(plan: Plan, builder: Builder) -> list[str]:
-    """Build and read once what the missing runs need.
+    """Build all models and read all data and weights of the missing runs once.
 
     Returns:
         warnings, one sentence each.

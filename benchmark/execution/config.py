@@ -1,4 +1,4 @@
-"""How work is executed: everything that a process that makes stages needs to know beside the plan. No torch."""
+"""How a plan is executed: all settings that a process needs in addition to the plan. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExecutionConfig(BaseModel):
     data_dir: Path | None = None
     """The user's folder of datasets and weights, if any."""
     processes: int = Field(default=1, ge=1)
-    """Processes (ranks) on a node that share each training and scoring, one a GPU; on the CPU, plain processes."""
+    """Processes (ranks) on a node that share each training and scoring: one per GPU, or on the CPU."""
     workers: int = Field(default=1, ge=1)
     """Processes on this machine that take different stages of the plan."""
     worker: int = Field(default=0, ge=0)

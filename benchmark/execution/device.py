@@ -39,19 +39,19 @@ def uses_cpu(config: ExecutionConfig) -> bool:
 
 
 def check_devices(config: ExecutionConfig) -> None:
-    """Check, without a CUDA context, that ranks can have a GPU each.
+    """Check, without creating a CUDA context, that there is a GPU for each rank.
 
     Raises:
         UserError: they cannot.
     """
     if ":" in config.device:
-        raise UserError(f"--device {config.device}: ranks take a GPU each; name cuda or cpu")
+        raise UserError(f"--device {config.device}: several ranks need one GPU each; use cuda or cpu")
     if config.device == "auto" and not torch.cuda.is_available():
         raise UserError(
-            f"--gpus {config.processes}: there is no GPU here; --device cpu shares trainings among processes on the CPU"
+            f"--gpus {config.processes}: there is no GPU; --device cpu shares trainings among processes on the CPU"
         )
     if config.device != "cpu" and config.processes > torch.cuda.device_count():
-        raise UserError(f"--gpus {config.processes}: this machine shows {torch.cuda.device_count()}")
+        raise UserError(f"--gpus {config.processes}: this machine has {torch.cuda.device_count()}")
 
 
 def set_up_torch(device: str, threads: int | None) -> torch.device:

@@ -1,4 +1,4 @@
-"""Exit codes by which a worker tells the pool how it ended; 0 is the end of the work."""
+"""Exit codes of a worker; 0 means that all work is done."""
 
 EXIT_MISTAKE = 2
 """A mistake of the user, or a folder that cannot be written."""

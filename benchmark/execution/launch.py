@@ -1,7 +1,7 @@
 """Starts the ranks that share trainings, through torch's elastic launcher.
 
-The launcher runs an agent in the calling process, one a node. It starts the ranks, hosts the store through which they meet, and
-ends all of them when one fails. It restarts none: a later command resumes from the checkpoint.
+The launcher runs an agent in the calling process, one per node. It starts the ranks, hosts the store through which they
+communicate, and ends all of them when one fails. It restarts none: a later command resumes from the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RENDEZVOUS_SECONDS = 600
 BLAME_SECONDS = 5.0
 """How long a rank that lost another waits before it fails itself, so that the agent sees the other one's failure first."""
 SENTENCES = {"UserError": UserError, "DataError": DataError, "StoreError": StoreError}
-"""Errors whose text is for the user; they keep their type on the way to the agent."""
+"""Errors whose text is for the user; their type is kept when they are passed to the agent."""
 RESUME = "the same command resumes from the last checkpoint"
 
 
@@ -39,21 +39,21 @@ def launch(
 ) -> Any:
     """Call a function in every rank, and wait until all have returned.
 
-    Handlers of signals stay as the caller set them. The ranks belong to its process group.
+    Signal handlers of the caller are restored. The ranks belong to its process group.
 
     Args:
         function: importable; called with ``arguments``, which can be pickled.
         processes: ranks on this node.
-        session: the same on all nodes that belong together.
-        nodes: how many agents meet, one a node.
+        session: id of the group, equal on all of its nodes.
+        nodes: number of nodes, each with one agent.
         endpoint: host and port of the rendezvous; port 0 chooses a free one on this node.
-        address: under which the other nodes reach this one.
+        address: at which other nodes reach this one.
 
     Returns:
-        what rank 0 returned; None on a node without rank 0.
+        the result of rank 0; None on a node without rank 0.
 
     Raises:
-        Interrupted: rank 0 was asked to stop, and did.
+        Interrupted: rank 0 stopped on request.
         UserError: a rank raised it (or a DataError or StoreError).
         RankError: a rank died, or failed in another way.
     """
@@ -78,7 +78,7 @@ def launch(
 
 
 class _ReportedError(Exception):
-    """What a rank tells the agent, as JSON: torch passes on the text of an exception, and nothing else."""
+    """The error of a rank as JSON text, because torch passes only the text of an exception to the agent."""
 
 
 def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -98,7 +98,7 @@ def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _raise_cause(name: str, failure: ProcessFailure) -> NoReturn:
-    """Raise in the agent's process what ended a rank."""
+    """Raise the error that ended a rank, in the agent's process."""
     if failure.exitcode < 0:
         raise RankError(f"{name} was killed ({signal.Signals(-failure.exitcode).name}); {RESUME}", "killed")
     message = failure.error_file_data.get("message", {})

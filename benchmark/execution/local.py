@@ -21,7 +21,7 @@ from results.store.locks import can_lock
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What became of a plan.
+    """The result of executing a plan.
 
     Attributes:
         failed: ids of the runs that failed.
@@ -33,24 +33,24 @@ class LocalResult:
 
 
 def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalResult:
-    """Execute the missing runs of a plan in `config.workers` processes; also a single one, so that there is one local way.
+    """Execute the missing runs of a plan in `config.workers` processes.
 
     Args:
         console: where to show progress.
-        plan: of the runs that are wanted.
+        plan: of the runs to make.
         config: its session is replaced by that of this command.
 
     Raises:
-        UserError: a mistake of the user; another command is at work in the folder.
+        UserError: a mistake of the user, or another command runs in the folder.
         RankError: one of the processes that share a training died.
-        Interrupted: the user asked to stop, and everything did.
+        Interrupted: all processes stopped on request.
     """
     store = Store(config.results)
     store.prepare()
     if config.workers > 1 and not can_lock(store.root):
         raise UserError(
-            f"{store.root} lies on a file system that cannot lock files, which several workers need: name another folder with "
-            "--results, or leave out --workers"
+            f"{store.root} is on a file system without file locks, which several workers need: use another folder with "
+            "--results, or omit --workers"
         )
     try:
         with (
@@ -64,7 +64,7 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
             reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
     except Timeout:
         raise UserError(
-            f"another run is at work in {store.root}; wait for it, or name another folder with --results"
+            f"another command is running in {store.root}; wait for it, or use another folder with --results"
         ) from None
     failed = [run.run_id for run in plan.missing_runs if not store.is_done(run.run_id)]
     if not failed:

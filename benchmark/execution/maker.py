@@ -1,4 +1,4 @@
-"""Makes stages: under their locks, noted as attempts, with those that share a pass over the data."""
+"""Makes stages: under their locks, recorded as attempts, together with those that share a pass over the data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StageMaker:
         reporter: shows progress; says when to stop.
         device: of this process.
         context: the ranks that share trainings, of which this is rank 0.
-        place: what precedes every line of output, such as ``run 1/3: ``.
+        place: prefix of every line of output, such as ``run 1/3: ``.
     """
 
     plan: Plan
@@ -66,19 +66,19 @@ class StageMaker:
         self.threads = torch.get_num_threads()
 
     def make(self, stage: Stage, *, wait: bool = True) -> bool:
-        """Make one stage unless it is there; with it, the stages that share its pass over the data.
+        """Make one stage unless it exists, together with the stages that share its pass over the data.
 
         Args:
             stage: of the plan.
-            wait: while another process makes it; else leave it to that process.
+            wait: whether to wait while another process makes it, instead of leaving it to that process.
 
         Returns:
-            whether the stage is there now: False if it was left to another process.
+            whether the stage exists now; False if it was left to another process.
 
         Raises:
             BlockedError: it has failed before in this session, or a parent is missing.
             Interrupted: the user asked to stop; the checkpoint is written.
-            Exception: whatever keeps it from being made; the attempts of the stage note it for other processes.
+            Exception: any error in making it; it is also recorded in the stage's attempts for other processes.
         """
         if self.store.has_stage(stage.name):
             return True
@@ -222,7 +222,7 @@ def check_packages(stage: Stage) -> None:
 
 
 def _title(stages: Sequence[Stage]) -> str:
-    """A training, for display."""
+    """The description of a training for display."""
     stage, train = stages[0], stages[0].run.train
     if stage.kind == "finetune":
         whole = stage.blocks == registry.card("backbone", train.backbone).depth

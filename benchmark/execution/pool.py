@@ -1,4 +1,4 @@
-"""The local pool: workers that execute a plan on this machine. It shows what they do, replaces and stops them. No torch."""
+"""The local pool of worker processes that execute a plan: starts, displays, replaces and stops them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORKER_MODULE = "benchmark.execution.worker"
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker, as the pool sees it.
+    """A worker, from the pool's side.
 
     Attributes:
         number: 0-based.
@@ -51,12 +51,12 @@ class _Worker:
 
 @dataclass
 class WorkerPool:
-    """Workers at one plan in one results folder, whose lock the caller holds.
+    """Workers that execute one plan in one results folder, whose lock the caller holds.
 
     Attributes:
-        plan: whose missing runs are to be recorded.
-        config: of all workers; `config.workers` says how many.
-        reporter: shows what the workers report; says when to stop.
+        plan: its missing runs are made and recorded.
+        config: of all workers; `config.workers` is their number.
+        reporter: shows the workers' progress; says when to stop.
         deaths: how many workers were killed and replaced.
     """
 
@@ -79,10 +79,10 @@ class WorkerPool:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Return when every run has a record.
+        """Run the workers until every run has a record.
 
         Raises:
-            UserError: a mistake of the user, or workers die before they make anything.
+            UserError: a mistake of the user, or workers die repeatedly without progress.
             RankError: one of the processes that share a training died.
             Interrupted: the user asked to stop; every worker has written its checkpoint.
             KeyboardInterrupt: the user asked twice; every worker is dead.
@@ -186,7 +186,7 @@ class WorkerPool:
         self._start(worker.number, checks=worker.checks and not self.checked)
 
     def _count_finished(self) -> int:
-        """How many stages and records there are."""
+        """Number of finished stages and records."""
         return len(self.store.done_stages()) + len(self.store.run_ids())
 
     def _stop(self) -> None:
@@ -194,7 +194,7 @@ class WorkerPool:
         if not self.stopping:
             self.stopping = True
             for worker in self.workers:
-                with suppress(OSError):  # it is gone
+                with suppress(OSError):  # the process has ended
                     worker.pipe.send("stop")
 
     def _kill(self, worker: _Worker) -> None:
@@ -210,7 +210,7 @@ class WorkerPool:
 
 
 def _work(grid: Grid, config: ExecutionConfig, checks: bool, live: bool, pipe: Connection) -> None:
-    """In the worker's process. The module is imported there: it needs torch, and the pool does not."""
+    """Runs in the worker's process. It imports the worker's module there, because that needs torch and the pool does not."""
     from benchmark.execution.worker import WorkerJob, work
 
     work(WorkerJob(grid, config, checks, live), pipe)

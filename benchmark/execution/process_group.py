@@ -1,6 +1,6 @@
 """The processes (ranks) that share a training: how they form a group, and how rank 0 directs the others.
 
-Rank 0 carries out a task as a single process does. For each training and scoring it calls the other ranks, which build the same
+Rank 0 executes a task like a single process. For each training and scoring it calls the other ranks, which build the same
 models from the plan and take part (`benchmark.execution.rank_worker`); in between they wait. Only rank 0 writes, reports and
 decides to stop. Each rank reads its place from the variables that torch's launcher sets (`benchmark.execution.launch`).
 """
@@ -30,13 +30,13 @@ RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 POLL_SECONDS = 0.05
 END = "end"
-# Every rank learns of the first two and continues. The others end rank 0's task, and say why.
+# After the first two, every rank continues. The others end the task of rank 0 with their error.
 KNOWN_TO_ALL = (Interrupted, TrainingDivergedError, UserError, DataError, StoreError)
 
 
 @dataclass
 class DistributedContext:
-    """The group, as one of its ranks sees it.
+    """The group, from the side of one rank.
 
     Attributes:
         ranks: this process's place, for trainings and scorings.
@@ -49,10 +49,10 @@ class DistributedContext:
 
     @contextmanager
     def calling(self, stages: Sequence[Stage]) -> Iterator[Ranks]:
-        """Rank 0: while entered, the other ranks take part in making stages in one pass.
+        """On rank 0: context in which the other ranks take part in making stages in one pass.
 
         Raises:
-            RankError: rank 0 failed in the middle of it. The other ranks wait for it in vain, so the task must end.
+            RankError: rank 0 failed within the context. The other ranks are still waiting for it, so the task must end.
         """
         self._publish(json.dumps([stage.name for stage in stages]))
         try:
@@ -65,10 +65,10 @@ class DistributedContext:
             raise RankError(f"{self.ranks} failed: {type(error).__name__}: {error}", failure_of(error)) from error
 
     def calls(self) -> Iterator[list[str]]:
-        """Other ranks: the names of the stages of each call of rank 0, until it needs no more.
+        """On other ranks: the names of the stages of each call, until rank 0 has finished.
 
         Raises:
-            RankError: the store is gone.
+            RankError: the store cannot be reached.
         """
         assert self.store is not None
         number = 0
@@ -77,7 +77,7 @@ class DistributedContext:
             number += 1
 
     def dismiss(self) -> None:
-        """Rank 0: the others may return."""
+        """On rank 0: let the other ranks return."""
         self._publish(END)
 
     def _publish(self, call: str) -> None:
@@ -90,26 +90,26 @@ class DistributedContext:
         self._published += 1
 
     def _wait_for(self, key: str) -> str:
-        """Without a timeout: rank 0 may work alone for hours."""
+        """The value of a key, without a timeout: rank 0 may work alone for hours."""
         assert self.store is not None
         try:
             while not self.store.check([key]):
                 time.sleep(POLL_SECONDS)
             return self.store.get(key).decode()
         except RuntimeError:
-            raise RankError("the store that the ranks of this training share is gone") from None
+            raise RankError("the process that hosts the store of this training has died") from None
 
 
 @contextmanager
 def process_group(device: torch.device, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[DistributedContext]:
-    """torch's process group while entered; a context of one process where the launcher started no others.
+    """Context manager: torch's process group, or a context of one process if the launcher started no others.
 
     Args:
         device: of this rank.
-        timeout: longest wait for another rank within an exchange.
+        timeout: longest wait for other ranks within a collective operation.
 
     Raises:
-        RankError: not all ranks came.
+        RankError: not all ranks joined.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -131,5 +131,5 @@ def process_group(device: torch.device, timeout: timedelta = COLLECTIVE_TIMEOUT)
         reason = str(error).splitlines()[0]
         raise RankError(f"the {size} ranks of this training did not form a process group ({reason})") from error
     yield DistributedContext(Ranks(rank, size), dist.PrefixStore("context", store))
-    # After an error, destroying the group would wait for ranks that are gone; the process ends anyway.
+    # After an error, destroying the group would wait for dead ranks; the process ends anyway.
     dist.destroy_process_group()

@@ -31,10 +31,10 @@ class NullWatcher:
 
 
 def follow(context: DistributedContext, builder: Builder, plan: Plan) -> None:
-    """Take part until rank 0 needs no more.
+    """Take part in the stages of rank 0 until it has finished.
 
     Raises:
-        RankError: another rank is gone.
+        RankError: another rank has died.
     """
     threads = torch.get_num_threads()
     stages = {stage.name: stage for stage in plan.stages}

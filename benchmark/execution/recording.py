@@ -1,4 +1,4 @@
-"""The records of runs: done, or failed with a cause."""
+"""Writes the records of runs: finished, or failed with a cause."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COSTS = "cost.json"
 
 
 FATAL = (UserError, DataError, StoreError, Interrupted, KeyboardInterrupt)
-"""Errors that no other run would escape, and requests to stop: they end the task."""
+"""Errors that would affect every other run, and requests to stop. They end the task."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Recorder:
     inputs: Callable[[TrainSpec], Inputs]
 
     def conclude(self, run: RunStages, seconds: float = 0.0) -> DoneRecord | FailedRecord:
-        """Record a run: done if its stages are there, else failed by the first that is missing.
+        """Record a run: as done if its stages exist, else as failed by the first missing one.
 
         Args:
             run: of the plan.
-            seconds: that its stages took in this process.
+            seconds: time that this process spent on its stages.
 
         Raises:
-            UserError, DataError, StoreError: no other run could be recorded either.
+            UserError, DataError, StoreError: an error that affects every run.
         """
         try:
             missing = self.first_missing(run)
@@ -64,7 +64,7 @@ class Recorder:
             return self.fail(run, error)
 
     def finish(self, run: RunStages, seconds: float = 0.0) -> DoneRecord:
-        """Evaluate a run whose stages are there, and write its record and tables."""
+        """Evaluate a run whose stages exist, and write its record and tables."""
         start = time.monotonic()
         train = run.spec.train
         inputs = self.inputs(train)

@@ -25,7 +25,7 @@ RATE = 1e-4
 
 
 def rehearsal_of(grid: Grid) -> Grid:
-    """The grid's distinct models, on noise, in two steps."""
+    """The distinct models of a grid, trained on noise for two steps."""
     runs: dict[str, RunSpec] = {}
     for run in grid.runs:
         train = run.train
@@ -45,7 +45,7 @@ def rehearsal_of(grid: Grid) -> Grid:
 
 
 def _short(recipe: Recipe) -> Recipe:
-    """Two steps, at one rate, so that models that a grid trains at several are rehearsed once."""
+    """A recipe of two steps at one learning rate, so that models with several learning rates are rehearsed once."""
     return recipe.model_copy(update={"epochs": EPOCHS, "batch_size": BATCH, "accumulate": 1, "lr": RATE})
 
 
@@ -54,8 +54,8 @@ def rehearse(console: Console, grid: Grid, config: ExecutionConfig) -> LocalResu
 
     Args:
         console: where to show progress.
-        grid: of `rehearsal_of`, or any other whose trainings take two epochs or more.
-        config: what an earlier rehearsal left in its results folder is removed.
+        grid: from `rehearsal_of`, or any other whose trainings take at least two epochs.
+        config: its results folder is emptied first.
 
     Raises:
         UserError: a mistake of the user.

@@ -1,4 +1,4 @@
-"""A task: make these stages, record these runs. Every way to execute a plan ends here."""
+"""A task makes stages and records runs. Every way to execute a plan calls `run_task`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class StageFailure:
-    """A stage that could not be made: its name, the kind of cause, and the cause in a sentence."""
+    """A stage that could not be made: its name, the kind of cause, and a sentence."""
 
     name: str
     cause: FailureCause
@@ -40,26 +40,26 @@ def run_task(
     stages: Collection[str],
     runs: Collection[str] = (),
 ) -> list[StageFailure]:
-    """Make stages and record runs in this process. Idempotent: what is there is skipped.
+    """Make stages and record runs in this process. Idempotent: finished ones are skipped.
 
     Several processes may call this for the same names in one results folder: each stage is made by one of them, under its
-    lock. Where torch's launcher started this process as one of several ranks (`benchmark.execution.launch`), every rank
+    lock. If torch's launcher started this process as one of several ranks (`benchmark.execution.launch`), every rank
     calls this with the same arguments: rank 0 does the work, and the other ranks take part in its trainings and scorings.
 
     Args:
         plan: that holds the stages and runs.
         config: of this process.
         reporter: shows progress; says when to stop.
-        stages: names of the stages to make. A parent that is neither there nor among them blocks a stage.
-        runs: ids of the runs to record, each as done if all its stages are there, else as failed. A run that has a record,
-            done or failed, is skipped.
+        stages: names of the stages to make. A missing parent that is not among them blocks a stage.
+        runs: ids of the runs to record, each as done if all its stages exist, else as failed. A run with a record, done or
+            failed, is skipped.
 
     Returns:
         the stages that could not be made. Runs that failed have a record with the cause.
 
     Raises:
         Interrupted: the reporter asked to stop; the checkpoint is written.
-        UserError, DataError, StoreError: on the way to a run's record, and no other run would escape it.
+        UserError, DataError, StoreError: an error that affects every run.
         RankError: another rank failed or died.
     """
     device = set_up_device(config)
@@ -79,14 +79,14 @@ def run_task(
 
 
 def run_plan(plan: Plan, config: ExecutionConfig, reporter: Reporter) -> None:
-    """`run_task` for all that a plan is missing."""
+    """`run_task` for all missing stages and runs of a plan."""
     runs = plan.missing_runs
     stages = {stage.name for run in runs for stage in run.chain}
     run_task(plan, config, reporter, stages=stages, runs=[run.run_id for run in runs])
 
 
 class _Task:
-    """Goes through the work again and again, and each time does what no other process is at, until all of it is done."""
+    """Goes through the work repeatedly, and does what no other process is doing, until everything is done."""
 
     def __init__(self, maker: StageMaker, plan: Plan, stages: frozenset[str], runs: frozenset[str]) -> None:
         self.maker, self.store, self.attempts = maker, maker.store, maker.attempts
@@ -114,10 +114,10 @@ class _Task:
                 time.sleep(POLL_SECONDS)
 
     def _advance(self, stages: Sequence[Stage], run: RunStages | None) -> tuple[bool, bool]:
-        """Make those of the stages that can be made now, then record the run.
+        """Make the stages that can be made now, then record the run.
 
         Returns:
-            whether this part of the work is done, and whether anything was done for it now.
+            whether this part of the work is done, and whether anything was done now.
         """
         if run is not None and self._is_recorded(run):
             return True, False
@@ -137,7 +137,9 @@ class _Task:
                 made = self.maker.make(stage, wait=False)
             except (Interrupted, RankError):
                 raise
-            except Exception as error:  # where it came from making the stage, its attempts note it for other processes
+            except (
+                Exception
+            ) as error:  # errors in making a stage are also recorded in its attempts, for other processes
                 if self.maker.reporter.stop_requested():
                     raise Interrupted from error
                 if run is None:  # else the run's record says it
@@ -156,7 +158,7 @@ class _Task:
         return (True, moved) if run is None else self._record(run, moved)
 
     def _is_expected(self, stage: Stage) -> bool:
-        """Whether a stage that is not there belongs to this task, and may still be made by another process."""
+        """Whether a missing stage belongs to this task and may still be made by another process."""
         return (
             stage.name in self.names
             and not self.store.has_stage(stage.name)
@@ -186,7 +188,7 @@ class _Task:
 
 
 def _work(plan: Plan, stages: frozenset[str], runs: frozenset[str]) -> Iterator[tuple[list[Stage], RunStages | None]]:
-    """The parts of a task: the stages that no named run needs, one by one; then each run with those of its stages."""
+    """The parts of a task: each stage that no run of the task needs; then each run with its stages."""
     named = [run for run in plan.runs if run.run_id in runs]
     needed = {stage.name for run in named for stage in run.chain}
     for stage in plan.stages:

@@ -1,4 +1,4 @@
-"""A process of the local pool. It works through a plan beside the other workers, until every run has a record."""
+"""A process of the local pool. It works on a plan together with the other workers, until every run has a record."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from results.store.folder import Store, StoreError
 DISPLAY_SECONDS = 0.25
 POLL_SECONDS = 0.5
 KILLED = "killed"
-"""File beside the checkpoint of a training that a rehearsal has killed."""
+"""File next to the checkpoint of a training that a rehearsal has killed."""
 
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What the pool gives a worker.
+    """The job of a worker, sent by the pool.
 
     Attributes:
         grid: the runs to record.
-        checks: whether this worker checks the plan before anything trains; the first one does.
-        live: whether the pool displays progress several times a second, or in lines.
+        checks: whether this worker checks the plan before training; only the first one does.
+        live: whether the pool updates a display several times a second, instead of printing lines.
     """
 
     grid: Grid
@@ -55,8 +55,8 @@ class WorkerJob:
 
 
 def work(job: WorkerJob, pipe: Connection) -> None:
-    """The process. It ends with 0 when nothing is left, or with one of the exit codes of `benchmark.execution.exit_codes`."""
-    os.setsid()  # Ctrl-C is for the pool, which asks the workers to stop
+    """Main function of the process, which exits with 0 if all work is done, or with a code of `exit_codes`."""
+    os.setsid()  # Ctrl-C is handled by the pool, which asks the workers to stop
     assert job.config.log is not None
     log = os.open(job.config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
@@ -85,20 +85,20 @@ def work(job: WorkerJob, pipe: Connection) -> None:
 
 
 def _exit(code: int) -> None:
-    """At once: what Python or torch would wait for may be gone."""
+    """Exit at once, because Python or torch could wait for processes that have died."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
-    """Check the plan, and remove failed records: from here on a failed record is one of this session."""
+    """Check the plan, and remove failed records, so that later failed records are those of this session."""
     reporter, config = _reporter(job, pipe), job.config
     if config.processes > 1:
         check_devices(config)
         device = set_up_torch("cpu", config.threads)  # GPUs are for the ranks
         shown = "cpu" if uses_cpu(config) else "cuda"
-        reporter.say(f"Running on {shown}, {config.processes} processes that train together")
+        reporter.say(f"Running on {shown}, {config.processes} processes per training")
     else:
         device = set_up_device(config)
         threads = torch.get_num_threads()
@@ -113,7 +113,7 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
 
 
 def _work_on_plan(job: WorkerJob, pipe: Connection) -> None:
-    """In a worker, or in each of its ranks."""
+    """Runs in a worker, or in each of its ranks."""
     is_silent = int(os.environ.get("RANK", "0")) > 0
     reporter = Reporter(Console(quiet=True)) if is_silent else _reporter(job, pipe)
     run_plan(make_plan(job.grid, Store(job.config.results)), job.config, reporter)
@@ -125,7 +125,7 @@ def _reporter(job: WorkerJob, pipe: Connection) -> PipeReporter:
 
 
 class StopSignal:
-    """Whether the pool asked this worker to stop, or is gone: both make the pipe readable."""
+    """Whether the pool asked this worker to stop or has died: both make the pipe readable."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
@@ -149,7 +149,7 @@ class PipeReporter(Reporter):
         self._logged = 0.0
 
     def send(self, kind: str, *content: Any) -> None:
-        with suppress(OSError):  # the pool is gone; `StopSignal` notices
+        with suppress(OSError):  # the pool has died; `StopSignal` detects it
             self.pipe.send((kind, *content))
 
     def say(self, text: str) -> None:
@@ -181,7 +181,7 @@ class PipeReporter(Reporter):
 
 
 class KillingReporter(PipeReporter):
-    """Kills its own process as soon as a training has written its first checkpoint: once for each training."""
+    """Kills its own process after the first checkpoint of each training, once."""
 
     def __init__(self, job: WorkerJob, pipe: Connection) -> None:
         super().__init__(job, pipe)

@@ -52,9 +52,9 @@ class Grid:
 
 
 def _file_name(name: str) -> str:
-    """Reports go to a folder of this name."""
+    """A grid's name is used as a folder name, so only some characters are allowed."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError("a name has letters, digits, '.', '_' and '-' and begins with a letter or digit")
+        raise ValueError("a name has letters, digits, '.', '_' and '-', and starts with a letter or digit")
     return name
 
 
@@ -103,7 +103,7 @@ def find_grid(name: str) -> Path:
         return path.resolve()
     if path.suffix in (".yaml", ".yml") or "/" in name:
         raise UserError(f"--grid: there is no file {path.absolute()}")
-    raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also taken")
+    raise UserError("--grid: " + unknown("grid", name, shipped) + "; a path to a YAML file is also possible")
 
 
 def load_grid(path: Path, data_dir: Path | None = None, changes: Sequence[str] = ()) -> Grid:
@@ -179,7 +179,7 @@ class _GridReader(ValueReader):
         return Grid(file.name, self.path, tuple(runs.values()))
 
     def report_readable_values(self, content: dict[str, Any]) -> None:
-        """Note the mistakes in those keys that could be read, although others could not."""
+        """Report the mistakes in the keys that could be read, although others could not."""
         for key, reader in self.readers.items():
             if isinstance(content.get(key), list):
                 self.each(key, content[key], reader)
@@ -215,7 +215,7 @@ class _GridReader(ValueReader):
         policies: tuple[Configured, ...],
         learning_rates: tuple[float, ...],
     ) -> Iterator[RunSpec]:
-        """The runs of a point: one for each seed and learning rate."""
+        """The runs of a point, one for each seed and learning rate."""
         for seed in seeds:
             changes = [changed for rule, changed in overrides if resolved.point.matches(rule, seed)]
             overridden = self.overridden(recipes, changes)
@@ -256,7 +256,7 @@ class _GridReader(ValueReader):
         return values
 
     def resolve(self, point: GridPoint) -> ResolvedPoint | None:
-        """Look up what a point names; None where its parts do not fit together, which is noted as a mistake."""
+        """Look up the names of a point; None, after noting a mistake, if its parts do not fit together."""
         exits = point.exits
         method = registry.configured("method", point.method.name, point.method.set)
         card = registry.card("backbone", point.backbone.name)
@@ -285,7 +285,7 @@ class _GridReader(ValueReader):
         )
 
     def replacement(self, point: GridPoint, name: str | None) -> ReplacementBackbone | None:
-        """The backbone that a method puts in the place of the point's, from its public weights, or from scratch as that one."""
+        """The backbone with which a method replaces the point's: from its public weights, or from scratch like the point's."""
         if name is None:
             return None
         from_scratch = weights_source(point.backbone) == SCRATCH
@@ -293,7 +293,7 @@ class _GridReader(ValueReader):
         return ReplacementBackbone(backbone=name, weights=weights_of(backbone, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:
-        """Note a choice on images that the weights were trained on, and a policy that reads gates which the heads lack."""
+        """Note mistakes of a run: thresholds chosen on the weights' training images, or a policy that reads missing gates."""
         if problem := seen_selection(run):
             self.wrong("datasets", problem)
         heads = heads_of(run.train)
@@ -301,7 +301,7 @@ class _GridReader(ValueReader):
             for policy in run.policies:
                 if registry.card("policy", policy.name).reads_gates:
                     message = f"{policy.name} reads a gate that the exits of {run.train.method.label} do not have"
-                    self.wrong("policies", f"{message}; {OWN!r} takes each method's own rule")
+                    self.wrong("policies", f"{message}; {OWN!r} uses each method's own policy")
 
 
 def _scaled(recipes: Recipes, stages: frozenset[str], factor: float) -> Recipes:

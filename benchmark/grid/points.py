@@ -14,7 +14,7 @@ from results.spec import Configured, Recipes, ReplacementBackbone, RunSpec, Trai
 
 @dataclass(frozen=True)
 class GridPoint:
-    """One value on every axis but the seed, as the file says it."""
+    """One value on every axis except the seed, as written in the file."""
 
     backbone: Configured
     dataset: Configured
@@ -40,8 +40,8 @@ class ResolvedPoint:
     Attributes:
         blocks: 1-based block numbers of the exits.
         scheme: how the grid names the exits; a label.
-        weights: that the backbone starts from.
-        replacement: the backbone that the method puts in its place, if any.
+        weights: initial weights of the backbone.
+        replacement: the backbone with which the method replaces it, if any.
         trained: the recipes that train the exits; a grid's learning rates scale these.
         own_policy: the exit policy of the method's paper.
     """
@@ -91,7 +91,7 @@ def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:
     for block in point.exits:
         if not 1 <= block < card.depth:
             raise ValueError(
-                f"block {block} is no early exit of {point.backbone.name}: it has {card.depth} blocks, exits are 1 to "
+                f"block {block} cannot be an early exit of {point.backbone.name}: it has {card.depth} blocks, exits are 1 to "
                 f"{card.depth - 1}"
             )
     return point.exits

@@ -70,7 +70,7 @@ def claim_folder(own: Store, store: Store, run_id: str) -> None:
         if not own.root.is_dir() or (any(own.root.iterdir()) and not mark.is_file()):
             raise UserError(f"--into: {own.root} exists and is not a folder of reproduce; name another folder")
         if mark.is_file() and mark.read_text(encoding="utf-8") != claim:
-            raise UserError(f"--into: {own.root} holds the reproduction of another record; name another folder")
+            raise UserError(f"--into: {own.root} contains the second run of another record; name another folder")
     if not mark.is_file():
         try:
             write_file(mark, claim.encode())

@@ -29,8 +29,8 @@ OWN = "own"
 class ValueReader:
     """Turns the raw values of a file into checked ones, and collects the mistakes.
 
-    A reader takes the place of a value in the file and the raw value. It returns the checked value, or None after noting a
-    mistake.
+    The arguments of a reader are the place of a value in the file and the raw value. It returns the checked value, or None
+    after noting a mistake.
 
     Attributes:
         path: of the file, for messages.
@@ -73,12 +73,12 @@ class ValueReader:
                     self.wrong(where, f"{problem['msg']}, not {problem['input']!r}")
             return None
 
-    def recipes(self, given: Any, where: str, base: dict[str, Any]) -> Recipes | None:
-        """The recipes: ``given`` takes precedence over ``base``, and that over the defaults."""
-        if not isinstance(given, dict):
+    def recipes(self, changes: Any, where: str, base: dict[str, Any]) -> Recipes | None:
+        """The recipes: ``changes`` take precedence over ``base``, and that over the defaults."""
+        if not isinstance(changes, dict):
             return None  # validating the file has noted the wrong type
         stages: dict[str, Recipe] = {}
-        for stage, values in (base | given).items():
+        for stage, values in (base | changes).items():
             if stage not in DEFAULT_RECIPES:
                 self.wrong(f"{where}.{stage}", unknown_key(stage, list(DEFAULT_RECIPES)))
             elif not isinstance(values, dict):
@@ -120,7 +120,7 @@ class ValueReader:
                     raise ValueError(unknown_key(key, BACKBONE_KEYS))
             if "weights" in selected.set:
                 source = check_source(selected.set["weights"])
-                if source.startswith(FILE):  # relative to the grid file, so that every machine means the same file
+                if source.startswith(FILE):  # relative to the grid file, so that it is the same file on every machine
                     path = (self.path.parent / Path(source.removeprefix(FILE)).expanduser()).resolve()
                     source = f"{FILE}{path}"
                 selected = Configured(name=selected.name, set={**selected.set, "weights": source})
@@ -142,7 +142,7 @@ class ValueReader:
             # Building a policy imports torch, so policy options are checked when the run starts.
             if kind == "policy" and selected.name == OWN:
                 if selected.set:
-                    raise ValueError(f"{OWN!r} has no options; it takes each method's own rule")
+                    raise ValueError(f"{OWN!r} has no options; it uses each method's own policy")
             elif kind == "policy":
                 registry.card(kind, selected.name)
             else:

@@ -84,7 +84,7 @@ def read_value(text: str) -> Any:
     try:
         return yaml.load(text, Loader=ValueLoader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"no valid value ({_reason(error)})") from None
+        raise ValueError(f"not a valid value ({_reason(error)})") from None
 
 
 def read_mapping(path: Path, loader: type[TextLoader], form: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def read_mapping(path: Path, loader: type[TextLoader], form: str) -> dict[str, A
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: no valid YAML ({_reason(error)})") from error
+        raise UserError(f"{path}: not valid YAML ({_reason(error)})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: {form}")
     return content

@@ -1,4 +1,4 @@
-"""The stage ``latency``: dynamic inference of a finished run, checked against its stored scores and timed on one device."""
+"""The stage ``latency``: dynamic inference of a finished run, compared with its stored scores and timed on one device."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What must be made: stages, their keys, the plan of a grid."""
+"""Stages, their keys, and the plan of a grid."""

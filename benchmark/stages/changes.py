@@ -16,7 +16,7 @@ CHANGED: Effect = "changes what is computed"
 
 
 def stage_changes(record: DoneRecord, store: Store, run: RunStages) -> list[EnvironmentDifference]:
-    """The stages whose code has another version today, or that read something else.
+    """The stages whose code has another version today, or that read other fields.
 
     Args:
         record: of the finished run.

@@ -1,4 +1,4 @@
-"""What is in a stage's key.
+"""The content of stage keys.
 
 A key is the hash of canonical JSON of
 
@@ -94,7 +94,7 @@ USES = {
     "latency": ("timing",),
     "imported": ("backbones", "heads", "importing"),
 }
-"""The domains that each kind of stage uses, beside those of its parents, in the order in which stages are made."""
+"""The domains that each kind of stage uses in addition to those of its parents, in the order in which stages are made."""
 
 
 def code_versions(kind: str) -> dict[str, int]:

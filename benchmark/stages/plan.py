@@ -1,4 +1,4 @@
-"""The plan of a grid: which stages and runs it needs, and which are already there. No torch here."""
+"""The plan of a grid: the stages and runs that it needs, and which of them are finished. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Plan:
     Attributes:
         runs: in the order of the grid, without duplicates.
         done_runs: ids of the runs with a finished record.
-        done_stages: names of the stages whose artifacts are there.
+        done_stages: names of the finished stages.
     """
 
     grid: Grid
@@ -45,7 +45,7 @@ class Plan:
 
     @cached_property
     def missing_stages(self) -> list[Stage]:
-        """Stages that the missing runs need and that are not there, in order of execution."""
+        """Unfinished stages that the missing runs need, in order of execution."""
         needed = {stage for run in self.missing_runs for stage in run.chain}
         return [stage for stage in self.stages if stage in needed and not self.is_done(stage)]
 
@@ -54,7 +54,7 @@ class Plan:
 
 
 def make_plan(grid: Grid, store: Store, repair: Callable[[str], None] | None = None) -> Plan:
-    """Expand a grid into stages and look up which are there.
+    """Expand a grid into stages, and look up which are finished.
 
     Args:
         grid: to expand.
@@ -99,7 +99,7 @@ def why_stale(stage: Stage, store: Store) -> list[str]:
 
 
 def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Dotted name and both values of every field in which two stages differ; ``absent`` where one lacks the field."""
+    """Dotted name and both values of every field in which two stages differ; ``absent`` if one lacks the field."""
     first, second = _flattened(before), _flattened(after)
     return [
         (field, first.get(field, "absent"), second.get(field, "absent"))

@@ -1,4 +1,4 @@
-"""Finished runs whose record or tables were damaged: those whose stages are there are evaluated again. No torch."""
+"""Repair of finished runs whose record or tables are damaged: they are evaluated again from their stages. No torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from results.store.run_files import check_run_files
 
 
 def set_damaged_aside(runs: Iterable[RunStages], store: Store) -> Iterator[str]:
-    """Remove the records of damaged runs whose stages are all there, so that they are evaluated again.
+    """Remove the records of damaged runs whose stages are complete, so that they are evaluated again.
 
     Yields:
-        a sentence for each damaged run: the damage, and what is done or can be done about it.
+        a sentence for each damaged run: the damage, and how it is or can be repaired.
     """
     for run in runs:
         folder = store.run(run.run_id)
@@ -26,9 +26,9 @@ def set_damaged_aside(runs: Iterable[RunStages], store: Store) -> Iterator[str]:
             missing = next((stage.name for stage in run.chain if not store.has_stage(stage.name)), None)
             if missing is None:
                 store.remove_run(run.run_id)
-                yield f"{error}. Its scores are there: the run is evaluated again"
+                yield f"{error}. Its scores exist, so the run is evaluated again"
             else:
                 yield (
-                    f"{error}. {store.stage(missing)} is missing: copy the file from where it is whole, or remove {folder} to "
+                    f"{error}. {store.stage(missing)} is missing: restore the file from a copy, or remove {folder} to "
                     "train the run again"
                 )

@@ -25,9 +25,9 @@ class Stage:
         reads: the fields of the run that the stage reads.
         parents: the stages whose artifacts it reads.
         run: a run that needs the stage; any one, as all of them agree on `reads`.
-        blocks: how many of the backbone's blocks the model has.
+        blocks: number of the backbone's blocks in the model.
         recipe: of a stage that trains.
-        training: what the method says of the stage, for ``joint`` and ``exits``.
+        training: the method's description of the stage, for ``joint`` and ``exits``.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Stage:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """Everything that the key is made of, except for the kind."""
+        """All inputs of the key, except for the kind."""
         parents = {f"{i}:{parent.kind}": parent.key for i, parent in enumerate(self.parents)}
         return {**self.reads, "code": code_versions(self.kind), "parents": parents}
 
@@ -107,6 +107,6 @@ class RunStages:
     def chain(self) -> tuple[Stage, ...]:
         """Every stage with an artifact, parents before children.
 
-        The cost comes first: it takes a second, and a model that cannot be priced should not be trained.
+        The cost comes first: it takes a second, and a model whose MACs cannot be counted should not be trained.
         """
         return tuple(dict.fromkeys((self.cost, self.reference, *self.training, self.static_scores, self.scores)))

@@ -1,1 +1,1 @@
-"""Training: the loop, and what is trained in each kind of stage."""
+"""Training: the loop, and the modules and losses of each kind of stage."""

@@ -1,4 +1,4 @@
-"""Checkpoint files. Each ends in the SHA-256 of its content, and the one before it is kept.
+"""Checkpoint files. Each ends with the SHA-256 of its content, and the previous one is kept.
 
 A damaged checkpoint is recognised before anything of it is used. A step depends only on the weights and the step's number, so a
 training that resumes from an earlier checkpoint gives the same bits.

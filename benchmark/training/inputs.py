@@ -1,4 +1,4 @@
-"""The data of a run: read once per process, split by the run's rule, and cut to the sizes that the grid names."""
+"""The data of a run: read once per process, split by the run's rule, and reduced to the sizes in the grid."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def inputs_of(
         dataset: with its split rule and sizes.
         backbone: sets image size and channels.
         recipes: of the stages that train, for the record.
-        data_dir: where the user keeps datasets, if named.
-        workers: processes that make batches; None to choose by the size of the work and the machine.
+        data_dir: the user's folder of datasets, if any.
+        workers: processes that load batches; None to choose by the size of the work and the machine.
         pin: whether batches go to page-locked memory.
 
     Raises:

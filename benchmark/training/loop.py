@@ -278,7 +278,7 @@ def fit(
         saved = started = now
 
     def watch(step: int, epoch: int) -> int:
-        """The decision of rank 0 after a step: go on, or stop."""
+        """The decision of rank 0 after a step: continue or stop."""
         watcher.step(step, epoch, first.means)
         stop = watcher.stop_requested()
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:

@@ -120,12 +120,12 @@ def synchronise_norms(module: nn.Module, ranks: Ranks) -> None:
 
 @contextmanager
 def _rank_errors() -> Iterator[None]:
-    """Turn the errors that gloo and NCCL raise when a rank is gone or does not answer in time into a `RankError`."""
+    """Turn the errors that gloo and NCCL raise when a rank has died or does not respond in time into a `RankError`."""
     try:
         yield
     except RuntimeError as error:
         raise RankError(
-            f"another process of this training is gone or does not answer ({_first_line(error)})"
+            f"another process of this training has died or does not respond ({_first_line(error)})"
         ) from error
 
 

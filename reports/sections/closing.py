@@ -46,7 +46,7 @@ def left_out(study: Study) -> list[Block]:
 
 
 def published(study: Study) -> list[Block]:
-    """Published numbers beside the results of runs on the same data and model."""
+    """Published numbers and the results of runs on the same data and model."""
     rows = other_verdicts(study)
     if rows.empty:
         return []
@@ -60,7 +60,7 @@ def published(study: Study) -> list[Block]:
         for _, row in rows.iterrows()
     )
     caption = (
-        "Published numbers beside the accuracy (%) of runs on the same data and model at the same speed-up in layers."
+        "Published numbers, and the accuracy (%) of runs on the same data and model at the same speed-up in layers."
     )
     return [Shown(caption, Table(("Published", "Reading", "Verdict", "Found [95 %]"), cells))]
 

@@ -55,7 +55,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
         blocks.append(
             Drawn(
                 f"The effect of the policy on the heads of {setting.leading.method}, {name}: its operating points "
-                f"under {own} beside random and perfect routing to the same exits in the same shares.",
+                f"under {own}, compared with random and perfect routing to the same exits in the same shares.",
                 drawn,
                 f"{number}-controls",
             )

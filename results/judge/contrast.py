@@ -18,7 +18,7 @@ class Contrast:
     """Accuracy of the first variant minus that of the second.
 
     Attributes:
-        estimate: over seeds where there are enough for a headline, else over test samples.
+        estimate: over seeds if there are enough for a headline, else over test samples.
         detectable: the smallest true difference that these seeds or samples can detect.
     """
 

@@ -35,7 +35,7 @@ class Leaving:
 
 
 def leaving(exits: np.ndarray, right: np.ndarray, final_right: np.ndarray, weight: np.ndarray, count: int) -> Leaving:
-    """Exit-conditional accuracy beside that of the final head.
+    """Accuracy of each exit on the samples that leave there, and of the final head on the same samples.
 
     Args:
         exits: exit taken, [R]; a sample has one row per setting of a mixed operating point.

@@ -1,4 +1,4 @@
-"""The optimism gap: results with thresholds chosen on test, beside those with thresholds chosen on val."""
+"""The optimism gap: results with thresholds chosen on test, compared with thresholds chosen on val."""
 
 from __future__ import annotations
 

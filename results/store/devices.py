@@ -1,7 +1,7 @@
-"""Which machines passed ``doctor --device``: `devices/<fingerprint>.json` in a results folder, one a kind of machine.
+"""Results of ``doctor --device``: `devices/<fingerprint>.json` in a results folder, one file per kind of machine.
 
-A number that a GPU made counts as checked only if that GPU, with that torch, passed. Until then it is from an "unverified
-device", and reports say so.
+A result from a GPU is verified only if a GPU of this kind, with the same torch, has passed. Until then reports mark it as from
+an "unverified device".
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             raise StoreError(f"--out: cannot write {path}: {error.strerror}") from error
         return
     if target.is_file() and target.stat().st_size and not _has_header(target, text.partition("\n")[0]):
-        raise StoreError(f"--out: {path} exists and is no earlier table of this command; name another file")
+        raise StoreError(f"--out: {path} exists and is not a table of this command; use another file")
     write_file(target, text.encode())
 
 

@@ -176,7 +176,7 @@ def test_a_failure_has_a_cause_and_blocks_dependent_stages(cluster: Cluster, tmp
     assert "cifar-10" in by_method["vanilla"]["cause"]
     shown = cluster.command("status", "--grid", grid, "--results", results)
     assert "2 blocked" in shown.stdout
-    assert "dataset cifar-10: looked for data_batch_1" in shown.stdout
+    assert "dataset cifar-10: no data_batch_1" in shown.stdout
     assert "_0_log.out" in shown.stdout
     assert "Traceback" not in cluster.logs(results)
 

@@ -167,7 +167,7 @@ def test_a_damaged_image_is_one_sentence_also_from_a_worker(tmp_path: Path, work
     (tmp_path / "11.png").write_bytes((tmp_path / "11.png").read_bytes()[:200])
     with pytest.raises(DataError) as error:
         colour_epoch(split, workers)
-    assert str(error.value).startswith(f"{tmp_path / '11.png'} is no image that can be read")
+    assert str(error.value).startswith(f"{tmp_path / '11.png'} ")
     assert "Traceback" not in str(error.value)
 
 

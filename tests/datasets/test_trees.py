@@ -120,7 +120,7 @@ def test_a_class_without_folder_or_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="n09999999"):
         imagenet.read(tmp_path, (*WNIDS, "n09999999"), val_per_class=1)
     (tmp_path / "train" / "n09999999").mkdir()
-    with pytest.raises(DataError, match=r"n09999999 holds no image"):
+    with pytest.raises(DataError, match=r"n09999999 contains no image"):
         imagenet.read(tmp_path, (*WNIDS, "n09999999"), val_per_class=1)
 
 

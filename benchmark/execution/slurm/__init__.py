@@ -1,1 +1,1 @@
-"""Carries out a plan as job arrays of a Slurm cluster, through submitit. See docs/slurm.md."""
+"""Executes a plan as job arrays of a Slurm cluster, through submitit. See docs/slurm.md."""

@@ -55,7 +55,7 @@ class Estimate:
         )
 
     def hours(self, tflops: float) -> float:
-        """On one device of this throughput (10^12 operations a second)."""
+        """Hours on one device of this throughput in 10^12 operations per second."""
         return 2 * self.macs / (tflops * 1e12) / 3600
 
 

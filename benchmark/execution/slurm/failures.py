@@ -1,4 +1,4 @@
-"""FailureCause causes that only Slurm knows: a task was killed for memory or time, its node failed, or somebody cancelled it.
+"""Causes of failures that only Slurm knows: a task was killed for memory or time, its node failed, or it was cancelled.
 
 They are noted as ends of the stages' attempts, where records and `status` read causes.
 """
@@ -36,14 +36,14 @@ CAUSES: dict[str, tuple[FailureCause, str]] = {
     "COMPLETED": ("error", "its job ended without making it"),
     LOST: ("killed", "Slurm no longer knows its job"),
 }  # fmt: skip
-"""The final state of a job to the kind of cause and what it means."""
+"""Kind of cause and description by the final state of a job."""
 EXIT_CODES: dict[str, tuple[FailureCause, str]] = {
     r"(9|137):0|\d+:9": ("killed", "one of its processes was killed, often because memory ran out"),
     f"{NOT_REQUEUED}:0": ("time-limit", "Slurm ended it and refused to requeue it; the same command resumes it"),
 }
-"""Exit codes of jobs in the state FAILED that say more than the state; SIGKILL is 9 or 137, or the signal behind the colon."""
+"""Causes by exit code, for jobs in the state FAILED. SIGKILL is 9 or 137, or the signal after the colon."""
 KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
-"""Causes that replace what a process of the task noted: it may only have seen the death of another process."""
+"""Causes that replace the one recorded by a process of the task, which may only have seen the death of another process."""
 
 
 def cause_of(job: str, state: JobState) -> tuple[FailureCause, str]:
@@ -57,7 +57,7 @@ def cause_of(job: str, state: JobState) -> tuple[FailureCause, str]:
 
 
 def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
-    """Note why the missing stages of runs are missing, for those whose jobs have ended without noting a cause."""
+    """Record causes for missing stages whose jobs have ended without recording one."""
     tasks = latest_tasks(store.root)
     unexplained: dict[str, bool] = {}
     for stage in {stage.name: stage for run in runs for stage in run.chain}.values():
@@ -79,7 +79,7 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
 
 
 def _final_states(jobs: set[str]) -> dict[str, JobState]:
-    """States of jobs that should have ended, once accounting knows all ends; empty if Slurm does not answer."""
+    """States of jobs that should have ended, once accounting knows all ends; empty if Slurm does not respond."""
     deadline = time.monotonic() + ACCOUNTING_SECONDS
     states: dict[str, JobState] = {}
     with suppress(UserError):
@@ -98,7 +98,7 @@ def last_failure(store: Store, name: str, worker: Worker) -> Attempt | None:
 
 
 def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:
-    """Note the end of the last attempt of stages: failed, or stopped if there is no cause."""
+    """Record the end of the last attempt of stages: failed, or stopped if there is no cause."""
     for name in names:
         progress = store.progress(name)
         number = sum(attempt.outcome == "started" for attempt in progress.attempts())

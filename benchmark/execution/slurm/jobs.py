@@ -1,4 +1,4 @@
-"""What Slurm's jobs are doing for a results folder: stages in flight, their states, and jobs that run other code."""
+"""Slurm's jobs of a results folder: stages in flight, their states, and jobs that run other code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tasks_in_flight(root: Path, grid: str | None = None) -> list[tuple[Submissio
         grid: the name of the only grid to consider.
 
     Raises:
-        UserError: squeue does not answer.
+        UserError: squeue does not respond.
     """
     earlier = submissions(root)
     live = scheduler.live_jobs() if earlier else {}
@@ -37,10 +37,10 @@ def tasks_in_flight(root: Path, grid: str | None = None) -> list[tuple[Submissio
 
 
 def in_flight(root: Path) -> dict[str, str]:
-    """Names of the stages and runs that waiting or running tasks make, to job ids.
+    """Job ids by name of the stages and runs that waiting or running tasks make.
 
     Raises:
-        UserError: squeue does not answer.
+        UserError: squeue does not respond.
     """
     return {name: task.job for _, task in tasks_in_flight(root) for name in task.names}
 
@@ -49,7 +49,7 @@ def other_code(root: Path) -> list[str]:
     """One sentence for every submission in flight whose code differs from the checkout's.
 
     Raises:
-        UserError: squeue or git does not answer.
+        UserError: squeue or git does not respond.
     """
     active = (
         {submission.name: submission for submission, _ in tasks_in_flight(root)} if scheduler.is_installed() else {}
@@ -64,10 +64,10 @@ def other_code(root: Path) -> list[str]:
 
 
 def scheduled_stages(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
-    """What Slurm knows of the missing stages that were submitted, by name; empty on a machine without Slurm.
+    """Slurm's states of the missing stages that were submitted, by name; empty on a machine without Slurm.
 
     Raises:
-        UserError: squeue does not answer.
+        UserError: squeue does not respond.
     """
     tasks = latest_tasks(store.root)
     submitted = {stage.name: tasks[stage.name] for stage in plan.missing_stages if stage.name in tasks}

@@ -1,4 +1,4 @@
-"""The job arrays of a plan: which stages and records a task makes, and which arrays wait for which. Imports no torch.
+"""The job arrays of a plan: the stages and records of each task, and the dependencies between arrays. Imports no torch.
 
 A *unit* is work that cannot be divided: a stage, the stages that share a pass over the data, or a run's record. A *task* is one
 unit, or several short ones. An *array* holds tasks of one level of the stage graph that request the same resources. It waits
@@ -16,7 +16,7 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 
 SHORT_KINDS = ("cost", "scores", "records")
-"""Kinds of which several units share a task."""
+"""Kinds of units of which several share a task."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class JobArray:
 
 
 def units_of(plan: Plan, in_flight: Mapping[str, str]) -> list[Unit]:
-    """What is neither done nor in flight, parents first.
+    """The units that are neither finished nor in flight, parents first.
 
     Args:
         plan: of the grid.
@@ -122,7 +122,7 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], max
     """
     max_array_size = min(max_array_size, choice.options.max_array_size or max_array_size)
     arrays: list[JobArray] = []
-    array_of: dict[str, int] = {}  # stage or run to the position of the array that makes it
+    array_of: dict[str, int] = {}  # position of the array that makes a stage or run, by name
     levels = levels_of(units_of(plan, in_flight))
     if not levels:
         return []

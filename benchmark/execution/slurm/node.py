@@ -62,13 +62,13 @@ class NodeTask:
         return self.settings.execution.model_copy(update=changes)
 
     def record_runs(self, run_ids: Collection[str]) -> int:
-        """Record runs whose stages other tasks made or failed to make; the exit code."""
+        """Record runs whose stages other tasks made or failed to make. Returns the exit code."""
         note_job_failures(self.store, [run for run in self.plan.runs if run.run_id in run_ids])
         run_task(self.plan, self.config(self.settings.execution.data_dir), _reporter(), stages=(), runs=run_ids)
         return 0 if all(self.store.is_done(run_id) for run_id in run_ids) else FAILED
 
     def make_stages(self, names: Collection[str]) -> int:
-        """Make stages, in as many ranks as the task has; the exit code."""
+        """Make stages in all ranks of the task. Returns the exit code."""
         failures: list[StageFailure] = []
         try:
             failures = self._in_all_ranks(self.submission.folder, self.config(self._data_dir(names)), names)
@@ -78,7 +78,7 @@ class NodeTask:
             RankError,
             UserError,
             DataError,
-        ) as error:  # where a rank died, another one has only noted that it lost it
+        ) as error:  # if a rank died, another rank has only recorded that it lost it
             self._note(names, failure_of(error), str(error))
         for failure in failures:
             if last_failure(self.store, failure.name, self.worker) is None:  # a blocked stage has no attempt
@@ -97,7 +97,7 @@ class NodeTask:
         return True
 
     def _data_dir(self, names: Collection[str]) -> Path | None:
-        """Where this node reads datasets."""
+        """The folder from which this node reads datasets."""
         data_dir = self.settings.execution.data_dir
         stages = [stage for stage in self.plan.stages if stage.name in names and stage.kind != "cost"]
         if data_dir is None or not self.settings.stage_data or not stages:
@@ -106,7 +106,7 @@ class NodeTask:
         return stage_data(data_dir, [registry.card("dataset", name) for name in datasets], _say)
 
     def _in_all_ranks(self, *arguments: Any) -> list[StageFailure]:
-        """Call `make_stages` in every rank of the task; what rank 0 returned, if it is on this node."""
+        """Call `make_stages` in every rank of the task. Returns the result of rank 0, if it is on this node."""
         ranks: dict[str, Any] = {"processes": self.processes, "session": f"{self.job.job_id}-{self.restarts}"}
         if self.job.num_nodes > 1:
             host = os.environ.get("MASTER_ADDR")  # for sites where the names of nodes do not resolve
@@ -138,9 +138,7 @@ def make_stages(folder: Path, config: ExecutionConfig, names: Collection[str]) -
     reporter = _reporter()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if config.device == "auto" and visible and not torch.cuda.is_available():
-        raise UserError(
-            f"Slurm gave GPU {visible} on {node_name()}, but torch cannot use it; --device cpu does without"
-        )
+        raise UserError(f"Slurm gave GPU {visible} on {node_name()}, but torch cannot use it; --device cpu needs none")
     plan = Submission(folder).settings().plan(Store(config.results))
     return run_task(plan, config, reporter, stages=names)
 
@@ -150,7 +148,7 @@ def node_name() -> str:
 
 
 def _reporter() -> Reporter:
-    """A reporter that asks to stop after any of Slurm's signals, which may come several times and to every process."""
+    """A reporter that asks to stop after any of Slurm's signals, which every process may receive several times."""
     received: list[int] = []
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: received.append(number))

@@ -48,7 +48,7 @@ def minutes(text: object) -> int:
     (480, 2160, 30)
 
     Raises:
-        ValueError: sbatch would not accept it.
+        ValueError: the text is not a valid time limit.
     """
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(text))
     if match:
@@ -93,7 +93,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Resources(BaseModel):
-    """What one task requests; None leaves the choice to the cluster."""
+    """The resources that one task requests; None for the cluster's default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_hyphenated, populate_by_name=True)
 
@@ -154,7 +154,7 @@ class SlurmChoice:
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resources(self, kind: str) -> Resources:
-        """What a task of this kind requests."""
+        """The resources of a task of this kind."""
         values = {name: getattr(self.options, name) for name in Resources.model_fields}
         if kind in CPU_KINDS:
             without_gpus = {key: value for key, value in self.options.sbatch.items() if key not in GPU_KEYS}

@@ -1,7 +1,7 @@
 """States of Slurm jobs, from squeue (waiting and running jobs) and sacct (ended jobs): one call each for any number of jobs.
 
-squeue must answer, since without it nobody knows what is in flight; it also lists jobs for some minutes after their end. sacct
-may be missing or behind. A job that neither lists is `LOST`.
+squeue must respond, because otherwise the jobs in flight are unknown; it also lists jobs for some minutes after their end.
+sacct may be missing or late. A job that neither lists is `LOST`.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def live_jobs() -> dict[str, JobState]:
     """The user's jobs that wait, run or have just ended: ``job`` or ``array_task`` to state.
 
     Raises:
-        UserError: squeue does not answer.
+        UserError: squeue does not respond.
     """
     result = _run("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N")
     if result is None or result.returncode:
         raise UserError(
-            f"squeue does not answer ({_problem(result)}), so it is unknown which jobs wait or run; try again later"
+            f"squeue does not respond ({_problem(result)}), so it is unknown which jobs wait or run; try again later"
         )
     jobs = {}
     for line in result.stdout.splitlines():
@@ -76,7 +76,7 @@ def live_jobs() -> dict[str, JobState]:
 
 
 def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
-    """The end of jobs according to accounting; empty on a cluster without it."""
+    """The final states of jobs by accounting; empty on a cluster without accounting."""
     requested = set(jobs)
     ids = sorted({job.split("_")[0] for job in requested})
     ended: dict[str, JobState] = {}
@@ -93,13 +93,13 @@ def ended_jobs(jobs: Iterable[str]) -> dict[str, JobState]:
                 if not step:
                     ended[name] = JobState(state, f"exit code {code}", node, accounted=True)
                 elif state == "OUT_OF_MEMORY" and name in ended and ended[name].state == "FAILED":
-                    # A process killed for memory is known to its step alone: the job itself is FAILED.
+                    # Only the job step shows a process killed for memory; the job itself is FAILED.
                     ended[name] = replace(ended[name], state=state)
     return {name: state for name, state in ended.items() if not state.in_flight}
 
 
 def _tasks(job: str) -> set[str]:
-    """The names that an id of sacct stands for; tasks that were cancelled while they waited are a range."""
+    """The names of tasks in an id of sacct, which is a range for tasks that were cancelled while they waited."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parts = read_job_id(job)
@@ -114,7 +114,7 @@ def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
     """The state of every job. For an ended job accounting knows more than the queue.
 
     Raises:
-        UserError: squeue does not answer.
+        UserError: squeue does not respond.
     """
     jobs, live = list(jobs), live_jobs()
     gone = [job for job in jobs if job not in live or not live[job].in_flight]
@@ -125,7 +125,7 @@ def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
 def cancel(jobs: Iterable[str]) -> None:
     """
     Raises:
-        UserError: scancel refuses.
+        UserError: scancel fails.
     """
     jobs = sorted(jobs)
     for i in range(0, len(jobs), JOBS_PER_CALL):
@@ -135,7 +135,7 @@ def cancel(jobs: Iterable[str]) -> None:
 
 
 def max_array_size() -> int:
-    """Maximum number of tasks of an array on this cluster; Slurm's default where that is unknown."""
+    """Maximum number of tasks of an array on this cluster; Slurm's default if it is unknown."""
     result = _run("scontrol", "show", "config")
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", result.stdout if result else "", re.MULTILINE)
     return max(1, int(match[1])) if match else DEFAULT_MAX_ARRAY_SIZE
@@ -155,5 +155,5 @@ def _run(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 def _problem(result: subprocess.CompletedProcess[str] | None) -> str:
     if result is None:
-        return f"not found, or no answer in {TIMEOUT_SECONDS} seconds"
+        return f"not found, or no response in {TIMEOUT_SECONDS} seconds"
     return " ".join(result.stderr.split()) or f"exit code {result.returncode}"

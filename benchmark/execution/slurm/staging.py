@@ -56,11 +56,11 @@ def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str]
             if not target.is_dir():
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 if shutil.disk_usage(disk).free < SPACE_FACTOR * size:
-                    say(f"{disk} has no room for {folder} ({size / 1e9:.1f} GB); it is read in place")
+                    say(f"not enough space on {disk} for {folder} ({size / 1e9:.1f} GB), which is read in place")
                     return data_dir
-                begun = time.monotonic()
+                start = time.monotonic()
                 _copy(folder, target)
-                say(f"copied {folder} to {target} in {time.monotonic() - begun:.0f} s, every file compared")
+                say(f"copied {folder} to {target} in {time.monotonic() - start:.0f} s, every file compared")
         finally:
             lock.release()
     if (data_dir / WEIGHTS).is_dir():

@@ -1,7 +1,7 @@
 """The folder of a submission: what was submitted, from which code, and where the logs are.
 
 results/submissions/<time>-<grid>-<code>/    mode 0700
-    code/             the code that its tasks run, with frozen.json; uncommitted.diff beside it
+    code/             the code that its tasks run, with frozen.json and uncommitted.diff
     settings.json     what the tasks need to know of the command: runs, report, execution
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
     jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts

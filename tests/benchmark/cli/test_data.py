@@ -51,7 +51,7 @@ def test_check_lists_damaged_and_duplicate_images(benchmark_command: Command, tm
     for processes in (0, 2):
         done = benchmark_command("data", "check", f"folder:{tmp_path / 'photos'}", "--processes", processes)
         assert done.returncode == 1
-        assert f"{damaged} is no image that can be read" in done.stdout
+        assert str(damaged) in done.stdout
         assert "28 of 29 images can be read" in done.stdout
         assert f"{doubled}" in done.stdout
         assert "test/y/again.png" in done.stdout

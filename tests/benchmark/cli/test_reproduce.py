@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_a_file_named_by_a_record_is_not_read(lgvit: DoneRecord, source: str, se
 @pytest.mark.parametrize(("change", "sentence"), [
     (lambda spec: spec["train"]["method"].update(name="lgvitt"), "unknown method 'lgvitt'; did you mean 'lgvit'?"),
     (lambda spec: spec["train"]["dataset"].update(name="fashion-mnist-mimi"), "did you mean 'fashion-mnist-mini'?"),
-    (lambda spec: spec["train"].update(exits=[3, 12]), "block 12 is no early exit"),
+    (lambda spec: spec["train"].update(exits=[3, 12]), "block 12 cannot be an early exit of vit_nano_patch4_28"),
     (lambda spec: spec["train"]["recipes"]["finetune"].update(augment="../x"), "unknown augmentation '../x'"),
     (lambda spec: spec["policies"][0].update(name="confidense"), "did you mean 'confidence'?"),
 ])  # fmt: skip
@@ -219,17 +220,17 @@ def test_an_unknown_run_is_one_sentence(
 
 def test_failed_and_imported_runs_are_rejected(lgvit: DoneRecord, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(UserError, match="there is no run in"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
         finished_record(store, "x")
     (first, *others) = lgvit.stages
     imported = first.model_copy(update={"stage": "imported"})
-    for record, sentence in (
-        (failed_record("failed", cause="out of memory"), r"did not finish \(out of memory\)"),
-        (lgvit.model_copy(update={"run_id": "imported", "stages": (imported, *others)}), "imported from a checkpoint"),
+    for record, part in (
+        (failed_record("failed", cause="out of memory"), "out of memory"),
+        (lgvit.model_copy(update={"run_id": "imported", "stages": (imported, *others)}), "checkpoint"),
     ):
         with store.write_run(record):
             pass
-        with pytest.raises(UserError, match=sentence):
+        with pytest.raises(UserError, match=f"{record.run_id} .*{part}"):
             finished_record(store, record.run_id)
 
 
@@ -240,10 +241,10 @@ def test_the_folder_holds_one_reproduction_and_nothing_else(smoke: SmokeRun, lgv
     claim_folder(Store(tmp_path / "new"), store, lgvit.run_id)
     claim_folder(Store(tmp_path / "new"), store, lgvit.run_id)  # the same record may continue
     other = next(name for name in store.run_ids() if name != lgvit.run_id)
-    with pytest.raises(UserError, match="reproduction of another record"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "new"))):
         claim_folder(Store(tmp_path / "new"), store, other)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="name another folder"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "file"))):
         claim_folder(Store(tmp_path / "file"), store, lgvit.run_id)
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "file"))):
         claim_folder(Store(tmp_path / "file" / "below"), store, lgvit.run_id)

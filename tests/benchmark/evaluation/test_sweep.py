@@ -70,7 +70,7 @@ def test_one_grid_with_all_policies(smoke: SmokeRun, benchmark_command: Command,
     assert set(pd.read_csv(out)["policy"]) == set(POLICIES) - gated
     refused = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--policy", "learned-gate")
     assert refused.returncode == 2
-    assert "have no learned gate to read" in refused.stderr
+    assert "--policy learned-gate" in refused.stderr
 
 
 @pytest.mark.parametrize(("arguments", "sentences"), [
@@ -92,7 +92,7 @@ def test_bad_input_is_explained_before_the_work(
 def test_without_runs_the_message_names_the_command(tmp_path: Path, benchmark_command: Command) -> None:
     done = benchmark_command("sweep", "--results", tmp_path, "--policy", "confidence")
     assert done.returncode == 2
-    assert "run this first: python -m benchmark run --grid" in done.stderr
+    assert "python -m benchmark run --grid" in done.stderr
 
 
 def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
@@ -103,7 +103,7 @@ def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_com
         save_file(tensors, path)
     done = benchmark_command("sweep", "--results", tmp_path / "results", "--policy", "confidence")
     assert done.returncode == 2
-    assert "was changed since it was written" in done.stderr
+    assert "val.safetensors" in done.stderr
 
 
 def test_nan_in_scores_is_an_error() -> None:

@@ -86,7 +86,7 @@ def test_after_the_death_of_a_rank_and_after_cancel_now_a_run_resumes_with_the_s
     os.kill(other_rank(killed), signal.SIGKILL)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "2 processes that train together" in output
+    assert "2 processes" in output
     assert errors.splitlines() == [
         "error: rank 1 of 2 was killed (SIGKILL); the same command resumes from the last checkpoint"
     ]
@@ -137,7 +137,7 @@ def test_run_under_torchrun_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_missing_gpus_are_one_sentence(tmp_path: Path) -> None:
     grid = write_grid(tmp_path / "grid.yaml", **GRID)
-    with pytest.raises(UserError, match="no GPU here; --device cpu"):
+    with pytest.raises(UserError, match=r"--gpus 2: .*--device cpu"):
         run_on(grid, tmp_path / "results", "auto")
-    with pytest.raises(UserError, match="name cuda or cpu"):
+    with pytest.raises(UserError, match="--device cuda:1"):
         run_on(grid, tmp_path / "results", "cuda:1")

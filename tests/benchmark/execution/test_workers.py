@@ -95,7 +95,7 @@ def test_two_workers_with_one_killed_give_the_bits_of_one_process(tmp_path: Path
     os.kill(at_work.by.pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
-    assert "was killed by SIGKILL" in output
+    assert "SIGKILL" in output
     assert "resuming from the checkpoint" in output
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
     assert list(tmp_path.glob("results/progress/*")) == []
@@ -111,7 +111,7 @@ def test_one_ctrl_c_ends_after_the_checkpoint_and_cancel_now_at_once(tmp_path: P
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "the same command resumes from the last checkpoint" in output
+    assert "checkpoint" in output
     assert "Traceback" not in output
     attempts = Store(results).progress(beat.stage)
     assert attempts.attempts()[-1].outcome == "stopped"
@@ -129,7 +129,7 @@ def test_one_ctrl_c_ends_after_the_checkpoint_and_cancel_now_at_once(tmp_path: P
     assert stage["heartbeat"]["epochs"] == 4000
     other = call("cancel", "--grid", "smoke", "--results", results)
     assert other.returncode == 2
-    assert "runs the grid tiny, not smoke" in other.stderr
+    assert "grid tiny, not smoke" in other.stderr
     done = call("cancel", "--grid", grid, "--results", results, "--now")
     assert done.returncode == 0, done.stderr
     process.communicate(timeout=120)

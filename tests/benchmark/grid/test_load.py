@@ -148,7 +148,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("extra", "sentence"), [
-    ("exits: [[3, 12]]", "exits: block 12 is no early exit of vit_nano_patch4_28: it has 12 blocks, exits are 1 to 11"),
+    ("exits: [[3, 12]]", "exits: block 12 cannot be an early exit of vit_nano_patch4_28: it has 12 blocks, exits are 1 to 11"),
     ("exits: [{name: deep, set: {count: 12}}]", "exits: 12 early exits: a backbone of 12 blocks has 1 to 11"),
     ("exits: [[a, 3]]", "exits[0]: 1-based block numbers, not ['a', 3]"),
     ("seeds: []", "seeds: is empty, so the grid has no run"),
@@ -171,11 +171,11 @@ def test_one_mistake_one_sentence(tmp_path: Path, extra: str, sentence: str) -> 
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
-    (SOUND + "seeds: [1]\nseeds: [2]", "no valid YAML (the key 'seeds' is given twice"),
+    (SOUND + "seeds: [1]\nseeds: [2]", "not valid YAML (the key 'seeds' is given twice"),
     (SOUND.replace("mine", "../up"), "name: Value error, a name has letters"),
-    ("", "a grid is a mapping"), ("[1]", "a grid is a mapping"), ("name: [", "no valid YAML"),
+    ("", "a grid is a mapping"), ("[1]", "a grid is a mapping"), ("name: [", "not valid YAML"),
     ("name: mine", "backbones: this key is required"),
-    ("!!python/object/apply:os.system ['true']", "no valid YAML"),
+    ("!!python/object/apply:os.system ['true']", "not valid YAML"),
 ])  # fmt: skip
 def test_invalid_grids_are_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     assert mistakes(tmp_path, text)[0].startswith(sentence)

@@ -25,7 +25,7 @@ def test_values_follow_the_core_schema(text: str, value: Any) -> None:
 
 
 def test_an_invalid_value_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match="no valid value"):
+    with pytest.raises(ValueError, match="not a valid value"):
         read_value("{")
 
 

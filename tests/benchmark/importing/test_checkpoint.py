@@ -90,7 +90,7 @@ def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command:
     file.write_bytes(pickle.dumps(Evil()))
     refused = benchmark_command("import-checkpoint", file, "--config", described, "--out", tmp_path / "out")
     assert refused.returncode == 2
-    assert "cannot be read as a state dict" in refused.stderr
+    assert str(file) in refused.stderr
     assert "pwned" not in refused.stdout + refused.stderr
     assert not (tmp_path / "out").exists()
 

@@ -77,4 +77,4 @@ def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
     messages: list[str] = []
     assert stage_data(tmp_path / "data", [card], messages.append) == tmp_path / "data"
-    assert "has no room" in messages[0]
+    assert str(folder) in messages[0]

@@ -76,5 +76,6 @@ def readable_tables(study: Study) -> list[Shown]:
 
 
 def _brackets(totals: pd.DataFrame) -> str:
-    over = "t interval over training seeds" if (totals["seeds"] > 1).any() else "bootstrap over test images"
-    return f"Brackets: 95 % {over}."
+    if (totals["seeds"] > 1).any():
+        return "Brackets: 95 % t interval over training seeds."
+    return "Brackets: 95 % interval over test images, given the thresholds chosen on val."

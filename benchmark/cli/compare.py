@@ -19,8 +19,8 @@ from results.tables.run import STATIC, Run
 
 RIGHT = ("first", "second", "difference", "p", "MACs")
 LEGEND = (
-    "Accuracy in % of the test images; first minus second, with a 95 % interval over the images; p: McNemar's test, corrected "
-    "for all points of the two runs (Holm); MACs: of the first, as a multiple of the second's."
+    "Accuracy in % of the test images; first minus second, with a 95 % interval over the images; p: exact sign-flip test, "
+    "corrected for all points of the two runs (Holm); MACs: of the first, as a multiple of the second's."
 )
 
 

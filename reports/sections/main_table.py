@@ -55,7 +55,7 @@ def _where(settings: list[ComparisonGroup]) -> str:
     if kinds == {"seeds"}:
         return "±: half of the 95 % t interval over training seeds."
     if kinds == {"test images"}:
-        return "±: half of the 95 % bootstrap interval over test images."
+        return "±: half of the 95 % Wilson interval over test images, given the thresholds chosen on val."
     return "±: half of the 95 % interval, over training seeds where there are several, else over test images."
 
 

@@ -21,7 +21,7 @@ RULES = (
     "Thresholds are chosen on val and applied to test once. Every drop in accuracy is against the backbone without "
     "exits of the same seed, never against a method's own last exit. At equal MACs, the two neighbouring thresholds "
     "of a grid fixed on val are mixed so that the mean cost on test is exact. Intervals are over test images given "
-    "the trained models (bootstrap), or over training seeds (Student's t), never both. Methods closer than the "
+    "the trained models and their thresholds, or over training seeds (Student's t), never both. Methods closer than the "
     "difference that the images or seeds can show (two-sided 5 %, power 80 %) are not ranked. MACs count "
     "convolutions, linear layers, matrix products and attention."
 )

@@ -20,7 +20,7 @@ from results.judge.seed_spread import Spread, seed_spread
 from results.judge.verdicts import is_close
 from results.provenance import Machine
 from results.record import Artifact, DoneRecord, Measured, PointKind, StageRef
-from results.stats.statistics import bootstrap_mean
+from results.stats.statistics import paired_interval
 from results.store.folder import Store, StoreError
 from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
@@ -238,7 +238,7 @@ class _Numbers:
         difference = paired(second, point, first, point)
         if difference is None or not len(difference):
             return 0.0
-        low, high = bootstrap_mean(difference)
+        low, high = paired_interval(difference)
         return (high - low) / 2
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from results.stats.significance import holm
-from results.stats.statistics import LEVEL, bootstrap_mean, over_seeds
+from results.stats.significance import holm, sign_flip
+from results.stats.statistics import LEVEL, over_seeds, paired_interval
 
 Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
 SEEDS = 5
@@ -44,8 +44,8 @@ def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
         differences: of every test sample, [N] per training seed.
     """
     pooled = np.mean(differences, axis=0)
-    low, high = bootstrap_mean(pooled)
-    samples = Estimate(float(pooled.mean()), low, high, "test samples", _z_test(pooled))
+    low, high = paired_interval(pooled)
+    samples = Estimate(float(pooled.mean()), low, high, "test samples", sign_flip(pooled))
     means = [float(difference.mean()) for difference in differences]
     if len(means) < SEEDS or not np.ptp(means):  # equal means say nothing about the variance over seeds
         return samples
@@ -54,14 +54,6 @@ def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
     # A lead of an image in every seed is no lead: the difference must be significant over seeds and over test samples.
     p = max(float(ttest_1samp(means, 0.0).pvalue), samples.p)
     return Estimate(samples.value, *over_seeds(means), "seeds", p)
-
-
-def _z_test(values: np.ndarray) -> float:
-    """Two-sided p-value that a mean is zero, by the normal approximation."""
-    from scipy.stats import norm
-
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(2 * norm.sf(abs(values.mean()) / error)) if error else float(values.mean() == 0)
 
 
 def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:

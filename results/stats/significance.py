@@ -1,38 +1,44 @@
-"""Paired tests on the same samples, and correction for multiple tests."""
+"""Paired test on the same samples, and correction for multiple tests."""
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def realised(prediction_right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Correctness of every sample at a point that mixes settings: one setting is drawn per sample, by weight.
-
-    The draws depend only on the position of the sample, so that two methods on the same samples share their random numbers.
-
-    Args:
-        prediction_right: bools [S, N], one row per setting, samples in a fixed order.
-        weight: of the settings, [S], summing to 1.
-    """
-    if len(weight) == 1:
-        return prediction_right[0]
-    draws = np.random.default_rng(0).random(prediction_right.shape[1])
-    chosen = np.searchsorted(np.cumsum(weight)[:-1], draws, side="right")
-    return prediction_right[chosen, np.arange(prediction_right.shape[1])]
+GRID = 100
+"""Differences are rounded to multiples of 1 / GRID, so that their sums lie on a grid."""
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact two-sided p-value that two methods are right equally often (McNemar, 1947; binomial on the discordant samples).
+def sign_flip(differences: np.ndarray) -> float:
+    """Two-sided p-value that a mean difference is zero, by the exact sign-flip test on the same samples.
+
+    Under the hypothesis every difference has either sign with probability 1/2. If all are -1, 0 or 1, this is McNemar's exact
+    test. Otherwise the distribution of the sum, which has the characteristic function prod cos(|d| t), is computed by a
+    Fourier transform; nothing is drawn at random.
 
     Args:
-        first: correctness, bools [N].
-        second: on the same samples, [N].
+        differences: of correctness, each in [-1, 1], [N].
     """
-    from scipy.special import bdtr  # faster than scipy.stats.binomtest by orders of magnitude; reports make many tests
+    steps = np.rint(GRID * np.abs(differences)).astype(int)
+    sizes, counts = np.unique(steps[steps > 0], return_counts=True)
+    if not len(sizes):
+        return 1.0
+    if len(sizes) == 1:
+        from scipy.special import bdtr  # faster than scipy.stats.binomtest by orders of magnitude
 
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
-    return float(min(1.0, 2 * bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
+        count = int(counts[0])
+        negative = int((differences[steps > 0] < 0).sum())
+        # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
+        return float(min(1.0, 2 * bdtr(min(negative, count - negative), count, 0.5)))
+    total = abs(int((np.sign(differences) * steps).sum()))
+    # The transform repeats with its length; the tail beyond 12 standard deviations is below 1e-30.
+    reach = min(int(counts @ sizes), total + int(12 * np.sqrt(counts @ sizes**2)))
+    length = 1 << (2 * reach + 1).bit_length()
+    frequency = 2 * np.pi * np.arange(length // 2 + 1) / length
+    characteristic = np.prod(
+        [np.cos(size * frequency) ** count for size, count in zip(sizes, counts, strict=True)], axis=0
+    )
+    probability = np.fft.irfft(characteristic, length)  # of the sums 0, 1, ..., and from the end -1, -2, ...
+    return float(np.clip(2 * probability[total : length // 2].sum(), 0.0, 1.0)) if total else 1.0
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -42,10 +48,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     statsmodels would be a large dependency for this one.
 
     Args:
-        p: [m], in any order.
+        p: [m], in any order; NaN for a comparison that could not be tested, which counts as 1.
     """
+    p = np.nan_to_num(np.asarray(p, dtype=np.float64), nan=1.0)
     order = np.argsort(p, kind="stable")
-    scaled = np.asarray(p)[order] * np.arange(len(p), 0, -1)
+    scaled = p[order] * np.arange(len(p), 0, -1)
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted

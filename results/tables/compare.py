@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from results.record import DoneRecord
-from results.stats.significance import holm, mcnemar
-from results.stats.statistics import bootstrap_mean, detectable_difference
+from results.stats.significance import holm, sign_flip
+from results.stats.statistics import detectable_difference, paired_interval
 from results.tables.run import STATIC, Run, paired
 
 IGNORED = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
@@ -63,8 +63,8 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
     """First minus second at every operating point that both reached, and for the backbone without exits.
 
     Columns: point, first and second (accuracies), difference; for runs that were tested on the same samples also low and high
-    (paired interval over test samples), detectable, discordant (share of samples with a difference), p (McNemar) and p_holm
-    (over all points); first_macs and second_macs (mean MACs of the two).
+    (paired interval over test samples), detectable, discordant (share of samples with a difference), p (sign-flip test) and
+    p_holm (over all points); first_macs and second_macs (mean MACs of the two).
     """
     rows = []
     reached = [{p.name: p.test for p in run.record.points if p.test is not None} for run in (first, second)]
@@ -74,10 +74,10 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
         row["difference"] = row["first"] - row["second"]
         difference = paired(first, name, second, name)
         if difference is not None:
-            low, high = bootstrap_mean(difference)
+            low, high = paired_interval(difference)
             row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
             row["discordant"] = float(np.mean(difference != 0))
-            row["p"] = mcnemar(first.realised(name), second.realised(name))
+            row["p"] = sign_flip(difference)
         if name != STATIC:
             row |= {"first_macs": reached[0][name].mean_macs, "second_macs": reached[1][name].mean_macs}
         rows.append(row)

@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 
 from results.record import OperatingPoint
-from results.stats.significance import holm, mcnemar
+from results.stats.significance import holm, sign_flip
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
-from results.stats.statistics import bootstrap_mean, detectable_difference, over_seeds
+from results.stats.statistics import (
+    accuracy_interval,
+    bounded_mean,
+    detectable_difference,
+    over_seeds,
+    paired_interval,
+)
 from results.store.devices import UNVERIFIED, is_unverified
 from results.tables.run import SETTING, STATIC, Run, labels, paired
 
@@ -38,7 +44,7 @@ def points(runs: list[Run]) -> pd.DataFrame:
 
 def _static_row(run: Run) -> dict[str, object]:
     correct = run.point_outcomes[STATIC].share_right
-    low, high = bootstrap_mean(correct)
+    low, high = accuracy_interval(correct)
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
         "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
@@ -60,13 +66,13 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     correct, static = (run.point_outcomes[name].share_right for name in (point.name, STATIC))
     # A higher cost is a lower speed-up, so the ends of the cost's interval change places.
     block_interval, macs_interval = (
-        bootstrap_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)))
+        bounded_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)), min(price), max(price))
         for price in (blocks, costs.cumulative)
     )
     is_swin = run.record.backbone.family == "swin"
     drop = static - correct  # same samples in the same order: `check_tables` made sure
-    low, high = bootstrap_mean(correct)
-    drop_low, drop_high = bootstrap_mean(drop)
+    low, high = accuracy_interval(correct)
+    drop_low, drop_high = paired_interval(drop)
     return row | {
         "accuracy": correct.mean(), "low": low, "high": high,
         "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
@@ -118,7 +124,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
     Pairs agree in setting and seed; a pair with different test samples is left out. Columns: the setting's, seed,
     kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
-    detectable (the smallest difference that these samples can detect). At equal MACs also p (McNemar's exact test) and p_holm
+    detectable (the smallest difference that these samples can detect). At equal MACs also p (exact sign-flip test) and p_holm
     (adjusted over all pairs of the setting, seed and budget).
     """
     names = labels(runs)
@@ -139,14 +145,14 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             difference = paired(first, point.name, second, against.name)
             if difference is None:
                 continue
-            low, high = bootstrap_mean(difference)
+            low, high = paired_interval(difference)
             rows.append(
                 dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
                 | {"kind": point.kind, "target": point.target}
                 | {"first": names[first.record.run_id, one], "second": names[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}
                 | {"detectable": detectable_difference(difference)}
-                | {"p": _mcnemar(first, point, second, against) if point.kind == "equal-macs" else np.nan}
+                | {"p": sign_flip(difference) if point.kind == "equal-macs" else np.nan}
             )
     columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable", "p"]
     table = pd.DataFrame(rows, columns=columns)
@@ -159,7 +165,3 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 def comparable(first: Run, one: str, second: Run, other: str) -> bool:
     """Whether two methods are compared under these policies: the same one, or each under that of its own paper."""
     return one == other or (one == first.record.own_policy and other == second.record.own_policy)
-
-
-def _mcnemar(first: Run, point: OperatingPoint, second: Run, against: OperatingPoint) -> float:
-    return mcnemar(first.realised(point.name), second.realised(against.name))

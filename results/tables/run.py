@@ -17,7 +17,6 @@ from pyarrow import ArrowInvalid, BufferReader
 from pyarrow.parquet import ParquetFile
 
 from results.record import DoneRecord
-from results.stats.significance import realised
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
@@ -178,10 +177,6 @@ class Run:
         """Correctness of every test sample at a point, [N], in ascending order of ids: 0 or 1, or between where the point mixes
         two settings."""
         return self.point_outcomes[point].share_right
-
-    def realised(self, point: str) -> np.ndarray:
-        """Correctness of every test sample at a point, bools [N], in ascending order of ids; see `significance.realised`."""
-        return realised(self.point_outcomes[point].right, self.point_outcomes[point].weight)
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
         """A quantity of the exit that each test sample takes at a point, [N], in ascending order of ids.

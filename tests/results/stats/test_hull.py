@@ -59,6 +59,15 @@ def test_calibration_by_hand_and_by_definition() -> None:
     assert np.isnan(expected_calibration_error(np.array([]), np.array([], dtype=bool)))
 
 
+def test_equal_confidences_share_a_bin() -> None:
+    correct = np.repeat([True, False], 50)
+    assert expected_calibration_error(np.full(100, 0.5), correct) == 0
+    two = np.repeat([0.5, 0.9], 50)
+    orders = [np.argsort(np.tile(correct[::2], 2), kind="stable"), np.arange(100)]
+    first, second = (expected_calibration_error(two[order], np.tile(correct[::2], 2)[order]) for order in orders)
+    assert first == pytest.approx(second)
+
+
 def test_calibration_error_is_zero_or_the_overconfidence() -> None:
     rng = np.random.default_rng(0)
     probability = rng.uniform(0.3, 0.9, 50_000)

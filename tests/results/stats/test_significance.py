@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from results.stats.significance import holm, mcnemar, realised
+from results.stats.significance import holm, sign_flip
 
 
-def test_mcnemar_by_hand() -> None:
-    first = np.array([True] * 8 + [False] * 2 + [True] * 50)
-    second = np.array([False] * 8 + [True] * 2 + [True] * 50)
+def test_whole_differences_give_mcnemars_exact_test() -> None:
+    differences = np.array([1.0] * 8 + [-1.0] * 2 + [0.0] * 50)
     # Two-sided binomial of 8 in 10: 2 * (45 + 10 + 1) / 1024.
-    assert mcnemar(first, second) == pytest.approx(2 * 56 / 1024)
-    assert mcnemar(first, first) == 1.0
-    assert mcnemar(second, first) == mcnemar(first, second)
+    assert sign_flip(differences) == pytest.approx(2 * 56 / 1024)
+    assert sign_flip(-differences) == sign_flip(differences[::-1]) == sign_flip(differences)
+    assert sign_flip(np.zeros(10)) == sign_flip(np.array([1.0])) == 1.0
 
 
-def test_mcnemar_rejects_a_true_null_at_most_one_time_in_twenty_and_a_false_one_often() -> None:
+@given(st.lists(st.sampled_from([-1.0, -0.7, -0.3, 0.0, 0.3, 0.4, 0.7, 1.0]), min_size=1, max_size=11))
+def test_fractional_differences_equal_the_enumeration_of_all_signs(values: list[float]) -> None:
+    d = np.array(values)
+    sums = np.array([signs @ np.abs(d) for signs in np.array(list(product([-1, 1], repeat=len(d))))])
+    expected = (np.abs(sums) >= abs(d.sum()) - 1e-9).mean()
+    assert sign_flip(d) == pytest.approx(expected, abs=1e-9)
+
+
+def test_many_fractional_differences_are_as_an_independent_normal_approximation() -> None:
+    d = np.repeat([0.37, -0.37, 0.63, -0.63, 1.0, -1.0], [40, 22, 40, 25, 200, 160])
+    assert sign_flip(d) == pytest.approx(2 * norm.sf(d.sum() / np.sqrt(np.square(d).sum())), rel=0.05)
+
+
+def test_a_true_null_is_rejected_at_most_one_time_in_twenty_and_a_false_one_often() -> None:
     rng = np.random.default_rng(0)
 
-    def rejections(only_first: float, only_second: float) -> float:
-        p_values = []
-        for _ in range(400):
-            kind = rng.choice(4, size=1000, p=[only_first, only_second, 0.7, 0.3 - only_first - only_second])
-            p_values.append(mcnemar((kind == 0) | (kind == 2), (kind == 1) | (kind == 2)) < 0.05)
-        return float(np.mean(p_values))
+    def rejections(ahead: float, behind: float) -> float:
+        shares = [ahead, behind, 1 - ahead - behind]
+        return float(np.mean([sign_flip(rng.choice([1.0, -1.0, 0.0], 1000, p=shares)) < 0.05 for _ in range(400)]))
 
     assert rejections(0.04, 0.04) <= 0.07
     assert rejections(0.07, 0.03) > 0.95
@@ -56,9 +68,5 @@ def test_holm_bounds_the_chance_of_any_false_rejection() -> None:
     assert np.mean(unadjusted) > 0.25
 
 
-def test_a_mixed_point_is_sampled_by_its_weights_with_the_same_draws_for_two_methods() -> None:
-    right = np.stack([np.ones(20_000, bool), np.zeros(20_000, bool)])
-    drawn = realised(right, np.array([0.3, 0.7]))
-    assert drawn.mean() == pytest.approx(0.3, abs=0.01)
-    assert (realised(right, np.array([0.3, 0.7])) == drawn).all()
-    assert (realised(right[:1], np.array([1.0])) == right[0]).all()
+def test_a_comparison_that_could_not_be_tested_counts_in_the_family() -> None:
+    assert holm(np.array([0.01, np.nan])).tolist() == [0.02, 1.0]

@@ -18,7 +18,7 @@ from reports.paper import build_report
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, verdict_sentence
 from reports.study import Study
-from results.spec import Configured
+from results.spec import Configured, Weights
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points
@@ -105,7 +105,12 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
 
 def _at_paper_scale(run: Run, seed: int) -> Run:
     """The same run, as if it were the paper's model on the paper's data."""
-    spec = run.record.spec.with_train(backbone="vit_base_patch16_224", dataset=Configured(name="cifar-100"), seed=seed)
+    recipes = run.record.spec.train.recipes
+    spec = run.record.spec.with_train(
+        backbone="vit_base_patch16_224", dataset=Configured(name="cifar-100"), seed=seed,
+        weights=Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64),
+        recipes=recipes.model_copy(update={"exits": recipes.exits.model_copy(update={"epochs": 50})}),
+    )  # fmt: skip
     data = run.record.data.model_copy(update={"name": "cifar-100"})
     update = {"run_id": f"{run.record.run_id}-{seed}", "spec": spec, "data": data}
     return replace(run, record=run.record.model_copy(update=update))

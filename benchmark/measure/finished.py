@@ -27,23 +27,31 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     """
     train = record.spec.train
     if any(reference.stage == KIND for reference in record.stages):
-        imported = stage_name(record, KIND)
+        (imported,) = model_stages(record)
         return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
-    kinds = {reference.stage for reference in record.stages}
-    backbone_stage = stage_name(record, "joint" if "joint" in kinds else "finetune")
-    heads_stage = stage_name(record, "exits" if "exits" in kinds else "joint")
+    backbone_stage, heads_stage = model_stages(record)
     blocks = len(record.costs.blocks)
     backbone = load_backbone(train, blocks, store.artifact(backbone_stage, BACKBONE_WEIGHTS), device)
     heads = load_heads(train, store.artifact(heads_stage, HEADS_WEIGHTS), device)
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
-def finished_run(store: Store, reference: str) -> DoneRecord:
+def model_stages(record: DoneRecord) -> tuple[str, ...]:
+    """The stages with the weights of a run with early exits: backbone and heads, or the imported model."""
+    kinds = {reference.stage for reference in record.stages}
+    if KIND in kinds:
+        return (stage_name(record, KIND),)
+    backbone = stage_name(record, "joint" if "joint" in kinds else "finetune")
+    return backbone, stage_name(record, "exits" if "exits" in kinds else "joint")
+
+
+def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRecord:
     """The record of a finished run with early exits.
 
     Args:
         store: the results folder.
         reference: names the run; see `benchmark.run_reference`.
+        option: that the user gave the run with, for messages.
 
     Raises:
         UserError: there is no such run, or it did not finish, or it has no early exits.
@@ -52,9 +60,9 @@ def finished_run(store: Store, reference: str) -> DoneRecord:
     run_id = find_run(reference, store.run_ids(), str(store.root))
     record = store.record(run_id)
     if record.status == "failed":
-        raise UserError(f"--run {run_id}: it did not finish ({record.cause})")
+        raise UserError(f"{option} {run_id}: it did not finish ({record.cause})")
     if len(record.exits) < 2:
-        raise UserError(f"--run {run_id}: it has no early exits")
+        raise UserError(f"{option} {run_id}: it has no early exits")
     return record
 
 
@@ -76,7 +84,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
         return points[name]
     order = [p for p in usable if (p.kind, p.target) == ("accuracy-drop", 0.01)] + usable
     if not order:
-        raise UserError(f"--run {record.run_id}: it reached no operating point with one threshold")
+        raise UserError(f"run {record.run_id} reached no operating point with one threshold")
     return order[0]
 
 

@@ -1,0 +1,77 @@
+"""``python -m benchmark deploy``: choose the threshold of a run for a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmark.cli.options import results_option
+from benchmark.environment import require_torch
+from results.store.folder import Store
+
+if TYPE_CHECKING:
+    from benchmark.deployment.deployed import Deployed, Interval
+
+
+@click.command("deploy")
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--budget",
+    required=True,
+    metavar="0.5|1pt|5ms",
+    help="Share of the backbone's MACs, points of accuracy lost on val, or milliseconds per image.",
+)
+@results_option
+@click.option("--policy", metavar="NAME", help="A policy of the run; by default its first.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    show_default="RUN.deployed.json here",
+    help="The file to write.",
+)
+def command(run_id: str, budget: str, results_dir: Path, policy: str | None, out: Path | None) -> None:
+    """Choose the threshold of RUN for a budget on val, show what it costs on test, and write it to a small JSON file.
+
+    The file holds the policy, its threshold, the classes, the normalisation, and the exits with their MACs. A budget in
+    milliseconds chooses among the operating points that the command latency measured with batches of one image.
+
+    \b
+    Examples:
+      python -m benchmark deploy RUN --budget 0.5
+      python -m benchmark deploy RUN --budget 1pt --policy entropy --out model.json
+      python -m benchmark predict --deployed model.json photos/
+    """
+    require_torch()
+    # This imports torch, which takes seconds: --help is answered without it.
+    from benchmark.deployment.choice import Budget, choose_deployment
+
+    deployed = choose_deployment(Store(results_dir), run_id, Budget.parse(budget), policy)
+    path = out or Path.cwd() / f"{run_id}.deployed.json"
+    deployed.write(path)
+    _show(deployed)
+    click.echo(path)
+
+
+def _show(deployed: Deployed) -> None:
+    test = deployed.test
+    click.echo(
+        f"{deployed.policy.label}, {deployed.setting_name} {deployed.setting:.6g}, chosen on val for {deployed.budget}"
+    )
+    click.echo(
+        f"accuracy on test: {_percent(test.accuracy)} %, {_percent(test.drop)} points below the backbone without exits"
+    )
+    share = (value / deployed.baseline_macs for value in (test.mean_macs.mean, test.mean_macs.low, test.mean_macs.high))
+    click.echo("MACs on test: {:.3f} [{:.3f}, {:.3f}] of the backbone without exits".format(*share))
+    if deployed.milliseconds is not None:
+        click.echo(f"measured: {deployed.milliseconds:.2f} ms per image in batches of one")
+    shares = ", ".join(
+        f"block {exit_.block}: {share:.0%}" for exit_, share in zip(deployed.exits, test.exit_shares, strict=True)
+    )
+    click.echo(f"exits on test: {shares}")
+    click.echo(f"brackets: 95 % bootstrap intervals over {test.images} test images")
+
+
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.mean:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

@@ -1,0 +1,113 @@
+"""``python -m benchmark predict``: classify images with a finished run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from benchmark.cli.options import device_option, results_option, threads_option
+from benchmark.environment import require_torch
+from benchmark.errors import UserError
+from results.store.folder import Store
+
+
+@click.command("predict")
+@click.argument("arguments", metavar="RUN IMAGES...", nargs=-1, required=True)
+@results_option
+@click.option("--point", metavar="NAME", help="Operating point; by default at most 1 point of accuracy lost on val.")
+@click.option("--threshold", type=float, metavar="T", help="Threshold of the run's first policy, instead of a point.")
+@click.option(
+    "--deployed",
+    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    help="A file that deploy wrote; it names run and threshold, so RUN is left out.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images per batch.")
+@device_option
+@threads_option
+@click.pass_context
+def command(
+    context: click.Context,
+    arguments: tuple[str, ...],
+    results_dir: Path,
+    point: str | None,
+    threshold: float | None,
+    deployed: Path | None,
+    form: str,
+    batch_size: int,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Classify IMAGES (files, folders or glob patterns) with RUN, a finished run with early exits.
+
+    Each image leaves the model at its exit. Shown are its class, the confidence there, the exit, its block, and the MACs that
+    were computed, in millions in the table. An image that cannot be decoded is named and skipped, and the exit code is 1.
+
+    \b
+    Examples:
+      python -m benchmark predict RUN photo.jpg
+      python -m benchmark predict RUN photos/ 'more/*.png' --format csv
+      python -m benchmark predict RUN photos/ --point confidence/accuracy-drop-0.005
+      python -m benchmark predict --deployed model.json photos/
+    """
+    if sum(option is not None for option in (point, threshold, deployed)) > 1:
+        raise UserError("use one of --point, --threshold and --deployed: each names a threshold")
+    if deployed is None and len(arguments) == 1:
+        raise UserError(f"predict needs RUN and IMAGES, and got only {arguments[0]}")
+    require_torch()
+    # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
+    from benchmark.deployment.deployed import read_deployed
+    from benchmark.deployment.image_files import image_files
+    from benchmark.deployment.predictor import load_predictor
+    from benchmark.execution.device import set_up_torch
+
+    policy = None
+    if deployed is None:
+        run_id, *images = arguments
+    else:
+        content = read_deployed(deployed)
+        run_id, images, policy, threshold = content.run, [*arguments], content.policy.label, content.setting
+    files = image_files(images)
+    predictor = load_predictor(
+        Store(results_dir), run_id, set_up_torch(device, threads), point=point, threshold=threshold, policy=policy
+    )
+    skipped: list[str] = []
+    rows = [
+        {"image": str(path), **asdict(prediction)}
+        for path, prediction in predictor.predict_files(files, skipped.append, batch_size)
+    ]
+    if not rows:
+        raise UserError(*skipped)
+    if form == "json":
+        click.echo(json.dumps({"run": predictor.run_id, "point": predictor.point, "images": rows}, indent=1))
+    elif form == "csv":
+        click.echo(pd.DataFrame(rows).to_csv(index=False), nl=False)
+    else:
+        _show(pd.DataFrame(rows), predictor.point, predictor.costs.baseline)
+    for sentence in skipped:
+        click.echo(f"skipped: {sentence}", err=True)
+    if skipped:
+        context.exit(1)
+
+
+def _show(table: pd.DataFrame, point: str, baseline: int) -> None:
+    shown = pd.DataFrame(
+        {
+            "image": table["image"],
+            "class": table["name"],
+            "confidence": table["confidence"].map("{:.3f}".format),
+            "exit": table["exit"],
+            "block": table["block"],
+            "MMACs": (table["macs"] / 1e6).map("{:.2f}".format),
+        }
+    )
+    click.echo(shown.to_string(index=False))
+    mean = table["macs"].mean()
+    click.echo(
+        f"\n{len(table)} images at {point}: {mean / 1e6:.2f} MMACs on average, {mean / baseline:.0%} of the backbone "
+        "without exits"
+    )

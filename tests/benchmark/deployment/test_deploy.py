@@ -1,0 +1,125 @@
+"""The command `deploy`: thresholds for budgets, chosen on val, and the file that `predict` accepts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from benchmark.cli.deploy import command
+from benchmark.cli.predict import command as predict_command
+from benchmark.deployment.choice import Budget, choose_deployment
+from benchmark.deployment.deployed import read_deployed
+from benchmark.errors import UserError
+from benchmark.evaluation.stored_runs import load_run_scores
+from methods.policies import get_policy
+from results.record import DoneRecord
+from results.store.folder import Store
+from results.store.latency import FILE, BatchTiming, Latency, Quantiles
+from tests.results.builders import machine, stage_provenance
+from tests.trained_runs import write_trained_run
+
+RUN = "lgvit-vit_nano_patch4_28"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deploy") / "results"
+    write_trained_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(results: Path) -> DoneRecord:
+    return Store(results).done_record(RUN)
+
+
+def deploy(results: Path, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [*map(str, arguments), "--results", str(results)])
+
+
+@pytest.mark.parametrize("policy", ["confidence", "entropy"])
+def test_a_share_of_macs_is_kept_on_val_and_measured_on_test(
+    results: Path, record: DoneRecord, policy: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.json"
+    done = deploy(results, RUN, "--budget", 0.6, "--policy", policy, "--out", out)
+    assert done.exit_code == 0, done.output
+    deployed = read_deployed(out)
+    assert deployed.policy.name == policy
+    assert 0.4 < deployed.val_macs / record.costs.baseline <= 0.6
+    scores = load_run_scores(Store(results), record)["test"]
+    exits, predictions = get_policy(policy, threshold=deployed.setting).choose(scores.logits)
+    test = deployed.test
+    assert test.accuracy.mean == pytest.approx((predictions == scores.labels).double().mean().item())
+    assert test.mean_macs.mean == pytest.approx(np.mean([record.costs.cumulative[k] for k in exits]))
+    assert test.drop.mean == pytest.approx(record.static_accuracy.test - test.accuracy.mean)
+    assert test.accuracy.low <= test.accuracy.mean <= test.accuracy.high
+    assert test.mean_macs.low < test.mean_macs.mean < test.mean_macs.high
+    content = json.loads(out.read_text())
+    assert len(content["classes"]) == 10
+    assert content["input"] == {
+        "size": 28, "channels": 1, "stored_size": 28, "stored_channels": 1, "mean": [0.286], "std": [0.353]
+    }  # fmt: skip
+
+
+def test_a_drop_gives_the_records_point(results: Path, record: DoneRecord) -> None:
+    deployed = choose_deployment(Store(results), RUN, Budget.parse("1pt"))
+    point = next(point for point in record.points if point.name == "confidence/accuracy-drop-0.01")
+    assert deployed.setting == point.settings[0].threshold
+    assert point.test is not None
+    assert deployed.test.accuracy.mean == pytest.approx(point.test.accuracy)
+
+
+def test_milliseconds_choose_among_measured_points(results: Path) -> None:
+    store = Store(results)
+    with pytest.raises(UserError, match="python -m benchmark latency --run"):
+        choose_deployment(store, RUN, Budget.parse("5ms"))
+    for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
+        times = Quantiles(p50=milliseconds, p95=milliseconds, p99=milliseconds, mean=milliseconds)
+        timing = BatchTiming(batch_size=1, images=1, backbone=times, dynamic=times, mac_speedup=1.0)
+        latency = Latency(
+            run_id=RUN, point="confidence/fixed", threshold=threshold, precision="fp32", machine=machine(), warmup=1,
+            moved=0, checked=1, logit_error=0.0, timings=(timing,),
+        )  # fmt: skip
+        with store.write_stage(f"latency-{number:016x}", {}, stage_provenance()) as folder:
+            (folder / FILE).write_text(latency.model_dump_json())
+    deployed = choose_deployment(store, RUN, Budget.parse("5ms"))
+    assert (deployed.setting, deployed.milliseconds) in {(0.0, 2.0), (0.3, 4.0)}
+    with pytest.raises(UserError, match="the smallest is 2 ms"):
+        choose_deployment(store, RUN, Budget.parse("1ms"))
+
+
+def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:
+    out, image = tmp_path / "model.json", tmp_path / "image.png"
+    Image.fromarray(np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)).save(image)
+    assert deploy(results, RUN, "--budget", "0.6", "--policy", "entropy", "--out", out).exit_code == 0
+    arguments = ["--deployed", str(out), str(image), "--format", "json", "--results", str(results), "--device", "cpu"]
+    done = CliRunner().invoke(predict_command, arguments)
+    assert done.exit_code == 0, done.output
+    content = json.loads(done.stdout)
+    assert content["point"] == f"entropy/threshold-{read_deployed(out).setting:g}"
+    out.write_text("{}")
+    assert isinstance(CliRunner().invoke(predict_command, arguments).exception, UserError)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((RUN, "--budget", "half"), ("half", "1pt", "5ms")),
+    ((RUN, "--budget", "0"), ("--budget 0",)),
+    ((RUN, "--budget", "50"), ("--budget 50",)),
+    ((RUN, "--budget", "0.01"), ("--budget 0.01", "of the MACs")),
+    ((RUN, "--budget", "0.5", "--policy", "entropi"), ("entropi", "entropy")),
+    (("lgvit", "--budget", "0.5"), ("RUN", RUN)),
+    ((RUN, "--budget", "0.6", "--out", "none/model.json"), ("--out",)),
+])  # fmt: skip
+def test_mistakes_are_one_sentence(
+    arguments: tuple[str, ...], words: tuple[str, ...], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = deploy(results, *arguments).exception
+    assert isinstance(error, UserError)
+    assert all(word in str(error) for word in words), str(error)

@@ -113,7 +113,7 @@ def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:
     ((RUN, "--budget", "50"), ("--budget 50",)),
     ((RUN, "--budget", "0.01"), ("--budget 0.01", "of the MACs")),
     ((RUN, "--budget", "0.5", "--policy", "entropi"), ("entropi", "entropy")),
-    (("lgvit", "--budget", "0.5"), ("RUN", RUN)),
+    (("vanilla", "--budget", "0.5"), ("vanilla", RUN)),
     ((RUN, "--budget", "0.6", "--out", "none/model.json"), ("--out",)),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(

@@ -102,8 +102,8 @@ def test_damaged_images_are_named_and_skipped(results: Path, photos: Path, tmp_p
 @pytest.mark.parametrize(("arguments", "words"), [
     ((RUN, "nothing.png"), ("nothing.png",)),
     ((RUN, "none/*.png"), ("none/*.png", "pattern")),
-    ((RUN, "text.png"), ("text.png", "no image")),
-    (("lgvit-vit_nano_patch4_29", "00.png"), ("RUN", "lgvit-vit_nano_patch4_28")),
+    ((RUN, "text.png"), ("text.png", "image")),
+    (("lgvit-vit_nano_patch4_29", "00.png"), ("lgvit-vit_nano_patch4_29", "lgvit-vit_nano_patch4_28")),
     ((RUN, "00.png", "--point", "confidence/accuracy-drop-0.3"), ("--point", "confidence/accuracy-drop")),
     ((RUN, "00.png", "--threshold", "3"), ("--threshold 3", "between 0 and 1")),
     ((RUN, "00.png", "--threshold", ".5", "--point", "x"), ("--threshold", "--point")),

@@ -46,8 +46,8 @@ APPENDIX: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
 """After the references."""
 CLAIMS = (
     "The paper's claims. Only runs on the paper's data and models with at least five training seeds judge a claim; "
-    "the last column shows what smaller runs find, which judges nothing. Found: the speed-up or the smallest lead "
-    "at equal MACs, with its 95 % interval."
+    "the last column shows what smaller runs find, which judges nothing. Found: the drop at the claimed speed-up, or the "
+    "smallest lead at equal MACs, with its 95 % interval."
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.study import Study
-from reports.tables import DASH, Table, interval, signed, times
+from reports.tables import DASH, Table, interval, signed
 from reports.words import counted, join
 
 SMALL_SCALE = "At small scale, not a test of the published claim:"
@@ -111,6 +111,5 @@ def _counted(answers: pd.Series) -> str:
 def _value(row: pd.Series, kind: str) -> str:
     if pd.isna(row["value"]):
         return DASH
-    if kind == "speed-up":
-        return f"{times(row['value'])} [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"{signed(row['value'])} points {interval(row['low'], row['high'])}"
+    text = f"{signed(row['value'])} points {interval(row['low'], row['high'])}"
+    return f"drop {text}" if kind == "speed-up" else text

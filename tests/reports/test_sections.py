@@ -88,6 +88,7 @@ def test_the_claims_are_on_page_one_and_small_runs_judge_none(smoke: SmokeRun) -
     claims = ("speed-up in layers", "speed-up in MACs", "above vanilla", "above homogeneous heads", "everywhere")
     assert [claim in table for claim in claims] == [True] * len(claims)
     assert table.count("not run") >= len(claims)
+    assert re.search(r"drop [+−][\d.]+ points \[", table)  # of a claim of a speed-up: the drop at that speed-up
     assert "reproduced" not in table
 
 

@@ -46,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
     (folder / "grid.yaml").write_text(TINY)
     whole = Store(folder / "whole")
     plan = make_plan(load_grid(folder / "grid.yaml"), whole)
-    config = ExecutionConfig(results=whole.root, device="cpu", threads=2, loader_processes=0)
+    config = ExecutionConfig(results=whole.root, device="cpu", threads=1, loader_processes=0)
     assert run_locally(Console(file=io.StringIO()), plan, config).failed == []
     store = Store(folder / "record alone")
     (run_id,) = whole.run_ids()

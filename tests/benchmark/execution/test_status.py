@@ -24,7 +24,7 @@ from benchmark.execution.status import Scheduled, Status, status_of
 from benchmark.stages.plan import refreshed
 from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
-from tests.conftest import ROOT, environment, torch_free
+from tests.conftest import ROOT, call, environment, torch_free
 
 MANY = {"methods": ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"], "seeds": list(range(25))}
 
@@ -142,17 +142,17 @@ def test_retry_runs_the_failures_of_a_cause_and_keeps_earlier_tracebacks(tmp_pat
     maker.recorder.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
     options = ["--grid", str(grid), "--results", str(tmp_path / "results")]
     more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu", "--failed"]
-    done = CliRunner().invoke(retry, [*options, *more, "--cause", "disk-full"])
-    assert done.exit_code == 0
-    assert "disk-full" in done.output
-    done = CliRunner().invoke(retry, [*options, *more, "--cause", "nan", "--workers", "2"])
-    assert done.exit_code == 0, done.output
+    done = call("retry", *options, *more, "--cause", "disk-full")
+    assert done.returncode == 0
+    assert "disk-full" in done.stdout
+    done = call("retry", *options, *more, "--cause", "nan", "--workers", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
     store = Store(tmp_path / "results")
     assert [store.record(run.run_id).status for run in (first, second)] == ["failed", "done"]
     screen = CliRunner().invoke(status_command, options)
     assert screen.output.splitlines()[0] == "Grid tiny: 2 runs, 1 done, 1 failed"
-    done = CliRunner().invoke(retry, [*options, *more, "--cause", "oom", "--gpus", "2"])
-    assert done.exit_code == 0, done.output
+    done = call("retry", *options, *more, "--cause", "oom", "--gpus", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
     again = store.record(first.run_id)
     assert (again.status, again.provenance.machine.ranks) == ("done", 2)
     (line,) = (store.progress_dir(first.run_id) / "attempts.jsonl").read_text().splitlines()

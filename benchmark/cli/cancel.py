@@ -79,14 +79,13 @@ def cancel_local(store: Store, grid: str, *, now: bool) -> str:
     if not now:
         os.kill(command.pid, signal.SIGTERM)
         return f"process {command.pid} stops after its next checkpoint, from which 'run' resumes"
-    # The command dies first, because it would replace dead workers. Their groups are listed before that, because a worker
-    # without its command ends by itself, perhaps before it is listed.
+    # The command dies first, because it would replace dead workers. Its workers are stopped before that, because a worker
+    # without its command ends by itself, after a checkpoint.
     groups = _process_groups(store, command) - {os.getpgrp()}
+    _signal_groups(groups, signal.SIGSTOP)
     with suppress(ProcessLookupError):
         os.kill(command.pid, signal.SIGKILL)
-    for group in groups:
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    _signal_groups(groups, signal.SIGKILL)
     return f"killed process {command.pid} and its workers; 'run' resumes from the last checkpoints"
 
 
@@ -100,3 +99,9 @@ def _process_groups(store: Store, command: Command) -> set[int]:
             with suppress(ProcessLookupError):
                 groups.add(os.getpgid(heartbeat.by.pid))
     return groups
+
+
+def _signal_groups(groups: set[int], number: signal.Signals) -> None:
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, number)

@@ -70,7 +70,7 @@ def _show(deployed: Deployed) -> None:
         f"block {exit_.block}: {share:.0%}" for exit_, share in zip(deployed.exits, test.exit_shares, strict=True)
     )
     click.echo(f"exits on test: {shares}")
-    click.echo(f"brackets: 95 % bootstrap intervals over {test.images} test images")
+    click.echo(f"brackets: 95 % intervals over {test.images} test images")
 
 
 def _percent(interval: Interval) -> str:

@@ -16,7 +16,7 @@ FILE_BYTES = 2**22
 
 
 class Interval(Frozen):
-    """A mean over test images with its 95 % bootstrap interval."""
+    """A mean over test images with its 95 % interval."""
 
     mean: float
     low: float

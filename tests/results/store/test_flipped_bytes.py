@@ -23,7 +23,7 @@ from results.store.run_files import TABLES, read_run_file
 from tests.conftest import SmokeRun
 from tests.results.builders import failed_record, machine
 
-PLACES = 40
+PLACES = 200
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 Case = tuple[Path, Callable[[], Any]]
 """A file, and what readers get of it; they raise where they notice a damage."""

@@ -1,4 +1,4 @@
-"""The data that methods are compared on. One line a registered dataset.
+"""The registry of datasets, one line per dataset.
 
 This is LGViT-Bench's own package; Hugging Face's has the same name (ARCHITECTURE.md, "The name `datasets`").
 """

@@ -25,10 +25,11 @@ class ImageSplit:
     Attributes:
         images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of different sizes.
         labels: int64 [N], class indices; other integers are converted.
-        sample_id: int64 [N], unique within the split and stable across versions of the reader; likewise.
+        sample_id: int64 [N], unique within the split and stable across versions of the reader; other integers are
+            converted.
 
     Raises:
-        DataError: images are no uint8, or labels or sample ids no integers.
+        DataError: the images are not uint8, or the labels or sample ids are not integers.
     """
 
     images: np.ndarray | ImageFiles | ImageList
@@ -53,6 +54,7 @@ class ImageSplit:
         return len(self.labels)
 
     def select(self, index: np.ndarray) -> ImageSplit:
+        """The samples at these positions (integers), or those where a bool mask [N] is True."""
         return ImageSplit(self.images[index], self.labels[index], self.sample_id[index])
 
 

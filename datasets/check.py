@@ -1,4 +1,4 @@
-"""Checks every image of a dataset: can it be decoded, and is it in two splits?"""
+"""Check of every image of a dataset: whether it can be decoded, and whether it is in two splits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from datasets.api import DataError, ImageSplit
 from datasets.images import ImageFiles, decode_file, decoded
 
-CHUNK = 64
-BLOCK = 8192
+CHUNK = 64  # images that a process gets at once
+BLOCK = 8192  # images that are queued at once; a pool queues its whole input otherwise
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,25 @@ class Scan:
 
     Attributes:
         damaged: one sentence per image that cannot be decoded.
-        twice: images that are in two splits: (an image of one split, the same in another), each as ``split: name``.
+        in_two_splits: pairs of equal images from two splits, each image as ``split: name``.
     """
 
     damaged: tuple[str, ...]
-    twice: tuple[tuple[str, str], ...]
+    in_two_splits: tuple[tuple[str, str], ...]
 
 
 def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[int, int], None]) -> Scan:
-    """Decode every image and compare all by the hash of their content (the file's, or the stored pixels').
+    """Decode every image, and compare all images by a hash of the file or of the stored pixels.
 
     Args:
-        splits: by name; images of a split that has two roles are reported.
-        processes: number of processes that decode files; 0 decodes in this one.
+        splits: by name. A split that is listed under two names is reported as duplicates.
+        processes: number of processes that decode files; 0 decodes in the calling process.
         progress: called with (images checked, images in total).
     """
     total, done = sum(len(split) for split in splits.values()), 0
     damaged: list[str] = []
-    twice: list[tuple[str, str]] = []
-    seen: dict[bytes, tuple[str, int]] = {}
+    in_two_splits: list[tuple[str, str]] = []
+    first_places: dict[bytes, tuple[str, int]] = {}
     for name, split in splits.items():
         for position, (digest, problem) in enumerate(_digests(split, processes)):
             done += 1
@@ -50,10 +50,10 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
             if problem is not None:
                 damaged.append(problem)
                 continue
-            other, place = seen.setdefault(digest, (name, position))
+            other, place = first_places.setdefault(digest, (name, position))
             if other != name:
-                twice.append((f"{other}: {_name(splits[other], place)}", f"{name}: {_name(split, position)}"))
-    return Scan(tuple(damaged), tuple(twice))
+                in_two_splits.append((f"{other}: {_name(splits[other], place)}", f"{name}: {_name(split, position)}"))
+    return Scan(tuple(damaged), tuple(in_two_splits))
 
 
 def _digests(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | None]]:
@@ -67,7 +67,7 @@ def _digests(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | N
         yield from map(_digest, paths)
         return
     with ProcessPoolExecutor(processes) as pool:
-        while block := list(islice(paths, BLOCK)):  # a pool queues its whole input at once
+        while block := list(islice(paths, BLOCK)):
             yield from pool.map(_digest, block, chunksize=CHUNK)
 
 
@@ -86,5 +86,5 @@ def _name(split: ImageSplit, position: int) -> str:
 
 
 def class_counts(splits: Mapping[str, ImageSplit], classes: int) -> dict[str, np.ndarray]:
-    """Images of every class, by split: int64 [classes] each."""
+    """Number of images per class, int64 [classes], by split."""
     return {name: np.bincount(split.labels, minlength=classes) for name, split in splits.items()}

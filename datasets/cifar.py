@@ -1,8 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, "Learning Multiple Layers of Features from Tiny Images"), in their Python form.
 
-The official files are pickles. They are read by an unpickler that knows arrays and nothing else, so that a replaced file
-cannot run code, and each file is compared with its published MD5 before it is opened. torchvision's reader is not used
-because it calls pickle.load.
+The official files are pickles. Each file is compared with its published MD5 and then read by an unpickler that builds only
+arrays, so a replaced file cannot run code. torchvision's reader is not used because it calls pickle.load.
 """
 
 from __future__ import annotations
@@ -94,12 +93,12 @@ CIFAR_100 = _card(
 
 
 def read_cifar_10(folder: Path) -> dict[str, ImageSplit]:
-    """The six official files; val is 500 a class of the train files, stratified and seeded."""
+    """The six official files; val is 500 images per class of the train files, stratified and seeded."""
     return _read(folder, CIFAR_10_FILES, b"labels", len(CIFAR_10_CLASSES), VAL_PER_CLASS["cifar-10"])
 
 
 def read_cifar_100(folder: Path) -> dict[str, ImageSplit]:
-    """The two official files with the 100 fine labels; val is 50 a class of the train file, stratified and seeded."""
+    """The two official files with the 100 fine labels; val is 50 images per class of the train file, stratified and seeded."""
     return _read(folder, CIFAR_100_FILES, b"fine_labels", len(CIFAR_100_CLASSES), VAL_PER_CLASS["cifar-100"])
 
 
@@ -122,16 +121,19 @@ def _read_file(path: Path, md5: str, key: bytes, classes: int) -> tuple[np.ndarr
 
 
 def unpack(raw: bytes, key: bytes, classes: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """What one pickled file holds.
+    """The images and labels of one pickled file.
 
     Args:
         raw: a pickled dictionary with ``data`` uint8 [N, 3072], red, green and blue planes row by row, and ``key``.
-        key: of the labels, N whole numbers.
-        classes: labels are below it.
-        path: for messages.
+        key: key of the labels, N integers.
+        classes: number of classes.
+        path: path of the file, for messages.
+
+    Returns:
+        images uint8 [N, 32, 32, 3] and labels int64 [N].
 
     Raises:
-        DataError: the pickle asks for anything but arrays, or holds something else.
+        DataError: the pickle refers to other types than arrays, or has other content.
     """
     try:
         content: Any = ArrayUnpickler(io.BytesIO(raw), encoding="bytes").load()
@@ -140,16 +142,16 @@ def unpack(raw: bytes, key: bytes, classes: int, path: Path) -> tuple[np.ndarray
             raise ValueError(f"pixels of type {pixels.dtype}")
         images = pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
         if labels.shape != (len(images),) or not ((labels >= 0) & (labels < classes)).all():
-            raise ValueError("labels that are not one class an image")
+            raise ValueError("the labels are not one class index per image")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # whatever a damaged pickle makes Python raise
+    except Exception as error:  # a damaged pickle may raise any exception
         raise DataError(f"{path} does not hold CIFAR's images and labels ({type(error).__name__}: {error})") from error
     return np.ascontiguousarray(images), labels
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Builds numpy arrays, dictionaries, lists, numbers and text; whatever else a pickle asks for is refused."""
+    """Builds numpy arrays, dictionaries, lists, numbers and text, and refuses every other type."""
 
     ALLOWED = frozenset(
         {
@@ -163,5 +165,5 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
-            raise DataError(f"the pickle asks for {module}.{name}, which no data file needs; it was not opened further")
+            raise DataError(f"the pickle refers to {module}.{name}, which no data file needs; it was not read further")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)

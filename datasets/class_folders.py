@@ -15,9 +15,9 @@ def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> 
     """Every image of every class, by class and then by name; a sample's id is its position in that order.
 
     Args:
-        root: the folder of the class folders.
-        classes: their names, by index.
-        inside: a folder between the class folder and its images.
+        root: folder that contains the class folders.
+        classes: names of the class folders by class index.
+        inside: name of a folder between each class folder and its images; empty if there is none.
 
     Raises:
         DataError: a class folder is missing or empty.
@@ -37,5 +37,5 @@ def read_class_folders(root: Path, classes: Sequence[str], inside: str = "") -> 
 
 
 def subfolders(root: Path) -> list[str]:
-    """The names of the folders in a folder, sorted, without hidden ones."""
+    """The sorted names of the folders in ``root``, without hidden folders."""
     return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -2,4 +2,4 @@
 
 
 class DataError(Exception):
-    """The data is missing, damaged or does not fit; the message says which file and what to do."""
+    """The data is missing, damaged or unsuitable; the message names the file and says what to do."""

@@ -76,7 +76,7 @@ FULL = DatasetCard(
     licence=LICENCE,
     redistributable=True,
     citation=CITATION,
-    how_to_get="apt-get install dataset-fashion-mnist, or name the folder of the four IDX files with --data-dir",
+    how_to_get="apt-get install dataset-fashion-mnist, or set the folder of the four IDX files with --data-dir",
     folders=("", "fashion-mnist", "FashionMNIST/raw"),
     fixed_folders=(DEBIAN_FOLDER,),
     markers=tuple(f"{name}{ending}" for name in IDX_FILES for ending in ("", ".gz")),
@@ -131,6 +131,7 @@ def read_full(folder: Path) -> dict[str, ImageSplit]:
 
 
 def _read_idx(folder: Path, name: str, digest: str) -> np.ndarray:
+    """The array of one IDX file of unsigned bytes, whose content has the SHA-256 ``digest``."""
     plain, packed = folder / name, folder / f"{name}.gz"
     path = plain if plain.is_file() else packed
     try:

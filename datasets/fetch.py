@@ -1,6 +1,6 @@
-"""Downloads of the official files: resumed after an interruption, verified, unpacked.
+"""Downloads of the official files: resumed after an interruption, verified and unpacked.
 
-Written by hand because we know of no way to resume a download in the library pooch, and the archives are gigabytes large.
+The library pooch is not used because it cannot resume a download, and the archives have gigabytes.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.api import Archive, DataError, DatasetCard
-from datasets.integrity import PART, digest_of, is_archive, unpack
+from datasets.integrity import CHUNK_BYTES, digest_of, is_archive, unpack
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
-Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all where known
+Progress = Callable[[str, int, int | None], None]  # file name, received bytes, total bytes if known
 
 
 def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
-    """Download a dataset's files below a folder and unpack them.
+    """Download the files of a dataset and unpack them.
 
     Args:
-        card: of the dataset.
-        data_dir: the user's folder for datasets.
-        progress: called after every megabyte.
+        card: the dataset.
+        data_dir: the user's folder for datasets, where the files are written.
+        progress: called after every mebibyte.
 
     Returns:
         one line per file: its path and how it was verified.
 
     Raises:
-        DataError: the publisher asks for an account, cannot be reached, or sent something else.
+        DataError: the download requires an account, the server cannot be reached, or a file is not the official one.
     """
     if not card.archives or any(archive.url is None for archive in card.archives):
         raise DataError(f"dataset {card.name} cannot be fetched: {card.how_to_get}")
@@ -48,7 +48,7 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
 
 
 def _verify(archive: Archive, path: Path) -> str:
-    """How the file was verified. A wrong one is removed, so that the next attempt starts from the beginning."""
+    """How the file was verified. A wrong file is removed, so that the next attempt downloads it again."""
     if archive.md5 is None:
         return f"no published checksum is known; its SHA-256 is {digest_of(path, 'sha256')}"
     digest = digest_of(path, "md5")
@@ -61,17 +61,17 @@ def _verify(archive: Archive, path: Path) -> str:
 
 
 def _download(archive: Archive, path: Path, progress: Progress) -> None:
-    """Into a ``.part`` file, which is renamed when it is complete."""
+    """Download to a ``.part`` file, which is renamed when it is complete."""
     assert archive.url is not None
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.is_file() else 0
-        _receive(archive.url, part, have, lambda done, total: progress(archive.name, done, total))
+        offset = part.stat().st_size if part.is_file() else 0
+        _receive(archive.url, part, offset, lambda done, total: progress(archive.name, done, total))
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"cannot download {archive.url} ({reason}). Without a network here, download it elsewhere and put it at {path}; "
+            f"cannot download {archive.url} ({reason}). Without a network, get it on another machine and put it at {path}; "
             "the same command then verifies and unpacks it"
         ) from error
     except OSError as error:
@@ -79,21 +79,21 @@ def _download(archive: Archive, path: Path, progress: Progress) -> None:
     part.replace(path)
 
 
-def _receive(url: str, part: Path, have: int, progress: Callable[[int, int | None], None]) -> None:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+def _receive(url: str, part: Path, offset: int, progress: Callable[[int, int | None], None]) -> None:
+    request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-"} if offset else {})
     try:
-        response = urllib.request.urlopen(request, timeout=SECONDS)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # the part file is complete already; the checksum decides
+        if error.code == 416 and offset:  # the part file is already complete; the checksum decides
             return
         raise
     with response:
         resumed = response.status == 206
-        done = have if resumed else 0
+        done = offset if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length and length.isdecimal() else None
         with part.open("ab" if resumed else "wb") as file:
-            while received := response.read(PART):
+            while received := response.read(CHUNK_BYTES):
                 file.write(received)
                 done += len(received)
                 progress(done, total)

@@ -1,4 +1,4 @@
-"""The user's own images, in a grid ``folder:PATH``: one folder per class, directly or inside train/, val/ and test/."""
+"""The user's own images, named ``folder:PATH`` in a grid: one folder per class, directly or inside train/, val/ and test/."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ VAL_NAMES = ("val", "valid", "validation")
 
 @dataclass(frozen=True, kw_only=True)
 class FolderCard(DatasetCard):
-    """The card of a folder, made from its content.
+    """The card of a folder, derived from its content.
 
     Attributes:
-        root: the folder.
+        root: path of the folder.
     """
 
     root: Path
@@ -38,7 +38,7 @@ class FolderCard(DatasetCard):
         return self.root
 
     def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:
-        return dict(_look(self.root).splits)
+        return dict(_content(self.root).splits)
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,22 @@ def is_folder(name: str) -> bool:
 
 
 def absolute(name: str, base: Path) -> str:
-    """The name with its path made absolute, seen from the folder ``base``."""
+    """The dataset's name with an absolute path; a relative path starts at the folder ``base``."""
     return PREFIX + str((base / Path(name.removeprefix(PREFIX)).expanduser()).resolve())
 
 
 @lru_cache(maxsize=8)
 def folder_card(name: str) -> DatasetCard:
-    """
-    The card of a folder. Its fingerprint covers every file's content; reading them takes about a second per gigabyte.
+    """The card of a folder. Its fingerprint covers the content of every file, which is read at about a second per gigabyte.
 
     Args:
         name: ``folder:`` and an absolute path.
 
     Raises:
-        DataError: the folder does not exist, or its classes cannot be found or split; the message says what and where.
+        DataError: the folder does not exist, or has too few classes or images; the message says what and where.
     """
     root = Path(name.removeprefix(PREFIX))
-    content = _look(root)
+    content = _content(root)
     return FolderCard(
         name=f"{PREFIX}{root.name}",
         target="datasets.folder:folder_card",
@@ -94,52 +93,48 @@ def folder_card(name: str) -> DatasetCard:
 
 
 @lru_cache(maxsize=8)
-def _look(root: Path) -> _Content:
+def _content(root: Path) -> _Content:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}; write {PREFIX}PATH, relative to the grid file or absolute")
-    return _with_parts(root) if _has_parts(root) else _without_parts(root)
+    return _with_split_folders(root) if _has_split_folders(root) else _without_split_folders(root)
 
 
-def _has_parts(root: Path) -> bool:
-    """Whether train/ is a split. If it holds images and no folders, it is a class of that name."""
+def _has_split_folders(root: Path) -> bool:
+    """Whether train/ is a split. A folder train/ with images and without folders is a class of that name."""
     train = root / "train"
     return train.is_dir() and bool(subfolders(train) or not image_names(train))
 
 
-def _without_parts(root: Path) -> _Content:
+def _without_split_folders(root: Path) -> _Content:
     classes = _classes(root)
-    everything = read_class_folders(root, classes)
-    for label, count in enumerate(np.bincount(everything.labels, minlength=len(classes))):
-        if count < 3:
-            raise DataError(
-                f"class {classes[label]!r} in {root} has {_images(count)}: it needs at least 3, one each for train, val and "
-                "test; add images, remove the class, or put train/ and test/ folders there yourself"
-            )
-    train, held = stratified_shares(everything, SHARES, SPLIT_SEED)
+    split = read_class_folders(root, classes)
+    _check_counts(
+        root,
+        classes,
+        split,
+        3,
+        "one each for train, val and test; add images, remove the class, or create train/ and test/",
+    )
+    train, held = stratified_shares(split, SHARES, SPLIT_SEED)
     rule = f"20 % of every class, at least one image; test likewise; stratified, seed {SPLIT_SEED}"
     return _Content(tuple(classes), {"train": train, **held}, rule)
 
 
-def _with_parts(root: Path) -> _Content:
+def _with_split_folders(root: Path) -> _Content:
     classes = _classes(root / "train")
-    train = _part(root, "train", classes)
+    train = _read_split(root, "train", classes)
     if not (root / "test").is_dir():
         raise DataError(
             f"{root} has train/ but no test/: add it, with the same class folders, or put the class folders directly there"
         )
-    test = _part(root, "test", classes)
+    test = _read_split(root, "test", classes)
     for name in VAL_NAMES:
         if (root / name).is_dir():
-            val = _part(root, name, classes)
-            # Ids differ from those of train, so that both can be merged again.
+            val = _read_split(root, name, classes)
+            # Sample ids differ from those of train, so that both splits can be merged.
             val = ImageSplit(val.images, val.labels, val.sample_id + len(train))
             return _Content(tuple(classes), {"train": train, "val": val, "test": test}, f"the folder {name}/")
-    for label, count in enumerate(np.bincount(train.labels, minlength=len(classes))):
-        if count < 2:
-            raise DataError(
-                f"class {classes[label]!r} in {root / 'train'} has {_images(count)}: it needs at least 2, as one is held out "
-                "for val; add images, or a val/ folder"
-            )
+    _check_counts(root / "train", classes, train, 2, "as one is held out for val; add images, or a val/ folder")
     rest, held = stratified_shares(train, VAL_OF_TRAIN, SPLIT_SEED)
     rule = f"10 % of every class of train/, at least one image, stratified, seed {SPLIT_SEED}"
     return _Content(tuple(classes), {"train": rest, **held, "test": test}, rule)
@@ -153,15 +148,23 @@ def _classes(root: Path) -> list[str]:
     return classes
 
 
-def _part(root: Path, part: str, classes: list[str]) -> ImageSplit:
-    others = sorted(set(subfolders(root / part)) - set(classes))
+def _read_split(root: Path, name: str, classes: list[str]) -> ImageSplit:
+    others = sorted(set(subfolders(root / name)) - set(classes))
     if others:
-        raise DataError(f"{root / part} has the class folder {others[0]!r}, which {root / 'train'} does not have")
-    return read_class_folders(root, [f"{part}/{name}" for name in classes])
+        raise DataError(f"{root / name} has the class folder {others[0]!r}, which {root / 'train'} does not have")
+    return read_class_folders(root, [f"{name}/{class_name}" for class_name in classes])
 
 
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+def _check_counts(folder: Path, classes: list[str], split: ImageSplit, least: int, reason: str) -> None:
+    """Check the number of images per class.
+
+    Raises:
+        DataError: a class has fewer than ``least`` images; the message continues with ``reason``.
+    """
+    for name, count in zip(classes, np.bincount(split.labels, minlength=len(classes)), strict=True):
+        if count < least:
+            images = "1 image" if count == 1 else f"{count} images"
+            raise DataError(f"class {name!r} in {folder} has {images}: it needs at least {least}, {reason}")
 
 
 def _fingerprint(splits: Mapping[str, ImageSplit]) -> str:

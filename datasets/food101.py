@@ -46,14 +46,14 @@ def read(folder: Path, classes: tuple[str, ...] = CLASSES, val_per_class: int = 
     """The splits from the official folder: ``images/<class>/<number>.jpg``, ``meta/train.txt`` and ``meta/test.txt``.
 
     Raises:
-        DataError: a list cannot be read, or one of its lines is invalid.
+        DataError: one of the two lists cannot be read or has an invalid line.
     """
     train, val = hold_out(_read_list(folder, "train", classes), val_per_class, VAL_SEED)
     return {"train": train, "val": val, "test": _read_list(folder, "test", classes)}
 
 
 def _read_list(folder: Path, part: str, classes: tuple[str, ...]) -> ImageSplit:
-    """One official list; the sample id is the line index, from 0."""
+    """The images of one official list, train or test; the sample id is the line index, from 0."""
     path = folder / "meta" / f"{part}.txt"
     try:
         lines = path.read_text(encoding="utf-8").split()

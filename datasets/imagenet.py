@@ -1,4 +1,4 @@
-"""ImageNet-1k (ILSVRC 2012; Russakovsky et al., IJCV 2015): its train images in folders, its official validation as test."""
+"""ImageNet-1k (ILSVRC 2012; Russakovsky et al., IJCV 2015): test is the official validation set."""
 
 from __future__ import annotations
 
@@ -55,45 +55,50 @@ IMAGENET_1K = DatasetCard(
 
 
 def read(folder: Path, wnids: Sequence[str] = WNIDS, val_per_class: int = VAL_PER_CLASS) -> dict[str, ImageSplit]:
-    """``train/<wnid>/*.JPEG``; ``val/`` in class folders, or flat with the devkit's or Kaggle's labels.
+    """The splits from ``train/<wnid>/*.JPEG`` and ``val/``, in class folders or flat with the devkit's or Kaggle's labels.
 
-    Val is 50 a class of train, stratified and seeded; the official validation set is the test split, as its 50,000 images
-    are the only public ones with labels that the weights have not seen. A test image's id is its official number.
+    Val is 50 images per class of train, stratified and seeded. Test is the official validation set, because its 50,000 images
+    are the only labelled public images that pretrained weights have not seen; the sample id is the official number.
+
+    Raises:
+        DataError: a folder or file is missing or invalid; the message names it.
     """
     train, val = hold_out(read_class_folders(folder / "train", wnids), val_per_class, VAL_SEED)
     return {"train": train, "val": val, "test": _official_validation(folder, wnids)}
 
 
 def _official_validation(folder: Path, wnids: Sequence[str]) -> ImageSplit:
-    place = folder / "val"
-    if not place.is_dir():
-        raise DataError(f"there is no folder {place}, which should contain the official validation images")
-    if subfolders(place):
-        split = read_class_folders(place, wnids)
+    val = folder / "val"
+    if not val.is_dir():
+        raise DataError(f"there is no folder {val}, which should contain the official validation images")
+    if subfolders(val):
+        split = read_class_folders(val, wnids)
         assert isinstance(split.images, ImageFiles)
-        numbers = np.array([_number(bytes(name).decode(), place) for name in split.images.names])
+        numbers = np.array([_number(bytes(name).decode(), val) for name in split.images.names])
         return ImageSplit(split.images, split.labels, numbers).select(np.argsort(numbers))
-    names = image_names(place)
+    names = image_names(val)
     wnid_of = _kaggle_labels(folder) or _devkit_labels(folder)
     index = {wnid: i for i, wnid in enumerate(wnids)}
-    numbers = np.array([_number(name, place) for name in names], dtype=np.int64)
+    numbers = np.array([_number(name, val) for name in names], dtype=np.int64)
     try:
         labels = np.array([index[wnid_of[number]] for number in numbers.tolist()], dtype=np.int64)
     except KeyError as error:
-        raise DataError(f"{place}: no label of ImageNet-1k for image or class {error}") from error
-    return ImageSplit(ImageFiles(place, encoded(names)), labels, numbers).select(np.argsort(numbers))
+        raise DataError(f"{val}: no label of ImageNet-1k for image or class {error}") from error
+    return ImageSplit(ImageFiles(val, encoded(names)), labels, numbers).select(np.argsort(numbers))
 
 
-def _number(name: str, place: Path) -> int:
+def _number(name: str, folder: Path) -> int:
     """The official number of a validation image."""
     match = re.search(r"ILSVRC2012_val_(\d+)\.", name)
     if match is None:
-        raise DataError(f"{place / name} is not named like an official validation image (ILSVRC2012_val_00000001.JPEG)")
+        raise DataError(
+            f"{folder / name} is not named like an official validation image (ILSVRC2012_val_00000001.JPEG)"
+        )
     return int(match[1])
 
 
 def _kaggle_labels(folder: Path) -> dict[int, str] | None:
-    """Wnid by image number from Kaggle's table, in the images' folder or three folders above; None without it."""
+    """WordNet id by image number from Kaggle's table, in ``folder`` or up to three folders above; None without the table."""
     for place in (folder, *folder.parents[:3]):
         path = place / KAGGLE
         if path.is_file():
@@ -111,7 +116,7 @@ def _kaggle_labels(folder: Path) -> dict[int, str] | None:
 
 
 def _devkit_labels(folder: Path) -> dict[int, str]:
-    """Number to wnid from the official development kit: line n of the ground truth is the class id of image n."""
+    """WordNet id by image number from the development kit, whose ground truth has the class id of image n in line n."""
     # Imported here: scipy.io is slow to import, and only flat copies of ImageNet need it.
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -1,7 +1,8 @@
-"""Image files that are decoded on demand, and their conversion to uint8 RGB arrays."""
+"""Image files, decoded on demand to uint8 RGB arrays."""
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -14,9 +15,8 @@ from PIL import Image
 from datasets.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-KEPT_BYTES = 2**30
-MAX_PIXELS = 100_000_000
-"""Largest image that is decoded: a small file may describe one that fills the memory."""
+MAX_BYTES_IN_MEMORY = 2**30
+MAX_PIXELS = 100_000_000  # of an image that is decoded; a small file can describe an image that fills the memory
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def join(
         return np.concatenate([first, second])
     if isinstance(first, ImageFiles) and isinstance(second, ImageFiles) and first.root == second.root:
         return ImageFiles(first.root, np.concatenate([first.names, second.names]))
-    raise DataError("train and val images are stored in different folders or formats and cannot be put together")
+    raise DataError("train and val images are stored in different folders or formats and cannot be merged")
 
 
 def decoded(images: np.ndarray | ImageFiles | ImageList) -> np.ndarray | list[np.ndarray]:
@@ -121,11 +121,11 @@ def _as_colour(image: Image.Image, path: Path) -> Image.Image:
 
 
 def kept_in_memory(
-    images: np.ndarray | ImageFiles | ImageList, limit: int = KEPT_BYTES
+    images: np.ndarray | ImageFiles | ImageList, limit: int = MAX_BYTES_IN_MEMORY
 ) -> np.ndarray | ImageFiles | ImageList:
-    """The images decoded into memory where they are files and take at most ``limit`` bytes; otherwise unchanged.
+    """The images, decoded into memory if they are files and take at most ``limit`` decoded bytes; else unchanged.
 
-    Decoded images are one array if all have one size, and an `ImageList` otherwise.
+    The result of decoding is one array if all images have the same size, and an `ImageList` otherwise.
 
     Raises:
         DataError: a file cannot be decoded.
@@ -140,39 +140,37 @@ def kept_in_memory(
 
 def _decoded_bytes(images: ImageFiles, sampled: int = 50) -> float:
     """Estimated size of the decoded images in bytes, from the headers of ``sampled`` evenly spaced files."""
-    positions = np.unique(np.linspace(0, len(images) - 1, min(sampled, len(images))).astype(int))
-    sizes = [_pixels(images.path(i)) * 3 for i in positions]
+    sizes = [3 * math.prod(_size(images.path(i))) for i in _spread(len(images), sampled)]
     return sum(sizes) / max(len(sizes), 1) * len(images)
 
 
-def _pixels(path: Path) -> int:
-    width, height = _size(path)
-    return width * height
+def _spread(count: int, sampled: int) -> np.ndarray:
+    """At most ``sampled`` evenly spaced positions among ``count`` images."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(sampled, count)).astype(int))
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height."""
+    """Width and height in pixels, from the file's header; (0, 0) if it cannot be read, which decoding will report."""
     try:
         with Image.open(path) as image:
             return image.width, image.height
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0  # decoding will report the error
+        return 0, 0
 
 
 def typical_side(images: np.ndarray | ImageFiles | ImageList, sampled: int = 50) -> int:
-    """Median of the shorter side in pixels, over at most ``sampled`` evenly spaced images; of files, the headers are read."""
-    positions = np.unique(np.linspace(0, max(len(images) - 1, 0), min(sampled, len(images))).astype(int))
+    """Median of the shorter side in pixels, over at most ``sampled`` evenly spaced images; 0 without images."""
     if isinstance(images, np.ndarray):
         return min(images.shape[1:3])
     if isinstance(images, ImageList):
-        sides = [min(images.arrays[i].shape[:2]) for i in positions]
+        sides = [min(images.arrays[i].shape[:2]) for i in _spread(len(images), sampled)]
     else:
-        sides = [min(_size(images.path(i))) for i in positions]
+        sides = [min(_size(images.path(i))) for i in _spread(len(images), sampled)]
     return int(np.median(sides)) if sides else 0
 
 
 def image_names(folder: Path) -> list[str]:
-    """The names of the image files in a folder, sorted; hidden files and other file types are skipped."""
+    """The sorted names of the image files in a folder, without hidden files and other file types."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -182,5 +180,5 @@ def image_names(folder: Path) -> list[str]:
 
 
 def encoded(names: Sequence[str]) -> np.ndarray:
-    """Relative paths in the form of `ImageFiles.names`."""
+    """Relative paths as `ImageFiles.names`, bytes [N]."""
     return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)

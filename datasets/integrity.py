@@ -13,18 +13,17 @@ from pathlib import Path, PurePosixPath
 
 from datasets.errors import DataError
 
-# Images hardly compress, so an archive that grows more than this holds something else.
-MOST_GROWTH = 30
-MOST_FILES = 3_000_000
-PART = 2**20
-UNFINISHED = ".unfinished-"
+MAX_GROWTH = 30  # images hardly compress, so an archive of images unpacks to less than this multiple of its size
+MAX_ENTRIES = 3_000_000
+CHUNK_BYTES = 2**20
+STAGING_PREFIX = ".unfinished-"
 
 
 def digest_of(path: Path, algorithm: str) -> str:
     """Hexadecimal digest of a file's content.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -37,7 +36,7 @@ def is_archive(name: str) -> bool:
     return name.endswith((".zip", ".tar", ".tar.gz", ".tgz"))
 
 
-def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_files: int = MOST_FILES) -> None:
+def unpack(archive: Path, target: Path, *, max_growth: int = MAX_GROWTH, max_entries: int = MAX_ENTRIES) -> None:
     """Unpack a tar or zip archive below ``target``; files that exist there are not replaced.
 
     Everything is unpacked into a temporary folder and then moved. An archive is refused as a whole if it contains a link,
@@ -45,16 +44,16 @@ def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_
 
     Args:
         archive: the file.
-        target: a folder; it is made if it does not exist.
-        most_growth: limit of unpacked bytes over the archive's own, with 1 MiB free.
-        most_files: limit of entries.
+        target: a folder, created if it does not exist.
+        max_growth: largest ratio of unpacked to packed bytes; 1 MiB more is always allowed.
+        max_entries: largest number of files and folders.
 
     Raises:
-        DataError: the archive is damaged or refused; nothing was put in place.
+        DataError: the archive is damaged or refused; no file was added to ``target``.
     """
-    staging = target / f"{UNFINISHED}{archive.name}"
+    staging = target / f"{STAGING_PREFIX}{archive.name}"
     shutil.rmtree(staging, ignore_errors=True)
-    limits = _Limits(archive, archive.stat().st_size * most_growth + PART, most_files)
+    limits = _Limits(archive, archive.stat().st_size * max_growth + CHUNK_BYTES, max_entries)
     try:
         staging.mkdir(parents=True)
         if archive.name.endswith(".zip"):
@@ -64,7 +63,7 @@ def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_
         for path in sorted(staging.iterdir()):
             _move(path, target / path.name)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(f"{archive} is damaged or no archive ({error}); nothing was unpacked") from error
+        raise DataError(f"{archive} is damaged or not an archive ({error}); nothing was unpacked") from error
     except OSError as error:
         raise DataError(f"cannot unpack {archive} below {target} ({error})") from error
     finally:
@@ -73,16 +72,22 @@ def unpack(archive: Path, target: Path, *, most_growth: int = MOST_GROWTH, most_
 
 @dataclass
 class _Limits:
-    """What is left to an archive: bytes and entries. Both formats read no more than the size that an entry declares."""
+    """Bytes and entries that an archive may still contain. Unpacking reads no more than the size that an entry declares."""
 
     archive: Path
     bytes: int
     entries: int
 
     def admit(self, name: str, size: int, *, plain: bool) -> None:
-        """
+        """Count one entry.
+
+        Args:
+            name: path of the entry.
+            size: its declared size in bytes.
+            plain: whether it is a file or a folder.
+
         Raises:
-            DataError: the entry is not a file or a folder (``plain``), lies outside, or is too much.
+            DataError: the entry is a link or a device, its path leaves the target folder, or a limit is exceeded.
         """
         path = PurePosixPath(name)
         if not plain:
@@ -109,15 +114,15 @@ def _unpack_tar(archive: Path, staging: Path, limits: _Limits) -> None:
 
 
 def _unpack_zip(archive: Path, staging: Path, limits: _Limits) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was not made on Unix
+    with zipfile.ZipFile(archive) as zip_file:
+        for entry in zip_file.infolist():
+            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 if the archive was not made on Unix
             limits.admit(entry.filename, entry.file_size, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        opened.extractall(staging)
+        zip_file.extractall(staging)
 
 
 def _move(path: Path, target: Path) -> None:
-    """Into place. Existing folders are merged, existing files stay."""
+    """Move a file or folder to ``target``. Existing folders are merged; existing files are kept."""
     if path.is_dir() and target.is_dir():
         for child in sorted(path.iterdir()):
             _move(child, target / child.name)

@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.api import DataError, DatasetCard, ImageSplit
 from datasets.augment import AUGMENTATIONS, batch_draw, sample_draws
 from datasets.images import decoded
-from datasets.shares import WHOLE, Piece, Share, pieces, taken, with_partners
-from datasets.timm_augment import NO_STRONGER, Stronger, erase, mix, rand_augment
+from datasets.shares import WHOLE, Piece, Share, pieces, rank_indices, with_partners
+from datasets.timm_augment import NO_STRONG, StrongAugmentation, erase, mix, rand_augment
 from datasets.transforms import to_input
 
-# torch's default on Linux. It is named because a process of the local pool inherits the method by which the pool started it:
-# a fork server, where each loader process would import torch again in every epoch.
+# Torch's default on Linux. It is set explicitly because the worker pool starts its processes by a fork server, and loader
+# processes would inherit that method and import torch again in every epoch.
 START_METHOD = "fork" if sys.platform == "linux" else None
 SCORING_BATCH = 500
-SCORING_PIXELS = SCORING_BATCH * 64 * 64  # larger images are scored in smaller batches
+SCORING_PIXELS = SCORING_BATCH * 64 * 64  # per batch; larger images are scored in smaller batches
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Batch:
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def to(self, device: torch.device) -> Batch:
+        """The batch with images and labels on a device; the sample ids stay on the CPU."""
         pinned = self.images.is_pinned()
         images, labels = (x.to(device, non_blocking=pinned) for x in (self.images, self.labels))
         return replace(self, images=images, labels=labels)
@@ -104,9 +105,9 @@ class _Batches(Dataset[Batch | DataError]):
         channels: int,
         augment: str,
         stream: int,
-        stronger: Stronger = NO_STRONGER,
+        strong: StrongAugmentation = NO_STRONG,
     ) -> None:
-        self.split, self.size, self.stream, self.augment, self.stronger = split, size, stream, augment, stronger
+        self.split, self.size, self.stream, self.augment, self.strong = split, size, stream, augment, strong
         self.classes = len(card.classes)
         grey = (sum(card.mean) / len(card.mean),)
         self.fill = card.mean if len(card.mean) == card.channels else grey * card.channels
@@ -117,29 +118,31 @@ class _Batches(Dataset[Batch | DataError]):
 
     def __getitems__(self, index: _BatchIndex) -> Batch | DataError:
         positions, rows = np.asarray(index.positions), index.rows
-        if self.stronger.mixes:
+        if self.strong.mixes:
             rows = with_partners(rows, len(positions))
         samples = self.split.select(positions[rows])
         try:
             images = decoded(samples.images)
         except DataError as error:
             return error  # a worker process would wrap a raised error in a traceback
-        augmentation, stronger = AUGMENTATIONS[self.augment], self.stronger
-        draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + stronger.draws)
+        augmentation, strong = AUGMENTATIONS[self.augment], self.strong
+        draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + strong.draws)
         augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
-        if stronger.rand_augment:
-            augmented = rand_augment(augmented, draws[:, -2], stronger.rand_augment, self.fill)
+        if strong.rand_augment:
+            augmented = rand_augment(augmented, draws[:, -2], strong.rand_augment, self.fill)
         inputs, labels = self.to_input(augmented), torch.from_numpy(samples.labels)
-        if stronger.erasing:
-            inputs = erase(inputs, draws[:, -1], stronger.erasing)
-        if stronger.mixes:
+        if strong.erasing:
+            inputs = erase(inputs, draws[:, -1], strong.erasing)
+        if strong.mixes:
             draw = batch_draw(self.stream, self.split.sample_id[positions])
-            inputs, labels = mix(inputs, labels, draw, stronger, self.classes)
+            inputs, labels = mix(inputs, labels, draw, strong, self.classes)
         batch = Batch(inputs, labels, torch.from_numpy(samples.sample_id), len(positions))
         if len(rows) == len(index.rows):
             return batch
-        kept = torch.from_numpy(np.isin(rows, index.rows))  # drop images that were loaded only as mixing partners
-        return Batch(inputs[kept], labels[kept], batch.sample_id[kept], batch.whole)
+        is_own = torch.from_numpy(
+            np.isin(rows, index.rows)
+        )  # False for images that were loaded only as mixing partners
+        return Batch(inputs[is_own], labels[is_own], batch.sample_id[is_own], batch.whole)
 
 
 class BatchLoader:
@@ -154,7 +157,7 @@ class BatchLoader:
         self.loader: DataLoader[Batch | DataError] = DataLoader(
             batches,
             batch_sampler=sampler,  # type: ignore[arg-type]
-            collate_fn=_as_is,  # type: ignore[arg-type]
+            collate_fn=_identity,  # type: ignore[arg-type]
             generator=torch.Generator().manual_seed(seed),
             num_workers=workers.count,
             multiprocessing_context=START_METHOD if workers.count else None,
@@ -181,7 +184,7 @@ def training_batches(
     batch_size: int,
     order_seed: int,
     augment_stream: int,
-    stronger: Stronger = NO_STRONGER,
+    strong: StrongAugmentation = NO_STRONG,
     skip: int = 0,
     workers: Workers = Workers(),
     share: Share = WHOLE,
@@ -192,9 +195,9 @@ def training_batches(
     """
     order = np.random.default_rng(order_seed).permutation(len(split)).tolist()
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    sampler = [_BatchIndex(batch, taken(len(batch), share)) for batch in batches[skip:]]
+    sampler = [_BatchIndex(batch, rank_indices(len(batch), share)) for batch in batches[skip:]]
     return BatchLoader(
-        _Batches(split, card, size, channels, augment, augment_stream, stronger), sampler, order_seed, workers
+        _Batches(split, card, size, channels, augment, augment_stream, strong), sampler, order_seed, workers
     )
 
 
@@ -207,19 +210,20 @@ def scoring_batches(
     workers: Workers = Workers(),
     share: Share = WHOLE,
 ) -> BatchLoader:
-    """The split in stored order, without augmentation.
+    """The batches of a split in stored order, without augmentation.
 
-    Ranks take whole batches in turn, because the rounding of a matrix product depends on the batch size.
+    Rank r gets the batches r, r + ranks, ...; batches are not divided, because the rounding of a matrix product depends on
+    the batch size.
     """
-    sampler = [_BatchIndex(batch, list(range(len(batch)))) for batch in scored_together(len(split), size)]
+    sampler = [_BatchIndex(batch, list(range(len(batch)))) for batch in scoring_positions(len(split), size)]
     return BatchLoader(_Batches(split, card, size, channels, "none", 0), sampler[share.rank :: share.ranks], 0, workers)
 
 
-def scored_together(count: int, size: int) -> list[list[int]]:
+def scoring_positions(count: int, size: int) -> list[list[int]]:
     """The positions of each scoring batch, for a split of ``count`` images of ``size`` x ``size`` pixels."""
     length = max(1, min(SCORING_BATCH, SCORING_PIXELS // size**2))
     return [list(range(start, min(start + length, count))) for start in range(0, count, length)]
 
 
-def _as_is(batch: Batch | DataError) -> Batch | DataError:
+def _identity(batch: Batch | DataError) -> Batch | DataError:
     return batch

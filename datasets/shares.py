@@ -1,4 +1,4 @@
-"""Division of a training batch among ranks. Together they process each image once, for any number of ranks."""
+"""Division of a training batch among ranks. Together the ranks process each image once."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Piece:
 
     Attributes:
         start, stop: range of its images in the whole batch.
-        of: number of images in the pass, over all ranks.
-        images: weight of this rank's images in the loss, as a number of images: ``stop - start``, unless the pass has fewer
-            images than ranks. Then every rank processes all of them with the weight ``of / ranks``, so that no rank is idle.
+        pass_size: number of images in the pass, over all ranks.
+        weight: weight of this rank's images in the loss, as a number of images: ``stop - start``, unless the pass has fewer
+            images than ranks. Then every rank processes all of them with the weight ``pass_size / ranks``, so no rank is idle.
     """
 
     start: int
     stop: int
-    of: int
-    images: float
+    pass_size: int
+    weight: float
 
-    def of_all(self) -> Piece:
-        """The same range with the weight of the whole pass, as for a single rank."""
-        return replace(self, images=self.of)
+    def with_full_weight(self) -> Piece:
+        """The same range with the weight of the whole pass."""
+        return replace(self, weight=self.pass_size)
 
 
 def pieces(size: int, share: Share) -> list[Piece]:
-    """The rank's pieces of a batch of ``size`` images, one per pass; passes have the sizes of `torch.chunk`'s chunks."""
+    """The rank's pieces of a batch of ``size`` images, one per pass; the passes have the sizes of `torch.chunk`."""
     result = []
     length = -(-size // share.passes)
     for first in range(0, size, length):
@@ -59,16 +59,16 @@ def pieces(size: int, share: Share) -> list[Piece]:
     return result
 
 
-def taken(size: int, share: Share) -> list[int]:
-    """Indices, in the whole batch, of the images that the rank processes; ascending."""
+def rank_indices(size: int, share: Share) -> list[int]:
+    """Ascending indices, in a batch of ``size`` images, of the images that the rank processes."""
     return [index for piece in pieces(size, share) for index in range(piece.start, piece.stop)]
 
 
-def with_partners(numbers: list[int], size: int) -> list[int]:
+def with_partners(indices: list[int], size: int) -> list[int]:
     """The images and their partners in Mixup and CutMix, as sorted indices in a batch of ``size`` images.
 
     The batch is mixed with itself in reverse order; the last image of an odd batch is not mixed. Mixing the returned subset
     with itself in reverse order forms the same pairs.
     """
     even = size // 2 * 2
-    return sorted({*numbers, *(even - 1 - index for index in numbers if index < even)})
+    return sorted({*indices, *(even - 1 - index for index in indices if index < even)})

@@ -1,4 +1,4 @@
-"""Files in a folder of images that the reader does not use: other formats, images too deep inside, links to nothing."""
+"""Image files in a dataset folder that the reader skips: unsupported formats, images outside class folders, broken links."""
 
 from __future__ import annotations
 
@@ -9,56 +9,43 @@ from pathlib import Path
 from datasets.api import ImageSplit
 from datasets.images import EXTENSIONS, ImageFiles
 
-UNREAD = (
-    ".heic",
-    ".heif",
-    ".avif",
-    ".svg",
-    ".jxl",
-    ".jp2",
-    ".psd",
-    ".raw",
-    ".dng",
-    ".cr2",
-    ".nef",
-    ".arw",
-    ".ico",
-    ".tga",
-)
-"""Image formats that are not read."""
+UNSUPPORTED = (
+    ".heic", ".heif", ".avif", ".svg", ".jxl", ".jp2", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw", ".ico", ".tga",
+)  # fmt: skip
 
 
 def skipped_files(root: Path, splits: Iterable[ImageSplit]) -> list[str]:
-    """A sentence for each kind of skipped file, with the number of files and an example.
+    """One sentence per reason, with the number of skipped files and the first of them. Hidden files are not counted.
 
     Args:
-        root: the folder.
-        splits: that were read from it. Hidden files are not counted.
+        root: folder of the dataset.
+        splits: the splits that were read from it.
     """
-    used = {
+    read_names = {
         bytes(name) for split in splits if isinstance(split.images, ImageFiles) for name in split.images.names.tolist()
     }
-    found: dict[str, list[str]] = {}
+    paths_by_reason: dict[str, list[str]] = {}
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), root)  # noqa: PTH118
-            if name.startswith(".") or os.fsencode(path) in used:
+            if name.startswith(".") or os.fsencode(path) in read_names:
                 continue
-            kind = _kind(Path(folder) / name)
-            if kind:
-                found.setdefault(kind, []).append(path)
+            reason = _reason(Path(folder) / name)
+            if reason:
+                paths_by_reason.setdefault(reason, []).append(path)
     return [
-        f"{root}: {len(paths):,} skipped, {kind}; the first is {min(paths)}" for kind, paths in sorted(found.items())
+        f"{root}: {len(paths):,} skipped, {reason}; the first is {min(paths)}"
+        for reason, paths in sorted(paths_by_reason.items())
     ]
 
 
-def _kind(path: Path) -> str:
-    """Why an image file is skipped; empty for a file that is no image."""
+def _reason(path: Path) -> str:
+    """Why an image file is skipped; empty if the file is not an image."""
     ending = path.suffix.lower()
-    if ending in UNREAD:
-        return f"as the format {ending} is not read"
+    if ending in UNSUPPORTED:
+        return f"because the format {ending} is not supported"
     if ending not in EXTENSIONS:
         return ""
-    return (
-        "as they lie in no class folder, or in a folder inside one" if path.is_file() else "as the link leads nowhere"
-    )
+    if path.is_file():
+        return "because they are not directly in a class folder"
+    return "because the link is broken"

@@ -13,7 +13,7 @@ from datasets.splits import merge, stratified_halves
 
 MODES = {
     "held-out": "val is cut from the official train set, test is the official test set",
-    "as-published": "train is the whole official train set, and the test set also plays val: for comparison with published "
+    "as-published": "train is the whole official train set, and the test set is also val: for comparison with published "
     "numbers that were chosen on test",
     "halves": "train is the whole official train set; val and test are stratified halves of the official test set",
 }
@@ -46,7 +46,7 @@ class SplitRule:
         return f"{self.mode}-{self.resplit}" if self.mode == "halves" else self.mode
 
     def describe(self, card: DatasetCard) -> str:
-        """Description for records."""
+        """Description that is written to records."""
         if self.mode == "held-out":
             return f"{MODES[self.mode]}; val: {card.val_rule}"
         resplit = f" (resplit {self.resplit} of {RESPLITS}, seed {HALVES_SEED})" if self.mode == "halves" else ""
@@ -59,7 +59,7 @@ class SplitRule:
         return {"split": {"mode": self.mode, **({"resplit": self.resplit} if self.mode == "halves" else {})}}
 
     def train_fields(self) -> dict[str, Any]:
-        """Key fields of a stage that reads only train; equal for the two other modes, which train on the same images."""
+        """Key fields of a stage that reads only train; equal for the other two modes, which train on the same images."""
         return {} if self.mode == "held-out" else {"split": {"train": "train and val"}}
 
     def sizes(self, card: DatasetCard) -> dict[str, int]:
@@ -91,7 +91,7 @@ class SplitRule:
 
 
 def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | None:
-    """The reason why thresholds must not be chosen on this val split with these weights; None if they may.
+    """Why thresholds must not be chosen on this val split with these weights; None if they may be.
 
     Args:
         card: card of the dataset.

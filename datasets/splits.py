@@ -12,7 +12,11 @@ from datasets.images import ImageFiles, decoded, join
 
 
 def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of (the rest, the held-out samples), both ascending; ``per_class`` samples of every class are held out."""
+    """Indices of the remaining and of the held-out samples, both ascending; ``per_class`` samples per class are held out.
+
+    Raises:
+        DataError: a class has at most ``per_class`` samples.
+    """
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -24,17 +28,20 @@ def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[n
 
 
 def hold_out(split: ImageSplit, per_class: int, seed: int) -> tuple[ImageSplit, ImageSplit]:
-    """The split without ``per_class`` samples of every class, and those; both in stored order."""
-    kept, held = stratified_holdout(split.labels, per_class, seed)
-    return split.select(kept), split.select(held)
+    """The split without ``per_class`` samples of every class, and these samples; both in stored order."""
+    remaining, held_out = stratified_holdout(split.labels, per_class, seed)
+    return split.select(remaining), split.select(held_out)
 
 
 def stratified_shares(
     split: ImageSplit, shares: Mapping[str, float], seed: int
 ) -> tuple[ImageSplit, dict[str, ImageSplit]]:
-    """The rest, and named parts with a share of every class each: rounded, at least one image."""
+    """The remaining samples, and one part per entry of ``shares``, with that share of every class.
+
+    The number of samples per class is rounded and at least 1.
+    """
     rng = np.random.default_rng(seed)
-    part = np.zeros(len(split), dtype=np.int64)  # 0: the rest
+    part = np.zeros(len(split), dtype=np.int64)  # 0: remaining
     for label in np.unique(split.labels):
         members = rng.permutation(np.flatnonzero(split.labels == label))
         begin = 0
@@ -47,17 +54,17 @@ def stratified_shares(
 
 
 def stratified_halves(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of two halves, both ascending; of every class each gets half, and odd ones go to them in turn."""
+    """Indices of two halves, both ascending. Each has half of every class; odd samples go to the two halves in turn."""
     members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     order = np.concatenate(members)
     return np.sort(order[1::2]), np.sort(order[::2])
 
 
 def merge(first: ImageSplit, second: ImageSplit) -> ImageSplit:
-    """Two parts of one official set, back in the order of their sample ids.
+    """Two parts of one official set, merged in the order of the sample ids.
 
     Raises:
-        DataError: their images are not of one kind, or a sample is in both.
+        DataError: the images are stored in different ways, or a sample is in both parts.
     """
     sample_id = np.concatenate([first.sample_id, second.sample_id])
     if len(np.unique(sample_id)) < len(sample_id):
@@ -67,7 +74,7 @@ def merge(first: ImageSplit, second: ImageSplit) -> ImageSplit:
 
 
 def stratified_head(split: ImageSplit, count: int) -> ImageSplit:
-    """The first ``count`` samples, classes in turn: of every class its first count / classes, in stored order."""
+    """``count`` samples in stored order: the first count / C samples of each of the C classes."""
     order = np.argsort(split.labels, kind="stable")
     ranks = np.empty(len(split), dtype=np.int64)
     ranks[order] = np.concatenate([np.arange(size) for size in np.unique(split.labels, return_counts=True)[1]])
@@ -83,8 +90,10 @@ def identity(split: ImageSplit) -> str:
 
 
 def content(split: ImageSplit) -> str:
-    """Identity of the images: ``pixels:`` and the SHA-256 of all of them, in order; for files that are decoded batch by batch,
-    ``files:`` and the SHA-256 of their names and sizes in bytes."""
+    """A hash that identifies the images: ``pixels:`` and the SHA-256 of all pixels, in order.
+
+    For images that are decoded batch by batch: ``files:`` and the SHA-256 of the file names and sizes.
+    """
     digest = hashlib.sha256()
     if isinstance(split.images, ImageFiles):
         for i, name in enumerate(split.images.names):

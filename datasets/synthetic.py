@@ -1,4 +1,4 @@
-"""Random images with the shape of a real dataset: to rehearse a grid where the data are not, or not yet."""
+"""Random images with the shape of a real dataset, for rehearsing a grid without its data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SyntheticCard(DatasetCard):
 
 
 def synthetic_card(card: DatasetCard) -> SyntheticCard:
-    """Classes, channels, size and normalisation of ``card``, and a handful of random images."""
+    """A card with the classes, channels, size and normalisation of ``card``, and `SIZES` random images."""
     values = {field.name: getattr(card, field.name) for field in fields(DatasetCard)}
     name = PREFIX + card.name
     return replace(
@@ -43,7 +43,7 @@ def synthetic_card(card: DatasetCard) -> SyntheticCard:
         licence="none",
         redistributable=True,
         citation="random numbers",
-        how_to_get="it is made on the fly",
+        how_to_get="it is generated when it is read",
     )
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORM = "rand-m9-mstd0.5-inc1"
+EXAMPLE = "rand-m9-mstd0.5-inc1"
 # Sections of a timm RandAugment string. timm ignores sections that it cannot parse, so typing errors are checked here.
 SECTIONS = (r"m\d+", r"n[1-9]", r"p(0(\.\d+)?|1)", r"mstd\d+(\.\d+)?", r"mmax\d+", r"inc[01]", r"t(weights|3aw?)")
 # Parameters of `RandomErasing` in timm's training script: one rectangle, filled with independent noise per pixel.
@@ -31,8 +31,8 @@ ERASED_RATIO = (0.3, 1 / 0.3)
 
 
 @dataclass(frozen=True)
-class Stronger:
-    """Augmentations in addition to the recipe's `Augmentation`; all are off by default.
+class StrongAugmentation:
+    """Augmentations that follow the recipe's `Augmentation`; all are off by default.
 
     Attributes:
         rand_augment: timm's RandAugment string, such as rand-m9-mstd0.5-inc1; None disables it.
@@ -75,11 +75,11 @@ class Stronger:
         return parts
 
 
-NO_STRONGER = Stronger()
+NO_STRONG = StrongAugmentation()
 
 
 def rand_augment_mistake(config: str | None) -> str | None:
-    """An error message for an invalid RandAugment string; None if it is valid or absent."""
+    """The error message for an invalid RandAugment string; None if the string is valid or None."""
     if config is None:
         return None
     prefix, *sections = config.split("-")
@@ -90,10 +90,10 @@ def rand_augment_mistake(config: str | None) -> str | None:
         return None
     subject = f"{invalid[0]!r} in {config!r}" if prefix == "rand" else repr(config)
     return (
-        f"{subject} is not in timm's form, such as {FORM}: rand, followed by at most one each of m (magnitude), n (operations "
-        "per image, 1 to 9), p (probability of each operation), mstd (standard deviation of the magnitude), mmax (maximum "
-        "magnitude, default 10), inc0 or inc1 (whether severity increases with the magnitude), and tweights, t3a or t3aw "
-        "(choice of operations)"
+        f"{subject} is not in timm's form, such as {EXAMPLE}: rand, followed by at most one each of m (magnitude), n "
+        "(operations per image, 1 to 9), p (probability of each operation), mstd (standard deviation of the magnitude), mmax "
+        "(maximum magnitude, default 10), inc0 or inc1 (whether severity increases with the magnitude), and tweights, t3a or "
+        "t3aw (choice of operations)"
     )
 
 
@@ -165,14 +165,14 @@ def erase(images: Tensor, draws: np.ndarray, probability: float) -> Tensor:
     return images
 
 
-def mix(images: Tensor, labels: Tensor, draw: float, stronger: Stronger, classes: int) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, labels: Tensor, draw: float, strong: StrongAugmentation, classes: int) -> tuple[Tensor, Tensor]:
     """Mixup or CutMix of a batch with itself in reverse order; the last image of an odd batch is not mixed.
 
     Args:
         images: normalised, float32 [B, channels, side, side]; modified in place.
         labels: class indices [B].
         draw: a uniform random number in [0, 1).
-        stronger: the alphas of Mixup and CutMix, at least one above 0.
+        strong: the alphas of Mixup and CutMix, at least one above 0.
         classes: number of classes, C.
 
     Returns:
@@ -184,7 +184,7 @@ def mix(images: Tensor, labels: Tensor, draw: float, stronger: Stronger, classes
     even = len(labels) // 2 * 2
     with _seeded() as seed:
         seed(draw)
-        mixup = Mixup(stronger.mixup, stronger.cutmix, label_smoothing=0.0, num_classes=classes)
+        mixup = Mixup(strong.mixup, strong.cutmix, label_smoothing=0.0, num_classes=classes)
         images[:even], probabilities = mixup(images[:even], labels[:even])
     return images, torch.cat([probabilities, one_hot(labels[even:], classes)])
 

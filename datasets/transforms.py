@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from datasets.api import DatasetCard
 from datasets.augment import AUGMENTATIONS
-from datasets.timm_augment import NO_STRONGER, Stronger
+from datasets.timm_augment import NO_STRONG, StrongAugmentation
 
 # Luminance weights of ITU-R BT.601, as in PIL's mode "L".
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -21,8 +21,8 @@ def to_input(images: np.ndarray, *, size: int, channels: int, mean: Sequence[flo
     """Convert stored images uint8 [B, H, W, C] to normalised float32 [B, channels, size, size].
 
     Images of other sizes are resized (bilinear, antialiased). Grey images are repeated in every channel; colour images are
-    reduced to one channel by luminance. ``mean`` and ``std`` have one entry per stored channel, and the image is normalised
-    first; or one per channel of the result, and it is normalised last.
+    reduced to one channel by luminance. If ``mean`` and ``std`` have one entry per stored channel, normalisation comes before
+    this conversion; if they have one entry per channel of the result, it comes after.
     """
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     if batch.shape[-2:] != (size, size):
@@ -54,7 +54,7 @@ def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
 
 
 def training_summary(
-    card: DatasetCard, size: int, channels: int, augment: str, stronger: Stronger = NO_STRONGER
+    card: DatasetCard, size: int, channels: int, augment: str, strong: StrongAugmentation = NO_STRONG
 ) -> str:
     """Description of training preprocessing and augmentation."""
     augmentation = AUGMENTATIONS[augment].summary
@@ -62,10 +62,10 @@ def training_summary(
         augmentation += f", to {size}"
     parts = [
         augmentation,
-        *stronger.image_summary(),
+        *strong.image_summary(),
         f"then as in evaluation: {evaluation_summary(card, size, channels)}",
     ]
-    return "; ".join([*parts, *stronger.input_summary()])
+    return "; ".join([*parts, *strong.input_summary()])
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,7 +1,6 @@
-"""The methods that are compared: one entry each. To add one, write its file and add its entry.
+"""The registry of methods. Heads, losses, policies and backbones are registered in their own folders.
 
-Heads, losses, policies and backbones have tables of their own in their folders. Colors are Okabe and Ito's for the methods seen
-most; markers differ so that small prints in grey stay readable.
+The most common methods have the colors of Okabe and Ito's palette. The markers differ, so figures are readable in greyscale.
 """
 
 from methods.api import MethodCard
@@ -9,7 +8,7 @@ from methods.api import MethodCard
 METHODS: dict[str, MethodCard] = {
     "static": MethodCard(
         target="methods.static:Static",
-        summary="the backbone without exits: the reference of every number",
+        summary="the backbone without exits: the reference for speed-ups and accuracy drops",
         display_name="Backbone",
         color="#000000", marker="*", table_order=0,
     ),
@@ -77,28 +76,28 @@ METHODS: dict[str, MethodCard] = {
     ),
     "vit-ee": MethodCard(
         target="methods.vit_ee:ViTEE",
-        summary="one more transformer block before each exit's classifier",
+        summary="an additional transformer block before each exit's classifier",
         display_name="ViT-EE",
         citation="Bakhtiarnia et al., BMVC 2021", reference="vit-ee",
         color="#A6761D", marker="<", dashes=(8, 2),
     ),
     "vit-ee-port": MethodCard(
         target="methods.vit_ee:ViTEEPort",
-        summary="the same, trained as in the LGViT code",
+        summary="ViT-EE as in the LGViT code: joint training, equal weights",
         display_name="ViT-EE (port)",
         citation="Bakhtiarnia et al., BMVC 2021", reference="vit-ee",
         color="#A6761D", marker=">", dashes=(1, 2),
     ),
     "branchynet": MethodCard(
         target="methods.branchynet:BranchyNet",
-        summary="trunk, then trunk and convolutional branches; entropy",
+        summary="trains the trunk, then trunk and convolutional branches; entropy",
         display_name="BranchyNet",
         citation="Teerapittayanon et al., ICPR 2016", reference="branchynet",
         color="#332288", marker="<",
     ),
     "sdn": MethodCard(
         target="methods.sdn:SDN",
-        summary="joint with growing weights; else the most confident answer",
+        summary="joint training with growing weights; else the most confident prediction",
         display_name="SDN",
         citation="Kaya et al., ICML 2019", reference="sdn",
         color="#1B7837", marker="d",
@@ -119,21 +118,21 @@ METHODS: dict[str, MethodCard] = {
     ),
     "pabee": MethodCard(
         target="methods.pabee:PABEE",
-        summary="one pooler for all exits, weights by depth; patience",
+        summary="one pooler for all exits, losses weighted by depth; patience",
         display_name="PABEE",
         citation="Zhou et al., NeurIPS 2020", reference="pabee",
         color="#762A83", marker="v",
     ),
     "pabee-port": MethodCard(
         target="methods.pabee:PABEEPort",
-        summary="PABEE as in the LGViT code: a pooler each",
+        summary="PABEE as in the LGViT code: one pooler per exit",
         display_name="PABEE (port)",
         citation="Zhou et al., NeurIPS 2020", reference="pabee",
         color="#762A83", marker="^", dashes=(1, 2),
     ),
     "pcee": MethodCard(
         target="methods.pcee:PCEE",
-        summary="trained as pabee; low entropy several times in a row",
+        summary="trained as PABEE; low entropy at several exits in a row",
         display_name="PCEE",
         citation="Zhang et al., NAACL Findings 2022", reference="pcee",
         color="#999933", marker="s",
@@ -147,7 +146,7 @@ METHODS: dict[str, MethodCard] = {
     ),
     "berxit": MethodCard(
         target="methods.berxit:BERxiT",
-        summary="alternating steps, and a learned gate that decides when to leave",
+        summary="alternating training, and a learned gate that decides when to exit",
         display_name="BERxiT",
         citation="Xin et al., EACL 2021", reference="berxit",
         color="#882255", marker="P", dashes=(4, 1.5),

@@ -18,13 +18,13 @@ from methods.placement import place_exits
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One registered thing.
+    """A registry entry.
 
     Attributes:
         target: ``"module:attribute"``, imported by `load`.
         summary: one line for ``python -m benchmark list``.
-        code_version: raised by hand when the code behind the card changes what it computes; part of every stage key
-            that uses it.
+        code_version: raised by hand when the code behind the card computes other results; part of every stage key that
+            uses it.
     """
 
     target: str
@@ -38,16 +38,16 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCard(Card):
-    """A method, with what reports show of it.
+    """A method, and how reports show it.
 
     Attributes:
-        display_name: its name in text, tables and figures; empty for the registered name.
+        display_name: name in text, tables and figures; empty for the registered name.
         citation: authors, venue and year; empty for a control of this suite.
-        reference: its key in reports/references.yaml; None for a method that cites nothing, or that is not listed there.
-        color: of its curve in figures, as ``#RRGGBB``; None takes a spare one. A port has the color of its original.
-        marker: of its curve, as matplotlib names it; None takes a spare one.
+        reference: key in reports/references.yaml; None if the method has no entry there.
+        color: color of the curve in figures, ``#RRGGBB``; None for the next unused one. A port has the color of its original.
+        marker: matplotlib's name of the curve's marker; None for the next unused one.
         dashes: lengths of dash and gap in line widths, repeated along the line; (1, 0) is a solid line.
-        table_order: rows of main tables are sorted by it; equal numbers keep the order of the runs.
+        table_order: sort key of the rows of main tables; rows with equal keys have the order of the runs.
     """
 
     display_name: str = ""
@@ -64,9 +64,9 @@ class PolicyCard(Card):
     """An exit policy.
 
     Attributes:
-        fixed_threshold_ignores_val: whether it reads nothing from val once its threshold is given. Then it can be used with
+        fixed_threshold_ignores_val: whether the policy reads no val data if its threshold is fixed. It can then be used with
             weights that were trained on the val images.
-        reads_gates: whether it needs heads that predict their own error.
+        reads_gates: whether the policy requires heads that predict their own error.
     """
 
     fixed_threshold_ignores_val: bool = False
@@ -86,22 +86,21 @@ class BackboneCard(Card):
     """A backbone, described block by block so that a grid can be planned without building it.
 
     Attributes:
-        family: architecture, and its key in reports/references.yaml: ``vit``, ``deit`` or ``swin``; backbones from outside
-            name their own.
+        family: architecture, and its key in reports/references.yaml: ``vit``, ``deit`` or ``swin``; backbones of other
+            packages have their own.
         idle_token_variant_of: registered name of the same backbone without the unread distillation token; None for all
             others.
-        stages: number of blocks in each stretch of equal width and grid; their sum is the depth L. One entry for ViT.
+        stages: number of blocks in each run of blocks with equal width and grid; their sum is the depth L. One entry for ViT.
         dims: channel width after each block, length L.
         grids: side of the square patch grid after each block, length L.
-        attention_heads: of each block, length L.
+        attention_heads: number of attention heads of each block, length L.
         prefix_tokens: tokens in front of the patch tokens (class, distillation and register tokens); 0 for Swin.
         registers: number of prefix tokens that no classifier reads; they follow the class tokens.
         image_size: side of the square input, in pixels.
         channels: colour channels of the input.
         smaller: registered name of the next smaller backbone of the family; None if there is none.
-        weights: full timm tag of the pretrained weights that a run starts from unless a grid says otherwise; None for
-            a random start.
-        normalisation: of the images that `weights` were trained on; None without `weights`.
+        weights: full timm tag of the default pretrained weights; None for random initialisation.
+        normalisation: normalisation of the images that `weights` were trained on; None without `weights`.
         architecture: keyword arguments of the builder behind `target`.
     """
 
@@ -131,7 +130,7 @@ class BackboneCard(Card):
         return self.prefix_tokens - self.registers
 
     def stage_end(self, block: int) -> int:
-        """The last block whose output has the width and grid of that of ``block``."""
+        """The last block whose output has the same width and grid as that of ``block``."""
         return next(end for end in accumulate(self.stages) if block <= end)
 
 
@@ -145,15 +144,15 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStage:
-    """One training stage that a method adds to, or puts in the place of, the backbone's fine-tuning.
+    """A training stage that follows or replaces the fine-tuning of the backbone.
 
     Attributes:
-        trains: ``heads``: the heads, on the frozen backbone of the stage before; ``everything``: backbone, final
+        trains: ``heads``: the heads, on the frozen backbone of the previous stage; ``everything``: backbone, final
             classifier and heads together.
         loss: a loss of `methods.LOSSES` and its options.
-        recipe: whose epochs, rates and batches it uses: a field of `results.spec.Recipes`.
-        frozen_mode: of the frozen backbone in a ``heads`` stage: ``eval``, or ``train`` with its dropout and drop-path
-            active, as in the official LGViT code.
+        recipe: the field of `results.spec.Recipes` with its epochs, learning rates and batch size.
+        frozen_mode: mode of the frozen backbone in a ``heads`` stage: ``eval``, or ``train``, in which dropout and drop-path
+            are active, as in the official LGViT code.
     """
 
     trains: Literal["heads", "everything"] = "heads"
@@ -164,14 +163,14 @@ class TrainStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """What is compared: which head sits at each exit, and how the model is trained.
+    """A method determines the head at each exit and the training of the model.
 
-    A method is a frozen dataclass whose fields are its options; it names heads and losses and contains no torch code.
+    A method is a frozen dataclass whose fields are its options. It refers to heads and losses by name, without torch code.
     """
 
     @property
     def starts_finetuned(self) -> bool:
-        """Whether its stages follow the fine-tuning of the backbone, or start from the backbone's initial weights."""
+        """Whether the stages follow the fine-tuning of the backbone; if False, they start from its initial weights."""
         return True
 
     @abstractmethod
@@ -182,24 +181,24 @@ class Method(ABC):
         """Exit positions of the method's authors (scheme ``published``); those of the LGViT paper if they published none.
 
         Raises:
-            ValueError: they are not known for this depth.
+            ValueError: no positions are known for this depth.
         """
         return place_exits("paper", backbone.depth)
 
     def policy(self) -> Component:
-        """Its own rule for leaving (the policy ``own``)."""
+        """The method's own exit policy, selected by the policy name ``own``."""
         return Component("confidence")
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
-        """The training stages after the starting point; none for a backbone without exits."""
+        """The training stages after the starting point; empty for a backbone without exits."""
         return ()
 
     def blocks(self, backbone: BackboneCard) -> int:
-        """Number of the backbone's blocks that are kept; the final classifier follows the last of them."""
+        """Number of blocks of the model; the final classifier follows the last of them."""
         return backbone.depth
 
     def replacement_backbone(self, backbone: BackboneCard) -> str | None:
-        """Registered name of the backbone that the method trains instead of this one; None if it keeps this one.
+        """Registered name of the backbone that the method trains instead of ``backbone``; None to train ``backbone`` itself.
 
         Raises:
             ValueError: no suitable backbone is registered.
@@ -207,5 +206,5 @@ class Method(ABC):
         return None
 
     def adds_second_stage_epochs(self) -> bool:
-        """Whether a method without a second stage trains for the epochs of both, so that all train equally long."""
+        """Whether a method with one stage adds the epochs of the second stage, so that all methods train equally long."""
         return False

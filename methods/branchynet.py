@@ -2,7 +2,7 @@
 
 The original's branches are small convolutional networks; here each branch is a plain 3x3 convolution on the patch map. As in
 the original's code, all branches have the same loss weight. The original searches one threshold per branch; here all exits
-use the same threshold, as for every other method.
+have the same threshold, as in the other methods.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, Regime, with_loss
 
-SHARES = (0, 18 / 54)
-"""Shares of ResNet-110's 54 blocks that precede its two branches."""
+SHARES = (0, 18 / 54)  # of ResNet-110's 54 blocks, the shares that precede its two branches
 
 
 @dataclass(frozen=True, kw_only=True)

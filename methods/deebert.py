@@ -1,7 +1,7 @@
-"""DeeBERT (Xin et al., ACL 2020): fine-tune, freeze, then train linear exits; a sample leaves when the entropy is low.
+"""DeeBERT (Xin et al., ACL 2020): fine-tune, freeze, then train linear exits; a sample exits when the entropy is low.
 
-The original initialises each exit's pooler from the final classifier's. Vision transformers have none, so poolers are
-initialised at random.
+The original initialises the pooler of each exit from the pooler of the final classifier. Vision transformers have no such
+pooler, so the exits' poolers are initialised at random.
 """
 
 from dataclasses import dataclass

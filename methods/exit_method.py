@@ -92,7 +92,7 @@ def with_loss(stage: TrainStage, **options: Any) -> TrainStage:
 
 
 def with_idle_heads(stage: TrainStage, idle_heads: str) -> TrainStage:
-    """A copy of ``stage`` whose loss has this option where it is not the default, which stays out of stage keys."""
+    """A copy of ``stage`` whose loss has the option ``idle_heads``; the default is omitted, so it is not part of stage keys."""
     return stage if idle_heads == "rest" else with_loss(stage, idle_heads=idle_heads)
 
 

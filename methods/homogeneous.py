@@ -1,4 +1,4 @@
-"""Homogeneous controls for LGViT's central claim: one kind of head at every exit, all else equal."""
+"""Homogeneous controls for LGViT's central claim: the same kind of head at every exit, with equal training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,8 +26,8 @@ class HomogeneousGlobal(ExitMethod):
     """GAH at every exit.
 
     Attributes:
-        stride: factor by which the patch grid is reduced before the attention.
-        pool: how it is reduced: ``subsample`` or ``average``.
+        stride: downsampling factor of the patch grid before the attention.
+        pool: method of downsampling: ``subsample`` or ``average``.
     """
 
     stride: int = 2
@@ -55,7 +55,7 @@ class HomogeneousConvolution(ExitMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HomogeneousAttention(ExitMethod):
-    """The backbone's own attention at every exit, the official code's ``self_attention``."""
+    """Self-attention like that of the backbone at every exit, the official code's ``self_attention``."""
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         return tuple(

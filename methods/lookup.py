@@ -1,4 +1,4 @@
-"""Checks names and options from users; an error message is one sentence with the nearest match."""
+"""Checks of names and options from users. An error message is one sentence with the nearest valid name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 
 class EntryPointError(Exception):
-    """An installed package registers something that cannot be loaded; the message names the entry point."""
+    """An installed package registers a card that cannot be loaded; the message names the entry point."""
 
 
 @cache
@@ -60,7 +60,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The message about an unknown name."""
+    """The error message for an unknown name: the nearest known name, and all known names."""
     known = list(known)
     return f"unknown {kind} {name!r}; {nearest(name, known)}there are: {', '.join(known)}"
 
@@ -90,7 +90,7 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
 
 @lru_cache(maxsize=256)
 def _options_of(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
-    """Validator, defaults, and a description of the options of a dataclass. Cached: building a validator is slow."""
+    """Validator, defaults, and a description of the options of a dataclass. Cached because building a validator is slow."""
     defaults = {
         field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
     }

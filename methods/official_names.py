@@ -1,4 +1,4 @@
-"""Maps the parameter names of our models to those of the authors' checkpoints (falcon-xu/LGViT)."""
+"""Mapping from the parameter names of our models to those of the authors' checkpoints (falcon-xu/LGViT)."""
 
 from __future__ import annotations
 

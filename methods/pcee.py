@@ -1,7 +1,7 @@
-"""PCEE-BERT (Zhang et al., NAACL Findings 2022): a sample leaves when several exits in a row are certain.
+"""PCEE-BERT (Zhang et al., NAACL Findings 2022): a sample exits when the entropy is low at several exits in a row.
 
-The training is that of PABEE; only the exit rule differs. `PCEEPort` follows the LGViT code, which uses the entropy in nats
-instead of its share of ln C.
+The training is that of PABEE; only the exit policy differs. `PCEEPort` follows the LGViT code, which uses the entropy in nats
+instead of dividing it by ln C.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from methods.pabee import PABEE, PABEEPort
 
 @dataclass(frozen=True, kw_only=True)
 class PCEE(PABEE):
-    """Leaves when the entropy as a share of ln C is below the threshold at two exits in a row (the original: 2 to 11)."""
+    """Exit when entropy / ln C is below the threshold at two exits in a row (the original evaluates 2 to 11)."""
 
     def policy(self) -> Component:
         return Component("pcee", {"patience": 2})
@@ -20,7 +20,7 @@ class PCEE(PABEE):
 
 @dataclass(frozen=True, kw_only=True)
 class PCEEPort(PABEEPort):
-    """Leaves when the entropy in nats is below the threshold at two exits in a row."""
+    """Exit when the entropy in nats is below the threshold at two exits in a row."""
 
     def policy(self) -> Component:
         return Component("pcee", {"patience": 2, "normalised": False})

@@ -11,8 +11,8 @@ from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, JointWeights, Regime, with_loss
 from methods.pabee import ported_exits
 
+# Shares of the cost after which the original has its exits. They are also the final values of its loss weights.
 SHARES = (0.15, 0.30, 0.45, 0.60, 0.75, 0.90)
-"""Shares of the cost after which the original has its exits; its loss weights grow up to the same numbers."""
 
 
 def position(share: float, depth: int) -> int:
@@ -31,7 +31,7 @@ class SDN(Competitor):
         return (Component("mixed-pool"),) * len(exits)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
-        """The blocks nearest to 15, 30, ..., 90 % of the depth. Depth approximates cost: all blocks cost nearly the same."""
+        """The blocks nearest to 15, 30, ..., 90 % of the depth."""
         return tuple(dict.fromkeys(position(share, backbone.depth) for share in SHARES))
 
     def policy(self) -> Component:

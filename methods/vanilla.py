@@ -1,7 +1,7 @@
 """Vanilla early exit: the usual homogeneous internal classifier (pooler + linear) at every exit.
 
-The head is that of DeeBERT (Xin et al., ACL 2020) and its successors. Training regime and loss are the suite's common ones, so
-that a comparison with other methods isolates the effect of the heads.
+The head is that of DeeBERT (Xin et al., ACL 2020) and its successors. Training regime and loss are the suite's defaults, so a
+comparison with other methods isolates the effect of the heads.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""ViT-EE: one more transformer block before each exit's classifier (Bakhtiarnia et al., BMVC 2021, arXiv 2106.15183).
+"""ViT-EE: an additional transformer block before each exit's classifier (Bakhtiarnia et al., BMVC 2021, arXiv 2106.15183).
 
 The LGViT paper compares with a single such exit, after block 6 of 12 (12 of Swin's 24).
 """

@@ -118,9 +118,9 @@ def check(name: str, data_dir: Path | None, processes: int | None, all_classes: 
     for problem in result.damaged[:SHOWN_PROBLEMS]:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{total - len(result.damaged):,} of {total:,} images can be read", highlight=False)
-    for first, second in result.twice[:SHOWN_PROBLEMS]:
+    for first, second in result.in_two_splits[:SHOWN_PROBLEMS]:
         console.print(f"the same image: {first}; {second}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"images that are in two splits: {len(result.twice):,}", highlight=False)
+    console.print(f"images that are in two splits: {len(result.in_two_splits):,}", highlight=False)
     if result.damaged or wrong_archives:
         raise click.exceptions.Exit(1)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.errors import NotFiniteError, RankError
 from benchmark.training.inputs import Inputs
 from benchmark.training.ranks import ALONE, Ranks
-from datasets.loading import Batch, scored_together
+from datasets.loading import Batch, scoring_positions
 from methods.model import MultiExitModel
 
 SCORED = ("val", "test")
@@ -71,7 +71,7 @@ def score_split(
     sample_id = torch.from_numpy(inputs.splits[split].sample_id)
     own = (_score(model, batch, device) for batch in inputs.scoring(split, ranks))
     parts: list[ExitScores] = []
-    for number, positions in enumerate(scored_together(len(sample_id), inputs.size)):
+    for number, positions in enumerate(scoring_positions(len(sample_id), inputs.size)):
         rank = number % ranks.size
         if rank == 0:
             part = next(own)

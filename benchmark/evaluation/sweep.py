@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmark.evaluation.scores import ExitScores
-from methods.policies.policy import ExitPolicy, checked
+from methods.policies.policy import ExitPolicy, checked_logits
 
 # Samples per chunk. Limits the memory: about 200 settings x 2,000 samples, and 9 exits x 2,000 samples x 1,000 classes.
 CHUNK = 2_000
@@ -60,10 +60,10 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     rows = exits * torch.arange(len(settings))[:, None]  # offset of each setting in the flattened counts
     for start in range(0, samples, CHUNK):
         part = scores.part(slice(start, start + CHUNK))
-        logits, labels = checked(part.logits), part.labels
+        logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
         exit_taken = bound.sweep(bound.signal(logits), settings)
-        is_correct = bound.answers(logits) == labels
+        is_correct = bound.predictions(logits) == labels
         correct += is_correct.gather(0, exit_taken).sum(1)
         taken += torch.bincount((exit_taken + rows).flatten(), minlength=taken.numel()).view_as(taken)
     return Sweep(settings, correct.numpy() / samples, taken.numpy() / samples, samples)

@@ -60,7 +60,7 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
             "weight": setting.weight,
             "sample_id": scores.sample_id.numpy(),
             "exit": exits.numpy(),
-            "prediction": bound.answers(scores.logits)[exits, samples].numpy(),
+            "prediction": bound.predictions(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
             "score": confidences(scores.logits[exits, samples]).numpy(),
         }
@@ -71,7 +71,7 @@ def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -
     """Exit and correctness of every test sample at one corner of a hull."""
     bound = policy.with_context(scores.labels, scores.errors)
     exits = bound.exits(bound.signal(scores.logits), setting)
-    right = bound.answers(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
+    right = bound.predictions(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
     return corner_frame(label, setting, scores, exits, right)
 
 

@@ -22,7 +22,8 @@ from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model, regist
 from benchmark.measure.cost import cost_table
 from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
-from methods.official import CheckpointError, OfficialModel, describe, from_official
+from methods.official import from_official
+from methods.official_config import CheckpointError, OfficialModel, describe
 from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.files import read_file

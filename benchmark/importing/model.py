@@ -14,7 +14,7 @@ from benchmark import registry
 from benchmark.training.heads import make_head
 from methods.api import BackboneCard, Component
 from methods.model import ExitHeads, MultiExitModel
-from methods.official import OfficialModel
+from methods.official_config import OfficialModel
 from results.store.folder import StoreError
 
 KIND = "imported"

@@ -66,7 +66,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         raise ValueError(
             f"{type(policy).__name__.lower()} needs labels or later exits, so it cannot run in dynamic inference"
         )
-    policy.chosen()
+    policy.required_setting()
     backbone, heads = model.backbone, model.exit_heads
     exit_after = {block: k for k, block in enumerate(heads.exits)}
     batch, device = len(images), images.device

@@ -72,7 +72,7 @@ class ScheduledExits(Confidence):
         return {"exit": self.schedule[positions].to(device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return (confidences(logits) > self.chosen()) & (state["exit"] <= exit_index)
+        return (confidences(logits) > self.required_setting()) & (state["exit"] <= exit_index)
 
 
 def scheduled(shares: np.ndarray, samples: int, seed: int = 0) -> Tensor:

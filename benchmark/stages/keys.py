@@ -81,7 +81,13 @@ DOMAINS = {
             "benchmark/measure/latency.py", "benchmark/measure/timed_run.py",
         ),
     ),
-    "importing": Domain(2, ("benchmark/importing/model.py", "methods/official.py", "methods/official_names.py")),
+    "importing": Domain(
+        2,
+        (
+            "benchmark/importing/model.py", "methods/official.py", "methods/official_config.py",
+            "methods/official_names.py",
+        ),
+    ),
 }  # fmt: skip
 
 USES = {

@@ -19,7 +19,7 @@ from datasets.loading import BatchLoader, Workers, scoring_batches, training_bat
 from datasets.shares import Share
 from datasets.split_rules import SplitRule
 from datasets.splits import content, identity, stratified_head
-from datasets.timm_augment import Stronger
+from datasets.timm_augment import StrongAugmentation
 from datasets.transforms import evaluation_summary, training_summary
 from methods.api import BackboneCard
 from results.record import DataCard
@@ -57,7 +57,7 @@ class Inputs:
             size=self.size,
             channels=self.channels,
             augment=recipe.augment,
-            stronger=stronger_of(recipe),
+            strong=strong_augmentation(recipe),
             batch_size=recipe.batch_size,
             order_seed=seed_for("order", purpose, seed, epoch),
             augment_stream=seed_for("augment", purpose, seed, epoch),
@@ -80,7 +80,7 @@ class Inputs:
     def transforms(self) -> dict[str, str]:
         """The transforms of an image in words, for each training stage and for scoring."""
         transforms = {
-            stage: training_summary(self.card, self.size, self.channels, recipe.augment, stronger_of(recipe))
+            stage: training_summary(self.card, self.size, self.channels, recipe.augment, strong_augmentation(recipe))
             for stage, recipe in self.recipes.items()
         }
         return transforms | {"scores": evaluation_summary(self.card, self.size, self.channels)}
@@ -113,9 +113,9 @@ class Inputs:
         return {name: _content(split) for name, split in self.splits.items()}
 
 
-def stronger_of(recipe: Recipe) -> Stronger:
+def strong_augmentation(recipe: Recipe) -> StrongAugmentation:
     """The augmentation that a recipe adds to its basic one."""
-    return Stronger(recipe.rand_augment, recipe.erasing, recipe.mixup, recipe.cutmix)
+    return StrongAugmentation(recipe.rand_augment, recipe.erasing, recipe.mixup, recipe.cutmix)
 
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:

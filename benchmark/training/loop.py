@@ -125,10 +125,13 @@ class Learner:
         Each rank contributes its share of a batch of ``whole`` images, so the statistics become a mean over the ranks.
         """
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
-        share = sum(piece.images for _, piece in self.passed) / whole
+        share = sum(piece.weight for _, piece in self.passed) / whole
         statistics = [statistic.mul_(share) for statistic in running_statistics(self.module)]
         self.passed = [
-            ({key: value.float() * (piece.images / piece.of) for key, value in terms.items()}, piece.of_all())
+            (
+                {key: value.float() * (piece.weight / piece.pass_size) for key, value in terms.items()},
+                piece.with_full_weight(),
+            )
             for terms, piece in self.passed
         ]
         return [*gradients, *statistics, *(value for terms, _ in self.passed for value in terms.values())]
@@ -138,8 +141,8 @@ class Learner:
         for terms, piece in self.passed:
             for key, value in terms.items():  # the mean of a term is over the steps that have it
                 so_far = self.sums.get(key, torch.zeros((), dtype=torch.float64))
-                self.sums[key] = so_far + value.double() * piece.images
-                self.images[key] = self.images.get(key, 0) + piece.images
+                self.sums[key] = so_far + value.double() * piece.weight
+                self.images[key] = self.images.get(key, 0) + piece.weight
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
         self.scaler.unscale_(self.optimizer)
@@ -296,7 +299,7 @@ def fit(
                 with mixed(first.recipe, device):
                     shared = frozen(part)
                 for learner in learning:
-                    learner.backward(part, shared, number, piece.images / batch.size, piece, ranks.seed_parts)
+                    learner.backward(part, shared, number, piece.weight / batch.size, piece, ranks.seed_parts)
             if ranks.size > 1:
                 ranks.all_reduce([summand for learner in learning for summand in learner.summands(batch.size)])
             for learner in learning:

@@ -2,9 +2,9 @@
 
     python datasets/bundled/make_fashion_mnist_mini.py /usr/share/datasets/fashion-mnist
 
-The subset is stratified and seeded: 600 train and 200 val images a class from the official train file, 400 test images
-a class from the official test file. Every image keeps its index in the official file as its sample id, so that the
-bundle can be checked against the source. Running this script again gives the same bytes.
+The subset is stratified and seeded: 600 train and 200 val images per class from the official train file, 400 test images
+per class from the official test file. The sample id of an image is its index in the official file, so the bundle can be
+compared with its source. Running this script again gives the same bytes.
 """
 
 import gzip
@@ -30,7 +30,7 @@ def read_idx(folder: Path, stem: str) -> np.ndarray:
 
 
 def pick(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[np.ndarray]:
-    """Disjoint stratified index sets, ``counts[i]`` of every class in set i, each in ascending order."""
+    """Disjoint stratified index sets, set i with ``counts[i]`` samples of every class, in ascending order."""
     chosen: list[list[np.ndarray]] = [[] for _ in counts]
     for label in range(10):
         shuffled = rng.permutation(np.flatnonzero(labels == label))

@@ -1,4 +1,4 @@
-"""The names of the classes of larger datasets, a line each, in the order of their indices."""
+"""Class names of the larger datasets, one per line in the order of the class indices."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ class TrainingPass:
         return self.exit_heads(self.passed.tokens)
 
     @property
-    def right(self) -> Tensor:
+    def targets(self) -> Tensor:
         """The correct class of each image (B,); for a mixed image, the class with the largest probability."""
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
@@ -58,9 +58,9 @@ class TrainingPass:
         """
         if not any(head.gated for head in self.exit_heads.in_order):
             return None
-        wrong = torch.stack([logits.detach().argmax(-1) != self.right for logits in self.outputs.logits])
+        wrong = torch.stack([logits.detach().argmax(-1) != self.targets for logits in self.outputs.logits])
         return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
     def accuracy(self, exit_logits: Iterable[Tensor]) -> Tensor:
         """Accuracy, averaged over several tensors of logits (B, num_classes)."""
-        return torch.stack([logits.argmax(-1) == self.right for logits in exit_logits]).float().mean()
+        return torch.stack([logits.argmax(-1) == self.targets for logits in exit_logits]).float().mean()

@@ -19,8 +19,8 @@ class BEEM(ThresholdPolicy):
 
     Attributes:
         threshold: at least 0; the sum cannot exceed the number of early exits.
-        counting: of a class that the previous exit did not predict. ``paper``: the sum restarts at this exit's confidence.
-            ``released``, as in the authors' code: it restarts at 0, so the first exit of a run does not count.
+        counting: value at which the sum restarts. ``paper``: the confidence of the exit with the new class. ``released``, as
+            in the authors' code: 0, so the first exit of a run of agreeing exits does not count.
     """
 
     strict = False
@@ -42,18 +42,18 @@ class BEEM(ThresholdPolicy):
         return sums
 
     def _counted(self, confidence: Tensor, agrees: Tensor) -> Tensor:
-        """What an exit adds to the sum."""
+        """The confidence that an exit adds to the sum."""
         return confidence * agrees if self.counting == "released" else confidence
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
-        return {"previous": torch.full((batch,), -1, device=device), "gathered": torch.zeros(batch, device=device)}
+        return {"previous": torch.full((batch,), -1, device=device), "sum": torch.zeros(batch, device=device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         prediction = logits.argmax(-1)
         agrees = prediction == state["previous"]
-        state["gathered"] = self._counted(confidences(logits), agrees) + state["gathered"] * agrees
+        state["sum"] = self._counted(confidences(logits), agrees) + state["sum"] * agrees
         state["previous"] = prediction
-        return self.leave(state["gathered"], self.chosen())
+        return self.leave(state["sum"], self.required_setting())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         """0, and a sum that the early exits cannot reach."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, checked, confidences, probability
+from methods.policies.policy import State, ThresholdPolicy, check_probability, checked_logits, confidences
 
 BINS = 15
 
@@ -31,14 +31,14 @@ class BinAccuracy(ThresholdPolicy):
     target: float | None = None
 
     def __post_init__(self) -> None:
-        probability("bin-accuracy", "target", self.target)
+        check_probability("bin-accuracy", "target", self.target)
         self._edges: Tensor | None = None  # [K - 1, BINS - 1]
         self._accuracy: Tensor | None = None  # [K - 1, BINS]
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         if labels is None:
             raise ValueError("bin-accuracy: fit requires the labels of val")
-        logits = checked(logits)
+        logits = checked_logits(logits)
         confidence = confidences(logits[:-1]).double()
         is_correct = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
         cuts = torch.linspace(0, 1, BINS + 1).double()[1:-1]
@@ -56,7 +56,7 @@ class BinAccuracy(ThresholdPolicy):
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         edges, accuracy = self._learned(logits.device)
         bins = torch.searchsorted(edges[exit_index], confidences(logits))
-        return self.leave(accuracy[exit_index][bins], self.chosen())
+        return self.leave(accuracy[exit_index][bins], self.required_setting())
 
     def _learned(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._edges is None or self._accuracy is None:

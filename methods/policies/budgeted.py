@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import ExitPolicy, State, checked, confidences
+from methods.policies.policy import ExitPolicy, State, checked_logits, confidences
 
 # Ratios q between the shares of consecutive exits: MSDNet's range with a five times smaller step.
 RATIOS = np.arange(5, 196) / 100
@@ -43,7 +43,7 @@ class Budgeted(ExitPolicy):
         self._thresholds: Tensor | None = None  # [Q, K - 1]
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Sequence[float] | None = None) -> Self:
-        logits = checked(logits)
+        logits = checked_logits(logits)
         exits, samples, _ = logits.shape
         exit_costs = np.arange(1, exits + 1) / exits if cost is None else np.asarray(cost, dtype=np.float64)
         confidence = confidences(logits[:-1]).numpy()
@@ -66,7 +66,7 @@ class Budgeted(ExitPolicy):
         return np.unique(self._cost)
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return confidences(logits) >= self._row(self.chosen(), logits.device)[exit_index]
+        return confidences(logits) >= self._row(self.required_setting(), logits.device)[exit_index]
 
     def _row(self, budget: float, device: torch.device) -> Tensor:
         """The thresholds [K - 1] for a budget."""

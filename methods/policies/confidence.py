@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, confidences, probability
+from methods.policies.policy import State, ThresholdPolicy, check_probability, confidences
 
 
 @dataclass(kw_only=True)
@@ -20,10 +20,10 @@ class Confidence(ThresholdPolicy):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        probability("confidence", "threshold", self.threshold)
+        check_probability("confidence", "threshold", self.threshold)
 
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(logits[:-1])
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return self.leave(confidences(logits), self.chosen())
+        return self.leave(confidences(logits), self.required_setting())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, probability
+from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, check_probability
 
 
 @dataclass(kw_only=True)
@@ -71,7 +71,7 @@ class Random(ThresholdPolicy):
     probability: float | None = None
 
     def __post_init__(self) -> None:
-        probability("random", "probability", self.probability)
+        check_probability("random", "probability", self.probability)
 
     def signal(self, logits: Tensor) -> Tensor:
         """The probability above which a sample has exited at or before each exit."""
@@ -84,14 +84,14 @@ class Random(ThresholdPolicy):
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         if exit_index == 0:
             state["chance"] = hashed_uniform(logits)
-        return self.leave(_needed(state["chance"], exit_index), self.chosen())
+        return self.leave(_needed(state["chance"], exit_index), self.required_setting())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         return 1.0, 0.0
 
 
 def _needed(chance: Tensor, exit_index: int) -> Tensor:
-    """The smallest probability p with which a sample exits by this exit: 1 - (1 - p)^(k + 1) = chance for exit index k."""
+    """The smallest p at which a sample exits by exit index k, (N,): the solution of 1 - (1 - p)^(k + 1) = chance."""
     return 1 - (1 - chance) ** (1 / (exit_index + 1))
 
 

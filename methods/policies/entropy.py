@@ -41,7 +41,7 @@ class Entropy(ThresholdPolicy):
         return values.masked_fill((logits.float().softmax(-1) == 0).any(-1), float("inf"))
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return self.leave(self.entropies(logits), self.chosen())
+        return self.leave(self.entropies(logits), self.required_setting())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         return entropy_ends(classes, self.normalised)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, probability
+from methods.policies.policy import State, ThresholdPolicy, check_probability
 
 
 @dataclass(kw_only=True)
@@ -27,7 +27,7 @@ class LearnedGate(ThresholdPolicy):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        probability("learned-gate", "threshold", self.threshold)
+        check_probability("learned-gate", "threshold", self.threshold)
         self._errors: Tensor | None = None
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
@@ -47,7 +47,7 @@ class LearnedGate(ThresholdPolicy):
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
         if "error" not in state:
             raise ValueError("learned-gate reads the learned gate of an exit, and this exit has none")
-        return self.leave(state["error"], self.chosen())
+        return self.leave(state["error"], self.required_setting())
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         return 1.0, 0.0

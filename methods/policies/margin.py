@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, probability
+from methods.policies.policy import State, ThresholdPolicy, check_probability
 
 
 @dataclass(kw_only=True)
@@ -20,13 +20,13 @@ class Margin(ThresholdPolicy):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        probability("margin", "threshold", self.threshold)
+        check_probability("margin", "threshold", self.threshold)
 
     def signal(self, logits: Tensor) -> Tensor:
         return margins(logits[:-1])
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return self.leave(margins(logits), self.chosen())
+        return self.leave(margins(logits), self.required_setting())
 
 
 def margins(logits: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Patience(ThresholdPolicy):
         prediction = logits.argmax(-1)
         state["streak"] = torch.where(prediction == state["previous"], state["streak"] + 1, 1.0)
         state["previous"] = prediction
-        return self.leave(state["streak"] - int(self.counting == "pabee"), self.chosen())
+        return self.leave(state["streak"] - int(self.counting == "pabee"), self.required_setting())
 
 
 def streaks(predictions: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class PCEE(ThresholdPolicy):
         return {"run": torch.zeros(batch, dtype=torch.int64, device=device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        is_below = self.leave(entropies(logits, self.normalised), self.chosen())
+        is_below = self.leave(entropies(logits, self.normalised), self.required_setting())
         state["run"] = torch.where(is_below, state["run"] + 1, 0)
         return state["run"] >= self.patience
 

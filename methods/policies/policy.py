@@ -97,11 +97,11 @@ class ExitPolicy(ABC):
         Raises:
             ValueError: the logits have a wrong shape or contain NaN, the setting is None, or `fit` was not called.
         """
-        logits = checked(logits)
-        exits = self.exits(self.signal(logits), self.chosen())
-        return exits, self.answers(logits)[exits, torch.arange(logits.shape[1], device=logits.device)]
+        logits = checked_logits(logits)
+        exits = self.exits(self.signal(logits), self.required_setting())
+        return exits, self.predictions(logits)[exits, torch.arange(logits.shape[1], device=logits.device)]
 
-    def answers(self, logits: Tensor) -> Tensor:
+    def predictions(self, logits: Tensor) -> Tensor:
         """The predicted class of each sample at each exit, [K, N]."""
         return torch.cat([logits[:-1].argmax(-1), self.fallback(logits)[None]])
 
@@ -120,7 +120,7 @@ class ExitPolicy(ABC):
         """Predict at the final head: logits (B, C) of the remaining samples to predicted classes (B,)."""
         return logits.argmax(-1)
 
-    def chosen(self) -> float:
+    def required_setting(self) -> float:
         """The setting.
 
         Raises:
@@ -180,7 +180,7 @@ class ThresholdPolicy(ExitPolicy):
         return 0.0, 1.0
 
 
-def checked(logits: Tensor | np.ndarray) -> Tensor:
+def checked_logits(logits: Tensor | np.ndarray) -> Tensor:
     """The logits as a tensor [K, N, C].
 
     Raises:
@@ -200,7 +200,7 @@ def checked(logits: Tensor | np.ndarray) -> Tensor:
     return logits
 
 
-def probability(policy: str, name: str, value: float | None) -> None:
+def check_probability(policy: str, name: str, value: float | None) -> None:
     """Check that the parameter ``name`` of a policy is None or a probability.
 
     Raises:

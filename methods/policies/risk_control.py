@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from methods.policies.confidence import Confidence
-from methods.policies.policy import ExitPolicy, State, checked, confidences
+from methods.policies.policy import ExitPolicy, State, checked_logits, confidences
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class RiskControl(ExitPolicy):
         self._samples = 0
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
-        logits = checked(logits)
+        logits = checked_logits(logits)
         predictions = logits.argmax(-1)
         if self.loss == "disagreement":
             losses = predictions != predictions[-1]
@@ -84,7 +84,7 @@ class RiskControl(ExitPolicy):
         return np.geomspace(0.5, 0.001, 60)
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        return self.leave(confidences(logits), self.chosen())
+        return self.leave(confidences(logits), self.required_setting())
 
 
 @dataclass(kw_only=True)

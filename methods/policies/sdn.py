@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, confidences, probability
+from methods.policies.policy import State, ThresholdPolicy, check_probability, confidences
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class SDN(ThresholdPolicy):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        probability("sdn", "threshold", self.threshold)
+        check_probability("sdn", "threshold", self.threshold)
 
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(logits[:-1])
@@ -47,7 +47,7 @@ class SDN(ThresholdPolicy):
         is_higher = confidence > state["confidence"]
         state["answer"] = torch.where(is_higher, logits.argmax(-1), state["answer"])
         state["confidence"] = torch.where(is_higher, confidence, state["confidence"])
-        return self.leave(confidence, self.chosen())
+        return self.leave(confidence, self.required_setting())
 
     def finish(self, logits: Tensor, state: State) -> Tensor:
         return torch.where(confidences(logits) > state["confidence"], logits.argmax(-1), state["answer"])

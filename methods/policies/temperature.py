@@ -17,10 +17,9 @@ from torch.nn import functional as F
 from methods.policies.confidence import Confidence
 from methods.policies.entropy import Entropy
 from methods.policies.margin import Margin
-from methods.policies.policy import ExitPolicy, State, checked
+from methods.policies.policy import ExitPolicy, State, checked_logits
 
-RANGE = (0.05, 20.0)
-"""Search interval for temperatures."""
+RANGE = (0.05, 20.0)  # search interval for temperatures
 
 
 class _Scaled(ExitPolicy):
@@ -37,7 +36,9 @@ class _Scaled(ExitPolicy):
         if labels is None:
             raise ValueError("temperature scaling: fit requires the labels of val")
         targets = torch.as_tensor(labels).long()  # cross-entropy accepts only int64
-        self.temperatures = torch.tensor([_temperature(exit_.float(), targets) for exit_ in checked(logits)[:-1]])
+        self.temperatures = torch.tensor(
+            [_temperature(exit_.float(), targets) for exit_ in checked_logits(logits)[:-1]]
+        )
         return self
 
     def signal(self, logits: Tensor) -> Tensor:

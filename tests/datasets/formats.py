@@ -17,7 +17,7 @@ RNG_SEED = 5
 
 
 class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]
-    """Writes what Python 2 wrote: byte strings as strings, numpy under its old module name."""
+    """Writes byte strings as Python 2 did; `python2_pickle` adds numpy's old module name."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -76,12 +76,12 @@ def write_imagenet_train(folder: Path, wnids: tuple[str, ...], per_class: int) -
 
 def write_imagenet_val(folder: Path, labels: list[int], wnids: tuple[str, ...], *, flat: bool) -> None:
     for number, label in enumerate(labels, start=1):
-        place = folder / "val" if flat else folder / "val" / wnids[label]
-        write_image(place / f"ILSVRC2012_val_{number:08d}.JPEG", (40 * label, 200, 0))
+        parent = folder / "val" if flat else folder / "val" / wnids[label]
+        write_image(parent / f"ILSVRC2012_val_{number:08d}.JPEG", (40 * label, 200, 0))
 
 
 def write_devkit(folder: Path, labels: list[int], wnids: tuple[str, ...]) -> None:
-    """Write the two files that are read; class ids are not in the order of the wnids, and an inner node follows the leaves."""
+    """Write the two files that are read. The class ids are not in the order of the wnids, and one synset is no class."""
     data = folder / "ILSVRC2012_devkit_t12" / "data"
     data.mkdir(parents=True)
     ids = {label: len(wnids) - label for label in range(len(wnids))}

@@ -1,4 +1,4 @@
-"""A realistic folder of images: few files, odd sizes, every kind of file, classes of different sizes."""
+"""A realistic folder of images: few files of many sizes and formats, in classes of different sizes."""
 
 from __future__ import annotations
 

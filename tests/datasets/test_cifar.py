@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.datasets.formats import python2_pickle, write_cifar
 
 @pytest.fixture
 def cifar_100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
-    """Six images of each of 100 classes to train, one to test; and the train images."""
+    """A folder with six train images and one test image of each of 100 classes, and the train images."""
     train, train_md5 = write_cifar(tmp_path / "train", b"fine_labels", list(range(100)) * 6)
     _, test_md5 = write_cifar(tmp_path / "test", b"fine_labels", list(range(100)), seed=6)
     monkeypatch.setattr(cifar, "CIFAR_100_FILES", {"train": train_md5, "test": test_md5})
@@ -24,7 +25,7 @@ def cifar_100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np
     return tmp_path, train
 
 
-def test_images_and_labels_are_what_was_written(cifar_100: tuple[Path, np.ndarray]) -> None:
+def test_the_reader_returns_the_written_images_and_labels(cifar_100: tuple[Path, np.ndarray]) -> None:
     folder, written = cifar_100
     splits = cifar.read_cifar_100(folder)
     assert {name: len(split) for name, split in splits.items()} == {"train": 400, "val": 200, "test": 100}
@@ -56,10 +57,10 @@ def test_a_truncated_or_replaced_file_is_detected_by_its_checksum(cifar_100: tup
     whole = path.read_bytes()
     for content in (whole[:-1], whole[:-1] + b"!"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="test is not the official file"):
+        with pytest.raises(DataError, match=re.escape(str(path))):
             cifar.read_cifar_100(folder)
     path.unlink()
-    with pytest.raises(DataError, match=r"cannot read .*test"):
+    with pytest.raises(DataError, match=re.escape(str(path))):
         cifar.read_cifar_100(folder)
 
 
@@ -92,6 +93,6 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     {b"data": np.zeros((2, 3072), np.uint8), b"coarse_labels": [0, 1]},
     [1, 2],
 ], ids=["label", "count", "kind", "shape", "key", "no dictionary"])  # fmt: skip
-def test_other_content_is_one_sentence(content: object) -> None:
-    with pytest.raises(DataError, match="train does not hold CIFAR's images and labels"):
+def test_other_content_is_an_error_that_names_the_file(content: object) -> None:
+    with pytest.raises(DataError, match=r"^train "):
         cifar.unpack(python2_pickle(content), b"fine_labels", 100, Path("train"))

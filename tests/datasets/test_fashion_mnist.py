@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def test_a_damaged_bundle_is_detected(tmp_path: Path) -> None:
     content = bytearray((BUNDLED / fashion_mnist.BUNDLE).read_bytes())
     content[1000] ^= 1
     damaged.write_bytes(content)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=fashion_mnist.BUNDLE_SHA256[:12]):
         fashion_mnist.read_bundle(tmp_path)
     damaged.unlink()
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match=re.escape(str(damaged))):
         fashion_mnist.read_bundle(tmp_path)
 
 
@@ -103,7 +104,7 @@ def test_a_replaced_file_is_detected_by_its_checksum(idx_folder: Path) -> None:
     victim = next(idx_folder.glob("t10k-labels*"))
     other = next(idx_folder.glob("train-labels*"))
     victim.write_bytes(other.read_bytes())
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.* is not the official file"):
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.*SHA-256"):
         fashion_mnist.read_full(idx_folder)
 
 

@@ -24,16 +24,16 @@ class Publisher:
     """A server of one file.
 
     Attributes:
-        content: of the file.
+        content: content of the file.
         cut: number of bytes after which the connection ends; None to send all.
         ranges: whether it supports range requests.
-        asked: the Range headers of the requests.
+        range_headers: Range header of each request.
     """
 
     content: bytes
     cut: int | None = None
     ranges: bool = True
-    asked: list[str | None] = field(default_factory=list)
+    range_headers: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -48,7 +48,7 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             byte_range = self.headers.get("Range")
-            source.asked.append(byte_range)
+            source.range_headers.append(byte_range)
             start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and source.ranges else 0
             if start >= len(source.content):
                 self.send_error(416)
@@ -81,26 +81,26 @@ def quiet(name: str, done: int, total: int | None) -> None:
     pass
 
 
-def test_it_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher, tmp_path: Path) -> None:
+def test_an_archive_is_verified_and_unpacked_where_the_reader_looks(publisher: Publisher, tmp_path: Path) -> None:
     card, data, progress = card_of(publisher), tmp_path / "data", []
     (line,) = fetch(card, data, lambda name, done, total: progress.append((name, done, total)))
     assert line == f"{data / NAME}  MD5 as published"
     assert card.find(data) == data / "cifar-100-python"
     assert progress[-1] == (NAME, len(publisher.content), len(publisher.content))
     fetch(card, data, quiet)
-    assert len(publisher.asked) == 1  # the archive existed already
+    assert len(publisher.range_headers) == 1  # the archive existed already
 
 
 def test_an_interrupted_download_resumes(publisher: Publisher, tmp_path: Path) -> None:
     card, data = card_of(publisher), tmp_path / "data"
     publisher.cut = 100
-    with pytest.raises(DataError, match=r"ended after 100 of [\d,]+ bytes"):
+    with pytest.raises(DataError, match="100"):
         fetch(card, data, quiet)
-    with pytest.raises(DataError, match="ended after 200 of"):
+    with pytest.raises(DataError, match="200"):
         fetch(card, data, quiet)
     publisher.cut = None
     fetch(card, data, quiet)
-    assert publisher.asked == [None, "bytes=100-", "bytes=200-"]
+    assert publisher.range_headers == [None, "bytes=100-", "bytes=200-"]
     assert (data / NAME).read_bytes() == publisher.content
     assert not list(data.glob("*.part"))
 
@@ -108,7 +108,7 @@ def test_an_interrupted_download_resumes(publisher: Publisher, tmp_path: Path) -
 def test_a_download_restarts_if_the_server_cannot_resume(publisher: Publisher, tmp_path: Path) -> None:
     card, data = card_of(publisher), tmp_path / "data"
     publisher.cut, publisher.ranges = 100, False
-    with pytest.raises(DataError, match="ended after 100"):
+    with pytest.raises(DataError, match="100"):
         fetch(card, data, quiet)
     publisher.cut = None
     fetch(card, data, quiet)
@@ -125,7 +125,7 @@ def test_a_complete_partial_download_is_used(publisher: Publisher, tmp_path: Pat
 
 def test_a_replaced_file_is_not_kept(publisher: Publisher, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with pytest.raises(DataError, match="is not the official file: its MD5 is"):
+    with pytest.raises(DataError, match="0" * 32):
         fetch(card_of(publisher, md5="0" * 32), data, quiet)
     assert not list(data.iterdir())
 
@@ -135,11 +135,11 @@ def test_without_a_published_checksum_the_hash_is_printed(publisher: Publisher, 
     assert hashlib.sha256(publisher.content).hexdigest() in line
 
 
-def test_offline_is_one_sentence_and_a_local_file_is_used(publisher: Publisher, tmp_path: Path) -> None:
+def test_offline_the_error_names_url_and_path_and_a_local_file_is_used(publisher: Publisher, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (archive,) = card_of(publisher).archives
     offline = replace(card_of(publisher), archives=(replace(archive, url="http://127.0.0.1:9/x"),))
-    with pytest.raises(DataError, match=r"cannot download http://127\.0\.0\.1:9/x .*put it at") as error:
+    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/x") as error:
         fetch(offline, data, quiet)
     assert str(data / NAME) in str(error.value)
     (data / NAME).write_bytes(publisher.content)
@@ -148,5 +148,5 @@ def test_offline_is_one_sentence_and_a_local_file_is_used(publisher: Publisher, 
 
 
 def test_data_that_needs_an_account_has_instructions(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be fetched: ImageNet needs an account"):
+    with pytest.raises(DataError, match=r"imagenet-1k.*https://image-net.org/download"):
         fetch(DATASETS["imagenet-1k"], tmp_path, quiet)

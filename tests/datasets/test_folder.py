@@ -1,4 +1,4 @@
-"""A folder of images: how its classes and splits are determined, and a sentence for every problem."""
+"""A folder of images: how its classes and splits are determined, and one error message per problem."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.datasets.photos import CLASSES, write_photos
 def card_of(root: Path) -> DatasetCard:
     """The card, read without caches, as in a new process."""
     folder.folder_card.cache_clear()
-    folder._look.cache_clear()
+    folder._content.cache_clear()
     return folder.folder_card(folder.absolute("folder:photos", root))
 
 
@@ -48,7 +48,7 @@ def test_a_class_can_be_named_train(tmp_path: Path) -> None:
     assert card_of(tmp_path).classes == ("bus", "plane", "train")
 
 
-def test_as_published_also_works(photos: Path) -> None:
+def test_as_published_trains_on_train_and_val(photos: Path) -> None:
     card = card_of(photos)
     splits = SplitRule("as-published").apply(card.read(None))
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "val": 8, "test": 8}
@@ -90,32 +90,33 @@ def test_unusable_folders_are_errors(photos: Path) -> None:
         return str(error.value)
 
     (root / "birds").mkdir()
-    assert "birds contains no image" in sentence()
+    assert f"{root / 'birds'} " in sentence()
     shutil.copy(next((root / "cats").iterdir()), root / "birds")
-    assert "class 'birds' in" in sentence()
-    assert "has 1 image: it needs at least 3" in sentence()
+    assert "class 'birds'" in sentence()
+    assert "1 image" in sentence()
+    assert "at least 3" in sentence()
     for name in ("birds", "cats", "dogs"):
         shutil.rmtree(root / name)
-    assert "at least two classes, and has only 'a b (c)'" in sentence()
+    assert "'a b (c)'" in sentence()
     shutil.rmtree(root)
-    assert f"there is no folder {root}" in sentence()
+    assert str(root) in sentence()
 
 
 def test_incomplete_split_folders_are_errors(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     write_photos(root / "train", {"x": 4, "y": 1})
-    with pytest.raises(DataError, match="has train/ but no test/"):
+    with pytest.raises(DataError, match=r"photos .*\btest/"):
         card_of(tmp_path)
     write_photos(root / "test", {"x": 2, "y": 1, "z": 1})
-    with pytest.raises(DataError, match=r"test has the class folder 'z', which .*train does not have"):
+    with pytest.raises(DataError, match="'z'"):
         card_of(tmp_path)
     shutil.rmtree(root / "test" / "z")
-    with pytest.raises(DataError, match=r"class 'y' in .*train has 1 image: it needs at least 2"):
+    with pytest.raises(DataError, match=r"class 'y' in .*train\b.*1 image.*at least 2"):
         card_of(tmp_path)
     write_photos(root / "val", {"x": 1, "y": 1})
     assert card_of(tmp_path).sizes == {"train": 5, "val": 2, "test": 3}
     shutil.rmtree(root / "val" / "y")
-    with pytest.raises(DataError, match=r"no folder .*val/y"):
+    with pytest.raises(DataError, match=r"\bval/y\b"):
         card_of(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Every kind of image file becomes 8-bit RGB, and a damaged one is named."""
+"""Every kind of image file becomes 8-bit RGB, and the error for a damaged one names it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_undecodable_images_are_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"{path.name} "):
             decode_file(path)
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(DataError, match=r"float\.tif holds floating-point pixels"):
+    with pytest.raises(DataError, match=r"float\.tif "):
         decode_file(tmp_path / "float.tif")
 
 
@@ -105,5 +105,5 @@ def test_a_small_file_with_too_many_pixels_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (13_300, 13_300)).save(path)
     assert path.stat().st_size < 30_000
-    with pytest.raises(DataError, match=r"bomb\.png has 13,300 x 13,300 pixels"):
+    with pytest.raises(DataError, match=r"bomb\.png .*13,300 x 13,300"):
         decode_file(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -43,9 +44,9 @@ def test_a_valid_archive_is_unpacked_and_existing_files_stay(
 ) -> None:
     target = tmp_path / "data"
     (target / "set").mkdir(parents=True)
-    (target / "set" / "a.txt").write_text("mine")
+    (target / "set" / "a.txt").write_text("existing")
     unpack(make(tmp_path / name, CONTENT), target)
-    assert (target / "set" / "a.txt").read_text() == "mine"
+    assert (target / "set" / "a.txt").read_text() == "existing"
     assert (target / "set" / "deep" / "b.txt").read_bytes() == CONTENT["set/deep/b.txt"]
     assert [path.name for path in target.iterdir()] == ["set"]
 
@@ -56,7 +57,7 @@ def test_archive_members_cannot_leave_the_target(
     tmp_path: Path, name: str, make: Callable[..., Path], evil: str
 ) -> None:
     archive = make(tmp_path / name, CONTENT | {evil: b"evil"})
-    with pytest.raises(DataError, match="leaves the folder; it was not unpacked"):
+    with pytest.raises(DataError, match=re.escape(repr(evil))):
         unpack(archive, tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
     assert not list(tmp_path.rglob("evil*"))
@@ -67,7 +68,7 @@ def test_archive_members_cannot_leave_the_target(
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
     info = tarfile.TarInfo("set/link")
     info.type, info.linkname = kind, "/etc/passwd"
-    with pytest.raises(DataError, match="'set/link' is neither a file nor a folder"):
+    with pytest.raises(DataError, match="'set/link'"):
         unpack(make_tar(tmp_path / "x.tar.gz", CONTENT, info), tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
 
@@ -78,7 +79,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(path, "a") as opened:
         opened.writestr(info, "/etc/passwd")
-    with pytest.raises(DataError, match="'set/link' is neither a file nor a folder"):
+    with pytest.raises(DataError, match="'set/link'"):
         unpack(path, tmp_path / "data")
 
 
@@ -86,10 +87,10 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 def test_limits_stop_a_zip_bomb(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
     bomb = make(tmp_path / name, {"zeros": bytes(40 * 2**20)})
     assert bomb.stat().st_size < 2**20
-    with pytest.raises(DataError, match="unpacks to far more"):
+    with pytest.raises(DataError, match=re.escape(str(bomb))):
         unpack(bomb, tmp_path / "data")
-    with pytest.raises(DataError, match="too many entries"):
-        unpack(make(tmp_path / name, CONTENT), tmp_path / "data", most_files=1)
+    with pytest.raises(DataError, match="entries"):
+        unpack(make(tmp_path / name, CONTENT), tmp_path / "data", max_entries=1)
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -97,7 +98,7 @@ def test_limits_stop_a_zip_bomb(tmp_path: Path, name: str, make: Callable[..., P
 def test_a_truncated_archive_leaves_no_files(tmp_path: Path, name: str, make: Callable[..., Path]) -> None:
     archive = make(tmp_path / name, CONTENT)
     archive.write_bytes(archive.read_bytes()[:-60])
-    with pytest.raises(DataError, match="is damaged or no archive"):
+    with pytest.raises(DataError, match=rf"{name} is damaged"):
         unpack(archive, tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
 
@@ -106,5 +107,5 @@ def test_digests(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     assert digest_of(path, "md5") == "900150983cd24fb0d6963f7d28e17f72"
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "y"))):
         digest_of(tmp_path / "y", "md5")

@@ -80,7 +80,7 @@ def test_to_input_normalises_resizes_and_repeats_grey() -> None:
     torch.testing.assert_close(grey, torch.ones(1, 1, 4, 4))
 
 
-def test_to_input_normalises_the_channels_that_mean_and_std_are_of() -> None:
+def test_to_input_normalises_the_channels_that_mean_and_std_describe() -> None:
     """The weights of a colour model have three means; a grey image is repeated first."""
     mean, std = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
     repeated = to_input(np.full((1, 4, 4, 1), 255, np.uint8), size=4, channels=3, mean=mean, std=std)
@@ -126,9 +126,9 @@ def colour_epoch(split: ImageSplit, workers: int, skip: int = 0) -> list[Batch]:
 
 def test_worker_processes_change_no_bit(tmp_path: Path) -> None:
     split = files(tmp_path)
-    alone, helped = colour_epoch(split, 0), colour_epoch(split, 2)
-    assert len(alone) == len(helped) == 5
-    for one, other in zip(alone, helped, strict=True):
+    alone, from_workers = colour_epoch(split, 0), colour_epoch(split, 2)
+    assert len(alone) == len(from_workers) == 5
+    for one, other in zip(alone, from_workers, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
         assert torch.equal(one.sample_id, other.sample_id)
@@ -162,7 +162,7 @@ def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_image_is_one_sentence_also_from_a_worker(tmp_path: Path, workers: int) -> None:
+def test_a_damaged_image_is_named_without_a_traceback_also_from_a_worker(tmp_path: Path, workers: int) -> None:
     split = files(tmp_path)
     (tmp_path / "11.png").write_bytes((tmp_path / "11.png").read_bytes()[:200])
     with pytest.raises(DataError) as error:
@@ -176,7 +176,7 @@ def test_large_images_are_scored_in_smaller_batches() -> None:
     assert sizes == [50, 12]
 
 
-def test_the_transform_is_recorded_in_full() -> None:
+def test_the_description_of_the_transform_names_its_parameters() -> None:
     text = training_summary(COLOUR, 224, 3, "crop-flip")
     for part in ("8-100 %", "3/4-4/3", "bilinear", "flip (1/2)", "to 224", "0.485 0.456 0.406", "0.229 0.224 0.225"):
         assert part in text

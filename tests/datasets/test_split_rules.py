@@ -30,9 +30,9 @@ def test_as_published_trains_on_train_and_val_and_has_test_twice() -> None:
     assert (np.diff(splits["train"].sample_id) > 0).all()
     # Images and labels still match.
     for name in ("train", "val"):
-        place = np.searchsorted(splits["train"].sample_id, SPLITS[name].sample_id)
-        assert np.array_equal(splits["train"].images[place], SPLITS[name].images)
-        assert np.array_equal(splits["train"].labels[place], SPLITS[name].labels)
+        positions = np.searchsorted(splits["train"].sample_id, SPLITS[name].sample_id)
+        assert np.array_equal(splits["train"].images[positions], SPLITS[name].images)
+        assert np.array_equal(splits["train"].labels[positions], SPLITS[name].labels)
 
 
 def test_halves_are_disjoint_stratified_and_numbered() -> None:
@@ -47,7 +47,7 @@ def test_halves_are_disjoint_stratified_and_numbered() -> None:
     assert len(identities) == 10
 
 
-def test_odd_classes_are_halved_as_evenly_as_can_be() -> None:
+def test_the_halves_of_a_class_differ_by_at_most_one_image() -> None:
     labels = np.repeat([0, 1, 2], [3, 5, 1])
     val, test = stratified_halves(labels, np.random.default_rng(0))
     assert sorted([*val, *test]) == list(range(9))
@@ -59,8 +59,8 @@ def test_only_default_options_have_no_label() -> None:
     assert SplitRule().label == ""
     assert SplitRule("as-published").label == "as-published"
     assert SplitRule("halves", 4).label == "halves-4"
-    assert "200 a class" in SplitRule().describe(CARD)
-    assert "the test set also plays val" in SplitRule("as-published").describe(CARD)
+    assert CARD.val_rule in SplitRule().describe(CARD)
+    assert SplitRule("as-published").describe(CARD).startswith("as-published")
     assert "resplit 4 of 10" in SplitRule("halves", 4).describe(CARD)
 
 
@@ -74,9 +74,9 @@ def test_files_are_merged_without_being_read() -> None:
     merged = merge(*as_files)
     assert isinstance(merged.images, ImageFiles)
     assert [int(name) for name in merged.images.names] == merged.sample_id.tolist()
-    with pytest.raises(DataError, match="cannot be put together"):
+    with pytest.raises(DataError):
         merge(train, type(val)(ImageList(()), val.labels, val.sample_id))
-    with pytest.raises(DataError, match="share sample ids"):
+    with pytest.raises(DataError, match="sample ids"):
         merge(train, train)
 
 
@@ -103,4 +103,5 @@ def test_selection_on_training_images_is_refused() -> None:
     assert refusal(cifar, SplitRule(), weights) is None
     refused = refusal(tiny, SplitRule("halves"), weights)
     assert refused is not None
-    assert "every split may contain their training images" in refused
+    assert {"tiny-imagenet", weights} <= set(refused.replace(",", "").replace(";", "").split())
+    assert "halves" not in refused

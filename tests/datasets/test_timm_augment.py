@@ -18,22 +18,22 @@ from datasets.api import IMAGENET_MEAN, ImageSplit
 from datasets.images import kept_in_memory
 from datasets.loading import Batch, Workers, training_batches
 from datasets.splits import stratified_head
-from datasets.timm_augment import Stronger, _rand_augment, erase, mix, rand_augment, rand_augment_mistake
+from datasets.timm_augment import StrongAugmentation, _rand_augment, erase, mix, rand_augment, rand_augment_mistake
 from datasets.transforms import training_summary
 from tests.datasets.test_loading import files
 
-ALL = Stronger("rand-m9-mstd0.5-inc1", erasing=0.5, mixup=0.8, cutmix=1.0)
+ALL = StrongAugmentation("rand-m9-mstd0.5-inc1", erasing=0.5, mixup=0.8, cutmix=1.0)
 GREY = DATASETS["fashion-mnist-mini"]
 
 
 def epoch(
-    split: ImageSplit, *, skip: int = 0, workers: int = 0, stream: int = 9, stronger: Stronger = ALL
+    split: ImageSplit, *, skip: int = 0, workers: int = 0, stream: int = 9, strong: StrongAugmentation = ALL
 ) -> list[Batch]:
     """The batches of one epoch in a given order, seven images each, as input of a ViT."""
     grey = isinstance(split.images, np.ndarray)
     batches = training_batches(
         split, GREY if grey else DATASETS["food-101"], size=28 if grey else 224, channels=1 if grey else 3,
-        augment="flip-shift" if grey else "crop-flip", batch_size=7, order_seed=3, augment_stream=stream, stronger=stronger,
+        augment="flip-shift" if grey else "crop-flip", batch_size=7, order_seed=3, augment_stream=stream, strong=strong,
         skip=skip, workers=Workers(workers),
     )  # fmt: skip
     return list(batches)
@@ -58,7 +58,7 @@ def test_workers_and_resumes_change_no_bit(split: ImageSplit) -> None:
     assert same(epoch(split, workers=2), alone)
     assert same(epoch(split, skip=2), alone[2:])
     assert not same(epoch(split, stream=8), alone)
-    assert not same(epoch(split, stronger=Stronger()), alone)
+    assert not same(epoch(split, strong=StrongAugmentation()), alone)
     assert [batch.labels.shape[0] for batch in alone] == [7, 7, 7, 2]
 
 
@@ -69,12 +69,10 @@ def test_decoded_images_give_the_same_bits_as_files(tmp_path: Path) -> None:
 
 
 def test_an_image_has_the_same_augmentation_in_any_batch() -> None:
-    stronger = Stronger("rand-m9-inc1", erasing=1.0)
+    strong = StrongAugmentation("rand-m9-inc1", erasing=1.0)
     split = stratified_head(GREY.read(None)["train"], 23)
-    whole = {
-        int(i): image for b in epoch(split, stronger=stronger) for i, image in zip(b.sample_id, b.images, strict=True)
-    }
-    (one,) = epoch(split.select(np.array([11])), stronger=stronger)
+    whole = {int(i): image for b in epoch(split, strong=strong) for i, image in zip(b.sample_id, b.images, strict=True)}
+    (one,) = epoch(split.select(np.array([11])), strong=strong)
     assert torch.equal(one.images[0], whole[int(split.sample_id[11])])
 
 
@@ -125,7 +123,7 @@ def test_labels_are_mixed_by_the_share_of_pixels(draw: float, batch: int, alphas
     """Of images filled with their class number, the mean pixel is the mean class: for Mixup, and for CutMix by area."""
     labels = torch.arange(batch) * 3 % 10
     images = labels.float().view(-1, 1, 1, 1).repeat(1, 2, 8, 8)
-    mixed, shares = mix(images, labels, draw, Stronger(mixup=alphas[0], cutmix=alphas[1]), 10)
+    mixed, shares = mix(images, labels, draw, StrongAugmentation(mixup=alphas[0], cutmix=alphas[1]), 10)
     assert shares.shape == (batch, 10)
     torch.testing.assert_close(shares.sum(1), torch.ones(batch))
     torch.testing.assert_close(mixed.mean((1, 2, 3)), shares @ torch.arange(10.0), rtol=1e-4, atol=1e-4)

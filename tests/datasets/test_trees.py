@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -100,18 +101,16 @@ def test_a_damaged_development_kit_is_named(tmp_path: Path) -> None:
 
 def test_imagenet_names_missing_files(tmp_path: Path) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=3)
-    with pytest.raises(DataError, match=r"no folder .*val"):
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "val"))):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
     write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=True)
-    with pytest.raises(
-        DataError, match=r"is flat, so its labels are needed: neither LOC_val_solution.csv nor .*devkit_t12"
-    ):
+    with pytest.raises(DataError, match=r"LOC_val_solution.csv .*devkit_t12"):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
     write_devkit(tmp_path, VAL_LABELS[:-1], WNIDS)
-    with pytest.raises(DataError, match="no label of ImageNet-1k for image or class 6"):
+    with pytest.raises(DataError, match=r"val: .*\b6$"):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
     write_image(tmp_path / "val" / "holiday.JPEG", (0, 0, 0))
-    with pytest.raises(DataError, match=r"holiday\.JPEG is not named like an official validation image"):
+    with pytest.raises(DataError, match=r"holiday\.JPEG .*ILSVRC2012_val_00000001\.JPEG"):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
 
 
@@ -120,14 +119,14 @@ def test_a_class_without_folder_or_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="n09999999"):
         imagenet.read(tmp_path, (*WNIDS, "n09999999"), val_per_class=1)
     (tmp_path / "train" / "n09999999").mkdir()
-    with pytest.raises(DataError, match=r"n09999999 contains no image"):
+    with pytest.raises(DataError, match=r"n09999999 "):
         imagenet.read(tmp_path, (*WNIDS, "n09999999"), val_per_class=1)
 
 
 def test_a_class_too_small_for_a_holdout_is_an_error(tmp_path: Path) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=2)
     write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=False)
-    with pytest.raises(DataError, match="class 0 has 2 images: 2 cannot be held out"):
+    with pytest.raises(DataError, match=r"class 0 .*2 images"):
         imagenet.read(tmp_path, WNIDS, val_per_class=2)
 
 

@@ -26,7 +26,7 @@ from benchmark.training.loop import Learner
 from methods.api import Component
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
-from methods.official import LGVIT
+from methods.official_config import LGVIT
 from results.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -63,16 +63,16 @@ recipes:
 @pytest.mark.parametrize("backbone", FAMILIES)
 @pytest.mark.parametrize("method", table("method"))
 def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path) -> None:
-    keeps_the_contract(run_of(method, backbone, tmp_path))
+    check_contract(run_of(method, backbone, tmp_path))
 
 
 @pytest.mark.parametrize("backbone", FAMILIES[:3])
 @pytest.mark.parametrize("regime", REGIMES)
 def test_every_regime_keeps_the_contract(regime: str, backbone: str, tmp_path: Path) -> None:
-    keeps_the_contract(run_of(f"{{name: lgvit, set: {{regime: {regime}}}}}", backbone, tmp_path))
+    check_contract(run_of(f"{{name: lgvit, set: {{regime: {regime}}}}}", backbone, tmp_path))
 
 
-def keeps_the_contract(run: RunSpec) -> None:
+def check_contract(run: RunSpec) -> None:
     """Two optimizer steps of every training stage, then scores and costs."""
     inputs = read_inputs(run.train, None)
     stages = run_stages(run)
@@ -119,18 +119,18 @@ def two_steps(learner: Learner, inputs: Inputs, stage: Stage, frozen: BlockBackb
     """Two optimizer steps: every trainable parameter gets gradients and changes."""
     start = {name: tensor.clone() for name, tensor in learner.module.named_parameters()}
     run_frozen = frozen_pass(frozen, [stage]) if frozen is not None else lambda batch: None
-    learned: set[str] = set()
+    with_gradient: set[str] = set()
     for batch in inputs.training(learner.recipe, stage.kind, 0, 0, 0):
         if learner.step == 2:
             break
         torch.manual_seed(seed_for("frozen", learner.seed, learner.step, 0))
         learner.backward(batch, run_frozen(batch), 0, 1.0)
-        learned |= {name for name, parameter in learner.module.named_parameters() if parameter.grad is not None}
+        with_gradient |= {name for name, parameter in learner.module.named_parameters() if parameter.grad is not None}
         learner.update()
     assert learner.step == 2
     for name, parameter in learner.module.named_parameters():
-        assert name in learned, f"{name} got no gradient"
-        assert not torch.equal(parameter, start[name]), f"{name} did not move"
+        assert name in with_gradient, f"{name} got no gradient"
+        assert not torch.equal(parameter, start[name]), f"{name} did not change"
 
 
 VIT, SWIN = table("backbone")["vit_base_patch16_224"], table("backbone")["swin_base_patch4_window7_224"]
@@ -167,16 +167,16 @@ def test_a_shared_module_is_counted_per_exit_and_its_parameters_once() -> None:
     ("branchynet", (1, 4), (1, 8)),
 ])  # fmt: skip
 def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -> None:
-    made = table("method")[method].load()()
-    assert made.published_exits(VIT) == tuple(vit)
-    assert made.published_exits(SWIN) == tuple(swin)
+    instance = table("method")[method].load()()
+    assert instance.published_exits(VIT) == tuple(vit)
+    assert instance.published_exits(SWIN) == tuple(swin)
 
 
 @pytest.mark.parametrize("method", table("method"))
 def test_a_methods_own_policy_can_read_its_heads(method: str) -> None:
-    made = table("method")[method].load()()
-    policy = configured("policy", made.policy().name, made.policy().options)
-    heads = made.heads((3, 6), VIT)
+    instance = table("method")[method].load()()
+    policy = configured("policy", instance.policy().name, instance.policy().options)
+    heads = instance.heads((3, 6), VIT)
     assert not heads or policy.reads_gates == any(head.options.get("gate", False) for head in heads)
 
 
@@ -196,18 +196,18 @@ def test_lgvits_heads_equal_the_authors_for_2_4_6_and_8_exits(method: str) -> No
     layouts = {count: layout(method, tuple(range(12 - count, 12))) for count in (2, 4, 6, 8)}
     assert layouts == {2: "A R2", 4: "A B R2 R3", 6: "A B R2 R2 R3 R3", 8: "A A B B R2 R2 R3 R3"}
     for count, imported in LGVIT.items():
-        assert layouts[count] == letters(imported), "the importer builds other heads"
+        assert layouts[count] == letters(imported), "the heads of imported checkpoints differ"
     assert layout(method, (4, 7, 10, 13, 16, 19, 22, 23), swin=True) == "A A B B R1 R1 R2 R2"
 
 
 def test_the_family_is_read_from_the_card_and_not_from_the_tokens() -> None:
-    """A ViT whose classifier reads the mean of the patches is no Swin."""
+    """A ViT without class tokens is not treated as a Swin."""
     pooled = replace(VIT, prefix_tokens=0)
     for method in ("lgvit", "lgvit-official", "vit-ee", "pabee-port"):
-        made = table("method")[method].load()()
-        assert made.published_exits(pooled) == made.published_exits(VIT)
-        assert made.heads((3, 6), pooled) == made.heads((3, 6), VIT)
-        assert made.stages(pooled) == made.stages(VIT)
+        instance = table("method")[method].load()()
+        assert instance.published_exits(pooled) == instance.published_exits(VIT)
+        assert instance.heads((3, 6), pooled) == instance.heads((3, 6), VIT)
+        assert instance.stages(pooled) == instance.stages(VIT)
 
 
 @pytest.mark.parametrize("grid", ["paper-cifar100", "paper-food101", "paper-imagenet"])
@@ -236,8 +236,8 @@ def test_the_official_method_is_lgvit_with_other_options() -> None:
 
 def test_official_swin_has_plain_distillation_weighted_by_depth() -> None:
     (_, stage) = table("method")["lgvit-official"].load()().stages(SWIN)
-    chosen = {"heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "exit_weights": "depth", "teacher_norm": "plain"}
-    assert chosen.items() <= dict(stage.loss.options).items()
+    plain = {"heterogeneous_weight": 0.0, "homogeneous_weight": 0.0, "exit_weights": "depth", "teacher_norm": "plain"}
+    assert plain.items() <= dict(stage.loss.options).items()
 
 
 def test_methods_with_equal_heads_share_them(tmp_path: Path) -> None:
@@ -248,14 +248,14 @@ def test_methods_with_equal_heads_share_them(tmp_path: Path) -> None:
         assert torch.equal(first, second)
 
 
-def test_regimes_see_the_same_number_of_epochs(tmp_path: Path) -> None:
-    """Regimes without a second stage train its epochs in the first."""
-    spent = {}
+def test_all_regimes_train_for_the_same_number_of_epochs(tmp_path: Path) -> None:
+    """Regimes with one stage add the epochs of the second."""
+    epochs = {}
     for method in ("lgvit", "lgvit-official", *(f"{{name: lgvit, set: {{regime: {r}}}}}" for r in REGIMES)):
         stages = run_stages(run_of(method, "vit_nano_patch4_28", tmp_path)).training
-        spent[method] = sum(stage.recipe.epochs for stage in stages if stage.recipe is not None)
+        epochs[method] = sum(stage.recipe.epochs for stage in stages if stage.recipe is not None)
     longer = run_stages(run_of("{name: static, set: {longer: true}}", "vit_nano_patch4_28", tmp_path)).training
-    assert set(spent.values()) == {2} == {stage.recipe.epochs for stage in longer if stage.recipe is not None}
+    assert set(epochs.values()) == {2} == {stage.recipe.epochs for stage in longer if stage.recipe is not None}
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])

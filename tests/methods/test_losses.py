@@ -1,4 +1,4 @@
-"""The loss terms equal the official ones up to their stated normalisation, and have gradients in the intended modules only."""
+"""The loss terms equal the official ones up to the documented normalisation; only the intended modules have gradients."""
 
 from __future__ import annotations
 
@@ -81,8 +81,7 @@ def test_total_is_the_documented_sum_of_the_raw_terms() -> None:
 
 
 def test_official_sums_equal_the_reference() -> None:
-    """Section 5.2 of the official stage 2, written out by hand on the same features; in double precision, as divergences of
-    features that are nearly alike cancel."""
+    """The official loss of stage 2, step by step. In double precision, because divergences of similar features cancel."""
     training = small(dtype=torch.float64)
     loss = SelfDistillation(
         heterogeneous_weight=0.01, homogeneous_weight=0.01, teacher_norm="none", reduction="sum",
@@ -113,16 +112,16 @@ def test_official_sums_equal_the_reference() -> None:
         torch.testing.assert_close(terms[name], torch.as_tensor(expected), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("detached", "moved"), [
+@pytest.mark.parametrize(("detached", "has_gradient"), [
     (True, [True, False, False, True, False]), (False, [True, True, False, True, True]),
 ])  # fmt: skip
 def test_the_deepest_head_of_a_group_has_a_gradient_only_as_in_the_official_code(
-    detached: bool, moved: list[bool]
+    detached: bool, has_gradient: list[bool]
 ) -> None:
     training = small()
     SelfDistillation(homogeneous_weight=1.0, detach_group_teacher=detached)(training)["homogeneous"].backward()
     heads = training.exit_heads.in_order
-    assert [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads] == moved
+    assert [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads] == has_gradient
 
 
 def test_all_heads_with_a_token_map_can_have_feature_terms() -> None:
@@ -130,8 +129,8 @@ def test_all_heads_with_a_token_map_can_have_feature_terms() -> None:
     loss = SelfDistillation(heterogeneous_weight=1.0, heterogeneous_exits="all")
     loss(training)["heterogeneous"].backward()
     heads = training.exit_heads.in_order
-    moved = [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads]
-    assert moved == [True, True, False, True, True]
+    has_gradient = [any(p.grad is not None and p.grad.any() for p in head.parameters()) for head in heads]
+    assert has_gradient == [True, True, False, True, True]
 
 
 def test_a_head_can_define_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +176,9 @@ def test_the_teacher_uses_the_configured_norm(norm: str, official: bool) -> None
         backbone.model.norm.weight.mul_(3)
         logits = backbone.classify(last, norm=norm)  # type: ignore[arg-type]
         raw = backbone.model.head(last.values[:, 0])
-        deployed = backbone.model.forward_head(backbone.model.norm(last.values))
+        at_inference = backbone.model.forward_head(backbone.model.norm(last.values))
     assert torch.allclose(logits, raw) is official
-    assert torch.allclose(logits, deployed) is (norm == "final")
+    assert torch.allclose(logits, at_inference) is (norm == "final")
 
 
 @pytest.mark.parametrize("loss", [SelfDistillation(), JointCrossEntropy()], ids=["self-distillation", "joint"])
@@ -195,142 +194,6 @@ def test_shares_of_classes_are_used_as_labels(loss: SelfDistillation | JointCros
     assert terms[3]["accuracy"] == terms[0]["accuracy"]
 
 
-# Joint training
-
-
-def joint(step: int = 0, forward: int | None = None) -> TrainingPass:
-    """As `small`, with gradients through the backbone."""
-    training = small()
-    passed = backbone_pass(training.passed.backbone, torch.randn(6, 1, 28, 28), training.exit_heads.exits)
-    return replace(training, passed=passed, step=step, forward=step if forward is None else forward)
-
-
-@pytest.mark.parametrize(("weights", "factors"), [
-    ("uniform", [1, 1, 1, 1, 1, 1]), ("depth", [2, 4, 6, 8, 10, 12]), ("final-double", [1, 1, 1, 1, 1, 2]),
-])  # fmt: skip
-def test_joint_total_is_the_weighted_mean(weights: str, factors: list[int]) -> None:
-    training = joint()
-    terms = JointCrossEntropy(weights=weights)(training)  # type: ignore[arg-type]
-    logits = [*training.outputs.logits, training.passed.logits]
-    losses = [torch.nn.functional.cross_entropy(z, training.labels) for z in logits]
-    expected = sum(f * loss for f, loss in zip(factors, losses, strict=True)) / sum(factors)
-    torch.testing.assert_close(terms["total"], torch.as_tensor(expected))
-    torch.testing.assert_close(terms["cross_entropy"], sum(losses[:-1]) / 5)
-    torch.testing.assert_close(terms["final_cross_entropy"], losses[-1])
-
-
-def test_alternating_starts_with_the_final_exit_and_alternates_by_step_or_forward() -> None:
-    by_step, by_forward = JointCrossEntropy(alternate="step"), JointCrossEntropy(alternate="forward")
-    assert ["cross_entropy" in by_step(joint(step)) for step in range(4)] == [False, True, False, True]
-    # Two forward passes a step: the official counter splits every step between its two halves.
-    turns = [(0, 0), (0, 1), (1, 2), (1, 3)]
-    assert ["cross_entropy" in by_forward(joint(*turn)) for turn in turns] == [False, True, False, True]
-    assert ["cross_entropy" in by_step(joint(*turn)) for turn in turns] == [False, False, True, True]
-
-
-@pytest.mark.parametrize("always", [False, True])
-def test_a_step_of_the_final_exit_updates_the_heads_statistics_only_if_they_always_run(always: bool) -> None:
-    training = joint()
-    norm = training.exit_heads.in_order[0].norm_in
-    before = norm.running_mean.clone()
-    JointCrossEntropy(alternate="step", heads_always=always)(training)["total"].backward()
-    assert torch.equal(before, norm.running_mean) is not always
-    assert all(p.grad is None for p in training.exit_heads.parameters())
-
-
-@pytest.mark.parametrize(("idle_heads", "moves"), [("rest", False), ("zero-gradient", True)])
-def test_momentum_moves_idle_heads_only_with_a_gradient_of_zero(idle_heads: str, moves: bool) -> None:
-    """``zero_grad()`` of torch 1.12 left zeros, so that AdamW moved the heads in steps of the final exit alone."""
-    loss, first = JointCrossEntropy(alternate="step", idle_heads=idle_heads), joint(1)
-    weight = first.exit_heads.in_order[0].classifier.linears[0].weight
-    optimizer = torch.optim.AdamW(first.exit_heads.parameters(), lr=0.01, weight_decay=0)
-    loss(replace(first, forward=1))["total"].backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    before = weight.detach().clone()
-    final = loss(replace(joint(2), exit_heads=first.exit_heads, forward=2))
-    assert "cross_entropy" not in final
-    torch.testing.assert_close(final["total"], final["final_cross_entropy"])
-    final["total"].backward()
-    optimizer.step()
-    assert torch.equal(before, weight) is not moves
-
-
-@pytest.mark.parametrize(("step", "factors"), [
-    (0, [0.01, 0.01, 0.01, 0.01, 0.01]),
-    (50, [0.01 + share / 2 for share in (0.15, 0.30, 6 / 12, 8 / 12, 10 / 12)]),
-    (99, [0.15, 0.30, 6 / 12, 8 / 12, 10 / 12]),
-])  # fmt: skip
-def test_sdns_loss_weights_grow_to_the_originals_and_elsewhere_to_the_share_of_blocks(
-    step: int, factors: list[float]
-) -> None:
-    training = replace(joint(step), total_steps=100)
-    terms = JointCrossEntropy(weights="ramp", reduction="sum")(training)
-    *early, final = (
-        torch.nn.functional.cross_entropy(z, training.labels)
-        for z in [*training.outputs.logits, training.passed.logits]
-    )
-    expected = sum(f * loss for f, loss in zip(factors, early, strict=True)) + final
-    torch.testing.assert_close(terms["total"], torch.as_tensor(expected))
-
-
-def gated(step: int = 0) -> TrainingPass:
-    """Three linear heads with a gate, gradients through the backbone."""
-    training = joint(step)
-    heads = ExitHeads((2, 6, 10), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(3)])
-    return replace(training, exit_heads=heads)
-
-
-def test_a_gate_learns_the_errors_of_its_exit_and_sends_no_gradient_to_the_classifier() -> None:
-    training = gated()
-    error = training.gate_error()
-    assert error is not None
-    heads = training.exit_heads.in_order
-    wrong = [(z.argmax(-1) != training.labels).float() for z in training.outputs.logits]
-    gates = [
-        torch.sigmoid(head.gate(feature))[:, 0] for head, feature in zip(heads, training.outputs.features, strict=True)
-    ]
-    expected = sum(((gate - target) ** 2).mean() for gate, target in zip(gates, wrong, strict=True)) / 3
-    torch.testing.assert_close(error, torch.as_tensor(expected))
-    error.backward()
-    assert all(head.gate.weight.grad.any() and head.pooler.weight.grad.any() for head in heads)
-    assert all(linear.weight.grad is None for head in heads for linear in head.linears)
-    assert training.passed.backbone.model.blocks[0].attn.qkv.weight.grad.any()  # not detached, as in the original
-
-
-@pytest.mark.parametrize(
-    ("step", "learns"), [(0, {"final": True, "early": False}), (1, {"final": False, "early": True})]
-)
-def test_berxits_alternating_steps_are_complementary_and_both_train_the_gate(
-    step: int, learns: dict[str, bool]
-) -> None:
-    training = gated(step)
-    loss = JointCrossEntropy(reduction="sum", alternate="step", final_in_turn=False)
-    terms = loss(training)
-    terms["total"].backward()
-    final = training.passed.backbone.model.head.weight.grad is not None
-    early = any(linear.weight.grad is not None for head in training.exit_heads.in_order for linear in head.linears)
-    assert {"final": final, "early": early} == learns
-    assert all(head.gate.weight.grad.any() for head in training.exit_heads.in_order)
-    answered = terms["final_cross_entropy"] if step == 0 else 3 * terms["cross_entropy"]
-    torch.testing.assert_close(terms["total"], answered + terms["gate_error"])
-
-
-def test_gates_learn_on_a_frozen_backbone_too() -> None:
-    training = small()
-    heads = ExitHeads((2, 6), [LinearHead(32, 5, 7, 1, gate=True) for _ in range(2)])
-    terms = SelfDistillation(weight=0.0)(replace(training, exit_heads=heads))
-    torch.testing.assert_close(terms["total"], terms["cross_entropy"] + terms["gate_error"])
-
-
-def test_the_final_exit_must_be_trained() -> None:
-    with pytest.raises(ValueError, match="without alternation the final exit must learn"):
-        JointCrossEntropy(final_in_turn=False)
-
-
-# Batches that are divided into shares
-
-
 def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
     """Every loss that a registered method trains with, in every regime: a readable name to (name, options)."""
     card, losses = table("backbone")["vit_nano_patch4_28"], {}
@@ -338,7 +201,7 @@ def losses_of_all_methods() -> dict[str, tuple[str, dict[str, Any]]]:
         for regime in ("frozen", "joint", "alternating", "mixed", "alternating-frozen"):
             try:
                 method = configured("method", name, {"regime": regime})
-            except ValueError:  # it has no regimes
+            except ValueError:  # a method without regimes
                 method = configured("method", name, {})
             for stage in method.stages(card):
                 options = dict(stage.loss.options)

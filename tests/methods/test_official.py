@@ -1,4 +1,4 @@
-"""The authors' checkpoints, made here under the authors' names: read completely, or refused with every wrong key named."""
+"""Checkpoints with the authors' parameter names: converted completely, or refused with every wrong key named."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.model import MultiExitModel
-from methods.official import CheckpointError, describe, from_official
+from methods.heads import HEADS
+from methods.model import ExitHeads, MultiExitModel
+from methods.official import from_official
+from methods.official_config import CheckpointError, describe
 from methods.official_names import backbone_sources, head_sources
 
 VIT = {
@@ -41,15 +43,12 @@ CASES = {
 
 
 def checkpoint(config: dict[str, Any]) -> tuple[dict[str, Tensor], MultiExitModel]:
-    """A state dict under the authors' names, and the model that it must become."""
-    marks = {"deit.embeddings.distillation_token": torch.zeros(1)} if config.get("token") else {}
-    described = describe(config, marks)
+    """A state dict with the authors' names, and the model that it describes."""
+    tokens = {"deit.embeddings.distillation_token": torch.zeros(1)} if config.get("token") else {}
+    described = describe(config, tokens)
     torch.manual_seed(0)
     card = described.card
     backbone = card.load()(card.architecture, described.classes)
-    from methods.heads import HEADS
-    from methods.model import ExitHeads
-
     heads = [
         HEADS[c.name].load()(card.dims[b - 1], described.classes, card.grids[b - 1], card.class_tokens, **c.options)
         for b, c in zip(described.exits, described.heads, strict=True)
@@ -59,14 +58,14 @@ def checkpoint(config: dict[str, Any]) -> tuple[dict[str, Tensor], MultiExitMode
         torch.nn.init.normal_(parameter, std=0.1)
     official: dict[str, Tensor] = {}
 
-    def put(sources: dict[str, tuple[str, ...]], own: dict[str, Tensor], prefix: str = "") -> None:
+    def add(sources: dict[str, tuple[str, ...]], own: dict[str, Tensor], prefix: str = "") -> None:
         for name, parts in sources.items():
             for part, piece in zip(parts, own[name].chunk(len(parts)) if len(parts) > 1 else [own[name]], strict=True):
                 official[prefix + part] = piece.clone()
 
-    put(backbone_sources(described.family, backbone.model.state_dict(), card.stages), backbone.model.state_dict())
+    add(backbone_sources(described.family, backbone.model.state_dict(), card.stages), backbone.model.state_dict())
     for choice, place, head in zip(described.heads, described.places, heads, strict=True):
-        put(head_sources(choice.name, described.family, head.state_dict()), head.state_dict(), f"{place}.")
+        add(head_sources(choice.name, described.family, head.state_dict()), head.state_dict(), f"{place}.")
     return official, model.eval()
 
 
@@ -105,42 +104,42 @@ def test_every_wrong_key_is_named() -> None:
     assert "[10, 32]" in message
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"backbone": "BEiT"}, "backbone must be ViT or DeiT, not 'BEiT'"),
-    ({"model_type": "bert"}, "model_type must be 'deit' (ViT and DeiT) or 'swin', not 'bert'"),
-    ({"position_exits": None}, "the key 'position_exits' is missing"),
-    ({"position_exits": "__import__('os')"}, "position_exits"),
-    ({"position_exits": "[4,5,6,7,8,9,10,12]"}, "position_exits must list blocks from 1 to 11"),
-    ({"num_early_exits": 7}, "num_early_exits is 7"),
-    ({"num_early_exits": 3, "position_exits": "[3,6,9]"}, "LGViT has 2, 4, 6, 8 exits in the authors' code, not 3"),
-    ({"highway_type": "linaer"}, "unknown highway_type 'linaer'; did you mean 'linear'?"),
-    ({"id2label": {}}, "neither id2label nor num_labels"),
-    ({"hidden_act": "relu"}, "hidden_act must be gelu, as in the authors' models, not 'relu'"),
+@pytest.mark.parametrize(("change", "parts"), [
+    ({"backbone": "BEiT"}, ["backbone", "'BEiT'"]),
+    ({"model_type": "bert"}, ["model_type", "'deit'", "'swin'", "'bert'"]),
+    ({"position_exits": None}, ["'position_exits'"]),
+    ({"position_exits": "__import__('os')"}, ["position_exits"]),
+    ({"position_exits": "[4,5,6,7,8,9,10,12]"}, ["position_exits", "1 to 11"]),
+    ({"num_early_exits": 7}, ["num_early_exits", "7"]),
+    ({"num_early_exits": 3, "position_exits": "[3,6,9]"}, ["LGViT", "2, 4, 6, 8", "3"]),
+    ({"highway_type": "linaer"}, ["highway_type", "'linaer'", "'linear'"]),
+    ({"id2label": {}}, ["id2label", "num_labels"]),
+    ({"hidden_act": "relu"}, ["hidden_act", "gelu", "'relu'"]),
 ])  # fmt: skip
-def test_an_unknown_configuration_is_an_error(change: dict[str, Any], sentence: str) -> None:
+def test_an_unknown_configuration_is_an_error(change: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(CheckpointError) as error:
         describe(VIT | change, {})
-    assert sentence in str(error.value)
+    assert all(part in str(error.value) for part in parts)
 
 
 def test_swins_layout_is_checked() -> None:
-    with pytest.raises(CheckpointError, match="position_exits must list the exits of each of 4 stages"):
+    with pytest.raises(CheckpointError, match=r"position_exits .*4 stages"):
         describe(SWIN | {"num_early_exits": "[0,1,6,2]"}, {})
     with pytest.raises(CheckpointError, match="stage 2 has blocks 1 to 2, not 3"):
         describe(SWIN | {"position_exits": "[[],[3],[3,6,9,12,15,18],[1]]"}, {})
 
 
-STRANGE = [None, True, -1, 0, 3, 10**6, 10**9, 10**400, 0.5, float("nan"), "", "x", "[1]", "[" * 9_999, [], [[]], [1], [0] * 9,
-           [10**7] * 4, ["a"], {}, {"a": 1}]  # fmt: skip
+ODD_VALUES = [None, True, -1, 0, 3, 10**6, 10**9, 10**400, 0.5, float("nan"), "", "x", "[1]", "[" * 9_999, [], [[]], [1],
+              [0] * 9, [10**7] * 4, ["a"], {}, {"a": 1}]  # fmt: skip
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
-def test_no_configuration_takes_the_importer_down(data: st.DataObject) -> None:
-    """Whatever a configuration holds, the model fits the checkpoint or one sentence says why not, in little time and memory."""
+def test_any_configuration_is_converted_or_refused(data: st.DataObject) -> None:
+    """No value of a configuration leads to another error, or to a model that is much larger than the checkpoint."""
     base = data.draw(st.sampled_from([VIT, SWIN]))
     keys = data.draw(st.lists(st.sampled_from(sorted(base)), min_size=1, max_size=3, unique=True))
-    config = base | {key: data.draw(st.sampled_from(STRANGE)) for key in keys}
+    config = base | {key: data.draw(st.sampled_from(ODD_VALUES)) for key in keys}
     with pytest.raises(CheckpointError, match=r".+"):
         from_official({"deit.layernorm.weight": torch.zeros(1000)}, config)
 

@@ -275,8 +275,8 @@ def test_a_batchnorm_normalises_per_process_and_averages_running_statistics(two:
         shares = [0.0, 0.0]
         for learner, batch, ranks in zip((first, second), batches, both, strict=True):
             for number, (part, piece) in enumerate(batch.parts(ranks.share(recipe))):
-                learner.backward(part, None, number, piece.images / batch.size, piece, ranks.seed_parts)
-                shares[ranks.rank] += piece.images / batch.size
+                learner.backward(part, None, number, piece.weight / batch.size, piece, ranks.seed_parts)
+                shares[ranks.rank] += piece.weight / batch.size
         for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
             if one.grad is not None and other.grad is not None:
                 one.grad += other.grad

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 import pandas as pd
 
-from benchmark.cli.text_table import text_table
+from benchmark.cli.text_table import text_table, wrapped
 from benchmark.run_reference import short_id
 from results.judge.claims import SMALL
 from results.judge.literature import Claim, Claims
@@ -41,7 +40,7 @@ def summary(judgements: pd.DataFrame, claims: Claims, width: int) -> list[str]:
     ids = {claim.id for claim in claims.claims}
     numbers = judgements[~judgements["claim"].isin(ids)]["claim"].nunique()
     rest = f"Other readings ({others}), {numbers} published numbers and every reason: --full, or --out FILE"
-    return [*lines, "", *_wrapped(" ".join(notes), width), *_wrapped(rest, width)]
+    return [*lines, "", *wrapped(" ".join(notes), width), *wrapped(rest, width)]
 
 
 def details(judgements: pd.DataFrame, width: int) -> Iterator[str]:
@@ -55,19 +54,21 @@ def details(judgements: pd.DataFrame, width: int) -> Iterator[str]:
         yield str(reading)
         in_settings = of_reading["backbone"] != ""
         for claim, rows in of_reading[in_settings].groupby("claim", sort=False):
-            yield from _wrapped(f"{claim}: {_verdict(rows)}", width, 2)
+            yield from wrapped(f"{claim}: {_verdict(rows)}", width, "  ", "    ")
             for _, row in rows.iterrows():
                 small = "small scale, " if row["finding"] else ""
-                yield from _wrapped(f"{small}{_setting(row)}: {row['finding'] or row['reason']}", width, 4)
+                yield from wrapped(
+                    f"{small}{_setting(row)}: {row['finding'] or row['reason']}", width, "    ", "      "
+                )
                 runs = " ".join(map(short_id, row["run_ids"].split()))
-                yield from _wrapped(f"runs {runs}", width, 6)
+                yield from wrapped(f"runs {runs}", width, "      ", "        ")
         for (verdict, reason), rows in of_reading[~in_settings].groupby(["verdict", "reason"], sort=False):
-            yield from _wrapped(f"{verdict}, {reason}:", width, 2)
+            yield from wrapped(f"{verdict}, {reason}:", width, "  ", "    ")
             for claim in rows["claim"]:
-                yield from _wrapped(claim, width, 4)
+                yield from wrapped(claim, width, "    ", "      ")
         yield ""
     if judgements["finding"].ne("").any():
-        yield from _wrapped(f"Small scale: {SMALL}.", width)
+        yield from wrapped(f"Small scale: {SMALL}.", width)
 
 
 def _claim_row(claim: Claim, judgements: pd.DataFrame) -> dict[str, str]:
@@ -112,11 +113,3 @@ def _value(row: pd.Series, claim: Claim) -> str:
     value, low, high = (round(100 * row[name], 1) + 0.0 for name in ("value", "low", "high"))  # + 0.0: no "-0.0"
     sign = "+" if claim.kind == "direction" else ""
     return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _wrapped(text: str, width: int, indent: int = 0) -> list[str]:
-    """Lines that break between words only; continued lines are indented by two more."""
-    return textwrap.wrap(
-        text, width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2 if indent else 0),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from benchmark.cli.options import REPORTS_OUT
 from benchmark.errors import UserError
+from benchmark.execution.requirements import fetch_weights, missing_data
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.stages.plan import Plan
-from benchmark.weights import fetch_missing
 from reports.report_folder import check_replaceable, is_current, report_files
 from results.store.folder import Store
 
@@ -32,17 +32,29 @@ def check_processes(workers: int, gpus: int, *, rehearse: bool = False) -> None:
 
 
 def load_with_weights(
-    console: Console, name: str, data_dir: Path | None, offline: bool, changes: Sequence[str] = ()
+    console: Console, name: str, data_dir: Path | None, offline: bool, changes: Sequence[str] = (), *, here: bool = True
 ) -> Grid:
     """Load a grid, after fetching its pretrained weights: their hashes are part of the stage keys.
 
+    Args:
+        here: whether the grid trains on this machine, so that its data are checked before weights are downloaded.
+
     Raises:
-        UserError: a mistake in the grid, or weights that cannot be fetched.
+        UserError: a mistake in the grid, missing data, or weights that cannot be fetched.
     """
     source = find_grid(name)
     grid = load_grid(source, data_dir, changes)
-    fetched = fetch_missing([run.train.weights.source for run in grid.runs], data_dir, offline, line_printer(console))
+    fetched = fetch_weights(grid.runs, data_dir, offline, line_printer(console), needs_data=here)
     return load_grid(source, data_dir, changes) if fetched else grid
+
+
+def check_data(plan: Plan, data_dir: Path | None) -> None:
+    """
+    Raises:
+        UserError: one sentence for each dataset of the missing runs that is not on this machine.
+    """
+    if messages := missing_data((run.spec for run in plan.missing_runs), data_dir):
+        raise UserError(*messages.values())
 
 
 def line_printer(console: Console) -> Callable[[str], None]:

@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 
 from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
-from benchmark.cli.plan_view import show_plan
+from benchmark.cli.plan_view import show_plan, show_requirements
+from benchmark.execution.requirements import requirements
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.run_reference import find_run
 from benchmark.stages.plan import Plan, make_plan, why_stale
@@ -24,7 +25,10 @@ from results.store.folder import Store
 def command(
     grid_name: str | None, changes: tuple[str, ...], results_dir: Path, data_dir: Path | None, why_run: str | None
 ) -> None:
-    """Show the runs and stages of a grid: which are finished, and which are shared.
+    """Show the runs and stages of a grid: which are finished, which are shared, and what the others need.
+
+    Named are datasets and weights that are not on this machine, with the command that brings them, the disk space, and the
+    estimated time with what the estimate rests on.
 
     \b
     Examples:
@@ -36,6 +40,9 @@ def command(
     plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir, changes), store)
     if why_run is None:
         show_plan(console, plan, runs=True)
+        if plan.missing_runs:
+            console.print()
+            show_requirements(console, requirements(plan, store, data_dir))
     else:
         _show_why(console, plan, store, why_run)
 

@@ -8,11 +8,12 @@ from collections.abc import Hashable
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.text_table import text_table, without_constants
+from benchmark.cli.text_table import text_table, without_constants, wrapped
+from benchmark.cli.units import hours, size
+from benchmark.execution.requirements import Requirements
 from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
-from benchmark.weights import SCRATCH
 
 SHOWN_PASSES = 5
 STAGE_TITLES = {
@@ -40,14 +41,30 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
             table.add_row(title, str(done[kind]), str(to_do[kind]), _shared(counts))
     console.print(table)
     _show_passes(console, plan)
-    weights = {run.spec.train.weights.source: run.spec.train.weights for run in plan.missing_runs}
-    for absent in sorted(source for source, file in weights.items() if source != SCRATCH and file.sha256 is None):
-        then = "there is no such file" if absent.startswith("file:") else "run fetches it"
-        text = f"Weights {absent}: not on this machine ({then}); until then keys and run names are provisional"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print()
     if runs:
         _show_runs(console, plan)
+
+
+def show_requirements(console: Console, needs: Requirements) -> None:
+    """Show what has to be there before the missing runs can train, and what they will take."""
+    lines = []
+    for name, how_to_get in needs.data.items():
+        lines += [("data", f"{name} is not on this machine; to get it:", "red"), ("", how_to_get, "red")]
+    for source in needs.weights:
+        then = "there is no such file" if source.startswith("file:") else "run downloads it"
+        text = f"{source} is not on this machine ({then}); until then keys and run names are provisional"
+        lines.append(("weights", text, "red" if source.startswith("file:") else "yellow"))
+    disk = f"{size(needs.artifact_bytes)} of results"
+    if needs.checkpoint_bytes:
+        disk += f", and up to {size(needs.checkpoint_bytes)} while a stage trains"
+    lines.append(("disk", f"{disk}; {size(needs.free_bytes)} free", "" if needs.fits else "red"))
+    lines.append(("time", f"about {hours(needs.hours)} ({needs.basis})", ""))
+    console.print("To run the missing runs:", style="bold")
+    for name, text, style in lines:
+        shown = "\n".join(wrapped(text, console.width, f"  {name:<9}"))
+        console.print(shown, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _show_runs(console: Console, plan: Plan) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_run import check_processes, load_with_weights, report_folder, report_on
+from benchmark.cli.grid_run import check_data, check_processes, load_with_weights, report_folder, report_on
 from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
@@ -66,7 +66,7 @@ def command(
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     console = Console()
-    grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline)
+    grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = report_folder(out, grid, store)
@@ -85,6 +85,7 @@ def command(
 
         run_on_slurm(console, part, plan, config, target, slurm)
         return
+    check_data(part, data_dir)
     show_plan(console, part)
     require_torch()
     failed_again = run_locally(console, part, config).failed

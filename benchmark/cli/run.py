@@ -11,15 +11,23 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_run import check_processes, line_printer, load_with_weights, report_folder, report_on
+from benchmark.cli.grid_run import (
+    check_data,
+    check_processes,
+    line_printer,
+    load_with_weights,
+    report_folder,
+    report_on,
+)
 from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, changes_option, execution_options, grid_option
-from benchmark.cli.plan_view import show_plan
+from benchmark.cli.plan_view import show_plan, show_requirements
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
 from benchmark.execution.rehearse import rehearsal_of, rehearse
+from benchmark.execution.requirements import requirements
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.progress import duration
 from benchmark.stages.plan import make_plan
@@ -85,7 +93,7 @@ def command(
     if slurm.get("dry_run"):
         grid = load_grid(find_grid(grid_name), data_dir, changes)
     else:
-        grid = load_with_weights(console, grid_name, data_dir, offline, changes)
+        grid = load_with_weights(console, grid_name, data_dir, offline, changes, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
     target = report_folder(out, grid, store)
@@ -96,7 +104,9 @@ def command(
         return
     failed: list[str] = []
     if plan.missing_runs:
+        check_data(plan, data_dir)
         show_plan(console, plan)
+        show_requirements(console, requirements(plan, store, data_dir))
         require_torch()
         failed = run_locally(console, plan, config).failed
     else:

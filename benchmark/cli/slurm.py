@@ -111,7 +111,7 @@ def _check_estimate(
     dry_run, most_hours = slurm.get("dry_run", False), slurm.get("max_gpu_hours")
     if not dry_run and most_hours is None:
         return
-    estimator, tflops = Estimator(store), choice.options.tflops
+    estimator, tflops = Estimator(plan, store), choice.options.tflops
     estimates = [estimator.tasks(array) for array in arrays]
     if dry_run:
         show_arrays(console, arrays, estimates, choice.options, plan.grid.name)

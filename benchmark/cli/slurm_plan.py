@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmark.cli.text_table import text_table, wrapped
+from benchmark.cli.units import size
 from benchmark.execution.slurm.estimate import Estimate, total
 from benchmark.execution.slurm.layout import ArrayTask, JobArray
 from benchmark.execution.slurm.options import SlurmOptions
@@ -15,6 +16,7 @@ from benchmark.stages.plan import counted
 
 SHOWN_TASKS = 3
 SHOWN_UNITS = 2
+TITLES = ("", "array", "tasks", "at once", "after", "GPUs", "limit", "longest", "hours", "keeps")
 
 
 def gpu_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], tflops: float) -> float:
@@ -40,41 +42,47 @@ def show_arrays(
         grid: its name.
     """
     tflops = options.tflops
-    titles = ("", "array", "tasks", "at once", "after", "GPUs", "limit", "longest", "hours", "keeps")
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
-    for column in (0, 2, 3, 5, 6, 7, 8, 9):
-        table.columns[column].justify = "right"
+    rows = []
     warnings = []
     for number, (array, tasks) in enumerate(zip(arrays, estimates, strict=True), start=1):
         whole, limit, longest = total(tasks), array.resources.time / 60, _longest(array, tasks, tflops)
-        table.add_row(
+        rows.append((
             str(number), array.name, str(len(array.tasks)), str(array.parallelism),
             ", ".join([*(str(i + 1) for i in array.after), *array.after_jobs]), str(array.resources.gpus),
-            _hours(limit), _hours(longest), f"{whole.hours(tflops):.1f}", _size(whole.artifact_bytes),
-        )  # fmt: skip
+            hours_and_minutes(limit), hours_and_minutes(longest), f"{whole.hours(tflops):.1f}", size(whole.artifact_bytes),
+        ))  # fmt: skip
         if longest > limit:
             enough = longest <= limit * (options.max_requeues + 1)
             consequence = "it will be requeued and continue" if enough else "more than the limit and all requeues allow"
-            warnings.append((f"{array.name}: a task is estimated at {_hours(longest)}, {consequence}", enough))
+            warnings.append(
+                (f"{array.name}: a task is estimated at {hours_and_minutes(longest)}, {consequence}", enough)
+            )
     whole = total(estimate for tasks in estimates for estimate in tasks)
     count = counted_tasks(sum(len(array.tasks) for array in arrays))
     console.print(f"Grid {grid} on Slurm: {count} in {len(arrays)} arrays", highlight=False)
-    console.print(table, soft_wrap=True)
-    console.print(
-        f"Estimated at {tflops:g} TFLOP/s a GPU (--tflops): {gpu_hours(arrays, estimates, tflops):.1f} GPU-hours; "
-        f"{_size(whole.artifact_bytes)} of artifacts, and at most {_size(whole.checkpoint_bytes)} of checkpoints",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    columns = dict(zip(TITLES, zip(*rows, strict=True), strict=True))
+    lines = text_table(columns, console.width, optional=["keeps", "at once", "after"], right=[*TITLES[:1], *TITLES[2:]])
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    on_gpus = gpu_hours(arrays, estimates, tflops)
+    on_cpus = whole.hours(tflops) - on_gpus
+    parts = [f"{on_gpus:.1f} GPU-hours"] if on_gpus else []
+    hours = ", ".join([*parts, f"{on_cpus:.1f} hours without a GPU"] if on_cpus > 0.05 or not parts else parts)
+    summary = (
+        f"Estimated at {tflops:g} TFLOP/s a {'GPU' if on_gpus else 'task'} (--tflops): {hours}; "
+        f"{size(whole.artifact_bytes)} of artifacts, and at most {size(whole.checkpoint_bytes)} of checkpoints"
+    )
+    console.print("\n".join(wrapped(summary, console.width)), highlight=False, soft_wrap=True)
     if not any(array.resources.gpus for array in arrays):
         console.print("No array requests a GPU; --gpus-per-node does", highlight=False, soft_wrap=True)
     for text, enough in warnings:
-        console.print(text, style=None if enough else "red", highlight=False, soft_wrap=True)
+        lines = wrapped(text, console.width)
+        console.print("\n".join(lines), style=None if enough else "red", highlight=False, soft_wrap=True)
     console.print()
     for number, (array, tasks) in enumerate(zip(arrays, estimates, strict=True), start=1):
         for i, (task, estimate) in enumerate(zip(array.tasks[:SHOWN_TASKS], tasks, strict=False)):
-            duration = f"  ({_hours(_longest(array, [estimate], tflops))})" if estimate.macs else ""
-            text = f"{number}.{i}  {task.kind}: {_description(task)}{duration}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            duration = f"  ({hours_and_minutes(_longest(array, [estimate], tflops))})" if estimate.macs else ""
+            lines = wrapped(f"{task.kind}: {_description(task)}{duration}", console.width, f"{number}.{i}  ")
+            console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         if len(array.tasks) > SHOWN_TASKS:
             console.print(f"     ... and {len(array.tasks) - SHOWN_TASKS} more tasks", highlight=False)
     console.print()
@@ -114,15 +122,7 @@ def counted_tasks(count: int) -> str:
     return f"{count} task" + ("" if count == 1 else "s")
 
 
-def _hours(hours: float) -> str:
+def hours_and_minutes(hours: float) -> str:
     """``8:30``, rounded up to minutes."""
     minutes = math.ceil(hours * 60)
     return f"{minutes // 60}:{minutes % 60:02d}"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -1,7 +1,8 @@
-"""Tables of plain text that fit the terminal: columns are left out, words are never broken."""
+"""Plain text that fits the terminal: tables leave columns out, lines break between words."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 GAP = "  "
@@ -48,3 +49,18 @@ def without_constants(
     constant = {name: columns[name][0] for name in candidates if columns[name] and len(set(columns[name])) == 1}
     left = {name: cells for name, cells in columns.items() if name not in constant}
     return left, ", ".join(f"{name} {value}" for name, value in constant.items())
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
+    """A text as lines that break between words only, so that paths, commands and names can be copied.
+
+    Args:
+        text: on one line.
+        width: of the terminal, in characters.
+        first: what the first line starts with.
+        rest: what the other lines start with; by default spaces below `first`.
+    """
+    indent = " " * len(first) if rest is None else rest
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

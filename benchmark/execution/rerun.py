@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.execution.requirements import fetch_weights
 from benchmark.grid.spec_from_record import LocalPaths, claim_folder, finished_record, grid_of_record
 from benchmark.stages.changes import stage_changes
 from benchmark.stages.plan import Plan, make_plan
 from benchmark.stages.stage import RunStages
-from benchmark.weights import fetch_missing
 from results.judge.environment_diff import EnvironmentDifference, distinct, of_code, of_data, of_machines
 from results.judge.reproduction import machines
 from results.record import DoneRecord
@@ -85,6 +85,6 @@ def prepare_rerun(
     path = recorded.run(run_id) / "record.json"
     grid = grid_of_record(record, path, local, data_dir)
     claim_folder(reproduced, recorded, run_id)
-    if fetch_missing([grid.runs[0].train.weights.source], data_dir, offline, say):
+    if fetch_weights(grid.runs, data_dir, offline, say):
         grid = grid_of_record(record, path, local, data_dir)  # the hash of the weights is part of the plan
     return Rerun(record, recorded, reproduced, make_plan(grid, reproduced))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from benchmark import registry
 from benchmark.execution.slurm.layout import JobArray, Unit
-from benchmark.stages.graph import run_stages
+from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 from datasets.split_rules import SplitRule
 from methods.api import BackboneCard
@@ -60,10 +60,14 @@ class Estimate:
 
 
 class Estimator:
-    """Estimates for a results folder, whose finished cost stages it reads."""
+    """Estimates for a plan in a results folder, whose finished cost stages it reads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store) -> None:
         self.store = store
+        self.costs = {
+            stage.name: run.cost for run in plan.runs if plan.is_done(run.cost) for stage in (*run.training, run.scores)
+        }
+        """Name of a stage that trains or scores heads to their finished cost stage."""
 
     def tasks(self, array: JobArray) -> list[Estimate]:
         """One estimate for each task of an array."""
@@ -100,8 +104,7 @@ class Estimator:
     def heads(self, stage: Stage) -> tuple[float, int]:
         """MACs for an image and weights of the exit heads that a stage trains or scores."""
         train = stage.run.train
-        cost = run_stages(stage.run).cost
-        if self.store.has_stage(cost.name):
+        if cost := self.costs.get(stage.name):
             table = CostTable.model_validate_json(self.store.artifact(cost.name, COSTS).read_text(encoding="utf-8"))
             return sum(table.heads[:-1]), table.heads_parameters
         card = registry.card("backbone", train.backbone)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import stat
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmark import registry
+from benchmark.cli.slurm_plan import show_arrays
 from benchmark.errors import UserError
 from benchmark.execution.slurm.estimate import Estimator, backbone_size, total
 from benchmark.execution.slurm.freeze import code_files, code_hash
@@ -143,6 +146,21 @@ def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], 
     assert not (tmp_path / "r").exists()
 
 
+def test_a_plan_without_gpus_counts_no_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(load_grid(find_grid("paper-cifar100")), Store(tmp_path))
+    for gpus in (0, 1):
+        choice = read_options({"gpus_per_node": gpus}, None)
+        arrays = arrays_of(plan, choice, {}, 1001)
+        estimator = Estimator(plan, Store(tmp_path))
+        estimates = [estimator.tasks(array) for array in arrays]
+        show_arrays(Console(width=80), arrays, estimates, choice.options, plan.grid.name)
+        output = capsys.readouterr().out
+        assert ("GPU-hours" in output) == bool(gpus)
+        assert re.search(r"[1-9]\d+\.\d (GPU-)?hours", output)
+        assert max(map(len, output.splitlines())) <= 80
+        assert all(array.name in output for array in arrays)
+
+
 @pytest.mark.parametrize("grid", ["paper-cifar100", "competitors-cpu", "training-schemes"])
 @pytest.mark.parametrize("most", [3, 1001])
 def test_every_array_depends_on_the_arrays_that_it_needs(grid: str, most: int, tmp_path: Path) -> None:
@@ -182,6 +200,6 @@ def test_training_counts_three_forward_passes_per_image(tmp_path: Path) -> None:
     finetunes = [unit for task in array.tasks for unit in task.units if unit.kind == "finetune"]
     macs, weights = backbone_size(registry.card("backbone", "vit_nano_patch4_28"), 12)
     epochs = plan.runs[0].spec.train.recipes.finetune.epochs
-    estimate = total(Estimator(store).unit(unit) for unit in finetunes)
+    estimate = total(Estimator(plan, store).unit(unit) for unit in finetunes)
     assert estimate.macs == 3 * 3 * 200 * epochs * macs
     assert estimate.artifact_bytes == 3 * 4 * weights

@@ -75,7 +75,7 @@ class LoadedRun:
             split: ``val`` or ``test``.
 
         Raises:
-            UserError: unknown split.
+            UserError: unknown split, or an external run, which has no logits.
             StoreError: the scores are not in the results folder, or were changed.
         """
         if split not in SCORED:

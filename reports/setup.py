@@ -21,14 +21,15 @@ SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
     """(topic, description) lines of the setup; the different values of a topic are joined."""
-    trainings = [run.record.spec.train for run in runs]
+    trainings = [run.record.spec.train for run in runs if not run.record.is_external]
     lines = [
         ("Data", [_data(run) for run in runs]),
-        ("Backbone", [train.backbone for train in trainings]),
+        ("Backbone", [run.backbone for run in runs]),
         ("Exits", _exits(runs)),
         ("Fine-tuning", _recipes([train.recipes.finetune for train in trainings])),
         ("Joint training", _recipes([run.record.spec.train.recipes.joint for run in runs if _is_joint(run)])),
         ("Exits' training", _recipes([train.recipes.exits for train in trainings if train.exits])),
+        ("External", [_external(run) for run in runs if run.record.is_external]),
         ("Seeds", _seeds(runs)),
         ("Hardware", [_hardware(run) for run in runs]),
         ("Device check", [check.summary for run in runs if (check := _device_check(run))]),
@@ -92,6 +93,10 @@ def _data(run: Run) -> str:
     return (
         f"{data.name}: {sizes} images for train / val / test, {data.classes} classes. {data.citation}. {data.licence}."
     )
+
+
+def _external(run: Run) -> str:
+    return f"{run.method}: not trained here; from the table {run.record.spec.train.weights.source.partition(':')[2]}"
 
 
 def _is_joint(run: Run) -> bool:

@@ -130,7 +130,8 @@ def cost_columns(runs: list[Run]) -> Table:
         costs = run.record.costs
         at = {exit_.block: macs for exit_, macs in zip(run.record.exits, costs.cumulative, strict=True)}
         cells = [_millions(at[block]) if block in at else DASH for block in blocks]
-        rows.append((method, *cells, f"{costs.heads_parameters / 1e3:.1f}"))
+        parameters = DASH if run.record.is_external else f"{costs.heads_parameters / 1e3:.1f}"
+        rows.append((method, *cells, parameters))
     baseline = next((run.record.costs.baseline for run in runs if run.record.costs), 0)
     rows.append((STATIC, *[DASH] * (len(blocks) - 1), _millions(baseline), DASH))
     return Table(header, tuple(rows))

@@ -34,6 +34,11 @@ machine that did the work, the scheduler's time limit, a failed machine, a cance
 message, a missing stage that the run depends on, or anything else."""
 
 
+EXTERNAL = "external"
+"""Kind of the stage, and beginning of the method's name, of runs from a table of answers (the command ``evaluate``)."""
+EXTERNAL_FILE = "exits.parquet"
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 """An accuracy, or a share of samples."""
 Macs = Annotated[int, Field(ge=0, le=10**18)]
@@ -288,6 +293,11 @@ class DoneRecord(_Record):
             if point.test is not None and len(point.test.exit_shares) != len(self.exits):
                 raise ValueError(f"the point {point.name!r} does not fit the exits")
         return self
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the run comes from a table of answers: this suite has no model of it, and its costs are claimed."""
+        return any(reference.stage == EXTERNAL for reference in self.stages)
 
     @property
     def depth(self) -> int:

@@ -29,7 +29,9 @@ from datasets import folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = Path(__file__).with_suffix(".json")
-COMPUTES = ("methods/", "datasets/", "benchmark/training/", "benchmark/evaluation/", "benchmark/importing/")
+COMPUTES = (
+    "methods/", "datasets/", "benchmark/training/", "benchmark/evaluation/", "benchmark/external/", "benchmark/importing/",
+)  # fmt: skip
 """Folders whose modules can change results; of benchmark/measure/ the domains name the files that can."""
 NO_EFFECT = {
     "methods/api.py": "the heads, losses and stages that methods choose are fields of the keys",
@@ -45,7 +47,9 @@ NO_EFFECT = {
     "datasets/skipped.py": "names files that are not read",
     "datasets/synthetic.py": "noise for rehearsals, whose results are not kept",
     "datasets/bundled/make_fashion_mnist_mini.py": "made the bundled file, whose content the fingerprint covers",
+    "benchmark/evaluation/stored_sweeps.py": "for the command sweep, whose tables no record holds",
     "benchmark/importing/checkpoint.py": "writes the stages that the domain 'importing' computes",
+    "benchmark/external/run.py": "writes the stages and records that the domains 'external' and 'evaluation' compute",
 }
 """Modules in these folders that no key covers, each with the reason."""
 DESCRIPTION = {

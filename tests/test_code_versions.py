@@ -27,6 +27,7 @@ MAKERS = {
     "evaluate": ("benchmark/evaluation/evaluate.py",),
     "latency": ("benchmark/measure/timed_run.py",),
     "imported": ("benchmark/importing/model.py",),
+    "external": ("benchmark/external/table.py",),
 }
 # The key of a stage contains its parents' keys, and so the versions of their code.
 PARENTS = {
@@ -125,7 +126,8 @@ def keys_by_kind() -> dict[str, list[str]]:
     for run in map(run_stages, GRID.runs):
         for stage in (*run.chain, run.evaluate):
             by_kind[stage.kind].append(stage.key)
-    by_kind["imported"] = [stage_key("imported", {"code": code_versions("imported")})]
+    for kind in ("imported", "external"):
+        by_kind[kind] = [stage_key(kind, {"code": code_versions(kind)})]
     # A latency is keyed by its run's id, which holds the key of the run's last stage.
     last = [*by_kind["evaluate"], *by_kind["imported"]]
     by_kind["latency"] = [latency_stage({"run": key})[0] for key in last]

@@ -29,6 +29,7 @@ COMMANDS = {
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
     "predict": ("benchmark.cli.predict", "Classify images with a finished run, by dynamic inference."),
     "deploy": ("benchmark.cli.deploy", "Choose the threshold of a run for a budget, and write it to a file."),
+    "evaluate": ("benchmark.cli.evaluate", "Make a run from the answers of a model trained elsewhere."),
     "claims": ("benchmark.cli.claims", "Judge LGViT's claims and published numbers by the records."),
     "reproduce": ("benchmark.cli.reproduce", "Train a finished run again from its record, and judge."),
     "compare": ("benchmark.cli.compare", "Compare two runs or two results folders."),

@@ -68,7 +68,7 @@ def command(
         raise UserError(*mistakes)
     require_torch()
     # This imports torch, which takes seconds: --help is answered without it.
-    from benchmark.evaluation.stored_runs import evaluate_policies
+    from benchmark.evaluation.stored_sweeps import evaluate_policies
 
     console = Console()
     store = Store(results_dir)
@@ -80,7 +80,7 @@ def command(
     for number, record in enumerate(records, start=1):
         if console.is_terminal:
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
-        rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_gate_readers=not policies)
+        rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
     table = pd.DataFrame(rows)
     for column in ("settings", "accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
         if column not in table:

@@ -89,7 +89,9 @@ def evaluate(
         policy, settings = prepare(selection, scores["val"], costs)
         val = sweep(policy, scores["val"], settings)
         chosen = choose(val, costs, reference)
-        frozen.append({"policy": selection.label, "settings": settings.tolist(), "points": _frozen(chosen, settings)})
+        frozen.append(
+            {"policy": selection.label, "settings": settings.tolist(), "points": frozen_points(chosen, settings)}
+        )
         # From here on, test scores are used, and nothing is chosen.
         sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks):
@@ -258,7 +260,7 @@ def look_up(
     return points
 
 
-def _frozen(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, Any]]:
+def frozen_points(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, Any]]:
     """The chosen points as written to thresholds.json."""
     return [
         {

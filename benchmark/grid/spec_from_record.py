@@ -44,6 +44,10 @@ def finished_record(store: Store, reference: str) -> DoneRecord:
     record = store.record(run_id)
     if record.status == "failed":
         raise UserError(f"{run_id} did not finish ({record.cause}), so there is no result to reproduce")
+    if record.is_external:
+        raise UserError(
+            f"{run_id} is an external run, made from a table of answers, so there is nothing to train; use evaluate again"
+        )
     if any(reference.stage == IMPORTED for reference in record.stages):
         raise UserError(
             f"{run_id} was imported from a checkpoint of the authors' code, which does not contain its training settings, so "

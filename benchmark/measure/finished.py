@@ -54,13 +54,17 @@ def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRec
         option: that the user gave the run with, for messages.
 
     Raises:
-        UserError: there is no such run, or it did not finish, or it has no early exits.
+        UserError: there is no such run, or it did not finish, has no early exits or no model.
         StoreError: its record is damaged.
     """
     run_id = find_run(reference, store.run_ids(), str(store.root))
     record = store.record(run_id)
     if record.status == "failed":
         raise UserError(f"{option} {run_id}: it did not finish ({record.cause})")
+    if record.is_external:
+        raise UserError(
+            f"{option} {run_id}: an external run, made from a table of answers; there is no model of it here"
+        )
     if len(record.exits) < 2:
         raise UserError(f"{option} {run_id}: it has no early exits")
     return record

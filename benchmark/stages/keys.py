@@ -69,6 +69,7 @@ DOMAINS = {
         1,
         (
             "benchmark/evaluation/evaluate.py", "benchmark/evaluation/sweep.py", "benchmark/evaluation/tables.py",
+            "benchmark/external/evaluation.py",
             "results/stats/curves.py", "results/stats/hull.py",
         ),
     ),
@@ -88,6 +89,7 @@ DOMAINS = {
             "methods/official_names.py",
         ),
     ),
+    "external": Domain(1, ("benchmark/external/table.py",)),
 }  # fmt: skip
 
 USES = {
@@ -99,6 +101,7 @@ USES = {
     "evaluate": ("policies", "evaluation"),
     "latency": ("timing",),
     "imported": ("backbones", "heads", "importing"),
+    "external": ("external",),
 }
 """The domains that each kind of stage uses in addition to those of its parents, in the order in which stages are made."""
 

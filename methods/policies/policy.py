@@ -163,11 +163,13 @@ class ThresholdPolicy(ExitPolicy):
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
         """Both ends of the range, and quantiles of the running best signal, pooled over samples and exits."""
         logits = torch.as_tensor(logits)
-        signal = self.signal(logits)
+        return self.grid_of(self.signal(logits), *self.ends(logits.shape[0], logits.shape[2]))
+
+    def grid_of(self, signal: Tensor, first: float, last: float) -> np.ndarray:
+        """`default_grid` for a signal [K - 1, N] and the `ends` of its range."""
         pooled = (signal.cummax(0) if self.above else signal.cummin(0)).values.flatten().double()
         pooled = pooled[pooled.isfinite()]
         pooled = pooled[:: max(1, len(pooled) // 2**20)]  # torch.quantile accepts at most 16 million values
-        first, last = self.ends(logits.shape[0], logits.shape[2])
         grid = np.array([first, last])
         if len(pooled):
             inner = torch.quantile(pooled, torch.linspace(0, 1, GRID_SIZE - 2).double()).numpy()

@@ -141,4 +141,6 @@ def _unit(setting: ComparisonGroup) -> tuple[float, str]:
 
 
 def _count(parameters: int) -> str:
+    if parameters == 0:
+        return DASH  # of an external run they are unknown
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"

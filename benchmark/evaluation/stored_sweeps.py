@@ -1,0 +1,88 @@
+"""Policies evaluated on what finished runs have stored, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from benchmark import registry
+from benchmark.errors import UserError
+from benchmark.evaluation.evaluate import choose, look_up, prepare
+from benchmark.evaluation.stored_runs import load_run_scores, stage_name
+from benchmark.evaluation.sweep import Sweep, sweep
+from benchmark.external import evaluation as external
+from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
+from results.spec import Configured
+from results.store.folder import Store, StoreError
+
+
+def evaluate_policies(
+    store: Store,
+    record: DoneRecord,
+    policies: Sequence[Configured],
+    drops: Sequence[float],
+    budgets: Sequence[float],
+    *,
+    skip_unsupported: bool,
+) -> list[dict[str, Any]]:
+    """The operating points of policies on a finished run: chosen on val, looked up on test.
+
+    Args:
+        store: the results folder.
+        record: of a run with early exits.
+        policies: with a threshold, or to be swept.
+        drops: accuracy drops to allow.
+        budgets: mean costs as shares of the baseline.
+        skip_unsupported: whether policies are left out that read what the run lacks: learned gates, or all logits.
+
+    Returns:
+        one row per policy and operating point; the columns after ``target`` are missing where a point was not reached.
+
+    Raises:
+        UserError: a policy reads learned gates or logits, which the run does not have.
+        StoreError: an artifact is missing, was changed or does not fit the policy.
+    """
+    blocks = [exit_.block for exit_ in record.exits]
+    static = record.static_accuracy
+    rows: list[dict[str, Any]] = []
+    for selection, sweeps in _sweeps(store, record, policies, skip_unsupported=skip_unsupported):
+        chosen = choose(sweeps["val"], record.costs, static.val, drops, budgets)
+        for point in look_up(selection.label, chosen, sweeps, record.costs, blocks):
+            row: dict[str, Any] = {"run_id": record.run_id, "method": record.label, "policy": selection.label}
+            row |= {"point": point.kind, "target": point.target}
+            if point.test is not None:
+                row |= {
+                    "settings": " ".join(f"{setting.threshold:.6g}" for setting in point.settings),
+                    "accuracy": point.test.accuracy,
+                    "drop": static.test - point.test.accuracy,
+                    "mean_block": point.test.mean_block,
+                    "layer_speedup": record.depth / point.test.mean_block,
+                    "mac_speedup": record.costs.baseline / point.test.mean_macs,
+                }
+            rows.append(row)
+    return rows
+
+
+def _sweeps(
+    store: Store, record: DoneRecord, policies: Sequence[Configured], *, skip_unsupported: bool
+) -> Iterator[tuple[Configured, dict[str, Sweep]]]:
+    """The sweeps on val and test of each policy that the run supports."""
+    if record.is_external:
+        path = store.artifact(stage_name(record, EXTERNAL), EXTERNAL_FILE)
+        supported = [policy for policy in policies if policy.name == external.POLICY or not skip_unsupported]
+        yield from ((policy, external.sweep_policy(path, policy)) for policy in supported)
+        return
+    scores = load_run_scores(store, record)
+    for selection in policies:
+        reads_gates = registry.card("policy", selection.name).load().reads_gates
+        if reads_gates and scores["val"].errors is None:
+            if skip_unsupported:
+                continue
+            raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")
+        try:
+            policy, settings = prepare(selection, scores["val"], record.costs)
+            sweeps = {split: sweep(policy, split_scores, settings) for split, split_scores in scores.items()}
+        except ValueError as error:
+            folder = store.stage(stage_name(record, "scores"))
+            raise StoreError(f"{folder}: {selection.label}: {error}") from error
+        yield selection, sweeps

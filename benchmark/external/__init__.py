@@ -1,0 +1,1 @@
+"""Runs from the answers of models that this suite did not train."""

@@ -1,0 +1,135 @@
+"""Sweeps and operating points of external exits, by the policy ``confidence``. All is chosen on val, and applied to test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmark.errors import UserError
+from benchmark.evaluation import tables
+from benchmark.evaluation.evaluate import Evaluation, choose, frozen_points, look_up
+from benchmark.evaluation.sweep import Sweep
+from benchmark.external.table import SPLITS, ExternalExits, load_exits
+from datasets.api import ImageSplit
+from datasets.splits import identity
+from methods.policies.confidence import Confidence
+from results.record import CostTable
+from results.spec import Configured
+from results.stats.hull import upper_hull
+from results.tables.run import STATIC
+
+POLICY = "confidence"
+"""The only policy: it needs no more than the confidence of each exit."""
+
+
+def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks: list[int]) -> Evaluation:
+    """The evaluation of external exits. The reference of accuracy drops is the last exit.
+
+    Args:
+        splits: val and test.
+        costs: as claimed.
+        blocks: block number of every exit, length K.
+    """
+    settings = default_settings(splits["val"])
+    sweeps = {split: sweep_exits(exits, settings) for split, exits in splits.items()}
+    val, test = sweeps["val"], splits["test"]
+    chosen = choose(val, costs, float(splits["val"].right[-1].mean()))
+    points = look_up(POLICY, chosen, sweeps, costs, blocks)
+    last = np.zeros(test.samples, dtype=np.int64)
+    outcomes = [_outcomes(test, STATIC, np.nan, 1.0, last, last + len(blocks) - 1)]
+    for point in points:
+        for setting in point.settings:
+            (exits,) = exits_at(test, np.array([setting.threshold]))
+            outcomes.append(_outcomes(test, point.name, setting.threshold, setting.weight, exits, exits))
+    cost = val.mean(costs.cumulative)
+    corners = [_corner(test, float(settings[t])) for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()])]
+    frozen = {"policy": POLICY, "settings": settings.tolist(), "points": frozen_points(chosen, settings)}
+    answers = test.table()
+    answers["exit"] -= 1  # records count exits from 0
+    return Evaluation(
+        tuple(points),
+        {"val": identity_of(splits["val"]), "samples": splits["val"].samples, "policies": [frozen]},
+        pd.concat(outcomes, ignore_index=True),
+        pd.concat([tables.curve(POLICY, split, sweeps[split], costs, blocks) for split in SPLITS], ignore_index=True),
+        answers,
+        pd.concat(corners, ignore_index=True),
+    )
+
+
+def sweep_policy(path: Path, selection: Configured) -> dict[str, Sweep]:
+    """The sweeps of a policy on val and test.
+
+    Args:
+        path: of the stored exits.
+        selection: ``confidence``, with a threshold or to be swept.
+
+    Raises:
+        UserError: another policy.
+    """
+    if selection.name != POLICY:
+        raise UserError(f"--policy {selection.name}: external runs hold confidences only; allowed is {POLICY}")
+    splits = load_exits(path)
+    threshold = selection.set.get("threshold")
+    settings = default_settings(splits["val"]) if threshold is None else np.array([float(threshold)])
+    return {split: sweep_exits(exits, settings) for split, exits in splits.items()}
+
+
+def default_settings(val: ExternalExits) -> np.ndarray:
+    """The settings to sweep, [T], as `Confidence.default_grid` chooses them for stored logits."""
+    return Confidence().grid_of(torch.from_numpy(val.confidence[:-1]), 0.0, 1.0)
+
+
+def exits_at(exits: ExternalExits, settings: np.ndarray) -> np.ndarray:
+    """The exit of every sample at every setting, 0-based, [T, N]."""
+    return Confidence().sweep(torch.from_numpy(exits.confidence[:-1]), settings).numpy()
+
+
+def sweep_exits(exits: ExternalExits, settings: np.ndarray) -> Sweep:
+    """Accuracy and exit shares of every setting on one split."""
+    samples, count = np.arange(exits.samples), len(exits.prediction)
+    taken = exits_at(exits, settings)
+    accuracy = np.array([exits.right[row, samples].mean() for row in taken])
+    shares = np.stack([np.bincount(row, minlength=count) for row in taken]) / exits.samples
+    return Sweep(settings, accuracy, shares, exits.samples)
+
+
+def identity_of(exits: ExternalExits) -> str:
+    """SHA-256 over sample ids and labels, as in the data card of a run."""
+    return identity(ImageSplit(np.empty(0, np.uint8), exits.label, exits.sample_id))
+
+
+def _outcomes(
+    test: ExternalExits, point: str, threshold: float, weight: float, exits: np.ndarray, answering: np.ndarray
+) -> pd.DataFrame:
+    """Exit and prediction of every test sample at one setting; ``answering`` are the exits that predict."""
+    samples = np.arange(test.samples)
+    return pd.DataFrame(
+        {
+            "point": point,
+            "threshold": threshold,
+            "weight": weight,
+            "sample_id": test.sample_id,
+            "exit": exits,
+            "prediction": test.prediction[answering, samples],
+            "label": test.label,
+            "score": test.confidence[answering, samples],
+        }
+    )
+
+
+def _corner(test: ExternalExits, setting: float) -> pd.DataFrame:
+    """Exit and correctness of every test sample at one corner of val's hull; see `benchmark.evaluation.tables.corner_frame`."""
+    (exits,) = exits_at(test, np.array([setting]))
+    return pd.DataFrame(
+        {
+            "policy": POLICY,
+            "threshold": setting,
+            "sample_id": test.sample_id,
+            "exit": exits.astype(np.int16),
+            "right": test.right[exits, np.arange(test.samples)],
+        }
+    )

@@ -13,7 +13,6 @@ After a change of what they describe, write them again:
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import textwrap
@@ -29,6 +28,7 @@ from pydantic_core import PydanticUndefined
 from benchmark import registry
 from benchmark.cli import COMMANDS
 from benchmark.grid.load import GridFile
+from benchmark.grid.schema import attribute_docstrings
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
@@ -52,17 +52,9 @@ def code(value: object) -> str:
     return f"`{value}`"
 
 
-def attribute_docstrings(cls: type) -> dict[str, str]:
-    """The string below each field of a class, on one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts = {}
-    for statement, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(text, ast.Expr):
-            assert isinstance(statement.target, ast.Name)
-            assert isinstance(text.value, ast.Constant)
-            texts[statement.target.id] = _plain(str(text.value.value))
-    return texts
+def attribute_texts(cls: type) -> dict[str, str]:
+    """The string below each field of a class, in Markdown."""
+    return {name: _plain(text) for name, text in attribute_docstrings(cls).items()}
 
 
 def _plain(docstring: str) -> str:
@@ -78,7 +70,7 @@ def documented_attributes(cls: type) -> dict[str, str]:
 
 
 def grid_keys() -> str:
-    texts = attribute_docstrings(GridFile)
+    texts = attribute_texts(GridFile)
     return table(
         ["key", "default", "meaning"],
         [
@@ -89,14 +81,14 @@ def grid_keys() -> str:
 
 
 def recipe_keys() -> str:
-    texts = attribute_docstrings(Recipe)
+    texts = attribute_texts(Recipe)
     rows = []
     for key, field in Recipe.model_fields.items():
         values = {stage: getattr(recipe, key) for stage, recipe in DEFAULT_RECIPES.items()}
         same = field.default is not PydanticUndefined and set(values.values()) == {field.default}
         default = code(_yaml(field.default)) if same else ", ".join(f"{s} {code(_yaml(v))}" for s, v in values.items())
         rows.append([code(key), default, _choices(field.annotation) + texts[key]])
-    stages = table(["stage", "what it trains"], [[code(k), t] for k, t in attribute_docstrings(Recipes).items()])
+    stages = table(["stage", "what it trains"], [[code(k), t] for k, t in attribute_texts(Recipes).items()])
     return f"{stages}\n\n{table(['key of a recipe', 'default', 'meaning'], rows)}"
 
 

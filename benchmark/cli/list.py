@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from rich.table import Table
 from benchmark.cli.options import results_option
 from benchmark.cli.text_table import text_table, without_constants
 from benchmark.errors import UserError
+from benchmark.grid.schema import grid_schema
 from benchmark.registry import TABLES, grids, table
 from benchmark.run_reference import short_id
 from datasets.folder import PREFIX, SUMMARY
@@ -31,22 +33,28 @@ PLURALS = {
 
 @click.command("list")
 @click.option("--runs", is_flag=True, help="List the runs in the results folder instead.")
+@click.option("--schema", is_flag=True, help="Print a JSON schema of grid files, for editors.")
 @results_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
     help="With --runs: also write a CSV file.",
 )
-def command(runs: bool, results_dir: Path, out: Path | None) -> None:
+def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> None:
     """List the registered methods, heads, losses, policies, backbones and datasets, the exit schemes and the grids.
 
-    With --runs: list the finished and failed runs in the results folder.
+    With --runs: list the finished and failed runs in the results folder. With --schema: print a JSON schema of grid files, with
+    the registered names.
 
     \b
     Examples:
       python -m benchmark list
       python -m benchmark list --runs --out runs.csv
+      python -m benchmark list --schema > grid.schema.json
     """
+    if schema:
+        click.echo(json.dumps(grid_schema(), indent=2))
+        return
     console = Console()
     if runs:
         _show_runs(console, results_dir, out)

@@ -51,7 +51,7 @@ class Grid:
     runs: tuple[RunSpec, ...]
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A grid's name is used as a folder name, so only some characters are allowed."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("a name has letters, digits, '.', '_' and '-', and starts with a letter or digit")
@@ -63,7 +63,7 @@ class GridFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, AfterValidator(_file_name)]
+    name: Annotated[str, AfterValidator(file_name)]
     """Name of the grid and of its report's folder: letters, digits, ``.``, ``_`` and ``-``."""
     backbones: list[Any]
     """Names, or ``{name: ..., set: {weights: SOURCE}}``; SOURCE is ``scratch``, ``timm:TAG`` or ``file:PATH``."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
 import pandas as pd
 
 from reports.blocks import Shown
-from reports.study import Study, of_setting
+from reports.study import ComparisonGroup, Study, of_setting
 from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table, timing
 from results.tables.points import summary
-from results.tables.run import Run
+from results.tables.run import Run, labels
 
 
 def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
@@ -23,18 +26,34 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
         f"Operating points, {name}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
         "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. "
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
-        f"{timing(rows)}{_brackets(totals)}"
+        f"{timing(rows)}{_brackets(totals)}{_REDRAWN if 'mac_redrawn_low' in totals else ''}"
     )
     return Shown(caption, drop_table(totals))
 
 
-def equal_macs(name: str, totals: pd.DataFrame, pairs: pd.DataFrame) -> Shown:
-    """Accuracy at equal MACs, by budget; ``pairs`` are the comparisons of the setting's methods."""
+def equal_macs(setting: ComparisonGroup, totals: pd.DataFrame, labels: Mapping[str, str]) -> Shown:
+    """Accuracy at equal MACs, by budget.
+
+    Args:
+        setting: whose contrasts are marked.
+        totals: `results.tables.points.summary` of its rows.
+        labels: of the group, to those in ``totals``.
+    """
+    contrasts = {(labels[name], budget): contrast for (name, budget), contrast in setting.contrasts.items()}
     caption = (
-        f"Test accuracy (%) at equal MACs, {name}, as a share of the backbone without exits. {_brackets(totals)} "
-        "Bold: ahead of every other method beyond the detectable difference; without bold nothing is ranked."
+        f"Test accuracy (%) at equal MACs, {setting.name}, as a share of the backbone without exits. {_brackets(totals)}"
+        f"{marks(setting, labels) if contrasts else ''}"
     )
-    return Shown(caption, budget_table(totals, pairs))
+    return Shown(caption, budget_table(totals, contrasts))
+
+
+def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The part of a caption that explains bold and underlined cells, with a space before it."""
+    name = labels.get(setting.reference, setting.reference)
+    return (
+        f" Bold: significantly more accurate than {name}; underlined: significantly less (paired tests, Holm's "
+        f"correction over {setting.tests} comparisons); without a mark: not shown to differ."
+    )
 
 
 def costs(name: str, runs: list[Run]) -> Shown:
@@ -58,16 +77,15 @@ def learning_rates(name: str, runs: list[Run]) -> Shown:
 def readable_tables(study: Study) -> list[Shown]:
     """Every row of every setting, under every policy: the content of table.txt, table.md and table.tex."""
     tables = []
+    all_labels = labels(study.runs)
     for setting in study.settings:
         runs = of_setting(study.runs, tuple(setting.where.values()))
         rows = study.points[study.points["run_id"].isin([run.record.run_id for run in runs])]
-        pairs = study.comparisons
-        for column, value in setting.where.items():
-            pairs = pairs[pairs[column] == value]
         totals = summary(rows)
+        names = {setting.label(run, policy): all_labels[run.record.run_id, policy] for run, policy in _judged(setting)}
         tables += [
             operating_points(setting.name, totals, rows),
-            equal_macs(setting.name, totals, pairs),
+            equal_macs(setting, totals, names),
             costs(setting.name, runs),
         ]
         if any(run.tried for run in runs):
@@ -75,7 +93,17 @@ def readable_tables(study: Study) -> list[Shown]:
     return tables
 
 
+def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:
+    """The runs with exits, each with the policies that it is judged by."""
+    return ((run, policy) for run in setting.exiting for policy in run.policies)
+
+
+_REDRAWN = " MACs, val drawn anew: 95 % interval over val and test images, the threshold chosen again each time."
+
+
 def _brackets(totals: pd.DataFrame) -> str:
-    if (totals["seeds"] > 1).any():
-        return "Brackets: 95 % t interval over training seeds."
+    seeds = totals["seeds"]
+    if (seeds > 1).any():
+        rest = "" if (seeds > 1).all() else "; over test images in rows of one seed"
+        return f"Brackets: 95 % t interval over training seeds{rest}."
     return "Brackets: 95 % interval over test images, given the thresholds chosen on val."

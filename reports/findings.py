@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from reports.sections.claims import verdict_sentence
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, signed, times
-from reports.words import by_size, counted, few, join
+from reports.words import compared, counted, join
 from results.judge.claims import on_paper_scale
-from results.judge.ranking import is_told_apart, pooled
 from results.tables.run import STATIC, Run
 
 MANY = 7
@@ -54,7 +51,7 @@ def _values(setting: ComparisonGroup) -> list[str]:
         sentences.append(
             f"At half of its multiply-accumulates, every evaluated head counted, the methods reach: {join(parts)}."
         )
-    sentences += against_others(setting.pairs, lgvit_of(setting.pairs), 0.5)
+    sentences += against_others(setting, HALF[1])
     if not one.empty:
         parts = [
             f"{row['label']} {times(row['mac_speedup'])} ({times(row['layer_speedup'])})" for _, row in one.iterrows()
@@ -71,7 +68,7 @@ def _values(setting: ComparisonGroup) -> list[str]:
 def _ranges(setting: ComparisonGroup) -> list[str]:
     """The range over all rows, and the row of LGViT; used if there are too many rows to list each."""
     sentences, half, one = [], setting.at(HALF), setting.at(DROP)
-    lgvit = lgvit_of(setting.pairs)
+    lgvit = setting.reference
     if not half.empty:
         ordered = half.sort_values("accuracy")
         worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], half[half["label"] == lgvit]
@@ -81,7 +78,7 @@ def _ranges(setting: ComparisonGroup) -> list[str]:
             f"reach from {percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % "
             f"({best['label']}){own}."
         )
-    sentences += against_others(setting.pairs, lgvit, 0.5)
+    sentences += against_others(setting, HALF[1])
     if not one.empty:
         ordered = one.sort_values("mac_speedup")
         worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], one[one["label"] == lgvit]
@@ -131,19 +128,19 @@ def details(setting: ComparisonGroup) -> list[str]:
         "The count in layers ignores the cost of heads. An image that leaves at no early exit costs more MACs than in "
         f"the backbone without exits: {_shares(overhead)} more."
     )
-    equal = setting.pairs[setting.pairs["kind"] == "equal-macs"]
-    budgets = sorted(equal["target"].unique())
+    budgets = sorted({budget for _, budget in setting.contrasts})
     if len(setting.methods) > FEW:
         budgets = [budget for budget in budgets if budget == HALF[1]]  # the table has the others
     for budget in budgets:
-        sentences = against_others(setting.pairs, lgvit_of(setting.pairs), budget)
+        sentences = against_others(setting, budget)
         paragraphs += [sentence.replace("There,", f"At {budget:g} of the MACs,", 1) for sentence in sentences]
-    detectable = setting.pairs_at(HALF)["detectable"]
-    if not detectable.empty:
+    half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
+    if half:
+        over = "seeds" if any(contrast.estimate.kind == "seeds" for contrast in half) else "test images"
         paragraphs.append(
-            f"With these {setting.over}, a true difference between two methods at half of the MACs may be missed if "
-            f"it is below {100 * detectable.max():.1f} points, the detectable difference of the pair that varies "
-            "most."
+            f"With these {over} and after the correction for {setting.tests} comparisons, a true difference at half of the "
+            f"MACs may be missed if it is below {100 * max(contrast.detectable for contrast in half):.1f} points (80 % power, "
+            "the pair that varies most)."
         )
     return paragraphs
 
@@ -175,33 +172,10 @@ def limits(study: Study) -> list[str]:
     return sentences
 
 
-def lgvit_of(comparisons: pd.DataFrame) -> str:
-    """The label of LGViT, with or without options; the first label if there is none, as for policies of one method."""
-    names = list(dict.fromkeys([*comparisons["first"], *comparisons["second"]]))
-    return next((name for name in names if name.split("(")[0].split(",")[0] == "lgvit"), names[0] if names else "lgvit")
-
-
-def against_others(comparisons: pd.DataFrame, method: str, budget: float) -> list[str]:
-    """One sentence that compares a method with each other one at equal MACs; ranked only beyond the detectable difference."""
-    rows = comparisons[(comparisons["kind"] == "equal-macs") & (comparisons["target"] == budget)]
-    rows = rows[(rows["first"] == method) | (rows["second"] == method)]
-    if rows.empty:
+def against_others(setting: ComparisonGroup, budget: float) -> list[str]:
+    """One sentence that compares the reference with every other label at a budget."""
+    contrasts = {label: contrast for (label, target), contrast in setting.contrasts.items() if target == budget}
+    if not contrasts:
         return []
-    above: list[tuple[float, str]] = []
-    below: list[tuple[float, str]] = []
-    open_: list[tuple[float, str]] = []
-    for _, row in (rows if "seeds" in rows else pooled(rows)).iterrows():
-        sign = 1 if row["first"] == method else -1
-        other = row["second"] if sign == 1 else row["first"]
-        low, high = sorted((sign * row["low"], sign * row["high"]))
-        text = f"{other} ({signed(sign * row['difference'])} points {interval(low, high)})"
-        if not is_told_apart(row["difference"], row["low"], row["high"], row["detectable"]):
-            open_.append((row["difference"], text))
-        else:
-            (above if sign * row["difference"] > 0 else below).append((row["difference"], text))
-    parts = [
-        *([f"ahead of {few(by_size(above))}"] if above else []),
-        *([f"behind {few(by_size(below))}"] if below else []),
-        *([f"not shown to differ from {few(by_size(open_))}"] if open_ else []),
-    ]
-    return [f"There, on the same images, {method} is {'; '.join(parts)}."]
+    corrected = f"p after Holm's correction over {setting.tests} comparisons"
+    return [f"There, on the same images, {setting.reference} is {'; '.join(compared(contrasts))} ({corrected})."]

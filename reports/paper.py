@@ -12,7 +12,7 @@ from reports.exports import write_csv, write_parquet, write_readable
 from reports.outline import content
 from reports.report_folder import DEFAULT, check_replaceable, write_stamp
 from reports.study import Pictures, Study
-from reports.tidy_tables import CONTENTS, tidy_tables
+from reports.tidy_tables import CONTENTS, CONTRASTS, tidy_tables
 from reports.typeset import typeset
 from reports.web.page import write_page
 from results.judge.failures import failed_records
@@ -105,6 +105,7 @@ def _write(
 ) -> None:
     say("tables")
     study = Study(title, runs, tidy_tables(runs, failed), problems, pictures)
+    study.tidy[CONTRASTS] = study.contrasts
     if "csv" in formats:
         write_csv(folder, study.tidy)
     if "parquet" in formats:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from reports.style import Look, looks
 from results.judge.claims import judge
+from results.judge.contrast import Contrast, Seeds
+from results.judge.family import Contender, against_others, at_point, contenders
 from results.judge.literature import Claims, read_claims, read_numbers
-from results.judge.ranking import pooled
-from results.record import DoneRecord, MethodInfo, OperatingPoint
+from results.record import DoneRecord, MethodInfo
 from results.tables.points import summary
 from results.tables.run import SETTING, STATIC, Run, labels
 
@@ -35,7 +36,6 @@ class ComparisonGroup:
         runs: those with exits, each under the policy that it is judged by, and those without exits on the same backbone.
         labels: of the row of each run, by run id and policy.
         totals: `results.tables.points.summary` of these rows.
-        pairs: `results.judge.ranking.pooled` of these rows.
     """
 
     number: int
@@ -44,7 +44,6 @@ class ComparisonGroup:
     runs: list[Run]
     labels: dict[tuple[str, str], str]
     totals: pd.DataFrame
-    pairs: pd.DataFrame
 
     @property
     def exiting(self) -> list[Run]:
@@ -53,7 +52,7 @@ class ComparisonGroup:
     @cached_property
     def methods(self) -> list[str]:
         """Labels of the rows with exits."""
-        return list(dict.fromkeys(self.label(run, policy) for run in self.exiting for policy in policies(run)))
+        return list(dict.fromkeys(self.label(run, policy) for run in self.exiting for policy in run.policies))
 
     @property
     def seeds(self) -> int:
@@ -72,9 +71,6 @@ class ComparisonGroup:
         rows = self.totals
         return rows[(rows["kind"] == point[0]) & (rows["target"] == point[1]) & rows["reached"]]
 
-    def pairs_at(self, point: tuple[str, float]) -> pd.DataFrame:
-        return self.pairs[(self.pairs["kind"] == point[0]) & (self.pairs["target"] == point[1])]
-
     @property
     def shown(self) -> pd.DataFrame:
         """One row of `totals` per method: at most one point lost on val, else a fixed threshold; models without exits, too."""
@@ -85,8 +81,33 @@ class ComparisonGroup:
 
     @property
     def leading(self) -> Run:
-        """LGViT with its default options if it was run, else the first run with exits."""
-        return next((run for run in self.exiting if run.method == LGVIT), self.exiting[0])
+        """LGViT with its default options if it was run, else LGViT with others, else the first run with exits."""
+        lgvit = [run for run in self.exiting if run.record.spec.train.method.name == LGVIT]
+        return next((run for run in lgvit if run.method == LGVIT), next(iter(lgvit), self.exiting[0]))
+
+    @property
+    def reference(self) -> str:
+        """The label that all others are compared with: that of `leading`."""
+        return self.label(self.leading, self.leading.policies[0]) if self.leading.policies else self.leading.method
+
+    @cached_property
+    def contrasts(self) -> dict[tuple[str, float], Contrast]:
+        """The reference against every other label at every budget; see `results.judge.family`."""
+        return against_others(self.reference, self.contenders) if self.leading.policies else {}
+
+    @cached_property
+    def contenders(self) -> dict[str, Contender]:
+        """The runs with exits, by label and seed."""
+        return contenders((self.label(run, policy), run, policy) for run in self.exiting for policy in run.policies)
+
+    def seeds_at(self, label: str, point: tuple[str, float]) -> Seeds:
+        """The runs of a label by seed, each with the name of its operating point."""
+        return at_point(self.contenders.get(label, {}), *point)
+
+    @property
+    def tests(self) -> int:
+        """The number of comparisons in the larger family of the group."""
+        return max((contrast.tests for contrast in self.contrasts.values()), default=0)
 
 
 @dataclass
@@ -112,9 +133,36 @@ class Study:
         return self.tidy["points"]
 
     @property
-    def comparisons(self) -> pd.DataFrame:
-        """One row per pair of methods and operating point."""
-        return self.tidy["comparisons"]
+    def contrasts(self) -> pd.DataFrame:
+        """The differences that the report calls significant or not: one row per group, other method and budget.
+
+        Columns: the setting's, target, first, second (labels), difference (accuracy of first minus second, mean over seeds)
+        with its 95 % interval (low, high) over `interval` (seeds or test samples), seeds, p (unadjusted), p_holm (adjusted over
+        `tests` comparisons) and result.
+        """
+        rows = [
+            group.where
+            | {"target": budget, "first": group.reference, "second": label, "difference": contrast.estimate.value}
+            | {"low": contrast.estimate.low, "high": contrast.estimate.high, "interval": contrast.estimate.kind}
+            | {"seeds": contrast.seeds, "p": contrast.estimate.p, "p_holm": contrast.p, "tests": contrast.tests}
+            | {"result": contrast.result}
+            for group in self.settings
+            for (label, budget), contrast in group.contrasts.items()
+        ]
+        columns = [
+            "target",
+            "first",
+            "second",
+            "difference",
+            "low",
+            "high",
+            "interval",
+            "seeds",
+            "p",
+            "p_holm",
+            "tests",
+        ]
+        return pd.DataFrame(rows, columns=[*SETTING, *columns, "result"])
 
     @cached_property
     def judged(self) -> list[Run]:
@@ -122,22 +170,20 @@ class Study:
         policies, since these are what is compared."""
         if len({run.method for run in self.runs if run.has_exits}) < 2:
             return self.runs
-        return [_under(run, own_policy(run)) for run in self.runs]
+        return [_under(run, run.judged_policy) for run in self.runs]
 
     @cached_property
     def settings(self) -> list[ComparisonGroup]:
         """The groups that contain a run with exits, in the order of the runs."""
         keys = dict.fromkeys(run.setting for run in self.judged if run.has_exits)
         several = len({recipes for *_, recipes in keys}) > 1
-        row_labels, all_labels = self._labels(), labels(self.runs)
-        renamed = {all_labels[key]: label for key, label in row_labels.items()}
+        row_labels = self._labels()
         settings = []
         for number, values in enumerate(keys, start=1):
             where = dict(zip(SETTING, values, strict=True))
             runs = of_setting(self.judged, values)
-            totals, pairs = summary(self._rows(runs, row_labels)), self._pairs(where, renamed)
-            name = setting_name(where, several)
-            settings.append(ComparisonGroup(number, where, name, runs, row_labels, totals, pairs))
+            totals = summary(self._rows(runs, row_labels))
+            settings.append(ComparisonGroup(number, where, setting_name(where, several), runs, row_labels, totals))
         return settings
 
     @cached_property
@@ -157,13 +203,13 @@ class Study:
         methods: dict[str, MethodInfo | None] = {}
         for group in self.settings:
             for run in group.runs:
-                for policy in policies(run) or [STATIC]:
+                for policy in run.policies or [STATIC]:
                     info = run.record.method
                     methods.setdefault(group.label(run, policy), info if run.method == info.name else None)
         chosen = looks(methods)
         for group in self.settings:
             for run in group.exiting:
-                chosen.setdefault(run.method, chosen[group.label(run, policies(run)[0])])
+                chosen.setdefault(run.method, chosen[group.label(run, run.policies[0])])
         return chosen
 
     @cached_property
@@ -183,40 +229,17 @@ class Study:
         """The label of each row, by (run id, policy): the method alone where each has one policy."""
         rules: dict[str, set[str]] = {}
         for run in self.judged:
-            rules.setdefault(run.method, set()).update(policies(run))
+            rules.setdefault(run.method, set()).update(run.policies)
         if self.judged is not self.runs and all(len(own) < 2 for own in rules.values()):
-            return {(run.record.run_id, policy): run.method for run in self.judged for policy in policies(run)}
+            return {(run.record.run_id, policy): run.method for run in self.judged for policy in run.policies}
         return labels(self.judged)
 
     def _rows(self, runs: list[Run], row_labels: dict[tuple[str, str], str]) -> pd.DataFrame:
         """The rows of `points` of these runs under their policies, relabelled."""
-        keys = {(run.record.run_id, policy) for run in runs for policy in policies(run) or [STATIC]}
+        keys = {(run.record.run_id, policy) for run in runs for policy in run.policies or [STATIC]}
         rows = self.points[[key in keys for key in zip(self.points["run_id"], self.points["policy"], strict=True)]]
         present = zip(rows["run_id"], rows["policy"], rows["label"], strict=True)
         return rows.assign(label=[row_labels.get((run_id, policy), label) for run_id, policy, label in present])
-
-    def _pairs(self, where: dict[str, str], renamed: dict[str, str]) -> pd.DataFrame:
-        pairs = self.comparisons
-        for column, value in where.items():
-            pairs = pairs[pairs[column] == value]
-        pairs = pairs[pairs["first"].isin(renamed) & pairs["second"].isin(renamed)]
-        return pooled(pairs.assign(first=pairs["first"].map(renamed), second=pairs["second"].map(renamed)))
-
-
-def policies(run: Run) -> list[str]:
-    return list(dict.fromkeys(point.policy for point in run.record.points))
-
-
-def own_policy(run: Run) -> str | None:
-    """The policy that a run is judged by: its method's own where the grid has it, else the first; None without exits."""
-    evaluated = policies(run)
-    own = run.record.own_policy
-    return own if own in evaluated else evaluated[0] if evaluated else None
-
-
-def point_of(run: Run, kind: str, target: float) -> OperatingPoint | None:
-    """The first operating point of a kind and target that the run reaches."""
-    return next((p for p in run.record.points if (p.kind, p.target) == (kind, target) and p.reached), None)
 
 
 def of_setting(runs: list[Run], setting: tuple[str, ...]) -> list[Run]:
@@ -234,10 +257,11 @@ def setting_name(where: dict[str, str], with_recipes: bool) -> str:
 
 def _finetuning(run: Run) -> tuple[object, ...]:
     """What a fine-tuned backbone depends on; runs that agree share it."""
-    return run.backbone, run.dataset, run.seed, run.record.spec.train.recipes.finetune.model_dump()
+    train = run.record.spec.train
+    return run.backbone, run.dataset, run.seed, train.weights.model_dump(), train.recipes.finetune.model_dump()
 
 
-def _under(run: Run, policy: str | None) -> Run:
+def _under(run: Run, policy: str) -> Run:
     points = tuple(point for point in run.record.points if point.policy == policy)
     record = run.record.model_copy(update={"points": points})
     return run.changed(record=record, curves=run.curves[run.curves["policy"] == policy])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
 
-from results.judge.ranking import leads, pooled
+from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 from results.tables.run import NO_POLICY, STATIC, Run
 from results.text import printable
 
@@ -21,8 +21,8 @@ class Table:
     """Header and rows, all text.
 
     Attributes:
-        bold: (row, column) of cells that lead all others beyond the detectable difference.
-        underlined: (row, column) of cells that lead all but the first.
+        bold: (row, column) of cells to be set in bold; a star in plain text.
+        underlined: (row, column) of cells to be underlined; a minus in plain text.
         groups: headings over neighbouring columns, with the number of columns that each spans; empty for none.
         words: whether the cells contain words rather than numbers.
     """
@@ -80,6 +80,8 @@ def drop_table(summary: pd.DataFrame) -> Table:
     shown = summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])]
     timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
     header += ("Time",) if timed else ()
+    redrawn = "mac_redrawn_low" in shown and bool(shown["mac_redrawn_low"].notna().any())
+    header += ("MACs, val drawn anew",) if redrawn else ()
     rows = []
     for _, row in shown.iterrows():
         if row["kind"] == STATIC or row["policy"] == NO_POLICY:
@@ -96,28 +98,36 @@ def drop_table(summary: pd.DataFrame) -> Table:
         speed = [f"{row['mean_block']:.1f}", times(row["layer_speedup"]), times(row["mac_speedup"])]
         if timed:
             speed.append(times(row["time_speedup"]))
+        if redrawn:
+            low, high = row["mac_redrawn_low"], row["mac_redrawn_high"]
+            speed.append(DASH if pd.isna(low) else f"[{low:.2f}, {high:.2f}]")
         rows.append((row["label"], point, accuracy, drop, *speed))
     return Table(header, tuple(rows))
 
 
-def budget_table(summary: pd.DataFrame, comparisons: pd.DataFrame) -> Table:
-    """Test accuracy at equal MACs. Bold only where one method leads every other beyond the detectable difference."""
+def budget_table(summary: pd.DataFrame, contrasts: Mapping[tuple[str, float], Contrast]) -> Table:
+    """Test accuracy at equal MACs.
+
+    Args:
+        summary: of `results.tables.points`.
+        contrasts: the reference minus others, by label and budget. Cells of others that are ahead of it are bold, of those
+            behind it underlined.
+    """
     equal = summary[summary["kind"] == "equal-macs"]
     targets = sorted(equal["target"].unique())
-    pairs = pooled(comparisons)
     header = ("Method", *(f"{target:g} × MACs" for target in targets))
     rows: list[tuple[str, ...]] = []
-    bold: set[tuple[int, int]] = set()
+    marked: dict[str, set[tuple[int, int]]] = {AHEAD: set(), BEHIND: set(), OPEN: set()}
     for label in dict.fromkeys(equal["label"]):
         cells = [label]
         for column, target in enumerate(targets, start=1):
             row = equal[(equal["label"] == label) & (equal["target"] == target)].iloc[0]
             cells.append(f"{percent(row['accuracy'])} {interval(row['low'], row['high'])}".strip())
-            at_point = pairs[(pairs["kind"] == "equal-macs") & (pairs["target"] == target)]
-            if leads(at_point, label):
-                bold.add((len(rows), column))
+            if (label, target) in contrasts:
+                marked[contrasts[label, target].result].add((len(rows), column))
         rows.append(tuple(cells))
-    return Table(header, tuple(rows), frozenset(bold))
+    # The reference is behind those that are ahead of it.
+    return Table(header, tuple(rows), frozenset(marked[BEHIND]), frozenset(marked[AHEAD]))
 
 
 def cost_columns(runs: list[Run]) -> Table:
@@ -155,11 +165,11 @@ def _millions(macs: int) -> str:
 
 
 def plain(tables: Iterable[tuple[str, Table]]) -> str:
-    """Tables as aligned text; a star marks cells that are bold elsewhere."""
+    """Tables as aligned text; a star marks cells that are bold elsewhere, a minus those that are underlined."""
     parts = []
     for caption, table in tables:
         cells = [
-            tuple(printable(f"{cell}*" if (r, c) in table.bold else cell) for c, cell in enumerate(row))
+            tuple(printable(f"{cell}{_mark(table, r, c)}") for c, cell in enumerate(row))
             for r, row in enumerate(table.rows)
         ]
         widths = [max(map(len, column)) for column in zip(table.header, *cells, strict=True)]
@@ -171,9 +181,13 @@ def plain(tables: Iterable[tuple[str, Table]]) -> str:
             for row in (table.header, *cells)
         ]
         rule = "-" * len(lines[0])
-        text = fill(caption.replace("Bold:", "Star:").replace("without bold", "without a star"), max(len(rule), 80))
+        text = fill(caption.replace("Bold:", "Star:").replace("underlined:", "minus:"), max(len(rule), 80))
         parts.append("\n".join([text, rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), ""]))
     return "\n".join(parts)
+
+
+def _mark(table: Table, row: int, column: int) -> str:
+    return "*" if (row, column) in table.bold else "-" if (row, column) in table.underlined else ""
 
 
 def markdown(tables: Iterable[tuple[str, Table]]) -> str:
@@ -182,12 +196,16 @@ def markdown(tables: Iterable[tuple[str, Table]]) -> str:
     for caption, table in tables:
         rule = ["---"] + ["---:"] * (len(table.header) - 1)
         cells = [
-            [f"**{_markdown(cell)}**" if (r, c) in table.bold else _markdown(cell) for c, cell in enumerate(row)]
+            [_marked(_markdown(cell), (r, c) in table.bold, (r, c) in table.underlined) for c, cell in enumerate(row)]
             for r, row in enumerate(table.rows)
         ]
         lines = ["| " + " | ".join(row) + " |" for row in ([_markdown(name) for name in table.header], rule, *cells)]
         parts.append("\n".join([_markdown(caption), "", *lines, ""]))
     return "\n".join(parts)
+
+
+def _marked(cell: str, bold: bool, underlined: bool) -> str:
+    return f"**{cell}**" if bold else f"<ins>{cell}</ins>" if underlined else cell
 
 
 def _markdown(text: str) -> str:

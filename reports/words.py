@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.tables import interval, signed
-from results.judge.contrast import Contrast
+from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 
 MANY = 6
 
@@ -37,13 +37,27 @@ def by_size(entries: Sequence[tuple[float, str]]) -> list[str]:
 
 
 def difference(contrast: Contrast) -> str:
-    """``+1.2 points [0.4, 2.0]``."""
+    """``+1.2 points [0.4, 2.0], p = 0.003``; with the number of seeds where the two methods do not have the same."""
     value = contrast.estimate
-    return f"{signed(value.value)} points {interval(value.low, value.high)}"
+    text = f"{signed(value.value)} points {interval(value.low, value.high)}"
+    if contrast.seeds < contrast.seeds_run:
+        return f"{text} in {contrast.seeds} of {contrast.seeds_run} seeds"
+    return f"{text}, {p_value(contrast.p)}"
 
 
-def ranked(contrast: Contrast) -> str:
-    """Ahead, behind or not shown to differ."""
-    if not contrast.told_apart:
-        return "not shown to differ"
-    return "ahead" if contrast.estimate.value > 0 else "behind"
+def p_value(p: float) -> str:
+    """``p = 0.003``, with one significant digit below 0.01 and two above."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.1g}" if p < 0.01 else f"p = {p:.2g}"
+
+
+def compared(contrasts: Mapping[str, Contrast]) -> list[str]:
+    """The results of one method against others, by label: ``ahead of a (...)``, ``behind b (...)`` and so on."""
+    parts = []
+    for result, words in ((AHEAD, "ahead of"), (BEHIND, "behind"), (OPEN, "not shown to differ from")):
+        entries = [
+            (contrast.estimate.value, f"{label} ({difference(contrast)})")
+            for label, contrast in contrasts.items()
+            if contrast.result == result
+        ]
+        parts += [f"{words} {few(by_size(entries))}"] if entries else []
+    return parts

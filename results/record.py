@@ -145,6 +145,27 @@ class Measured(Frozen):
         return shares
 
 
+class Redrawn(Frozen):
+    """95 % intervals over val and test images, drawn anew by the bootstrap, the threshold chosen again on each draw of val.
+
+    Intervals elsewhere are over test images given the threshold; these also cover the choice of the threshold.
+    """
+
+    drop: tuple[float, float]
+    """Accuracy drop on test against the backbone without exits."""
+    layer_speedup: tuple[float, float]
+    mac_speedup: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _are_intervals(self) -> Self:
+        if not (-1 <= self.drop[0] <= self.drop[1] <= 1):
+            raise ValueError(f"{self.drop} is no interval of an accuracy drop")
+        for low, high in (self.layer_speedup, self.mac_speedup):
+            if not 0 < low <= high <= 1e6:
+                raise ValueError(f"({low}, {high}) is no interval of a speed-up")
+        return self
+
+
 class OperatingPoint(Frozen):
     """A point chosen on val and looked up on test.
 
@@ -162,6 +183,8 @@ class OperatingPoint(Frozen):
     val: Measured | None
     """None when the point was not reached; likewise `test`."""
     test: Measured | None
+    redrawn: Redrawn | None = None
+    """Of a point of kind ``accuracy-drop``; None for others, and where fewer than 95 % of the draws reach the drop."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -14,6 +14,7 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation import tables
+from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import Sweep, sweep
 from datasets.api import ImageSplit
@@ -94,7 +95,11 @@ def evaluate(
         )
         # From here on, test scores are used, and nothing is chosen.
         sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
+        drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
+        redrawn = redraw(policy, scores, static, settings, costs, blocks, drops) if drops else {}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks):
+            if point.kind == "accuracy-drop":
+                point = point.model_copy(update={"redrawn": redrawn.get(point.target)})
             points.append(point)
             outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
         curves += [tables.curve(selection.label, split, swept, costs, blocks) for split, swept in sweeps.items()]

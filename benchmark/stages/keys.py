@@ -63,13 +63,13 @@ DOMAINS = {
     ),
     "scoring": Domain(1, ("benchmark/evaluation/scores.py",)),
     "policies": Domain(
-        1, ("methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/temperature.py")
+        2, ("methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/temperature.py")
     ),
     "evaluation": Domain(
-        1,
+        2,
         (
-            "benchmark/evaluation/evaluate.py", "benchmark/evaluation/sweep.py", "benchmark/evaluation/tables.py",
-            "benchmark/external/evaluation.py",
+            "benchmark/evaluation/evaluate.py", "benchmark/evaluation/redraw.py", "benchmark/evaluation/sweep.py",
+            "benchmark/evaluation/tables.py", "benchmark/external/evaluation.py",
             "results/stats/curves.py", "results/stats/hull.py",
         ),
     ),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability, checked_logits, confidences
+from methods.policies.policy import State, ThresholdPolicy, between, check_probability, checked_logits, confidences
 
 BINS = 15
 
@@ -42,7 +42,9 @@ class BinAccuracy(ThresholdPolicy):
         confidence = confidences(logits[:-1]).double()
         is_correct = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
         cuts = torch.linspace(0, 1, BINS + 1).double()[1:-1]
-        self._edges = torch.quantile(confidence, cuts, dim=1).T.contiguous().float()
+        quantiles = torch.quantile(confidence, cuts, dim=1).T
+        edges = [between(values, row) for values, row in zip(confidence, quantiles, strict=True)]
+        self._edges = torch.stack(edges).float() if edges else quantiles.float()
         bins = torch.searchsorted(self._edges, confidence.float().contiguous())
         members = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, torch.ones_like(is_correct))
         correct = torch.zeros(len(bins), BINS).double().scatter_add_(1, bins, is_correct)

@@ -22,9 +22,9 @@ class Budgeted(ExitPolicy):
     """Exit k has one confidence threshold, solved on val so that a share s_k of the samples, rounded down, exits there.
 
     The shares form a geometric sequence, s_k ~ q^k, with one solution per ratio q. Exit by exit, the most confident
-    remaining samples of val exit until the share is reached; the threshold is the lowest confidence among them. The
-    policy uses the solution with the largest mean cost on val that does not exceed the budget, or the cheapest solution
-    if all exceed it.
+    remaining samples of val exit until the share is reached; the threshold lies between their lowest confidence and the
+    next lower one. The policy uses the solution with the largest mean cost on val that does not exceed the budget, or the
+    cheapest solution if all exceed it.
 
     Attributes:
         budget: mean cost, in the unit of the argument ``cost`` of `fit`: by default the share of exits evaluated; in the
@@ -86,7 +86,11 @@ def _solve(confidence: np.ndarray, ratio: float, exit_costs: np.ndarray, samples
     for k, row in enumerate(confidence):
         count = min(math.floor(shares[k] * samples + 1e-9), int(remaining.sum()))  # MSDNet's code floors
         if count:
-            thresholds[k] = np.sort(row[remaining])[-count]
+            values = np.unique(row[remaining])
+            lowest = np.sort(row[remaining])[-count]
+            below = values[values < lowest]
+            # Between two observed values; see `methods.policies.policy.between`.
+            thresholds[k] = (below[-1] + lowest) / 2 if len(below) else lowest
         exiting = remaining & (row >= thresholds[k])  # samples with equal confidence exit together
         total_cost += exiting.sum() * exit_costs[k]
         remaining &= ~exiting

@@ -161,7 +161,8 @@ class ThresholdPolicy(ExitPolicy):
         return exits.long()
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
-        """Both ends of the range, and quantiles of the running best signal, pooled over samples and exits."""
+        """Both ends of the range, and quantiles of the running best signal, pooled over samples and exits and moved between
+        observed values."""
         logits = torch.as_tensor(logits)
         return self.grid_of(self.signal(logits), *self.ends(logits.shape[0], logits.shape[2]))
 
@@ -172,14 +173,34 @@ class ThresholdPolicy(ExitPolicy):
         pooled = pooled[:: max(1, len(pooled) // 2**20)]  # torch.quantile accepts at most 16 million values
         grid = np.array([first, last])
         if len(pooled):
-            inner = torch.quantile(pooled, torch.linspace(0, 1, GRID_SIZE - 2).double()).numpy()
-            grid = np.concatenate([grid, np.clip(inner, min(first, last), max(first, last))])
+            inner = between(pooled, torch.quantile(pooled, torch.linspace(0, 1, GRID_SIZE - 2).double()))
+            grid = np.concatenate([grid, np.clip(inner.numpy(), min(first, last), max(first, last))])
         grid = np.unique(grid)
         return grid if self.above else grid[::-1].copy()
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         """The settings with the earliest and with the latest exits, for K ``exits``."""
         return 0.0, 1.0
+
+
+def between(observed: Tensor, thresholds: Tensor) -> Tensor:
+    """Thresholds in the middle between neighbouring observed values, so that a rounding error decides on no sample.
+
+    A softmax on another device differs by a rounding error, which changes the decision on a sample exactly at a threshold.
+
+    Args:
+        observed: values of a signal in any order, [M].
+        thresholds: [T].
+
+    Returns:
+        for each threshold the middle of the gap that contains it; of the gap below it if it equals an observed value, and of
+        the lowest gap if there is none below, [T]. Unchanged if all observed values are equal.
+    """
+    values = observed.unique()
+    if len(values) < 2:
+        return thresholds
+    gap = torch.searchsorted(values, thresholds.contiguous()).clamp(1, len(values) - 1)
+    return (values[gap - 1] + values[gap]) / 2
 
 
 def checked_logits(logits: Tensor | np.ndarray) -> Tensor:

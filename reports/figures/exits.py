@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
-from reports.study import ComparisonGroup, policies
+from reports.study import ComparisonGroup
 from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look, legend_label
 
 LONG = 20
@@ -20,7 +20,7 @@ def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[
     rows = [
         {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
         for run in setting.exiting
-        if any(setting.label(run, policy) in shown for policy in policies(run))
+        if any(setting.label(run, policy) in shown for policy in run.policies)
         for exit_ in run.record.exits
     ]
     table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
@@ -47,7 +47,7 @@ def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[
     """Percentage of test samples that leave after each block, mean over seeds; one row per method, one column per block."""
     rows = []
     for run in setting.exiting:
-        for policy in policies(run):
+        for policy in run.policies:
             name = setting.label(run, policy)
             points = [p for p in run.record.points if (p.kind, p.target, p.policy) == (*point, policy)]
             if name in shown and points and points[0].test is not None:

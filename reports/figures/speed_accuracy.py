@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.panels import legend_below, panel_figure, spread
-from reports.study import ComparisonGroup, policies
+from reports.study import ComparisonGroup
 from reports.style import RC, Look, legend_label
 from results.stats.statistics import over_seeds
 from results.tables.run import NO_POLICY, STATIC
@@ -27,7 +27,7 @@ def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list
     the costs that all seeds reach.
     """
     curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
-    panels = spread(shown, setting.label(setting.leading, policies(setting.leading)[0]))
+    panels = spread(shown, setting.label(setting.leading, setting.leading.policies[0]))
     figure, cells = panel_figure(panels, 2.0)
     with mpl.rc_context(RC):
         for axes, names in zip(cells, panels, strict=True):
@@ -46,7 +46,7 @@ def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
     """The curve of a method: share of the MACs without exits (ascending); accuracy, low and high in %. May be empty."""
     curves = []
     for run in setting.exiting:
-        for policy in policies(run):
+        for policy in run.policies:
             if setting.label(run, policy) != name:
                 continue
             curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == policy)]
@@ -67,10 +67,10 @@ def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
 
 def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
     """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points."""
-    name = setting.label(setting.leading, policies(setting.leading)[0])
-    names = {setting.label(run, policy): run for run in setting.exiting for policy in policies(run)}
+    name = setting.label(setting.leading, setting.leading.policies[0])
+    names = {setting.label(run, policy): run for run in setting.exiting for policy in run.policies}
     method = names[name].method
-    rows = routing[(routing["method"] == method) & routing["point"].str.startswith(f"{policies(setting.leading)[0]}/")]
+    rows = routing[(routing["method"] == method) & routing["point"].str.startswith(f"{setting.leading.policies[0]}/")]
     if rows["point"].nunique() < 2:
         return None
     means = rows.groupby("point")[["macs", "accuracy", "random", "oracle"]].mean().sort_values("macs")

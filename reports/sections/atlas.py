@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.blocks import Block, Drawn, Listing, Text
 from reports.figures.atlas import Row, atlas
-from reports.study import DROP, HALF, ComparisonGroup, Study, point_of
+from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import Table
 from results.record import OperatingPoint
 from results.tables.run import Run
@@ -89,7 +89,7 @@ def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
 
 def _point(run: Run) -> OperatingPoint | None:
     """A point with a single threshold, so that each sample has one exit: at most one point lost on val, or else any other."""
-    chosen = [point_of(run, *DROP), *(point for point in run.record.points if point.reached)]
+    chosen = [run.point(run.judged_policy, *DROP), *(point for point in run.record.points if point.reached)]
     return next((point for point in chosen if point is not None and len(point.settings) == 1), None)
 
 

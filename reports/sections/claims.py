@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.study import Study
 from reports.tables import DASH, Table, interval, signed
-from reports.words import counted, join
+from reports.words import counted, join, p_value
 
 SMALL_SCALE = "At small scale, not a test of the published claim:"
 HERE = {
@@ -112,4 +112,5 @@ def _value(row: pd.Series, kind: str) -> str:
     if pd.isna(row["value"]):
         return DASH
     text = f"{signed(row['value'])} points {interval(row['low'], row['high'])}"
+    text += "" if pd.isna(row["p"]) else f", {p_value(row['p'])}"
     return f"drop {text}" if kind == "speed-up" else text

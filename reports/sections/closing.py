@@ -80,7 +80,7 @@ def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
     run_ids = [run.record.run_id for run in setting.runs]
     return [
         captioned.operating_points(setting.name, setting.totals, study.points[study.points["run_id"].isin(run_ids)]),
-        captioned.equal_macs(setting.name, setting.totals, setting.pairs),
+        captioned.equal_macs(setting, setting.totals, {name: name for name in setting.methods}),
     ]
 
 

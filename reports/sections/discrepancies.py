@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.sections.variants import CAPTION, Variant, compared, sentence, variant_table, with_variants
-from reports.study import LGVIT, ComparisonGroup, Study, policies
+from reports.sections.variants import CAPTION, sentence, variant_table, with_variants
+from reports.study import HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import times
-from reports.words import difference, few, ranked
-from results.judge.contrast import contrast
+from reports.words import difference
+from results.judge.contrast import Contrast, contrast, corrected
 from results.tables.run import Run
 
 OPTIONS = {
@@ -30,7 +30,7 @@ def discrepancies(study: Study) -> list[Block]:
     for setting, base, others in with_variants(study, _variant_name, LGVIT):
         if len(study.main) > 1:
             blocks.append(Heading(setting.name))
-        blocks.append(Text(sentence(base, others)))
+        blocks.append(Text(sentence(setting, base, others)))
         what = "LGViT as the paper describes it, with one difference of the official code at a time"
         caption = f"{what}, {setting.name}. {CAPTION}"
         blocks.append(Shown(caption, variant_table(setting, base, others)))
@@ -53,21 +53,25 @@ def _variant_name(name: str, options: dict[str, object]) -> str | None:
 
 def _elsewhere(study: Study) -> list[str]:
     """The effect of D1 and D30, which change the backbone or the split and therefore are in other groups."""
-    sentences = []
+    contrasts: dict[str, Contrast] = {}
     for setting in study.main:
         plain = next((s for s in study.main if s is not setting and _same_but(s, setting)), None)
         if plain is None:
             continue
-        changed, base = (Variant("", tuple(r for r in s.exiting if r.method == LGVIT)) for s in (setting, plain))
-        against = compared(changed, base) if changed.runs and base.runs else None
-        if against is not None:
+        result = contrast(setting.seeds_at(LGVIT, HALF), plain.seeds_at(LGVIT, HALF))
+        if result is not None:
             token, selection = ("D1", "an idle second token"), ("D30", "selection on the test images themselves")
             number, what = token if _plain_backbone(setting) else selection
-            sentences.append(
-                f"{number}, {what}: at half of the MACs lgvit differs by {difference(against)} "
-                f"({setting.where['backbone']}, {setting.where['dataset']}); {ranked(against)}."
-            )
-    return sentences
+            contrasts[f"{number}, {what}, on {setting.where['backbone']}, {setting.where['dataset']}"] = result
+    return _sentences(contrasts)
+
+
+def _sentences(contrasts: dict[str, Contrast]) -> list[str]:
+    """One sentence for each change of LGViT, after Holm's correction over them."""
+    return [
+        f"{what}: at half of the MACs the accuracy of lgvit changes by {difference(result)} ({result.result})."
+        for what, result in corrected(contrasts).items()
+    ]
 
 
 def _plain_backbone(setting: ComparisonGroup) -> str | None:
@@ -93,44 +97,30 @@ def _alternation(study: Study) -> list[str]:
         "heads_always": ("D31", "heads that run in every step"),
         "alternate_by": ("D32", "alternation by forward pass"),
     }
-    sentences = []
+    contrasts: dict[str, Contrast] = {}
     for setting in study.main:
         runs = [run for run in setting.exiting if run.record.spec.train.method.name == LGVIT]
-        plain = Variant("", tuple(run for run in runs if _set(run) == base))
+        labels = {run.method: _set(run) for run in runs}
+        plain = next((label for label, set_ in labels.items() if set_ == base), "")
         for option, (number, what) in options.items():
-            changed = Variant(
-                what,
-                tuple(run for run in runs if set(_set(run)) == {*base, option} and base.items() <= _set(run).items()),
-            )
-            against = compared(changed, plain) if changed.runs and plain.runs else None
-            if against is not None:
-                sentences.append(
-                    f"{number}, {what}: in alternating training it changes the accuracy at half of the MACs by "
-                    f"{difference(against)}; {ranked(against)}."
-                )
-    return sentences
+            for label, set_ in labels.items():
+                if set(set_) == {*base, option} and base.items() <= set_.items():
+                    result = contrast(setting.seeds_at(label, HALF), setting.seeds_at(plain, HALF))
+                    if result is not None:
+                        contrasts[f"{number}, {what}, in alternating training on {setting.name}"] = result
+    return _sentences(contrasts)
 
 
 def _entropy(study: Study) -> list[str]:
     """The effect of D14, for runs with both definitions of the entropy."""
-    changes = []
+    contrasts: dict[str, Contrast] = {}
     for run in study.runs:
-        named = policies(run)
-        if run.method == LGVIT and {"entropy", "entropy(guarded=False)"} <= set(named):
-            points = [
-                [p for p in run.record.points if p.policy == name] for name in ("entropy", "entropy(guarded=False)")
-            ]
-            half = [
-                next((p for p in group if (p.kind, p.target) == ("equal-macs", 0.5) and p.reached), None)
-                for group in points
-            ]
-            against = contrast([(run, half[1].name)], [(run, half[0].name)]) if half[0] and half[1] else None
-            if against is not None:
-                changes.append(f"by {difference(against)} on {run.backbone}, {run.dataset}, seed {run.seed}")
-    if not changes:
-        return []
-    what = "D14, an entropy that is NaN for saturated samples: at half of the MACs it changes the accuracy of lgvit"
-    return [f"{what} {few(changes)}."]
+        if run.method == LGVIT:
+            guarded, plain = (run.point(f"entropy{option}", *HALF) for option in ("", "(guarded=False)"))
+            if guarded and plain and (result := contrast({0: (run, plain.name)}, {0: (run, guarded.name)})) is not None:
+                where = f"on {run.backbone}, {run.dataset}, seed {run.seed}"
+                contrasts[f"D14, an entropy that is NaN for saturated samples, {where}"] = result
+    return _sentences(contrasts)
 
 
 def _swin(study: Study) -> list[str]:

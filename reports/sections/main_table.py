@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown
-from reports.study import HALF, ComparisonGroup, Study, policies
+from reports.captioned import marks
+from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import DASH, Table, plus_minus, times, timing
-from results.judge.ranking import best_and_second
+from results.judge.contrast import AHEAD, BEHIND
 from results.tables.run import STATIC, Run
 
 SIDE_BY_SIDE = 2
@@ -21,6 +22,7 @@ def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
         text = "(Continued with other settings.)" if blocks else f"{CAPTION} {timing(study.points)}{_where(study.main)}"
+        text += "".join(dict.fromkeys(marks(setting) for setting in settings if setting.contrasts))
         blocks.append(Shown(text, _table(settings)))
     return blocks
 
@@ -45,8 +47,7 @@ CAPTION = (
     "backbone without exits, every evaluated head counted. The columns to its right are for the cheapest threshold "
     "that loses at most 1 point on val, or for the method's fixed threshold: accuracy (%), mean MACs of an image, "
     "and the speed-up over the backbone without exits in layers (the paper's, heads free), in MACs and, where it "
-    "was measured, in time. Bold: ahead of all others beyond the detectable difference; underlined: ahead of all "
-    "but that one; otherwise nothing is ranked."
+    "was measured, in time."
 )
 
 
@@ -68,14 +69,15 @@ def _table(settings: list[ComparisonGroup]) -> Table:
         header += columns
         groups.append((f"{setting.where['backbone']},\n{setting.where['dataset']}", len(columns)))
     labels = _ordered(settings)
-    ranks = [best_and_second(setting.pairs_at(HALF), setting.methods) for setting in settings]
     rows, bold, underlined = [], set(), set()
     for r, label in enumerate(labels):
         cells = [label]
-        for setting, has_time, (best, second) in zip(settings, timed, ranks, strict=True):
-            if label == best:
+        for setting, has_time in zip(settings, timed, strict=True):
+            contrast = setting.contrasts.get((label, HALF[1]))
+            # The reference is behind those that are ahead of it.
+            if contrast is not None and contrast.result == BEHIND:
                 bold.add((r, len(cells) + 1))
-            if label == second:
+            if contrast is not None and contrast.result == AHEAD:
                 underlined.add((r, len(cells) + 1))
             cells += _cells(setting, label, has_time=has_time)
         rows.append(tuple(cells))
@@ -88,7 +90,7 @@ def _ordered(settings: list[ComparisonGroup]) -> list[str]:
         setting.label(run, policy): run.record.method.table_order if run.method == run.record.method.name else LAST
         for setting in settings
         for run in setting.runs
-        for policy in policies(run) or [STATIC]
+        for policy in run.policies or [STATIC]
     }
     labels = dict.fromkeys(label for setting in settings for label in setting.totals["label"])
     return sorted(labels, key=lambda label: order.get(label, LAST))
@@ -132,7 +134,7 @@ def _mean_macs(setting: ComparisonGroup, label: str, row: pd.Series) -> str:
 
 
 def _is(setting: ComparisonGroup, run: Run, label: str) -> bool:
-    return any(setting.label(run, policy) == label for policy in policies(run) or [STATIC])
+    return any(setting.label(run, policy) == label for policy in run.policies or [STATIC])
 
 
 def _unit(setting: ComparisonGroup) -> tuple[float, str]:

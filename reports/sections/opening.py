@@ -21,9 +21,13 @@ RULES = (
     "Thresholds are chosen on val and applied to test once. Every drop in accuracy is against the backbone without "
     "exits of the same seed, never against a method's own last exit. At equal MACs, the two neighbouring thresholds "
     "of a grid fixed on val are mixed so that the mean cost on test is exact. Intervals are over test images given "
-    "the trained models and their thresholds, or over training seeds (Student's t), never both. Methods closer than the "
-    "difference that the images or seeds can show (two-sided 5 %, power 80 %) are not ranked. MACs count "
-    "convolutions, linear layers, matrix products and attention."
+    "the trained models and their thresholds, or over training seeds (Student's t), never both; they are not corrected "
+    "for multiple tests, the p-values are. In each setting one method, LGViT where it was run, is tested against every "
+    "other method at every budget, with Holm's correction over all these comparisons; its own variants are a second "
+    "family. A difference is significant if the corrected p-value is below 0.05; claims, tables and sentences use the "
+    "same one. With at least five seeds it is the larger p of a paired t test over seeds and of a sign-flip test over "
+    "images, with fewer that of the sign-flip test alone. MACs count convolutions, linear layers, matrix products and "
+    "attention."
 )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study, point_of
+from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import DASH, Table, plus_minus, times
-from reports.words import difference, few
-from results.judge.contrast import contrast
-from results.tables.run import Run
+from reports.words import compared
+from results.judge.contrast import contrast, corrected
 
 COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 
@@ -95,18 +95,16 @@ def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) ->
     ]
     if len(placements) < 2:
         return f"{method}: at most one placement reaches half of the MACs."
-    name, setting, row = max(placements, key=lambda entry: entry[2]["accuracy"])
-    best_points = _at_half(setting, method)
-    ahead: list[str] = []
-    open_: list[str] = []
-    for other, other_setting, _ in placements:
-        compared = contrast(best_points, _at_half(other_setting, method)) if other_setting is not setting else None
-        if compared is not None:
-            (ahead if compared.told_apart else open_).append(f"{other} ({difference(compared)})")
-    parts = [
-        *([f"ahead of {few(ahead)}"] if ahead else []),
-        *([f"not shown to differ from {few(open_)}"] if open_ else []),
-    ]
+    placements.sort(key=lambda entry: -entry[2]["accuracy"])
+    name, _, row = placements[0]
+    # Which one is best is known only from these results, so the correction covers all pairs.
+    family = {
+        (first, second): result
+        for (first, at, _), (second, against, _) in combinations(placements, 2)
+        if (result := contrast(at.seeds_at(method, HALF), against.seeds_at(method, HALF))) is not None
+    }
+    results = {second: result for (first, second), result in corrected(family).items() if first == name}
+    parts = compared(results) or ["compared with no other on the same images"]
     at_drop = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in placements)]
     speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in at_drop if not rows.empty]
     more = ""
@@ -114,12 +112,6 @@ def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) ->
         best = max(speeds, key=lambda entry: entry[1])
         more = f" With at most 1 point lost on val, {best[0]} has the largest speed-up in MACs, {times(best[1])}."
     return f"{method}, at half of the MACs: the accuracy is highest with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
-
-
-def _at_half(setting: ComparisonGroup, method: str) -> list[tuple[Run, str]]:
-    """The runs of a method, each with the name of its operating point at half of the MACs."""
-    runs = [run for run in setting.exiting if any(setting.label(run, p.policy) == method for p in run.record.points)]
-    return [(run, point.name) for run in runs if (point := point_of(run, *HALF)) is not None]
 
 
 def _cell(setting: ComparisonGroup, method: str) -> str:

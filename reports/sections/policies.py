@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Shown, Text
-from reports.study import DROP, HALF, Study, own_policy, policies
+from reports.study import DROP, HALF, Study
 from reports.tables import DASH, Table, plus_minus, times
 from results.tables.points import summary
 
@@ -12,7 +12,7 @@ MANY = 40
 
 def other_policies(study: Study) -> list[Block]:
     """Every method under every policy. With only one method the main results show this already."""
-    if study.judged is study.runs or all(len(policies(run)) < 2 for run in study.runs):
+    if study.judged is study.runs or all(len(run.policies) < 2 for run in study.runs):
         return []
     blocks: list[Block] = []
     for setting in study.main:
@@ -43,7 +43,7 @@ def other_policies(study: Study) -> list[Block]:
         blocks.append(Shown(caption, Table(("Method and policy", "½ MACs", "layers", "MACs"), tuple(cells[:MANY]))))
     if not blocks:
         return []
-    own = list(dict.fromkeys(rule for run in study.runs if (rule := own_policy(run)) and run.has_exits))
+    own = list(dict.fromkeys(rule for run in study.runs if (rule := run.judged_policy) and run.has_exits))
     text = (
         f"The sections above use one policy per method, its own or the first of the grid ({', '.join(own)}). This "
         "table has all."

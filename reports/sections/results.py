@@ -10,7 +10,7 @@ from reports.figures.speed_accuracy import controls, speed_accuracy
 from reports.findings import details
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
-from reports.study import HALF, ComparisonGroup, Study, policies
+from reports.study import HALF, ComparisonGroup, Study
 
 
 def results(study: Study) -> list[Block]:
@@ -51,7 +51,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     routing = study.metric("routing", setting)
     drawn = None if routing.empty else controls(setting, routing, study.looks)
     if drawn is not None:
-        own = policies(setting.leading)[0]
+        own = setting.leading.policies[0]
         blocks.append(
             Drawn(
                 f"The effect of the policy on the heads of {setting.leading.method}, {name}: its operating points "

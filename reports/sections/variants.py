@@ -6,24 +6,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study, point_of, policies
+from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
-from reports.words import by_size, difference, few, ranked
-from results.judge.contrast import Contrast, contrast
+from reports.words import by_size, difference, few, p_value
+from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 from results.tables.run import Run
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The runs of one method and set of options under one policy, one per seed."""
+    """The runs of one method and set of options, one per seed.
+
+    Attributes:
+        name: of the variant.
+        label: of its row in the group.
+    """
 
     name: str
+    label: str
     runs: tuple[Run, ...]
-
-    @property
-    def at_half(self) -> list[tuple[Run, str]]:
-        """The runs, each with the name of its operating point at half of the MACs."""
-        return [(run, point.name) for run in self.runs if (point := point_of(run, *HALF)) is not None]
 
     @property
     def mean_exit(self) -> float:
@@ -44,27 +45,29 @@ def variants_of(setting: ComparisonGroup, variant_name: VariantName) -> list[Var
         name = variant_name(method.name, method.set)
         if name is not None:
             runs_by_name.setdefault(name, []).append(run)
-    return [Variant(name, tuple(runs)) for name, runs in runs_by_name.items()]
+    return [
+        Variant(name, setting.label(runs[0], runs[0].judged_policy), tuple(runs)) for name, runs in runs_by_name.items()
+    ]
 
 
-def compared(variant: Variant, base: Variant) -> Contrast | None:
-    """The difference at half of the MACs on the same images; None if one of the two does not reach this point."""
-    return contrast(variant.at_half, base.at_half)
+def against(setting: ComparisonGroup, variant: Variant) -> Contrast | None:
+    """The variant minus the reference of the group at half of the MACs; None where they could not be compared."""
+    result = setting.contrasts.get((variant.label, HALF[1]))
+    return None if result is None else result.reversed()
 
 
 def variant_table(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> Table:
-    header = ("Variant", "Mean of exits", "½ MACs", "Difference", "Ranked", "layers", "MACs")
+    header = ("Variant", "Mean of exits", "½ MACs", "Difference", "Result", "layers", "MACs")
     rows = []
     for variant in (base, *others):
-        label = setting.label(variant.runs[0], policies(variant.runs[0])[0])
-        half, drop = (rows_[rows_["label"] == label] for rows_ in (setting.at(HALF), setting.at(DROP)))
-        against = compared(variant, base) if variant is not base else None
-        value = against.estimate if against else None
+        half, drop = (rows_[rows_["label"] == variant.label] for rows_ in (setting.at(HALF), setting.at(DROP)))
+        result = against(setting, variant)
+        value = result.estimate if result else None
         interval = f"{signed(value.value)} [{signed(value.low)}, {signed(value.high)}]" if value else DASH
         rows.append(
             (
                 variant.name, percent(variant.mean_exit), "not reached" if half.empty else plus_minus(half.iloc[0]), interval,
-                ranked(against) if against else DASH, *(
+                f"{result.result}, {p_value(result.p)}" if result else DASH, *(
                     (DASH, DASH) if drop.empty else (times(drop.iloc[0]["layer_speedup"]), times(drop.iloc[0]["mac_speedup"]))
                 ),
             )
@@ -74,8 +77,8 @@ def variant_table(setting: ComparisonGroup, base: Variant, others: list[Variant]
 
 CAPTION = (
     "Mean of exits: accuracy (%) of the early exits on all test images. ½ MACs: accuracy (%) at half of the MACs. "
-    "Difference: to the first row at half of the MACs, in points on the same images, 95 % interval. Ranked: only "
-    "beyond the detectable difference. layers, MACs: speed-up with at most 1 point lost on val."
+    "Difference: to the first row at half of the MACs, in points on the same images, 95 % interval. Result: by the p-value "
+    "after Holm's correction over the variants and budgets. layers, MACs: speed-up with at most 1 point lost on val."
 )
 
 
@@ -85,7 +88,7 @@ def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_n
     for setting, base, others in with_variants(study, variant_name, base_name):
         if len(study.main) > 1:
             blocks.append(Heading(setting.name))
-        blocks.append(Text(sentence(base, others)))
+        blocks.append(Text(sentence(setting, base, others)))
         blocks.append(Shown(f"{caption}, {setting.name}. {CAPTION}", variant_table(setting, base, others)))
     return blocks
 
@@ -97,26 +100,21 @@ def with_variants(
     for setting in study.main:
         variants = {variant.name: variant for variant in variants_of(setting, variant_name)}
         base = variants.pop(base_name, None)
-        if base is not None and variants:
+        if base is not None and base.label == setting.reference and variants:
             yield setting, base, list(variants.values())
 
 
-def sentence(base: Variant, others: list[Variant]) -> str:
+def sentence(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> str:
     """A sentence that lists the variants better and worse than the base, or not shown to differ, at half of the MACs."""
-    groups: dict[str, list[tuple[float, str]]] = {"ahead": [], "behind": [], "not shown to differ": []}
-    for variant in others:
-        against = compared(variant, base)
-        if against is not None:
-            groups[ranked(against)].append((against.estimate.value, f"{variant.name} ({difference(against)})"))
-    parts = [
-        *([f"better than {base.name} is {few(by_size(groups['ahead']))}"] if groups["ahead"] else []),
-        *([f"worse is {few(by_size(groups['behind']))}"] if groups["behind"] else []),
-        *(
-            [f"not shown to differ from it: {few(by_size(groups['not shown to differ']))}"]
-            if groups["not shown to differ"]
-            else []
-        ),
-    ]
+    results = {variant.name: result for variant in others if (result := against(setting, variant)) is not None}
+    parts = []
+    for kind, words in ((AHEAD, "better than"), (BEHIND, "worse than"), (OPEN, "not shown to differ from")):
+        entries = [
+            (contrast.estimate.value, f"{name} ({difference(contrast)})")
+            for name, contrast in results.items()
+            if contrast.result == kind
+        ]
+        parts += [f"{words} {base.name}: {few(by_size(entries))}"] if entries else []
     if not parts:
         return f"None of the variants of {base.name} reaches half of the MACs."
     least, most = (pick((base, *others), key=lambda variant: variant.mean_exit) for pick in (min, max))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.study import ComparisonGroup, Study, of_setting, policies
+from reports.study import ComparisonGroup, Study, of_setting
 from reports.style import Look
 from reports.tables import DASH, interval, percent, signed, times
 from results.tables.points import summary
@@ -23,7 +23,7 @@ NUMBERS = ("Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs", "Tim
 def drawing(study: Study) -> list[dict[str, Any]]:
     """Every setting with its curves: one per run and policy; models without exits have a single point."""
     settings = [(setting, of_setting(study.runs, tuple(setting.where.values()))) for setting in study.settings]
-    curves = sum(len(policies(run)) for _, runs in settings for run in runs)
+    curves = sum(len(run.policies) for _, runs in settings for run in runs)
     limit = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
     rows = dict(list(study.points.groupby("run_id")))
     return [

@@ -6,25 +6,26 @@ in the separate column ``finding``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from results.judge.contrast import Contrast, judge_direction
+from results.judge.family import against_others, contenders
 from results.judge.literature import Claim, Claims, Number, Reading
 from results.judge.verdicts import (
     SEEDS,
     Estimate,
     Verdict,
     for_a_headline,
-    judge_direction,
     judge_drop,
     judge_number,
     over_runs,
     paired_difference,
 )
-from results.record import OperatingPoint
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.run import STATIC, Run, are_paired
 
@@ -34,6 +35,8 @@ IMAGES = 200
 CONTROLS = ("oracle", "random")
 """Policies that cannot be run: the oracle reads labels. `tests` compares them with the registered cards."""
 SCRATCH = "scratch"
+Contrasts = Callable[[tuple[str, ...], str], Mapping[tuple[str, float], Contrast]]
+"""From a setting and the label of a reading to its contrasts with every other method of the setting."""
 SMALL = "not the paper's data and models: says nothing about the published claim"
 
 
@@ -46,6 +49,7 @@ class Judgement:
         reading: the variant of LGViT.
         value, low, high: the measured value with its interval; NaN without a result.
         interval: what the interval is over.
+        p: of a smallest lead, after Holm's correction; NaN for other claims.
         run_ids: of the runs behind the verdict, joined by spaces.
         reason: of the verdict.
         finding: verdict and reason of runs that are not on the paper's scale; empty for those that are.
@@ -61,6 +65,7 @@ class Judgement:
     low: float
     high: float
     interval: str
+    p: float
     run_ids: str
     reason: str
     finding: str = ""
@@ -77,6 +82,12 @@ def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd
     Returns:
         columns as `Judgement`; a claim without a run has one row, "not run".
     """
+
+    @cache
+    def contrasts(setting: tuple[str, ...], label: str) -> dict[tuple[str, float], Contrast]:
+        beside = (run for run in runs if run.setting == setting and run.has_exits)
+        return against_others(label, contenders((run.method, run, run.judged_policy) for run in beside))
+
     rows: list[Judgement] = []
     for reading in claims.readings:
         of_reading: list[Judgement] = []
@@ -84,7 +95,7 @@ def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd
             if claim.kind == "all":
                 of_reading.append(_everywhere(claim, reading, of_reading, claims))
             else:
-                of_reading += list(_cells(runs, claim, reading, claims)) or [_not_run(claim.id, reading)]
+                of_reading += list(_cells(runs, claim, reading, claims, contrasts)) or [_not_run(claim.id, reading)]
         rows += of_reading
     rows += [row for reading in claims.readings for row in _numbers(runs, reading, numbers, claims)]
     return pd.DataFrame([asdict(row) for row in rows], columns=list(Judgement.__dataclass_fields__))
@@ -112,21 +123,26 @@ class _Decision:
     reason: str
     runs: list[Run]
     estimate: Estimate | None = None
+    p: float = np.nan
 
 
-def _cells(runs: list[Run], claim: Claim, reading: Reading, claims: Claims) -> Iterator[Judgement]:
+def _cells(
+    runs: list[Run], claim: Claim, reading: Reading, claims: Claims, contrasts: Contrasts
+) -> Iterator[Judgement]:
     """A verdict for every setting in which the reading was run."""
     readings = [run for run in runs if _is_reading(run, reading)]
     for setting in dict.fromkeys(run.setting for run in readings):
         chosen = _one_per_seed([run for run in readings if run.setting == setting])
-        rivals = [run for run in runs if run.setting == setting and _is_rival(run, claim, reading)]
-        decision = _refused(chosen) or (
-            _direction(chosen, rivals, claim) if claim.kind == "direction" else _speedup(chosen, claim)
-        )
-        verdict, reason, finding = decision.verdict, decision.reason, ""
+        if claim.kind == "direction":
+            rivals = [run for run in runs if run.setting == setting and _is_rival(run, claim, reading)]
+            decision = _refused(chosen) or _direction(chosen, rivals, claim, contrasts(setting, chosen[0].method))
+        else:
+            decision = _refused(chosen) or _speedup(chosen, claim)
+        finding = ""
         if not on_paper_scale(chosen[0], claims):
-            verdict, finding, reason = "not run", f"{verdict}: {reason}", SMALL
-        yield _judgement(claim.id, reading, chosen[0], verdict, decision.estimate, decision.runs, reason, finding)
+            finding = f"{decision.verdict}: {decision.reason}"
+            decision = replace(decision, verdict="not run", reason=SMALL)
+        yield _judgement(claim.id, reading, chosen[0], decision, finding)
 
 
 def _one_per_seed(runs: list[Run]) -> list[Run]:
@@ -139,65 +155,60 @@ def _one_per_seed(runs: list[Run]) -> list[Run]:
 
 def _refused(chosen: list[Run]) -> _Decision | None:
     """A decision where nothing can be tested: a control decides on the exits, or there are too few test images."""
-    policy = _first_policy(chosen[0])
+    policy = chosen[0].judged_policy
     if policy.partition("(")[0] in CONTROLS:
-        return _Decision("inconclusive", f"the first policy, {policy}, is a control that no user can run", chosen)
+        return _Decision("inconclusive", f"the policy {policy} is a control that no user can run", chosen)
     images = min(run.record.data.sizes["test"] for run in chosen)
     if images < IMAGES:
         return _Decision("inconclusive", f"{images} of the {IMAGES} test images that a verdict needs", chosen)
     return None
 
 
-def _direction(chosen: list[Run], rivals: list[Run], claim: Claim) -> _Decision:
-    """Judges "more accurate than every rival" at every budget, paired by seed and image, with Holm's correction over all."""
-    methods = dict.fromkeys(rival.method for rival in rivals)
-    if not methods:
+def _direction(
+    chosen: list[Run], runs: list[Run], claim: Claim, tested: Mapping[tuple[str, float], Contrast]
+) -> _Decision:
+    """Judges "more accurate than every rival" at every budget.
+
+    Args:
+        chosen: of the reading, one run per seed.
+        runs: of its rivals, in the same setting.
+        claim: with the number of rivals that it needs.
+        tested: the reading against every other method of the setting; see `results.judge.family`.
+    """
+    rivals = contenders((run.method, run, run.judged_policy) for run in runs)
+    if not rivals:
         return _Decision("not run", f"no rival was run at equal MACs ({claim.text})", chosen)
-    other_weights = [run.record.run_id for run in rivals if _weights(run) != _weights(chosen[0])]
-    if other_weights:
-        return _Decision(
-            "inconclusive", f"trained from other weights, and so not compared: {', '.join(other_weights)}", chosen
-        )
-    estimates: dict[tuple[str, float], Estimate] = {}
-    used: dict[str, Run] = {}
-    missing: list[str] = []
-    for method in methods:
-        by_seed = {run.seed: run for run in _one_per_seed([rival for rival in rivals if rival.method == method])}
-        pairs = [(run, by_seed[run.seed]) for run in chosen if run.seed in by_seed]
-        apart = [other.record.run_id for run, other in pairs if not are_paired(run, STATIC, other, STATIC)]
-        if apart:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
-            return _Decision("inconclusive", f"tested on other images, and so not compared: {', '.join(apart)}", chosen)
-        for budget in BUDGETS:
-            differences = []
-            for run, other in pairs:
-                point, against = _at_budget(run, budget), _at_budget(other, budget)
-                if point is None or against is None or point.policy != against.policy:
-                    continue
-                differences.append(run.correct(point.name) - other.correct(against.name))
-                used |= {run.record.run_id: run, other.record.run_id: other}
-            if differences:
-                estimates[method, budget] = paired_difference(differences)
-            if len(differences) < SEEDS:
-                missing.append(f"{len(differences)} of {SEEDS} seeds against {method} at {budget:g} of the MACs")
-    if not estimates:
-        return _Decision("not run", f"no rival was run at equal MACs ({claim.text})", chosen)
-    if len(methods) < claim.rivals.at_least:
-        missing.append(f"{len(methods)} of {claim.rivals.at_least} rivals")
-    verdict = judge_direction(list(estimates.values()))
-    worst = min(estimates, key=lambda key: estimates[key].value)
-    smallest = estimates[worst]
+    used = [run for runs_ in rivals.values() for run, _ in runs_.values()]
+    apart = [run.record.run_id for run in used if not are_paired(chosen[0], STATIC, run, STATIC)]
+    if apart:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
+        return _Decision("inconclusive", f"tested on other images, and so not compared: {', '.join(apart)}", chosen)
+    contrasts = {key: contrast for key, contrast in tested.items() if key[0] in rivals and key[1] in BUDGETS}
+    missing = [
+        f"{seeds} of {SEEDS} seeds against {name} at {budget:g} of the MACs"
+        for name in rivals
+        for budget in BUDGETS
+        if (seeds := contrasts[name, budget].seeds if (name, budget) in contrasts else 0) < SEEDS
+    ]
+    if len(rivals) < claim.rivals.at_least:
+        missing.append(f"{len(rivals)} of {claim.rivals.at_least} rivals")
+    if not contrasts:
+        return _Decision("inconclusive", f"nothing could be compared: {missing[0]}{_more(missing)}", chosen)
+    worst = min(contrasts, key=lambda key: contrasts[key].estimate.value)
+    smallest = contrasts[worst]
     reason = (
-        f"{len(estimates)} comparisons, Holm over all; the smallest lead is {100 * smallest.value:+.1f} points "
-        f"[{100 * smallest.low:.1f}, {100 * smallest.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs"
+        f"{len(contrasts)} of the {smallest.tests} comparisons that Holm's correction covers; the smallest lead is "
+        f"{100 * smallest.estimate.value:+.1f} points [{100 * smallest.estimate.low:.1f}, "
+        f"{100 * smallest.estimate.high:.1f}], p = {smallest.p:.2g}, over {worst[0]} at {worst[1]:g} of the MACs"
     )
+    verdict = judge_direction(list(contrasts.values()))
     if missing:
         verdict, reason = "inconclusive", f"{reason}; {missing[0]}{_more(missing)}"
-    return _Decision(verdict, reason, list(used.values()), smallest)
+    return _Decision(verdict, reason, [*chosen, *used], smallest.estimate, smallest.p)
 
 
 def _speedup(chosen: list[Run], claim: Claim) -> _Decision:
     """Judges "this fast at no larger drop": the speed-up is fixed at the claimed one, and the drop on test is tested."""
-    drops = [drop_at_speedup(run, _first_policy(run), claim.metric, claim.speedup) for run in chosen]
+    drops = [drop_at_speedup(run, run.judged_policy, claim.metric, claim.speedup) for run in chosen]
     reached = [drop for drop in drops if drop is not None]
     unit = {"layer": "layers", "mac": "MACs"}[claim.metric]
     if not reached:
@@ -221,15 +232,6 @@ def _speedup(chosen: list[Run], claim: Claim) -> _Decision:
 
 def _more(items: list[str]) -> str:
     return f" and {len(items) - 1} more" if len(items) > 1 else ""
-
-
-def _first_policy(run: Run) -> str:
-    return next((point.policy for point in run.record.points), "")
-
-
-def _weights(run: Run) -> tuple[str, str | None]:
-    weights = run.record.spec.train.weights
-    return weights.source, weights.sha256
 
 
 def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims: Claims) -> Judgement:
@@ -258,7 +260,7 @@ def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims:
         verdict, reason = "reproduced", f"all {len(rows)} cells"
     else:
         verdict, reason = "inconclusive", f"{verdicts.count('inconclusive')} of {len(rows)} cells are open"
-    return Judgement(claim.id, reading.label, "", "", "", verdict, np.nan, np.nan, np.nan, "", ids, reason)
+    return Judgement(claim.id, reading.label, "", "", "", verdict, np.nan, np.nan, np.nan, "", np.nan, ids, reason)
 
 
 def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number], claims: Claims) -> Iterator[Judgement]:
@@ -285,10 +287,7 @@ def _numbers(runs: list[Run], reading: Reading, numbers: Iterable[Number], claim
             yield _not_run(name, reading)
         for setting in dict.fromkeys(run.setting for run in joined):
             decision = _number(_one_per_seed([run for run in joined if run.setting == setting]), accuracy, speedup)
-            run = decision.runs[0]
-            yield _judgement(
-                name, reading, run, decision.verdict, decision.estimate, decision.runs, decision.reason, ""
-            )
+            yield _judgement(name, reading, decision.runs[0], decision)
 
 
 def _number(runs: list[Run], accuracy: Number, speedup: Number) -> _Decision:
@@ -307,20 +306,14 @@ def _number(runs: list[Run], accuracy: Number, speedup: Number) -> _Decision:
 
 def _accuracy_at(run: Run, layer_speedup: float) -> tuple[float, float, float] | None:
     """Test accuracy with interval at a layer speed-up, linear between settings; None if the curve does not reach it."""
-    curve = run.curves[run.curves["split"] == "test"]
-    curve = curve[curve["policy"] == curve["policy"].iloc[0]].sort_values("mean_block")
+    curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == run.judged_policy)]
+    curve = curve.sort_values("mean_block")
     block = run.record.depth / layer_speedup
     blocks = curve["mean_block"].to_numpy()
     if not blocks[0] <= block <= blocks[-1]:
         return None
     value, low, high = (float(np.interp(block, blocks, curve[name])) for name in ("accuracy", "low", "high"))
     return value, low, high
-
-
-def _at_budget(run: Run, budget: float) -> OperatingPoint | None:
-    """The point of the run's first policy at a budget; None if it was not reached."""
-    points_there = (p for p in run.record.points if (p.kind, p.target) == ("equal-macs", budget) and p.reached)
-    return next(points_there, None)
 
 
 def _is_reading(run: Run, reading: Reading) -> bool:
@@ -336,19 +329,29 @@ def _is_rival(run: Run, claim: Claim, reading: Reading) -> bool:
     return method.name == reading.name and claim.rivals.option in method.set and others == reading.set
 
 
-def _judgement(
-    claim: str, reading: Reading, run: Run, verdict: Verdict, estimate: Estimate | None, used: list[Run], reason: str,
-    finding: str,
-) -> Judgement:  # fmt: skip
+def _judgement(claim: str, reading: Reading, run: Run, decision: _Decision, finding: str = "") -> Judgement:
+    estimate = decision.estimate
     value, low, high = (estimate.value, estimate.low, estimate.high) if estimate else (np.nan, np.nan, np.nan)
     return Judgement(
         claim=claim, reading=reading.label, backbone=run.backbone, dataset=run.dataset, scheme=run.record.spec.scheme,
-        verdict=verdict, value=value, low=low, high=high, interval=estimate.kind if estimate else "",
-        run_ids=" ".join(run.record.run_id for run in used), reason=reason, finding=finding,
+        verdict=decision.verdict, value=value, low=low, high=high, interval=estimate.kind if estimate else "", p=decision.p,
+        run_ids=" ".join(run.record.run_id for run in decision.runs), reason=decision.reason, finding=finding,
     )  # fmt: skip
 
 
 def _not_run(claim: str, reading: Reading) -> Judgement:
     return Judgement(
-        claim, reading.label, "", "", "", "not run", np.nan, np.nan, np.nan, "", "", "no finished run of this reading"
+        claim,
+        reading.label,
+        "",
+        "",
+        "",
+        "not run",
+        np.nan,
+        np.nan,
+        np.nan,
+        "",
+        np.nan,
+        "",
+        "no finished run of this reading",
     )

@@ -1,61 +1,112 @@
-"""The difference of two variants on the same test images, paired by seed."""
+"""Differences of two methods on the same test images, paired by training seed, with one correction for a family of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 
-from results.judge.ranking import detectable_over_seeds, is_told_apart
-from results.judge.verdicts import Estimate, paired_difference
-from results.stats.statistics import detectable_difference
+from results.judge.verdicts import Estimate, Verdict, paired_difference
+from results.stats.significance import holm
+from results.stats.statistics import LEVEL, detectable_difference, detectable_over_seeds
 from results.tables.run import Run, paired
+
+Key = TypeVar("Key", bound=Hashable)
+Seeds = Mapping[int, tuple[Run, str | None]]
+"""The runs of a method by training seed, each with the name of an operating point; None where the run does not reach it."""
+Result = Literal["ahead", "behind", "not shown to differ"]
+AHEAD: Result = "ahead"
+BEHIND: Result = "behind"
+OPEN: Result = "not shown to differ"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Accuracy of the first variant minus that of the second.
+    """Accuracy of the first method minus that of the second.
 
     Attributes:
-        estimate: over seeds if there are enough for a headline, else over test samples.
-        detectable: the smallest true difference that these seeds or samples can detect.
+        estimate: over seeds if there are enough for a headline, else over test images; its p is not adjusted.
+        differences: mean difference of each seed, or of each test image, whichever the estimate is over, [N].
+        seeds: training seeds in which both reach the point.
+        seeds_run: training seeds in which at least one of them was run.
+        p: adjusted for the family.
+        tests: comparisons in the family.
     """
 
     estimate: Estimate
-    detectable: float
+    differences: np.ndarray
+    seeds: int
+    seeds_run: int
+    p: float
+    tests: int = 1
 
     @property
-    def told_apart(self) -> bool:
-        return is_told_apart(self.estimate.value, self.estimate.low, self.estimate.high, self.detectable)
+    def result(self) -> Result:
+        """Whether the first method is significantly more accurate; open where the seeds of the two are not the same."""
+        if self.seeds < self.seeds_run or not self.p < 1 - LEVEL:
+            return OPEN
+        return AHEAD if self.estimate.low > 0 else BEHIND if self.estimate.high < 0 else OPEN
+
+    def reversed(self) -> Contrast:
+        """The second method minus the first."""
+        value = self.estimate
+        estimate = replace(value, value=-value.value, low=-value.high, high=-value.low)
+        return replace(self, estimate=estimate, differences=-self.differences)
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that is found significant with a probability of at least 80 %, approximately; after
+        Bonferroni's correction, the strictest step of Holm's."""
+        of = detectable_over_seeds if self.estimate.kind == "seeds" else detectable_difference
+        return of(self.differences, self.tests)
 
 
-def contrast(first: Sequence[tuple[Run, str]], second: Sequence[tuple[Run, str]]) -> Contrast | None:
+def contrast(first: Seeds, second: Seeds) -> Contrast | None:
     """
     Args:
-        first: runs, each with the name of its operating point; one per seed.
-        second: the same for the second variant.
+        first: the runs of the first method.
+        second: those of the second.
 
     Returns:
-        None if they share no seed, or the test images differ.
+        None if they share no seed in which both reach their point, or were tested on other images.
     """
-    second_by_seed = {run.seed: (run, point) for run, point in second}
     differences = []
-    for run, point in first:
-        if run.seed not in second_by_seed:
+    for seed in sorted(set(first) & set(second)):
+        (run, point), (other, at) = first[seed], second[seed]
+        if point is None or at is None:
             continue
-        other, at = second_by_seed[run.seed]
         difference = paired(run, point, other, at)
         if difference is None:
             return None
         differences.append(difference)
-    if not differences:
-        return None
+    return of_differences(differences, len(set(first) | set(second))) if differences else None
+
+
+def of_differences(differences: Sequence[np.ndarray], seeds_run: int) -> Contrast:
+    """
+    Args:
+        differences: of every test sample, [N] per training seed.
+        seeds_run: see `Contrast`.
+    """
     estimate = paired_difference(differences)
-    means = np.array([difference.mean() for difference in differences])
-    detectable = (
-        detectable_over_seeds(means)
-        if estimate.kind == "seeds"
-        else detectable_difference(np.mean(differences, axis=0))
-    )
-    return Contrast(estimate, detectable)
+    means = np.mean(differences, axis=1 if estimate.kind == "seeds" else 0)
+    return Contrast(estimate, means, len(differences), seeds_run, estimate.p)
+
+
+def corrected(family: Mapping[Key, Contrast]) -> dict[Key, Contrast]:
+    """The contrasts with p-values adjusted by Holm over all of them; an incomplete one counts as not significant."""
+    p = [contrast.estimate.p if contrast.seeds == contrast.seeds_run else np.nan for contrast in family.values()]
+    adjusted = holm(np.array(p))
+    return {
+        key: replace(contrast, p=float(value), tests=len(family))
+        for (key, contrast), value in zip(family.items(), adjusted, strict=True)
+    }
+
+
+def judge_direction(contrasts: Sequence[Contrast]) -> Verdict:
+    """Judges "more accurate than every one of these": reproduced when it is ahead in all contrasts, not reproduced when it is
+    behind in one, else inconclusive."""
+    results = {contrast.result for contrast in contrasts}
+    return "reproduced" if results == {AHEAD} else "not reproduced" if BEHIND in results else "inconclusive"

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from results.stats.significance import holm, sign_flip
-from results.stats.statistics import LEVEL, over_seeds, paired_interval
+from results.stats.significance import sign_flip
+from results.stats.statistics import over_seeds, paired_interval
 
 Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
 SEEDS = 5
@@ -66,20 +66,6 @@ def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:
     if len(values) == 1:
         return Estimate(values[0], *single, "test samples")
     return Estimate(float(np.mean(values)), *over_seeds(values), "seeds")
-
-
-def judge_direction(estimates: Sequence[Estimate]) -> Verdict:
-    """Judges "better than every one of these", with Holm's correction over all of them.
-
-    Reproduced when all differences are positive by their interval and their adjusted p-value; not reproduced when one is
-    negative by both; else inconclusive.
-    """
-    adjusted = holm(np.array([estimate.p for estimate in estimates])) < 1 - LEVEL
-    if all(significant and estimate.low > 0 for significant, estimate in zip(adjusted, estimates, strict=True)):
-        return "reproduced"
-    if any(significant and estimate.high < 0 for significant, estimate in zip(adjusted, estimates, strict=True)):
-        return "not reproduced"
-    return "inconclusive"
 
 
 def judge_drop(drop: Estimate, allowed: float) -> Verdict:

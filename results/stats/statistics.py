@@ -39,16 +39,27 @@ def paired_interval(differences: np.ndarray) -> tuple[float, float]:
     return bounded_mean(differences, -1.0, 1.0)
 
 
-def detectable_difference(differences: np.ndarray) -> float:
+def detectable_difference(differences: np.ndarray, tests: int = 1) -> float:
     """The smallest true mean difference that a paired two-sided test at the 5 % level detects on these samples with power 80 %.
 
     Normal approximation: (z_0.975 + z_0.8) * sd / sqrt(N).
 
     Args:
         differences: of two methods on the same samples, [N].
+        tests: number of tests that share the level (Bonferroni).
     """
     normal = NormalDist()
-    factor = normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)
+    factor = normal.inv_cdf(1 - (1 - LEVEL) / (2 * tests)) + normal.inv_cdf(POWER)
+    return float(factor * differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+def detectable_over_seeds(differences: np.ndarray, tests: int = 1) -> float:
+    """As `detectable_difference`, of a paired t test over training seeds: (t_0.975 + t_0.8) * sd / sqrt(n), n - 1 degrees of
+    freedom."""
+    from scipy.stats import t  # takes a second to import
+
+    freedom = len(differences) - 1
+    factor = t.ppf(1 - (1 - LEVEL) / (2 * tests), freedom) + t.ppf(POWER, freedom)
     return float(factor * differences.std(ddof=1) / np.sqrt(len(differences)))
 
 

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from results.record import OperatingPoint
-from results.stats.significance import holm, sign_flip
+from results.record import OperatingPoint, Redrawn
+from results.stats.significance import sign_flip
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.stats.statistics import (
     accuracy_interval,
@@ -20,14 +20,17 @@ from results.stats.statistics import (
 from results.store.devices import UNVERIFIED, is_unverified
 from results.tables.run import SETTING, STATIC, Run, labels, paired
 
+REDRAWN = ("mac_redrawn_low", "mac_redrawn_high")
+
 
 def points(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point, on test.
 
     Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
-    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), time_speedup (measured at batch 1;
-    NaN where it was not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of
+    `results.record.Redrawn` (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch 1; NaN where it was
+    not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
     block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
     """
     rows = []
@@ -82,7 +85,19 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
         "mac_low": costs.baseline / macs_interval[1], "mac_high": costs.baseline / macs_interval[0],
         "official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan,
-    } | _measured_speedup(run, point)  # fmt: skip
+    } | _redrawn(point.redrawn) | _measured_speedup(run, point)  # fmt: skip
+
+
+def _redrawn(redrawn: Redrawn | None) -> dict[str, object]:
+    """The intervals over val and test images; NaN where there are none."""
+    none = (np.nan, np.nan)
+    intervals = {
+        "drop": redrawn.drop if redrawn else none,
+        "layer": redrawn.layer_speedup if redrawn else none,
+        "mac": redrawn.mac_speedup if redrawn else none,
+    }
+    ends = ("low", "high")
+    return {f"{name}_redrawn_{end}": v for name, pair in intervals.items() for end, v in zip(ends, pair, strict=True)}
 
 
 def _measured_speedup(run: Run, point: OperatingPoint) -> dict[str, object]:
@@ -100,9 +115,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means of `points` over seeds.
 
     The column `interval` names the kind of interval of low and high: over test samples with one seed, the t interval over seeds
-    with more.
+    with more. Intervals over val and test images (mac_redrawn_low, ...) are there with one seed alone. A seed counts once: of
+    two runs with the same label and seed, the first by id.
     """
     rows = []
+    table = (
+        table.sort_values("run_id", kind="stable").drop_duplicates([*SETTING, "label", "point", "seed"]).sort_index()
+    )
     names = [*SETTING, "method", "label", "point", "policy", "kind", "target"]
     for keys, group in table.groupby(names, sort=False):
         row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
@@ -110,7 +129,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             row[column] = group[column].mean() if row["reached"] else np.nan
         if len(group) == 1:
             first = group.iloc[0]
-            row |= {"interval": "test samples", "low": first["low"], "high": first["high"]}
+            row |= {"interval": "test samples", **{name: first.get(name, np.nan) for name in ("low", "high", *REDRAWN)}}
         elif row["reached"]:
             low, high = over_seeds(group["accuracy"].tolist())
             row |= {"interval": "seeds", "low": low, "high": high}
@@ -124,8 +143,8 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
     Pairs agree in setting and seed; a pair with different test samples is left out. Columns: the setting's, seed,
     kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
-    detectable (the smallest difference that these samples can detect). At equal MACs also p (exact sign-flip test) and p_holm
-    (adjusted over all pairs of the setting, seed and budget).
+    detectable (the smallest difference that these samples can detect). At equal MACs also p (exact sign-flip test), not
+    corrected for the number of pairs: `results.judge.family` decides which differences are significant.
     """
     names = labels(runs)
     groups: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
@@ -155,11 +174,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
                 | {"p": sign_flip(difference) if point.kind == "equal-macs" else np.nan}
             )
     columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable", "p"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["p_holm"] = np.nan
-    for _, family in table[table["kind"] == "equal-macs"].groupby([*SETTING, "seed", "target"]):
-        table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
-    return table
+    return pd.DataFrame(rows, columns=columns)
 
 
 def comparable(first: Run, one: str, second: Run, other: str) -> bool:

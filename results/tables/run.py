@@ -16,7 +16,7 @@ import pandas as pd
 from pyarrow import ArrowInvalid, BufferReader
 from pyarrow.parquet import ParquetFile
 
-from results.record import DoneRecord
+from results.record import DoneRecord, OperatingPoint
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
@@ -151,12 +151,29 @@ class Run:
         return f"{name} ({sizes})" if sizes else name
 
     @cached_property
+    def policies(self) -> list[str]:
+        """The policies that were evaluated, in the grid's order."""
+        return list(dict.fromkeys(point.policy for point in self.record.points))
+
+    @property
+    def judged_policy(self) -> str:
+        """The policy that the run is judged by: its method's own where it was evaluated, else the first; empty if none was."""
+        own = self.record.own_policy
+        return own if own in self.policies else next(iter(self.policies), "")
+
+    def point(self, policy: str, kind: str, target: float) -> OperatingPoint | None:
+        """The operating point of a policy by kind and target; None if the run does not reach it."""
+        points = (p for p in self.record.points if (p.policy, p.kind, p.target) == (policy, kind, target) and p.reached)
+        return next(points, None)
+
+    @cached_property
     def recipes(self) -> str:
-        """Six hex digits over the recipes that trained the run, without a learning rate that was chosen on val."""
+        """Six hex digits over recipes and initial weights of the run, without a learning rate that was chosen on val."""
         spec = self.record.spec
         recipes = spec.train.recipes
         content = recipes.without_learning_rates() if spec.is_tuned else recipes.model_dump(mode="json")
-        text = json.dumps(content if self.has_exits else content["finetune"], sort_keys=True)
+        weights = spec.train.weights.sha256 or spec.train.weights.source  # a path differs from machine to machine
+        text = json.dumps([content if self.has_exits else content["finetune"], weights], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:6]
 
     @cached_property

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from pypdf import PdfReader
@@ -19,8 +20,14 @@ from reports.findings import against_others
 from reports.paper import build_report
 from reports.report_folder import code_files, is_current
 from reports.setup import facts
+from reports.study import Study
 from reports.style import looks
-from reports.tables import Table, budget_table, leads, markdown, plain, signed
+from reports.tables import Table, budget_table, markdown, plain, signed
+from reports.tidy_tables import tidy_tables
+from reports.words import compared, p_value
+from results.judge.claims import BUDGETS
+from results.judge.contrast import Contrast
+from results.judge.verdicts import Estimate
 from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points, summary
@@ -209,38 +216,56 @@ def test_other_recipes_are_another_setting(smoke: SmokeRun, tmp_path: Path) -> N
     assert "recipes" in (tmp_path / "report" / "table.txt").read_text()
 
 
-def pairs(*rows: tuple[str, str, float, float, float, float]) -> pd.DataFrame:
-    """Comparisons at half of the MACs: first, second, difference, low, high, detectable."""
-    columns = ["first", "second", "difference", "low", "high", "detectable"]
-    return pd.DataFrame(rows, columns=columns).assign(kind="equal-macs", target=0.5, seed=0)
+def significant(value: float, p: float) -> Contrast:
+    estimate = Estimate(value, value - 0.01, value + 0.01, "test samples", p)
+    return Contrast(estimate, np.array([value]), seeds=1, seeds_run=1, p=p)
 
 
-def test_only_detectable_differences_are_ranked() -> None:
-    table = pairs(
-        ("lgvit", "vanilla", 0.03, 0.02, 0.04, 0.013),
-        ("lgvit", "local", 0.002, -0.004, 0.008, 0.012),
-        ("vanilla", "local", -0.028, -0.04, -0.02, 0.013),
-        ("lgvit", "global", 0.01, 0.001, 0.019, 0.012),
+def test_sentences_name_what_was_tested() -> None:
+    parts = compared(
+        {"a": significant(0.03, 1e-5), "b": significant(-0.02, 0.004), "c": significant(0.01, 0.2)}
+        | {"d": replace(significant(0.04, 1.0), seeds_run=5)}
     )
-    (sentence,) = against_others(table, "lgvit", 0.5)
-    assert "ahead of vanilla (+3.0 points [2.0, 4.0])" in sentence
-    assert "not shown to differ from global (+1.0 points [0.1, 1.9]) and local (+0.2 points [−0.4, 0.8])" in sentence
-    assert not leads(table, "lgvit")
-    assert not leads(table, "local")
-    assert leads(table[table["second"] == "vanilla"], "lgvit")
-    assert not leads(table[table["second"] == "vanilla"], "vanilla")
+    assert parts == [
+        "ahead of a (+3.0 points [2.0, 4.0], p < 0.001)",
+        "behind b (−2.0 points [−3.0, −1.0], p = 0.004)",
+        "not shown to differ from d (+4.0 points [3.0, 5.0] in 1 of 5 seeds) and c (+1.0 points [0.0, 2.0], p = 0.2)",
+    ]
 
 
-def test_a_significant_leader_is_bold_and_a_tie_is_not() -> None:
+def test_significant_differences_to_the_reference_are_marked() -> None:
     rows = [
         {"label": method, "kind": "equal-macs", "target": 0.5}
         | {"accuracy": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01, "reached": True}
-        for method, accuracy in (("lgvit", 0.9), ("vanilla", 0.8))
+        for method, accuracy in (("lgvit", 0.9), ("worse", 0.8), ("better", 0.95), ("equal", 0.9))
     ]
-    clear = pairs(("lgvit", "vanilla", 0.1, 0.08, 0.12, 0.02))
-    assert budget_table(pd.DataFrame(rows), clear).bold == {(0, 1)}
-    tie = pairs(("lgvit", "vanilla", 0.1, 0.08, 0.12, 0.2))
-    assert budget_table(pd.DataFrame(rows), tie).bold == set()
+    contrasts = {"worse": significant(0.1, 0.001), "better": significant(-0.05, 0.001), "equal": significant(0.0, 1)}
+    table = budget_table(pd.DataFrame(rows), {(label, 0.5): contrast for label, contrast in contrasts.items()})
+    assert (table.bold, table.underlined) == ({(2, 1)}, {(1, 1)})
+    text = plain([("Bold: better; underlined: worse.", table)])
+    assert "Star: better; minus: worse." in text
+    assert "80.0 [79.0, 81.0]-" in text
+    assert "<ins>80.0 [79.0, 81.0]</ins>" in markdown([("Caption", table)])
+
+
+def test_claims_tables_and_sentences_read_the_same_contrasts(smoke: SmokeRun) -> None:
+    """Every pair of LGViT and a rival has one p-value, whether a claim, a table or a sentence states it."""
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    (group,) = study.main
+    smallest = min(
+        (contrast for (label, budget), contrast in group.contrasts.items() if label == "vanilla" and budget in BUDGETS),
+        key=lambda contrast: contrast.estimate.value,
+    )
+    (claim,) = study.judgements[study.judgements["claim"] == "above vanilla"].to_dict("records")[:1]
+    assert (claim["value"], claim["p"]) == pytest.approx((smallest.estimate.value, smallest.p))
+    rows = study.contrasts
+    assert set(rows["tests"]) == {len(rows)}
+    for _, row in rows.iterrows():
+        (sentence,) = against_others(group, row["target"])
+        assert f"{row['result']}" in sentence
+        assert p_value(row["p_holm"]) in sentence
 
 
 def test_an_interval_over_seeds_replaces_that_over_samples(smoke: SmokeRun) -> None:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,57 +14,28 @@ import pytest
 from benchmark import registry
 from results.judge.claims import CONTROLS, judge
 from results.judge.literature import read_claims, read_numbers
-from results.spec import Configured, Weights
+from results.spec import Weights
 from results.store.folder import Store
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.loading import load_runs
-from results.tables.run import STATIC, Run
+from results.tables.run import Run
 from tests.conftest import Command, SmokeRun
+from tests.results.judge.paper_scale import (
+    changed_where,
+    promoted,
+    right_everywhere,
+    with_policy,
+    with_train,
+    without_point,
+)
 
 CLAIMS = read_claims()
-BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
-PRETRAINED = Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
 def runs(smoke: SmokeRun) -> list[Run]:
     store = Store(smoke.results)
     return load_runs(store, store.run_ids())[0]
-
-
-def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str = DATASET) -> list[Run]:
-    """The runs as if they were several seeds of the paper's model on the paper's data."""
-    promoted_runs = []
-    for run in runs:
-        for seed in range(seeds):
-            train = run.record.spec.train
-            exits = train.recipes.exits.model_copy(update={"epochs": 50})
-            spec = run.record.spec.with_train(
-                backbone=backbone, dataset=Configured(name=dataset), seed=seed, weights=PRETRAINED,
-                recipes=train.recipes.model_copy(update={"exits": exits}),
-            )  # fmt: skip
-            data = run.record.data.model_copy(update={"name": dataset})
-            record = run.record.model_copy(
-                update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
-            )
-            # Seeds differ: each spoils another handful of samples.
-            point_outcomes = {
-                name: at
-                if name == STATIC
-                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
-                for name, at in run.point_outcomes.items()
-            }
-            promoted_runs.append(run.changed(record=record, point_outcomes=point_outcomes))
-    return promoted_runs
-
-
-def right_everywhere(run: Run) -> Run:
-    """A run whose predictions at equal MACs are all correct."""
-    point_outcomes = {
-        name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
-        for name, at in run.point_outcomes.items()
-    }
-    return replace(run, point_outcomes=point_outcomes)
 
 
 def with_hull(run: Run, *, correct: bool) -> Run:
@@ -119,24 +89,6 @@ def test_a_competitor_on_other_images_leaves_the_claim_inconclusive(runs: list[R
     assert verdict(judge(mixed, CLAIMS), "above vanilla")["verdict"] == "reproduced"
 
 
-def changed_where(runs: list[Run], is_changed: Callable[[Run], bool], change: Callable[[Run], Run]) -> list[Run]:
-    return [change(run) if is_changed(run) else run for run in runs]
-
-
-def with_train(run: Run, **fields: Any) -> Run:
-    return replace(run, record=run.record.model_copy(update={"spec": run.record.spec.with_train(**fields)}))
-
-
-def without_point(run: Run, part: str) -> Run:
-    points = tuple(point for point in run.record.points if part not in point.name)
-    return replace(run, record=run.record.model_copy(update={"points": points}))
-
-
-def with_policy(run: Run, policy: str) -> Run:
-    points = tuple(point.model_copy(update={"policy": policy}) for point in run.record.points)
-    return replace(run, record=run.record.model_copy(update={"points": points}))
-
-
 @pytest.mark.parametrize(("change", "part"), [
     (lambda runs: [run for run in runs if run.method != "vanilla" or run.seed == 0], "1 of 5 seeds against vanilla"),
     (lambda runs: [run for run in runs if run.method != "lgvit" or run.seed < 2], "2 of 5 seeds against vanilla"),
@@ -147,12 +99,6 @@ def with_policy(run: Run, policy: str) -> Run:
         ),
         "4 of 5 seeds against vanilla at 0.5",
     ),
-    (
-        lambda runs: changed_where(
-            runs, lambda r: r.method == "vanilla", lambda r: with_train(r, weights=Weights(source="scratch"))
-        ),
-        "other weights",
-    ),
     (lambda runs: [with_policy(run, "oracle") for run in runs], "oracle"),
 ])  # fmt: skip
 def test_what_is_missing_on_a_side_leaves_a_claim_inconclusive(
@@ -162,6 +108,15 @@ def test_what_is_missing_on_a_side_leaves_a_claim_inconclusive(
     row = verdict(judge(change(better), CLAIMS), "above vanilla")
     assert row["verdict"] == "inconclusive"
     assert part in row["reason"]
+
+
+def test_a_rival_from_other_weights_is_in_another_setting(runs: list[Run]) -> None:
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    scratch = Weights(source="scratch")
+    mixed = changed_where(better, lambda r: r.method == "vanilla", lambda r: with_train(r, weights=scratch))
+    row = verdict(judge(mixed, CLAIMS), "above vanilla")
+    assert row["verdict"] == "not run"
+    assert "no rival" in row["reason"]
 
 
 def test_one_homogeneous_head_is_not_every_head(runs: list[Run]) -> None:
@@ -248,7 +203,7 @@ def test_lgvit_is_compared_with_all_homogeneous_heads(runs: list[Run]) -> None:
     row = verdict(judge(promoted(better, 5), CLAIMS), "above homogeneous heads")
     # Equal to one of them is not above all of them.
     assert row["verdict"] == "inconclusive"
-    assert "8 comparisons, Holm over all" in row["reason"]
+    assert "8 of the 12 comparisons" in row["reason"]
     assert "over homogeneous-local" in row["reason"]
 
 

@@ -1,0 +1,87 @@
+"""One method against all others of its setting at equal MACs.
+
+Claims, tables and sentences all read these contrasts, so that a difference has the same verdict everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from results.judge.contrast import Contrast, Seeds, contrast, corrected
+from results.tables.points import comparable
+from results.tables.run import Run
+
+Contender = Mapping[int, tuple[Run, str]]
+"""The runs of a method by training seed, each with the policy that decides on its exits."""
+
+
+def contenders(rows: Iterable[tuple[str, Run, str]]) -> dict[str, Contender]:
+    """The contenders of a setting by label.
+
+    Args:
+        rows: label, run and policy. Of two runs with the same label and seed the first by id counts: the same training under a
+            second id is no further evidence.
+    """
+    by_label: dict[str, dict[int, tuple[Run, str]]] = {}
+    for label, run, policy in rows:
+        seeds = by_label.setdefault(label, {})
+        if run.seed not in seeds or run.record.run_id < seeds[run.seed][0].record.run_id:
+            seeds[run.seed] = run, policy
+    return dict(by_label)
+
+
+def against_others(reference: str, among: Mapping[str, Contender]) -> dict[tuple[str, float], Contrast]:
+    """The reference minus every other contender, at every budget of the reference.
+
+    Two families are corrected, each by itself: the comparisons with other methods, and those with other options of the
+    reference's own method.
+
+    Returns:
+        by label of the other contender and budget (share of the MACs of the backbone without exits), in the order of
+        ``among``. A pair that cannot be compared is absent: other images, policies that are not comparable, or no seed
+        in which both reach the budget.
+    """
+    own = among[reference]
+    method = _method(own)
+    families: tuple[dict[tuple[str, float], Contrast], ...] = ({}, {})
+    for label, other in among.items():
+        if label == reference or not _comparable(own, other):
+            continue
+        for budget in budgets(own):
+            result = contrast(*(at_point(side, "equal-macs", budget) for side in (own, other)))
+            if result is not None:
+                families[_method(other) == method][label, budget] = result
+    tested = corrected(families[0]) | corrected(families[1])
+    return {
+        (label, budget): tested[label, budget]
+        for label in among
+        for budget in budgets(own)
+        if (label, budget) in tested
+    }
+
+
+def budgets(contender: Contender) -> list[float]:
+    """The budgets of a contender's points at equal MACs, in ascending order."""
+    points = (point for run, _ in contender.values() for point in run.record.points)
+    return sorted({point.target for point in points if point.kind == "equal-macs"})
+
+
+def at_point(contender: Contender, kind: str, target: float) -> Seeds:
+    """The runs, each with the name of its operating point of a kind and target."""
+    return {
+        seed: (run, point.name if (point := run.point(policy, kind, target)) else None)
+        for seed, (run, policy) in contender.items()
+    }
+
+
+def _method(contender: Contender) -> str:
+    return next(iter(contender.values()))[0].record.spec.train.method.name
+
+
+def _comparable(first: Contender, second: Contender) -> bool:
+    """Whether the policies of the two are comparable in every seed; those of one run always are."""
+    return all(
+        run.record.run_id == other.record.run_id or comparable(run, policy, other, against)
+        for seed in set(first) & set(second)
+        for (run, policy), (other, against) in [(first[seed], second[seed])]
+    )

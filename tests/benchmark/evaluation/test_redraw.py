@@ -1,0 +1,91 @@
+"""Operating points on val and test drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import registry
+from benchmark.evaluation.evaluate import accuracies, choose, look_up, prepare
+from benchmark.evaluation.redraw import redraw
+from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.sweep import sweep
+from benchmark.measure.price import price
+from results.record import CostTable, Redrawn
+from results.spec import Configured
+
+BLOCKS = [4, 8, 12]
+DROPS = (0.0, 0.02, 0.1)
+
+
+@pytest.fixture(scope="module")
+def costs() -> CostTable:
+    return price("vit_nano_patch4_28", registry.configured("method", "lgvit", {}), (4, 8), 10)
+
+
+def scores(samples: int, seed: int) -> ExitScores:
+    """Three exits, of which a deeper one is more often right."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 10, (samples,), generator=generator)
+    signal = torch.nn.functional.one_hot(labels, 10) * torch.tensor([1.5, 2.5, 4.0])[:, None, None]
+    return ExitScores(torch.randn(3, samples, 10, generator=generator) + signal, labels, torch.arange(samples))
+
+
+def only_final(of_split: ExitScores) -> ExitScores:
+    return replace(of_split, logits=of_split.logits[-1:])
+
+
+def intervals(val: ExitScores, test: ExitScores, costs: CostTable) -> dict[float, Redrawn]:
+    own = {"val": val, "test": test}
+    policy, settings = prepare(Configured(name="confidence"), val, costs)
+    static = {split: only_final(of_split) for split, of_split in own.items()}
+    return redraw(policy, own, static, settings, costs, BLOCKS, DROPS)
+
+
+def test_the_results_lie_in_their_intervals_which_are_the_same_again(costs: CostTable) -> None:
+    val, test = scores(400, 0), scores(500, 1)
+    first = intervals(val, test, costs)
+    assert first == intervals(val, test, costs)
+    policy, settings = prepare(Configured(name="confidence"), val, costs)
+    sweeps = {"val": sweep(policy, val, settings), "test": sweep(policy, test, settings)}
+    chosen = choose(sweeps["val"], costs, accuracies(val)[-1], DROPS, ())
+    static = accuracies(test)[-1]
+    for point in look_up("confidence", chosen, sweeps, costs, BLOCKS):
+        assert point.test is not None
+        interval = first[point.target]
+        for value, (low, high) in (
+            (static - point.test.accuracy, interval.drop),
+            (12 / point.test.mean_block, interval.layer_speedup),
+            (costs.baseline / point.test.mean_macs, interval.mac_speedup),
+        ):
+            assert low <= value <= high
+
+
+def test_a_small_val_split_makes_the_speed_up_uncertain(costs: CostTable) -> None:
+    test = scores(2000, 1)
+    widths = [np.ptp(intervals(scores(size, 2), test, costs)[0.02].mac_speedup) for size in (100, 2000)]
+    assert widths[0] > 2 * widths[1]
+
+
+def test_the_order_of_the_backbones_samples_does_not_matter(costs: CostTable) -> None:
+    val, test = scores(200, 0), scores(200, 1)
+    policy, settings = prepare(Configured(name="confidence"), val, costs)
+    own = {"val": val, "test": test}
+    static = {split: only_final(of_split) for split, of_split in own.items()}
+    turned = {
+        split: ExitScores(of_split.logits.flip(1), of_split.labels.flip(0), of_split.sample_id.flip(0))
+        for split, of_split in static.items()
+    }
+    results = [redraw(policy, own, other, settings, costs, BLOCKS, DROPS) for other in (static, turned)]
+    assert results[0] == results[1]
+
+
+def test_a_drop_that_few_draws_reach_has_no_interval(costs: CostTable) -> None:
+    val = scores(200, 0)
+    better = ExitScores(val.logits[-1:] * 0 + torch.nn.functional.one_hot(val.labels, 10), val.labels, val.sample_id)
+    policy, settings = prepare(Configured(name="confidence"), val, costs)
+    static = {"val": better, "test": better}
+    assert redraw(policy, {"val": val, "test": val}, static, settings, costs, BLOCKS, (0.0,)) == {}

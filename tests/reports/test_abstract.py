@@ -1,0 +1,81 @@
+"""The abstract of any set of runs: every number in it is in a table, and nothing is called ahead without the test that decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from random import Random
+
+import pandas as pd
+import pytest
+
+from reports.captioned import readable_tables
+from reports.findings import abstract
+from reports.sections.claims import claims_table
+from reports.study import Study
+from reports.tables import interval, percent, plain, signed, times
+from reports.tidy_tables import tidy_tables
+from reports.words import p_value
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from results.tables.run import Run
+from tests.conftest import SmokeRun
+from tests.results.judge.paper_scale import promoted, right_everywhere
+
+NUMBER = re.compile(r"[−+]?\d+(?:[.,]\d+)*")
+COUNTS = re.compile(
+    r"\d+(?= (?:runs?|methods?|training seeds?|test images|comparisons|others?|settings)\b)|\d+ to(?= \d+ training)"
+)
+
+
+@pytest.fixture(scope="module")
+def runs(smoke: SmokeRun) -> list[Run]:
+    store = Store(smoke.results)
+    return load_runs(store, store.run_ids())[0]
+
+
+def sets_of_runs(runs: list[Run]) -> Iterator[list[Run]]:
+    """The runs as they are, one alone, and random subsets of five seeds in which one method may be right everywhere."""
+    yield runs
+    yield [run for run in runs if run.method in ("static", "lgvit")]
+    for number in range(4):
+        rng = Random(number)
+        best = rng.choice(["lgvit", "vanilla", ""])
+        seeds = promoted([right_everywhere(run) if run.method == best else run for run in runs], rng.choice([1, 2, 5]))
+        static = [run for run in seeds if run.is_static]
+        yield static + rng.sample([run for run in seeds if run.has_exits], rng.randint(1, len(seeds) - len(static)))
+
+
+def tabled(study: Study) -> set[str]:
+    """Every number in the tables of the report, as it is printed."""
+    texts = [plain((shown.caption, shown.table) for shown in readable_tables(study)), str(claims_table(study).rows)]
+    texts += [claim.text for claim in study.claims.claims]
+    for _, row in study.contrasts.iterrows():
+        texts += [signed(row["difference"]), interval(row["low"], row["high"]), p_value(row["p_holm"])]
+    for _, row in study.points.iterrows():
+        texts += [percent(row["accuracy"]), interval(row["low"], row["high"]), signed(row["drop"])]
+        texts += [times(row[f"{name}_speedup"]) for name in ("layer", "mac") if pd.notna(row.get(f"{name}_speedup"))]
+    for setting in study.settings:
+        for _, row in setting.totals[setting.totals["reached"]].iterrows():
+            texts += [percent(row["accuracy"]), interval(row["low"], row["high"]), signed(row["drop"])]
+            texts += [times(row["layer_speedup"]), times(row["mac_speedup"])]
+    return {number for text in texts for number in NUMBER.findall(text)}
+
+
+def test_every_number_is_in_a_table_and_every_lead_was_tested(runs: list[Run]) -> None:
+    for chosen in sets_of_runs(runs):
+        if not any(run.has_exits for run in chosen):
+            continue
+        study = Study("t", chosen, tidy_tables(chosen, []))
+        text = " ".join(abstract(study))
+        names = {run.backbone for run in chosen} | {run.dataset for run in chosen} | {run.method for run in chosen}
+        for name in sorted(names, key=len, reverse=True):
+            text = text.replace(name, "NAME" if name != "lgvit" else name)
+        numbers = set(NUMBER.findall(COUNTS.sub("", text)))
+        constants = {"1", "0.001", "95"}  # "at most 1 point", "p < 0.001", "at small scale"
+        assert numbers <= tabled(study) | constants, numbers - tabled(study) - constants
+        results = study.contrasts[study.contrasts["target"] == 0.5]["result"].value_counts()
+        for word, result in (("ahead of", "ahead"), ("behind", "behind"), ("not shown to differ from", "not shown to differ")):
+            assert (f" {word} " in text) == (results.get(result, 0) > 0), text
+        significant = study.contrasts[study.contrasts["result"] != "not shown to differ"]
+        assert (significant["p_holm"] < 0.05).all()

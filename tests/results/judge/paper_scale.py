@@ -1,0 +1,68 @@
+"""Small runs changed to look like runs on the paper's scale, and faults planted in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from results.spec import Configured, Weights
+from results.tables.run import STATIC, Run
+
+BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
+PRETRAINED = Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64)
+
+
+def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str = DATASET) -> list[Run]:
+    """The runs as if they were several seeds of the paper's model on the paper's data."""
+    promoted_runs = []
+    for run in runs:
+        for seed in range(seeds):
+            train = run.record.spec.train
+            exits = train.recipes.exits.model_copy(update={"epochs": 50})
+            spec = run.record.spec.with_train(
+                backbone=backbone, dataset=Configured(name=dataset), seed=seed, weights=PRETRAINED,
+                recipes=train.recipes.model_copy(update={"exits": exits}),
+            )  # fmt: skip
+            data = run.record.data.model_copy(update={"name": dataset})
+            record = run.record.model_copy(
+                update={"spec": spec, "data": data, "run_id": f"{run.record.label}-{backbone}-{dataset}-{seed}"}
+            )
+            # Seeds differ: each spoils another handful of samples.
+            point_outcomes = {
+                name: at
+                if name == STATIC
+                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
+                for name, at in run.point_outcomes.items()
+            }
+            promoted_runs.append(run.changed(record=record, point_outcomes=point_outcomes))
+    return promoted_runs
+
+
+def right_everywhere(run: Run) -> Run:
+    """A run whose predictions at equal MACs are all correct."""
+    point_outcomes = {
+        name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
+        for name, at in run.point_outcomes.items()
+    }
+    return replace(run, point_outcomes=point_outcomes)
+
+
+def changed_where(runs: list[Run], is_changed: Callable[[Run], bool], change: Callable[[Run], Run]) -> list[Run]:
+    return [change(run) if is_changed(run) else run for run in runs]
+
+
+def with_train(run: Run, **fields: Any) -> Run:
+    return replace(run, record=run.record.model_copy(update={"spec": run.record.spec.with_train(**fields)}))
+
+
+def without_point(run: Run, part: str) -> Run:
+    points = tuple(point for point in run.record.points if part not in point.name)
+    return replace(run, record=run.record.model_copy(update={"points": points}))
+
+
+def with_policy(run: Run, policy: str) -> Run:
+    points = tuple(point.model_copy(update={"policy": policy}) for point in run.record.points)
+    return replace(run, record=run.record.model_copy(update={"points": points}))

@@ -38,7 +38,7 @@ POLICIES: dict[str, PolicyCard] = {
     ),
     "budgeted": PolicyCard(
         target="methods.policies.budgeted:Budgeted",
-        code_version=2,
+        code_version=3,
         summary="one threshold per exit, solved on val for a mean cost",
     ),
     "crc": PolicyCard(

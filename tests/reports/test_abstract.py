@@ -1,4 +1,4 @@
-"""The abstract of any set of runs: every number in it is in a table, and nothing is called ahead without the test that decides."""
+"""The abstract of any set of runs: its numbers are in the tables, and nothing is called ahead without the test that decides."""
 
 from __future__ import annotations
 
@@ -75,7 +75,11 @@ def test_every_number_is_in_a_table_and_every_lead_was_tested(runs: list[Run]) -
         constants = {"1", "0.001", "95"}  # "at most 1 point", "p < 0.001", "at small scale"
         assert numbers <= tabled(study) | constants, numbers - tabled(study) - constants
         results = study.contrasts[study.contrasts["target"] == 0.5]["result"].value_counts()
-        for word, result in (("ahead of", "ahead"), ("behind", "behind"), ("not shown to differ from", "not shown to differ")):
+        for word, result in (
+            ("ahead of", "ahead"),
+            ("behind", "behind"),
+            ("not shown to differ from", "not shown to differ"),
+        ):
             assert (f" {word} " in text) == (results.get(result, 0) > 0), text
         significant = study.contrasts[study.contrasts["result"] != "not shown to differ"]
         assert (significant["p_holm"] < 0.05).all()

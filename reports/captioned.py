@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.blocks import Shown
 from reports.study import ComparisonGroup, Study, of_setting
-from reports.tables import budget_table, cost_columns, drop_table, learning_rate_table, timing
+from reports.tables import budget_table, cost_columns, drop_table, has_redrawn, learning_rate_table, timing
 from results.tables.points import summary
 from results.tables.run import Run, labels
 
@@ -26,7 +26,7 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
         f"Operating points, {name}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
         "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. "
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
-        f"{timing(rows)}{_brackets(totals)}{_REDRAWN if 'mac_redrawn_low' in totals else ''}"
+        f"{timing(rows)}{_brackets(totals)}{_REDRAWN if has_redrawn(totals) else ''}"
     )
     return Shown(caption, drop_table(totals))
 

@@ -80,7 +80,7 @@ def drop_table(summary: pd.DataFrame) -> Table:
     shown = summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])]
     timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
     header += ("Time",) if timed else ()
-    redrawn = "mac_redrawn_low" in shown and bool(shown["mac_redrawn_low"].notna().any())
+    redrawn = has_redrawn(shown)
     header += ("MACs, val drawn anew",) if redrawn else ()
     rows = []
     for _, row in shown.iterrows():
@@ -103,6 +103,11 @@ def drop_table(summary: pd.DataFrame) -> Table:
             speed.append(DASH if pd.isna(low) else f"[{low:.2f}, {high:.2f}]")
         rows.append((row["label"], point, accuracy, drop, *speed))
     return Table(header, tuple(rows))
+
+
+def has_redrawn(summary: pd.DataFrame) -> bool:
+    """Whether a row has intervals over val and test images."""
+    return "mac_redrawn_low" in summary and bool(summary["mac_redrawn_low"].notna().any())
 
 
 def budget_table(summary: pd.DataFrame, contrasts: Mapping[tuple[str, float], Contrast]) -> Table:

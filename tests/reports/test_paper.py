@@ -106,6 +106,16 @@ def test_text_from_a_record_is_text(smoke: SmokeRun, tmp_path: Path) -> None:
     assert "\\|" in (tmp_path / "report" / "table.md").read_text()
 
 
+def test_wide_spaces_and_joined_emoji_in_a_path_are_text(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = copied(smoke, tmp_path)
+    name = "folder:my\u3000photos\u00a0👩\u200d🔬"
+    for folder in tmp_path.glob("runs/*"):
+        edit_record(folder, lambda record: record["spec"]["train"]["dataset"].update(name=name, set={}))
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    assert {run.record.spec.train.dataset.name for run in runs} == {name}
+
+
 def test_damaged_and_missing_records_are_left_out_and_named(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
     damaged, cut, *_ = [run_id for run_id in store.run_ids() if run_id.startswith("homogeneous")]

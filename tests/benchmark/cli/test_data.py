@@ -58,6 +58,15 @@ def test_check_lists_damaged_and_duplicate_images(benchmark_command: Command, tm
         assert "images that are in two splits: 1" in done.stdout
 
 
+def test_any_name_of_a_folder_is_printed_as_it_is(benchmark_command: Command, tmp_path: Path) -> None:
+    photos = tmp_path / "my\u3000photos\u00a0👩\u200d🔬"
+    write_photos(photos, {"cat [wild]": 8, "cat [tame]": 6, "[-bold] été": 5})
+    done = benchmark_command("data", "check", f"folder:{photos}")
+    assert done.returncode == 0, done.stderr
+    for name in ("cat [wild]", "cat [tame]", "[-bold] été"):
+        assert name in done.stdout
+
+
 def test_a_wrong_archive_is_detected(benchmark_command: Command, tmp_path: Path) -> None:
     (tmp_path / "cifar-100-python").mkdir()
     (tmp_path / "cifar-100-python" / "train").write_bytes(b"not CIFAR")

@@ -104,7 +104,7 @@ def _draw(
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
         exit_taken = bound.sweep(bound.signal(logits), settings)
-        is_right = (bound.answers(logits) == labels).gather(0, exit_taken).numpy()
+        is_right = (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
         for total, values in zip(sums, (is_right.astype(np.float64), *at_exit[:, exit_taken.numpy()]), strict=True):
             total += values @ times[start : start + CHUNK]
     order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]  # of the run's samples

@@ -38,6 +38,7 @@ COMMANDS = {
         "List what is registered (methods, heads, ...), or the finished runs.",
     ),
     "new-grid": ("benchmark.cli.new_grid", "Write a commented grid file to start from."),
+    "clean": ("benchmark.cli.clean", "Remove stages and runs that no grid on disk names."),
     "data": ("benchmark.cli.data", "List, locate, check and download datasets."),
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run from a checkpoint of the authors' code."),

@@ -151,7 +151,7 @@ def build(
     timm model, which takes a state dict of timm.
 
     Args:
-        timm_name: a registered backbone (``python -m benchmark list``).
+        timm_name: a registered backbone (``python -m benchmark list``), or ``timm:NAME`` for another model of timm.
         exits: 1-based block numbers, ascending, below the number of blocks.
         heads: name of a registered head for all exits, or one name per exit.
         num_classes: number of classes.

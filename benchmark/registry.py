@@ -18,6 +18,7 @@ from datasets.synthetic import PREFIX, is_synthetic, synthetic_card
 from methods import METHODS, lookup
 from methods.api import Method
 from methods.backbones import BACKBONES
+from methods.backbones.timm_cards import is_timm, timm_card
 from methods.heads import HEADS
 from methods.losses import LOSSES
 from methods.policies import POLICIES
@@ -62,6 +63,8 @@ def card(kind: str, name: str) -> Any:
     """
     if kind == "dataset" and isinstance(name, str) and is_folder(name):
         return folder_card(name)
+    if kind == "backbone" and isinstance(name, str) and is_timm(name):
+        return timm_card(name)
     if kind == "dataset" and isinstance(name, str) and is_synthetic(name):
         return synthetic_card(card("dataset", name.removeprefix(PREFIX)))
     known = table(kind)

@@ -17,12 +17,14 @@ class Tokens:
         grid: side length g of the patch grid.
         prefix: number P of prefix tokens: class tokens first, then registers.
         registers: number of prefix tokens that no classifier reads.
+        rotary: rotary positions that the blocks also read, the same for all images; None for backbones without.
     """
 
     values: Tensor
     grid: int
     prefix: int = 0
     registers: int = 0
+    rotary: Tensor | None = None
 
     @property
     def class_tokens(self) -> Tensor:

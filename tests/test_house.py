@@ -131,6 +131,7 @@ DEFERRED_IMPORTS = {
     "methods/policies/temperature.py": "likewise",
     "datasets/imagenet.py": "scipy, for the official devkit alone",
     "datasets/timm_augment.py": "torch and timm, in the processes that train",
+    "methods/backbones/timm_cards.py": "huggingface_hub is slow to import, and plans rarely need it",
     "results/judge/ranking.py": SCIPY,
     "results/judge/verdicts.py": SCIPY,
     "results/stats/controls.py": SCIPY,

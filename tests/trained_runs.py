@@ -17,9 +17,10 @@ from benchmark.training.heads import HEADS_WEIGHTS, build_heads
 from benchmark.training.inputs import read_inputs
 from methods.model import MultiExitModel
 from results.record import DoneRecord, SplitAccuracy, StageRef
-from results.spec import Configured, Recipes, RunSpec, TrainSpec
+from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.folder import Store
 
+SCRATCH = Weights()
 STAGES = {"finetune": "0" * 16, "exits": "1" * 16, "scores": "2" * 16}
 
 
@@ -30,11 +31,13 @@ def write_trained_run(
     exits: tuple[int, ...] = (4, 8),
     samples: int = 60,
     policies: tuple[str, ...] = ("confidence", "entropy", "margin"),
+    weights: Weights = SCRATCH,
 ) -> DoneRecord:
     """Write the stages, the tables and the record of one run on the bundled images; its id is ``<method>-<backbone>``."""
     train = TrainSpec(
         dataset=Configured(name="fashion-mnist-mini", set={"train": 40, "val": samples, "test": samples}),
         backbone=backbone, method=Configured(name=method), exits=exits, recipes=Recipes(), seed=0,
+        weights=weights,
     )  # fmt: skip
     spec = RunSpec(train=train, scheme="paper", policies=tuple(Configured(name=name) for name in policies))
     backbone_module, heads = build_backbone(train), build_heads(train)

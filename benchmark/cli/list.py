@@ -17,6 +17,7 @@ from benchmark.grid.schema import grid_schema
 from benchmark.registry import TABLES, grids, table
 from benchmark.run_reference import short_id
 from datasets.folder import PREFIX, SUMMARY
+from methods.backbones import timm_cards
 from methods.placement import SCHEMES
 from results.record import printable
 from results.store.folder import Store
@@ -68,6 +69,8 @@ def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> No
             shown.add_row(f"  {name}", card.summary)
         if kind == "dataset":
             shown.add_row(f"  {PREFIX}PATH", SUMMARY)
+        if kind == "backbone":
+            shown.add_row(f"  {timm_cards.PREFIX}NAME", timm_cards.SUMMARY)
     shown.add_row("[bold]exit schemes[/]", "")
     for name, rule in SCHEMES.items():
         shown.add_row(f"  {name}", rule)

@@ -16,6 +16,7 @@ from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
 from benchmark.evaluation.sweep import sweep
 from benchmark.measure.finished import finished_run
+from benchmark.training.inputs import input_card
 from methods.lookup import unknown
 from methods.policies.policy import ExitPolicy
 from results.record import DoneRecord
@@ -113,7 +114,7 @@ def choose_deployment(store: Store, reference: str, budget: Budget, policy: str 
         raise UserError(f"--budget {budget.text}: no setting of {label} stays within it; {nearest}")
     setting = float(settings[index])
     setattr(fitted, fitted.swept, setting)
-    card = registry.card("dataset", record.spec.train.dataset.name)
+    card = input_card(record.spec.train)
     backbone = registry.card("backbone", record.spec.train.backbone)
     return Deployed(
         run=run_id,

@@ -18,6 +18,7 @@ from benchmark.evaluation.scores import load_scores, score_file
 from benchmark.evaluation.stored_runs import stage_name
 from benchmark.measure.dynamic import run_dynamic
 from benchmark.measure.finished import choose_point, finished_run, load_model, model_stages, policy_at
+from benchmark.training.inputs import input_card
 from datasets.api import DataError, DatasetCard
 from datasets.transforms import to_input
 from methods.lookup import unknown
@@ -178,7 +179,7 @@ def load_predictor(
         point=name,
         model=load_model(store, record, device),
         policy=chosen,
-        card=registry.card("dataset", record.spec.train.dataset.name),
+        card=input_card(record.spec.train),
         size=backbone.image_size,
         channels=backbone.channels,
         costs=record.costs,

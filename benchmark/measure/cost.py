@@ -30,7 +30,7 @@ NEGLIGIBLE = frozenset(
     for name in (
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
-        "avg_pool2d", "amax",
+        "avg_pool2d", "amax", "max_pool2d", "silu", "ceil", "reshape_as", "repeat_interleave", "pow", "rsqrt", "rms_norm",
     )
 )  # fmt: skip
 

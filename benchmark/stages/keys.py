@@ -48,7 +48,8 @@ DOMAINS = {
         (
             "benchmark/seeds.py", "benchmark/training/backbone.py", "methods/backbones/backbone.py",
             "methods/backbones/cards.py",
-            "methods/backbones/pretrained.py", "methods/tokens.py",
+            "methods/backbones/eva.py", "methods/backbones/pretrained.py", "methods/backbones/timm_models.py",
+            "methods/tokens.py",
         ),
     ),
     "heads": Domain(1, ("benchmark/training/heads.py", "methods/heads/head.py", "methods/model.py")),

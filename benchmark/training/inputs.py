@@ -120,14 +120,18 @@ def strong_augmentation(recipe: Recipe) -> StrongAugmentation:
 
 def read_inputs(train: TrainSpec, data_dir: Path | None, workers: int | None = None, pin: bool = False) -> Inputs:
     """The data of a run for the backbone that it trains, normalised as its weights require; see `inputs_of`."""
-    trained = train.replacement or train
-    backbone = registry.card("backbone", trained.backbone)
+    backbone = registry.card("backbone", (train.replacement or train).backbone)
     recipes = {stage: getattr(train.recipes, stage) for stage in ("finetune", "joint", "exits")}
-    inputs = inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin)
-    mean, std = trained.weights.mean, trained.weights.std
-    if mean is None or std is None:
-        return inputs
-    return replace(inputs, card=replace(inputs.card, mean=mean, std=std))
+    return replace(inputs_of(train.dataset, backbone, recipes, data_dir, workers, pin), card=input_card(train))
+
+
+def input_card(train: TrainSpec) -> DatasetCard:
+    """The card of a run's dataset, with the normalisation that the weights of its backbone require."""
+    card: DatasetCard = registry.card("dataset", train.dataset.name)
+    weights = (train.replacement or train).weights
+    if weights.mean is None or weights.std is None:
+        return card
+    return replace(card, mean=weights.mean, std=weights.std)
 
 
 def inputs_of(

@@ -129,6 +129,8 @@ def truncated(card: BackboneCard, blocks: int) -> BackboneCard:
     architecture = dict(card.architecture)
     if "depths" in architecture:
         architecture |= {"depths": tuple(stages), "num_heads": architecture["num_heads"][: len(stages)]}
+        if isinstance(architecture.get("window_size"), tuple):  # one for each stage
+            architecture["window_size"] = architecture["window_size"][: len(stages)]
     elif "depth" in architecture:
         architecture["depth"] = blocks
     else:

@@ -1,4 +1,4 @@
-"""Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030), in timm's implementation."""
+"""Swin Transformer (Liu et al., arXiv 2103.14030) and its version 2 (Liu et al., arXiv 2111.09883), from timm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone, FinalNorm, final_norm, with_norm
@@ -14,7 +15,7 @@ from methods.tokens import Tokens
 
 
 class Swin(BlockBackbone):
-    """A timm `SwinTransformer` that runs block by block. Block numbers count over all stages.
+    """A timm `SwinTransformer` or `SwinTransformerV2` that runs block by block. Block numbers count over all stages.
 
     Patch merging is part of the first block of the stage that follows it. The output of a stage's last block therefore has the
     width and grid of its own stage, and an exit can follow that block.
@@ -25,9 +26,9 @@ class Swin(BlockBackbone):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if not isinstance(model, SwinTransformer):
+        if not isinstance(model, SwinTransformer | SwinTransformerV2):
             raise ValueError(
-                f"{type(model).__name__} is not timm's SwinTransformer, so it cannot be run block by block here"
+                f"{type(model).__name__} is no SwinTransformer of timm (version 1 or 2): it cannot be run block by block here"
             )
         patches: Any = model.patch_embed
         rows, columns = patches.grid_size

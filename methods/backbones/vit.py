@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
@@ -24,18 +24,20 @@ class ViT(BlockBackbone):
         ValueError: it is another model of timm, or its patch grid is not square.
     """
 
+    timm_class: ClassVar[type[nn.Module]] = VisionTransformer
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if not isinstance(model, VisionTransformer):
+        if not isinstance(model, self.timm_class):
             raise ValueError(
-                f"{type(model).__name__} is not timm's VisionTransformer: like EVA, BEiT and CaiT it cannot be run block by "
-                "block here, because its blocks read more than the tokens of the block before"
+                f"{type(model).__name__} is not timm's {self.timm_class.__name__}, so it cannot be run block by block here: "
+                "its blocks may read more than the tokens of the block before"
             )
-        rows, columns = model.patch_embed.grid_size
+        self.model = model
+        rows, columns = self.model.patch_embed.grid_size
         if rows != columns:
             raise ValueError(f"exit heads require a square patch grid, and this backbone's is {rows}x{columns}")
-        self.model = model
-        self.depth = len(model.blocks)
+        self.depth = len(self.model.blocks)
         self.grid = rows
         self.registers = getattr(model, "num_reg_tokens", 0)
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from benchmark.cli.predict import command
+from benchmark.deployment.choice import Budget, choose_deployment
 from benchmark.deployment.image_files import image_files, stored_form
 from benchmark.deployment.predictor import load_predictor
 from benchmark.errors import UserError
@@ -24,6 +25,7 @@ from benchmark.registry import card
 from benchmark.training.inputs import read_inputs
 from methods.policies import get_policy
 from results.record import DoneRecord
+from results.spec import Weights
 from results.store.folder import Store
 from tests.trained_runs import write_trained_run
 
@@ -76,6 +78,19 @@ def test_files_leave_at_the_exits_of_the_stored_scores(results: Path, record: Do
     assert [row["block"] for row in rows] == [record.exits[k].block for k in exits]
     expected = logits[exits, torch.arange(12)].softmax(-1).amax(-1)
     np.testing.assert_allclose([row["confidence"] for row in rows], expected, rtol=1e-4)
+
+
+def test_images_are_normalised_as_the_weights_require(tmp_path: Path) -> None:
+    """Not by the dataset's mean and standard deviation, where the run starts from weights with their own."""
+    weights = Weights(source="timm:vit.some", sha256="0" * 64, mean=(0.5,), std=(0.5,))
+    record = write_trained_run(tmp_path, samples=30, weights=weights)
+    images = read_inputs(record.spec.train, None).splits["test"].images
+    assert isinstance(images, np.ndarray)
+    predictor = load_predictor(Store(tmp_path), RUN, torch.device("cpu"), threshold=1.0)
+    logits = load_run_scores(Store(tmp_path), record)["test"].logits[-1]
+    confidence = [prediction.confidence for prediction in predictor.predict(images)]
+    assert confidence == pytest.approx(logits.softmax(-1).amax(-1).tolist(), abs=1e-5)
+    assert choose_deployment(Store(tmp_path), RUN, Budget.parse("0.6")).input.mean == (0.5,)
 
 
 def test_thresholds_at_both_ends_take_the_first_and_the_last_exit(results: Path, photos: Path) -> None:

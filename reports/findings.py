@@ -6,7 +6,7 @@ from reports.sections.claims import verdict_sentence
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, signed, times
 from reports.words import compared, counted, join
-from results.judge.claims import on_paper_scale
+from results.judge.judgement import on_paper_scale
 from results.tables.run import STATIC, Run
 
 MANY = 7

@@ -61,6 +61,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+OF_A_PATH = (
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC,
+    errno.EDQUOT,
+)  # fmt: skip
+"""Errors of the file system that need no more than the path. Any other `OSError` is a fault of the suite, with a traceback."""
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option("0.1.0", prog_name="lgvit-bench")
 def main() -> None:
@@ -102,8 +109,8 @@ def start() -> None:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
             _complain([f"the output cannot be written: {error.strerror}"])
-        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            _complain([f"{str(error.filename)[:100]!r}: {error.strerror}"])
+        if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename is not None:
+            _complain([f"{str(error.filename)[:200]!r}: {error.strerror}"])
         if not isinstance(error, DataError | StoreError):
             raise
         _complain([str(error)])

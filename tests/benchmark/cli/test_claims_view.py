@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.cli.claims_view import details, summary
-from results.judge.claims import SMALL, Judgement
+from results.judge.claims import SMALL
+from results.judge.judgement import Judgement
 from results.judge.literature import read_claims
 
 CLAIMS = read_claims()

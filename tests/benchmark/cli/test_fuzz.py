@@ -45,6 +45,27 @@ def test_strange_values_of_options_are_mistakes(command: tuple[str, ...], value:
         assert ended.value.code in (0, 1, 2, None)
 
 
+@pytest.mark.parametrize(("command", "place"), [
+    (("run", "--grid", "smoke"), ".lock"), (("run", "--grid", "smoke"), "stages"), (("list", "--runs"), "runs"),
+])  # fmt: skip
+def test_a_folder_or_file_in_the_place_of_the_other_is_named(
+    command: tuple[str, ...],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if place.startswith("."):
+        (tmp_path / place).mkdir()
+    else:
+        (tmp_path / place).write_text("")
+    monkeypatch.setattr(sys, "argv", ["benchmark", *command, "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([10**400, -(10**20), 1e30, 1e308, -0.0, 0.5]),
     st.text(max_size=8), st.sampled_from(["\x1b[2J", "=1+1", "$\\frac{$", "_a", "a\nb", "../x", "\u202eabc", "e\u0301", "　"]),

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from benchmark import registry
-from results.judge.claims import CONTROLS, judge
+from results.judge.claims import judge
+from results.judge.judgement import CONTROLS
 from results.judge.literature import read_claims, read_numbers
 from results.spec import Weights
 from results.store.folder import Store

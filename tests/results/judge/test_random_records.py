@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results.judge.claims import BUDGETS, CONTROLS, SEEDS, judge
+from results.judge.claims import BUDGETS, SEEDS, judge
+from results.judge.judgement import CONTROLS
 from results.judge.literature import read_claims
 from results.spec import Weights
 from results.store.folder import Store

@@ -23,7 +23,7 @@ from methods.api import Normalisation
 from methods.backbones.normalisation import NORMALISATIONS
 from methods.lookup import nearest
 from results.spec import Configured, Weights
-from results.store.folder import sha256
+from results.store.files import sha256
 
 SCRATCH = "scratch"
 HUB_FILE = "model.safetensors"

@@ -1,4 +1,4 @@
-"""One line of ``doctor``. Standard library alone: the doctor must start where packages are missing."""
+"""One line of ``doctor``. Only the standard library is imported, because ``doctor`` also runs where packages are missing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Check:
 
     Attributes:
         name: what was checked.
-        status: ``fail`` keeps something from working, ``warn`` may surprise.
-        found: the result, in words.
-        mend: how to fix it; empty when ok.
+        status: ``fail`` if something does not work, ``warn`` if it works with limits.
+        result: what was found, in words.
+        advice: how to fix it; empty if the status is ``ok``.
     """
 
     name: str
     status: Literal["ok", "warn", "fail"]
-    found: str
-    mend: str = ""
+    result: str
+    advice: str = ""

@@ -1,4 +1,4 @@
-"""The base of all models here."""
+"""The base class of all pydantic models in this folder."""
 
 from __future__ import annotations
 

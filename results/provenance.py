@@ -1,4 +1,4 @@
-"""Where a result comes from: code, machine, time. `benchmark.provenance` fills these models in."""
+"""The origin of a result: code, machine and time. `benchmark.provenance` creates these models."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Code(Frozen):
 
 
 class Machine(Frozen):
-    """The hardware and software under a result, as far as they can change it."""
+    """The hardware and software that can affect a result."""
 
     python: str
     packages: dict[str, str | None]
-    """Versions of the packages that compute, torch among them; None where one is not installed."""
+    """Versions of the packages that compute, including torch; None if a package is not installed."""
     platform: str
     cpu: str
     cpu_capability: str
@@ -37,7 +37,7 @@ class Machine(Frozen):
     memory_bytes: int | None
     threads: int
     ranks: int
-    """Processes that train together."""
+    """Number of processes in distributed training."""
     deterministic: bool
     precision: str
 
@@ -55,13 +55,13 @@ class Machine(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over GPU, CPU and torch version; equal nodes of a cluster share them."""
+        """16 hex digits, a hash of GPU, CPU and torch version; equal for equal nodes of a cluster."""
         kind = {"gpu": self.gpu, "cpu": self.cpu, "torch": self.packages.get("torch")}
         return hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Provenance(Frozen):
-    """How a result was made."""
+    """The origin of one result."""
 
     code: Code
     machine: Machine
@@ -73,7 +73,7 @@ class Provenance(Frozen):
 
 
 class StageProvenance(Provenance):
-    """How a stage was made."""
+    """The origin of a stage."""
 
     shared_pass: int = 1
     """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""

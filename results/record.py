@@ -1,18 +1,16 @@
-"""The record of a run: small, complete, written once when the run ends. Every number in a report traces back to one."""
+"""The record of a run, written once when the run ends. Every number in a report comes from a record or the tables beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, TypeAdapter, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from results.frozen import Frozen
 from results.provenance import Provenance
-from results.sealed import unsealed
 from results.spec import Options, RunSpec
-from results.text import UNSAFE, printable
+from results.text import printable
 
 SCHEMA: Literal[3] = 3
 
@@ -29,9 +27,9 @@ FailureCause = Literal[
     "blocked",
     "error",
 ]
-"""Why a stage or run failed: out of memory, a loss that is not finite, a full disk, data that are missing or damaged on the
-machine that did the work, the scheduler's time limit, a failed machine, a cancelled job, repeated crashes without an error
-message, a missing stage that the run depends on, or anything else."""
+"""Why a stage or run failed: out of memory, a loss that is not finite, a full disk, missing or damaged data on the machine,
+the scheduler's time limit, a failed machine, a cancelled job, repeated crashes without an error message, a missing stage that
+the run depends on, or another error."""
 
 
 EXTERNAL = "external"
@@ -47,7 +45,7 @@ Block = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Artifact(Frozen):
-    """One file of a stage, relative to the results folder, or one beside a record, relative to the record's folder."""
+    """A file of a stage (path relative to the results folder) or beside a record (path relative to the record's folder)."""
 
     path: str
     sha256: str
@@ -65,12 +63,12 @@ class StageRef(Frozen):
     """A stage that the run depends on."""
 
     stage: Annotated[str, Field(pattern=r"^[a-z]+$")]
-    """Its kind. Kind and key form a folder name, so both are restricted to plain characters."""
+    """Kind of the stage. Kind and key form a folder name, so their characters are restricted."""
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     code: dict[str, int]
-    """Versions of the code that computed it, by domain."""
+    """Versions of the code that computed the stage, by domain."""
     seconds: Annotated[float, Field(ge=0)]
-    """Wall time of the work, over all attempts; shared by all runs that share the stage."""
+    """Wall time over all attempts. All runs that use the stage have the same value."""
     shared_pass: PositiveInt
     """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""
     artifacts: tuple[Artifact, ...]
@@ -82,38 +80,38 @@ class StageRef(Frozen):
 
 
 class CostTable(Frozen):
-    """What leaving at each exit costs, in multiply-accumulates (MACs) for one image.
+    """Cost of exiting at each exit, in multiply-accumulates (MACs) per image.
 
-    The headline counts convolution, linear, matrix products and fused attention; normalisation is listed apart.
+    Counted are convolution, linear layers, matrix products and fused attention. Normalisation is counted separately.
     """
 
     unit: Literal["MAC"] = "MAC"
     stem: Macs
     """Patch embedding."""
     blocks: tuple[Macs, ...]
-    """Each block, length L (patch merging counts to the block after it)."""
+    """Each block, length L. Patch merging is part of the block that follows it."""
     heads: tuple[Macs, ...]
-    """Each early exit's head and, last, the final classifier; length K."""
+    """The head of each early exit, then the final classifier; length K."""
     cumulative: tuple[PositiveMacs, ...]
-    """What has run when a sample leaves at each exit, every head on the way included; length K."""
+    """Total cost of a sample that exits at each exit, including all heads up to it; length K."""
     depth: Block
-    """Blocks of the backbone that speed-ups are over; more than `blocks` where the model is truncated."""
+    """Number of blocks of the reference backbone; more than in `blocks` if the model is truncated."""
     baseline: PositiveMacs
-    """That backbone, whole and without early exits."""
+    """Cost of the reference backbone: all blocks, no early exits. Speed-ups are relative to it."""
     norms: Macs
-    """Normalisation of the whole model, counted by fvcore's convention; not part of the numbers above."""
+    """Normalisation in the whole model, counted as in fvcore; not part of the other numbers."""
     linear_conv_cumulative: tuple[Macs, ...]
-    """`cumulative` with linear and convolution layers alone, for comparison with published values."""
+    """Like `cumulative`, but only linear and convolution layers, for comparison with published values."""
     linear_conv_baseline: Macs
     parameters: Macs
     heads_parameters: Macs
-    """Of the early exits' heads."""
+    """Number of parameters of the early exits' heads."""
     uncounted: tuple[str, ...]
-    """Operators that the model uses and that are not counted, as they cost no multiply-accumulates to speak of."""
+    """Operators of the model that are not counted because they have few or no multiply-accumulates."""
 
 
 class ExitMetrics(Frozen):
-    """One exit evaluated on every sample (anytime accuracy)."""
+    """Accuracy of one exit on all samples (anytime accuracy)."""
 
     block: Block
     head: str
@@ -122,7 +120,7 @@ class ExitMetrics(Frozen):
 
 
 class WeightedThreshold(Frozen):
-    """A threshold that takes part in an operating point."""
+    """A threshold of an operating point, with its weight in the mixture."""
 
     threshold: float
     weight: Annotated[float, Field(gt=0, le=1)]
@@ -135,7 +133,7 @@ class Measured(Frozen):
     mean_macs: Annotated[float, Field(gt=0, le=1e18)]
     mean_block: Annotated[float, Field(gt=0, le=10_000)]
     exit_shares: tuple[Share, ...]
-    """Share of samples that leave at each exit, length K, summing to 1."""
+    """Share of samples that exit at each exit, length K, summing to 1."""
 
     @field_validator("exit_shares")
     @classmethod
@@ -146,9 +144,9 @@ class Measured(Frozen):
 
 
 class Redrawn(Frozen):
-    """95 % intervals over val and test images, drawn anew by the bootstrap, the threshold chosen again on each draw of val.
+    """95 % bootstrap intervals over val and test images, with the threshold chosen again on each resample of val.
 
-    Intervals elsewhere are over test images given the threshold; these also cover the choice of the threshold.
+    Other intervals are over test images for a given threshold; these also cover the choice of the threshold.
     """
 
     drop: tuple[float, float]
@@ -159,32 +157,33 @@ class Redrawn(Frozen):
     @model_validator(mode="after")
     def _are_intervals(self) -> Self:
         if not (-1 <= self.drop[0] <= self.drop[1] <= 1):
-            raise ValueError(f"{self.drop} is no interval of an accuracy drop")
+            raise ValueError(f"{self.drop} is not an interval of an accuracy drop")
         for low, high in (self.layer_speedup, self.mac_speedup):
             if not 0 < low <= high <= 1e6:
-                raise ValueError(f"({low}, {high}) is no interval of a speed-up")
+                raise ValueError(f"({low}, {high}) is not an interval of a speed-up")
         return self
 
 
 class OperatingPoint(Frozen):
-    """A point chosen on val and looked up on test.
+    """An operating point: thresholds chosen on val, with results on val and test.
 
     kind ``accuracy-drop``: the cheapest setting whose val accuracy is at most `target` below that of the static backbone.
-    kind ``equal-macs``: mean MACs of `target` times the baseline. The settings come from a grid fixed on val; on test the
-    two neighbours that enclose the budget are mixed so that the mean cost is exact. Only test costs enter, no test labels.
-    kind ``fixed``: the threshold that the grid named; `target` is that threshold.
+    kind ``equal-macs``: the mean MACs are `target` times the baseline. The settings come from a grid made on val; the two
+    neighbours of the budget are mixed so that the mean cost on test is exact. This uses the costs on test, not the labels.
+    kind ``fixed``: the threshold is given in the grid file and equals `target`.
     """
 
     policy: str
     kind: PointKind
     target: float
     settings: tuple[WeightedThreshold, ...]
-    """Empty when val offers no such setting (drop), or no setting reaches the budget."""
+    """Empty if no setting meets the target."""
     val: Measured | None
-    """None when the point was not reached; likewise `test`."""
+    """None if `settings` is empty."""
     test: Measured | None
+    """None if `settings` is empty."""
     redrawn: Redrawn | None = None
-    """Of a point of kind ``accuracy-drop``; None for others, and where fewer than 95 % of the draws reach the drop."""
+    """Intervals of a point of kind ``accuracy-drop``; None for others, and if fewer than 95 % of the draws reach the drop."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -198,12 +197,12 @@ class OperatingPoint(Frozen):
 
     @property
     def name(self) -> str:
-        """For instance ``confidence/accuracy-drop-0.005``: the key into the outcomes."""
+        """Name of the point in the table of outcomes, such as ``confidence/accuracy-drop-0.005``."""
         return f"{self.policy}/{self.kind}-{self.target:g}"
 
 
 class DataCard(Frozen):
-    """What the run was trained and measured on."""
+    """The data that the run was trained and evaluated on."""
 
     name: str
     fingerprint: str
@@ -215,9 +214,9 @@ class DataCard(Frozen):
     content: dict[str, str]
     """SHA-256 over the images, by split: ``pixels:`` of all images, or ``files:`` of their names and sizes in bytes."""
     split_rule: str
-    """How train, val and test were made, in words."""
+    """Description of how the images were assigned to train, val and test."""
     transforms: dict[str, str]
-    """The transforms of an image in each training stage and in scoring, in words."""
+    """Description of the image transforms of each training stage and of scoring."""
     citation: str
     licence: str
     redistributable: bool
@@ -231,7 +230,7 @@ class DataCard(Frozen):
         return sizes
 
     def same_test_images(self, other: DataCard) -> bool:
-        """Whether equal sample ids are the same test images, as far as the two cards can tell."""
+        """Whether both cards have equal hashes of the test split, so equal sample ids are the same images."""
         first, second = ((card.split_identity.get("test"), card.content.get("test")) for card in (self, other))
         return first == second
 
@@ -241,28 +240,29 @@ class MethodInfo(Frozen):
 
     name: str
     options: Options
-    """Every option with its value, defaults included."""
+    """Values of all options, including defaults."""
     display_name: str
-    """Its name in text, tables and figures."""
+    """Name in text, tables and figures."""
     citation: str = ""
     """Authors, venue and year; empty for a control of this suite."""
     reference: str | None = None
-    """Its key in reports/references.yaml; None if it has none there."""
+    """Key in reports/references.yaml; None without an entry."""
     color: str | None = None
-    """Of its curve in figures, as ``#RRGGBB``; None takes a spare one. Likewise `marker`, as matplotlib names it."""
+    """Color of the curve in figures, ``#RRGGBB``; None for the next unused one."""
     marker: str | None = None
+    """Matplotlib's name of the curve's marker; None for the next unused one."""
     dashes: tuple[float, ...] = (1, 0)
     """Lengths of dash and gap in line widths, repeated along the line; (1, 0) is a solid line."""
     table_order: int = 10
-    """Rows of main tables are sorted by it; equal numbers keep the order of the runs."""
+    """Sort key of the rows of main tables; rows with equal keys have the order of the runs."""
 
 
 class BackboneInfo(Frozen):
-    """The backbone of the run (of its spec, also where the method replaces it)."""
+    """The backbone in the run's spec, even if the method trains another one."""
 
     name: str
     family: str
-    """Architecture, and its key in reports/references.yaml: ``vit``, ``deit``, ``swin``, or that of a backbone from outside."""
+    """Architecture, and its key in reports/references.yaml: ``vit``, ``deit``, ``swin``, or that of another package."""
     idle_token_variant_of: str | None = None
     """Name of the same backbone without an unread distillation token; None for all others."""
 
@@ -275,14 +275,14 @@ class SplitAccuracy(Frozen):
 
 
 class _Record(Frozen):
-    """What the records of done and of failed runs share."""
+    """The common fields of the records of finished and failed runs."""
 
     schema_version: Literal[3] = SCHEMA
     run_id: str
     spec: RunSpec
     provenance: Provenance
     files: tuple[Artifact, ...] = ()
-    """The files beside the record; filled in when it is written."""
+    """The files beside the record; set when the record is written."""
 
     @property
     def label(self) -> str:
@@ -297,14 +297,13 @@ class DoneRecord(_Record):
     method: MethodInfo
     backbone: BackboneInfo
     own_policy: str = ""
-    """Label of the exit policy of the method's own paper, as `points` name it; empty for a model without early exits, and for
-    an imported one."""
+    """Label, as in `points`, of the exit policy of the method's paper; empty without early exits and for imported models."""
     stages: tuple[StageRef, ...]
     data: DataCard
     costs: CostTable
     exits: tuple[ExitMetrics, ...]
     static_accuracy: SplitAccuracy
-    """Accuracy of the backbone without exits, same seed: the reference of every accuracy drop."""
+    """Accuracy of the backbone without exits in the same seed: the reference for accuracy drops."""
     points: tuple[OperatingPoint, ...]
 
     @model_validator(mode="after")
@@ -329,72 +328,14 @@ class DoneRecord(_Record):
 
 
 class FailedRecord(_Record):
-    """A run that could not be made."""
+    """A run without results."""
 
     status: Literal["failed"] = "failed"
     cause: str
     """One sentence."""
     failure: FailureCause
     blocked_by: str | None = None
-    """Of a blocked run: the name of the missing stage."""
+    """Name of the missing stage if `failure` is ``blocked``."""
 
 
 RunRecord = DoneRecord | FailedRecord
-_RECORD: TypeAdapter[RunRecord] = TypeAdapter(Annotated[RunRecord, Field(discriminator="status")])
-
-
-def parse_record(content: bytes) -> RunRecord:
-    """
-    Raises:
-        ValueError: it is no record of this schema, does not fit its checksum, or contains characters of `UNSAFE` other than
-            newlines: records may come from strangers.
-    """
-    record = _RECORD.validate_python(record_fields(content))
-    text = content.decode()
-    if "\\" in text or UNSAFE.search(text.replace("\n", "")):  # most records have no escapes: a quick check suffices
-        refuse_control_characters(record.model_dump(exclude={"cause"}))
-    return record
-
-
-def refuse_control_characters(content: Any) -> None:
-    """
-    Raises:
-        ValueError: a text in nested data contains characters of `UNSAFE` other than newlines.
-    """
-    for value in _texts(content):
-        if UNSAFE.search(value.replace("\n", "")):
-            raise ValueError(f"{printable(value[:60])!r} contains control characters")
-
-
-def record_fields(content: bytes) -> dict[str, Any]:
-    """The fields of a record, not yet validated.
-
-    Raises:
-        ValueError: it does not fit its checksum, or has another schema.
-    """
-    fields = unsealed(content)
-    if fields.get("schema_version") != SCHEMA:
-        raise SchemaError(fields.get("schema_version"))
-    return fields
-
-
-class SchemaError(ValueError):
-    """Another version of this suite wrote the record."""
-
-    def __init__(self, schema: object) -> None:
-        super().__init__(
-            f"another version of this suite wrote it (schema {str(schema)[:20]!r}, this version reads {SCHEMA})"
-        )
-
-
-def _texts(content: Any) -> Iterator[str]:
-    """All texts in nested data, keys included."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            yield str(key)
-            yield from _texts(value)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _texts(value)

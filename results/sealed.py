@@ -1,4 +1,4 @@
-"""JSON objects with a checksum: a flipped bit in a record, a manifest or a log line is noticed when it is read."""
+"""JSON objects with a checksum, which detects changes in records, manifests and log lines when they are read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+# The checksum is the SHA-256 of the other keys as compact JSON with sorted keys, independent of indentation.
 KEY = "sha256"
-"""The key of the checksum: SHA-256 of the other keys as compact JSON with sorted keys. Indentation does not change it."""
 
 
 def sealed(text: str, indent: int | None = None) -> str:
@@ -17,10 +17,10 @@ def sealed(text: str, indent: int | None = None) -> str:
 
 
 def unsealed(text: bytes) -> dict[str, Any]:
-    """The object without its checksum, after a check of it.
+    """The object without its checksum, which is verified.
 
     Raises:
-        ValueError: it is no JSON object, is nested too deeply, or does not fit its checksum.
+        ValueError: the text is not a JSON object, is nested too deeply, or does not match its checksum.
     """
     try:
         content = json.loads(text)
@@ -28,7 +28,7 @@ def unsealed(text: bytes) -> dict[str, Any]:
             raise ValueError("not a JSON object")
         checksum = content.pop(KEY, None)
         if checksum != _checksum(content):
-            raise ValueError("damaged: the content does not fit its checksum" if checksum else "it has no checksum")
+            raise ValueError("damaged: the content does not match its checksum" if checksum else "it has no checksum")
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     return content

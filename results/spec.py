@@ -1,4 +1,4 @@
-"""What a run is: frozen, complete, and free of torch."""
+"""The specification of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _no_bool(value: object) -> object:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_bool)]  # also takes 1e-3, which YAML reads as text
+Number = Annotated[float, BeforeValidator(_no_bool)]  # accepts 1e-3, which YAML reads as text
 Name = Annotated[str, Field(strict=True, min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -34,46 +34,46 @@ def _shallow(options: dict[str, Any]) -> dict[str, Any]:
 
 
 Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
-"""Options by name, as a grid writes them."""
+"""Options by name, as in a grid file."""
 
 
 class Recipe(Frozen):
-    """How one stage trains. Each stage's key reads its own recipe only.
+    """The training hyperparameters of one stage. The key of a stage includes only its own recipe.
 
     Optimizer: AdamW without decay on norms, biases, positions and class tokens. Learning rate: linear warm-up from 0, then
     `schedule`, set every step.
     """
 
     epochs: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-    """Passes over the train split. Fine-tuning may have 0: the given weights are then used without training."""
+    """Passes over the train split. With 0 epochs of fine-tuning, the weights are used without training."""
     batch_size: Count = 100
-    """Images per optimizer step; the last step of an epoch may see fewer."""
+    """Images per optimizer step; the last step of an epoch may have fewer."""
     lr: Annotated[Number, Field(gt=0, le=10)]
     """Peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.05
-    """Of AdamW; none on norms, biases, positions and class tokens."""
+    """Weight decay of AdamW; norms, biases, positions and class tokens have none."""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    """Share of all steps that warm up."""
+    """Share of the steps that belong to the warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """After the warm-up: to 0 along a cosine, to 0 along a line, or constant."""
+    """Learning rate after the warm-up: cosine to 0, linear to 0, or constant."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    """Of every cross-entropy."""
+    """Label smoothing of every cross-entropy."""
     clip_grad: Annotated[Number, Field(gt=0)] | None = 1.0
     """Largest gradient norm; null for none."""
     augment: Name = "flip-shift"
-    """An augmentation of datasets.augment."""
+    """Name of an augmentation in datasets.augment."""
     rand_augment: Name | None = None
-    """RandAugment behind the augmentation, in timm's form, such as rand-m9-mstd0.5-inc1; null for none."""
+    """RandAugment after the augmentation, in timm's form, such as rand-m9-mstd0.5-inc1; null for none."""
     erasing: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    """Probability that a rectangle of the normalised image becomes noise."""
+    """Probability that a rectangle of the normalised image is replaced by noise."""
     mixup: Annotated[Number, Field(ge=0, le=100)] = 0.0
-    """Alpha of Mixup; 0 for none. With CutMix as well, every batch draws one of the two."""
+    """Alpha of Mixup; 0 for none. With Mixup and CutMix, one of them is drawn for each batch."""
     cutmix: Annotated[Number, Field(ge=0, le=100)] = 0.0
     """Alpha of CutMix; 0 for none."""
     accumulate: Count = 1
-    """Forward passes that a step's images are split into, to save memory."""
+    """Number of forward passes per step (gradient accumulation), to save memory."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of products in the forward pass; in 16 bits, weights, losses and the optimizer stay in 32 (automatic mixed precision)."""
+    """Precision of the forward pass. bf16 and fp16 use automatic mixed precision: weights, losses and optimizer are in fp32."""
 
 
 DEFAULT_RECIPES = {
@@ -84,22 +84,22 @@ DEFAULT_RECIPES = {
 
 
 class Recipes(Frozen):
-    """One recipe a training stage."""
+    """One recipe per training stage."""
 
     finetune: Recipe = DEFAULT_RECIPES["finetune"]
     """Stage 1: backbone and final classifier."""
     joint: Recipe = DEFAULT_RECIPES["joint"]
-    """Stage 1 of methods whose heads train with the backbone; without a stage 2, the epochs of ``exits`` are added."""
+    """Stage 1 of methods that train heads and backbone together; without a stage 2, the epochs of ``exits`` are added."""
     exits: Recipe = DEFAULT_RECIPES["exits"]
     """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
 
     def without_learning_rates(self) -> dict[str, Any]:
-        """As JSON, without what a grid's ``learning_rates`` vary."""
+        """The recipes as JSON, without the learning rates that a grid's ``learning_rates`` vary."""
         return self.model_dump(mode="json", exclude={"joint": {"lr"}, "exits": {"lr"}})
 
 
 class Configured(Frozen):
-    """A registered name with options, as a grid writes it: ``name`` or ``{name: ..., set: {...}}``."""
+    """A registered name with options. A grid file has ``name`` or ``{name: ..., set: {...}}``."""
 
     name: Name
     set: Options = Field(default_factory=dict)
@@ -112,33 +112,33 @@ class Configured(Frozen):
 
 
 class Weights(Frozen):
-    """What a backbone starts from."""
+    """The initial weights of a backbone."""
 
     source: str = "scratch"
     """``scratch``, ``timm:TAG`` or ``file:PATH``; see `benchmark.weights`."""
     sha256: str | None = None
-    """Of the file; None for scratch, and while the file is not on this machine."""
+    """Hash of the file; None for scratch, and if the file is not on this machine."""
     mean: tuple[float, ...] | None = None
-    """Per-channel mean that images are normalised with: that of the images the weights were trained on. None: the dataset's."""
+    """Per-channel mean for normalising images: that of the images the weights were trained on. None for the dataset's mean."""
     std: tuple[float, ...] | None = None
-    """Per-channel standard deviation, likewise."""
+    """Per-channel standard deviation for normalising images; None for the dataset's."""
 
 
 class ReplacementBackbone(Frozen):
-    """A backbone that a method trains instead of the grid's, and what it starts from."""
+    """A backbone that a method trains instead of the grid's, with its initial weights."""
 
     backbone: Name
     weights: Weights = Weights()
 
 
 class TrainSpec(Frozen):
-    """Everything that training and scoring read."""
+    """The fields of a run that training and scoring depend on."""
 
     dataset: Configured
     backbone: Name
     weights: Weights = Weights()
     replacement: ReplacementBackbone | None = None
-    """The backbone that the method trains instead; `backbone` is then only the one it is compared with."""
+    """The backbone that the method trains instead of `backbone`, which is then only the reference."""
     method: Configured
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""
@@ -147,14 +147,14 @@ class TrainSpec(Frozen):
 
 
 class RunSpec(Frozen):
-    """One run: what is trained, and what is measured on its stored scores."""
+    """One run: a training, and the policies that are evaluated on its stored scores."""
 
     train: TrainSpec
     scheme: str
-    """How the grid named the exits; a label, no part of any key."""
+    """The grid's name for the exit positions; a label that is part of no key."""
     policies: tuple[Configured, ...]
     learning_rates: tuple[float, ...] = ()
-    """Factors of the learning rate, of which this run tried one; results keep the best on val. Empty: none were tried."""
+    """Factors of the learning rate that the grid tries, one per run; the best on val is reported. Empty if none are tried."""
 
     @property
     def is_tuned(self) -> bool:
@@ -162,5 +162,5 @@ class RunSpec(Frozen):
         return bool(self.learning_rates)
 
     def with_train(self, **values: Any) -> RunSpec:
-        """A copy with other fields in `train`; the values are not validated."""
+        """A copy with some fields of `train` replaced, without validation."""
         return self.model_copy(update={"train": self.train.model_copy(update=values)})

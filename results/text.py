@@ -1,12 +1,12 @@
-"""Text that may come from strangers: records, paths, causes of failures. Standard library alone."""
+"""Sanitising of untrusted text, such as records, paths and causes of failures. Only the standard library is imported."""
 
 from __future__ import annotations
 
 import re
 
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that could change what a terminal shows, or cannot be written: control characters, line and paragraph separators,
-marks that turn the direction of text, and surrogates. Spaces and joiners of any script are text."""
+"""Characters that can change the display of a terminal or cannot be written: control characters, line and paragraph separators,
+marks that change the direction of text, and surrogates. Spaces and joiners of any script are allowed."""
 FORMULA = ("=", "+", "-", "@")
 
 
@@ -16,6 +16,6 @@ def printable(text: str) -> str:
 
 
 def for_spreadsheet(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe."""
+    """The text as a cell that spreadsheets do not interpret as a formula: an apostrophe precedes text that starts like one."""
     text = printable(text)
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text

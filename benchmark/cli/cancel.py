@@ -36,7 +36,7 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now
     jobs = cancel_jobs(store, grid.name) if (store.root / "submissions").is_dir() else None
     if jobs:
         click.echo(jobs)
-    if jobs is None or Command.at_work(store):
+    if jobs is None or Command.running(store):
         click.echo(cancel_local(store, grid.name, now=now))
 
 
@@ -69,7 +69,7 @@ def cancel_local(store: Store, grid: str, *, now: bool) -> str:
     Raises:
         UserError: the command runs another grid, or on another machine.
     """
-    command = Command.at_work(store)
+    command = Command.running(store)
     if command is None:
         return f"nothing is running in {store.root}"
     if command.grid != grid:
@@ -95,7 +95,7 @@ def _process_groups(store: Store, command: Command) -> set[int]:
     for folder in (store.root / "progress").glob("*"):
         progress = store.progress(folder.name)
         heartbeat = progress.heartbeat()
-        if heartbeat and heartbeat.by.session == command.session and progress.is_being_made():
+        if heartbeat and heartbeat.by.session == command.session and progress.is_locked():
             with suppress(ProcessLookupError):
                 groups.add(os.getpgid(heartbeat.by.pid))
     return groups

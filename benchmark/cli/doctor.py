@@ -103,9 +103,9 @@ class _Screen:
         self.lines.append(line)
         if not self.quiet:
             click.echo(("\x1b[K" if live else "") + click.style(f"{line.status:<6}", fg=COLOURS[line.status]), nl=False)
-            click.echo(_hanging(f"{line.name:<{MARGIN - 6}}{line.found}", MARGIN - 6))
-            if line.mend:
-                click.echo(" " * MARGIN + _hanging(f"-> {line.mend}", 0))
+            click.echo(_hanging(f"{line.name:<{MARGIN - 6}}{line.result}", MARGIN - 6))
+            if line.advice:
+                click.echo(" " * MARGIN + _hanging(f"-> {line.advice}", 0))
 
 
 def _hanging(text: str, name: int) -> str:

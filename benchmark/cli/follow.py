@@ -42,7 +42,7 @@ def follow(
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, vertical_overflow="crop") as view:
         while True:
             status = status_of(refreshed(plan, store), store, scheduler_states)
-            command = Command.at_work(store)
+            command = Command.running(store)
             if console.is_terminal:
                 view.update(screen(status, command, runs=runs), refresh=True)
             elif totals != status.totals:

@@ -54,9 +54,9 @@ def command(
         return
     status = status_of(plan, store, scheduler_states)
     if as_text:
-        click.echo(json.dumps(as_json(status, Command.at_work(store)), indent=1))
+        click.echo(json.dumps(as_json(status, Command.running(store)), indent=1))
     else:
-        console.print(screen(status, Command.at_work(store), runs=runs), soft_wrap=not console.is_terminal)
+        console.print(screen(status, Command.running(store), runs=runs), soft_wrap=not console.is_terminal)
         _warn_of_other_code(console, store)
 
 

@@ -27,7 +27,7 @@ from benchmark.execution.local import LocalResult
 from benchmark.execution.process_group import process_group
 from benchmark.execution.rehearse import rehearse
 from benchmark.grid.load import Grid
-from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
+from benchmark.measure.agreement import DEVICE_TOLERANCES, TOLERANCE, dynamic_agreement
 from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
 from benchmark.measure.timed_run import first_images
 from benchmark.stages.graph import run_stages
@@ -57,7 +57,7 @@ class Examination:
         self.grid, self.device, self.work = grid, device, work
         self.store = Store(work / "whole")
         self.tested = next(run for run in grid.runs if run.train.exits)
-        self.limit = TOLERANCE if device.type == "cpu" else LOOSE["fp32"]
+        self.limit = TOLERANCE if device.type == "cpu" else DEVICE_TOLERANCES["fp32"]
 
     @property
     def steps(self) -> dict[str, Callable[[], Check]]:
@@ -98,7 +98,7 @@ class Examination:
             )
         with torch.no_grad():
             logits = self.model.to(torch.bfloat16).forward_all(self.images.to(self.device, torch.bfloat16)).logits
-        return self._close("bf16", "logits in bfloat16 are equal", logits, LOOSE["bf16"])
+        return self._close("bf16", "logits in bfloat16 are equal", logits, DEVICE_TOLERANCES["bf16"])
 
     def dynamic(self) -> Check:
         """Compares the exits of dynamic inference with those of the offline sweep."""

@@ -1,4 +1,4 @@
-"""A run's curves, operating points and outcomes from its stored scores. Settings are chosen on val and applied to test."""
+"""Curves, operating points and outcomes of a run from its stored scores. Settings are chosen on val and applied to test."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Evaluation:
     """The evaluation of one run.
 
     Attributes:
-        points: operating points, in the record.
+        points: operating points.
         thresholds: the settings chosen on val, and the hash of val's sample ids and labels.
-        outcomes: see `results.tables.run.Run`.
-        curves: likewise.
+        outcomes: see `results.tables.run.Run.outcomes`.
+        curves: see `results.tables.run.Run`.
         answers: the prediction of each exit for each test sample; see `results.tables.answers`.
-        corners: exit and correctness of every test sample at the corners of val's upper hull; see `results.tables.run.Run`.
+        corners: see `results.tables.run.Run.corners`.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -51,7 +51,7 @@ class Evaluation:
     corners: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write the thresholds and tables into the run's folder."""
+        """Write the thresholds and tables to the run's folder."""
         (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
         for name in ("outcomes", "curves", "answers", "corners"):
             getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
@@ -69,12 +69,12 @@ def evaluate(
     """Sweep every policy over val and test.
 
     Args:
-        scores: of the run, by split.
-        static: of the backbone without exits and with the same seed, the reference of accuracy drops.
-        costs: of the run.
-        blocks: block number of every exit, the last block for the final one; length K.
-        policies: at least one.
-        as_published: val is the test split on purpose, to compare with numbers published that way; noted in the record.
+        scores: scores of the run by split.
+        static: scores of the backbone without exits in the same seed, the reference for accuracy drops.
+        costs: cost table of the run.
+        blocks: block number of each exit, the last block for the final exit; length K.
+        policies: the policies, at least one.
+        as_published: whether val is the test split on purpose, for comparison with numbers that were published this way.
 
     Raises:
         ValueError: val and test are the same images.
@@ -117,9 +117,10 @@ def evaluate(
 
 
 def refuse_leak(val: ExitScores, test: ExitScores) -> None:
-    """
+    """Check that val and test have different samples.
+
     Raises:
-        ValueError: more than a tenth of the test samples are also in val, with equal ids, labels and bit-identical logits.
+        ValueError: more than 10 % of the test samples are also in val, with equal ids, labels and bit-identical logits.
     """
     shared = len(_fingerprints(val) & _fingerprints(test))
     if shared > 0.1 * len(test.labels):
@@ -134,12 +135,12 @@ def _fingerprints(scores: ExitScores) -> set[int]:
 def evaluate_without_exits(
     scores: dict[str, ExitScores] | None, static: dict[str, ExitScores], costs: CostTable
 ) -> Evaluation:
-    """The evaluation of a model without early exits: one operating point, at which all samples take the final classifier.
+    """The evaluation of a model without early exits: one operating point, at which all samples reach the final classifier.
 
     Args:
-        scores: of a model other than the backbone, such as a truncated one; None for the backbone itself.
-        static: of the backbone without exits.
-        costs: of the model.
+        scores: scores of the model, such as a truncated backbone; None for the backbone itself.
+        static: scores of the backbone without exits.
+        costs: cost table of the model.
     """
     own_scores = static if scores is None else scores
     no_corners = tables.corner_frame("", 0.0, own_scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
@@ -192,7 +193,7 @@ def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[E
 
 @dataclass(frozen=True)
 class ChosenPoint:
-    """An operating point chosen on val, as (index of the setting, weight) pairs; empty if val reaches no such point."""
+    """An operating point chosen on val, as (index of the setting, weight) pairs; empty if no setting on val meets it."""
 
     kind: PointKind
     target: float
@@ -210,9 +211,9 @@ def choose(
 
     Args:
         val: the sweep on val.
-        costs: of the run.
+        costs: cost table of the run.
         reference: val accuracy of the backbone without exits.
-        drops: accuracy drops to allow.
+        drops: permitted accuracy drops.
         budgets: mean costs, as shares of the baseline.
     """
     if len(val.settings) == 1:
@@ -232,15 +233,15 @@ def look_up(
 ) -> list[OperatingPoint]:
     """Measure the chosen points on val and test.
 
-    At equal MACs, the two settings whose costs on test enclose the budget are mixed, so that the cost is exact. This uses the
-    costs on test, but no test labels.
+    At equal MACs, the two settings whose costs on test enclose the budget are mixed so that the cost is exact. This uses the
+    costs on test, but not the labels.
 
     Args:
-        policy: its label.
+        policy: label of the policy.
         chosen: the points chosen on val.
-        sweeps: of the same settings, by split.
-        costs: of the run.
-        blocks: block number of every exit.
+        sweeps: sweeps of the same settings, by split.
+        costs: cost table of the run.
+        blocks: block number of each exit.
     """
     val, test = sweeps["val"], sweeps["test"]
     points = []
@@ -266,7 +267,7 @@ def look_up(
 
 
 def frozen_points(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[str, Any]]:
-    """The chosen points as written to thresholds.json."""
+    """The chosen points in the form of thresholds.json."""
     return [
         {
             "kind": choice.kind,

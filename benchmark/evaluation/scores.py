@@ -1,4 +1,4 @@
-"""The result of training: the logits of every exit for every sample of val and test, computed and stored once."""
+"""Scores: the logits of every exit for every sample of val and test, computed once after training and stored."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class ExitScores:
     errors: Tensor | None = None
 
     def part(self, samples: slice) -> ExitScores:
-        """The scores of some of the samples."""
+        """The scores of a range of samples."""
         errors = None if self.errors is None else self.errors[:, samples]
         return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], errors)
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors, in the order in which one rank sends them to another."""
+        """All tensors, in the order in which ranks send them."""
         return [self.logits, self.labels, self.sample_id, *([] if self.errors is None else [self.errors])]
 
     def empty(self, samples: int) -> ExitScores:
-        """Uninitialised scores of the same shape for another number of samples, to receive into."""
+        """Uninitialised scores for another number of samples, as buffers for receiving."""
         exits, _, classes = self.logits.shape
         errors = None if self.errors is None else self.errors.new_empty(exits - 1, samples)
         logits = self.logits.new_empty(exits, samples, classes)
@@ -60,9 +60,9 @@ def score_file(split: str) -> str:
 def score_split(
     model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks = ALONE
 ) -> ExitScores:
-    """One forward pass over a split in which every sample passes through all exits.
+    """The scores of a split, in which every sample passes through all exits.
 
-    With several ranks, rank r scores batches r, r + size, ... and rank 0 gathers the results (see `answer_split`). Batches and
+    With several ranks, rank r scores batches r, r + size, ... and rank 0 gathers the results (see `send_scores`). Batches and
     their order are those of a single process, so the bits are equal.
 
     Raises:
@@ -92,8 +92,8 @@ def score_split(
     )
 
 
-def answer_split(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks) -> None:
-    """Called by every rank except 0 while rank 0 is in `score_split`: score this rank's batches and send the results."""
+def send_scores(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks) -> None:
+    """Score this rank's batches and send the results to rank 0. All ranks except 0 call it while rank 0 is in `score_split`."""
     for batch in inputs.scoring(split, ranks):
         ranks.send(_score(model, batch, device).tensors)
 
@@ -106,7 +106,8 @@ def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitSco
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:
-    """
+    """Write scores as safetensors.
+
     Raises:
         NotFiniteError: a score is NaN or infinite.
     """

@@ -9,7 +9,7 @@ from results.store.folder import Store
 
 
 def stage_name(record: DoneRecord, kind: str) -> str:
-    """The name of the run's own stage of a kind: the last one, because the backbone's ``scores`` stage precedes the run's."""
+    """The name of the run's stage of a kind: the last one, because the backbone's ``scores`` stage precedes the run's."""
     return [reference.name for reference in record.stages if reference.stage == kind][-1]
 
 

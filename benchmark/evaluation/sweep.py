@@ -11,7 +11,7 @@ import torch
 from benchmark.evaluation.scores import ExitScores
 from methods.policies.policy import ExitPolicy, checked_logits
 
-# Samples per chunk. Limits the memory: about 200 settings x 2,000 samples, and 9 exits x 2,000 samples x 1,000 classes.
+# Samples per chunk, which limits the memory: about 200 settings x 2,000 samples, and 9 exits x 2,000 samples x 1,000 classes.
 CHUNK = 2_000
 
 
@@ -22,8 +22,8 @@ class Sweep:
     Attributes:
         settings: [T].
         accuracy: share of correct predictions, [T].
-        shares: of samples that leave at each exit, [T, K].
-        samples: N.
+        shares: share of samples that exit at each exit, [T, K].
+        samples: number of samples, N.
     """
 
     settings: np.ndarray
@@ -47,8 +47,8 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     """Apply every setting of a policy to a split.
 
     Args:
-        policy: fitted on val, if it has parameters to fit.
-        scores: of the split.
+        policy: the policy, fitted on val if it learns from val.
+        scores: scores of the split.
         settings: [T], in any order.
 
     Raises:
@@ -56,7 +56,7 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     """
     exits, samples, _ = scores.logits.shape
     correct = torch.zeros(len(settings), dtype=torch.int64)
-    taken = torch.zeros(len(settings), exits, dtype=torch.int64)
+    counts = torch.zeros(len(settings), exits, dtype=torch.int64)
     rows = exits * torch.arange(len(settings))[:, None]  # offset of each setting in the flattened counts
     for start in range(0, samples, CHUNK):
         part = scores.part(slice(start, start + CHUNK))
@@ -65,5 +65,5 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
         exit_taken = bound.sweep(bound.signal(logits), settings)
         is_correct = bound.predictions(logits) == labels
         correct += is_correct.gather(0, exit_taken).sum(1)
-        taken += torch.bincount((exit_taken + rows).flatten(), minlength=taken.numel()).view_as(taken)
-    return Sweep(settings, correct.numpy() / samples, taken.numpy() / samples, samples)
+        counts += torch.bincount((exit_taken + rows).flatten(), minlength=counts.numel()).view_as(counts)
+    return Sweep(settings, correct.numpy() / samples, counts.numpy() / samples, samples)

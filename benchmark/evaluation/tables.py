@@ -1,4 +1,4 @@
-"""The tables of a run, made from its scores: one row per sample, exit or setting. `results.tables.run.Run` reads them."""
+"""The tables of a run from its scores, with one row per sample, exit or setting. `results.tables.run.Run` reads them."""
 
 from __future__ import annotations
 

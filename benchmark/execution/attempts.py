@@ -63,7 +63,7 @@ class Attempts:
         lock = self.store.progress(name).lock()
         reported = False
         try:
-            while not lock.take():
+            while not lock.acquire():
                 if not wait:
                     return False
                 if not reported:
@@ -148,7 +148,7 @@ class Attempts:
         progress = self.store.progress(name)
         attempts = [attempt for attempt in progress.attempts() if attempt.by.session == self.worker.session]
         recorded = sum(attempt.outcome == "killed" for attempt in attempts)
-        not_yet_recorded = bool(attempts) and attempts[-1].outcome == "started" and progress.is_being_made() is False
+        not_yet_recorded = bool(attempts) and attempts[-1].outcome == "started" and progress.is_locked() is False
         return recorded + not_yet_recorded
 
     def startable(self, stages: Sequence[Stage]) -> list[Stage]:
@@ -160,14 +160,14 @@ class Attempts:
     def _note_crash(self, name: str) -> None:
         """Record an attempt that ended without a record as killed, and the stage as failed after too many of them."""
         progress = self.store.progress(name)
-        progress.tidy()
+        progress.remove_temporary_files()
         attempts = progress.attempts()
         self.numbers[name] = sum(attempt.outcome == "started" for attempt in attempts)
         if not attempts or attempts[-1].outcome != "started" or self.cannot_lock:
             return
         # This process holds the lock, so the process that recorded the start is dead.
         crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
-        progress.note(crash)
+        progress.append(crash)
         crashes = [attempt for attempt in [*attempts, crash] if attempt.outcome == "killed"]
         deaths = sum(attempt.by.session == self.worker.session for attempt in crashes)
         if deaths >= MAX_DEATHS:
@@ -181,7 +181,7 @@ class Attempts:
         first = Heartbeat(
             stage=name, by=self.worker, device=self.device, attempt=self.numbers[name], started=at, updated=at
         )
-        self.store.progress(name).beat(first)
+        self.store.progress(name).write_heartbeat(first)
 
     def _note(self, name: str, outcome: Outcome, error: BaseException | None = None, details: str = "") -> None:
         attempt = Attempt(
@@ -193,7 +193,7 @@ class Attempts:
             sentence="" if error is None else sentence_of(error),
             details=details,
         )
-        self.store.progress(name).note(attempt)
+        self.store.progress(name).append(attempt)
 
 
 class HeartbeatWriter:
@@ -240,7 +240,7 @@ class HeartbeatWriter:
         steps_per_second = done / seconds if done and seconds else None
         updated = now()
         for name in self.names:
-            self.attempts.store.progress(name).beat(
+            self.attempts.store.progress(name).write_heartbeat(
                 Heartbeat(
                     stage=name,
                     by=self.attempts.worker,

@@ -139,7 +139,7 @@ def _remove(entry: Unused, store: Store) -> str | None:
     progress = store.progress(entry.name)
     lock = progress.lock()
     try:
-        if not lock.take():
+        if not lock.acquire():
             return "a process is working on it"
     except CannotLockError:
         return "this file system has no locks, so other processes cannot be excluded"
@@ -153,7 +153,7 @@ def _remove(entry: Unused, store: Store) -> str | None:
         shutil.rmtree(removed, ignore_errors=True)
     finally:
         if entry.part != "progress":
-            progress.drop_lock()
+            progress.remove_lock()
         lock.release()
     return None
 

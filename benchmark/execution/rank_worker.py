@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 
 from benchmark.errors import Interrupted, TrainingDivergedError
-from benchmark.evaluation.scores import SCORED, answer_split
+from benchmark.evaluation.scores import SCORED, send_scores
 from benchmark.execution.building import Builder
 from benchmark.execution.process_group import DistributedContext
 from benchmark.stages.plan import Plan
@@ -45,7 +45,7 @@ def follow(context: DistributedContext, builder: Builder, plan: Plan) -> None:
         if first.kind == "scores":
             inputs, model = builder.inputs(first.run.train), builder.scored_model(first)
             for split in SCORED:
-                answer_split(model, inputs, split, builder.device, context.ranks)
+                send_scores(model, inputs, split, builder.device, context.ranks)
             continue
         learners, frozen = builder.learners(together)
         with suppress(Interrupted, TrainingDivergedError):  # rank 0 raises the same, and decides what comes next

@@ -165,7 +165,7 @@ class Status:
         last = attempts[-1] if attempts else None
         state: State = "queued"
         if last is not None and last.outcome == "started":
-            if _is_alive(last, heartbeat, progress.is_being_made()):
+            if _is_alive(last, heartbeat, progress.is_locked()):
                 state = "running"
             elif scheduled is None:
                 state = "lost"

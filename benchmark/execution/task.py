@@ -172,7 +172,7 @@ class _Task:
             if self._is_recorded(run):
                 return True, moved
             record = self.maker.recorder.conclude(run, self.seconds[run.run_id])
-            self.store.progress(run.run_id).drop_lock()
+            self.store.progress(run.run_id).remove_lock()
         self.maker.reporter.say(f"{self.maker.place}{self._sentence(record)}")
         return True, True
 

@@ -108,7 +108,7 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
     for sentence in (*warnings, *skipped_images(plan)):
         reporter.say(sentence)
     for run in plan.missing_runs:
-        Store(config.results).set_aside(run.run_id)
+        Store(config.results).remove_failed_run(run.run_id)
     reporter.send("checked")
 
 

@@ -29,7 +29,8 @@ from results.record import (
     StageRef,
 )
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
-from results.store.folder import Store, sha256
+from results.store.files import sha256
+from results.store.folder import Store
 from results.tables.run import STATIC
 
 CLAIMED = "costs are claimed, not counted by this suite"

@@ -14,7 +14,8 @@ from benchmark.weights import check_source
 from datasets.folder import PREFIX as FOLDER
 from results.record import DoneRecord
 from results.spec import Weights
-from results.store.folder import Store, StoreError, sha256, write_file
+from results.store.files import StoreError, sha256, write_file
+from results.store.folder import Store
 
 FILE = "file:"
 IMPORTED = "imported"

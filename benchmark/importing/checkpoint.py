@@ -26,8 +26,8 @@ from methods.official import from_official
 from methods.official_config import CheckpointError, OfficialModel, describe
 from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
-from results.store.files import read_file
-from results.store.folder import Store, StoreError, sha256
+from results.store.files import StoreError, read_file, sha256
+from results.store.folder import Store
 
 POLICIES = (
     Configured(name="confidence"),
@@ -36,8 +36,7 @@ POLICIES = (
 COSTS = "cost.json"
 CONFIG_BYTES = 2**24
 WRAPPERS = ("module.", "_orig_mod.")
-MAX_PROBLEMS = 10
-"""Problems that are shown of a checkpoint that does not fit its configuration."""
+MAX_PROBLEMS = 10  # number of problems that the error message for a checkpoint shows
 
 
 def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
@@ -57,9 +56,9 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
     try:
         is_safe = file.suffix == ".safetensors"
         tensors = load_file(file) if is_safe else torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch advises to switch the check off, which would run code from the file
+    except pickle.UnpicklingError:  # torch's message advises to disable the check, which would run code from the file
         raise UserError(
-            f"{file}: cannot be read as a state dict: it holds other objects than tensors, or is no checkpoint of torch"
+            f"{file}: cannot be read as a state dict: it has other objects than tensors, or is not a checkpoint of torch"
         ) from None
     except Exception as error:  # torch raises many kinds of errors for a damaged file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -68,14 +67,14 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
         raise UserError(f"{file}: not a state dict: it contains no named tensors")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise UserError(f"{file}: not a state dict: {str(name)[:60]!r} is no named tensor")
+            raise UserError(f"{file}: not a state dict: {str(name)[:60]!r} is not a named tensor")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{file}: the tensor {name!r} contains NaN or infinite values")
     return _without_prefix(tensors), config
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without what DataParallel and torch.compile put in front of every name."""
+    """The tensors without the prefixes that DataParallel and torch.compile add to all names."""
     for prefix in WRAPPERS:
         if all(name.startswith(prefix) for name in tensors):
             return _without_prefix({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
@@ -150,7 +149,7 @@ def import_checkpoint(
     score_stage = _stage(store, "scores", fields, device, write_scores)
     say(f"scored on {' and '.join(f'{len(result.labels):,} {split}' for split, result in scores.items())} images")
     blocks = [*described.exits, described.card.depth]
-    # There is no backbone without exits for comparison: the checkpoint's final classifier is the baseline, as recorded below.
+    # Without a backbone without exits, the checkpoint's final classifier is the reference for accuracy drops.
     evaluation = evaluate(scores, scores, costs, blocks, list(POLICIES))
     spec = RunSpec(train=_spec(described, config, dataset, source), scheme="as imported", policies=POLICIES)
     run_id = f"imported-{spec.train.backbone}-{inputs.card.name}-{score_stage.removeprefix('scores-')[:8]}"

@@ -48,11 +48,11 @@ def read_model(weights: Path, anatomy: Path, device: torch.device) -> MultiExitM
     """The model that `write_model` wrote, in evaluation mode.
 
     Raises:
-        StoreError: the file names a backbone that is not part of this suite.
+        StoreError: the backbone in the file is not part of this suite.
     """
     description: dict[str, Any] = json.loads(anatomy.read_text(encoding="utf-8"))
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description["card"].items()}
-    if not fields["target"].startswith("methods.backbones."):  # an untrusted file must not choose the code to import
+    if not fields["target"].startswith("methods.backbones."):  # an untrusted file must not determine the imported code
         raise StoreError(f"{anatomy}: the backbone {fields['target']!r} is not part of this suite")
     card = BackboneCard(**fields)
     choices = [Component(entry["name"], entry["options"]) for entry in description["heads"]]

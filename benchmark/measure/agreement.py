@@ -1,8 +1,8 @@
-"""Compares dynamic inference with the offline policy on the stored scores of the same samples.
+"""Comparison of dynamic inference with the offline policy on the stored scores of the same samples.
 
 The last bits of a matrix product depend on the batch size. Logits therefore agree only within a tolerance, and a sample whose
-score is that close to its threshold may take another exit. To find all other differences, the offline policy is replayed on the
-logits of dynamic inference: its decisions must be exactly the same.
+score is within this tolerance of the threshold may take another exit. To detect other differences, the offline policy is also
+applied to the logits of dynamic inference; these decisions must be equal.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from benchmark.measure.dynamic import Routed, run_dynamic
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 
+# Largest difference of float32 logits, relative to the largest absolute logit.
 TOLERANCE = 1e-5
-"""Largest difference of float32 logits, relative to the largest absolute logit."""
-LOOSE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
-"""Likewise between two devices or precisions, which round differently; by precision."""
+# The same between two devices or precisions, which round differently, by precision.
+DEVICE_TOLERANCES = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
 CHECKED_BATCH = 250
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """
+    """The agreement of dynamic inference with the stored scores.
+
     Attributes:
         samples: N.
         moved: samples with another exit or class than with the stored scores.
-        unexplained: samples with another exit or class than the offline policy gives on the same logits; an error in the code.
+        unexplained: samples with another exit or class than the offline policy on the same logits; not 0 means an error in the
+            code.
         logit_error: largest difference of a logit that both computed, relative to the largest absolute logit.
     """
 
@@ -59,11 +61,11 @@ def agreement(
         ValueError: `routed` has no logits.
     """
     if not routed.evaluated:
-        raise ValueError("agreement needs the logits of dynamic inference: run it with keep_logits=True")
+        raise ValueError("agreement requires the logits of dynamic inference: run it with keep_logits=True")
     replayed = offline.clone().float()
     replayed_errors = None if errors is None else errors.clone().float()
     last = len(replayed) - 1
-    # If all samples left early, the deeper exits did not run. If the final classifier ran, its logits are the last.
+    # If all samples exited early, the deeper exits did not run. If the final classifier ran, its logits are the last entry.
     numbers = list(range(len(routed.evaluated)))
     if bool((routed.exits == last).any()):
         numbers[-1] = last
@@ -86,13 +88,13 @@ def agreement(
 
 
 def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor, stored: ExitScores) -> Agreement:
-    """Run dynamic inference on the images, batch by batch, and compare it with the stored scores of the same images.
+    """Run dynamic inference on images, batch by batch, and compare it with their stored scores.
 
     Args:
-        model: in evaluation mode, on the device and in the precision of the images.
-        policy: with its threshold set.
+        model: the model in evaluation mode, on the device and in the precision of the images.
+        policy: the policy with its threshold set.
         images: (N, channels, H, W).
-        stored: scores whose first N samples are the images.
+        stored: stored scores, whose first N samples are the images.
     """
     batches = []
     for start in range(0, len(images), CHECKED_BATCH):

@@ -1,8 +1,8 @@
 """The cost table of a multi-exit model, from one fvcore trace.
 
-fvcore silently counts torch's fused attention as zero, so we add a handle for it; an operator that is neither counted nor
-known to be negligible is an error. One trace with all exits gives the count of every module. A sample that leaves at exit k
-costs the stem, the blocks up to exit k, and the heads of all exits up to k.
+fvcore counts torch's fused attention as zero, so this module adds a handle for it. An operator that is neither counted nor
+listed as negligible is an error. One trace with all exits gives the count of each module. A sample that exits at exit k costs
+the stem, the blocks up to exit k, and the heads of all exits up to k.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     """Trace the model on one image and count the MACs of every exit.
 
     Args:
-        model: on the CPU; its weights are not used.
-        card: of its backbone.
+        model: the model on the CPU; its weights are not used.
+        card: card of its backbone.
 
     Raises:
-        UncountedOperatorError: an operator is neither counted nor on the list of negligible ones.
+        UncountedOperatorError: an operator is neither counted nor listed as negligible.
     """
     training = model.training
     model.eval()
@@ -98,9 +98,9 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
 
 
 class _Traced(MultiExitModel):
-    """A model that returns every output, because fvcore does not trace what no output depends on.
+    """A model that returns all outputs, because fvcore traces only operators that an output depends on.
 
-    Heads that share a module each get a copy of it, because fvcore counts a shared module only once.
+    Heads that share a module each have a copy of it, because fvcore counts a shared module only once.
     """
 
     def __init__(self, model: MultiExitModel) -> None:
@@ -114,7 +114,7 @@ class _Traced(MultiExitModel):
 
 
 def _cumulative(stem: int, blocks: list[int], heads: list[int], exits: list[int]) -> tuple[int, ...]:
-    """MACs of leaving at each exit: stem, blocks up to it, and all heads up to it."""
+    """MACs of exiting at each exit: stem, blocks up to it, and all heads up to it."""
     evaluated_heads = accumulate(heads)
     return tuple(stem + sum(blocks[:block]) + head for block, head in zip(exits, evaluated_heads, strict=True))
 

@@ -1,7 +1,7 @@
-"""Dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
+"""Dynamic inference: samples are removed from the batch at their exit, and the others continue in a smaller batch.
 
-The offline sweep applies a policy to stored logits; here the same policy runs step by step inside the model. Each exit needs
-one synchronisation with the device, to learn how many samples are left.
+The offline sweep applies a policy to stored logits; here the same policy runs step by step inside the model. Each exit requires
+one synchronisation with the device to determine the number of remaining samples.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Routed:
     Attributes:
         exits: the exit of each sample, 0-based over the K exits, int64 [B].
         predictions: classes, int64 [B].
-        evaluated: outputs of the exits that ran, shallow to deep; empty unless `keep_logits` was set.
+        evaluated: outputs of the exits that ran, shallow to deep; empty without ``keep_logits``.
     """
 
     exits: Tensor
@@ -49,22 +49,22 @@ class Routed:
 
 @torch.no_grad()
 def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, keep_logits: bool = False) -> Routed:
-    """Run a batch. Each sample passes through the stem, the blocks and the heads up to its exit, and nothing after it.
+    """Run a batch. Each sample passes only through the stem, and the blocks and heads up to its exit.
 
     Args:
-        model: in evaluation mode, on the device and in the precision of the images.
-        policy: with its threshold set, and fitted if it has parameters to fit.
+        model: the model in evaluation mode, on the device and in the precision of the images.
+        policy: the policy with its threshold set, and fitted if it learns from val.
         images: (B, channels, H, W).
-        keep_logits: also return the logits of every exit that ran.
+        keep_logits: whether to return the logits of every exit that ran.
 
     Raises:
-        ValueError: the model is in training mode, the policy has no threshold, or it needs labels or later exits (the oracle).
+        ValueError: the model is in training mode, the policy has no threshold, or it requires labels or later exits (oracle).
     """
     if model.training:
-        raise ValueError("dynamic inference needs the model in evaluation mode: call model.eval()")
+        raise ValueError("dynamic inference requires the model in evaluation mode: call model.eval()")
     if not policy.causal:
         raise ValueError(
-            f"{type(policy).__name__.lower()} needs labels or later exits, so it cannot run in dynamic inference"
+            f"{type(policy).__name__.lower()} requires labels or later exits, so it cannot run in dynamic inference"
         )
     policy.required_setting()
     backbone, heads = model.backbone, model.exit_heads
@@ -90,13 +90,13 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         if keep_logits:
             evaluated.append(Evaluated(running, logits, state.get("error")))
         leave = policy.step(k, logits, state)
-        leaving = leave.nonzero()[:, 0]  # synchronises with the device
-        if not len(leaving):
+        exiting = leave.nonzero()[:, 0]  # synchronises with the device
+        if not len(exiting):
             continue
-        rows = running[leaving]
+        rows = running[exiting]
         exits[rows] = k
-        predictions[rows] = logits[leaving].argmax(-1)
-        if len(leaving) == len(running):
+        predictions[rows] = logits[exiting].argmax(-1)
+        if len(exiting) == len(running):
             return Routed(exits, predictions, tuple(evaluated))
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)

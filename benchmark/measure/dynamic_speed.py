@@ -1,4 +1,4 @@
-"""Dynamic inference at fixed exit shares: how much of the speed-up in MACs is reached in time, and where the rest goes."""
+"""Timing of dynamic inference at fixed exit shares, in total and by part, for comparison with the speed-up in MACs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from methods.policies.policy import State, confidences
 from results.record import CostTable
 from results.store.latency import BatchTiming
 
-# Samples of 10,000 that leave after blocks 4 ... 11 and at the end: LGViT's released ViT-B for CIFAR-100 at threshold 0.90, as
-# measured by ionymikler/early_exit_vit at 1566268.
+# Of 10,000 samples, the numbers that exit after blocks 4 ... 11 and at the end: LGViT's released ViT-B for CIFAR-100
+# at threshold 0.90, as measured by ionymikler/early_exit_vit at 1566268.
 RELEASED_SHARES = (3234, 1481, 878, 991, 1539, 675, 317, 174, 711)
 BLOCKS = tuple(range(4, 12))
 CLASSES = 100
@@ -36,12 +36,12 @@ class TimingSetup:
     """Settings of a timing.
 
     Attributes:
-        card: of the backbone.
+        card: card of the backbone.
         batch_size: images per batch.
-        batches: timed batches.
-        warmup: untimed batches before them.
-        device: where the model runs.
-        threads: of torch on the CPU; None for torch's own choice.
+        batches: number of timed batches.
+        warmup: number of untimed batches before them.
+        device: device of the model.
+        threads: CPU threads of torch; None for torch's default.
     """
 
     card: BackboneCard
@@ -53,13 +53,14 @@ class TimingSetup:
 
 
 class ScheduledExits(Confidence):
-    """Computes and compares confidences as the confidence policy does, but takes each sample's exit from a schedule.
+    """A policy that has the cost of the confidence policy, but takes each sample's exit from a schedule.
 
-    The schedule continues from batch to batch and starts again at its end.
+    The schedule continues from batch to batch and restarts at its end.
     """
 
     def __init__(self, schedule: Tensor) -> None:
-        """
+        """Create the policy.
+
         Args:
             schedule: exit of each sample, int64 [N].
         """
@@ -76,7 +77,7 @@ class ScheduledExits(Confidence):
 
 
 def scheduled(shares: np.ndarray, samples: int, seed: int = 0) -> Tensor:
-    """Exits of ``samples`` samples in random order; their counts are the shares rounded to whole samples."""
+    """Exits of ``samples`` samples in random order, int64 [samples], whose counts are the rounded shares."""
     exact = samples * np.asarray(shares, dtype=np.float64) / np.sum(shares)
     counts = np.floor(exact).astype(int)
     remaining = samples - counts.sum()
@@ -86,10 +87,10 @@ def scheduled(shares: np.ndarray, samples: int, seed: int = 0) -> Tensor:
 
 
 def geometric_shares(rate: float, exits: int) -> np.ndarray:
-    """Shares of samples per exit if each early exit releases a share ``rate`` of the samples that reach it.
+    """Share of samples per exit if a share ``rate`` of the samples that reach an early exit exits there.
 
     Returns:
-        [exits], summing to 1; the final exit takes the remainder.
+        [exits], summing to 1; the remaining samples exit at the final exit.
     """
     reached = (1 - rate) ** np.arange(exits)
     return np.append(rate * reached[:-1], reached[-1])
@@ -110,8 +111,8 @@ class Part:
 
     Attributes:
         name: stem and blocks, heads, final classifier, or routing (policy, compaction, bookkeeping).
-        milliseconds: per batch.
-        excess: milliseconds beyond what its MACs take at the speed of the backbone without exits.
+        milliseconds: time per batch.
+        excess: difference to the time of its MACs at the speed of the backbone without exits, in milliseconds.
     """
 
     name: str
@@ -136,12 +137,12 @@ def measure_exit_rates(method: str, setup: TimingSetup) -> list[BatchTiming]:
 def measure_shares(
     model: MultiExitModel, costs: CostTable, shares: np.ndarray, setup: TimingSetup
 ) -> tuple[BatchTiming, list[Part]]:
-    """Time dynamic inference at fixed exit shares, then the same batches again with a clock in each part.
+    """Time dynamic inference at fixed exit shares, in total and then, on the same batches, by part.
 
     Args:
-        model: with the heads of ``costs``.
-        costs: of the model.
-        shares: of samples that leave at each exit, [K]; need not be normalised.
+        model: the model.
+        costs: its cost table.
+        shares: share of samples that exit at each exit, [K], not necessarily normalised.
         setup: batches, device and threads.
     """
     if setup.threads is not None:
@@ -162,11 +163,11 @@ def measure_shares(
         total = clock() - start
     seconds["routing"] = total - sum(seconds.values())
 
-    leaving = np.bincount(policy.schedule.numpy(), minlength=len(costs.heads)) / samples
-    reaching = np.cumsum(leaving[::-1])[::-1]
+    exit_shares = np.bincount(policy.schedule.numpy(), minlength=len(costs.heads)) / samples
+    reaching = np.cumsum(exit_shares[::-1])[::-1]
     heads = float(reaching[:-1] @ np.array(costs.heads[:-1]))
     final = float(reaching[-1] * costs.heads[-1])
-    mean_macs = float(leaving @ np.array(costs.cumulative, dtype=np.float64))
+    mean_macs = float(exit_shares @ np.array(costs.cumulative, dtype=np.float64))
     macs = {"stem and blocks": mean_macs - heads - final, "heads": heads, "final classifier": final, "routing": 0.0}
     rate = timing.backbone.mean / costs.baseline  # milliseconds per batch for one MAC per image
     parts = []
@@ -178,7 +179,7 @@ def measure_shares(
 
 @contextmanager
 def timed_parts(model: MultiExitModel, clock: Callable[[], float], seconds: dict[str, float]) -> Iterator[None]:
-    """Inside the context, the time of stem and blocks, heads and final classifier is added to ``seconds``."""
+    """While the context is open, the times of stem and blocks, heads and final classifier are added to ``seconds``."""
     timed: list[tuple[Any, str, str]] = [
         (model.backbone, "embed", "stem and blocks"),
         (model.backbone, "block", "stem and blocks"),
@@ -191,7 +192,7 @@ def timed_parts(model: MultiExitModel, clock: Callable[[], float], seconds: dict
         yield
     finally:
         for owner, method, _ in timed:
-            delattr(owner, method)  # removes the wrapper; the method of the class is visible again
+            delattr(owner, method)  # removes the wrapper and restores the method of the class
 
 
 def _timed(

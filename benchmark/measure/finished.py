@@ -50,12 +50,12 @@ def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRec
 
     Args:
         store: the results folder.
-        reference: names the run; see `benchmark.run_reference`.
-        option: that the user gave the run with, for messages.
+        reference: a name of the run; see `benchmark.run_reference`.
+        option: the command-line option of the run, for messages.
 
     Raises:
-        UserError: there is no such run, or it did not finish, has no early exits or no model.
-        StoreError: its record is damaged.
+        UserError: the run does not exist, did not finish, or has no early exits or no model.
+        StoreError: the record is damaged.
     """
     run_id = find_run(reference, store.run_ids(), str(store.root))
     record = store.record(run_id)
@@ -71,10 +71,10 @@ def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRec
 
 
 def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
-    """The operating point with a name; without a name, that of an accuracy drop of 0.01, else the first with one threshold.
+    """The named operating point; without a name, the point with an accuracy drop of 0.01, else the first with one threshold.
 
     Raises:
-        UserError: there is no such point, or it mixes two thresholds.
+        UserError: the point does not exist or mixes two thresholds.
     """
     usable = [point for point in record.points if len(point.settings) == 1]
     if name is not None:

@@ -25,16 +25,16 @@ def time_batches(
 ) -> BatchTiming:
     """Time dynamic inference and the backbone without exits on every batch.
 
-    The order of the two alternates from batch to batch, so that neither profits from warm caches or a change of the machine's
-    speed. Images that fill no whole batch are left out.
+    The order of the two alternates from batch to batch, so that caches and changes of the machine's speed affect both equally.
+    An incomplete last batch is omitted.
 
     Args:
-        model: in evaluation mode, on the device and in the precision of the images.
-        policy: with its threshold set.
+        model: the model in evaluation mode, on the device and in the precision of the images.
+        policy: the policy with its threshold set.
         images: (N, channels, H, W), at least one batch.
-        costs: of the model.
-        batch_size: B.
-        warmup: untimed batches before the timed ones.
+        costs: cost table of the model.
+        batch_size: images per batch.
+        warmup: number of untimed batches before the timed ones.
     """
     batches = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
     clock = stopwatch(images.device)
@@ -65,7 +65,7 @@ def time_batches(
 
 
 def stopwatch(device: torch.device) -> Callable[[], float]:
-    """A clock in seconds, whose reading waits until the device has finished its work."""
+    """A clock in seconds that waits for the device to finish its work before each reading."""
     if device.type != "cuda":
         return time.perf_counter
 

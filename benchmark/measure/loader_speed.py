@@ -1,4 +1,4 @@
-"""The speed of the data loader, and how long a training step waits for it."""
+"""Measurement of the data loader's speed, and of the time that training steps wait for it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ WARMUP_BATCHES = 2
 
 @dataclass(frozen=True)
 class LoaderSpeed:
-    """The speed of a loader with a certain number of workers.
+    """The speed of a loader.
 
     Attributes:
-        workers: processes that load batches.
+        workers: number of processes that load batches.
         alone: images per second without training.
         training: images per second with a training step for each batch.
-        waiting: share of the training time in which a step waits for its batch.
+        waiting: share of the time that training steps wait for their batch.
     """
 
     workers: int
@@ -44,9 +44,9 @@ def measure_loaders(
     Args:
         train: dataset, backbone and fine-tuning recipe.
         data_dir: the user's folder of datasets, if any.
-        workers: numbers of processes that load batches.
-        device: where the training step runs.
-        batches: timed batches.
+        workers: the numbers of worker processes to measure.
+        device: device of the training step.
+        batches: number of timed batches.
     """
     for count in workers:
         inputs = read_inputs(train, data_dir, count, pin=device.type == "cuda")
@@ -57,10 +57,10 @@ def measure_loader(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None]
     """Measure the speed of one loader.
 
     Args:
-        inputs: with the number of workers to measure.
+        inputs: the data, with the number of workers to measure.
         recipe: batch size and augmentation.
-        step: a whole training step, which returns when the device has finished.
-        batches: timed batches, after `WARMUP_BATCHES`.
+        step: a training step, which returns when the device has finished.
+        batches: number of timed batches after `WARMUP_BATCHES`.
     """
     alone, _ = _run(inputs, recipe, lambda batch: None, batches)
     training, waiting = _run(inputs, recipe, step, batches)
@@ -85,7 +85,7 @@ def _run(inputs: Inputs, recipe: Recipe, step: Callable[[Batch], None], batches:
 
 
 def _endless(inputs: Inputs, recipe: Recipe) -> Iterator[Batch]:
-    """The batches of one epoch after another."""
+    """The batches of all epochs, without end."""
     epoch = 0
     while True:
         yield from inputs.training(recipe, "bench", 0, epoch, 0)
@@ -104,6 +104,6 @@ def finetuning_step(train: TrainSpec, device: torch.device) -> Callable[[Batch],
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        loss.item()  # waits until the device is done
+        loss.item()  # waits for the device
 
     return step

@@ -1,4 +1,4 @@
-"""The cost of a method on a backbone, by their names. Needs no data, weights or training."""
+"""The cost of a method on a registered backbone, without data, weights or training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     """The cost table of a method's model.
 
     Args:
-        backbone: registered name.
-        method: whose model is counted.
+        backbone: registered name of the backbone.
+        method: the method.
         exits: 1-based block numbers; ignored by a method without early exits.
         classes: number of logits.
 
@@ -47,12 +47,12 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
         return table
     with _UninitialisedParameters():
         whole = cost_table(MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ())), card)
-    reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are over the backbone that the user named
+    reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid
     return table.model_copy(update={field: getattr(whole, field) for field in reference})
 
 
 class _UninitialisedParameters(TorchFunctionMode):
-    """Skips the random initialisation of parameters, which takes longer than counting their MACs."""
+    """A context without the random initialisation of parameters, which takes longer than counting their MACs."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if function in _RANDOM else function(*args, **(kwargs or {}))

@@ -11,7 +11,7 @@ import torch
 from benchmark import provenance
 from benchmark.errors import UserError
 from benchmark.evaluation.stored_runs import load_run_scores
-from benchmark.measure.agreement import LOOSE, TOLERANCE, dynamic_agreement
+from benchmark.measure.agreement import DEVICE_TOLERANCES, TOLERANCE, dynamic_agreement
 from benchmark.measure.dynamic import PRECISIONS
 from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
 from benchmark.measure.latency import time_batches, usable
@@ -35,23 +35,23 @@ def measure_run(
     warmup: int,
     data_dir: Path | None,
 ) -> tuple[str, Latency]:
-    """Time a run at an operating point, unless the same measurement was made on this device before.
+    """Time a run at an operating point, unless the same measurement exists for this device.
 
     Args:
         store: the results folder.
-        reference: names a finished run with early exits; see `benchmark.run_reference`.
-        batch_sizes: those larger than the number of images are left out.
-        device: where the model runs.
-        say: prints a line of progress.
+        reference: a name of a finished run with early exits; see `benchmark.run_reference`.
+        batch_sizes: batch sizes to time; those above the number of images are omitted.
+        device: device of the model.
+        say: prints a progress message.
         point: name of the operating point; None for `choose_point`'s default.
         precision: a key of `PRECISIONS`.
-        threads: CPU threads; None for torch's own choice.
+        threads: CPU threads; None for torch's default.
         images: number of test images.
-        warmup: untimed batches before the timed ones.
+        warmup: number of untimed batches before the timed ones.
         data_dir: the user's folder of datasets, if any.
 
     Returns:
-        the stage's name and its content.
+        the name and the content of the stage.
 
     Raises:
         UserError: the run or point does not exist or cannot be timed, or dynamic inference disagrees with the stored scores.
@@ -74,7 +74,7 @@ def measure_run(
     }
     name, complete = latency_stage(fields)
     if store.has_stage(name):
-        say("this measurement was made before on this device")
+        say("this measurement exists already for this device")
         return name, Latency.model_validate_json(store.artifact(name, FILE).read_bytes())
 
     model = load_model(store, record, device).to(PRECISIONS[precision])
@@ -83,10 +83,10 @@ def measure_run(
     inputs = read_inputs(record.spec.train, data_dir)
     pixels = first_images(inputs, images).to(device, PRECISIONS[precision])
     check = dynamic_agreement(model, policy, pixels, scores["test"])
-    if check.unexplained or check.logit_error > LOOSE[precision]:
+    if check.unexplained or check.logit_error > DEVICE_TOLERANCES[precision]:
         raise UserError(
-            f"--run {record.run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples leave "
-            f"at another exit, and logits differ by {check.logit_error:.1e} of the largest; nothing was timed"
+            f"--run {record.run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples take "
+            f"another exit, and logits differ by {check.logit_error:.1e} of the largest; nothing was timed"
         )
     if precision == "fp32" and check.logit_error > TOLERANCE:
         say(

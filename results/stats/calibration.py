@@ -11,13 +11,16 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, *, b
     """ECE: the mean over samples of |accuracy - mean confidence| of the sample's bin, with bins of equal mass.
 
     Samples are sorted by confidence and split into ``bins`` groups whose sizes differ by at most one, except that samples of
-    equal confidence share a bin, so the order of the samples has no effect. Equal mass, not width (Nixon et al., 2019): late
-    exits put nearly all samples into the last of equal-width bins. In [0, 1]; biased upwards on few samples.
+    equal confidence share a bin, so the order of the samples has no effect. Bins have equal mass (Nixon et al., 2019) and not
+    equal width, because late exits have high confidence on nearly all samples. The result is biased upwards on few samples.
 
     Args:
         confidence: [N].
-        correct: bools [N].
-        bins: number of bins; never more than one per sample.
+        correct: bool [N].
+        bins: number of bins; at most one per sample is used.
+
+    Returns:
+        the error in [0, 1]; NaN without samples.
     """
     if not len(confidence):
         return float("nan")

@@ -1,4 +1,4 @@
-"""Accuracy of perfect and of random routing with the same heads, to judge a policy apart from its heads."""
+"""Accuracy of perfect and of random routing with the same heads, to evaluate a policy separately from its heads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_ENUMERATED_EXITS = 16
-"""Up to this number of exits all subsets of exits are enumerated; beyond, a linear program is solved."""
+MAX_ENUMERATED_EXITS = 16  # with more exits, a linear program replaces the enumeration of all subsets of exits
 
 
 @dataclass(frozen=True)
 class FirstCorrect:
-    """The oracle that leaves at the first exit whose prediction is right.
+    """Accuracy and cost of the oracle that exits at the first exit whose prediction is correct.
 
     Attributes:
-        accuracy: share of samples that some exit classifies correctly.
-        mean_cost: a sample that no exit classifies correctly leaves at the first exit.
+        accuracy: share of samples that at least one exit classifies correctly.
+        mean_cost: mean cost; a sample that no exit classifies correctly exits at the first exit.
     """
 
     accuracy: float
@@ -24,10 +23,11 @@ class FirstCorrect:
 
 
 def first_correct(correct: np.ndarray, cost: np.ndarray) -> FirstCorrect:
-    """
+    """The oracle that exits at the first correct exit.
+
     Args:
-        correct: bools [K, N].
-        cost: of leaving at each exit, [K].
+        correct: bool [K, N].
+        cost: cost of exiting at each exit, [K].
     """
     return FirstCorrect(float(correct.any(axis=0).mean()), float(np.asarray(cost)[correct.argmax(axis=0)].mean()))
 
@@ -35,25 +35,25 @@ def first_correct(correct: np.ndarray, cost: np.ndarray) -> FirstCorrect:
 def random_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
     """Expected accuracy when samples are sent to the exits at random, with the same exit shares as a policy.
 
-    In closed form: sum over exits of share times accuracy on all samples. A policy that is not better gains nothing by its
+    It is the sum over exits of share times accuracy on all samples. A policy with at most this accuracy has no benefit from its
     choice of samples.
 
     Args:
-        correct: bools [K, N].
-        shares: share of samples that leave at each exit, [K], summing to 1.
+        correct: bool [K, N].
+        shares: share of samples that exit at each exit, [K], summing to 1.
     """
     return float(shares @ correct.mean(axis=1))
 
 
 def oracle_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
-    """The highest accuracy of any assignment of samples to exits with these exit shares, labels known.
+    """The highest accuracy of any assignment of samples to exits with these exit shares.
 
-    It is a maximum flow from correctness patterns to exits. By max-flow min-cut it is the minimum, over all sets of exits, of
-    the set's shares plus the share of samples that some exit outside the set classifies correctly.
+    It is a maximum flow from correctness patterns to exits. By the max-flow min-cut theorem, it is the minimum over all sets of
+    exits of the set's shares plus the share of samples that at least one exit outside the set classifies correctly.
 
     Args:
-        correct: bools [K, N].
-        shares: [K], summing to 1.
+        correct: bool [K, N].
+        shares: share of samples that exit at each exit, [K], summing to 1.
     """
     exits = len(correct)
     if exits > MAX_ENUMERATED_EXITS:
@@ -71,7 +71,7 @@ def oracle_at_shares(correct: np.ndarray, shares: np.ndarray) -> float:
 
 def _oracle_by_program(correct: np.ndarray, shares: np.ndarray) -> float:
     """`oracle_at_shares` as a linear program, for many exits."""
-    from scipy.optimize import linprog  # takes a while to import and is rarely needed
+    from scipy.optimize import linprog  # slow to import and rarely needed
     from scipy.sparse import eye as identity
     from scipy.sparse import kron, vstack
 
@@ -92,13 +92,13 @@ def _oracle_by_program(correct: np.ndarray, shares: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Regret:
-    """A policy between random and perfect routing, at its own exit shares.
+    """A policy compared with random and perfect routing at the same exit shares.
 
     Attributes:
         random: accuracy of random routing.
         oracle: accuracy of perfect routing.
         regret: oracle minus policy.
-        gain: (policy - random) / (oracle - random); NaN where routing cannot matter.
+        gain: (policy - random) / (oracle - random); NaN if all routings have the same accuracy.
     """
 
     random: float
@@ -108,11 +108,12 @@ class Regret:
 
 
 def regret(accuracy: float, correct: np.ndarray, shares: np.ndarray) -> Regret:
-    """
+    """Compare a policy with random and perfect routing.
+
     Args:
-        accuracy: of the policy.
-        correct: bools [K, N].
-        shares: its share of samples at each exit, [K].
+        accuracy: accuracy of the policy.
+        correct: bool [K, N].
+        shares: the policy's share of samples at each exit, [K].
     """
     chance, best = random_at_shares(correct, shares), oracle_at_shares(correct, shares)
     room = best - chance

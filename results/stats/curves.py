@@ -20,7 +20,7 @@ def cheapest_within_drop(accuracy: np.ndarray, cost: np.ndarray, reference: floa
     >>> cheapest_within_drop(np.array([0.7, 0.8, 0.9]), np.array([1.0, 2.0, 3.0]), reference=0.9, drop=0.1)
     1
     """
-    slack = 1e-12  # 0.9 - 0.1 is a little more than 0.8 in binary
+    slack = 1e-12  # 0.9 - 0.1 is slightly more than 0.8 in floating point
     feasible = np.flatnonzero(accuracy >= reference - drop - slack)
     if len(feasible) == 0:
         return None
@@ -51,7 +51,7 @@ def enclosing_settings(cost: np.ndarray, budget: float) -> list[tuple[int, float
 
 
 def measure(
-    chosen: Sequence[tuple[int, float]],
+    mixture: Sequence[tuple[int, float]],
     accuracy: np.ndarray,
     shares: np.ndarray,
     costs: CostTable,
@@ -60,14 +60,14 @@ def measure(
     """Accuracy and costs of a mixture of settings on one split.
 
     Args:
-        chosen: (index into T, weight) pairs.
-        accuracy: of every setting, [T].
-        shares: share of samples that leave at each exit, [T, K].
-        costs: of the run.
-        blocks: block number of each exit, the last block for the final one; length K.
+        mixture: (index into T, weight) pairs.
+        accuracy: accuracy of each setting, [T].
+        shares: share of samples that exit at each exit, [T, K].
+        costs: costs of the run.
+        blocks: block number of each exit, the last block for the final exit; length K.
     """
-    indices = [t for t, _ in chosen]
-    weights = np.array([weight for _, weight in chosen])
+    indices = [t for t, _ in mixture]
+    weights = np.array([weight for _, weight in mixture])
     mixed = weights @ shares[indices]
     return Measured(
         accuracy=float(weights @ accuracy[indices]),

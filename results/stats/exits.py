@@ -14,19 +14,19 @@ def anytime_accuracy(correct: np.ndarray) -> np.ndarray:
     """Accuracy of every exit on all samples, [K] (MSDNet's anytime setting).
 
     Args:
-        correct: bools [K, N].
+        correct: bool [K, N].
     """
     return correct.mean(axis=1)
 
 
 @dataclass(frozen=True)
-class Leaving:
-    """The samples that leave at each exit, [K] each; NaN where none leaves.
+class ExitConditional:
+    """Statistics of the samples that exit at each exit, [K] each; NaN at exits without samples.
 
     Attributes:
-        share: of all samples.
-        accuracy: of the predictions at that exit (exit-conditional accuracy).
-        final_accuracy: of the final head on the same samples; low for hard samples, high for a bad head at the exit.
+        share: share of all samples.
+        accuracy: accuracy of the exit on these samples (exit-conditional accuracy).
+        final_accuracy: accuracy of the final head on the same samples.
     """
 
     share: np.ndarray
@@ -34,19 +34,21 @@ class Leaving:
     final_accuracy: np.ndarray
 
 
-def leaving(exits: np.ndarray, right: np.ndarray, final_right: np.ndarray, weight: np.ndarray, count: int) -> Leaving:
-    """Accuracy of each exit on the samples that leave there, and of the final head on the same samples.
+def exit_conditional(
+    exits: np.ndarray, right: np.ndarray, final_right: np.ndarray, weight: np.ndarray, count: int
+) -> ExitConditional:
+    """Accuracy of each exit on the samples that exit there, and of the final head on the same samples.
 
     Args:
         exits: exit taken, [R]; a sample has one row per setting of a mixed operating point.
-        right: whether the prediction is right, bools [R].
-        final_right: whether the final head would have been right, bools [R].
-        weight: of the row, [R]; those of one sample sum to 1.
-        count: K.
+        right: whether the prediction is correct, bool [R].
+        final_right: whether the final head's prediction is correct, bool [R].
+        weight: weight of the row, [R]; the weights of a sample sum to 1.
+        count: number of exits, K.
     """
     mass = np.bincount(exits, weight, count)
     with np.errstate(invalid="ignore"):
-        return Leaving(
+        return ExitConditional(
             mass / weight.sum(),
             np.bincount(exits, weight * right, count) / mass,
             np.bincount(exits, weight * final_right, count) / mass,
@@ -58,9 +60,10 @@ class Overthinking:
     """Overthinking (Kaya et al., ICML 2019); shares of all samples.
 
     Attributes:
-        wasteful: share whose prediction is right at an early exit and at the final head.
-        destructive: share whose prediction is right at an early exit and wrong at the final head.
-        wasted_cost: mean cost spent after the first right exit, over all samples, where the final head is right.
+        wasteful: share of samples with a correct prediction at an early exit and at the final head.
+        destructive: share of samples with a correct prediction at an early exit and a wrong one at the final head.
+        wasted_cost: cost after the first correct exit of samples that the final head classifies correctly, averaged over all
+            samples.
     """
 
     wasteful: float
@@ -69,16 +72,17 @@ class Overthinking:
 
 
 def overthinking(correct: np.ndarray, cost: np.ndarray) -> Overthinking:
-    """
+    """Overthinking of the samples.
+
     Args:
-        correct: bools [K, N].
-        cost: of leaving at each exit, [K], in any unit; ``wasted_cost`` has the same.
+        correct: bool [K, N].
+        cost: cost of exiting at each exit, [K], in any unit, which is also the unit of ``wasted_cost``.
     """
     early = correct[:-1].any(axis=0)
     final = correct[-1]
     first = np.where(correct.any(axis=0), correct.argmax(axis=0), len(correct) - 1)
-    spent = np.where(final, cost[-1] - cost[first], 0.0)
-    return Overthinking(float((early & final).mean()), float((early & ~final).mean()), float(spent.mean()))
+    wasted = np.where(final, cost[-1] - cost[first], 0.0)
+    return Overthinking(float((early & final).mean()), float((early & ~final).mean()), float(wasted.mean()))
 
 
 def flips(prediction: np.ndarray) -> float:
@@ -91,11 +95,11 @@ def flips(prediction: np.ndarray) -> float:
 
 
 def agreement(prediction: np.ndarray, final: np.ndarray, weight: np.ndarray) -> float:
-    """Share of samples whose prediction is that of the full model (consistency; needs no labels).
+    """Share of samples whose prediction is that of the full model (consistency; requires no labels).
 
     Args:
         prediction: classes [R].
         final: predictions of the final head, [R].
-        weight: [R], as in `leaving`.
+        weight: [R], as in `exit_conditional`.
     """
     return float(weight @ (prediction == final) / weight.sum())

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INTERVAL = (0.4, 1.0)
-"""Budgets of the area: from the cost of LGViT's first exits to that of the backbone without exits."""
+INTERVAL = (0.4, 1.0)  # budgets of the area, from the cost of LGViT's first exits to that of the backbone without exits
 SHARES = (0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
 
 
@@ -24,23 +23,23 @@ def upper_hull(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     x, y = cost.tolist(), accuracy.tolist()
     for t in np.lexsort((-accuracy, cost)).tolist():
         if corners and x[t] == x[corners[-1]]:
-            continue  # same cost, no better
+            continue  # same cost and no higher accuracy
         while len(corners) >= 2 and _turns_up(*((x[i], y[i]) for i in (*corners[-2:], t))):
             corners.pop()
         corners.append(t)
-    best = int(np.argmax(accuracy[corners]))  # more expensive corners gain nothing
+    best = int(np.argmax(accuracy[corners]))  # more expensive corners have no higher accuracy
     return np.array(corners[: best + 1])
 
 
 def _turns_up(first: tuple[float, float], last: tuple[float, float], new: tuple[float, float]) -> bool:
-    """Whether the last corner lies on or below the line from the one before it to the new point."""
+    """Whether the last corner lies on or below the line from the previous corner to the new point."""
     return (last[1] - first[1]) * (new[0] - first[0]) <= (new[1] - first[1]) * (last[0] - first[0])
 
 
 def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:
     """Accuracy at a budget, interpolated linearly between the two settings around it.
 
-    Constant beyond the most expensive setting, as a budget need not be spent; NaN below the cheapest.
+    Constant above the most expensive setting, because a budget is an upper bound; NaN below the cheapest setting.
 
     Args:
         cost: [T], in any order.
@@ -51,9 +50,9 @@ def accuracy_at(cost: np.ndarray, accuracy: np.ndarray, budget: float) -> float:
 
 
 def area(cost: np.ndarray, accuracy: np.ndarray, interval: tuple[float, float] = INTERVAL) -> float:
-    """Mean accuracy over a fixed interval of budgets: the trapezoid area under `accuracy_at`, over the interval's length.
+    """Mean accuracy over a fixed interval of budgets: the area under `accuracy_at` divided by the length of the interval.
 
-    NaN where the curve does not reach down to the interval's start: there is no extrapolation.
+    NaN if the cheapest setting is above the start of the interval, because the curve is not extrapolated.
     """
     low, high = interval
     inner = cost[(cost > low) & (cost < high)]

@@ -1,6 +1,6 @@
 """Speed-up at equal accuracy: the ratio of two methods' costs to reach an accuracy, with an interval over test samples.
 
-A method is given by the corners of its hull on val and the setting at which fewest samples leave early; mixing neighbouring
+A method is represented by the corners of its hull on val and the setting with the fewest early exits; mixing neighbouring
 settings reaches every point between them. In a bootstrap replicate, accuracies, costs and the accuracy to reach come from the
 same resampled images.
 """
@@ -16,8 +16,7 @@ import numpy as np
 from results.stats.statistics import LEVEL
 
 REPLICATES = 1_000
-CHUNK = 100
-"""Replicates computed at a time; bounds the memory to CHUNK x N weights, besides one byte per replicate and sample."""
+CHUNK = 100  # replicates computed at a time, which limits the memory
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Corners:
     """A method on N test samples, in the same order for all methods.
 
     Attributes:
-        right: bools [H, N], one row per corner.
-        cost: of each sample at each corner, [H, N].
+        right: whether the prediction is correct, bool [H, N], one row per corner.
+        cost: cost of each sample at each corner, [H, N].
     """
 
     right: np.ndarray
@@ -35,13 +34,13 @@ class Corners:
 
 @dataclass(frozen=True)
 class IsoAccuracy:
-    """Cost of the second method over that of the first, where both reach the same accuracy.
+    """Cost of the second method divided by that of the first, at the lowest costs that reach the same accuracy.
 
     Attributes:
-        speedup: on the samples as they are; NaN if either method does not reach the accuracy.
-        low: end of the 95 % interval; an unreached replicate counts as 0.
-        high: the other end; an unreached replicate counts as infinite.
-        unreached: share of replicates in which either method does not reach the accuracy.
+        speedup: ratio on the original samples; NaN if either method does not reach the accuracy.
+        low: lower end of the 95 % interval; a replicate in which either method does not reach the accuracy counts as 0.
+        high: upper end; such a replicate counts as infinite.
+        unreached: share of such replicates.
     """
 
     speedup: float
@@ -51,11 +50,11 @@ class IsoAccuracy:
 
 
 def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> float:
-    """The smallest cost at which an accuracy is reached, linear between corners; NaN if it never is.
+    """The smallest cost with at least this accuracy, interpolated linearly between corners; NaN if it is not reached.
 
     Args:
-        cost: of the corners, [H], in any order.
-        accuracy: [H].
+        cost: cost of the corners, [H], in any order.
+        accuracy: accuracy of the corners, [H].
         target: accuracy.
     """
     return float(_costs_to_reach(cost[None], accuracy[None], np.array([target]))[0])
@@ -64,31 +63,31 @@ def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> floa
 def costs_to_reach(
     methods: Sequence[Corners], static_right: Sequence[np.ndarray], drop: float, *, seed: int = 0
 ) -> list[np.ndarray]:
-    """The cost at which each method reaches the accuracy of the backbone without exits less ``drop``, [1 + REPLICATES] each.
+    """The cost at which each method reaches the accuracy of the backbone without exits minus ``drop``, [1 + REPLICATES] each.
 
-    The first is that of the samples as they are, the others those of bootstrap replicates, which are the same for every method
-    on the same number of samples and seed. NaN where it is not reached.
+    The first value is for the original samples, the others for bootstrap replicates. The replicates depend only on the number
+    of samples and the seed. NaN if the accuracy is not reached.
 
     Args:
-        methods: on equally many samples; the more at once, the faster. A single corner of cost 1 is the backbone without exits.
-        static_right: of each method's backbone without exits, bools [N].
-        drop: in [0, 1].
-        seed: of the resampling.
+        methods: methods on the same number of samples; passing many at once is faster.
+        static_right: for each method, whether the prediction of the backbone without exits is correct, bool [N].
+        drop: accuracy drop in [0, 1].
+        seed: seed of the resampling.
     """
     samples = len(static_right[0])
     right = np.concatenate([np.vstack([m.right, s]) for m, s in zip(methods, static_right, strict=True)])
-    right = right.T.astype(np.float32)  # sums of these are exact
+    right = right.T.astype(np.float32)  # integers, whose sums are exact
     cost = np.concatenate([method.cost for method in methods]).T.astype(np.float64)
     chunks = []
     for drawn in _resampled(samples, seed, REPLICATES):
         accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
-        # Rounded, so that the order of summation, which depends on the CPU and its threads, has no effect.
-        paid = np.round(drawn.astype(np.float64) @ cost / samples, 12)
+        # Rounding removes the effect of the order of summation, which depends on the CPU and its threads.
+        mean_cost = np.round(drawn.astype(np.float64) @ cost / samples, 12)
         row, start = [], 0
         for number, method in enumerate(methods):
             end = start + len(method.right)
             corners, static = accuracy[:, start + number : end + number], accuracy[:, end + number]
-            row.append(_costs_to_reach(paid[:, start:end], corners, static - drop))
+            row.append(_costs_to_reach(mean_cost[:, start:end], corners, static - drop))
             start = end
         chunks.append(row)
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
@@ -108,16 +107,17 @@ def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) 
 
 
 def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
-    """
+    """The speed-up of the first method over the second at equal accuracy.
+
     Args:
-        first: `costs_to_reach` of the faster method.
-        second: of the method that it is compared with, for the same samples, drop and seed.
+        first: `costs_to_reach` of the first method.
+        second: `costs_to_reach` of the second method, for the same samples, drop and seed.
     """
     speedup, *replicates = second / first
-    missing = np.isnan(replicates)
-    low = np.quantile(np.where(missing, 0.0, replicates), (1 - LEVEL) / 2, method="lower")
-    high = np.quantile(np.where(missing, np.inf, replicates), (1 + LEVEL) / 2, method="higher")
-    return IsoAccuracy(float(speedup), float(low), float(high), float(missing.mean()))
+    is_unreached = np.isnan(replicates)
+    low = np.quantile(np.where(is_unreached, 0.0, replicates), (1 - LEVEL) / 2, method="lower")
+    high = np.quantile(np.where(is_unreached, np.inf, replicates), (1 + LEVEL) / 2, method="higher")
+    return IsoAccuracy(float(speedup), float(low), float(high), float(is_unreached.mean()))
 
 
 @lru_cache(maxsize=1)

@@ -11,13 +11,13 @@ from results.stats.curves import cheapest_within_drop
 
 @dataclass(frozen=True)
 class Optimism:
-    """One permitted drop. Speed-ups in MACs; NaN where no setting qualifies.
+    """Results for one permitted drop, on test. Speed-ups are in MACs; NaN if no setting qualifies.
 
     Attributes:
-        claimed_speedup: of the cheapest setting whose drop on *test* is within the limit.
-        claimed_drop: its drop on test.
-        honest_speedup: of the setting chosen on val, on test.
-        honest_drop: its drop on test, which may exceed the limit.
+        claimed_speedup: speed-up of the setting chosen on *test*, the cheapest within the permitted drop.
+        claimed_drop: accuracy drop of this setting.
+        honest_speedup: speed-up of the setting chosen on val.
+        honest_drop: accuracy drop of this setting, which may exceed the permitted drop.
     """
 
     claimed_speedup: float
@@ -27,12 +27,12 @@ class Optimism:
 
     @property
     def speedup_gap(self) -> float:
-        """Claimed over honest, minus 1."""
+        """Claimed speed-up divided by honest speed-up, minus 1."""
         return self.claimed_speedup / self.honest_speedup - 1
 
     @property
     def drop_gap(self) -> float:
-        """Honest minus claimed drop: the loss of accuracy that the claim hides."""
+        """Honest minus claimed drop."""
         return self.honest_drop - self.claimed_drop
 
 
@@ -42,10 +42,11 @@ def optimism(
     static: tuple[float, float],
     drop: float,
 ) -> Optimism:
-    """
+    """Compare the choice of a setting on test with the choice on val.
+
     Args:
-        val: accuracy and mean cost of every setting on val, [T] each; cost as a share of the backbone without exits.
-        test: the same settings on test.
+        val: accuracy and mean cost of each setting on val, [T] each; costs are shares of the backbone without exits.
+        test: accuracy and mean cost of the same settings on test.
         static: accuracy of the backbone without exits on val and on test.
         drop: permitted accuracy drop.
     """

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-GRID = 100
-"""Differences are rounded to multiples of 1 / GRID, so that their sums lie on a grid."""
+GRID = 100  # differences are rounded to multiples of 1 / GRID
 
 
 def sign_flip(differences: np.ndarray) -> float:
     """Two-sided p-value that a mean difference is zero, by the exact sign-flip test on the same samples.
 
-    Under the hypothesis every difference has either sign with probability 1/2. If all are -1, 0 or 1, this is McNemar's exact
-    test. Otherwise the distribution of the sum, which has the characteristic function prod cos(|d| t), is computed by a
-    Fourier transform; nothing is drawn at random.
+    Under the null hypothesis each difference is positive or negative with probability 1/2. If all differences are -1, 0 or 1,
+    this is McNemar's exact test. Otherwise the distribution of the sum is the Fourier transform of its characteristic function,
+    prod cos(|d| t).
 
     Args:
-        differences: of correctness, each in [-1, 1], [N].
+        differences: differences of correctness, each in [-1, 1], [N]; rounded to multiples of 1 / `GRID`.
     """
     steps = np.rint(GRID * np.abs(differences)).astype(int)
     sizes, counts = np.unique(steps[steps > 0], return_counts=True)
     if not len(sizes):
         return 1.0
     if len(sizes) == 1:
-        from scipy.special import bdtr  # faster than scipy.stats.binomtest by orders of magnitude
+        from scipy.special import bdtr  # orders of magnitude faster than scipy.stats.binomtest
 
         count = int(counts[0])
         negative = int((differences[steps > 0] < 0).sum())
         # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
         return float(min(1.0, 2 * bdtr(min(negative, count - negative), count, 0.5)))
     total = abs(int((np.sign(differences) * steps).sum()))
-    # The transform repeats with its length; the tail beyond 12 standard deviations is below 1e-30.
+    # The transform is periodic in its length; the probability beyond 12 standard deviations is below 1e-30.
     reach = min(int(counts @ sizes), total + int(12 * np.sqrt(counts @ sizes**2)))
     length = 1 << (2 * reach + 1).bit_length()
     frequency = 2 * np.pi * np.arange(length // 2 + 1) / length
@@ -44,11 +43,11 @@ def sign_flip(differences: np.ndarray) -> float:
 def holm(p: np.ndarray) -> np.ndarray:
     """P-values adjusted by the step-down method of Holm (1979), which controls the family-wise error rate.
 
-    The i-th smallest of m is multiplied by m - i + 1, then the running maximum is taken. Scipy has no such function, and
-    statsmodels would be a large dependency for this one.
+    The i-th smallest of m p-values is multiplied by m - i + 1; then the running maximum is taken. Scipy has no such function,
+    and statsmodels is a large dependency.
 
     Args:
-        p: [m], in any order; NaN for a comparison that could not be tested, which counts as 1.
+        p: p-values, [m], in any order; NaN counts as 1.
     """
     p = np.nan_to_num(np.asarray(p, dtype=np.float64), nan=1.0)
     order = np.argsort(p, kind="stable")

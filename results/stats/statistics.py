@@ -1,7 +1,7 @@
 """Intervals and detectable differences.
 
-Two kinds of interval are never mixed: over test samples, given the trained models and the thresholds chosen on val (Wilson,
-Bonett and Price), and over training seeds (Student's t).
+Intervals are either over test samples, for given models and thresholds (Wilson; Bonett and Price), or over training seeds
+(Student's t).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ POWER = 0.8
 
 
 def bounded_mean(values: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:
-    """95 % interval of a mean over samples whose values have known bounds; it is never of zero width.
+    """95 % interval of a mean over samples whose values have known bounds; its width is never zero.
 
     A Wald interval after one pseudo-sample is added at each bound. For differences of correctness in {-1, 0, 1} it is the
     adjusted Wald interval of Bonett and Price (Statistics in Medicine, 2012), which Fagerland, Lydersen and Laake (2014)
-    recommend beside those of Newcombe and Tango. Those need counts; here a point that mixes two settings has fractions.
+    recommend besides those of Newcombe and Tango, which require counts. A point that mixes two settings has fractions.
 
     Args:
-        values: of a quantity, or its differences between two methods on the same samples, [N].
-        lowest: smallest value that a sample can have.
-        highest: largest value.
+        values: a quantity, or its differences between two methods on the same samples, [N].
+        lowest: lower bound of the values.
+        highest: upper bound of the values.
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     sample = np.concatenate([values, [lowest, highest]])
@@ -45,7 +45,7 @@ def detectable_difference(differences: np.ndarray, tests: int = 1) -> float:
     Normal approximation: (z_0.975 + z_0.8) * sd / sqrt(N).
 
     Args:
-        differences: of two methods on the same samples, [N].
+        differences: differences between two methods on the same samples, [N].
         tests: number of tests that share the level (Bonferroni).
     """
     normal = NormalDist()
@@ -54,8 +54,9 @@ def detectable_difference(differences: np.ndarray, tests: int = 1) -> float:
 
 
 def detectable_over_seeds(differences: np.ndarray, tests: int = 1) -> float:
-    """As `detectable_difference`, of a paired t test over training seeds: (t_0.975 + t_0.8) * sd / sqrt(n), n - 1 degrees of
-    freedom."""
+    """Like `detectable_difference`, for a paired t test over training seeds: (t_0.975 + t_0.8) * sd / sqrt(n), with n - 1
+    degrees of freedom.
+    """
     from scipy.stats import t  # takes a second to import
 
     freedom = len(differences) - 1
@@ -64,9 +65,9 @@ def detectable_over_seeds(differences: np.ndarray, tests: int = 1) -> float:
 
 
 def wilson(successes: float, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion (Wilson, 1927); `successes` may be a fraction where settings are mixed.
+    """95 % Wilson score interval of a proportion (Wilson, 1927); ``successes`` may be fractional.
 
-    Every setting of a curve needs one: `scipy.stats.binomtest` takes milliseconds each.
+    `scipy.stats.binomtest` is not used because it takes milliseconds, and each setting of a curve has an interval.
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     share = successes / count
@@ -76,7 +77,7 @@ def wilson(successes: float, count: int) -> tuple[float, float]:
 
 
 def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
-    """`wilson` of the correctness of every sample, each in [0, 1], [N]."""
+    """`wilson` of the correctness of the samples, each in [0, 1], [N]."""
     return wilson(float(correct.sum()), len(correct))
 
 
@@ -87,7 +88,7 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
         ValueError: fewer than two seeds.
     """
     if len(values) < 2:
-        raise ValueError("an interval over seeds needs at least two of them")
+        raise ValueError("an interval over seeds requires at least two seeds")
     from scipy.stats import t  # takes a second to import
 
     sample = np.asarray(values, dtype=np.float64)

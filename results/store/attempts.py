@@ -1,7 +1,7 @@
-"""Unfinished work: which process makes a stage, its progress, and the outcomes of earlier attempts.
+"""Unfinished stages: the process that works on each, its progress, and the outcomes of earlier attempts.
 
-    progress/<stage>-<key>/lock            held by the process that makes the stage; released when it ends
-    progress/<stage>-<key>/heartbeat.json  its progress, written every few seconds
+    progress/<stage>-<key>/lock            held by the process that works on the stage; released when it ends
+    progress/<stage>-<key>/heartbeat.json  progress, written every few seconds
     progress/<stage>-<key>/attempts.jsonl  one line per start and per end
 
 The folder is removed when the stage is finished.
@@ -34,20 +34,22 @@ Outcome = Literal["started", "failed", "stopped", "killed"]
 
 
 class Worker(Frozen):
-    """A process that makes stages."""
+    """A process that works on stages."""
 
     pid: PositiveInt
     host: str
     session: str
-    """Id of the command or submission; a stage that failed in a session is not tried again in it."""
+    """Id of the command or submission. A stage that failed is not repeated in the same session."""
     job: str | None = None
-    """Id of the scheduler's job; below, of its array and of the task in the array."""
+    """Id of the scheduler's job."""
     array_job: str | None = None
+    """Id of the job array."""
     array_task: str | None = None
+    """Id of the task in the array."""
     restarts: int = 0
-    """How often the scheduler had started the job before."""
+    """Number of earlier starts of the job by the scheduler."""
     log: str | None = None
-    """The file that receives its output; None for a terminal."""
+    """Path of the file with the output of the process; None for a terminal."""
 
 
 def this_process(session: str, log: Path | None = None) -> Worker:
@@ -74,20 +76,20 @@ class Heartbeat(Frozen):
     started: AwareDatetime
     updated: AwareDatetime
     epoch: int = 0
-    """1-based."""
+    """Current epoch, 1-based."""
     epochs: int = 0
     step: int = 0
     steps: int = 0
     images_per_second: float | None = None
     seconds_left: float | None = None
-    """Estimate for this stage."""
+    """Estimated remaining time of this stage."""
 
 
 class Attempt(Frozen):
-    """A line of the log: a process started to make a stage, or ended without finishing it.
+    """A line of the log: a process started to work on a stage, or ended without finishing it.
 
-    ``stopped``: ended on request, after a checkpoint. ``killed``: the process died without an entry of its own; the next
-    process adds the line.
+    ``stopped``: the process ended on request, after a checkpoint. ``killed``: the process ended without writing a line, which
+    the next process adds.
     """
 
     number: int
@@ -100,49 +102,49 @@ class Attempt(Frozen):
     """A traceback."""
 
     def is_final_for(self, worker: Worker) -> bool:
-        """Whether the worker's session does not try again: it failed, and not in an earlier start of the worker's own job."""
+        """Whether the stage failed in the worker's session, not counting earlier starts of the worker's own job."""
         earlier_start = self.by.job == worker.job and self.by.restarts < worker.restarts
         return self.outcome == "failed" and self.by.session == worker.session and not earlier_start
 
 
 class Progress:
-    """The folder of one stage.
+    """The progress of one unfinished stage.
 
     Args:
-        folder: need not exist.
+        folder: folder of the progress; it may be missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def lock(self) -> Lock:
-        """The lock of the stage; its holder makes the stage."""
+        """The lock of the stage. The process that holds it works on the stage."""
         return Lock(self.folder / LOCK)
 
-    def is_being_made(self) -> bool | None:
-        """Whether another process holds the lock; None where files cannot be locked."""
+    def is_locked(self) -> bool | None:
+        """Whether another process holds the lock; None if the file system has no locks."""
         return is_held(self.folder / LOCK)
 
-    def drop_lock(self) -> None:
-        """Remove the lock file after the work has ended, and the folder if it is empty then."""
+    def remove_lock(self) -> None:
+        """Remove the lock file, and the folder if it is empty."""
         with suppress(OSError):
             (self.folder / LOCK).unlink()
             self.folder.rmdir()
 
     def heartbeat(self) -> Heartbeat | None:
-        """The latest heartbeat; None if there is none."""
+        """The latest heartbeat; None without one."""
         try:
             return Heartbeat.model_validate(unsealed(read_file(self.folder / HEARTBEAT, HEARTBEAT_BYTES)))
         except (StoreError, ValueError):
             return None
 
-    def beat(self, heartbeat: Heartbeat) -> None:
-        """Replace the heartbeat. Errors are ignored: a full disk must not stop training here."""
+    def write_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Replace the heartbeat. Errors are ignored, because a missing heartbeat must not stop the training."""
         with suppress(OSError):
             replace_file(self.folder / HEARTBEAT, sealed(heartbeat.model_dump_json()).encode(), durable=False)
 
     def attempts(self) -> list[Attempt]:
-        """All undamaged lines, oldest first. A damaged line counts as not written, like an incomplete last one."""
+        """All attempts in the log, oldest first. Damaged and incomplete lines are ignored."""
         try:
             lines = read_file(self.folder / ATTEMPTS, ATTEMPTS_BYTES).splitlines()
         except StoreError:
@@ -153,16 +155,16 @@ class Progress:
                 attempts.append(Attempt.model_validate(unsealed(line)))
         return attempts
 
-    def note(self, attempt: Attempt) -> None:
+    def append(self, attempt: Attempt) -> None:
         """Append an attempt to the log.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the log cannot be written.
         """
         _append(self.folder / ATTEMPTS, attempt.model_dump_json(exclude_defaults=True))
 
-    def tidy(self) -> None:
-        """Remove temporary files that a killed writer of the checkpoint left."""
+    def remove_temporary_files(self) -> None:
+        """Remove temporary files of killed writers of the checkpoint."""
         sweep(self.folder.glob(f"{UNFINISHED}*"))
 
 
@@ -170,11 +172,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def note_failed_run(folder: Path, record: FailedRecord, details: str) -> None:
-    """Log a failed record before a new one replaces it.
+def log_failed_run(folder: Path, record: FailedRecord, details: str) -> None:
+    """Append the record of a failed run to the log of its attempts.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the log cannot be written.
     """
     entry = {
         "finished": record.provenance.finished.isoformat(),
@@ -190,9 +192,9 @@ def _append(path: Path, line: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
-            complete = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
-            if not complete:
-                file.write(b"\n")  # the line before is incomplete
+            ends_with_newline = not file.tell() or (file.seek(-1, os.SEEK_END) >= 0 and file.read(1) == b"\n")
+            if not ends_with_newline:  # a writer was killed
+                file.write(b"\n")
             file.write(sealed(line).encode() + b"\n")
     except OSError as error:
         raise unwritable(path, error) from error

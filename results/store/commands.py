@@ -1,4 +1,4 @@
-"""The running command of a results folder: command.json, which exists while a command holds the folder's lock."""
+"""The command that runs in a results folder, in the file command.json; the command holds the folder's lock."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Command(Frozen):
     pid: PositiveInt
     host: str
     session: str
-    """Its id, used in attempts and in the name of the log folder."""
+    """Id of the command, used in attempts and in the name of the log folder."""
     grid: str
     started: AwareDatetime
 
     @classmethod
     @contextmanager
     def open(cls, store: Store, grid: str) -> Iterator[Command]:
-        """This process as a command, on file until the block ends; the caller holds the folder's lock.
+        """Write this process as the running command, until the block ends. The caller holds the folder's lock.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         started = now()
         session = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -51,8 +51,8 @@ class Command(Frozen):
             path.unlink(missing_ok=True)
 
     @classmethod
-    def at_work(cls, store: Store) -> Command | None:
-        """The command that holds the folder's lock; None if none does."""
+    def running(cls, store: Store) -> Command | None:
+        """The command that holds the folder's lock; None if no command runs."""
         try:
             command = cls.model_validate(unsealed(read_file(store.root / FILE, FILE_BYTES)))
         except (StoreError, ValueError):
@@ -61,6 +61,6 @@ class Command(Frozen):
             return None
         try:
             with FileLock(store.root / LOCK, timeout=0):
-                return None  # the command died, and its process id was used again
+                return None  # the command was killed, and another process has its process id
         except Timeout:
             return command

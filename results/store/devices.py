@@ -1,7 +1,7 @@
 """Results of ``doctor --device``: `devices/<fingerprint>.json` in a results folder, one file per kind of machine.
 
-A result from a GPU is verified only if a GPU of this kind, with the same torch, has passed. Until then reports mark it as from
-an "unverified device".
+A result from a GPU is verified only if a GPU of this kind, with the same torch, has passed. Until then reports mark it as
+"unverified device".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from results.check import Check
 from results.frozen import Frozen
 from results.provenance import Code, Machine
-from results.record import refuse_control_characters
+from results.record_parsing import refuse_control_characters
 from results.sealed import sealed, unsealed
 from results.store.files import StoreError, read_file, write_file
 from results.store.folder import Store
@@ -40,13 +40,13 @@ class DeviceCheck(Frozen):
     @property
     def summary(self) -> str:
         """One sentence: machine, date, and the failed checks, or all checks if none failed."""
-        lines = [f"{check.name}: {check.found}" for check in self.checks if self.passed or check.status == "fail"]
+        lines = [f"{check.name}: {check.result}" for check in self.checks if self.passed or check.status == "fail"]
         result = "passed" if self.passed else "failed"
         return f"{self.machine.name} {result} on {self.finished:%Y-%m-%d}. {'; '.join(lines)}"
 
 
 def is_unverified(machine: Machine, checks: Mapping[str, DeviceCheck]) -> bool:
-    """Whether it is a GPU that has not passed. The CPU counts as verified: the tests run on it."""
+    """Whether the machine has a GPU that has not passed. A CPU counts as verified, because the tests run on it."""
     if machine.gpu is None:
         return False
     check = checks.get(machine.fingerprint)
@@ -54,10 +54,10 @@ def is_unverified(machine: Machine, checks: Mapping[str, DeviceCheck]) -> bool:
 
 
 def write_check(store: Store, check: DeviceCheck) -> Path:
-    """Write a check; it replaces an earlier one of the same kind of machine.
+    """Write a check, replacing an earlier one of the same kind of machine.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     path = store.root / FOLDER / f"{check.machine.fingerprint}.json"
     write_file(path, (sealed(check.model_dump_json(), indent=1) + "\n").encode())
@@ -65,10 +65,10 @@ def write_check(store: Store, check: DeviceCheck) -> Path:
 
 
 def read_checks(store: Store, damaged: list[str] | None = None) -> dict[str, DeviceCheck]:
-    """All checks in a results folder, by fingerprint; of several folders the last check of a kind of machine counts.
+    """The latest check of each kind of machine, by fingerprint.
 
     Args:
-        damaged: takes a sentence for each damaged file.
+        damaged: list to which a sentence is appended for each damaged file.
 
     Raises:
         StoreError: a file is damaged, and ``damaged`` is None.

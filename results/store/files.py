@@ -16,36 +16,35 @@ from pathlib import Path
 
 UNFINISHED = ".unfinished-"
 WRITER = re.compile(r"(\d+)@(.+)-[0-9a-f]{32}")
-STALE_SECONDS = 24 * 3600.0
-"""Temporary files of another host count as live until they are this old."""
+STALE_SECONDS = 24 * 3600.0  # temporary files of another host are kept until they are this old
 
 
 class StoreError(Exception):
-    """The results folder cannot be read or written; the message says which file and why."""
+    """The results folder cannot be read or written; the message names the file and the reason."""
 
 
 class DamagedError(StoreError):
-    """A file is missing, or is not what was written."""
+    """A file is missing or was changed since it was written."""
 
 
 NO_ROOM = {
     errno.ENOSPC: "free some space, then run the same command again: finished stages are kept",
     errno.EDQUOT: "your quota is used up; free some, then run the same command again: finished stages are kept",
-    errno.EFBIG: "a file may not grow that large here (ulimit -f); finished stages are kept",
+    errno.EFBIG: "the file exceeds the limit of file sizes (ulimit -f); finished stages are kept",
 }
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
     """The error for a path that cannot be written, with advice."""
-    advice = NO_ROOM.get(error.errno or 0, "name a folder that you may write to with --results")
+    advice = NO_ROOM.get(error.errno or 0, "set a writable folder with --results")
     return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably; missing folders are made.
+    """Write a file atomically and durably; missing folders are created.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,12 +57,12 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
     """Write a file atomically in an existing folder.
 
     Args:
-        path: of the file.
-        content: of the file.
-        durable: whether to flush it to the disk, so that it survives a crash of the machine.
+        path: path of the file.
+        content: content of the file.
+        durable: whether to flush the content to the disk, so that it survives a crash of the machine.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     temporary = unfinished(path)
     try:
@@ -77,36 +76,36 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
         raise
 
 
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """A plain file whole. Special files are not opened: reading a pipe would block.
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file. Special files are not opened, because reading a pipe would block.
 
     Args:
-        path: of the file.
-        most_bytes: a larger file is not read.
+        path: path of the file.
+        max_bytes: largest size that is read.
 
     Raises:
-        DamagedError: it is missing, no plain file, or too large.
-        StoreError: it cannot be read.
+        DamagedError: the file is missing, not a regular file, or too large.
+        StoreError: the file cannot be read.
     """
     try:
         if not path.is_file():
             raise DamagedError(f"{path}: {'not a plain file' if path.exists() else 'missing'}")
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > most_bytes:
-        raise DamagedError(f"{path}: larger than {most_bytes:,} bytes, which is more than this file can have")
+    if len(content) > max_bytes:
+        raise DamagedError(f"{path}: larger than {max_bytes:,} bytes, which is more than this file can have")
     return content
 
 
 def unfinished(path: Path) -> Path:
-    """A temporary path beside this one; its name holds the process id and host of the writer."""
+    """A temporary path in the same folder, whose name contains the process id and host of the writer."""
     return path.with_name(f"{UNFINISHED}{os.getpid()}@{socket.gethostname()}-{uuid.uuid4().hex}")
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Remove temporary files and folders of killed writers; those of running ones stay."""
+    """Remove temporary files and folders of killed writers; those of running writers are kept."""
     for path in paths:
         if not _being_written(path):
             if path.is_dir():
@@ -124,7 +123,7 @@ def _being_written(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime < STALE_SECONDS
     except OSError:
-        return False  # it was removed in the meantime
+        return False  # another process has removed it
 
 
 def is_alive(pid: int) -> bool:

@@ -1,20 +1,18 @@
-"""The results folder. Everything in it is complete.
+"""The results folder.
 
-    stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (who, when, how long)
+    stages/<stage>-<key>/    immutable: artifacts, manifest.json (their hashes), provenance.json (origin)
     runs/<run_id>/           record.json, thresholds.json; outcomes, curves, answers, corners (Parquet)
     progress/<stage>-<key>/  unfinished work: checkpoint, lock, heartbeat, attempts; see `results.store.attempts`
     progress/<run_id>/       earlier failures of a run: attempts.jsonl
     logs/<session>/          output of the workers of one command, one file each
     devices/                 results of `doctor --device`, one file per kind of machine; see `results.store.devices`
 
-Folders are written under a temporary name and then renamed, so that readers never see an incomplete one.
+Folders are written under a temporary name and then renamed, so readers never see an incomplete folder.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,26 +22,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from results.provenance import StageProvenance
-from results.record import Artifact, DoneRecord, RunRecord, SchemaError, parse_record, record_fields
+from results.record import Artifact, DoneRecord, RunRecord
+from results.record_parsing import SchemaError, parse_record, record_fields
 from results.sealed import sealed, unsealed
-from results.store.attempts import Progress, note_failed_run
-from results.store.files import (
-    NO_ROOM,
-    UNFINISHED,
-    DamagedError,
-    StoreError,
-    read_file,
-    sha256,
-    sweep,
-    sync,
-    unfinished,
-    unwritable,
-)
-from results.store.files import write_file as write_file
+from results.store.atomic_folders import artifacts_in, folders_with, write_folder
+from results.store.attempts import Progress, log_failed_run
+from results.store.files import UNFINISHED, DamagedError, StoreError, read_file, sha256, sweep, unfinished, unwritable
 from results.text import printable
 
-RECORD_BYTES = 2**24
-"""Largest size of a record, a manifest or a provenance."""
+RECORD_BYTES = 2**24  # largest size of a record, a manifest or a provenance
 
 
 class Store:
@@ -58,14 +45,12 @@ class Store:
 
     @property
     def roots(self) -> list[Path]:
-        """The folders that are read; several for `MergedFolders`."""
+        """The folders that are read: one, or several in `MergedFolders`."""
         return [self.root]
 
     def without_root(self, sentence: str) -> str:
-        """A message without the path of this folder, for publication."""
+        """The message with paths relative to this folder, for publication."""
         return sentence.replace(f"{self.root}/", "")
-
-    # Stages
 
     def stage(self, name: str) -> Path:
         return self.root / "stages" / name
@@ -86,29 +71,31 @@ class Store:
 
     @contextmanager
     def write_stage(self, name: str, fields: dict[str, Any], provenance: StageProvenance) -> Iterator[Path]:
-        """A temporary folder to write a stage's artifacts into; the end of the block adds the manifest and renames it.
+        """A temporary folder for the artifacts of a stage. At the end of the block, it gets the manifest and is renamed.
 
-        The manifest depends only on artifacts and fields; the provenance is a file of its own. If the stage was written in the
-        meantime by another process, that result stays.
+        The manifest depends only on artifacts and fields; the provenance is a separate file. If another process has written the
+        stage in the meantime, its result is kept.
 
         Args:
-            name: of the stage.
-            fields: that the stage's key is a hash of.
-            provenance: of this result.
+            name: name of the stage.
+            fields: the fields whose hash is the stage's key.
+            provenance: origin of this result.
         """
-        with self._write_folder(self.stage(name)) as folder:
+        with write_folder(self.stage(name)) as folder:
             yield folder
-            files = [artifact.model_dump() for artifact in _artifacts(folder, folder)]
+            files = [artifact.model_dump() for artifact in artifacts_in(folder)]
             manifest = json.dumps({"artifacts": files, "fields": fields}, sort_keys=True)
-            _write_text(folder / "manifest.json", sealed(manifest, indent=1) + "\n")
-            _write_text(folder / "provenance.json", sealed(provenance.model_dump_json(), indent=1) + "\n")
+            (folder / "manifest.json").write_text(sealed(manifest, indent=1) + "\n", encoding="utf-8")
+            (folder / "provenance.json").write_text(
+                sealed(provenance.model_dump_json(), indent=1) + "\n", encoding="utf-8"
+            )
         shutil.rmtree(self.progress_dir(name), ignore_errors=True)
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """The fields of a stage's key and its artifacts.
+        """The manifest of a stage: ``fields`` of its key and ``artifacts``.
 
         Raises:
-            StoreError: it is missing or damaged.
+            StoreError: the manifest is missing or damaged.
         """
         path = self.stage(name) / "manifest.json"
         try:
@@ -118,9 +105,10 @@ class Store:
             raise StoreError(f"{path}: {error}; remove {path.parent} to make it again") from error
 
     def provenance(self, name: str) -> StageProvenance:
-        """
+        """The origin of a stage.
+
         Raises:
-            StoreError: it is missing or damaged.
+            StoreError: the file is missing or damaged.
         """
         path = self.stage(name) / "provenance.json"
         try:
@@ -131,10 +119,10 @@ class Store:
             ) from error
 
     def artifact(self, name: str, file: str) -> Path:
-        """The path of an artifact, after a check of its hash.
+        """The path of an artifact, whose hash is verified.
 
         Raises:
-            StoreError: it is missing or was changed.
+            StoreError: the artifact is missing or was changed.
         """
         path = self.stage(name) / file
         expected = {entry["path"]: entry["sha256"] for entry in self.manifest(name)["artifacts"]}
@@ -145,7 +133,7 @@ class Store:
         return path
 
     def artifacts(self, name: str) -> tuple[Artifact, ...]:
-        """The stage's artifacts as a record refers to them."""
+        """The stage's artifacts, with paths relative to the results folder."""
         prefix = self.stage(name).relative_to(self.root).as_posix()
         entries = self.manifest(name)["artifacts"]
         return tuple(Artifact(**{**entry, "path": f"{prefix}/{entry['path']}"}) for entry in entries)
@@ -156,18 +144,16 @@ class Store:
 
     def done_stages(self) -> frozenset[str]:
         """Names of all finished stages."""
-        return frozenset(_folders_with(self.root / "stages", "manifest.json"))
-
-    # Runs
+        return frozenset(folders_with(self.root / "stages", "manifest.json"))
 
     def run(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
     def plain_file(self, path: Path) -> Path:
-        """The path, after a check that it is no link out of this folder, which may come from a stranger, and no special file.
+        """The path itself, which is checked because the folder may come from a stranger.
 
         Raises:
-            StoreError: it is.
+            StoreError: the path is a link out of this folder or a special file.
         """
         if path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink():
             inside = path.resolve().is_relative_to(self.root.resolve())
@@ -186,7 +172,7 @@ class Store:
         return self.plain_file(self.run(run_id) / name)
 
     def is_readable(self, run_id: str) -> bool:
-        """Whether there is an undamaged record."""
+        """Whether the record exists and is undamaged."""
         try:
             self.record(run_id)
         except StoreError:
@@ -194,11 +180,12 @@ class Store:
         return True
 
     def conflicts(self, run_ids: Sequence[str]) -> list[str]:
-        """A sentence for each copy of these runs that differs from the preferred copy; see `MergedFolders`."""
+        """One sentence per copy of a run that differs from the preferred copy; see `MergedFolders`."""
         return []
 
     def is_done(self, run_id: str) -> bool:
-        """
+        """Whether the run has a record and did not fail.
+
         Raises:
             StoreError: the record is damaged or has another schema.
         """
@@ -210,31 +197,31 @@ class Store:
 
     @contextmanager
     def write_run(self, record: RunRecord) -> Iterator[Path]:
-        """A temporary folder to write a run's tables into; the end of the block adds the record and renames it.
+        """A temporary folder for the tables of a run. At the end of the block, the record is added and the folder renamed.
 
-        A later record replaces a failed one; a done one stays.
+        The record of a failed run is replaced, that of a finished run is kept.
         """
-        with self._write_folder(self.run(record.run_id)) as folder:
+        with write_folder(self.run(record.run_id)) as folder:
             yield folder
-            complete = record.model_copy(update={"files": tuple(_artifacts(folder, folder))})
-            _write_text(folder / "record.json", sealed(complete.model_dump_json(), indent=1) + "\n")
-            self.set_aside(record.run_id)
+            complete = record.model_copy(update={"files": tuple(artifacts_in(folder))})
+            (folder / "record.json").write_text(sealed(complete.model_dump_json(), indent=1) + "\n", encoding="utf-8")
+            self.remove_failed_run(record.run_id)
 
-    def set_aside(self, run_id: str) -> bool:
-        """Remove a failed record, so that the run can be tried again; its cause and traceback are logged.
+    def remove_failed_run(self, run_id: str) -> bool:
+        """Remove the record of a failed run, so that the run can be repeated. Its cause and traceback are logged.
 
         Returns:
-            whether there was a failed record.
+            whether there was such a record.
         """
         folder = self.run(run_id)
         if not folder.exists() or self.is_done(run_id):
             return False
         if (folder / "record.json").is_file():
-            details = folder / "traceback.txt"
-            text = details.read_text(encoding="utf-8") if details.is_file() else ""
+            path = folder / "traceback.txt"
+            traceback = path.read_text(encoding="utf-8") if path.is_file() else ""
             record = self.record(run_id)
             if record.status == "failed":
-                note_failed_run(self.progress_dir(run_id), record, text)
+                log_failed_run(self.progress_dir(run_id), record, traceback)
         self.remove_run(run_id)
         return True
 
@@ -242,14 +229,15 @@ class Store:
         """Remove a record and the files beside it."""
         folder = self.run(run_id)
         removed = unfinished(folder)
-        with suppress(FileNotFoundError):  # another process removed it
+        with suppress(FileNotFoundError):  # another process has removed it
             folder.rename(removed)
         shutil.rmtree(removed, ignore_errors=True)
 
     def record(self, run_id: str) -> RunRecord:
-        """
+        """The record of a run.
+
         Raises:
-            StoreError: there is no such record, or it is damaged.
+            StoreError: the record is missing or damaged.
         """
         path = self.table(run_id, "record.json")
         with _reading(path):
@@ -259,9 +247,10 @@ class Store:
         return record
 
     def done_record(self, run_id: str) -> DoneRecord:
-        """
+        """The record of a finished run.
+
         Raises:
-            StoreError: there is no such record, it is damaged, or its run failed.
+            StoreError: the record is missing or damaged, or the run failed.
         """
         record = self.record(run_id)
         if record.status == "failed":
@@ -269,15 +258,13 @@ class Store:
         return record
 
     def run_ids(self) -> list[str]:
-        return sorted(_folders_with(self.root / "runs", "record.json"))
-
-    # Housekeeping
+        return sorted(folders_with(self.root / "runs", "record.json"))
 
     def prepare(self) -> None:
         """Create the folder and remove temporary files of killed writers.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the folder cannot be written.
         """
         try:
             for part in ("stages", "runs"):
@@ -288,38 +275,6 @@ class Store:
         except OSError as error:
             raise unwritable(self.root, error) from error
         sweep([*self.root.glob(f"*/{UNFINISHED}*"), *self.root.glob(f"{UNFINISHED}*")])
-
-    @contextmanager
-    def _write_folder(self, target: Path) -> Iterator[Path]:
-        folder = unfinished(target)
-        try:
-            with _writing(target):
-                folder.mkdir(parents=True)
-            try:
-                yield folder
-            except OSError as error:
-                if error.errno in NO_ROOM:
-                    raise unwritable(target, error) from error
-                raise
-            with _writing(target):
-                for path in folder.rglob("*"):
-                    sync(path)
-                try:
-                    folder.rename(target)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # these mean that another process was first
-                        raise
-                sync(target.parent)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(target, error) from error
 
 
 @contextmanager
@@ -337,27 +292,8 @@ def _reading(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _folders_with(folder: Path, file: str) -> list[str]:
-    """Names of the subfolders that contain a file of that name. os.scandir takes a fifth of the time of pathlib."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(UNFINISHED)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [name for name in names if os.path.isfile(f"{folder}/{name}/{file}")]  # noqa: PTH113
-
-
-def _artifacts(folder: Path, root: Path) -> Iterator[Artifact]:
-    for path in sorted(folder.rglob("*")):
-        yield Artifact(path=path.relative_to(root).as_posix(), sha256=sha256(path), bytes=path.stat().st_size)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 def _first_error(error: ValueError) -> str:
-    """The first mistake with its place, without the value that was there."""
+    """The first error of a validation with the name of its field, but without the invalid value."""
     if not isinstance(error, ValidationError):
         return printable(str(error))[:300]
     first = error.errors()[0]

@@ -9,14 +9,13 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from results.frozen import Frozen
 from results.provenance import Machine
-from results.record import refuse_control_characters
+from results.record_parsing import refuse_control_characters
 from results.store.files import read_file
 from results.store.folder import Store, StoreError
 from results.text import printable
 
 FILE = "latency.json"
 FILE_BYTES = 2**22
-
 
 Milliseconds = Annotated[float, Field(gt=0)]
 
@@ -41,20 +40,20 @@ class BatchTiming(Frozen):
 
     batch_size: PositiveInt
     images: PositiveInt
-    """Number of images timed by each of the two, after the warm-up."""
+    """Number of images timed with each of the two, after the warm-up."""
     backbone: Quantiles
     dynamic: Quantiles
     mac_speedup: Annotated[float, Field(gt=0)]
-    """MAC speed-up on exactly these images, every evaluated head counted."""
+    """MAC speed-up on these images, including every evaluated head."""
 
     @property
     def speedup(self) -> float:
-        """Mean time of the backbone without exits over that of dynamic inference: the measured speed-up."""
+        """Measured speed-up: mean time of the backbone without exits divided by that of dynamic inference."""
         return self.backbone.mean / self.dynamic.mean
 
     @property
     def realised(self) -> float:
-        """Measured speed-up over MAC speed-up."""
+        """Measured speed-up divided by MAC speed-up."""
         return self.speedup / self.mac_speedup
 
     def throughput(self, which: Quantiles) -> float:
@@ -71,9 +70,9 @@ class Latency(Frozen):
     precision: str
     machine: Machine
     warmup: int
-    """Untimed batches of each kind before the measurement."""
+    """Number of untimed batches of each kind before the measurement."""
     moved: int
-    """Number of samples that left at another exit than in the stored scores, as rounding moved them across the threshold."""
+    """Number of samples whose exit differs from that in the stored scores, because rounding moved them across the threshold."""
     checked: int
     """Number of samples compared with the stored scores."""
     logit_error: float
@@ -88,7 +87,7 @@ def read_latencies(store: Store, damaged: list[str] | None = None) -> dict[str, 
     """Every measurement in a results folder, by run id.
 
     Args:
-        damaged: takes a sentence for each damaged measurement.
+        damaged: list to which a sentence is appended for each damaged measurement.
 
     Raises:
         StoreError: a measurement is damaged, and ``damaged`` is None.

@@ -1,8 +1,8 @@
-"""File locks that the kernel releases when their holder dies.
+"""File locks that the kernel releases when their holder ends.
 
-A lock belongs to one process, not to its children. On a shared file system it holds across machines if the file system
-forwards locks (NFS does, Lustre when mounted with flock). The package filelock is not used here: where a file system has no
-locks, it falls back to lock files, which a killed process leaves behind.
+A lock belongs to one process, not to its children. On a shared file system it works across machines if the file system
+forwards locks (NFS does, Lustre if mounted with flock). The package filelock is not used here: on a file system without
+locks, it falls back to lock files, which remain after a process was killed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Lock:
     """A lock on a file. A process may create only one per file.
 
     Args:
-        path: of the file, which is created; its folder may be removed while others wait.
+        path: path of the file, which is created; its folder may be removed while other processes wait.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
-    def take(self) -> bool:
-        """Take the lock if no process holds it.
+    def acquire(self) -> bool:
+        """Acquire the lock if no process holds it.
 
         Returns:
-            whether it was taken.
+            whether the lock was acquired.
 
         Raises:
             CannotLockError: the file system has no locks.
@@ -46,7 +46,7 @@ class Lock:
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             except FileNotFoundError:
-                continue  # the folder was removed in between
+                continue  # the folder was removed in the meantime
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -59,7 +59,7 @@ class Lock:
             if os.fstat(file).st_nlink:
                 self._file = file
                 return True
-            os.close(file)  # the file was removed before the lock was taken: nobody else would see this lock
+            os.close(file)  # the file was removed in the meantime, so no other process would see this lock
 
     def release(self) -> None:
         if self._file is not None:
@@ -71,7 +71,7 @@ def can_lock(folder: Path) -> bool:
     """Whether files in a folder can be locked."""
     lock = Lock(folder / f".can-lock-{os.getpid()}")
     try:
-        return lock.take()
+        return lock.acquire()
     except CannotLockError:
         return False
     finally:
@@ -80,9 +80,10 @@ def can_lock(folder: Path) -> bool:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether another process holds the lock; None where files cannot be locked.
+    """Whether another process holds the lock; None if the file system has no locks.
 
-    Never call it for a lock of this process: the kernel releases a lock when the process closes any descriptor of the file.
+    Must not be called for a lock of this process: the kernel releases a lock when the process closes any descriptor of the
+    file.
     """
     try:
         file = os.open(path, os.O_RDONLY)

@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from results.store.folder import Store, StoreError, sha256
+from results.store.files import StoreError, sha256
+from results.store.folder import Store
 from results.store.run_files import TABLES
 
+# The files by which copies of a run are compared.
 FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
-"""The files by which copies of a run are compared."""
 
 
 class MergedFolders(Store):
     """Results folders read as one.
 
-    Of several copies of a run, a finished one is preferred to a failed one, and that to a damaged one; among equals the folder
-    that is named first wins.
+    Of several copies of a run, a finished one is preferred to a failed one, and a failed one to a damaged one. Among equals,
+    the one in the first folder is preferred.
 
     Args:
-        roots: at least one.
+        roots: the folders, at least one.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -75,7 +76,7 @@ class MergedFolders(Store):
 
     @cached_property
     def _copies(self) -> dict[str, list[Store]]:
-        """The folders that hold each run, the preferred one first."""
+        """The folders with a copy of each run, ordered by preference."""
         copies: dict[str, list[Store]] = {}
         for store in self.stores:
             for run_id in store.run_ids():

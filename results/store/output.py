@@ -1,4 +1,4 @@
-"""Tables that a command writes where the user says. Nothing of the user's is replaced."""
+"""Tables that a command writes to a path given by the user. Other files are not replaced."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from results.text import for_spreadsheet
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV to a path that the user named.
+    """Write a table as CSV to a path given by the user.
 
-    An earlier table of the same columns is replaced. A device or a pipe is written into, and stays what it is.
+    A table with the same columns is replaced. A device or a pipe is written to.
 
     Raises:
-        StoreError: something else is at the path, or it cannot be written.
+        StoreError: the path is a folder or another file, or cannot be written.
     """
     text = without_formulas(table).to_csv(index=False)
     target = path.resolve()
     if target.is_dir():
-        raise StoreError(f"--out: {path} is a folder; name a file")
+        raise StoreError(f"--out: {path} is a folder; set a file")
     if target.exists() and not target.is_file():
         try:
             target.write_text(text, encoding="utf-8")
@@ -34,7 +34,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with text that no spreadsheet takes for a formula."""
+    """The table with text that spreadsheets do not interpret as formulas."""
     texts = [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
     changed = {
         name: table[name].map(lambda value: for_spreadsheet(value) if isinstance(value, str) else value)

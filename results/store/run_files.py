@@ -1,4 +1,4 @@
-"""The files beside a record, whose sizes and SHA-256 it holds. No byte of a file is used before they are compared."""
+"""The files beside a record. Their sizes and SHA-256, which are in the record, are compared before a file is used."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 from results.record import Artifact, DoneRecord, RunRecord
 from results.store.files import DamagedError, read_file, sha256
 
-TABLES = ("outcomes", "curves", "answers", "corners")
-"""The tables beside a finished record, one Parquet file each."""
-MAX_BYTES = 2**31
-"""Largest size of one file."""
+TABLES = ("outcomes", "curves", "answers", "corners")  # of a finished run, one Parquet file each
+MAX_BYTES = 2**31  # of one file
 
 
 def read_run_file(path: Path, record: RunRecord) -> bytes:
@@ -30,7 +28,7 @@ def read_run_file(path: Path, record: RunRecord) -> bytes:
 
 
 def check_run_files(folder: Path, record: RunRecord) -> None:
-    """Compare the hash of every file beside a record.
+    """Compare the sizes and hashes of all files beside a record.
 
     Raises:
         DamagedError: a file is missing, or was changed since the record was written.

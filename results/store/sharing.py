@@ -1,7 +1,6 @@
-"""Copies runs without per-exit confidences, weights and scores: small enough for a repository.
+"""Copies of runs for a repository, without per-exit confidences, weights and scores.
 
-The columns `score`, `confidence` and `nll` take nine tenths of the space. Without them a report lacks calibration and is
-otherwise the same.
+The columns `score`, `confidence` and `nll` take 90 % of the space. A report without them lacks only calibration.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ NARROW = ("exit", "prediction", "label")
 
 
 def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
-    """Copy runs into another results folder, with the times measured on them and the checks of devices.
+    """Copy runs to another results folder, with their measured times and the checks of devices.
 
     Args:
         store: the results folder to copy from.
-        run_ids: of the runs to copy; missing and damaged ones are skipped, as a report names them.
-        target: the results folder to copy to, which does not hold these runs yet.
+        run_ids: the runs to copy. Missing and damaged runs are skipped; reports name them.
+        target: the results folder to copy to, which does not contain these runs.
 
     Raises:
         StoreError: the copy cannot be written.
@@ -64,8 +63,10 @@ def _tables(store: Store, record: DoneRecord) -> dict[str, Table]:
 
 
 def _write(table: Table, path: Path) -> None:
-    """Write a table with the rows of each sample together: its predictions are mostly equal under all settings, so that the
-    compressed size halves. Sorted sample ids are delta-encoded to almost nothing."""
+    """Write a table sorted by sample id. This halves the compressed size, because most predictions for a sample are equal.
+
+    Sorted sample ids are delta-encoded to a negligible size.
+    """
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import write_table
 
@@ -75,7 +76,7 @@ def _write(table: Table, path: Path) -> None:
         encodings["sample_id"] = "DELTA_BINARY_PACKED"
     for index, name in enumerate(table.column_names):
         if name in NARROW:
-            with suppress(ArrowInvalid):  # more classes than fit
+            with suppress(ArrowInvalid):  # more than 256 classes
                 table = table.set_column(index, name, table.column(index).cast("uint8"))
     write_table(
         table.replace_schema_metadata(), path, compression="zstd", compression_level=19,
@@ -84,7 +85,7 @@ def _write(table: Table, path: Path) -> None:
 
 
 def _copy_latencies(store: Store, copy: Store) -> None:
-    """Copy the measurements of the runs in the copy."""
+    """Copy the measured times of the copied runs."""
     run_ids = set(copy.run_ids())
     for name in store.stages("latency"):
         try:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("exit", "sample_id", "label", "prediction")
-REAL = ("confidence", "nll")
-"""NaN in a shared table without them; see `results.store.sharing`."""
+REAL = ("confidence", "nll")  # missing in shared copies (`results.store.sharing`); NaN here
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Answers:
 
     @property
     def correct(self) -> np.ndarray:
-        """Bools [K, N]."""
+        """Whether each prediction is correct, bool [K, N]."""
         return self.prediction == self.label
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> Answers:
-        """From a table with one row per exit and sample, as in `answers.parquet`.
+        """Arrays from a table with one row per exit and sample, as in `answers.parquet`.
 
         Raises:
             ValueError: a column or a row is missing, or a row is repeated.

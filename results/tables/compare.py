@@ -28,7 +28,7 @@ class Difference:
 
 
 def record_differences(first: DoneRecord, second: DoneRecord) -> dict[str, list[Difference]]:
-    """Differences in the ``spec``, the ``code`` (commit and versions of the stages) and the ``environment`` (machine)."""
+    """Differences in ``spec``, ``code`` (commit and versions of the stages) and ``environment`` (machine)."""
     code = [
         record.provenance.code.model_dump() | {f"stage {stage.stage}": stage.code for stage in record.stages}
         for record in (first, second)
@@ -41,7 +41,7 @@ def record_differences(first: DoneRecord, second: DoneRecord) -> dict[str, list[
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """The leaves in which two nested mappings differ, by dotted name; a missing leaf is None."""
+    """The values in which two nested mappings differ, with dotted names; a missing value is None."""
     flat = flattened(first), flattened(second)
     names = dict.fromkeys([*flat[0], *flat[1]])
     return [
@@ -52,7 +52,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Dif
 
 
 def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level of dotted names; lists are leaves."""
+    """Nested mappings as one mapping with dotted names; lists are values."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -62,9 +62,9 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def point_differences(first: Run, second: Run) -> pd.DataFrame:
     """First minus second at every operating point that both reached, and for the backbone without exits.
 
-    Columns: point, first and second (accuracies), difference; for runs that were tested on the same samples also low and high
-    (paired interval over test samples), detectable, discordant (share of samples with a difference), p (sign-flip test) and
-    p_holm (over all points); first_macs and second_macs (mean MACs of the two).
+    Columns: point, first and second (accuracies), difference; first_macs and second_macs (mean MACs). For runs with the same
+    test samples also low and high (paired interval over test samples), detectable, discordant (share of samples with a
+    difference), p (sign-flip test) and p_holm (adjusted over all points).
     """
     rows = []
     reached = [{p.name: p.test for p in run.record.points if p.test is not None} for run in (first, second)]
@@ -93,11 +93,11 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
 
 
 def set_differences(first: list[Run], second: list[Run]) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Runs with the same spec in two sets.
+    """Compare the runs with equal specs in two sets.
 
     Returns:
-        one row per point of a pair: run_id (of the first), then as `point_differences`; and the ids of the runs that only the
-        first and only the second set has.
+        one row per point of each pair, with the columns of `point_differences` and run_id (of the first run); the ids of the
+        runs that are only in the first set; and the ids of those that are only in the second set.
     """
     by_spec = {spec_text(run): run for run in second}
     pairs = [(run, by_spec[spec_text(run)]) for run in first if spec_text(run) in by_spec]

@@ -9,10 +9,10 @@ from results.tables.run import STATIC, Run
 
 
 def cost_shares(record: DoneRecord, metric: str) -> np.ndarray:
-    """Cost of leaving at each exit as a share of the backbone without exits, [K].
+    """Cost of exiting at each exit as a share of the backbone without exits, [K].
 
     Args:
-        record: of the run.
+        record: the record of the run.
         metric: ``layer`` counts blocks, as the paper does; ``mac`` counts MACs with every evaluated head.
     """
     if metric == "layer":
@@ -21,22 +21,21 @@ def cost_shares(record: DoneRecord, metric: str) -> np.ndarray:
 
 
 def drop_at_speedup(run: Run, policy: str, metric: str, speedup: float) -> np.ndarray | None:
-    """The accuracy drop of every test sample at exactly this speed-up on test, against the backbone without exits.
+    """The accuracy drop of each test sample against the backbone without exits, at this speed-up on test.
 
-    The policy's settings are those at the corners of the hull that was built on val. The two next to the speed-up are mixed so
-    that the mean cost on test is exact. The share of the mixture depends on the test samples too; each sample's part in it
-    (slope of accuracy over cost, times its cost minus the mean) is added to its drop, so that the variance of the mean is right
-    and the mean unchanged.
+    The settings are those at the corners of the hull on val. The two neighbours of the speed-up are mixed so that the mean cost
+    on test is exact. The mixing weight also depends on the test samples. To account for this in the variance of the mean, each
+    drop is increased by the slope of accuracy over cost times the deviation of the sample's cost, which has mean 0.
 
     Args:
-        run: with early exits.
+        run: a run with early exits.
         policy: label of one of its policies.
         metric: see `cost_shares`.
-        speedup: over the backbone without exits, at least 1.
+        speedup: speed-up over the backbone without exits, at least 1.
 
     Returns:
-        [N], in ascending order of sample ids; None if no setting is this fast. If every setting is faster, the drop of the
-        slowest one.
+        [N], in ascending order of sample ids; None if all settings are slower. If all settings are faster, the drop at the
+        slowest setting.
     """
     outcomes = run.hull_outcomes.get(policy)
     if outcomes is None:

@@ -16,11 +16,11 @@ COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high"
 
 
 def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
-    """Every run and policy against the backbone without exits, and every pair of methods under one policy
-    or each under its own.
+    """Comparisons of each run and policy with the backbone without exits, and of pairs of methods.
 
-    Columns: the setting's, seed, drop (against the backbone without exits), first, second (labels), speedup (MACs of the second
-    over MACs of the first), its interval over test samples (low, high), unreached (share of replicates).
+    A pair of methods has the same policy, or each method its own. Columns: those of `SETTING`, seed, drop (against the backbone
+    without exits), first, second (labels), speedup (MACs of the second over MACs of the first), its interval over test samples
+    (low, high), unreached (share of replicates).
     """
     names = labels(runs)
     costs = _costs(runs, drop)
@@ -34,8 +34,8 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
             groups.setdefault((*run.setting, run.seed), []).append((run, policy))
             # The backbone without exits costs 1 and always reaches its own accuracy.
             rows.append(_row(run, drop, names[run.record.run_id, policy], STATIC, own_costs, np.ones(len(own_costs))))
-    for contenders in groups.values():
-        for (first, one), (second, other) in combinations(contenders, 2):
+    for group in groups.values():
+        for (first, one), (second, other) in combinations(group, 2):
             if first is second or not comparable(first, one, second, other):
                 continue
             if not are_paired(first, STATIC, second, STATIC):
@@ -47,7 +47,7 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
 
 def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
     """`costs_to_reach` of every run and policy that has a curve, `BATCH` at a time."""
-    waiting: dict[int, list[tuple[tuple[str, str], Corners, np.ndarray]]] = {}
+    batches: dict[int, list[tuple[tuple[str, str], Corners, np.ndarray]]] = {}
     costs: dict[tuple[str, str], np.ndarray] = {}
 
     def flush(batch: list[tuple[tuple[str, str], Corners, np.ndarray]]) -> None:
@@ -59,11 +59,11 @@ def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
             corners = _corners(run, policy)
             if len(corners.right) >= 2:
-                batch = waiting.setdefault(corners.right.shape[1], [])
+                batch = batches.setdefault(corners.right.shape[1], [])
                 batch.append(((run.record.run_id, policy), corners, run.point_outcomes[STATIC].share_right > 0))
                 if len(batch) == BATCH:
                     flush(batch)
-    for batch in waiting.values():
+    for batch in batches.values():
         if batch:
             flush(batch)
     return costs
@@ -75,7 +75,7 @@ def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other:
 
 
 def _corners(run: Run, policy: str) -> Corners:
-    """Samples in ascending order of their ids; costs as shares of the MACs without exits."""
+    """The corners of a policy's hull; costs are shares of the MACs without exits."""
     outcomes = run.hull_outcomes.get(policy)
     if outcomes is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))

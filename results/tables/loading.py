@@ -21,15 +21,15 @@ from results.text import printable
 def load_runs(
     store: Store, run_ids: list[str], say: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Run], list[str]]:
-    """The finished runs; of runs that differ only in a tried learning rate, the one with the best val accuracy.
+    """The finished runs. Of runs that differ only in a tried learning rate, the one with the best val accuracy is returned.
 
     Args:
         store: the results folder.
-        run_ids: of the runs to read.
-        say: called with a progress message now and then.
+        run_ids: ids of the runs.
+        say: called with a progress message every 100 records.
 
     Returns:
-        the runs, and a sentence for every record that is missing, failed or damaged.
+        the runs, and one sentence per record that is missing, failed or damaged.
     """
     runs, problems = [], store.conflicts(run_ids)
     latencies, checks = read_latencies(store, problems), read_checks(store, problems)
@@ -48,9 +48,10 @@ def load_runs(
 
 
 def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
-    """
+    """A run with its tables.
+
     Raises:
-        StoreError: a table is missing or damaged, or does not fit the record.
+        StoreError: a table is missing, damaged or inconsistent with the record.
     """
     folder = store.run(record.run_id)
     paths = {name: store.table(record.run_id, f"{name}.parquet") for name in TABLES}
@@ -71,13 +72,13 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
 
 
 def _outcome_rows(record: DoneRecord) -> int:
-    """Rows of the outcomes: every test sample at every setting of every point, and without exits."""
+    """Number of rows in the table of outcomes: each test sample at each setting of each point, and without exits."""
     rows = record.data.sizes["test"] * (1 + sum(len(point.settings) for point in record.points))
     return min(rows, MAX_ROWS)
 
 
 def without_repeats(runs: list[Run]) -> list[Run]:
-    """The runs without repeated results: of runs with the same training, a later one keeps only new policies."""
+    """The runs without repeated results: of runs with the same training, later runs keep only policies of no earlier run."""
     seen: set[tuple[str, str]] = set()
     distinct = []
     for run in runs:

@@ -12,7 +12,7 @@ from results.record import OperatingPoint
 from results.stats.calibration import expected_calibration_error
 from results.stats.classes import per_class
 from results.stats.controls import first_correct, regret
-from results.stats.exits import agreement, flips, leaving, overthinking
+from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.stats.hull import SHARES, accuracy_at, area, upper_hull
 from results.stats.optimism import optimism
 from results.tables.run import SETTING, STATIC, Run, labels
@@ -21,15 +21,15 @@ from results.tables.run import SETTING, STATIC, Run, labels
 def area_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and swept policy, on test.
 
-    Columns: the run's, area (mean accuracy on the val-built hull over `hull.INTERVAL`), accuracy_at_25 ... _100 (of the
-    hull, at shares of the MACs without exits; NaN out of reach), and for each drop of the record's points claimed and honest
-    MAC speed-up and drop.
+    Columns: those of `_base`, area (mean accuracy over `hull.INTERVAL`, on the hull chosen on val), accuracy_at_25 ... _100
+    (accuracy on the hull at shares of the MACs without exits; NaN below the cheapest setting), and claimed and honest MAC
+    speed-up and drop for each drop of the record's points; see `results.stats.optimism`.
     """
     rows = []
     for run, label, policy in _policies(runs):
         curve = {split: _curve(run, policy, split) for split in ("val", "test")}
         if len(curve["val"][0]) < 2:
-            continue  # a fixed threshold has no curve
+            continue  # a fixed threshold has only one setting
         corners = upper_hull(curve["val"][1], curve["val"][0])
         accuracy, cost = (values[corners] for values in curve["test"])
         row = _base(run, label) | {"policy": policy, "area": area(cost, accuracy)}
@@ -49,13 +49,13 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def head_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run with early exits: statistics of its heads that no policy influences, on test.
+    """One row per run with early exits: statistics of its heads on test, which do not depend on the policy.
 
-    Columns: the run's, oracle_accuracy and oracle_macs (at the first right exit; a share of the MACs without exits), wasteful,
-    destructive, wasted_macs (likewise a share), flips.
+    Columns: those of `_base`, oracle_accuracy and oracle_macs (exiting at the first correct exit), wasteful, destructive,
+    wasted_macs, flips. MACs are shares of the MACs without exits.
     """
     rows = []
-    for run in _exiting(runs):
+    for run in _with_exits(runs):
         correct, cost = run.answers.correct, _relative_cost(run)
         oracle, wasted = first_correct(correct, cost), overthinking(correct, cost)
         rows.append(
@@ -68,12 +68,13 @@ def head_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def exit_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run and exit, each evaluated on all test samples.
+    """One row per run and exit, evaluated on all test samples.
 
-    Columns: the run's, block, head, macs (of leaving there, as a share of the MACs without exits), accuracy, ece, nll (nats).
+    Columns: those of `_base`, block, head, macs (of exiting there, as a share of the MACs without exits), accuracy, ece, nll
+    (in nats).
     """
     rows = []
-    for run in _exiting(runs):
+    for run in _with_exits(runs):
         answers, cost = run.answers, _relative_cost(run)
         for k, exit_ in enumerate(run.record.exits):
             rows.append(
@@ -86,15 +87,17 @@ def exit_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def leaving_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run, operating point and exit: the test samples that leave there.
+    """One row per run, operating point and exit, for the test samples that exit there.
 
-    Columns: the run's, point, block, share, accuracy (of the samples that leave), final_accuracy (of the final head on the same
-    samples), all_accuracy (of the exit on all samples), ece (of the samples that leave; NaN where settings are mixed).
+    Columns: those of `_base`, point, block, share, accuracy (of the exit on these samples), final_accuracy (of the final head
+    on these samples), all_accuracy (of the exit on all samples), ece (on these samples; NaN if settings are mixed).
     """
     rows = []
     for run, label, point in _points(runs):
         outcomes = _FlatOutcomes(run, point)
-        at_exit = leaving(outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits))
+        at_exit = exit_conditional(
+            outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits)
+        )
         anytime = run.answers.correct.mean(axis=1)
         for k, exit_ in enumerate(run.record.exits):
             here = outcomes.exits == k
@@ -105,22 +108,18 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
             )
             rows.append(
                 _base(run, label)
-                | {
-                    "point": point.name,
-                    "block": exit_.block,
-                    "share": at_exit.share[k],
-                    "accuracy": at_exit.accuracy[k],
-                }
+                | {"point": point.name, "block": exit_.block}
+                | {"share": at_exit.share[k], "accuracy": at_exit.accuracy[k]}
                 | {"final_accuracy": at_exit.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
             )
     return pd.DataFrame(rows)
 
 
 def routing_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run and operating point: the policy beside random and perfect routing, on test.
+    """One row per run and operating point: the policy compared with random and perfect routing, on test.
 
-    Columns: the run's, point, accuracy, random and oracle (at the same exit shares), regret, gain, agreement (with the run's
-    own final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
+    Columns: those of `_base`, point, accuracy, random and oracle (accuracies at the same exit shares), regret, gain, agreement
+    (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
     """
     rows = []
     for run, label, point in _points(runs):
@@ -141,7 +140,7 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def class_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run, operating point and class; see `classes.per_class`. Cost: share of the MACs without exits."""
+    """One row per run, operating point and class; see `classes.per_class`. Costs are shares of the MACs without exits."""
     parts, where = [], []
     for run, label, point in _points(runs):
         outcomes = _FlatOutcomes(run, point)
@@ -175,28 +174,29 @@ class _FlatOutcomes:
         self.final_right = self.final == self.label
 
 
-def _exiting(runs: list[Run]) -> Iterator[Run]:
+def _with_exits(runs: list[Run]) -> Iterator[Run]:
     return (run for run in runs if run.has_exits)
 
 
 def _policies(runs: list[Run]) -> Iterator[tuple[Run, str, str]]:
-    """Run, row label and policy."""
+    """Each run with early exits, with the label of the table row and the policy."""
     names = labels(runs)
-    for run in _exiting(runs):
+    for run in _with_exits(runs):
         for policy in dict.fromkeys(point.policy for point in run.record.points):
             yield run, names[run.record.run_id, policy], policy
 
 
 def _points(runs: list[Run]) -> Iterator[tuple[Run, str, OperatingPoint]]:
-    """Run, row label and operating point, for every reached point."""
+    """Each reached operating point, with its run and the label of the table row."""
     names = labels(runs)
-    for run in _exiting(runs):
+    for run in _with_exits(runs):
         for point in run.record.points:
             if point.reached:
                 yield run, names[run.record.run_id, point.policy], point
 
 
 def _base(run: Run, label: str) -> dict[str, Any]:
+    """The columns run_id, those of `SETTING`, method, label and seed."""
     where: dict[str, Any] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
     return where | {"method": run.method, "label": label, "seed": run.seed}
 
@@ -206,6 +206,6 @@ def _relative_cost(run: Run) -> np.ndarray:
 
 
 def _curve(run: Run, policy: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy and relative cost of every setting, in the order of the grid that val made."""
+    """Accuracy and relative cost of every setting, in the order of the grid made on val."""
     rows = run.curves[(run.curves["policy"] == policy) & (run.curves["split"] == split)]
     return rows["accuracy"].to_numpy(), rows["mean_macs"].to_numpy() / run.record.costs.baseline

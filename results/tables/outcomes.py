@@ -1,4 +1,4 @@
-"""Outcomes of every test sample at the operating points of a run: the tables of outcomes and corners as arrays."""
+"""The tables of outcomes and corners as arrays: exit and prediction of each test sample at the operating points of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PointOutcomes:
     Attributes:
         sample_id: [N].
         label: [N].
-        weight: of the settings, [S], summing to 1.
+        weight: weights of the settings, [S], summing to 1.
         exit: the exit taken, [S, N].
         prediction: [S, N].
         score: largest probability at the exit taken, [S, N]; NaN in a shared table without it (`results.store.sharing`).
@@ -35,12 +35,12 @@ class PointOutcomes:
 
     @cached_property
     def right(self) -> np.ndarray:
-        """Bools [S, N]."""
+        """Whether each prediction is correct, bool [S, N]."""
         return self.prediction == self.label
 
     @cached_property
     def share_right(self) -> np.ndarray:
-        """Correctness of every sample, [N]: 0 or 1, or between where settings are mixed."""
+        """Mean correctness of each sample over the settings, [N]; 0 or 1 with one setting."""
         return self.mean(self.right)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def split_by_point(outcomes: pd.DataFrame) -> dict[str, PointOutcomes]:
     """The operating points of a table of outcomes, by name.
 
     Raises:
-        ValueError: a column is missing, or a setting does not hold every sample once.
+        ValueError: a column is missing, or a setting does not have each sample once.
     """
     parts = _parts(outcomes, "outcomes", COLUMNS, ("score",))
     return {point: _point_outcomes(rows, point) for point, rows in parts}
@@ -64,7 +64,7 @@ class HullOutcomes:
 
     Attributes:
         sample_id: [N], ascending.
-        right: whether the prediction is right, bools [H, N].
+        right: whether the prediction is correct, bool [H, N].
         exit: the exit taken, [H, N].
     """
 
@@ -77,7 +77,7 @@ def split_by_policy(corners: pd.DataFrame) -> dict[str, HullOutcomes]:
     """The policies of a table of corners, by name; see `results.tables.run.Run`.
 
     Raises:
-        ValueError: a corner does not hold every sample once.
+        ValueError: a corner does not have each sample once.
     """
     policies = {}
     for policy, rows in _parts(corners, "corners", CORNERS):
@@ -92,7 +92,7 @@ def split_by_policy(corners: pd.DataFrame) -> dict[str, HullOutcomes]:
 def _parts(
     table: pd.DataFrame, table_name: str, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Groups rows by the name in the first column, in order of appearance. Missing optional columns become NaN."""
+    """Group rows by the first column, in order of appearance. Missing optional columns become NaN."""
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(f"the table of {table_name} has no column {', '.join(missing)}")
@@ -111,7 +111,7 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
     """Row indices [S, N] of each sample under each setting, in ascending order of thresholds and sample ids.
 
     Raises:
-        ValueError: a setting does not hold every sample once.
+        ValueError: a setting does not have each sample once.
     """
     starts = np.flatnonzero(np.r_[True, (threshold[1:] != threshold[:-1]) & ~np.isnan(threshold[1:])])
     rows: np.ndarray = np.arange(len(threshold))
@@ -119,7 +119,7 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
         rows = np.lexsort((sample_id, threshold))
         starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
     if not len(threshold) or len(threshold) % len(starts):
-        raise ValueError("a setting does not hold every sample once")
+        raise ValueError("a setting does not have each sample once")
     indices: np.ndarray = rows.reshape(len(starts), -1)
     ids: np.ndarray = sample_id[indices]
     if (
@@ -127,12 +127,12 @@ def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
         or (ids[0][1:] <= ids[0][:-1]).any()
         or (starts != indices.shape[1] * np.arange(len(starts))).any()
     ):
-        raise ValueError("a setting does not hold every sample once")
+        raise ValueError("a setting does not have each sample once")
     return indices
 
 
 def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
-    """Whether the ids ascend within every setting."""
+    """Whether the sample ids ascend within each setting."""
     falls = np.flatnonzero(sample_id[1:] <= sample_id[:-1]) + 1
     return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
 

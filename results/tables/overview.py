@@ -1,4 +1,4 @@
-"""An overview of a results folder, from the records alone: one row per run."""
+"""A table of the runs in a results folder, from their records."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = [
 
 
 def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run, finished or failed, and a sentence for every damaged record.
+    """One row per finished or failed run, and one sentence per damaged record.
 
     Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, static_accuracy (of the backbone
-    without exits, on test), finished (when), then of the first policy's point with at most `DROP` on val, or else of its first
-    fixed threshold, on test: point, accuracy, layer_speedup, mac_speedup.
+    without exits, on test), finished (time), and for one operating point on test: point, accuracy, layer_speedup, mac_speedup.
+    The point is the first one with a drop of at most `DROP` on val, or else the first fixed threshold.
     """
     rows, problems = [], []
     for run_id in store.run_ids():

@@ -26,12 +26,11 @@ REDRAWN = ("mac_redrawn_low", "mac_redrawn_high")
 def points(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point, on test.
 
-    Columns: run_id, the setting's, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
+    Columns: run_id, those of `SETTING`, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
-    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of
-    `results.record.Redrawn` (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch 1; NaN where it was
-    not) on time_device, official_swin_speedup (Swin only: the authors' code counts an early exit one
-    block too low). Accuracies and drops in [0, 1]. A point that was not reached has NaN.
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of `results.record.Redrawn`
+    (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch size 1) on time_device, official_swin_speedup
+    (only Swin; see `official_swin_speedup`). Accuracies and drops are in [0, 1]. Missing values are NaN.
     """
     rows = []
     names = labels(runs)
@@ -67,13 +66,13 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     costs = run.record.costs
     blocks = [exit_.block for exit_ in run.record.exits]
     correct, static = (run.point_outcomes[name].share_right for name in (point.name, STATIC))
-    # A higher cost is a lower speed-up, so the ends of the cost's interval change places.
+    # The lower end of a speed-up belongs to the upper end of its cost, and vice versa.
     block_interval, macs_interval = (
         bounded_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)), min(price), max(price))
         for price in (blocks, costs.cumulative)
     )
     is_swin = run.record.backbone.family == "swin"
-    drop = static - correct  # same samples in the same order: `check_tables` made sure
+    drop = static - correct  # `check_tables` has verified that the samples are the same
     low, high = accuracy_interval(correct)
     drop_low, drop_high = paired_interval(drop)
     return row | {
@@ -114,9 +113,9 @@ def _measured_speedup(run: Run, point: OperatingPoint) -> dict[str, object]:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means of `points` over seeds.
 
-    The column `interval` names the kind of interval of low and high: over test samples with one seed, the t interval over seeds
-    with more. Intervals over val and test images (mac_redrawn_low, ...) are there with one seed alone. A seed counts once: of
-    two runs with the same label and seed, the first by id.
+    The column `interval` is the kind of the interval (low, high): over test samples if there is one seed, else the t interval
+    over seeds. With several seeds, the intervals over val and test images (mac_redrawn_low, ...) are missing. A seed counts
+    once: of two runs with the same label and seed, the first by id.
     """
     rows = []
     table = (
@@ -138,27 +137,27 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(runs: list[Run]) -> pd.DataFrame:
-    """Paired comparisons at every point that both reach: of methods, under the same policy or each under its own, and of the
-    policies of one run.
+    """Paired comparisons of methods and of the policies of one run, at each point that both reach.
 
-    Pairs agree in setting and seed; a pair with different test samples is left out. Columns: the setting's, seed,
-    kind, target, first, second (labels), difference (accuracy of first minus second) with paired interval (low, high),
-    detectable (the smallest difference that these samples can detect). At equal MACs also p (exact sign-flip test), not
-    corrected for the number of pairs: `results.judge.family` decides which differences are significant.
+    Two methods are compared under the same policy, or each under its own. Pairs have the same setting, seed and test samples.
+    Columns: those of `SETTING`, seed, kind, target, first, second (labels), difference (accuracy of first minus second) with
+    paired interval (low, high), detectable (the smallest difference that these samples can detect). At equal MACs also p
+    (exact sign-flip test), not corrected for the number of pairs: `results.judge.family` decides which differences are
+    significant.
     """
     names = labels(runs)
     groups: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
             groups.setdefault((*run.setting, run.seed), []).append((run, policy))
-    pairs = (pair for contenders in groups.values() for pair in combinations(contenders, 2))
+    pairs = (pair for group in groups.values() for pair in combinations(group, 2))
     rows = []
     for (first, one), (second, other) in pairs:
         if first is not second and not comparable(first, one, second, other):
             continue
-        opponents = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
+        second_points = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
-            against = opponents.get((point.kind, point.target))
+            against = second_points.get((point.kind, point.target))
             if not point.reached or point.policy != one or against is None or point.kind == "fixed":
                 continue
             difference = paired(first, point.name, second, against.name)

@@ -1,4 +1,4 @@
-"""Recomputes the numbers of a record from the tables beside it: a difference beyond rounding means that one was edited."""
+"""Recomputation of the numbers of a record from the tables beside it. A difference means that one of them was edited."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from results.record import DoneRecord, Measured, OperatingPoint
 from results.tables.outcomes import PointOutcomes
 from results.tables.run import STATIC, Run
 
-TOLERANCE = 1e-6
-"""Largest difference between equal numbers, in absolute terms up to 1 and relative above."""
+TOLERANCE = 1e-6  # absolute for numbers up to 1, relative for larger ones
 
 
 def check_numbers(run: Run) -> None:
-    """Compare every number of the record that its tables determine. The tables themselves fit the record; see `check_tables`.
+    """Compare each number of the record that follows from its tables, which have passed `check_tables`.
 
     Raises:
-        ValueError: the first number that differs, with its place and both values.
+        ValueError: a number differs; the message names it and both values.
     """
     record = run.record
     _check_costs(record)
     static = run.point_outcomes[STATIC]
-    _equal("static_accuracy.test", record.static_accuracy.test, static.share_right.mean())
-    _equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
+    _check_equal("static_accuracy.test", record.static_accuracy.test, static.share_right.mean())
+    _check_equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
     if static.label.min() < 0 or static.label.max() >= record.data.classes:
         raise ValueError(f"the outcomes have labels outside the {record.data.classes} classes of the record")
     if run.has_exits:
         for number, (exit_, right) in enumerate(zip(record.exits, run.answers.correct, strict=True), start=1):
-            _equal(f"the test accuracy of exit {number}", exit_.test_accuracy, right.mean())
+            _check_equal(f"the test accuracy of exit {number}", exit_.test_accuracy, right.mean())
     at_threshold = _test_curves(run)
     for point in record.points:
         if point.test is not None:
@@ -40,7 +39,7 @@ def _check_costs(record: DoneRecord) -> None:
     blocks = [*early, len(costs.blocks)]
     if early:
         for number, (exit_, block) in enumerate(zip(record.exits, blocks, strict=True), start=1):
-            _equal(f"the block of exit {number}", exit_.block, block)
+            _check_equal(f"the block of exit {number}", exit_.block, block)
     for number, (cumulative, block) in enumerate(zip(costs.cumulative, blocks, strict=True), start=1):
         macs = costs.stem + sum(costs.blocks[:block]) + sum(costs.heads[:number])
         if cumulative != macs:
@@ -54,20 +53,22 @@ def _check_point(record: DoneRecord, point: OperatingPoint, test: Measured, outc
             f"the point {point.name!r} has {len(weights)} settings in the record and {len(outcomes.weight)} in the outcomes"
         )
     for weight, recomputed in zip(weights, outcomes.weight, strict=True):
-        _equal(f"a weight of {point.name!r}", weight, recomputed)
+        _check_equal(f"a weight of {point.name!r}", weight, recomputed)
     exits = len(record.exits)
-    shares = outcomes.weight @ np.stack([np.bincount(taken, minlength=exits) for taken in outcomes.exit])
+    shares = outcomes.weight @ np.stack([np.bincount(exit_taken, minlength=exits) for exit_taken in outcomes.exit])
     shares = shares / len(outcomes.sample_id)
     blocks = [exit_.block for exit_ in record.exits]
     for number, (share, recomputed) in enumerate(zip(test.exit_shares, shares, strict=True), start=1):
-        _equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
-    _equal(f"the accuracy at {point.name!r}", test.accuracy, outcomes.share_right.mean())
-    _equal(f"the mean MACs at {point.name!r}", test.mean_macs, shares @ np.array(record.costs.cumulative, dtype=float))
-    _equal(f"the mean block at {point.name!r}", test.mean_block, shares @ np.array(blocks, dtype=float))
+        _check_equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
+    _check_equal(f"the accuracy at {point.name!r}", test.accuracy, outcomes.share_right.mean())
+    _check_equal(
+        f"the mean MACs at {point.name!r}", test.mean_macs, shares @ np.array(record.costs.cumulative, dtype=float)
+    )
+    _check_equal(f"the mean block at {point.name!r}", test.mean_block, shares @ np.array(blocks, dtype=float))
 
 
 def _test_curves(run: Run) -> dict[tuple[str, float], tuple[float, float]]:
-    """Accuracy and mean MACs on test of each policy at each threshold of its curve."""
+    """Accuracy and mean MACs on test, by policy and threshold."""
     rows = run.curves[run.curves["split"] == "test"]
     columns = (rows[name].tolist() for name in ("policy", "threshold", "accuracy", "mean_macs"))
     return {(policy, threshold): (accuracy, macs) for policy, threshold, accuracy, macs in zip(*columns, strict=True)}
@@ -81,11 +82,11 @@ def _check_curve(point: OperatingPoint, curve: dict[tuple[str, float], tuple[flo
         return  # the curve has no row for a setting
     weights = np.array([setting.weight for setting in point.settings])
     accuracy, macs = weights @ np.array(present)
-    _equal(f"the accuracy at {point.name!r}, on the curve", point.test.accuracy, accuracy)
-    _equal(f"the mean MACs at {point.name!r}, on the curve", point.test.mean_macs, macs)
+    _check_equal(f"the accuracy at {point.name!r}, on the curve", point.test.accuracy, accuracy)
+    _check_equal(f"the mean MACs at {point.name!r}, on the curve", point.test.mean_macs, macs)
 
 
-def _equal(what: str, recorded: float, recomputed: float) -> None:
+def _check_equal(name: str, recorded: float, recomputed: float) -> None:
     difference = abs(float(recorded) - float(recomputed))
     if not difference <= TOLERANCE * max(1.0, abs(float(recomputed))):
-        raise ValueError(f"{what} is {recorded:g} in the record and {recomputed:g} by its tables")
+        raise ValueError(f"{name} is {recorded:g} in the record and {recomputed:g} in its tables")

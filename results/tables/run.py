@@ -1,4 +1,4 @@
-"""A finished run: its record with its tables."""
+"""A finished run: its record and its tables."""
 
 from __future__ import annotations
 
@@ -24,15 +24,12 @@ from results.store.run_files import read_run_file
 from results.tables.answers import Answers
 from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_policy
 
-MAX_ROWS = 50_000_000
-MAX_TABLE_BYTES = 2**32
-"""The largest table that is read: its rows, and its size in memory as the file states it."""
+MAX_ROWS = 50_000_000  # of a table
+MAX_TABLE_BYTES = 2**32  # size of a table in memory, as stated in the file
 STATIC = "static"
-NO_POLICY = "none"
-"""The policy of a model without early exits that is not the reference, such as a truncated backbone."""
+NO_POLICY = "none"  # policy of a model without early exits other than the reference, such as a truncated backbone
 SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16"}
-SETTING = ["backbone", "dataset", "scheme", "recipes"]
-"""Runs that agree on these are compared with each other."""
+SETTING = ["backbone", "dataset", "scheme", "recipes"]  # equal for runs that are compared with each other
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,9 @@ class TriedRate:
     """A learning rate that a grid tried, and its result.
 
     Attributes:
-        rates: the recipes and learning rates that were varied, in words: ``exits 0.002``.
-        val_accuracy: mean over all exits, in [0, 1].
-        chosen: whether it is the run's own.
+        rates: the varied recipes and their learning rates, such as ``exits 0.002``.
+        val_accuracy: val accuracy averaged over all exits, in [0, 1].
+        chosen: whether this rate has the best val accuracy.
     """
 
     rates: str
@@ -55,13 +52,13 @@ class Run:
     """A finished run: its record and its tables.
 
     Attributes:
-        point_outcomes: the outcome of every test sample at each operating point, by the point's name. The point ``static``
-            holds those of the backbone without exits.
+        point_outcomes: the outcomes of the test samples at each operating point, by the point's name. The point ``static`` is
+            the backbone without exits.
         curves: one row per policy, split and setting: policy, split, threshold, accuracy, low, high, mean_macs, mean_block.
-        folder: where the tables are.
-        latencies: measured times, if any.
-        tried: the learning rates that its grid tried, in ascending order, its own among them; see `results.tables.tuning`.
-        device_checks: those of the results folder, by the machine's fingerprint.
+        folder: folder of the tables.
+        latencies: measured times.
+        tried: the learning rates that the grid tried, in ascending order, including the run's own; see `results.tables.tuning`.
+        device_checks: checks of devices in the results folder, by the machine's fingerprint.
     """
 
     record: DoneRecord
@@ -86,7 +83,7 @@ class Run:
 
     @cached_property
     def answers(self) -> Answers:
-        """Every exit's answer to every test sample, read from its file on first access.
+        """The prediction of each exit for each test sample, read from its file on first access.
 
         Raises:
             StoreError: the table is missing or damaged.
@@ -98,8 +95,8 @@ class Run:
 
     @property
     def corners(self) -> pd.DataFrame:
-        """The outcomes at the corners of the hulls built on val, and at the setting where fewest samples leave early; read from
-        its file on each access.
+        """The outcomes at the corners of the hulls on val and at the settings with the fewest early exits, read from the
+        file on each access.
 
         One row per policy, corner and sample: policy, threshold, sample_id, exit, right.
 
@@ -122,7 +119,7 @@ class Run:
 
     @property
     def is_static(self) -> bool:
-        """Whether it is the backbone without exits, the reference of accuracy drops."""
+        """Whether the run is the backbone without exits, the reference for accuracy drops."""
         return self.method == STATIC
 
     @property
@@ -146,18 +143,18 @@ class Run:
     @property
     def dataset(self) -> str:
         sizes = ", ".join(f"{split}={count}" for split, count in self.record.spec.train.dataset.set.items())
-        # The name in the spec may be the whole path of a folder; the data card has the short name.
+        # The name in the spec may be the path of a folder; the data card has a short name.
         name = self.record.data.name
         return f"{name} ({sizes})" if sizes else name
 
     @cached_property
     def policies(self) -> list[str]:
-        """The policies that were evaluated, in the grid's order."""
+        """The evaluated policies, in the order of the grid."""
         return list(dict.fromkeys(point.policy for point in self.record.points))
 
     @property
     def judged_policy(self) -> str:
-        """The policy that the run is judged by: its method's own where it was evaluated, else the first; empty if none was."""
+        """The policy that judges the run: the method's own if it was evaluated, else the first one; empty without policies."""
         own = self.record.own_policy
         return own if own in self.policies else next(iter(self.policies), "")
 
@@ -168,7 +165,7 @@ class Run:
 
     @cached_property
     def recipes(self) -> str:
-        """Six hex digits over recipes and initial weights of the run, without a learning rate that was chosen on val."""
+        """Six hex digits, a hash of the run's recipes (without learning rates that were chosen on val) and initial weights."""
         spec = self.record.spec
         recipes = spec.train.recipes
         content = recipes.without_learning_rates() if spec.is_tuned else recipes.model_dump(mode="json")
@@ -182,7 +179,7 @@ class Run:
         return self.backbone, self.dataset, self.record.spec.scheme, self.recipes
 
     def changed(self, **fields: Any) -> Run:
-        """A copy with other fields, which keeps the tables that were already read."""
+        """A copy with some fields replaced, which keeps the tables that were already read."""
         copy = replace(self, **fields)
         tables: dict[str, Any] = {
             name: self.__dict__[name] for name in ("answers", "hull_outcomes") if name in self.__dict__
@@ -191,16 +188,15 @@ class Run:
         return copy
 
     def correct(self, point: str) -> np.ndarray:
-        """Correctness of every test sample at a point, [N], in ascending order of ids: 0 or 1, or between where the point mixes
-        two settings."""
+        """Correctness of each test sample at a point, [N], in ascending order of ids; between 0 and 1 if settings are mixed."""
         return self.point_outcomes[point].share_right
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
-        """A quantity of the exit that each test sample takes at a point, [N], in ascending order of ids.
+        """A quantity of the exit taken by each test sample at a point, [N], in ascending order of ids.
 
         Args:
             point: name of an operating point.
-            at_exit: the quantity at each exit, such as its cost, [K].
+            at_exit: the quantity at each exit, such as the cost, [K].
         """
         outcomes = self.point_outcomes[point]
         return outcomes.mean(at_exit[outcomes.exit])
@@ -212,52 +208,52 @@ def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
 
 
 def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
-    """Whether two runs were tested on the same images: their sample ids are equal, and so are the data cards' hashes."""
+    """Whether two runs have the same test images: equal sample ids, and equal hashes on the data cards."""
     return first.record.data.same_test_images(second.record.data) and np.array_equal(
         first.point_outcomes[at].sample_id, second.point_outcomes[against].sample_id
     )
 
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
-    """Names of table rows, by (run id, policy): the method, the policy, or both, as far as needed to distinguish the runs."""
-    exiting = [run for run in runs if run.has_exits]
-    methods = {run.method for run in exiting}
-    policies = {point.policy for run in exiting for point in run.record.points}
-    named = {}
+    """Labels of table rows, by (run id, policy): the method, the policy, or both if both vary between the runs."""
+    with_exits = [run for run in runs if run.has_exits]
+    methods = {run.method for run in with_exits}
+    policies = {point.policy for run in with_exits for point in run.record.points}
+    names = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points):
             both = run.method if policy in (NO_POLICY, run.method) else f"{run.method}, {policy}"
-            named[run.record.run_id, policy] = (
+            names[run.record.run_id, policy] = (
                 run.method if len(policies) == 1 else policy if len(methods) == 1 else both
             )
-    return named
+    return names
 
 
 def read_table(
-    path: Path, record: DoneRecord, categorical: Sequence[str] = (), most_rows: int = MAX_ROWS
+    path: Path, record: DoneRecord, categorical: Sequence[str] = (), max_rows: int = MAX_ROWS
 ) -> pd.DataFrame:
-    """A table beside a record, its integers in few bytes: a report may hold a thousand such tables in memory.
+    """A table beside a record. Integers get small types, because a report can have a thousand tables in memory.
 
     Args:
-        path: of the Parquet file.
-        record: beside which it lies, with its hash.
+        path: path of the Parquet file.
+        record: the record, which has the file's hash.
         categorical: text columns with few distinct values.
-        most_rows: a longer table is not read: it may come from a stranger.
+        max_rows: largest number of rows that is read, because the file may come from a stranger.
 
     Raises:
-        StoreError: the table is missing, too large, was changed since the record was written, or is no table.
+        StoreError: the table is missing, too large or invalid, or was changed since the record was written.
     """
     content = read_run_file(path, record)
     try:
         with ParquetFile(BufferReader(content), read_dictionary=list(categorical)) as file:
             size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if file.metadata.num_rows > most_rows or size > MAX_TABLE_BYTES:
+            if file.metadata.num_rows > max_rows or size > MAX_TABLE_BYTES:
                 rows = f"{file.metadata.num_rows:,} rows of {size:,} bytes"
-                raise ValueError(f"it has {rows}; at most {most_rows:,} rows fit the record")
+                raise ValueError(f"it has {rows}; at most {max_rows:,} rows fit the record")
             table = file.read(use_threads=False)
         for index, name in enumerate(table.column_names):
             if name in SMALL:
-                with suppress(ArrowInvalid):  # a value does not fit, or the column holds no integers
+                with suppress(ArrowInvalid):  # a value is too large, or the column does not have integers
                     table = table.set_column(index, name, table.column(index).cast(SMALL[name]))
         return table.to_pandas(split_blocks=True, use_threads=False)
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column

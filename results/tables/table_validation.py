@@ -1,4 +1,4 @@
-"""Checks that the tables beside a record fit it: a results folder may come from a stranger, or be damaged."""
+"""Checks that the tables beside a record are consistent with it, because results folders may be damaged or untrusted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ CURVES = ("threshold", "accuracy", "low", "high", "mean_macs", "mean_block")
 
 
 def check_tables(run: Run) -> None:
-    """
+    """Compare the tables of a run with its record and with each other.
+
     Raises:
-        ValueError: a table beside the record has other columns, exits, points or samples than the record says.
+        ValueError: columns, exits, points or samples differ; the message names the first difference.
     """
     exits = max(len(run.record.exits), 1)
     names = [STATIC, *(point.name for point in run.record.points if point.reached)]
@@ -46,9 +47,10 @@ def check_tables(run: Run) -> None:
 
 
 def _check_columns(table: pd.DataFrame, texts: tuple[str, ...], numbers: tuple[str, ...], name: str) -> None:
-    """
+    """Check that the columns exist and that ``numbers`` are numeric.
+
     Raises:
-        ValueError: a column is missing or holds something else.
+        ValueError: a column is missing or not numeric.
     """
     missing = [column for column in (*texts, *numbers) if column not in table]
     if missing:

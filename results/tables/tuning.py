@@ -1,7 +1,7 @@
-"""Chooses learning rates: of runs that differ only in a tried rate, the one with the best val accuracy is kept.
+"""Choice of learning rates: of runs that differ only in a tried rate, the one with the best val accuracy is kept.
 
-The criterion is fixed beforehand and independent of policies: val accuracy, averaged over all exits, the final one included.
-Test results are not used.
+The criterion is the val accuracy averaged over all exits, including the final one. It does not depend on policies or on test
+results.
 """
 
 from __future__ import annotations
@@ -13,36 +13,35 @@ import pandas as pd
 
 from results.tables.run import Run, TriedRate
 
-TUNED = ("joint", "exits")
-"""The recipes whose learning rate a grid can vary."""
+TUNED = ("joint", "exits")  # the recipes whose learning rate a grid can vary
 COLUMNS = ["method", "backbone", "dataset", "scheme", "seed", "learning_rate", "val_accuracy", "chosen"]
 
 
 def chosen_on_val(runs: Sequence[Run]) -> list[Run]:
-    """The runs without those whose learning rate is not the best on val; `Run.tried` of the others lists all rates.
+    """The runs whose learning rate is the best on val, with all tried rates in `Run.tried`, and the runs that are not tuned.
 
-    Runs are compared if a grid tried learning rates for them and they differ in nothing else. A tie goes to the smaller rate.
+    Rates are compared between runs that differ only in the learning rate. Of equally good rates, the smallest is chosen.
     """
-    together: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.record.spec.is_tuned:
-            together.setdefault(_identity(run), []).append(run)
-    winners = {}
-    for members in together.values():
+            groups.setdefault(_identity(run), []).append(run)
+    tried_rates = {}
+    for members in groups.values():
         members.sort(key=_rates)
         best = max(members, key=_val_accuracy)
         names = _varied(members)
         tried = (TriedRate(name, _val_accuracy(run), run is best) for name, run in zip(names, members, strict=True))
-        winners[best.record.run_id] = tuple(tried)
+        tried_rates[best.record.run_id] = tuple(tried)
     return [
-        run.changed(tried=winners.get(run.record.run_id, ()))
+        run.changed(tried=tried_rates.get(run.record.run_id, ()))
         for run in runs
-        if not run.record.spec.is_tuned or run.record.run_id in winners
+        if not run.record.spec.is_tuned or run.record.run_id in tried_rates
     ]
 
 
 def learning_rates(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per run and learning rate that was tried for it; columns as `COLUMNS`."""
+    """One row per run and tried learning rate, with the columns `COLUMNS`."""
     rows = [
         (run.method, run.backbone, run.dataset, run.record.spec.scheme, run.seed, *vars(tried).values())
         for run in runs
@@ -52,7 +51,7 @@ def learning_rates(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _identity(run: Run) -> str:
-    """Equal for runs that differ only in their learning rate."""
+    """A text that is equal for runs that differ only in their learning rate."""
     spec = run.record.spec
     content = spec.model_dump(mode="json", exclude={"learning_rates": True, "train": {"recipes"}})
     return json.dumps([content, spec.train.recipes.without_learning_rates()], sort_keys=True)
@@ -63,7 +62,7 @@ def _rates(run: Run) -> tuple[float, ...]:
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:
-    """The learning rates of each run that differ between the runs, in words."""
+    """The learning rates of each run that differ between the runs, as in `TriedRate.rates`."""
     columns = list(zip(*map(_rates, runs), strict=True))
     differ = [i for i, column in enumerate(columns) if len(set(column)) > 1] or range(len(TUNED))
     return [", ".join(f"{TUNED[i]} {_rates(run)[i]:g}" for i in differ) for run in runs]

@@ -18,7 +18,7 @@ from benchmark.training.backbone import build_backbone, initial_backbone
 from benchmark.training.inputs import read_inputs
 from benchmark.weights import check_source, locate, missing, named
 from results.spec import TrainSpec
-from results.store.folder import sha256
+from results.store.files import sha256
 from tests.conftest import Command, environment
 from tests.grids import bundled, write_grid
 

@@ -103,4 +103,6 @@ def note_end(store: Store, worker: Worker, names: Sequence[str], failure: Failur
         progress = store.progress(name)
         number = sum(attempt.outcome == "started" for attempt in progress.attempts())
         outcome = "stopped" if failure is None else "failed"
-        progress.note(Attempt(number=number, at=now(), by=worker, outcome=outcome, failure=failure, sentence=sentence))
+        progress.append(
+            Attempt(number=number, at=now(), by=worker, outcome=outcome, failure=failure, sentence=sentence)
+        )

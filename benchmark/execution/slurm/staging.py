@@ -50,7 +50,7 @@ def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str]
     for folder in folders:
         target = root / folder.relative_to(data_dir)
         lock = Lock(root / f"{target.name}.lock")
-        while not lock.take():
+        while not lock.acquire():
             time.sleep(POLL_SECONDS)
         try:
             if not target.is_dir():

@@ -21,7 +21,8 @@ from benchmark.execution.slurm.freeze import SUBMISSIONS
 from benchmark.grid.load import Grid
 from benchmark.stages.plan import Plan, make_plan
 from results.spec import RunSpec
-from results.store.folder import Store, write_file
+from results.store.files import write_file
+from results.store.folder import Store
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.json"

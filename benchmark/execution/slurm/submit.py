@@ -128,7 +128,7 @@ def submit_plan(
     for path, written in failed.items():
         with suppress(FileNotFoundError):
             if path.stat().st_mtime_ns == written:  # else a task has already written a new one
-                store.set_aside(path.parent.name)
+                store.remove_failed_run(path.parent.name)
     return submission, manifest
 
 

@@ -35,7 +35,7 @@ def test_the_doctor_passes_here_and_writes_nothing(tmp_path: Path, benchmark_com
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)
     assert [line["name"] for line in report["checks"]] == [*doctor.plain_checks(tmp_path, None)]
-    assert all(line["status"] == "ok" or line["mend"] for line in report["checks"])
+    assert all(line["status"] == "ok" or line["advice"] for line in report["checks"])
     assert report["failed"] == 0
     assert report["stored"] is None
     assert not list(tmp_path.iterdir())
@@ -71,7 +71,7 @@ def test_an_unknown_device_is_an_error_and_a_missing_one_a_failed_check(tmp_path
     assert absent.exit_code == 1
     (line,) = [line for line in json.loads(absent.stdout)["checks"] if line["status"] == "fail"]
     assert line["name"] == "device"
-    assert "cuda:99: not usable here" in line["found"]
+    assert "cuda:99: not usable here" in line["result"]
 
 
 # Single checks on machines with a problem
@@ -89,7 +89,7 @@ def test_packages(
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     check = doctor.packages()
     assert check.status == status
-    assert part in check.found
+    assert part in check.result
     assert doctor.python().status == "fail"
 
 
@@ -99,7 +99,7 @@ def test_a_package_with_one_of_our_names_is_listed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     check = doctor.names()
     assert check.status == "warn"
-    assert f"datasets in {tmp_path}" in check.found
+    assert f"datasets in {tmp_path}" in check.result
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert doctor.results_folder(tmp_path / "new" / "results").status == "ok"
     check = doctor.results_folder(tmp_path / "file" / "results")
     assert check.status == "fail"
-    assert "--results" in check.mend
+    assert "--results" in check.advice
 
 
 def test_present_and_missing_datasets(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "test_batch").write_text("")
-    present, missing = doctor.datasets(tmp_path).found.split("; missing: ")
+    present, missing = doctor.datasets(tmp_path).result.split("; missing: ")
     assert "cifar-10" in present
     assert "cifar-100" in missing
     assert doctor.datasets(tmp_path / "no").status == "fail"
@@ -122,7 +122,7 @@ def test_present_and_missing_datasets(tmp_path: Path) -> None:
 def test_present_weights(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "vit_base_patch16_224.augreg_in21k_ft_in1k.safetensors").write_text("")
-    assert "vit_base_patch16_224.augreg_in21k_ft_in1k" in doctor.weights(tmp_path).found
+    assert "vit_base_patch16_224.augreg_in21k_ft_in1k" in doctor.weights(tmp_path).result
 
 
 def test_a_counter_without_attention_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_a_counter_without_attention_fails(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cost, "_attention_macs", lambda *_: Counter())
     check = doctor.mac_counter()
     assert check.status == "fail"
-    assert f"{linear:,}" in check.found
+    assert f"{linear:,}" in check.result
 
 
 def program(folder: Path, name: str, output: str) -> None:
@@ -146,7 +146,7 @@ def test_slurm_is_complete_or_partial(tmp_path: Path, monkeypatch: pytest.Monkey
     program(tmp_path, "sinfo", "slurm 24.05.1")
     assert doctor.slurm().status == "warn"
     program(tmp_path, "sbatch", "")
-    assert doctor.slurm().found.startswith("slurm 24.05.1, sbatch: ")
+    assert doctor.slurm().result.startswith("slurm 24.05.1, sbatch: ")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch uses the GPU here")
@@ -156,14 +156,14 @@ def test_a_gpu_that_torch_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program(tmp_path, "nvidia-smi", "NVIDIA H100 80GB HBM3, 550.54.15")
     check = doctor.gpu(tmp_path)
     assert check.status == "warn"
-    assert check.found.startswith("1 x NVIDIA H100 80GB HBM3, driver 550.54.15, but torch")
+    assert check.result.startswith("1 x NVIDIA H100 80GB HBM3, driver 550.54.15, but torch")
 
 
 def test_an_exception_in_a_check_is_its_line() -> None:
     def broken() -> Check:
         raise RuntimeError("undefined symbol")
 
-    assert doctor.examine("x", broken).found == "RuntimeError: undefined symbol"
+    assert doctor.examine("x", broken).result == "RuntimeError: undefined symbol"
 
 
 # The device, with a smaller grid of the same name
@@ -181,7 +181,7 @@ def test_the_cpu_passes(tmp_path: Path, small_grid: Path) -> None:
     done = CliRunner().invoke(command, ["--device", "cpu", "--json", "--results", str(tmp_path / "results")])
     report = json.loads(done.stdout)
     assert done.exit_code == 0, report
-    lines = {line["name"]: line["found"] for line in report["checks"]}
+    lines = {line["name"]: line["result"] for line in report["checks"]}
     assert lines["grid smoke"].startswith("2 runs in ")
     assert "60 images" in lines["logits"]
     assert "(limit 1e-05)" in lines["logits"]
@@ -208,7 +208,7 @@ def test_a_device_with_other_results_fails(tmp_path: Path, small_grid: Path) -> 
     exam.stored = replace(exam.stored, logits=logits + 1e-3 * logits.abs().max() * torch.randn_like(logits))
     for check in (exam.logits(), exam.dynamic()):
         assert check.status == "fail"
-        assert "do not publish" in check.mend
+        assert "do not publish" in check.advice
 
 
 def test_after_a_failed_grid_the_dependent_checks_fail_too(tmp_path: Path, small_grid: Path) -> None:
@@ -217,6 +217,6 @@ def test_after_a_failed_grid_the_dependent_checks_fail_too(tmp_path: Path, small
     steps = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path).steps
     runs = doctor.examine("grid smoke", steps["grid smoke"])
     assert runs.status == "fail"
-    assert "2 of 2 runs failed" in runs.found
-    assert "nan" in runs.found
+    assert "2 of 2 runs failed" in runs.result
+    assert "nan" in runs.result
     assert doctor.examine("logits", steps["logits"]).status == "fail"

@@ -31,7 +31,8 @@ from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 from results.store.attempts import Heartbeat
-from results.store.folder import Store, StoreError, write_file
+from results.store.files import StoreError, write_file
+from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
 from tests.conftest import call, start_command
 from tests.grids import write_grid

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from benchmark.measure.latency import time_batches
 from methods.policies import get_policy
 from results.record import CostTable
-from results.store.folder import Store, sha256
+from results.store.files import sha256
+from results.store.folder import Store
 from results.store.latency import Quantiles, read_latencies
 from results.tables.loading import load_runs
 from results.tables.points import points

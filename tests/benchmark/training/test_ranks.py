@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import Interrupted, RankError, TrainingDivergedError
-from benchmark.evaluation.scores import answer_split, score_split
+from benchmark.evaluation.scores import score_split, send_scores
 from benchmark.execution.building import Builder
 from benchmark.execution.launch import launch
 from benchmark.execution.process_group import process_group
@@ -153,7 +153,7 @@ def score(folder: Path, ranks: Ranks = ALONE) -> Any:
     model = MultiExitModel(build_backbone(run), build_heads(run)).eval()
     whole, loading.SCORING_BATCH = loading.SCORING_BATCH, 20
     try:
-        return (score_split if ranks.leads else answer_split)(model, inputs, "test", CPU, ranks)
+        return (score_split if ranks.leads else send_scores)(model, inputs, "test", CPU, ranks)
     finally:
         loading.SCORING_BATCH = whole
 

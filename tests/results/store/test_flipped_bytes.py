@@ -71,9 +71,11 @@ def _unfinished(store: Store) -> dict[str, Case]:
     for content in (b"first" * 100, b"second" * 100):
         write_checkpoint(checkpoint, content)
     worker = this_process("session")
-    progress.beat(Heartbeat(stage="exits-0", by=worker, device="cpu", attempt=1, started=AT, updated=AT, step=5))
+    progress.write_heartbeat(
+        Heartbeat(stage="exits-0", by=worker, device="cpu", attempt=1, started=AT, updated=AT, step=5)
+    )
     for outcome in ("started", "failed"):
-        progress.note(Attempt(number=1, at=AT, by=worker, outcome=outcome))
+        progress.append(Attempt(number=1, at=AT, by=worker, outcome=outcome))
     with Command.open(store, "grid"):
         command = (store.root / FILE).read_bytes()
     (store.root / FILE).write_bytes(command)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from results.record import Artifact, RunRecord
 from results.sealed import sealed
-from results.store.folder import Store, StoreError, write_file
+from results.store.files import StoreError, write_file
+from results.store.folder import Store
 from tests.conftest import ROOT
 from tests.results.builders import done_record, failed_record, stage_provenance
 
@@ -100,7 +101,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_files(tmp_path: Path) -> None
     """A limit on the file size simulates a full disk: write() fails in the middle."""
     code = (
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from pathlib import Path; from results.store.folder import Store, StoreError, write_file\n"
+        "from pathlib import Path; from results.store.files import StoreError, write_file\n"
+        "from results.store.folder import Store\n"
         "from tests.results.builders import stage_provenance\n"
         f"root = Path({str(tmp_path)!r})\n"
         "try:\n"

@@ -18,7 +18,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from results.store.locks import Lock
-assert Lock(Path(sys.argv[1])).take()
+assert Lock(Path(sys.argv[1])).acquire()
 print("taken", flush=True)
 sys.stdin.read()
 """
@@ -38,12 +38,12 @@ def test_sigkill_releases_a_lock_and_nothing_else_does(tmp_path: Path) -> None:
     path = tmp_path / "progress" / "finetune-1" / "lock"
     holder = hold(path)
     assert is_held(path)
-    assert not Lock(path).take()
+    assert not Lock(path).acquire()
     assert is_held(path)  # asking does not change it
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert is_held(path) is False
-    assert Lock(path).take()
+    assert Lock(path).acquire()
 
 
 def test_a_lock_whose_file_was_removed_is_taken_again(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_lock_whose_file_was_removed_is_taken_again(tmp_path: Path) -> None:
     holder = hold(path)
     shutil.rmtree(path.parent)
     lock = Lock(path)
-    assert lock.take()
+    assert lock.acquire()
     assert os.path.samestat(path.stat(), os.fstat(lock._file or -1))
     holder.communicate("")
 
@@ -60,7 +60,7 @@ def test_a_lock_whose_file_was_removed_is_taken_again(tmp_path: Path) -> None:
 def test_a_folder_is_tested_for_file_locks(tmp_path: Path) -> None:
     assert can_lock(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert not Progress(tmp_path / "none").is_being_made()
+    assert not Progress(tmp_path / "none").is_locked()
 
 
 def test_files_of_a_live_writer_are_not_removed(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_an_incomplete_line_does_not_hide_others(tmp_path: Path) -> None:
 
     progress = Progress(tmp_path)
     first = Attempt(number=1, at=now(), by=this_process("s"), outcome="started")
-    progress.note(first)
+    progress.append(first)
     with (tmp_path / ATTEMPTS).open("a") as file:
         file.write('{"number": 2, "at"')
     assert progress.attempts() == [first]
-    progress.note(first.model_copy(update={"number": 3}))
+    progress.append(first.model_copy(update={"number": 3}))
     assert [one.number for one in progress.attempts()] == [1, 3]

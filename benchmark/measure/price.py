@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from benchmark import registry
@@ -45,17 +47,35 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     table = cost_table(model, model_card)
     if model_card is card:
         return table
-    with _UninitialisedParameters():
-        whole = cost_table(MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ())), card)
+    whole = _costs_without_exits(backbone, classes)
     reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid
     return table.model_copy(update={field: getattr(whole, field) for field in reference})
+
+
+@functools.cache
+def _costs_without_exits(backbone: str, classes: int) -> CostTable:
+    card = registry.card("backbone", backbone)
+    with _UninitialisedParameters():
+        model = MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ()))
+    return cost_table(model, card)
 
 
 class _UninitialisedParameters(TorchFunctionMode):
     """A context without the random initialisation of parameters, which takes longer than counting their MACs."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if function in _RANDOM else function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if function in _INITIALISERS:
+            return kwargs["tensor"]
+        if function is torch.Tensor.normal_:  # torch draws a truncated normal until no value is out of bounds
+            return args[0].fill_(args[1] if len(args) > 1 else kwargs.get("mean", 0.0))
+        if function in _RANDOM or (function in _SCALING and isinstance(args[0], nn.Parameter)):
+            return args[0]
+        return function(*args, **kwargs)
 
 
-_RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_)
+_INITIALISERS = (nn.init.kaiming_uniform_, nn.init.uniform_)
+"""Torch passes each of these on as one call, with keywords only."""
+_RANDOM = (torch.Tensor.uniform_, torch.Tensor.erfinv_)
+_SCALING = (torch.Tensor.mul_, torch.Tensor.add_, torch.Tensor.clamp_)
+"""They follow the random numbers in an initialisation, and each writes the memory of all weights."""

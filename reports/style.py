@@ -103,5 +103,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     with mpl.rc_context(RC):
         figure.savefig(path, metadata={"CreationDate": None})
+        figure.set_layout_engine(None)  # all formats have the layout of the PDF; each would compute it again
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Software": None})

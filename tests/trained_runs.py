@@ -1,4 +1,4 @@
-"""Finished runs with random weights in a results folder, without training: their scores are those of the model."""
+"""Finished runs with random weights in a results folder, without training. Their scores are those of the model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.folder import Store
 
 SCRATCH = Weights()
+RUN = "lgvit-vit_nano_patch4_28"  # id of the default run
 STAGES = {"finetune": "0" * 16, "exits": "1" * 16, "scores": "2" * 16}
 
 
@@ -33,7 +34,7 @@ def write_trained_run(
     policies: tuple[str, ...] = ("confidence", "entropy", "margin"),
     weights: Weights = SCRATCH,
 ) -> DoneRecord:
-    """Write the stages, the tables and the record of one run on the bundled images; its id is ``<method>-<backbone>``."""
+    """Write the stages, tables and record of one run on the bundled images; its id is ``<method>-<backbone>``."""
     train = TrainSpec(
         dataset=Configured(name="fashion-mnist-mini", set={"train": 40, "val": samples, "test": samples}),
         backbone=backbone, method=Configured(name=method), exits=exits, recipes=Recipes(), seed=0,
@@ -42,9 +43,8 @@ def write_trained_run(
     spec = RunSpec(train=train, scheme="paper", policies=tuple(Configured(name=name) for name in policies))
     backbone_module, heads = build_backbone(train), build_heads(train)
     generator = torch.Generator().manual_seed(0)
-    for (
-        head
-    ) in heads.in_order:  # random heads answer alike for all images; larger weights make their confidences differ
+    # Random heads have similar outputs for all images; larger weights make their confidences differ.
+    for head in heads.in_order:
         for parameter in head.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
     model = MultiExitModel(backbone_module, heads).eval()
@@ -58,12 +58,12 @@ def write_trained_run(
     store = Store(root)
     store.prepare()
     keys = {kind: f"{abs(hash((backbone, method))) % 16**8:08x}{digits[:8]}" for kind, digits in STAGES.items()}
-    made = provenance.stage_provenance("cpu", 1.0)
-    with store.write_stage(f"finetune-{keys['finetune']}", {}, made) as folder:
+    origin = provenance.stage_provenance("cpu", 1.0)
+    with store.write_stage(f"finetune-{keys['finetune']}", {}, origin) as folder:
         (folder / BACKBONE_WEIGHTS).write_bytes(save(backbone_module.state_dict()))
-    with store.write_stage(f"exits-{keys['exits']}", {}, made) as folder:
+    with store.write_stage(f"exits-{keys['exits']}", {}, origin) as folder:
         (folder / HEADS_WEIGHTS).write_bytes(save(heads.state_dict()))
-    with store.write_stage(f"scores-{keys['scores']}", {}, made) as folder:
+    with store.write_stage(f"scores-{keys['scores']}", {}, origin) as folder:
         for split in SCORED:
             save_scores(scores[split], folder / score_file(split))
     record = DoneRecord(

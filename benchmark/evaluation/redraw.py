@@ -1,5 +1,4 @@
-"""Operating points on val and test images that are drawn anew: how much a result depends on the val images that chose its
-threshold."""
+"""Bootstrap of val and test: intervals of operating points that include the choice of the threshold on val."""
 
 from __future__ import annotations
 
@@ -17,18 +16,17 @@ from results.stats.curves import cheapest_within_drop
 
 DRAWS = 400
 SEED = 0
-ENDS = (2.5, 97.5)
-"""Percentiles of the draws at the ends of a 95 % interval."""
+ENDS = (2.5, 97.5)  # percentiles of the draws at the ends of the 95 % interval
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """All settings of a policy on D bootstrap draws of a split.
+    """All T settings of a policy on D bootstrap draws of a split.
 
     Attributes:
-        accuracy: [T, D].
-        macs: mean over the images of a draw, [T, D].
-        block: likewise the number of the last block, [T, D].
+        accuracy: accuracy on the draw, [T, D].
+        macs: mean MACs, [T, D].
+        block: mean exit block, [T, D].
         static: accuracy of the backbone without exits, [D].
     """
 
@@ -47,20 +45,21 @@ def redraw(
     blocks: Sequence[int],
     drops: Sequence[float],
 ) -> dict[float, Redrawn]:
-    """Bootstrap of val and test together: on each draw of val every drop chooses its setting again, which is then applied to a
-    draw of test. The grid of settings and the fitted parameters of the policy stay.
+    """Bootstrap val and test together: a setting is chosen on each draw of val and applied to a draw of test.
+
+    The grid of settings and the fitted parameters of the policy are those of the original val split.
 
     Args:
-        policy: fitted on val, if it has parameters to fit.
-        scores: of the run, by split.
-        static: of the backbone without exits, on the same samples.
+        policy: the policy, fitted on val if it learns from val.
+        scores: scores of the run by split.
+        static: scores of the backbone without exits on the same samples.
         settings: [T].
-        costs: of the run.
-        blocks: block number of every exit, length K.
-        drops: accuracy drops to allow on val.
+        costs: cost table of the run.
+        blocks: block number of each exit, length K.
+        drops: permitted accuracy drops on val.
 
     Returns:
-        by drop; without those that fewer than 95 % of the draws reach.
+        the intervals by drop, without drops that fewer than 95 % of the draws reach.
     """
     rng = np.random.default_rng(SEED)
     val, test = (_draw(rng, policy, scores[split], static[split], settings, costs, blocks) for split in ("val", "test"))
@@ -92,7 +91,7 @@ def _draw(
 ) -> _Draws:
     """All settings on bootstrap draws of a split.
 
-    Sums of whole numbers in float64 are exact, so they do not depend on the order of additions.
+    Sums of integers in float64 are exact, so they do not depend on the order of additions.
     """
     _, samples, _ = scores.logits.shape
     drawn = rng.integers(0, samples, (DRAWS, samples))
@@ -104,13 +103,13 @@ def _draw(
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
         exit_taken = bound.sweep(bound.signal(logits), settings)
-        is_right = (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
-        for total, values in zip(sums, (is_right.astype(np.float64), *at_exit[:, exit_taken.numpy()]), strict=True):
+        is_correct = (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
+        for total, values in zip(sums, (is_correct.astype(np.float64), *at_exit[:, exit_taken.numpy()]), strict=True):
             total += values @ times[start : start + CHUNK]
     order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]  # of the run's samples
-    static_right = (static.logits[-1].argmax(-1) == static.labels)[order].numpy().astype(np.float64)
+    static_correct = (static.logits[-1].argmax(-1) == static.labels)[order].numpy().astype(np.float64)
     accuracy, macs, block = sums / samples
-    return _Draws(accuracy, macs, block, static_right @ times / samples)
+    return _Draws(accuracy, macs, block, static_correct @ times / samples)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

@@ -10,9 +10,7 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.notebook import build, load_results, load_run
-from tests.trained_runs import write_trained_run
-
-RUN = "lgvit-vit_nano_patch4_28"
+from tests.trained_runs import RUN, write_trained_run
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Small valid records, for tests that need few of their fields."""
+"""Small valid records for tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def machine(**changes: Any) -> Machine:
     return Machine(**fields | changes)
 
 
-def _made() -> dict[str, Any]:
+def _origin() -> dict[str, Any]:
     return {
         "code": Code(commit=None, dirty=None), "machine": machine(), "finished": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         "seconds": 1.0, "peak_memory_bytes": 2**30, "gpu_peak_memory_bytes": None,
@@ -36,11 +36,11 @@ def _made() -> dict[str, Any]:
 
 
 def provenance(**changes: Any) -> Provenance:
-    return Provenance(**_made() | changes)
+    return Provenance(**_origin() | changes)
 
 
 def stage_provenance(**changes: Any) -> StageProvenance:
-    return StageProvenance(**_made() | changes)
+    return StageProvenance(**_origin() | changes)
 
 
 def run_spec(method: str = "lgvit", exits: tuple[int, ...] = (1, 2), **changes: Any) -> RunSpec:

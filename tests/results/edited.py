@@ -1,4 +1,4 @@
-"""Changes files of a results folder and makes their checksums match, as a person could."""
+"""Edits of files in a results folder, with checksums that match the edited content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 
 def edit_record(folder: Path, edit: Callable[[dict[str, Any]], object] = lambda record: None) -> None:
-    """Change a record in place, after its hashes of the files beside it were made to fit."""
+    """Change a record in place, with updated hashes of the files beside it."""
 
     def change(record: dict[str, Any]) -> None:
         files = [path for path in sorted(folder.iterdir()) if path.name != "record.json"]

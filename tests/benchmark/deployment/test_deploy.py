@@ -21,21 +21,7 @@ from results.record import DoneRecord
 from results.store.folder import Store
 from results.store.latency import FILE, BatchTiming, Latency, Quantiles
 from tests.results.builders import machine, stage_provenance
-from tests.trained_runs import write_trained_run
-
-RUN = "lgvit-vit_nano_patch4_28"
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("deploy") / "results"
-    write_trained_run(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def record(results: Path) -> DoneRecord:
-    return Store(results).done_record(RUN)
+from tests.trained_runs import RUN
 
 
 def deploy(results: Path, *arguments: object) -> Result:

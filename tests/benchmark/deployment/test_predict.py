@@ -27,21 +27,7 @@ from methods.policies import get_policy
 from results.record import DoneRecord
 from results.spec import Weights
 from results.store.folder import Store
-from tests.trained_runs import write_trained_run
-
-RUN = "lgvit-vit_nano_patch4_28"
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("predict") / "results"
-    write_trained_run(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def record(results: Path) -> DoneRecord:
-    return Store(results).done_record(RUN)
+from tests.trained_runs import RUN, write_trained_run
 
 
 @pytest.fixture(scope="module")

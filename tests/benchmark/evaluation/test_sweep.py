@@ -73,19 +73,19 @@ def test_one_grid_with_all_policies(smoke: SmokeRun, benchmark_command: Command,
     assert "--policy learned-gate" in refused.stderr
 
 
-@pytest.mark.parametrize(("arguments", "sentences"), [
-    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["did you mean 'entropy'?", "patience must be an integer"]),
-    (("--policy", "confidence:treshold=0.8"), ["did you mean 'threshold'?"]),
-    (("--policy", "confidence:threshold=high"), ["Input should be a valid number"]),
+@pytest.mark.parametrize(("arguments", "parts"), [
+    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["'entropy'", "patience", "at least 1"]),
+    (("--policy", "confidence:treshold=0.8"), ["'threshold'"]),
+    (("--policy", "confidence:threshold=high"), ["'threshold'", "number"]),
     (("--budget", "0"), ["--budget"]),
     (("--drop", "5"), ["--drop"]),
 ])  # fmt: skip
 def test_bad_input_is_explained_before_the_work(
-    arguments: tuple[str, ...], sentences: list[str], smoke: SmokeRun, benchmark_command: Command
+    arguments: tuple[str, ...], parts: list[str], smoke: SmokeRun, benchmark_command: Command
 ) -> None:
     done = benchmark_command("sweep", "--results", smoke.results, *arguments)
     assert done.returncode == 2
-    assert all(sentence in done.stderr for sentence in sentences)
+    assert all(part in done.stderr for part in parts)
     assert "Traceback" not in done.stderr
 
 
@@ -109,5 +109,5 @@ def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_com
 def test_nan_in_scores_is_an_error() -> None:
     scores = random_scores(20)
     scores.logits[1, 4, 0] = float("nan")
-    with pytest.raises(ValueError, match="NaN or infinite values in 1 places, the first at exit 1, sample 4"):
+    with pytest.raises(ValueError, match="exit 1, sample 4"):
         sweep(get_policy("confidence"), scores, np.array([0.5]))

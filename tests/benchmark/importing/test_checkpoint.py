@@ -68,7 +68,7 @@ def test_missing_classes_are_an_error_before_files_are_written(tmp_path: Path, b
         "import-checkpoint", file, "--config", described, "--out", tmp_path / "out", "--dataset", "fashion-mnist-mini"
     )
     assert done.returncode == 2
-    assert "the checkpoint has 2 classes and fashion-mnist-mini has 10" in done.stderr
+    assert all(part in done.stderr for part in (str(file), "2 classes", "fashion-mnist-mini", "10"))
     assert not (tmp_path / "out").exists()
 
 
@@ -79,8 +79,8 @@ def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command:
     torch.save(tensors, file)
     done = benchmark_command("import-checkpoint", file, "--config", described, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "deit.layernorm.weight is missing" in done.stderr
-    assert "deit.encoder.highway.0.extra is unknown" in done.stderr
+    assert "deit.layernorm.weight" in done.stderr
+    assert "deit.encoder.highway.0.extra" in done.stderr
     assert "Traceback" not in done.stderr
 
     class Evil:
@@ -100,7 +100,7 @@ def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command:
     [b"", b"weights", b"\x80", {1: torch.zeros(2)}, {"a": 1}, {"a": {"b": torch.zeros(2)}}, {}, [torch.zeros(2)],
      {"a": torch.tensor([1.0, float("nan")])}, {"a": torch.tensor(float("-inf"))}],
 )  # fmt: skip
-def test_a_file_without_finite_named_tensors_is_one_sentence(tmp_path: Path, content: object) -> None:
+def test_a_file_without_finite_named_tensors_is_one_message(tmp_path: Path, content: object) -> None:
     file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
     config.write_text(json.dumps(VIT))
     if isinstance(content, bytes):
@@ -123,7 +123,7 @@ def test_names_of_wrapped_models_are_read(tmp_path: Path, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a":' * 100_000, "[" * 100_000, "\udcff"])
-def test_a_configuration_that_is_no_object_is_one_sentence(tmp_path: Path, content: str) -> None:
+def test_a_configuration_that_is_not_an_object_is_an_error(tmp_path: Path, content: str) -> None:
     file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
     config.write_bytes(content.encode(errors="surrogateescape"))
     torch.save({"a": torch.zeros(1)}, file)

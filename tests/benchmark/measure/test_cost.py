@@ -182,20 +182,20 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     assert all(f"{macs:,}" in shown for macs in (*counted.cumulative, *counted.linear_conv_cumulative))
 
 
-@pytest.mark.parametrize(("changed", "sentence"), [
-    (("--backbone", "vit_base"), "--backbone: unknown backbone 'vit_base'; did you mean"),
-    (("--method", "lgvitt"), "--method: unknown method 'lgvitt'; did you mean 'lgvit'?"),
-    (("--method", "lgvit:kernel=3"), "--method: method 'lgvit' has no option 'kernel'; did you mean 'lph_kernel'?"),
-    (("--exits", "4,12"), "--exits: exits of 12 blocks are 1 to 11, not 4,12"),
-    (("--exits", "papr"), "--exits: unknown exit scheme 'papr'"),
-    (("--method", "homogeneous-global:stride=8"), "gah: stride must be between 1 and 7 on a 7x7 grid, not 8"),
-    (("--method", "truncated:depth=12"), "truncated: depth must be below the backbone's 12 blocks, not 12"),
+@pytest.mark.parametrize(("changed", "parts"), [
+    (("--backbone", "vit_base"), ["--backbone", "'vit_base'"]),
+    (("--method", "lgvitt"), ["--method", "'lgvitt'", "'lgvit'"]),
+    (("--method", "lgvit:kernel=3"), ["--method", "'kernel'", "'lph_kernel'"]),
+    (("--exits", "4,12"), ["--exits", "1 to 11", "4,12"]),
+    (("--exits", "papr"), ["--exits", "'papr'"]),
+    (("--method", "homogeneous-global:stride=8"), ["stride", "7x7", "8"]),
+    (("--method", "truncated:depth=12"), ["truncated", "depth", "12"]),
 ])  # fmt: skip
-def test_the_command_explains_a_mistake(benchmark_command: Command, changed: tuple[str, str], sentence: str) -> None:
+def test_the_command_explains_a_mistake(benchmark_command: Command, changed: tuple[str, str], parts: list[str]) -> None:
     arguments = {"--backbone": "vit_nano_patch4_28", "--method": "lgvit", "--num-classes": "10"} | dict([changed])
     done = benchmark_command("costs", *(part for pair in arguments.items() for part in pair))
     assert done.returncode == 2
-    assert sentence in done.stderr
+    assert all(part in done.stderr for part in parts)
     assert "Traceback" not in done.stderr
 
 

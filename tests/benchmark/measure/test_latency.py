@@ -90,23 +90,23 @@ def test_quantiles_are_in_milliseconds() -> None:
     assert quantiles.p99 == pytest.approx(99.01)
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    (("--run", "lgvit-nothing"), "unknown run 'lgvit-nothing'"),
-    (("--run", "static"), "it has no early exits"),
-    (("--run", "lgvit", "--point", "confidence/accuracy-drop-0.5"), "did you mean 'confidence/accuracy-drop-0.005'?"),
-    (("--run", "lgvit", "--point", "confidence/equal-macs-0.5"), "it mixes two thresholds; use one of: confidence/"),
-    (("--run", "lgvit", "--device", "cuda:7"), "--device cuda:7: not usable here"),
-    (("--run", "lgvit", "--images", "4", "--batch-size", "8"), "--images 4"),
-    (("--run", "lgvit", "--precision", "fp8"), "--precision"),
-    ((), "Missing option '--run'"),
+@pytest.mark.parametrize(("arguments", "parts"), [
+    (("--run", "lgvit-nothing"), ["'lgvit-nothing'"]),
+    (("--run", "static"), ["static"]),
+    (("--run", "lgvit", "--point", "confidence/accuracy-drop-0.5"), ["'confidence/accuracy-drop-0.005'"]),
+    (("--run", "lgvit", "--point", "confidence/equal-macs-0.5"), ["confidence/equal-macs-0.5", "confidence/accuracy-drop-"]),
+    (("--run", "lgvit", "--device", "cuda:7"), ["--device", "cuda:7"]),
+    (("--run", "lgvit", "--images", "4", "--batch-size", "8"), ["--images 4"]),
+    (("--run", "lgvit", "--precision", "fp8"), ["--precision", "fp8"]),
+    ((), ["'--run'"]),
 ])  # fmt: skip
-def test_one_mistake_one_sentence(
-    arguments: tuple[str, ...], sentence: str, smoke: SmokeRun, benchmark_command: Command
+def test_mistakes_are_named_without_a_traceback(
+    arguments: tuple[str, ...], parts: list[str], smoke: SmokeRun, benchmark_command: Command
 ) -> None:
     named = [run_named(smoke.results, a) if a in ("lgvit", "static") else a for a in arguments]
     done = benchmark_command("latency", "--results", smoke.results, *named)
     assert done.returncode == 2
-    assert sentence in done.stderr
+    assert all(part in done.stderr for part in parts)
     assert "Traceback" not in done.stderr
 
 

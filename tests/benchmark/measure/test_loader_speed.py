@@ -47,14 +47,16 @@ def test_the_command_prints_a_line_for_every_number_of_workers(benchmark_command
     assert all("images/s alone" in line and "in training" in line for line in lines)
 
 
-@pytest.mark.parametrize(("option", "value", "sentence"), [
-    ("--dataset", "cifar-1000", "--dataset: unknown dataset 'cifar-1000'"),
-    ("--backbone", "vit", "--backbone: unknown backbone 'vit'"),
-    ("--augment", "flip", "--augment: unknown augmentation 'flip'"),
-    ("--dataset", "folder:/no/such", "there is no folder /no/such"),
+@pytest.mark.parametrize(("option", "value", "parts"), [
+    ("--dataset", "cifar-1000", ["--dataset", "'cifar-1000'"]),
+    ("--backbone", "vit", ["--backbone", "'vit'"]),
+    ("--augment", "flip", ["--augment", "'flip'"]),
+    ("--dataset", "folder:/no/such", ["/no/such"]),
 ])  # fmt: skip
-def test_mistakes_are_one_sentence(benchmark_command: Command, option: str, value: str, sentence: str) -> None:
+def test_mistakes_are_named_without_a_traceback(
+    benchmark_command: Command, option: str, value: str, parts: list[str]
+) -> None:
     done = benchmark_command("bench", "loader", option, value)
     assert done.returncode == 2
-    assert sentence in done.stderr
+    assert all(part in done.stderr for part in parts)
     assert "Traceback" not in done.stderr

@@ -66,21 +66,21 @@ def test_random_routing_is_the_mean_over_all_assignments() -> None:
 def test_the_oracle_at_equal_shares_is_the_best_assignment(seed: int, exits: int, samples: int) -> None:
     rng = np.random.default_rng(seed)
     correct = rng.random((exits, samples)) < 0.5
-    taken = rng.integers(0, exits, samples)
-    shares = np.bincount(taken, minlength=exits) / samples
-    best = max(np.mean([correct[k, n] for n, k in enumerate(row)]) for row in set(permutations(taken.tolist())))
+    exit_taken = rng.integers(0, exits, samples)
+    shares = np.bincount(exit_taken, minlength=exits) / samples
+    best = max(np.mean([correct[k, n] for n, k in enumerate(row)]) for row in set(permutations(exit_taken.tolist())))
     assert oracle_at_shares(correct, shares) == pytest.approx(best, abs=1e-9)
 
 
 def test_a_policy_is_between_random_and_perfect_routing() -> None:
     rng = np.random.default_rng(0)
     correct = rng.random((9, 2000)) < np.linspace(0.6, 0.9, 9)[:, None]
-    taken = rng.integers(0, 9, 2000)  # chance itself
-    shares = np.bincount(taken, minlength=9) / 2000
-    controls = regret(correct[taken, np.arange(2000)].mean(), correct, shares)
+    exit_taken = rng.integers(0, 9, 2000)  # random routing
+    shares = np.bincount(exit_taken, minlength=9) / 2000
+    controls = regret(correct[exit_taken, np.arange(2000)].mean(), correct, shares)
     assert abs(controls.gain) < 0.1
     assert controls.random < controls.oracle
-    assert controls.regret == pytest.approx(controls.oracle - correct[taken, np.arange(2000)].mean())
+    assert controls.regret == pytest.approx(controls.oracle - correct[exit_taken, np.arange(2000)].mean())
     assert regret(controls.oracle, correct, shares).gain == pytest.approx(1)
     assert np.isnan(regret(1.0, np.ones((3, 5), bool), np.array([0.2, 0.2, 0.6])).gain)
 
@@ -131,13 +131,13 @@ def test_answers_are_read_in_the_order_of_ids() -> None:
     assert (shuffled.prediction == sorted_answers.prediction).all()
 
 
-@pytest.mark.parametrize(("table", "sentence"), [
-    (answers().drop(columns="prediction"), "no column prediction"),
-    (answers().iloc[:-1], "every exit once"),
-    (answers().iloc[[0, 1, 1, 3, 4, 5]], "every exit once"),
-    (answers().assign(sample_id=[7, 5, 6, 7, 5, 8]), "same samples"),
-    (answers().iloc[:0], "every exit once"),
+@pytest.mark.parametrize(("table", "part"), [
+    (answers().drop(columns="prediction"), "prediction"),
+    (answers().iloc[:-1], "once"),
+    (answers().iloc[[0, 1, 1, 3, 4, 5]], "once"),
+    (answers().assign(sample_id=[7, 5, 6, 7, 5, 8]), "samples"),
+    (answers().iloc[:0], "once"),
 ])  # fmt: skip
-def test_damaged_answers_are_refused(table: pd.DataFrame, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+def test_damaged_answers_are_refused(table: pd.DataFrame, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
         Answers.from_table(table)

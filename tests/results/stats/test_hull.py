@@ -88,14 +88,14 @@ def test_speed_ups_by_hand() -> None:
 
 
 def test_the_off_by_one_of_the_reference() -> None:
-    """A true mean of 13.33 blocks of 24 is 1.80x and prints as about 1.94x where all leave early (reference, D3)."""
+    """With a mean of 13.33 of 24 blocks, the speed-up is 1.80; the official code prints about 1.94 without final exits (D3)."""
     blocks = [13, 14, 24]
     shares = [2 / 3, 1 / 3, 0]
     assert layer_speedup(shares, blocks, 24) == pytest.approx(1.80, abs=0.005)
     assert official_swin_speedup(shares, blocks) == pytest.approx(1.946, abs=0.005)
 
 
-def test_the_optimism_gap_is_the_claim_of_choosing_on_test() -> None:
+def test_the_optimism_gap_by_hand() -> None:
     val = np.array([0.80, 0.90]), np.array([0.5, 1.0])
     test = np.array([0.88, 0.90]), np.array([0.5, 1.0])
     gap = optimism(val, test, static=(0.9, 0.9), drop=0.02)
@@ -108,7 +108,7 @@ def test_the_optimism_gap_is_the_claim_of_choosing_on_test() -> None:
 
 
 def test_choosing_on_test_among_noise_is_optimistic_on_average() -> None:
-    """All settings are equally good; choosing on test always finds one that looks good."""
+    """All settings have the same accuracy; the choice on test finds one with a high measured accuracy."""
     rng = np.random.default_rng(2)
     cost = np.linspace(0.4, 1, 50)
     gaps = []
@@ -119,5 +119,5 @@ def test_choosing_on_test_among_noise_is_optimistic_on_average() -> None:
     assert np.nanmean(gaps) > 0.005
 
 
-def test_a_truncated_model_saves_the_layers_that_it_lacks() -> None:
+def test_the_speed_up_of_a_truncated_model() -> None:
     assert layer_speedup([1.0], [8], 12) == 1.5

@@ -33,7 +33,7 @@ def compared(first: Corners, second: Corners, static: np.ndarray, drop: float, s
 
 
 def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: the first reaches .80 at cost .5, the second at cost .75, so 1.5x."""
+    """The first method reaches accuracy 0.8 at cost 0.5 and the second at cost 0.75, so the true speed-up is 1.5."""
     monkeypatch.setattr(module, "REPLICATES", 300)
     rng = np.random.default_rng(0)
     hits = []
@@ -68,7 +68,7 @@ def test_a_method_against_itself_has_speed_up_one() -> None:
     assert (speedup.speedup, speedup.low, speedup.high, speedup.unreached) == (1.0, 1.0, 1.0, 0.0)
 
 
-def test_methods_trained_together_equal_each_alone() -> None:
+def test_methods_computed_together_equal_each_alone() -> None:
     rng = np.random.default_rng(3)
     methods = [
         method(rng, 400, accuracies, [0.3, 0.7, 1.0][: len(accuracies)]) for accuracies in ([0.9], [0.5, 0.7, 0.9])
@@ -88,11 +88,11 @@ def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) 
     run = next(run for run in runs if run.method == "lgvit")
     costs = run.record.costs
     assert costs is not None
-    # Slow method: mean accuracy and cost of each corner, then the first segment that reaches static's accuracy less one point.
+    # Slow computation: mean accuracy and cost of each corner, then the first segment that reaches the target accuracy.
     corners = []
     for _, rows in run.corners.groupby("threshold"):
-        paid = [costs.cumulative[k] for k in rows["exit"]]
-        corners.append((sum(paid) / len(paid) / costs.baseline, rows["right"].sum() / len(rows)))
+        macs = [costs.cumulative[k] for k in rows["exit"]]
+        corners.append((sum(macs) / len(macs) / costs.baseline, rows["right"].sum() / len(rows)))
     corners.sort()
     target = run.correct(STATIC).mean() - 0.01
     before, after = None, None
@@ -101,11 +101,11 @@ def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) 
             after = corner
             break
         before = corner
-    assert after is not None  # if no sample leaves early, it is the accuracy of static
+    assert after is not None  # without early exits, the accuracy is that of static
     cost = after[0]
     if before is not None:
         cost = before[0] + (target - before[1]) / (after[1] - before[1]) * (after[0] - before[0])
     row = table[(table["first"] == "lgvit") & (table["second"] == STATIC)].iloc[0]
     assert row["speedup"] == pytest.approx(1 / cost)
-    rounding = 1e-5  # if every sample leaves at the first exit, replicates differ by it alone
+    rounding = 1e-5  # if all samples exit at the first exit, replicates differ only by rounding
     assert row["low"] * (1 - rounding) <= row["speedup"] <= row["high"] * (1 + rounding)

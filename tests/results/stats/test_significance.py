@@ -1,4 +1,4 @@
-"""Tests reject as often as they should, and not more."""
+"""The tests have the stated error rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GPU is called "unverified device" everywhere until its kind of machine has passed the doctor's checks."""
+"""A GPU is marked "unverified device" in all outputs until its kind of machine has passed ``doctor --device``."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_measured_time_has_the_flag_of_its_device(smoke: SmokeRun) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "devices").mkdir()
     (tmp_path / "devices" / "0.json").write_text(content)
-    with pytest.raises(StoreError, match=r"0\.json is damaged"):
+    with pytest.raises(StoreError, match=r"0\.json"):
         read_checks(Store(tmp_path))
     damaged: list[str] = []
     assert read_checks(Store(tmp_path), damaged) == {}

@@ -1,4 +1,4 @@
-"""A byte of any file of a results or progress folder changes: it is noticed, or has no effect. It is never silent."""
+"""A changed byte in any file of a results or progress folder is detected or has no effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.results.builders import failed_record, machine
 PLACES = 200
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 Case = tuple[Path, Callable[[], Any]]
-"""A file, and what readers get of it; they raise where they notice a damage."""
+"""A file and its readers, which raise an error if they detect damage."""
 
 
 def cases(store: Store, smoke: SmokeRun) -> dict[str, Case]:
@@ -65,7 +65,7 @@ def cases(store: Store, smoke: SmokeRun) -> dict[str, Case]:
 
 
 def _unfinished(store: Store) -> dict[str, Case]:
-    """The files of a stage at work, and of the command."""
+    """The files of a stage in progress, and of the command."""
     progress = store.progress("exits-0")
     checkpoint = progress.folder / "checkpoint.pt"
     for content in (b"first" * 100, b"second" * 100):
@@ -111,7 +111,7 @@ def _unfinished(store: Store) -> dict[str, Case]:
 
 
 def flips(path: Path, read: Callable[[], Any], seed: str) -> Counter[str]:
-    """How often a changed byte is noticed, has no effect, or changes what is read."""
+    """Number of changed bytes that are detected, have no effect, or change the content without an error."""
     rng = random.Random(seed)
     whole, expected = path.read_bytes(), read()
     counts: Counter[str] = Counter()

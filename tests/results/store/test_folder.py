@@ -1,7 +1,8 @@
-"""Files in the results folder are complete; damaged ones are named."""
+"""Files in the results folder are complete, and errors name damaged files."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_a_changed_artifact_is_detected(tmp_path: Path) -> None:
     with store.write_stage("scores-1", {}, stage_provenance()) as folder:
         (folder / "a").write_text("whole")
     (store.stage("scores-1") / "a").write_text("other")
-    with pytest.raises(StoreError, match="was changed since it was written"):
+    with pytest.raises(StoreError, match=re.escape(str(store.stage("scores-1")))):
         store.artifact("scores-1", "a")
 
 
@@ -93,11 +94,11 @@ def test_a_record_of_another_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "stages/../../outside", "a\\..\\b"])
 def test_paths_in_records_stay_inside_the_folder(path: str) -> None:
-    with pytest.raises(ValidationError, match="leaves the results folder"):
+    with pytest.raises(ValidationError, match=re.escape(repr(path))):
         Artifact(path=path, sha256="", bytes=0)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_files(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_short_error_and_leaves_no_files(tmp_path: Path) -> None:
     """A limit on the file size simulates a full disk: write() fails in the middle."""
     code = (
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"

@@ -1,4 +1,4 @@
-"""The drop at a fixed speed-up, on made-up answers."""
+"""The drop at a fixed speed-up, on made-up predictions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_speed_up_out_of_reach() -> None:
 
 
 def test_the_variance_includes_that_of_the_mixture() -> None:
-    """Over redrawn test sets, the spread of the drop is that which the samples' parts state."""
+    """Over random test sets, the standard deviation of the drop equals that computed from the samples of one set."""
     rng = np.random.default_rng(0)
     drops, errors = [], []
     for _ in range(400):

@@ -255,7 +255,7 @@ def test_missing_answers_are_named(runs: list[Run], tmp_path: Path) -> None:
     answers = Artifact(path=path.name, sha256=sha256(path), bytes=path.stat().st_size)
     moved = run.changed(record=run.record.model_copy(update={"files": (answers,)}), folder=tmp_path)
     moved.__dict__.pop("answers", None)
-    with pytest.raises(StoreError, match=r"answers\.parquet: the table of answers has no column"):
+    with pytest.raises(StoreError, match=r"answers\.parquet: .*column"):
         _ = moved.answers
 
 

@@ -1,4 +1,4 @@
-"""A record whose numbers are not those of its tables is left out by name, and the other runs are reported."""
+"""A record whose numbers differ from its tables is named and left out, and the other runs are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def half(record: Record) -> Record:
 
 
 def cheaper(record: Record) -> None:
-    """All samples leave at the first exit, where the costs fit."""
+    """All samples exit at the first exit, with consistent costs."""
     test = half(record)
     test["exit_shares"] = [1.0] + [0.0] * (len(test["exit_shares"]) - 1)
     test["mean_macs"] = record["costs"]["cumulative"][0]

@@ -1,0 +1,82 @@
+"""A rank that fails or does not respond ends the training, and the error names it and its cause."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import RankError
+from benchmark.execution.building import Builder
+from benchmark.execution.process_group import process_group
+from benchmark.execution.rank_worker import follow
+from benchmark.grid.load import load_grid
+from benchmark.stages.plan import make_plan
+from benchmark.training.ranks import Ranks
+from results.store.folder import Store, StoreError
+from tests.benchmark.training.test_ranks import CPU, SHARED
+from tests.benchmark.training.two_processes import SIZE, launch_two, message_of
+
+
+def stay_silent(folder: Path) -> None:
+    """Run in each of two processes, of which one does not respond for a long time."""
+    with process_group(CPU, timedelta(seconds=1)) as context:
+        if context.ranks.rank == 1:
+            time.sleep(4)
+            return
+        start = time.monotonic()
+        message = message_of(RankError, lambda: context.ranks.all_reduce([torch.zeros(3)]))
+        torch.save((message, time.monotonic() - start), folder / "silence.pt")
+
+
+def miss_a_file(folder: Path) -> None:
+    """Run in each of two processes, of which one cannot find a file that both need."""
+    SHARED.learners(folder, Ranks(int(os.environ["RANK"]), SIZE))
+    plan = make_plan(load_grid(folder / f"grid-{os.environ['RANK']}.yaml"), Store(folder / "nothing"))
+    with process_group(CPU) as context:
+        if context.ranks.rank == 1:
+            follow(context, Builder(Store(folder / "nothing"), CPU, None, 0), plan)
+        with context.calling([plan.runs[0].scores]) as ranks:
+            ranks.receive([torch.zeros(3)], 1)
+
+
+def die(how: str) -> None:
+    """Run in each of two processes, of which one dies while the other waits for it."""
+    with process_group(CPU) as context:
+        if context.ranks.rank == 1:
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise MemoryError("no more")
+        with context.calling([]) as ranks:
+            ranks.receive([torch.zeros(3)], 1)
+
+
+def test_a_rank_that_does_not_respond_ends_the_training(tmp_path: Path) -> None:
+    launch_two(stay_silent, tmp_path)
+    message, seconds = torch.load(tmp_path / "silence.pt", weights_only=False)
+    assert message
+    assert seconds < 3.5
+
+
+def test_an_error_in_one_rank_is_raised_with_its_own_message(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=re.escape(str(tmp_path / "nothing"))):
+        launch_two(miss_a_file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "failure", "sentence"),
+    [
+        ("killed", "killed", "rank 1 of 2 was killed (SIGKILL)"),
+        ("memory", "oom", "rank 1 of 2 failed: MemoryError: no more"),
+    ],
+)
+def test_the_rank_that_failed_first_is_named_with_its_cause(how: str, failure: str, sentence: str) -> None:
+    with pytest.raises(RankError, match=re.escape(sentence)) as error:
+        launch_two(die, how)
+    assert error.value.failure == failure

@@ -94,7 +94,7 @@ def test_what_others_work_on_stays(grid: Grid, store: Store) -> None:
     entries = unused([grid], store)
     code = (
         "import sys; from pathlib import Path; from results.store.locks import Lock\n"
-        "assert Lock(Path(sys.argv[1])).take(); print('held', flush=True); sys.stdin.read()"
+        "assert Lock(Path(sys.argv[1])).acquire(); print('held', flush=True); sys.stdin.read()"
     )
     lock = store.progress(entries[1].name).lock().path
     holder = subprocess.Popen(

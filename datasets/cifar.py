@@ -88,7 +88,7 @@ CIFAR_100 = _card(
     CIFAR_100_FILES,
     "cifar-100-python",
     "eb9058c3a382ffc7106e4002c42a8d85",
-    "45,000 / 5,000 / 10,000 colour 32x32 photographs, 100 classes; the paper's",
+    "45,000 / 5,000 / 10,000 colour 32x32 photographs, 100 classes; used in the paper",
 )
 
 

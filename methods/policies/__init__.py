@@ -64,7 +64,7 @@ POLICIES: dict[str, PolicyCard] = {
     "oracle": PolicyCard(
         target="methods.policies.controls:Oracle", summary="control: the first exit that classifies correctly"
     ),
-    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: leaves at random"),
+    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: exits at random"),
 }
 
 

@@ -12,8 +12,10 @@ from benchmark import registry
 from benchmark.cli.grid_runs import selected_run_ids
 from benchmark.cli.option_values import configured
 from benchmark.cli.options import data_dir_option, grid_option, results_option
+from benchmark.cli.sweep_view import points
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
+from results.judge.claims import CONTROLS
 from results.record import DoneRecord
 from results.spec import Configured
 from results.store.folder import Store
@@ -39,6 +41,7 @@ from results.store.output import write_table
     help="Repeatable: mean MACs over those of the backbone.",
 )
 @click.option("--drop", "drops", multiple=True, type=click.FloatRange(0, 1), help="Repeatable: accuracy drop on val.")
+@click.option("--best", is_flag=True, help="Rank the policies at one budget, each compared with the best one.")
 @click.option(
     "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
 )
@@ -49,6 +52,7 @@ def command(
     policies: tuple[str, ...],
     budgets: tuple[float, ...],
     drops: tuple[float, ...],
+    best: bool,
     out: Path | None,
 ) -> None:
     """Evaluate policies on the stored scores of finished runs: thresholds are chosen on val and applied to test.
@@ -56,14 +60,21 @@ def command(
     A policy with a threshold is evaluated at that threshold. Without one, its thresholds are swept, and the operating points
     are those of --drop and --budget (by default 0.01 and 0.5).
 
+    --best ranks the policies of each method at one budget (by default 0.5), over all seeds, with the paired difference of each
+    to the best one; "tie" marks those that are not shown to differ from it. The controls oracle and random, which nobody can
+    run, are left out unless --policy names them.
+
     \b
     Examples:
       python -m benchmark sweep --grid quick
       python -m benchmark sweep --policy pcee:patience=3 --budget 0.4 --budget 0.6
       python -m benchmark sweep --policy confidence:threshold=0.8 --out table.csv
+      python -m benchmark sweep --grid quick --budget 0.5 --best
     """
     mistakes = [f"--budget: {budget} is no number" for budget in budgets if budget != budget]
     mistakes += [f"--drop: {drop} is no number" for drop in drops if drop != drop]
+    if best and (drops or len(budgets) > 1):
+        mistakes.append("--best compares at equal cost: give one --budget and no --drop")
     if mistakes:
         raise UserError(*mistakes)
     require_torch()
@@ -74,6 +85,14 @@ def command(
     store = Store(results_dir)
     chosen_policies = _policies(policies)
     records = _records(store, grid_name, data_dir)
+    if best:
+        from benchmark.cli.sweep_best import show_best  # as above
+
+        usable = chosen_policies if policies else [each for each in chosen_policies if each.name not in CONTROLS]
+        show_best(
+            console, store, records, usable, budgets[0] if budgets else 0.5, skip_unsupported=not policies, out=out
+        )
+        return
     if not drops and not budgets:
         drops, budgets = (0.01,), (0.5,)
     rows = []
@@ -88,7 +107,7 @@ def command(
     if out is not None:
         write_table(out, table)
         console.print(f"{out}  {len(table)} rows", highlight=False, markup=False, soft_wrap=True)
-    _show(console, table)
+    console.print("\n".join(points(table, console.width)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _policies(texts: tuple[str, ...]) -> list[Configured]:
@@ -124,24 +143,3 @@ def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list
             f"there is no finished run with early exits in {store.root / 'runs'}; run this first: {command_line}"
         )
     return records
-
-
-def _show(console: Console, table: pd.DataFrame) -> None:
-    shown = table.copy()
-    shown["point"] = [
-        f"{kind} {target:g}" if target else kind for kind, target in zip(table["point"], table["target"], strict=True)
-    ]
-    for column in ("accuracy", "drop"):
-        shown[column] = (100 * table[column]).map("{:.1f}".format)
-    for column in ("layer_speedup", "mac_speedup"):
-        shown[column] = table[column].map("{:.2f}x".format)
-    columns = ["method", "policy", "point", "settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
-    reached = table["accuracy"].notna()
-    shown.loc[~reached, columns[3:]] = "-"
-    text = shown[columns].to_string(index=False)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        "\nAccuracy and drop (against the backbone without exits) in % of the test images; thresholds are chosen on val. "
-        "layer_speedup: depth over mean exit block. mac_speedup: every evaluated head is counted.",
-        soft_wrap=True,
-    )

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import choose, look_up, prepare
+from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
 from benchmark.evaluation.sweep import Sweep, sweep
+from benchmark.evaluation.tables import corner
 from benchmark.external import evaluation as external
+from methods.policies.policy import ExitPolicy
 from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
 from results.spec import Configured
 from results.store.folder import Store, StoreError
@@ -63,6 +68,38 @@ def evaluate_policies(
     return rows
 
 
+def correct_at_budget(
+    store: Store, record: DoneRecord, policies: Sequence[Configured], budget: float, *, skip_unsupported: bool
+) -> dict[str, np.ndarray | None]:
+    """Correctness of every test sample at equal MACs, by policy: [N], between 0 and 1 where two settings are mixed.
+
+    Args:
+        store: the results folder.
+        record: of a run with early exits, not of an external one.
+        policies: without a threshold of their own.
+        budget: mean cost as a share of the baseline.
+        skip_unsupported: as in `evaluate_policies`.
+
+    Returns:
+        None for a policy that does not reach the budget on val or on test.
+
+    Raises:
+        UserError, StoreError: see `evaluate_policies`.
+    """
+    scores = load_run_scores(store, record)
+    blocks = [exit_.block for exit_ in record.exits]
+    correct: dict[str, np.ndarray | None] = {}
+    for selection, policy, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
+        chosen = choose(sweeps["val"], record.costs, record.static_accuracy.val, (), (budget,))
+        (point,) = look_up(selection.label, chosen, sweeps, record.costs, blocks)
+        shares = [
+            setting.weight * corner(selection.label, setting.threshold, policy, scores["test"])["right"].to_numpy()
+            for setting in point.settings
+        ]
+        correct[selection.label] = np.sum(shares, axis=0) if shares else None
+    return correct
+
+
 def _sweeps(
     store: Store, record: DoneRecord, policies: Sequence[Configured], *, skip_unsupported: bool
 ) -> Iterator[tuple[Configured, dict[str, Sweep]]]:
@@ -73,6 +110,19 @@ def _sweeps(
         yield from ((policy, external.sweep_policy(path, policy)) for policy in supported)
         return
     scores = load_run_scores(store, record)
+    for selection, _, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
+        yield selection, sweeps
+
+
+def _own_sweeps(
+    store: Store,
+    record: DoneRecord,
+    scores: dict[str, ExitScores],
+    policies: Sequence[Configured],
+    *,
+    skip_unsupported: bool,
+) -> Iterator[tuple[Configured, ExitPolicy, dict[str, Sweep]]]:
+    """Each policy that the exits support, fitted on val, with its sweeps on the run's logits."""
     for selection in policies:
         reads_gates = registry.card("policy", selection.name).load().reads_gates
         if reads_gates and scores["val"].errors is None:
@@ -85,4 +135,4 @@ def _sweeps(
         except ValueError as error:
             folder = store.stage(stage_name(record, "scores"))
             raise StoreError(f"{folder}: {selection.label}: {error}") from error
-        yield selection, sweeps
+        yield selection, policy, sweeps

@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from benchmark.cli.sweep import command as sweep_command
 from benchmark.evaluation import sweep as sweep_module
 from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.stored_sweeps import evaluate_policies
 from benchmark.evaluation.sweep import sweep
 from methods.policies import POLICIES, get_policy
+from results.spec import Configured
 from results.store.folder import Store
 from tests.conftest import Command, SmokeRun
+from tests.trained_runs import write_trained_run
 
 
 def random_scores(samples: int) -> ExitScores:
@@ -73,12 +78,31 @@ def test_one_grid_with_all_policies(smoke: SmokeRun, benchmark_command: Command,
     assert "--policy learned-gate" in refused.stderr
 
 
+def test_the_best_policy(tmp_path: Path) -> None:
+    record = write_trained_run(tmp_path, samples=60)
+    out = tmp_path / "best.csv"
+    arguments = ["--results", str(tmp_path), "--best", "--budget", "0.6", "--out", str(out)]
+    done = CliRunner().invoke(sweep_command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(out)
+    assert len(table) > 5
+    assert not {"oracle", "random"} & set(table["policy"])
+    assert table["accuracy"].is_monotonic_decreasing
+    # The accuracy is that of the point at equal MACs.
+    rows = evaluate_policies(
+        Store(tmp_path), record, [Configured(name=name) for name in table["policy"]], (), (0.6,), skip_unsupported=True
+    )
+    np.testing.assert_allclose(table["accuracy"], [row["accuracy"] for row in rows])
+
+
 @pytest.mark.parametrize(("arguments", "parts"), [
     (("--policy", "entrop", "--policy", "pcee:patience=0"), ["'entropy'", "patience", "at least 1"]),
     (("--policy", "confidence:treshold=0.8"), ["'threshold'"]),
     (("--policy", "confidence:threshold=high"), ["'threshold'", "number"]),
     (("--budget", "0"), ["--budget"]),
     (("--drop", "5"), ["--drop"]),
+    (("--best", "--drop", "0.01"), ["--best", "--budget"]),
+    (("--best", "--policy", "confidence:threshold=0.8"), ["--best", "confidence(threshold=0.8)"]),
 ])  # fmt: skip
 def test_bad_input_is_explained_before_the_work(
     arguments: tuple[str, ...], parts: list[str], smoke: SmokeRun, benchmark_command: Command

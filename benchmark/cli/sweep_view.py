@@ -1,0 +1,120 @@
+"""Shows sweeps: a row for each run, policy and operating point, or a ranking of the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from benchmark.cli.text_table import text_table, wrapped
+from results.judge.policy_ranking import RankedPolicy
+
+HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs"}
+OPTIONAL = ("settings", "drop", "layers")
+"""Columns that are left out first where the terminal is too narrow."""
+
+
+def points(table: pd.DataFrame, width: int) -> list[str]:
+    """The lines of a table of operating points.
+
+    Args:
+        table: rows of `benchmark.evaluation.stored_sweeps.evaluate_policies`.
+        width: of the terminal, in characters.
+    """
+    shown = table.copy()
+    shown["point"] = [
+        f"{kind} {target:g}" if target else kind for kind, target in zip(table["point"], table["target"], strict=True)
+    ]
+    for column in ("accuracy", "drop"):
+        shown[column] = (100 * table[column]).map("{:.1f}".format)
+    for column in ("layer_speedup", "mac_speedup"):
+        shown[column] = table[column].map("{:.2f}x".format)
+    columns = ["method", "policy", "point", "settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
+    shown.loc[table["accuracy"].isna(), columns[3:]] = "-"
+    cells = {HEADINGS.get(name, name): shown[name].astype(str).tolist() for name in columns}
+    legend = (
+        "Accuracy and drop (against the backbone without exits) in % of the test images; thresholds are chosen on val. "
+        "Speed-up in layers: depth over mean exit block; in MACs: every evaluated head is counted."
+    )
+    lines = text_table(cells, width, optional=OPTIONAL, right=["accuracy", "drop", "layers", "MACs"])
+    return [*lines, "", *wrapped(legend, width)]
+
+
+def ranking(
+    ranked: Mapping[str, Sequence[RankedPolicy]], left_out: Mapping[str, Sequence[str]], budget: float, width: int
+) -> list[str]:
+    """The lines of a ranking: for each setting the policies, the best first.
+
+    Args:
+        ranked: by the name of the setting.
+        left_out: policies that do not reach the budget in every run, likewise.
+        budget: mean MACs over those of the backbone.
+        width: of the terminal, in characters.
+    """
+    lines = wrapped(f"Policies at {budget:g} of the backbone's MACs, the most accurate first.", width)
+    for setting, policies in ranked.items():
+        lines += ["", *wrapped(setting, width)]
+        cells = {
+            "policy": [row.policy for row in policies],
+            "accuracy": [_interval(row.accuracy, row.low, row.high) for row in policies],
+            "to the best": [_to_best(row) for row in policies],
+            "p": ["" if row.to_best is None else _p(row.to_best.p) for row in policies],
+            "": ["tie" if row.ties else "" for row in policies],
+        }
+        lines += text_table(cells, width, optional=["accuracy"])
+        if left_out.get(setting):
+            lines += wrapped(f"not at this cost: {', '.join(left_out[setting])}", width)
+    count = sum(row.to_best is not None for policies in ranked.values() for row in policies)
+    over = {row.to_best.estimate.kind for policies in ranked.values() for row in policies if row.to_best is not None}
+    legend = (
+        "Accuracy in % of the test images and paired difference to the best policy in points, with 95 % intervals over "
+        f"test samples{' (differences: over seeds)' if over == {'seeds'} else ''}. p by the exact sign-flip test (over five "
+        f"or more seeds also by the t test), with Holm's correction over all {count} comparisons. tie: not shown to differ "
+        "from the best. The settings around the budget come from val; on test two of them are mixed so that the cost is exact."
+    )
+    return [*lines, "", *wrapped(legend, width)]
+
+
+def as_table(ranked: Mapping[str, Sequence[RankedPolicy]], budget: float) -> pd.DataFrame:
+    """The ranking as a table with one row per setting and policy."""
+    rows = []
+    for setting, policies in ranked.items():
+        for rank, row in enumerate(policies, start=1):
+            values = {
+                "setting": setting,
+                "budget": budget,
+                "rank": rank,
+                "policy": row.policy,
+                "accuracy": row.accuracy,
+            }
+            values |= {"low": row.low, "high": row.high}
+            if row.to_best is not None:
+                estimate = row.to_best.estimate
+                values |= {
+                    "difference": estimate.value,
+                    "difference_low": estimate.low,
+                    "difference_high": estimate.high,
+                }
+                values |= {"p": row.to_best.p, "tie": row.ties, "seeds": row.to_best.seeds}
+            rows.append(values)
+    return pd.DataFrame(rows)
+
+
+def _to_best(row: RankedPolicy) -> str:
+    if row.to_best is None:
+        return "best"
+    estimate = row.to_best.estimate
+    return f"{_points(estimate.value):+.1f} [{_points(estimate.low):.1f}, {_points(estimate.high):.1f}]"
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _points(value: float) -> float:
+    """In points, without a negative zero."""
+    return round(100 * value, 1) + 0.0
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

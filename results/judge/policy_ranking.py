@@ -1,0 +1,70 @@
+"""Ranks exit policies at equal cost on the same scores, each compared with the best one of its setting."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from results.judge.contrast import OPEN, Contrast, corrected, of_differences
+from results.stats.statistics import accuracy_interval
+
+Setting = TypeVar("Setting", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class RankedPolicy:
+    """A policy in a ranking.
+
+    Attributes:
+        policy: its label.
+        accuracy, low, high: mean over seeds and test samples, with its 95 % interval over test samples.
+        to_best: its accuracy minus that of the best policy; None for the best one.
+    """
+
+    policy: str
+    accuracy: float
+    low: float
+    high: float
+    to_best: Contrast | None
+
+    @property
+    def ties(self) -> bool:
+        """Whether it is not shown to differ from the best policy."""
+        return self.to_best is not None and self.to_best.result == OPEN
+
+
+def rank_policies(
+    correct: Mapping[Setting, Mapping[str, Sequence[np.ndarray]]],
+) -> dict[Setting, list[RankedPolicy]]:
+    """The policies of each setting, the most accurate first. Holm's correction covers all comparisons of all settings.
+
+    Args:
+        correct: by setting and policy, the correctness of every test sample, [N] per training seed, each in [0, 1]. The
+            samples and seeds of a setting are the same for all policies.
+    """
+    order = {
+        setting: sorted(policies, key=lambda policy: -float(np.mean(policies[policy])))
+        for setting, policies in correct.items()
+    }
+    contrasts = corrected(
+        {
+            (setting, policy): of_differences(
+                [own - best for own, best in zip(correct[setting][policy], correct[setting][policies[0]], strict=True)],
+                len(correct[setting][policy]),
+            )
+            for setting, policies in order.items()
+            for policy in policies[1:]
+        }
+    )
+    return {
+        setting: [_ranked(policy, correct[setting][policy], contrasts.get((setting, policy))) for policy in policies]
+        for setting, policies in order.items()
+    }
+
+
+def _ranked(policy: str, correct: Sequence[np.ndarray], to_best: Contrast | None) -> RankedPolicy:
+    pooled = np.mean(correct, axis=0)
+    return RankedPolicy(policy, float(pooled.mean()), *accuracy_interval(pooled), to_best)

@@ -15,7 +15,7 @@ from benchmark.cli.options import data_dir_option, grid_option, results_option
 from benchmark.cli.sweep_view import points
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
-from results.judge.claims import CONTROLS
+from results.judge.judgement import CONTROLS
 from results.record import DoneRecord
 from results.spec import Configured
 from results.store.folder import Store

@@ -53,3 +53,14 @@ def require_torch() -> None:
             )
     # timm's import causes this warning, and users cannot prevent it.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+
+
+def require_tensorboard() -> None:
+    """
+    Raises:
+        UserError: the package tensorboard, which torch's writer of curves needs, is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise UserError(
+            "--log tensorboard needs the optional package tensorboard: pip install tensorboard -c constraints.txt"
+        )

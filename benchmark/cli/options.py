@@ -79,12 +79,18 @@ offline_option = click.option(
 )
 out_option = click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
 
+log_option = click.option(
+    "--log",
+    type=click.Choice(["tensorboard"]),
+    help="Write training curves into tensorboard/ of the results folder; needs the package tensorboard.",
+)
+
 
 def execution_options(command: Command) -> Command:
     """Adds the options of `run` and `retry`, which execute a plan and report on it."""
     for option in (
-        out_option, loader_workers_option, gpus_option, workers_option, executor_option, threads_option, device_option,
-        offline_option, data_dir_option, results_option,
+        log_option, out_option, loader_workers_option, gpus_option, workers_option, executor_option, threads_option,
+        device_option, offline_option, data_dir_option, results_option,
     ):  # fmt: skip
         command = option(command)
     return command

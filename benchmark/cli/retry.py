@@ -14,7 +14,7 @@ from benchmark.cli.grid_run import check_data, check_processes, load_with_weight
 from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
-from benchmark.environment import require_torch
+from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
@@ -47,6 +47,7 @@ def command(
     workers: int,
     gpus: int,
     loader_workers: int | None,
+    log: str | None,
     out: Path | None,
     slurm: Mapping[str, Any],
 ) -> None:
@@ -65,6 +66,8 @@ def command(
         raise UserError("retry needs --failed; --cause selects some of the failed runs")
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
+    if log == "tensorboard":
+        require_tensorboard()
     console = Console()
     grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, here=executor == "local")
     store = Store(results_dir)
@@ -78,7 +81,7 @@ def command(
     part = replace(plan, runs=tuple(status.run for status in chosen))
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
-        loader_processes=loader_workers,
+        loader_processes=loader_workers, tensorboard=log == "tensorboard",
     )  # fmt: skip
     if executor == "slurm":
         from benchmark.cli.slurm import run_on_slurm  # imports submitit

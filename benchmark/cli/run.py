@@ -22,7 +22,7 @@ from benchmark.cli.grid_run import (
 from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan, show_requirements
 from benchmark.cli.slurm_options import check_executor, slurm_options
-from benchmark.environment import require_torch
+from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
@@ -55,6 +55,7 @@ def command(
     workers: int,
     gpus: int,
     loader_workers: int | None,
+    log: str | None,
     rehearse: bool,
     out: Path | None,
     slurm: Mapping[str, Any],
@@ -82,10 +83,12 @@ def command(
         )
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
     check_processes(workers, gpus, rehearse=rehearse)
+    if log == "tensorboard":
+        require_tensorboard()
     console = Console()
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
-        loader_processes=loader_workers,
+        loader_processes=loader_workers, tensorboard=log == "tensorboard",
     )  # fmt: skip
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out)

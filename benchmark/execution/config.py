@@ -35,5 +35,7 @@ class ExecutionConfig(BaseModel):
     """Processes that load batches; None to choose by the data and the machine."""
     log: Path | None = None
     """File that holds the output of this process; None for a terminal."""
+    tensorboard: bool = False
+    """Whether training curves for TensorBoard are written beside the results."""
     kill_each_training: bool = False
     """Rehearsals only: each training is killed with SIGKILL once, after its first checkpoint."""

@@ -22,6 +22,7 @@ from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
 from benchmark.execution.causes import KilledError
 from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.curves import CurveWriter
 from benchmark.execution.data_check import check_data, write_data
 from benchmark.execution.process_group import DistributedContext
 from benchmark.execution.recording import COSTS, Recorder
@@ -147,9 +148,14 @@ class StageMaker:
         images_per_step = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
+        curves = CurveWriter(watcher, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
         with self.reporter.stage(title, steps, recipe.epochs), self.context.calling(stages) as ranks:
-            self.builder.fit(stages, learners, frozen, watcher, ranks)
+            try:
+                self.builder.fit(stages, learners, frozen, curves or watcher, ranks)
+            finally:
+                if curves:
+                    curves.close()
         for stage, learner in zip(stages, learners, strict=True):
             with self._write(stage, learner.seconds, len(stages)) as folder:
                 module = learner.module

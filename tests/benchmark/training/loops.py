@@ -12,7 +12,7 @@ from benchmark.stages.graph import run_stages
 from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.inputs import read_inputs
-from benchmark.training.loop import Learner, fit
+from benchmark.training.loop import Learner, Watcher, fit
 from tests.grids import bundled, tiny_grid, write_grid
 
 CPU = torch.device("cpu")
@@ -78,7 +78,7 @@ class Loop:
         return [exits_learner(self.stages[i].training[-1], None, self.inputs, CPU) for i in methods]
 
     def fit(
-        self, learners: list[Learner], folder: Path, stop: int | None = None, watcher: StopAt | None = None
+        self, learners: list[Learner], folder: Path, stop: int | None = None, watcher: Watcher | None = None
     ) -> list[dict[str, torch.Tensor]]:
         run_frozen = frozen_pass(self.backbone, [stages.training[-1] for stages in self.stages])
         recipe = self.train.recipes.exits

@@ -100,7 +100,8 @@ class DatasetCard:
         archives: files of the official distribution, for ``data fetch`` and ``data check``.
         licence: licence of the images.
         redistributable: whether a report may show the images.
-        citation: publication that introduced the dataset.
+        citation: publication that introduced the dataset; empty for the user's own images.
+        has_official_splits: whether train and test are those of its publication.
         how_to_get: instructions for obtaining the dataset; part of error messages.
         code_version: incremented manually when the reader's output changes.
     """
@@ -121,6 +122,7 @@ class DatasetCard:
     licence: str
     redistributable: bool
     citation: str
+    has_official_splits: bool = True
     how_to_get: str
     folders: tuple[str, ...] = ()
     fixed_folders: tuple[Path, ...] = ()

@@ -48,7 +48,7 @@ class SplitRule:
     def describe(self, card: DatasetCard) -> str:
         """Description that is written to records."""
         if self.mode == "held-out":
-            return f"{MODES[self.mode]}; val: {card.val_rule}"
+            return f"{MODES[self.mode]}; val: {card.val_rule}" if card.has_official_splits else f"val: {card.val_rule}"
         resplit = f" (resplit {self.resplit} of {RESPLITS}, seed {HALVES_SEED})" if self.mode == "halves" else ""
         return f"{self.mode}{resplit}: {MODES[self.mode]}"
 

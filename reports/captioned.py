@@ -9,9 +9,27 @@ import pandas as pd
 
 from reports.blocks import Shown
 from reports.study import ComparisonGroup, Study, of_setting
-from reports.tables import budget_table, cost_columns, drop_table, has_redrawn, learning_rate_table, timing
+from reports.tables import (
+    backbone_table,
+    budget_table,
+    cost_columns,
+    drop_table,
+    has_redrawn,
+    learning_rate_table,
+    timing,
+)
 from results.tables.points import summary
 from results.tables.run import Run, labels
+
+
+def backbones(study: Study) -> Shown:
+    """The data, and each backbone without exits beside always answering the largest class."""
+    seeds = " Means over seeds." if study.tidy["backbones"]["seed"].nunique() > 1 else ""
+    caption = (
+        "Data, and the backbones without exits on test, in %. Largest class: accuracy of always answering the most frequent "
+        f"class. Balanced: mean recall over classes. Lowest recall: of the class that is recognised worst.{seeds}"
+    )
+    return Shown(caption, backbone_table(study.tidy["backbones"]))
 
 
 def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
@@ -76,7 +94,7 @@ def learning_rates(name: str, runs: list[Run]) -> Shown:
 
 def readable_tables(study: Study) -> list[Shown]:
     """Every row of every setting, under every policy: the content of table.txt, table.md and table.tex."""
-    tables = []
+    tables = [backbones(study)] if study.settings else []
     all_labels = labels(study.runs)
     for setting in study.settings:
         runs = of_setting(study.runs, tuple(setting.where.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.sections.claims import verdict_sentence
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, signed, times
+from reports.weakness import weakness
 from reports.words import compared, counted, join
 from results.judge.judgement import on_paper_scale
 from results.tables.run import STATIC, Run
@@ -27,8 +28,10 @@ def abstract(study: Study) -> list[str]:
     sentences = [
         f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits "
         f"and the backbones without exits, {_seed_counts(study)}, on {where}.",
-        *_without_exits(setting),
     ]
+    if weak := weakness(study, setting):
+        return [*sentences, *weak, *verdict_sentence(study)]
+    sentences += _without_exits(setting)
     sentences += _values(setting) if setting.totals["label"].nunique() <= MANY else _ranges(setting)
     return [*sentences, *verdict_sentence(study)]
 
@@ -159,7 +162,9 @@ def limits(study: Study) -> list[str]:
     """Limits of this set of runs."""
     runs, seeds = study.runs, {run.seed for run in study.runs}
     sentences = []
-    if not all(is_paper_scale(study, run) for run in runs):
+    if all(run.record.data.is_own for run in runs):
+        sentences.append("These are the user's own images; no claim of the LGViT paper is judged by them.")
+    elif not all(is_paper_scale(study, run) for run in runs):
         sentences.append(
             "Data, backbone and training are far from the paper's scale; its claims are neither supported nor refuted."
         )

@@ -11,7 +11,8 @@ from reports.findings import abstract, is_paper_scale
 from reports.sections import closing, costs, discrepancies, opening, placement, policies, variants
 from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
-from reports.sections.claims import claims_table
+from reports.sections.claims import claims_table, unjudged
+from reports.sections.data import data
 from reports.sections.results import results
 from reports.setup import cited
 from reports.study import Study
@@ -20,6 +21,7 @@ from reports.words import counted
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("Question", opening.question),
     ("Setup", opening.setup),
+    ("Data", data),
     ("Results", results),
     ("Exit schemes", placement.schemes),
     ("Number of exits", placement.counts),
@@ -63,7 +65,8 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
         "runs": counted(len(study.runs), "run"),
         "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
         "abstract": abstract(study),
-        "claims": parts(CLAIMS, claims_table(study)),
+        "claims": [] if unjudged(study) else parts(CLAIMS, claims_table(study)),
+        "unjudged": unjudged(study),
         "cited": cited(study.runs),
         "sections": as_data(sections, figures),
         "appendix": as_data(appendix, figures),

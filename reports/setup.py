@@ -90,9 +90,8 @@ def data_rows(runs: list[Run]) -> list[list[str]]:
 def _data(run: Run) -> str:
     data = run.record.data
     sizes = " / ".join(f"{data.sizes[split]:,}" for split in ("train", "val", "test"))
-    return (
-        f"{data.name}: {sizes} images for train / val / test, {data.classes} classes. {data.citation}. {data.licence}."
-    )
+    source = "".join(f" {text}." for text in (data.citation, data.licence) if text)
+    return f"{data.name}: {sizes} images for train / val / test, {data.classes} classes.{source}"
 
 
 def _external(run: Run) -> str:

@@ -135,6 +135,31 @@ def budget_table(summary: pd.DataFrame, contrasts: Mapping[tuple[str, float], Co
     return Table(header, tuple(rows), frozenset(marked[BEHIND]), frozenset(marked[AHEAD]))
 
 
+def backbone_table(backbones: pd.DataFrame) -> Table:
+    """Data and backbones without exits, one row per dataset and backbone.
+
+    Args:
+        backbones: of `results.tables.backbones`.
+    """
+    header = (
+        "Data",
+        "Backbone",
+        "Train / val / test",
+        "Classes",
+        "Largest class",
+        "Accuracy",
+        "Balanced",
+        "Lowest recall",
+    )
+    rows = []
+    for (dataset, backbone), group in backbones.groupby(["dataset", "backbone"], sort=False):
+        first = group.iloc[0]
+        sizes = " / ".join(f"{first[split]:,}" for split in ("train", "val", "test"))
+        shares = (group[name].mean() for name in ("majority_share", "accuracy", "balanced_accuracy", "lowest_recall"))
+        rows.append((str(dataset), str(backbone), sizes, str(first["classes"]), *map(percent, shares)))
+    return Table(header, tuple(rows))
+
+
 def cost_columns(runs: list[Run]) -> Table:
     """MACs up to each exit, in millions, every head on the way included, and the parameters of all heads."""
     exiting = {run.method: run for run in runs if run.has_exits}

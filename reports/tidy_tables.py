@@ -10,6 +10,7 @@ import pandas as pd
 from results.judge.failures import failures
 from results.record import FailedRecord
 from results.tables import metrics
+from results.tables.backbones import backbone_table
 from results.tables.iso_accuracy import iso_table
 from results.tables.points import comparisons, points
 from results.tables.run import Run
@@ -66,7 +67,8 @@ TIDY_TABLES = (
         "the samples that leave at each exit: their share, their accuracy, and the final head's on the same samples",
         metrics.leaving_table,
     ),
-    TidyTable("classes", "depth and accuracy drop of every class", metrics.class_table),
+    TidyTable("classes", "recall, cost and accuracy drop of every class", metrics.class_table),
+    TidyTable("backbones", "the backbones without exits beside always answering the largest class", backbone_table),
     TidyTable("learning-rates", "the learning rates that a grid tried, with val accuracy", _learning_rates),
 )
 
@@ -75,7 +77,7 @@ CONTRASTS = "contrasts"
 FAILURES = "failures"
 CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
     CONTRASTS: "LGViT against every other method at every budget, over all seeds, with corrected p-values",
-    FAILURES: "failure signatures: exits that do not learn, unstable speed-ups, heads that do not pay, memory, devices",
+    FAILURES: "failure signatures: weak backbones, exits that do not learn, unstable speed-ups, costly heads, memory, devices",
 }
 """Name of every tidy table to its contents in words."""
 

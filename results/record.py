@@ -207,6 +207,8 @@ class DataCard(Frozen):
     name: str
     fingerprint: str
     classes: Annotated[int, Field(ge=1, le=10**7)]
+    class_names: tuple[str, ...] = ()
+    """By index; empty where they are unknown."""
     sizes: dict[str, Annotated[int, Field(ge=0, le=10**9)]]
     """Number of images, by split."""
     split_identity: dict[str, str]
@@ -228,6 +230,20 @@ class DataCard(Frozen):
         if missing := {"train", "val", "test"} - sizes.keys():
             raise ValueError(f"the split {min(missing)} is missing")
         return sizes
+
+    @model_validator(mode="after")
+    def _names_every_class(self) -> Self:
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"{len(self.class_names)} class names for {self.classes} classes")
+        return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether these are the user's own images, a dataset ``folder:PATH``."""
+        return self.name.startswith("folder:")
+
+    def class_name(self, index: int) -> str:
+        return self.class_names[index] if index < len(self.class_names) else str(index)
 
     def same_test_images(self, other: DataCard) -> bool:
         """Whether both cards have equal hashes of the test split, so equal sample ids are the same images."""

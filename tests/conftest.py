@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from results.store.folder import Store
 from tests.warm_start import Server, WarmProcess
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +98,14 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> SmokeRun:
             assert done.returncode == 0, done.stdout + done.stderr
             output.write_text(done.stdout)
     return SmokeRun(folder / "results", folder / "report", output.read_text())
+
+
+@pytest.fixture(scope="session")
+def hard_photos(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The runs of `tests.hard_photos`; no test may write there."""
+    from tests.hard_photos import write_hard_photos  # it imports torch, which takes seconds
+
+    return write_hard_photos(tmp_path_factory.mktemp("hard-photos"))
 
 
 @pytest.fixture(scope="session")

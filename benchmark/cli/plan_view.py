@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmark.cli.text_table import text_table, without_constants, wrapped
 from benchmark.cli.units import hours, size
+from benchmark.execution.image_sizes import shrinking
 from benchmark.execution.requirements import Requirements
 from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
@@ -41,6 +42,9 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
             table.add_row(title, str(done[kind]), str(to_do[kind]), _shared(counts))
     console.print(table)
     _show_passes(console, plan)
+    for sentence in shrinking(run.spec for run in plan.missing_runs):
+        shown = "\n".join(wrapped(sentence, console.width, "warning: "))
+        console.print(shown, style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print()
     if runs:
         _show_runs(console, plan)

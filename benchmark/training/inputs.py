@@ -24,6 +24,7 @@ from datasets.transforms import evaluation_summary, training_summary
 from methods.api import BackboneCard
 from results.record import DataCard
 from results.spec import Configured, Recipe, TrainSpec
+from results.text import printable
 
 MAX_LOADER_PROCESSES = 8
 CHEAP_SIZE = 64
@@ -93,6 +94,7 @@ class Inputs:
             transforms=self.transforms(),
             fingerprint=self.card.fingerprint,
             classes=len(self.card.classes),
+            class_names=tuple(map(printable, self.card.classes)),
             sizes={split: len(images) for split, images in self.splits.items()},
             split_identity={split: identity(images) for split, images in self.splits.items()},
             content=self.content(),

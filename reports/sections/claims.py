@@ -18,6 +18,13 @@ MANY = 16
 """Above this number of rows, the table has one row per claim instead of one per setting."""
 
 
+def unjudged(study: Study) -> str:
+    """Why no claim is listed; empty if the table of claims is shown."""
+    if all(run.record.data.is_own for run in study.runs):
+        return "The images are the user's own: no claim of the LGViT paper is judged by them."
+    return ""
+
+
 def claim_rows(study: Study) -> pd.DataFrame:
     """The judgements on claims, for the readings that were run; for the first reading if none was."""
     rows = study.judgements[study.judgements["claim"].isin([claim.id for claim in study.claims.claims])]
@@ -66,6 +73,8 @@ def other_verdicts(study: Study) -> pd.DataFrame:
 
 def verdict_sentence(study: Study) -> list[str]:
     """Sentences on the verdicts, and on the findings of runs below the paper's scale."""
+    if unjudged(study):
+        return []
     rows = claim_rows(study)
     judged, small = rows[rows["verdict"] != "not run"], rows[rows["finding"] != ""]
     sentences = []

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.findings import abstract, is_paper_scale
-from reports.sections.claims import claims_table
+from reports.sections.claims import claims_table, unjudged
 from reports.setup import facts
 from reports.study import Study
 from reports.web.drawing import drawing, header, rows
@@ -61,6 +61,7 @@ def _content(study: Study) -> dict[str, Any]:
         "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
         "abstract": abstract(study) if study.settings else [],
         "claims": {"header": claims.header, "rows": claims.rows},
+        "unjudged": unjudged(study),
         "facts": facts(study.runs),
         "problems": study.problems,
         "header": header(study),

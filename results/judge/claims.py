@@ -41,13 +41,14 @@ def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd
     """Every claim for every reading of LGViT, then every published number that runs can be joined with.
 
     Args:
-        runs: finished ones.
+        runs: finished ones. Those on the user's own images judge no claim.
         claims: to be judged.
         numbers: to be joined with runs.
 
     Returns:
         columns as `Judgement`; a claim without a run has one row, "not run".
     """
+    runs = [run for run in runs if not run.record.data.is_own]
 
     @cache
     def contrasts(setting: tuple[str, ...], label: str) -> dict[tuple[str, float], Contrast]:

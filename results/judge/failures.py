@@ -7,11 +7,13 @@ is a reason to look closer, not a verdict.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
+from results.judge.symptom import Symptom
+from results.judge.weak_runs import weak_runs
 from results.record import DoneRecord, FailedRecord
 from results.store.devices import UNVERIFIED
 from results.store.folder import Store, StoreError
@@ -25,27 +27,6 @@ UNSTABLE = 0.10
 """Standard deviation over seeds, or gap between val and test, relative to the speed-up."""
 FULL = 0.9
 """Share of the memory above which it is nearly full."""
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """One symptom.
-
-    Attributes:
-        signature: name of the rule.
-        run_id: of the run; several are joined by spaces.
-        place: exit or operating point.
-        value: measured.
-        limit: that it exceeds.
-        sentence: a description.
-    """
-
-    signature: str
-    run_id: str
-    place: str
-    value: float
-    limit: float
-    sentence: str
 
 
 def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -71,6 +52,7 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.Dat
         *(symptom for run in exiting for symptom in unstable_between_splits(run)),
         *(symptom for run in exiting for symptom in heads_that_do_not_pay(run)),
         *(symptom for run in runs for symptom in best_rate_at_an_end(run)),
+        *weak_runs(runs),
         *on_other_images(runs),
         *(symptom for run in runs for symptom in nearly_full(run.record)),
         *(symptom for run in runs for symptom in unverified(run)),
@@ -100,8 +82,8 @@ def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
         if exit_.test_accuracy < limit:
             yield Symptom(
                 "exit does not learn", run.record.run_id, f"block {exit_.block}", exit_.test_accuracy, limit,
-                f"the {exit_.head} exit after block {exit_.block} answers {exit_.test_accuracy:.1%} right, the final head "
-                f"{run.record.exits[-1].test_accuracy:.1%}",
+                f"the {exit_.head} exit after block {exit_.block} classifies {exit_.test_accuracy:.1%} correctly, the "
+                f"final head {run.record.exits[-1].test_accuracy:.1%}",
             )  # fmt: skip
 
 

@@ -1,8 +1,55 @@
-"""Cost and accuracy drop by class."""
+"""Statistics by class: recall, the majority baseline, cost and accuracy drop."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How well a classifier treats the classes of a test split.
+
+    Attributes:
+        classes: those with samples, [C].
+        samples: of each, [C].
+        recall: share of each class that is classified correctly, [C].
+        predicted: number of samples that are classified as each, [C].
+    """
+
+    classes: np.ndarray
+    samples: np.ndarray
+    recall: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, label: np.ndarray, prediction: np.ndarray) -> Balance:
+        """From integers [N] each."""
+        classes, index, samples = np.unique(label, return_inverse=True, return_counts=True)
+        recall = np.bincount(index, prediction == label) / samples
+        predicted = np.array([(prediction == name).sum() for name in classes])
+        return cls(classes, samples, recall, predicted)
+
+    @property
+    def majority(self) -> int:
+        """The most frequent class."""
+        return int(self.classes[self.samples.argmax()])
+
+    @property
+    def majority_share(self) -> float:
+        """Accuracy of a classifier that always answers the most frequent class."""
+        return float(self.samples.max() / self.samples.sum())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over classes."""
+        return float(self.recall.mean())
+
+    @property
+    def never_predicted(self) -> list[int]:
+        """Classes with samples that no sample is classified as."""
+        return [int(name) for name in self.classes[self.predicted == 0]]
 
 
 def per_class(

@@ -140,7 +140,10 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def class_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run, operating point and class; see `classes.per_class`. Costs are shares of the MACs without exits."""
+    """One row per run, operating point and class; see `classes.per_class`, whose accuracy is the recall of the class.
+
+    Costs are shares of the MACs without exits. Further columns: the run's, point, and name of the class.
+    """
     parts, where = [], []
     for run, label, point in _points(runs):
         outcomes = _FlatOutcomes(run, point)
@@ -148,7 +151,8 @@ def class_table(runs: list[Run]) -> pd.DataFrame:
         parts.append(
             per_class(outcomes.label, _relative_cost(run)[outcomes.exits], outcomes.right, static, outcomes.weight)
         )
-        where += [_base(run, label) | {"point": point.name}] * len(parts[-1]["class"])
+        base = _base(run, label) | {"point": point.name}
+        where += [base | {"name": run.record.data.class_name(int(index))} for index in parts[-1]["class"]]
     if not parts:
         return pd.DataFrame()
     columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}

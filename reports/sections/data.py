@@ -1,0 +1,50 @@
+"""The data: sizes, the majority baseline, the backbone's balanced accuracy, and recall by class."""
+
+from __future__ import annotations
+
+from reports import captioned
+from reports.blocks import Block, Shown, Text
+from reports.study import DROP, ComparisonGroup, Study
+from reports.tables import DASH, Table, percent
+from reports.weakness import weakness
+from results.stats.classes import Balance
+from results.tables.run import STATIC
+
+MOST = 20
+"""Classes in the table of recall; classes.csv has all."""
+
+
+def data(study: Study) -> list[Block]:
+    """The table of backbones, and recall by class where a backbone is weak or the images are the user's own."""
+    blocks: list[Block] = [captioned.backbones(study)]
+    for setting in study.main:
+        sentences = weakness(study, setting)
+        if sentences:
+            blocks.append(Text(" ".join(sentences)))
+        if sentences or setting.leading.record.data.is_own:
+            blocks.append(recall_table(setting))
+    return blocks
+
+
+def recall_table(setting: ComparisonGroup) -> Shown:
+    """Recall of every class without exits and, where the point is reached, with the reference's exits; first seed."""
+    run = setting.leading
+    static = run.point_outcomes[STATIC]
+    without = Balance.of(static.label, static.prediction[0])
+    point = run.point(run.judged_policy, *DROP)
+    exits = None if point is None else run.point_outcomes[point.name]
+    rows = []
+    for index, samples, recall, predicted in zip(
+        without.classes, without.samples, without.recall, without.predicted, strict=True
+    ):
+        name = run.record.data.class_name(int(index))
+        with_exits = DASH if exits is None else percent(exits.share_right[exits.label == index].mean())
+        rows.append((recall, (name, f"{samples:,}", f"{predicted:,}", percent(recall), with_exits)))
+    shown = rows if len(rows) <= MOST else sorted(rows, key=lambda row: row[0])[:MOST]
+    header = ("Class", "Test images", "Predicted", "Recall (%)", f"{setting.reference} (%)")
+    more = f" The {MOST} classes with the lowest recall; classes.csv has all." if len(rows) > MOST else ""
+    caption = (
+        f"Recall by class, {setting.name}, seed {run.seed}: of the backbone without exits, and of {setting.reference} with at "
+        f"most 1 point lost on val. Predicted: test images that the backbone assigns to the class.{more}"
+    )
+    return Shown(caption, Table(header, tuple(row for _, row in shown)), narrow=True)

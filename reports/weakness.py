@@ -1,0 +1,67 @@
+"""Sentences about settings from which early exits cannot be judged: a weak backbone, or exits that decide nothing."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.study import DROP, ComparisonGroup, Study
+from reports.tables import percent
+from reports.words import few
+from results.judge.weak_runs import NEAR_MAJORITY, NEVER_PREDICTED, ONE_EXIT, SMALL_VAL
+
+
+def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
+    """At most three sentences; empty if nothing is wrong."""
+    backbone = _backbone(study, setting)
+    rows = study.tidy.get("failures", pd.DataFrame(columns=["signature", "run_id", "place", "sentence"]))
+    of_setting = rows[rows["run_id"].isin([run.record.run_id for run in setting.runs])]
+    found = set(of_setting["signature"])
+    sentences = []
+    if backbone is not None and {NEAR_MAJORITY, NEVER_PREDICTED} & found:
+        sentences.append(_weak_backbone(backbone))
+    sentences += _one_exit(setting, of_setting[of_setting["signature"] == ONE_EXIT])
+    if sentences and SMALL_VAL in found:
+        images = setting.runs[0].record.data.sizes["val"]
+        sentences.append(f"The val split of {images:,} images is too small to choose a threshold by such a drop.")
+    return sentences
+
+
+def _backbone(study: Study, setting: ComparisonGroup) -> pd.Series | None:
+    """The row of `results.tables.backbones` of the first seed."""
+    table = study.tidy.get("backbones", pd.DataFrame())
+    if table.empty:
+        return None
+    rows = table[(table["backbone"] == setting.where["backbone"]) & (table["dataset"] == setting.where["dataset"])]
+    return None if rows.empty else rows.iloc[0]
+
+
+def _weak_backbone(row: pd.Series) -> str:
+    never = str(row["never_predicted"])
+    names = few(never.split(", ")) if never else ""
+    return (
+        f"The {row['backbone']} without exits classifies {percent(row['accuracy'])} % of {row['test']:,} test images "
+        f"correctly, where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its balanced "
+        f"accuracy, the mean recall over the {row['classes']} classes, is {percent(row['balanced_accuracy'])} %"
+        + (f", and it never predicts {names}." if names else ".")
+    )
+
+
+def _one_exit(setting: ComparisonGroup, rows: pd.DataFrame) -> list[str]:
+    """A sentence if the reference of the group sends all images to its first exit at `DROP`."""
+    run = setting.leading
+    point = run.point(run.judged_policy, *DROP)
+    if point is None or point.test is None or run.record.run_id not in set(rows["run_id"]):
+        return []
+    if point.test.exit_shares[0] < max(point.test.exit_shares[1:]):
+        return []
+    block = run.record.exits[0].block
+    cut = next((other for other in setting.runs if _is_cut(other.record.costs.blocks, block, other.has_exits)), None)
+    same = f" ({percent(cut.record.exits[-1].test_accuracy)} % where it was run)" if cut is not None else ""
+    return [
+        f"With the threshold that loses at most 1 point on val, all test images leave at the first exit: the backbone "
+        f"truncated after block {block} does the same{same}, and the speed-up says nothing about early exits."
+    ]
+
+
+def _is_cut(blocks: tuple[int, ...], block: int, has_exits: bool) -> bool:
+    return not has_exits and len(blocks) == block

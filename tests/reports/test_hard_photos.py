@@ -1,0 +1,55 @@
+"""The report of photos that teach a backbone little says so, and judges no claim of the paper."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.blocks import Shown
+from reports.captioned import readable_tables
+from reports.findings import abstract, limits
+from reports.sections.claims import unjudged
+from reports.sections.data import data
+from reports.setup import facts
+from reports.study import Study
+from reports.tables import plain
+from reports.tidy_tables import tidy_tables
+from results.store.folder import Store
+from results.tables.loading import load_runs
+
+
+@pytest.fixture(scope="module")
+def study(hard_photos: Store) -> Study:
+    runs, _ = load_runs(hard_photos, hard_photos.run_ids())
+    return Study("photos", runs, tidy_tables(runs, []))
+
+
+def test_the_abstract_calls_no_speed_up(study: Study) -> None:
+    text = " ".join(abstract(study))
+    table = plain((shown.caption, shown.table) for shown in readable_tables(study)[:1])
+    (row,) = study.tidy["backbones"].to_dict("records")
+    for number in ("accuracy", "majority_share", "balanced_accuracy"):
+        assert f"{100 * row[number]:.1f}" in text
+        assert f"{100 * row[number]:.1f}" in table
+    for words in ("never predicts dusty and shaded", "truncated after block 4", "“intact”"):
+        assert words in text
+    for words in ("×", "holds", "speed-up in MACs", "paper's claims"):
+        assert words not in text
+
+
+def test_no_claim_is_judged_on_own_images(study: Study) -> None:
+    assert (study.judgements["verdict"] == "not run").all()
+    assert study.judgements["finding"].eq("").all()
+    assert "user's own" in unjudged(study)
+    assert sum("paper" in sentence for sentence in limits(study)) == 1
+
+
+def test_recall_is_listed_by_class(study: Study) -> None:
+    (recall,) = [block.table for block in data(study) if isinstance(block, Shown) and block.table.header[0] == "Class"]
+    assert [row[0] for row in recall.rows] == ["intact", "cracked", "dusty", "shaded"]
+    assert [row[3] for row in recall.rows][2:] == ["0.0", "0.0"]
+
+
+def test_own_images_are_named_once(study: Study) -> None:
+    text = dict(facts(study.runs))["Data"]
+    assert text.count("the user's own images") == 1
+    assert "official" not in text

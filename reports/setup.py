@@ -95,7 +95,7 @@ def _data(run: Run) -> str:
 
 
 def _external(run: Run) -> str:
-    return f"{run.method}: not trained here; from the table {run.record.spec.train.weights.source.partition(':')[2]}"
+    return f"{run.method}: not trained here; from a table of its answers"
 
 
 def _is_joint(run: Run) -> bool:

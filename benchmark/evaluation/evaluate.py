@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation import tables
-from benchmark.evaluation.redraw import redraw
+from benchmark.evaluation.redraw import decisions, redraw
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import Sweep, sweep
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
-from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, WeightedThreshold
+from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Redrawn, WeightedThreshold
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
@@ -96,10 +97,9 @@ def evaluate(
         # From here on, test scores are used, and nothing is chosen.
         sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
         drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
-        redrawn = redraw(policy, scores, static, settings, costs, blocks, drops) if drops else {}
-        for point in look_up(selection.label, chosen, sweeps, costs, blocks):
-            if point.kind == "accuracy-drop":
-                point = point.model_copy(update={"redrawn": redrawn.get(point.target)})
+        decided = {split: decisions(policy, scores[split], static[split], settings) for split in sweeps}
+        redrawn = redraw(decided["val"], decided["test"], costs, blocks, drops) if drops else {}
+        for point in look_up(selection.label, chosen, sweeps, costs, blocks, redrawn):
             points.append(point)
             outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
         curves += [tables.curve(selection.label, split, swept, costs, blocks) for split, swept in sweeps.items()]
@@ -229,7 +229,12 @@ def choose(
 
 
 def look_up(
-    policy: str, chosen: list[ChosenPoint], sweeps: dict[str, Sweep], costs: CostTable, blocks: list[int]
+    policy: str,
+    chosen: list[ChosenPoint],
+    sweeps: dict[str, Sweep],
+    costs: CostTable,
+    blocks: list[int],
+    redrawn: Mapping[float, Redrawn] = MappingProxyType({}),
 ) -> list[OperatingPoint]:
     """Measure the chosen points on val and test.
 
@@ -242,6 +247,7 @@ def look_up(
         sweeps: sweeps of the same settings, by split.
         costs: cost table of the run.
         blocks: block number of each exit.
+        redrawn: intervals of the points chosen by accuracy drop, by drop.
     """
     val, test = sweeps["val"], sweeps["test"]
     points = []
@@ -261,6 +267,7 @@ def look_up(
                 ),
                 val=measure(on_val, val.accuracy, val.shares, costs, blocks) if on_val else None,
                 test=measure(on_test, test.accuracy, test.shares, costs, blocks) if on_test else None,
+                redrawn=redrawn.get(choice.target) if choice.kind == "accuracy-drop" and on_test else None,
             )
         )
     return points

@@ -1,8 +1,9 @@
-"""Bootstrap of val and test: intervals of operating points that include the choice of the threshold on val."""
+"""Operating points on val and test images that are drawn anew: how much a result depends on the val images that chose its
+threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +17,89 @@ from results.stats.curves import cheapest_within_drop
 
 DRAWS = 400
 SEED = 0
-ENDS = (2.5, 97.5)  # percentiles of the draws at the ends of the 95 % interval
+ENDS = (2.5, 97.5)
+"""Percentiles of the draws at the ends of a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of all settings of a policy on one split.
+
+    Attributes:
+        parts: of the samples, in turn: the exit taken [T, n] and whether its prediction is right [T, n].
+        static_right: whether the backbone without exits is right, of the same samples in the same order, [N].
+    """
+
+    parts: Iterable[tuple[np.ndarray, np.ndarray]]
+    static_right: np.ndarray
+
+
+def decisions(policy: ExitPolicy, scores: ExitScores, static: ExitScores, settings: np.ndarray) -> Decisions:
+    """The decisions on stored scores.
+
+    Args:
+        policy: fitted on val, if it has parameters to fit.
+        scores: of the run.
+        static: of the backbone without exits on the same samples, in any order.
+        settings: [T].
+    """
+
+    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(scores.labels), CHUNK):
+            part = scores.part(slice(start, start + CHUNK))
+            logits, labels = checked_logits(part.logits), part.labels
+            bound = policy.with_context(labels, part.errors)
+            exit_taken = bound.sweep(bound.signal(logits), settings)
+            yield exit_taken.numpy(), (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
+
+    order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]
+    return Decisions(parts(), (static.logits[-1].argmax(-1) == static.labels)[order].numpy())
+
+
+def redraw(
+    val: Decisions, test: Decisions, costs: CostTable, blocks: Sequence[int], drops: Sequence[float]
+) -> dict[float, Redrawn]:
+    """Bootstrap of val and test together: on each draw of val every drop chooses its setting again, which is then applied to a
+    draw of test. The grid of settings and the fitted parameters of the policy stay.
+
+    Args:
+        val: of all settings.
+        test: of the same settings.
+        costs: of the run.
+        blocks: block number of every exit, length K.
+        drops: accuracy drops to allow on val.
+
+    Returns:
+        by drop; without those that fewer than 95 % of the draws reach.
+    """
+    rng = np.random.default_rng(SEED)
+    on_val, on_test = (_draw(rng, of_split, costs, blocks) for of_split in (val, test))
+    intervals = {}
+    for drop in drops:
+        chosen = [
+            cheapest_within_drop(on_val.accuracy[:, d], on_val.macs[:, d], float(on_val.static[d]), drop)
+            for d in range(DRAWS)
+        ]
+        draws = np.flatnonzero([t is not None for t in chosen])
+        if len(draws) < 0.95 * DRAWS:
+            continue
+        at = np.array([t for t in chosen if t is not None]), draws
+        intervals[drop] = Redrawn(
+            drop=_interval(on_test.static[draws] - on_test.accuracy[at]),
+            layer_speedup=_interval(blocks[-1] / on_test.block[at]),
+            mac_speedup=_interval(costs.baseline / on_test.macs[at]),
+        )
+    return intervals
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """All T settings of a policy on D bootstrap draws of a split.
+    """All settings of a policy on D bootstrap draws of a split.
 
     Attributes:
-        accuracy: accuracy on the draw, [T, D].
-        macs: mean MACs, [T, D].
-        block: mean exit block, [T, D].
+        accuracy: [T, D].
+        macs: mean over the images of a draw, [T, D].
+        block: likewise the number of the last block, [T, D].
         static: accuracy of the backbone without exits, [D].
     """
 
@@ -36,80 +109,22 @@ class _Draws:
     static: np.ndarray
 
 
-def redraw(
-    policy: ExitPolicy,
-    scores: dict[str, ExitScores],
-    static: dict[str, ExitScores],
-    settings: np.ndarray,
-    costs: CostTable,
-    blocks: Sequence[int],
-    drops: Sequence[float],
-) -> dict[float, Redrawn]:
-    """Bootstrap val and test together: a setting is chosen on each draw of val and applied to a draw of test.
-
-    The grid of settings and the fitted parameters of the policy are those of the original val split.
-
-    Args:
-        policy: the policy, fitted on val if it learns from val.
-        scores: scores of the run by split.
-        static: scores of the backbone without exits on the same samples.
-        settings: [T].
-        costs: cost table of the run.
-        blocks: block number of each exit, length K.
-        drops: permitted accuracy drops on val.
-
-    Returns:
-        the intervals by drop, without drops that fewer than 95 % of the draws reach.
-    """
-    rng = np.random.default_rng(SEED)
-    val, test = (_draw(rng, policy, scores[split], static[split], settings, costs, blocks) for split in ("val", "test"))
-    intervals = {}
-    for drop in drops:
-        chosen = [
-            cheapest_within_drop(val.accuracy[:, d], val.macs[:, d], float(val.static[d]), drop) for d in range(DRAWS)
-        ]
-        draws = np.flatnonzero([t is not None for t in chosen])
-        if len(draws) < 0.95 * DRAWS:
-            continue
-        at = np.array([t for t in chosen if t is not None]), draws
-        intervals[drop] = Redrawn(
-            drop=_interval(test.static[draws] - test.accuracy[at]),
-            layer_speedup=_interval(blocks[-1] / test.block[at]),
-            mac_speedup=_interval(costs.baseline / test.macs[at]),
-        )
-    return intervals
-
-
-def _draw(
-    rng: np.random.Generator,
-    policy: ExitPolicy,
-    scores: ExitScores,
-    static: ExitScores,
-    settings: np.ndarray,
-    costs: CostTable,
-    blocks: Sequence[int],
-) -> _Draws:
+def _draw(rng: np.random.Generator, split: Decisions, costs: CostTable, blocks: Sequence[int]) -> _Draws:
     """All settings on bootstrap draws of a split.
 
-    Sums of integers in float64 are exact, so they do not depend on the order of additions.
+    Sums of whole numbers in float64 are exact, so they do not depend on the order of additions.
     """
-    _, samples, _ = scores.logits.shape
+    samples = len(split.static_right)
     drawn = rng.integers(0, samples, (DRAWS, samples))
     times = np.stack([np.bincount(row, minlength=samples) for row in drawn], axis=1).astype(np.float64)  # [N, D]
     at_exit = np.array([costs.cumulative, blocks], dtype=np.float64)
-    sums = np.zeros((3, len(settings), DRAWS))
-    for start in range(0, samples, CHUNK):
-        part = scores.part(slice(start, start + CHUNK))
-        logits, labels = checked_logits(part.logits), part.labels
-        bound = policy.with_context(labels, part.errors)
-        exit_taken = bound.sweep(bound.signal(logits), settings)
-        is_correct = (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
-        for total, values in zip(sums, (is_correct.astype(np.float64), *at_exit[:, exit_taken.numpy()]), strict=True):
-            total += values @ times[start : start + CHUNK]
-    order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]  # of the run's samples
-    static_correct = (static.logits[-1].argmax(-1) == static.labels)[order].numpy().astype(np.float64)
+    sums, start = np.zeros(()), 0
+    for exit_taken, right in split.parts:
+        end = start + exit_taken.shape[1]
+        sums = sums + np.stack([right.astype(np.float64), *at_exit[:, exit_taken]]) @ times[start:end]
+        start = end
     accuracy, macs, block = sums / samples
-    return _Draws(accuracy, macs, block, static_correct @ times / samples)
+    return _Draws(accuracy, macs, block, split.static_right.astype(np.float64) @ times / samples)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import torch
 from benchmark.errors import UserError
 from benchmark.evaluation import tables
 from benchmark.evaluation.evaluate import Evaluation, choose, frozen_points, look_up
+from benchmark.evaluation.redraw import Decisions, redraw
 from benchmark.evaluation.sweep import Sweep
 from benchmark.external.table import SPLITS, ExternalExits, load_exits
 from datasets.api import ImageSplit
@@ -38,7 +39,9 @@ def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks
     sweeps = {split: sweep_exits(exits, settings) for split, exits in splits.items()}
     val, test = sweeps["val"], splits["test"]
     chosen = choose(val, costs, float(splits["val"].right[-1].mean()))
-    points = look_up(POLICY, chosen, sweeps, costs, blocks)
+    drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
+    redrawn = redraw(_decisions(splits["val"], settings), _decisions(splits["test"], settings), costs, blocks, drops)
+    points = look_up(POLICY, chosen, sweeps, costs, blocks, redrawn)
     last = np.zeros(test.samples, dtype=np.int64)
     outcomes = [_outcomes(test, STATIC, np.nan, 1.0, last, last + len(blocks) - 1)]
     for point in points:
@@ -95,6 +98,11 @@ def sweep_exits(exits: ExternalExits, settings: np.ndarray) -> Sweep:
     accuracy = np.array([exits.right[row, samples].mean() for row in taken])
     shares = np.stack([np.bincount(row, minlength=count) for row in taken]) / exits.samples
     return Sweep(settings, accuracy, shares, exits.samples)
+
+
+def _decisions(exits: ExternalExits, settings: np.ndarray) -> Decisions:
+    taken = exits_at(exits, settings)
+    return Decisions([(taken, exits.right[taken, np.arange(exits.samples)])], exits.right[-1])
 
 
 def identity_of(exits: ExternalExits) -> str:

@@ -219,7 +219,7 @@ def _spec(setting: Setting, name: str, exits: tuple[int, ...], answers: Weights)
     train = TrainSpec(
         dataset=Configured(name=setting.dataset) if like is None else like.spec.train.dataset,
         backbone=setting.backbone if like is None else like.spec.train.backbone,
-        weights=answers,
+        weights=answers if like is None else like.spec.train.weights,
         method=method,
         exits=exits,
         recipes=Recipes() if like is None else like.spec.train.recipes,

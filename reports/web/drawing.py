@@ -11,8 +11,9 @@ import pandas as pd
 from reports.study import ComparisonGroup, Study, of_setting
 from reports.style import Look
 from reports.tables import DASH, interval, percent, signed, times
+from reports.words import p_value
 from results.tables.points import summary
-from results.tables.run import NO_POLICY, STATIC, Run
+from results.tables.run import NO_POLICY, STATIC, Run, labels
 
 POINTS = 20_000
 """Limit for all curves together; each keeps an equal share, between `FEWEST` and `MOST`, evenly spread over its cost."""
@@ -49,9 +50,12 @@ def _curves(study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame
             {
                 "name": name, "run": run.record.run_id, "seed": run.seed, "policy": policy,
                 "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
+                "predict": f"python -m benchmark predict {shlex.quote(run.record.run_id)} IMAGES" if run.has_exits else "",
+                "first": policy == next(iter(run.policies), ""),
                 "exits": " ".join(str(exit_.block) for exit_ in run.record.exits[:-1]) if run.has_exits else "",
                 "color": look.color, "marker": look.marker, "dash": _dash(look),
-                "line": _line(run, policy, limit), "marks": [_mark(run, row) for _, row in points.iterrows() if row["reached"]],
+                "line": _line(run, policy, limit),
+                "marks": [_mark(run, row) for _, row in points.iterrows() if row["reached"]],
             }
         )  # fmt: skip
     return curves
@@ -79,6 +83,7 @@ def _mark(run: Run, row: pd.Series) -> dict[str, Any]:
     )
     return {
         "name": point_name(row),
+        "point": shlex.quote(point.name) if point else "",
         "threshold": " and ".join(f"{s.threshold:.4g}" + (f" ({s.weight:.0%})" if len(settings) > 1 else "") for s in settings),
         "share": _short(1 / row["mac_speedup"]),
         **{name: _short(100 * row[name]) for name in ("accuracy", "low", "high")},
@@ -103,7 +108,9 @@ def rows(study: Study) -> list[dict[str, Any]]:
     """The table over seeds: one row per setting, method and operating point; each cell has a text and a key for sorting."""
     table_rows = []
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
+    order = {name: number for number, name in enumerate(names.values())}
     several = len(names) > 1
+    results = _results(study)
     for _, row in summary(study.points).iterrows():
         where = tuple(row[name] for name in ("backbone", "dataset", "scheme", "recipes"))
         setting = names.get(where, f"{row['backbone']}, {row['dataset']}")
@@ -118,14 +125,36 @@ def rows(study: Study) -> list[dict[str, Any]]:
         )
         for text, value in shown:
             cells.append({"text": text, "sort": "" if pd.isna(value) else float(value), "number": True})
-        table_rows.append({"cells": cells})
+        result = results.get((where, row["label"], row["target"]), "") if row["kind"] == "equal-macs" else ""
+        cells.append({"text": result, "sort": result, "number": False})
+        marks = {"setting": order.get(setting, ""), "method": row["label"], "point": point_name(row)}
+        table_rows.append({"cells": cells, **marks})
     return table_rows
+
+
+def _results(study: Study) -> dict[tuple[tuple[str, ...], str, float], str]:
+    """What the tests say about a method, by setting, label and budget; see `results.judge.family`."""
+    all_labels = labels(study.runs)
+    texts = {}
+    for setting in study.settings:
+        where = tuple(setting.where.values())
+        names = {
+            setting.label(run, policy): all_labels[run.record.run_id, policy]
+            for run in setting.exiting
+            for policy in run.policies
+        }
+        for (label, budget), contrast in setting.contrasts.items():
+            result = contrast.reversed().result
+            words = {"ahead": "ahead of", "behind": "behind"}.get(result, f"{result} from")
+            texts[where, names[label], budget] = f"{words} {setting.reference}, {p_value(contrast.p)}"
+    return texts
 
 
 def header(study: Study) -> list[dict[str, Any]]:
     """The names of the table's columns, and whether they contain numbers."""
     texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
-    return [{"text": t, "number": False} for t in texts] + [{"text": t, "number": True} for t in ("Seeds", *NUMBERS)]
+    numbers = [{"text": text, "number": True} for text in ("Seeds", *NUMBERS)]
+    return [{"text": text, "number": False} for text in texts] + numbers + [{"text": "Result", "number": False}]
 
 
 def _dash(look: Look) -> str:

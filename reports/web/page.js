@@ -18,31 +18,75 @@
     return element;
   };
 
-  // Table: a button in each heading sorts; empty cells stay last.
-  const table = document.getElementById("table");
-  const headings = [...table.tHead.rows[0].cells];
-  headings.forEach((heading, column) => {
-    heading.querySelector("button").addEventListener("click", () => {
-      const down = heading.getAttribute("aria-sort") === "ascending";
-      headings.forEach((other) => other.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const isNumber = heading.classList.contains("number");
-      const key = (row) => row.cells[column].dataset.sort;
-      const order = (a, b) => {
-        const [x, y] = [key(a), key(b)];
-        if (x === "" || y === "") return (x === "") - (y === "");
-        return (isNumber ? x - y : x.localeCompare(y)) * (down ? -1 : 1);
-      };
-      table.tBodies[0].append(...[...table.tBodies[0].rows].sort(order));
-    });
-  });
+  // Filters: the setting and the method apply to the table and to the curves.
+  const byId = (id) => document.getElementById(id);
+  const choice = { setting: byId("setting"), seed: byId("seed"), point: byId("point") };
+  const search = byId("search");
+  const hidden = new Set(); // methods that the legend hides
+  const isShown = (method) => !hidden.has(method) && method.toLowerCase().includes(search.value.trim().toLowerCase());
+  settings.forEach((setting, index) => (html("option", choice.setting, setting.name).value = index));
+  choice.setting.parentElement.hidden = settings.length < 2;
 
-  const chart = document.getElementById("chart");
-  if (!chart) return;
-  const details = document.getElementById("details");
-  const legend = document.getElementById("legend");
-  const choice = { setting: document.getElementById("setting"), seed: document.getElementById("seed") };
-  const hidden = new Set();
+  // Table: a button in each heading sorts; empty cells stay last.
+  const table = byId("table");
+  const rows = [...table.tBodies[0].rows];
+  const headings = [...table.tHead.rows[0].cells];
+  const sortBy = (column, down) => {
+    headings.forEach((other) => other.removeAttribute("aria-sort"));
+    headings[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+    const isNumber = headings[column].classList.contains("number");
+    const key = (row) => row.cells[column].dataset.sort;
+    const order = (a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === "" || y === "") return (x === "") - (y === "");
+      return (isNumber ? x - y : x.localeCompare(y)) * (down ? -1 : 1);
+    };
+    table.tBodies[0].append(...rows.sort(order));
+  };
+  headings.forEach((heading, column) => {
+    const turn = () => sortBy(column, heading.getAttribute("aria-sort") === "ascending");
+    heading.querySelector("button").addEventListener("click", turn);
+  });
+  const ALL = "all";
+  for (const point of new Set([ALL, ...rows.map((row) => row.dataset.point)])) html("option", choice.point, point);
+  const HALF = "0.5 × MACs";
+  choice.point.value = rows.some((row) => row.dataset.point === HALF) ? HALF : ALL;
+  const filterRows = () => {
+    for (const row of rows) {
+      const { setting, method, point } = row.dataset;
+      const inSetting = settings.length < 2 || setting === choice.setting.value;
+      const atPoint = choice.point.value === ALL || point === choice.point.value || point === "no exits";
+      row.hidden = !(inSetting && atPoint && isShown(method));
+    }
+    byId("count").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+  };
+  const csvCell = (text) => {
+    const plain = /^[=@\t\r]|^[+-][^\d]/.test(text) ? `'${text}` : text; // no formula in a spreadsheet
+    return /[",\n\r]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+  };
+  const csv = () => {
+    const lines = [headings.map((heading) => heading.textContent.trim())];
+    for (const row of rows) if (!row.hidden) lines.push([...row.cells].map((cell) => cell.textContent));
+    return lines.map((line) => line.map(csvCell).join(",")).join("\n") + "\n";
+  };
+  byId("csv").addEventListener("click", () => {
+    const link = document.createElement("a");
+    const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+    link.setAttribute("href", url);
+    link.download = "operating-points.csv";
+    link.click();
+    URL.revokeObjectURL(url);
+  });
+  choice.point.addEventListener("change", filterRows);
+  sortBy(headings.findIndex((heading) => heading.textContent.trim() === "Accuracy (%)"), true);
+  filterRows();
+
+  const chart = byId("chart");
+  if (!chart) {
+    search.addEventListener("input", filterRows);
+    return;
+  }
+  const [details, legend, budget] = ["details", "legend", "budget"].map(byId);
   let drawnCurves = [];
 
   const polygon = (corners, size) => corners.map(([x, y]) => `${x * size},${y * size}`).join(" ");
@@ -116,10 +160,39 @@
     add("Exits", spot.curve.exits && `after blocks ${spot.curve.exits}; mean exit block ${spot.block.toFixed(2)}`);
     add("Leaving after", spot.leaving);
     add("Run", spot.curve.run, true);
+    const { run, policy, predict, first } = spot.curve;
+    if (predict && spot.point) add("Classify images", `${predict} --point ${spot.point}`, true);
+    else if (predict && first) add("Classify images", `${predict} --threshold ${spot.threshold}`, true);
+    if (predict) add("As JSON", JSON.stringify({ run, policy, threshold: spot.threshold }), true);
     add("Reproduce", spot.curve.command, true);
     for (const { element, spot: other } of drawnCurves.flat()) {
       element.classList.toggle("chosen", other === spot);
       element.parentNode.classList.toggle("active", other.curve === spot.curve);
+    }
+  };
+
+  // The accuracy of a curve at a share of the MACs, linear between two settings; null where the curve does not reach it.
+  const accuracyAt = (curve, share) => {
+    const line = curve.line.filter(([, x, y]) => x !== null && y !== null);
+    const next = line.findIndex(([, x]) => x >= share);
+    if (next < 0 || (next === 0 && line[0][1] > share)) return null;
+    if (next === 0) return line[0][2];
+    const [[, x0, y0], [, x1, y1]] = [line[next - 1], line[next]];
+    return y0 + ((share - x0) / (x1 - x0 || 1)) * (y1 - y0);
+  };
+
+  const rank = (curves) => {
+    const share = Number(budget.value);
+    byId("at").textContent = `Test accuracy at ${share.toFixed(2)} of the MACs of the backbone without exits:`;
+    const byName = new Map();
+    for (const curve of curves) {
+      if (curve.line.length > 1) byName.set(curve.name, [...(byName.get(curve.name) ?? []), accuracyAt(curve, share)]);
+    }
+    const mean = (values) => (values.includes(null) ? null : values.reduce((sum, value) => sum + value, 0) / values.length);
+    const ranked = [...byName].map(([name, values]) => [name, mean(values)]).sort((a, b) => (b[1] ?? -1) - (a[1] ?? -1));
+    byId("ranking").replaceChildren();
+    for (const [name, value] of ranked) {
+      html("li", byId("ranking"), `${name}: ${value === null ? "not reached" : percent(value)}`);
     }
   };
 
@@ -134,7 +207,8 @@
     const width = Math.max(320, Math.min(1000, chart.clientWidth || 800));
     const height = Math.round(Math.max(300, width * 0.52));
     chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const visible = curves.filter((curve) => !hidden.has(curve.name));
+    const visible = curves.filter((curve) => isShown(curve.name));
+    rank(visible);
     chart.classList.toggle("many", visible.length > 4); // many bands overlap: only the selected curve shows its band
     const all = visible.flatMap(spots);
     if (!all.length) return;
@@ -155,6 +229,10 @@
     for (const tick of ticks(y0, y1, height / 60)) {
       make("line", { class: "rule", x1: EDGE.left, x2: width - EDGE.right, y1: y(tick), y2: y(tick) }, axes);
       make("text", { x: EDGE.left - 6, y: y(tick) + 4, "text-anchor": "end" }, axes, tick);
+    }
+    if (x0 < budget.value && budget.value < x1) {
+      const at = { x1: x(budget.value), x2: x(budget.value), y1: EDGE.top, y2: height - EDGE.bottom };
+      make("line", { class: "budget", ...at }, axes);
     }
     const middle = (EDGE.top + height - EDGE.bottom) / 2;
     const below = { x: (EDGE.left + width - EDGE.right) / 2, y: height - 8, "text-anchor": "middle" };
@@ -233,6 +311,7 @@
         if (!hidden.delete(curve.name)) hidden.add(curve.name);
         button.setAttribute("aria-pressed", String(!hidden.has(curve.name)));
         draw();
+        filterRows();
       });
     }
   };
@@ -245,14 +324,18 @@
     choice.seed.parentElement.hidden = seeds.length < 2;
   };
 
-  settings.forEach((setting, index) => (html("option", choice.setting, setting.name).value = index));
-  choice.setting.parentElement.hidden = settings.length < 2;
   const begin = () => {
     hidden.clear();
     fillSeeds();
     fillLegend();
     draw();
+    filterRows();
   };
+  search.addEventListener("input", () => {
+    draw();
+    filterRows();
+  });
+  budget.addEventListener("input", draw);
   choice.setting.addEventListener("change", begin);
   choice.seed.addEventListener("change", draw);
   let wide = innerWidth;

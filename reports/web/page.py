@@ -65,6 +65,8 @@ def _content(study: Study) -> dict[str, Any]:
         "facts": facts(study.runs),
         "problems": study.problems,
         "header": header(study),
+        "tests": " or ".join(str(tests) for tests in sorted({setting.tests for setting in study.settings} - {0}))
+        or "no",
         "rows": rows(study),
         "drawing": drawing(study),
     }

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from selenium.webdriver.support.wait import WebDriverWait
 
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
+from reports.web.drawing import point_name
 from reports.web.page import page
 from results.store.folder import Store
 from results.tables.loading import load_runs
@@ -94,17 +100,89 @@ def test_the_same_study_gives_the_same_bytes(study: Study, text: str) -> None:
     assert page(study) == text
 
 
+def shown_rows(browser: Any) -> list[list[str]]:
+    """The cells of the rows that the filters show, in their order."""
+    cells = "[...row.cells].map(cell => cell.textContent)"
+    script = f"return [...document.querySelectorAll('#table tbody tr:not([hidden])')].map(row => {cells})"
+    return [[str(cell) for cell in row] for row in browser.execute_script(script)]
+
+
+def choose(browser: Any, name: str, text: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(all_of(browser, f"#{name}")[0]).select_by_visible_text(text)
+
+
 def test_the_table_has_every_operating_point(browser: Any, study: Study) -> None:
-    rows = [
-        [cell.text for cell in row.find_elements("css selector", "td")] for row in all_of(browser, "#table tbody tr")
-    ]
+    choose(browser, "point", "all")
+    rows = {(row[0], row[1]): row for row in shown_rows(browser)}
     expected = summary(study.points)
     assert len(rows) == len(expected)
-    for row, (_, point) in zip(rows, expected.iterrows(), strict=True):
-        assert row[0] == point["label"]
+    for _, point in expected.iterrows():
+        row = rows[point["label"], point_name(point)]
         if point["reached"]:
             assert row[3].startswith(f"{100 * point['accuracy']:.1f}")
             assert row[7] == f"{point['mac_speedup']:.2f}×"
+
+
+def test_filters_apply_to_table_curves_and_csv(browser: Any, study: Study) -> None:
+    every = len(summary(study.points))
+    assert {row[1] for row in shown_rows(browser)} == {"0.5 × MACs", "no exits"}  # one point, most accurate first
+    accuracies = [row[3].split()[0] for row in shown_rows(browser)]
+    numbers = [float(text) for text in accuracies if text != "–"]
+    assert numbers == sorted(numbers, reverse=True)
+    choose(browser, "point", "0.75 × MACs")
+    (field,) = all_of(browser, "#search")
+    field.send_keys("HOMOGENEOUS")
+    rows = shown_rows(browser)
+    assert {row[0] for row in rows} == {"homogeneous-local", "homogeneous-global"}
+    assert {str(group.get_attribute("data-name")) for group in all_of(browser, ".curve")} == {row[0] for row in rows}
+    assert all_of(browser, "#count")[0].text == f"{len(rows)} of {every} rows"
+    # What the button saves, without the browser's download.
+    browser.execute_script(
+        "URL.createObjectURL = blob => (blob.text().then(text => (window.saved = text)), 'about:blank');"
+        "HTMLAnchorElement.prototype.click = function () { window.file = this.download; };"
+    )
+    all_of(browser, "#csv")[0].click()
+    WebDriverWait(browser, 10).until(lambda page: page.execute_script("return window.saved"))
+    saved = list(csv.reader(io.StringIO(browser.execute_script("return window.saved"))))
+    assert saved[1:] == rows
+    assert browser.execute_script("return window.file") == "operating-points.csv"
+    field.clear()
+    choose(browser, "point", "all")
+    field.send_keys(" ")
+    assert len(shown_rows(browser)) == every
+
+
+def test_the_result_of_a_row_is_that_of_the_test(browser: Any, study: Study) -> None:
+    results = {(row[0], row[1]): row[-1] for row in shown_rows(browser)}
+    (group,) = study.main
+    for (label, budget), contrast in group.contrasts.items():
+        if budget == 0.5:
+            text = results[label, "0.5 × MACs"]
+            assert group.reference in text
+            assert text.startswith({"ahead": "behind", "behind": "ahead"}.get(contrast.result, contrast.result))
+
+
+def test_the_budget_ranks_the_curves(browser: Any, study: Study) -> None:
+    def ranked() -> dict[str, str]:
+        return dict(item.text.split(": ") for item in all_of(browser, "#ranking li"))
+
+    browser.execute_script(
+        "const b = document.getElementById('budget'); b.value = 0.75; b.dispatchEvent(new Event('input'))"
+    )
+    assert len(all_of(browser, "#chart .budget")) == 1
+    values = ranked()
+    numbers = [float(text.split()[0]) for text in values.values() if text != "not reached"]
+    assert numbers == sorted(numbers, reverse=True)
+    run = next(run for run in study.runs if run.method == "lgvit")
+    curve = run.curves[run.curves["split"] == "test"].sort_values("mean_macs")
+    expected = np.interp(0.75 * run.record.costs.baseline, curve["mean_macs"], 100 * curve["accuracy"])
+    assert float(values["lgvit"].split()[0]) == pytest.approx(expected, abs=0.5)  # the page keeps some of the settings
+    browser.execute_script(
+        "const b = document.getElementById('budget'); b.value = 0.1; b.dispatchEvent(new Event('input'))"
+    )
+    assert set(ranked().values()) == {"not reached"}
 
 
 def test_text_of_a_record_stays_text(browser: Any) -> None:
@@ -156,6 +234,8 @@ def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
     assert shown["Exits"].startswith(f"after blocks {' '.join(str(exit_.block) for exit_ in run.record.exits[:-1])};")
     assert shown["Run"] == run.record.run_id
     assert shown["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
+    assert shown["Classify images"] == f"python -m benchmark predict {run.record.run_id} IMAGES --point {point.name}"
+    assert json.loads(shown["As JSON"])["run"] == run.record.run_id
 
 
 def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
@@ -208,6 +288,9 @@ def test_the_page_fits_the_window(browser: Any, width: int) -> None:
         for text in all_of(browser, "#chart text"):
             assert box["left"] - 1 <= text.rect["x"]
             assert text.rect["x"] + text.rect["width"] <= box["right"] + 1
+        for table in all_of(browser, ".scroll"):  # on a phone, rows are lists: nothing scrolls sideways
+            sizes = [int(table.get_property(name)) for name in ("scrollWidth", "clientWidth")]
+            assert width > 640 or sizes[0] <= sizes[1]
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -21,13 +21,13 @@ def judgement(
     backbone = other.get("backbone", "vit_base_patch16_224")
     return Judgement(
         claim, other.get("reading", "lgvit"), backbone, "cifar-100", "paper", "not run" if small else verdict,
-        value, value - 0.001, value + 0.002, "seeds", " ".join(f"{backbone}-{seed:08x}" for seed in range(seeds)),
+        value, value - 0.001, value + 0.002, "seeds", 0.01, " ".join(f"{backbone}-{seed:08x}" for seed in range(seeds)),
         SMALL if small else "the reason", f"{verdict}: the reason" if small else "",
     )  # fmt: skip
 
 
 def absent(claim: str, reading: str = "lgvit") -> Judgement:
-    return Judgement(claim, reading, "", "", "", "not run", np.nan, np.nan, np.nan, "", "", "no run", "")
+    return Judgement(claim, reading, "", "", "", "not run", np.nan, np.nan, np.nan, "", np.nan, "", "no run", "")
 
 
 def table(*rows: Judgement) -> pd.DataFrame:

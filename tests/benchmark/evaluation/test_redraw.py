@@ -10,7 +10,7 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation.evaluate import accuracies, choose, look_up, prepare
-from benchmark.evaluation.redraw import redraw
+from benchmark.evaluation.redraw import decisions, redraw
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import sweep
 from benchmark.measure.price import price
@@ -38,11 +38,14 @@ def only_final(of_split: ExitScores) -> ExitScores:
     return replace(of_split, logits=of_split.logits[-1:])
 
 
-def intervals(val: ExitScores, test: ExitScores, costs: CostTable) -> dict[float, Redrawn]:
+def intervals(
+    val: ExitScores, test: ExitScores, costs: CostTable, static: dict[str, ExitScores] | None = None
+) -> dict[float, Redrawn]:
     own = {"val": val, "test": test}
     policy, settings = prepare(Configured(name="confidence"), val, costs)
-    static = {split: only_final(of_split) for split, of_split in own.items()}
-    return redraw(policy, own, static, settings, costs, BLOCKS, DROPS)
+    reference = static or {split: only_final(of_split) for split, of_split in own.items()}
+    of_val, of_test = (decisions(policy, own[split], reference[split], settings) for split in ("val", "test"))
+    return redraw(of_val, of_test, costs, BLOCKS, DROPS)
 
 
 def test_the_results_lie_in_their_intervals_which_are_the_same_again(costs: CostTable) -> None:
@@ -72,20 +75,14 @@ def test_a_small_val_split_makes_the_speed_up_uncertain(costs: CostTable) -> Non
 
 def test_the_order_of_the_backbones_samples_does_not_matter(costs: CostTable) -> None:
     val, test = scores(200, 0), scores(200, 1)
-    policy, settings = prepare(Configured(name="confidence"), val, costs)
-    own = {"val": val, "test": test}
-    static = {split: only_final(of_split) for split, of_split in own.items()}
     turned = {
-        split: ExitScores(of_split.logits.flip(1), of_split.labels.flip(0), of_split.sample_id.flip(0))
-        for split, of_split in static.items()
+        split: ExitScores(of_split.logits[-1:].flip(1), of_split.labels.flip(0), of_split.sample_id.flip(0))
+        for split, of_split in (("val", val), ("test", test))
     }
-    results = [redraw(policy, own, other, settings, costs, BLOCKS, DROPS) for other in (static, turned)]
-    assert results[0] == results[1]
+    assert intervals(val, test, costs, turned) == intervals(val, test, costs)
 
 
 def test_a_drop_that_few_draws_reach_has_no_interval(costs: CostTable) -> None:
     val = scores(200, 0)
     better = ExitScores(val.logits[-1:] * 0 + torch.nn.functional.one_hot(val.labels, 10), val.labels, val.sample_id)
-    policy, settings = prepare(Configured(name="confidence"), val, costs)
-    static = {"val": better, "test": better}
-    assert redraw(policy, {"val": val, "test": val}, static, settings, costs, BLOCKS, (0.0,)) == {}
+    assert 0.0 not in intervals(val, val, costs, {"val": better, "test": better})

@@ -39,6 +39,20 @@ def switch_environment(arguments: list[str]) -> None:
     os.execve(PYTHON, [str(PYTHON), *options, "-m", "benchmark", *arguments], {**os.environ, SWITCHED: "1"})
 
 
+def require_deploy(*packages: str) -> None:
+    """Check packages of the extra ``deploy``. Call this before their first import.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise UserError(
+                f"the package {package!r} is not installed in this Python, and this command needs it; install it with: "
+                "pip install -e .[deploy] -c constraints.txt"
+            )
+
+
 def require_torch() -> None:
     """Check the packages that compute. Call this before the first import of torch.
 

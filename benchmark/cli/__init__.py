@@ -29,6 +29,7 @@ COMMANDS = {
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
     "predict": ("benchmark.cli.predict", "Classify images with a finished run, by dynamic inference."),
     "deploy": ("benchmark.cli.deploy", "Choose the threshold of a run for a budget, and write it to a file."),
+    "export": ("benchmark.cli.export", "Write the model of a run as ONNX or torch.export graphs."),
     "evaluate": ("benchmark.cli.evaluate", "Make a run from the answers of a model trained elsewhere."),
     "claims": ("benchmark.cli.claims", "Judge LGViT's claims and published numbers by the records."),
     "reproduce": ("benchmark.cli.reproduce", "Train a finished run again from its record, and judge."),
@@ -43,7 +44,7 @@ COMMANDS = {
     "report": ("benchmark.cli.report", "Rebuild the report from records and outcomes."),
     "import-checkpoint": ("benchmark.cli.import_checkpoint", "Make a run from a checkpoint of the authors' code."),
     "doctor": ("benchmark.cli.doctor", "Check this machine: what is missing, and how to fix it."),
-    "bench": ("benchmark.cli.bench", "Measure data loading and dynamic inference."),
+    "bench": ("benchmark.cli.bench", "Measure data loading, dynamic inference and exported models."),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
@@ -11,13 +12,15 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.option_values import registered
 from benchmark.cli.options import data_dir_option
-from benchmark.environment import require_torch
+from benchmark.environment import require_deploy, require_torch
 from benchmark.errors import UserError
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, is_folder
 from methods.lookup import unknown
 from results.spec import DEFAULT_RECIPES, Configured, Recipes, TrainSpec
 
+DEPTH = 12
+"""Blocks of the backbone whose exit shares `bench export` uses."""
 TARGET = 0.95
 """Share of the MAC speed-up that dynamic inference should reach in time."""
 
@@ -30,6 +33,7 @@ def command() -> None:
     Examples:
       python -m benchmark bench loader
       python -m benchmark bench dynamic
+      python -m benchmark bench export
     """
 
 
@@ -157,3 +161,34 @@ def dynamic(
             timings = dynamic_speed.measure_exit_rates("lgvit", replace(setup, batch_size=size))
             cells = (f"{timing.speedup:.2f}x ({timing.mac_speedup:.2f}x)" for timing in timings)
             console.print(f"  {size:>5} " + "".join(f"{cell:>16}" for cell in cells))
+
+
+@command.command("export")
+@click.option("--backbone", default="vit_small_patch16_224", show_default=True, help="A backbone of 12 blocks.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True, help="Timed batches.")
+@click.option("--warmup", type=click.IntRange(min=1), default=2, show_default=True, help="Warm-up batches, not timed.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
+def exported(backbone: str, batch_size: int, batches: int, warmup: int, threads: int) -> None:
+    """Measure an exported model with LGViT's heads beside the exported backbone without exits, in onnxruntime on the CPU.
+
+    The exit shares are those of `bench dynamic`; the weights are random. Both models run in alternation on the same batches.
+
+    \b
+    Example:
+      python -m benchmark bench export --batch-size 1 --batches 50
+    """
+    card = registered("backbone", backbone, "--backbone")
+    if card.depth != DEPTH:
+        raise UserError(f"--backbone {backbone}: has {card.depth} blocks; the exit shares are those of {DEPTH} blocks")
+    require_torch()
+    require_deploy("onnx", "onnxruntime")
+    # This imports torch and onnxruntime, which takes seconds: --help is answered without them.
+    from benchmark.deployment.exported_speed import measure_exported
+
+    with TemporaryDirectory() as folder:
+        timing = measure_exported(card, batch_size, batches, warmup, threads, Path(folder))
+    click.echo(f"{backbone}, batch size {batch_size}, {batches} batches, {threads} threads, onnxruntime, CPU")
+    click.echo(f"  backbone without exits: {timing.backbone:.2f} ms per image")
+    click.echo(f"  model with exits:       {timing.cascade:.2f} ms per image")
+    click.echo(f"  {timing.speedup:.2f}x in time, {timing.mac_speedup:.2f}x in MACs: {timing.realised:.3f} realised")

@@ -63,11 +63,11 @@ class GlobalAggregationHead(ExitHead):
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         inputs = self.align(tokens.map)
-        batch, _, dim = inputs.shape
+        dim = inputs.shape[-1]
         queries_keys_values = self.qkv(inputs).unflatten(2, (3, ATTENTION_HEADS, dim // ATTENTION_HEADS))
         query, key, value = queries_keys_values.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
-        feature = self.proj(attended.transpose(1, 2).reshape(batch, -1, dim))
+        feature = self.proj(attended.transpose(1, 2).flatten(2))
         if self.residual:
             feature = feature + inputs
         return self.classifier(feature, tokens.class_tokens), feature

@@ -16,10 +16,9 @@ import numpy as np
 
 from datasets.api import IMAGENET_MEAN, IMAGENET_STD, Archive, DataError, DatasetCard, ImageSplit
 from datasets.classes import class_lines
-from datasets.splits import hold_out
+from datasets.splits import SPLIT_SEED, hold_out
 
 SIDE = 32
-VAL_SEED = 20230800255
 VAL_PER_CLASS = {"cifar-10": 500, "cifar-100": 50}
 # MD5 as torchvision 0.29 lists them; train files in stored order, then the test file.
 CIFAR_10_FILES = {
@@ -60,8 +59,8 @@ def _card(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         sizes={"train": 50_000 - val, "val": val, "test": 10_000},
-        val_rule=f"{per_class} a class of the official train set, stratified, seed {VAL_SEED}",
-        fingerprint=hashlib.sha256(f"{sorted(files.items())} {per_class} {VAL_SEED}".encode()).hexdigest(),
+        val_rule=f"{per_class} a class of the official train set, stratified, seed {SPLIT_SEED}",
+        fingerprint=hashlib.sha256(f"{sorted(files.items())} {per_class} {SPLIT_SEED}".encode()).hexdigest(),
         licence=LICENCE,
         redistributable=False,
         citation=CITATION,
@@ -105,7 +104,7 @@ def read_cifar_100(folder: Path) -> dict[str, ImageSplit]:
 def _read(folder: Path, files: dict[str, str], key: bytes, classes: int, per_class: int) -> dict[str, ImageSplit]:
     *train_files, test_file = [_read_file(folder / name, md5, key, classes) for name, md5 in files.items()]
     images, labels = (np.concatenate(parts) for parts in zip(*train_files, strict=True))
-    train, val = hold_out(ImageSplit(images, labels, np.arange(len(labels))), per_class, VAL_SEED)
+    train, val = hold_out(ImageSplit(images, labels, np.arange(len(labels))), per_class, SPLIT_SEED)
     return {"train": train, "val": val, "test": ImageSplit(*test_file, np.arange(len(test_file[1])))}
 
 

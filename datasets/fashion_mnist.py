@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from datasets.api import SPLITS, Archive, DataError, DatasetCard, ImageSplit
-from datasets.splits import hold_out
+from datasets.splits import SPLIT_SEED, hold_out
 
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 # SHA-256 of the four official IDX files, uncompressed.
@@ -32,7 +32,6 @@ PACKED_MD5 = {
 PUBLISHER = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 VAL_PER_CLASS = 600
-VAL_SEED = 20230800255
 
 BUNDLE = "fashion_mnist_mini.safetensors.xz"
 BUNDLE_SHA256 = "fdb7bda8593cdad539f786e2b144cd6a9dac45ee63742f865238ed8a77ffd2a5"
@@ -71,8 +70,8 @@ FULL = DatasetCard(
     mean=(0.2860,),
     std=(0.3530,),
     sizes={"train": 54_000, "val": 6_000, "test": 10_000},
-    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
-    fingerprint=hashlib.sha256(f"{sorted(IDX_FILES.items())} {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
+    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {SPLIT_SEED}",
+    fingerprint=hashlib.sha256(f"{sorted(IDX_FILES.items())} {VAL_PER_CLASS} {SPLIT_SEED}".encode()).hexdigest(),
     licence=LICENCE,
     redistributable=True,
     citation=CITATION,
@@ -124,7 +123,7 @@ def read_full(folder: Path) -> dict[str, ImageSplit]:
     arrays = {name: _read_idx(folder, name, digest) for name, digest in IDX_FILES.items()}
     images, labels = arrays["train-images-idx3-ubyte"], arrays["train-labels-idx1-ubyte"]
     official_train = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
-    train, val = hold_out(official_train, VAL_PER_CLASS, VAL_SEED)
+    train, val = hold_out(official_train, VAL_PER_CLASS, SPLIT_SEED)
     images, labels = arrays["t10k-images-idx3-ubyte"], arrays["t10k-labels-idx1-ubyte"]
     test = ImageSplit(images[..., None], labels.astype(np.int64), np.arange(len(labels)))
     return {"train": train, "val": val, "test": test}

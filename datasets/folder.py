@@ -13,12 +13,11 @@ import numpy as np
 from datasets.api import IMAGENET_MEAN, IMAGENET_STD, SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.class_folders import read_class_folders, subfolders
 from datasets.images import ImageFiles, image_names
-from datasets.splits import stratified_shares
+from datasets.splits import SPLIT_SEED, stratified_shares
 
 PREFIX = "folder:"
 SUMMARY = "your own images: one folder per class, directly or inside train/ and test/ (and val/)"
 CODE_VERSION = 1
-SPLIT_SEED = 20230800255
 SHARES = {"val": 0.2, "test": 0.2}
 VAL_OF_TRAIN = {"val": 0.1}
 VAL_NAMES = ("val", "valid", "validation")

@@ -10,10 +10,9 @@ import numpy as np
 from datasets.api import IMAGENET_MEAN, IMAGENET_STD, Archive, DataError, DatasetCard, ImageSplit
 from datasets.classes import class_lines
 from datasets.images import ImageFiles, encoded
-from datasets.splits import hold_out
+from datasets.splits import SPLIT_SEED, hold_out
 
 VAL_PER_CLASS = 75
-VAL_SEED = 20230800255
 URL = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
 MD5 = "85eeb15f3717b99a5da872d97d918f87"  # from torchvision 0.29
 
@@ -30,8 +29,8 @@ FOOD_101 = DatasetCard(
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
     sizes={"train": 68_175, "val": 7_575, "test": 25_250},
-    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
-    fingerprint=hashlib.sha256(f"food-101 {MD5} {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
+    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {SPLIT_SEED}",
+    fingerprint=hashlib.sha256(f"food-101 {MD5} {VAL_PER_CLASS} {SPLIT_SEED}".encode()).hexdigest(),
     licence="the photographers own the images (Foodspotting); for research only",
     redistributable=False,
     citation="Bossard, Guillaumin and Van Gool (2014): Food-101, mining discriminative components with random forests, ECCV",
@@ -48,7 +47,7 @@ def read(folder: Path, classes: tuple[str, ...] = CLASSES, val_per_class: int = 
     Raises:
         DataError: one of the two lists cannot be read or has an invalid line.
     """
-    train, val = hold_out(_read_list(folder, "train", classes), val_per_class, VAL_SEED)
+    train, val = hold_out(_read_list(folder, "train", classes), val_per_class, SPLIT_SEED)
     return {"train": train, "val": val, "test": _read_list(folder, "test", classes)}
 
 

@@ -14,10 +14,9 @@ from datasets.api import IMAGENET_MEAN, IMAGENET_STD, Archive, DataError, Datase
 from datasets.class_folders import read_class_folders, subfolders
 from datasets.classes import class_lines
 from datasets.images import ImageFiles, encoded, image_names
-from datasets.splits import hold_out
+from datasets.splits import SPLIT_SEED, hold_out
 
 VAL_PER_CLASS = 50
-VAL_SEED = 20230800255
 # WordNet ids of the 1,000 classes in the usual, sorted order, each with its first WordNet name; as timm 1.0 lists them.
 WNIDS, CLASSES = zip(*(line.split(" ", 1) for line in class_lines("imagenet_1k")), strict=True)
 DEVKIT = "ILSVRC2012_devkit_t12/data"
@@ -34,9 +33,9 @@ IMAGENET_1K = DatasetCard(
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
     sizes={"train": 1_231_167, "val": 50_000, "test": 50_000},
-    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
+    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {SPLIT_SEED}",
     seen_by={"train": ("ImageNet",), "val": ("ImageNet",)},
-    fingerprint=hashlib.sha256(f"imagenet-1k ILSVRC2012 {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
+    fingerprint=hashlib.sha256(f"imagenet-1k ILSVRC2012 {VAL_PER_CLASS} {SPLIT_SEED}".encode()).hexdigest(),
     licence="ImageNet's terms of access: non-commercial research and education",
     redistributable=False,
     citation="Russakovsky et al. (2015): ImageNet Large Scale Visual Recognition Challenge, IJCV 115, arXiv 1409.0575",
@@ -63,7 +62,7 @@ def read(folder: Path, wnids: Sequence[str] = WNIDS, val_per_class: int = VAL_PE
     Raises:
         DataError: a folder or file is missing or invalid; the message names it.
     """
-    train, val = hold_out(read_class_folders(folder / "train", wnids), val_per_class, VAL_SEED)
+    train, val = hold_out(read_class_folders(folder / "train", wnids), val_per_class, SPLIT_SEED)
     return {"train": train, "val": val, "test": _official_validation(folder, wnids)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datasets.api import SPLITS, DatasetCard, ImageSplit
-from datasets.splits import merge, stratified_halves
+from datasets.splits import SPLIT_SEED, merge, stratified_halves
 
 MODES = {
     "held-out": "val is cut from the official train set, test is the official test set",
@@ -18,7 +18,6 @@ MODES = {
     "halves": "train is the whole official train set; val and test are stratified halves of the official test set",
 }
 RESPLITS = 10
-HALVES_SEED = 20230800255
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class SplitRule:
         """Description that is written to records."""
         if self.mode == "held-out":
             return f"{MODES[self.mode]}; val: {card.val_rule}" if card.has_official_splits else f"val: {card.val_rule}"
-        resplit = f" (resplit {self.resplit} of {RESPLITS}, seed {HALVES_SEED})" if self.mode == "halves" else ""
+        resplit = f" (resplit {self.resplit} of {RESPLITS}, seed {SPLIT_SEED})" if self.mode == "halves" else ""
         return f"{self.mode}{resplit}: {MODES[self.mode]}"
 
     def fields(self) -> dict[str, Any]:
@@ -86,7 +85,7 @@ class SplitRule:
         train, test = merge(splits["train"], splits["val"]), splits["test"]
         if self.mode == "as-published":
             return {"train": train, "val": test, "test": test}
-        val, remainder = stratified_halves(test.labels, np.random.default_rng([HALVES_SEED, self.resplit]))
+        val, remainder = stratified_halves(test.labels, np.random.default_rng([SPLIT_SEED, self.resplit]))
         return {"train": train, "val": test.select(val), "test": test.select(remainder)}
 
 

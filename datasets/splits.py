@@ -10,6 +10,8 @@ import numpy as np
 from datasets.api import DataError, ImageSplit
 from datasets.images import ImageFiles, decoded, join
 
+SPLIT_SEED = 20230800255  # of all splits; the digits of LGViT's arXiv number
+
 
 def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the remaining and of the held-out samples, both ascending; ``per_class`` samples per class are held out.

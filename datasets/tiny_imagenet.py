@@ -10,11 +10,10 @@ import numpy as np
 from datasets.api import IMAGENET_MEAN, IMAGENET_STD, Archive, DataError, DatasetCard, ImageSplit
 from datasets.class_folders import read_class_folders
 from datasets.images import ImageFiles, encoded
-from datasets.splits import hold_out
+from datasets.splits import SPLIT_SEED, hold_out
 
 COUNT = 200
 VAL_PER_CLASS = 50
-VAL_SEED = 20230800255
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 IMAGES = "images"
 
@@ -30,11 +29,11 @@ TINY_IMAGENET = DatasetCard(
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
     sizes={"train": 90_000, "val": 10_000, "test": 10_000},
-    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {VAL_SEED}",
+    val_rule=f"{VAL_PER_CLASS} a class of the official train set, stratified, seed {SPLIT_SEED}",
     # The images are from ImageNet. It is not documented which splits contain train images of ImageNet, so all splits
     # count as seen by weights that were trained on ImageNet.
     seen_by=dict.fromkeys(("train", "val", "test"), ("ImageNet",)),
-    fingerprint=hashlib.sha256(f"tiny-imagenet-200 {VAL_PER_CLASS} {VAL_SEED}".encode()).hexdigest(),
+    fingerprint=hashlib.sha256(f"tiny-imagenet-200 {VAL_PER_CLASS} {SPLIT_SEED}".encode()).hexdigest(),
     licence="ImageNet's terms of access: non-commercial research and education",
     redistributable=False,
     citation="Le and Yang (2015): Tiny ImageNet visual recognition challenge, Stanford CS231n",
@@ -59,7 +58,7 @@ def read(folder: Path, val_per_class: int = VAL_PER_CLASS) -> dict[str, ImageSpl
         wnids = sorted(path.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path} ({error}); {TINY_IMAGENET.how_to_get}") from error
-    train, val = hold_out(read_class_folders(folder / "train", wnids, inside=IMAGES), val_per_class, VAL_SEED)
+    train, val = hold_out(read_class_folders(folder / "train", wnids, inside=IMAGES), val_per_class, SPLIT_SEED)
     return {"train": train, "val": val, "test": _annotated(folder / "val", wnids)}
 
 

@@ -1,4 +1,4 @@
-"""Statistics of exits: anytime and exit-conditional accuracy, overthinking, prediction flips, agreement with the full model.
+"""Statistics of exits: exit-conditional accuracy, overthinking, prediction flips, agreement with the full model.
 
 Shapes: K exits with the final head last, N samples.
 """
@@ -8,15 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-
-def anytime_accuracy(correct: np.ndarray) -> np.ndarray:
-    """Accuracy of every exit on all samples, [K] (MSDNet's anytime setting).
-
-    Args:
-        correct: bool [K, N].
-    """
-    return correct.mean(axis=1)
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,6 @@ class Optimism:
     honest_speedup: float
     honest_drop: float
 
-    @property
-    def speedup_gap(self) -> float:
-        """Claimed speed-up divided by honest speed-up, minus 1."""
-        return self.claimed_speedup / self.honest_speedup - 1
-
-    @property
-    def drop_gap(self) -> float:
-        """Honest minus claimed drop."""
-        return self.honest_drop - self.claimed_drop
-
 
 def optimism(
     val: tuple[np.ndarray, np.ndarray],

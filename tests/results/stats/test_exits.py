@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from results.stats.classes import per_class
 from results.stats.controls import first_correct, oracle_at_shares, random_at_shares, regret
-from results.stats.exits import agreement, anytime_accuracy, exit_conditional, flips, overthinking
+from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.tables.answers import Answers
 
 # Exits x samples; the last row is the final head.
@@ -45,13 +45,12 @@ def test_flips_and_agreement_by_hand() -> None:
     assert mixed == pytest.approx((1 + 0.5) / 2)
 
 
-def test_conditional_and_anytime_accuracy_differ() -> None:
+def test_exit_conditional_accuracy_by_hand() -> None:
     exits, right = np.array([0, 0, 2, 2]), np.array([True, False, True, True])
     result = exit_conditional(exits, right, np.array([True, True, True, False]), np.ones(4), 3)
     assert result.share.tolist() == [0.5, 0, 0.5]
     np.testing.assert_array_equal(result.accuracy, [0.5, np.nan, 1])
     np.testing.assert_array_equal(result.final_accuracy, [1, np.nan, 0.5])
-    np.testing.assert_allclose(anytime_accuracy(CORRECT), [0.4, 0.4, 0.6])
 
 
 def test_random_routing_is_the_mean_over_all_assignments() -> None:

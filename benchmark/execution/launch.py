@@ -7,6 +7,7 @@ communicate, and ends all of them when one fails. It restarts none: a later comm
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 import time
 from collections.abc import Callable
@@ -70,6 +71,8 @@ def launch(
         local_addr=address,
         signals_to_handle="SIGQUIT",
     )
+    # torch and timm are imported once: every rank is a fork of a process that has them.
+    multiprocessing.get_context("forkserver").set_forkserver_preload([function.__module__, "timm"])
     try:
         return elastic_launch(config, _run_rank)(function, *arguments).get(0)
     except ChildFailedError as error:

@@ -88,9 +88,9 @@ class WorkerPool:
             KeyboardInterrupt: the user asked twice; every worker is dead.
         """
         os.environ.setdefault("PYTHONWARNINGS", ",".join(IGNORED_WARNINGS))
-        # torch and timm are imported once: every worker is a fork of a process that has them.
+        # torch and timm are imported once: every worker, also one in place of a dead one, is a fork of a process that has them.
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([WORKER_MODULE])
+        self.context.set_forkserver_preload([WORKER_MODULE, "timm"])
         self.finished = self._count_finished()
         try:
             with self.progress if self.reporter.console.is_terminal else nullcontext():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ SIZE = 2
 
 def launch_two(task: Callable[..., None], argument: Any) -> None:
     """Call ``task(argument)`` in two processes."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([task.__module__])
     launch(task, argument, processes=SIZE, session=task.__name__)
 
 

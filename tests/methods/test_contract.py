@@ -27,6 +27,7 @@ from methods.api import Component
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
 from methods.official_config import LGVIT
+from results.record import CostTable
 from results.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -104,7 +105,7 @@ def check_contract(run: RunSpec) -> None:
     assert scores.logits.shape == (exits, 30, 10)
     assert torch.isfinite(scores.logits).all()
 
-    costs = price(run.train.backbone, method_of(run.train), run.train.exits, 10)
+    costs = _costs(run)
     assert len(costs.heads) == len(costs.cumulative) == exits
     assert costs.cumulative[-1] == costs.stem + sum(costs.blocks) + sum(costs.heads)
     if len(costs.blocks) == costs.depth and run.train.replacement is None:
@@ -113,6 +114,18 @@ def check_contract(run: RunSpec) -> None:
         assert costs.baseline > costs.cumulative[-1]
     assert all(head > 0 for head in costs.heads)
     assert costs.parameters == sum(p.numel() for p in model.parameters())
+
+
+def _costs(run: RunSpec) -> CostTable:
+    """The cost table of a run. Methods with the same heads and the same backbone have the same model, which is counted once."""
+    card, method = table("backbone")[run.train.backbone], method_of(run.train)
+    model = (card, method.blocks(card), method.replacement_backbone(card), method.heads(run.train.exits, card))
+    if (key := repr(model)) not in _COSTS:
+        _COSTS[key] = price(run.train.backbone, method, run.train.exits, 10)
+    return _COSTS[key]
+
+
+_COSTS: dict[str, CostTable] = {}
 
 
 def two_steps(learner: Learner, inputs: Inputs, stage: Stage, frozen: BlockBackbone | None = None) -> None:

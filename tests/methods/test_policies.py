@@ -208,7 +208,7 @@ def test_later_exits_do_not_affect_a_decision(case: tuple[ExitPolicy, Tensor], d
 
 
 @given(st.sampled_from(sorted(PARAMETERS)), scores(), st.integers(0, 2**31))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_sweep_equals_applying_each_setting(name: str, logits: Tensor, seed: int) -> None:
     policy = with_gates(fitted(name, {}, logits, seed), logits)
     signal = policy.signal(logits)

@@ -58,14 +58,15 @@ def images_for(backbone: str, count: int = SAMPLES) -> Tensor:
 
 @pytest.fixture(scope="module")
 def prepared() -> dict[str, Any]:
-    """Model, images and offline logits of every registered backbone, made on first use."""
+    """Model, images, offline logits and errors of every registered backbone, made on first use."""
 
     class OnUse(dict):  # type: ignore[type-arg]
-        def __missing__(self, key: tuple[str, str] | str) -> tuple[MultiExitModel, Tensor, Tensor]:
+        def __missing__(self, key: tuple[str, str] | str) -> tuple[MultiExitModel, Tensor, Tensor, Tensor | None]:
             backbone, method = (key, "lgvit") if isinstance(key, str) else key
             model, images = small_model(backbone, method), images_for(backbone, 4 if is_large(backbone) else SAMPLES)
             with torch.no_grad():
-                self[key] = model, images, model(images)
+                outputs = model.forward_all(images)
+                self[key] = model, images, outputs.logits, outputs.errors
             return self[key]
 
     return OnUse()
@@ -96,10 +97,8 @@ def test_every_policy_takes_the_exits_of_the_offline_sweep(
     backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
 ) -> None:
     reads_gates = POLICIES[name].load().reads_gates
-    model, images, offline = prepared[backbone, "berxit" if reads_gates else "lgvit"]
+    model, images, offline, errors = prepared[backbone, "berxit" if reads_gates else "lgvit"]
     policy = fitted(name, parameters, offline)
-    with torch.no_grad():
-        errors = model.forward_all(images).errors
     routed = run_dynamic(model.to(device), policy, images.to(device), keep_logits=True)
     model.to("cpu")
     check = agreement(routed, offline, policy, errors=errors)
@@ -111,7 +110,7 @@ def test_every_policy_takes_the_exits_of_the_offline_sweep(
 
 @pytest.mark.parametrize("batch", [1, 5, SAMPLES])
 def test_decisions_do_not_depend_on_the_batch(batch: int, prepared: dict[str, Any]) -> None:
-    model, images, offline = prepared["vit_nano_patch4_28"]
+    model, images, offline, _ = prepared["vit_nano_patch4_28"]
     policy = get_policy("confidence", threshold=float(offline[:-1].softmax(-1).amax(-1).median()))
     exits, predictions = policy.choose(offline)
     assert len(exits.unique()) > 2
@@ -187,7 +186,7 @@ def test_every_precision_agrees_with_its_own_full_pass(precision: str, device: s
 
 
 def test_a_wrong_decision_is_detected(prepared: dict[str, Any]) -> None:
-    model, images, offline = prepared["vit_nano_patch4_28"]
+    model, images, offline, _ = prepared["vit_nano_patch4_28"]
     policy = get_policy("confidence", threshold=0.4)
     routed = run_dynamic(model, policy, images, keep_logits=True)
     wrong = Routed(routed.exits, (routed.predictions + 1) % CLASSES, routed.evaluated)
@@ -198,7 +197,7 @@ def test_a_wrong_decision_is_detected(prepared: dict[str, Any]) -> None:
 
 
 def test_invalid_models_and_policies_are_errors(prepared: dict[str, Any]) -> None:
-    model, images, offline = prepared["vit_nano_patch4_28"]
+    model, images, offline, _ = prepared["vit_nano_patch4_28"]
     with pytest.raises(ValueError, match="oracle"):
         run_dynamic(model, get_policy("oracle"), images)
     with pytest.raises(ValueError, match="threshold"):
@@ -212,7 +211,7 @@ def test_invalid_models_and_policies_are_errors(prepared: dict[str, Any]) -> Non
 
 
 def test_a_model_without_early_exits_is_its_backbone(prepared: dict[str, Any]) -> None:
-    model, images, offline = prepared["vit_nano_patch4_28"]
+    model, images, offline, _ = prepared["vit_nano_patch4_28"]
     plain = MultiExitModel(model.backbone, ExitHeads((), ())).eval()
     routed = run_dynamic(plain, get_policy("confidence", threshold=0.5), images)
     assert (routed.exits == 0).all()

@@ -12,16 +12,26 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.task import run_plan
+from benchmark.grid.load import find_grid, load_grid
+from benchmark.progress import Reporter
+from benchmark.stages.plan import make_plan
+from results.store.folder import Store
 from tests.conftest import Command, SmokeRun, start_command
 from tests.warm_start import WarmProcess
 
 KILLS = 20
+SECONDS = 2.0
+"""A kill comes at most this long after the start. Starting and all trainings take about twice as long."""
+IMAGES, FEWER_IMAGES = "{train: 500, val: 300, test: 500}", "{train: 150, val: 100, test: 100}"
 CPU = torch.device("cpu")
 
 
-def start(results: Path, out: Path) -> WarmProcess:
-    return start_command("run", "--grid", "smoke", "--results", results, "--out", out, merge=True)
+def start(grid: Path | str, results: Path, out: Path) -> WarmProcess:
+    return start_command("run", "--grid", grid, "--results", results, "--out", out, merge=True)
 
 
 def contents(results: Path) -> dict[str, Any]:
@@ -43,25 +53,34 @@ def contents(results: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.slow
-def test_sigkill_at_random_moments_changes_no_bit(smoke: SmokeRun, tmp_path: Path) -> None:
-    expected = contents(smoke.results)
+def test_sigkill_at_random_moments_changes_no_bit(tmp_path: Path) -> None:
+    """Of the grid `smoke` on fewer images. Once all runs are recorded, the next kills begin in an empty folder."""
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(find_grid("smoke").read_text().replace(IMAGES, FEWER_IMAGES))
+    store = Store(tmp_path / "uninterrupted")
+    store.prepare()
+    plan = make_plan(load_grid(grid), store)
+    config = ExecutionConfig(results=store.root, session="s", device="cpu", threads=1, loader_processes=0)
+    run_plan(plan, config, Reporter(Console(quiet=True)))
+    expected = contents(store.root)
+    assert len([name for name in expected if name.endswith("record.json")]) == len(plan.runs) == 5
+
     rng = random.Random(20230800255)
     results, kills, finished = tmp_path / "results-0", 0, 0
     while kills < KILLS or finished == 0:
-        process = start(results, tmp_path / f"out-{finished}")
+        process = start(grid, results, tmp_path / f"out-{finished}")
         if kills < KILLS:
             try:
-                process.wait(rng.uniform(0, 4))
+                process.wait(rng.uniform(0, SECONDS))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
         output, _ = process.communicate()
-        if process.returncode == -signal.SIGKILL:
-            continue
-        assert process.returncode == 0, output
-        assert contents(results) == expected
-        finished += 1
-        results = tmp_path / f"results-{finished}"
+        assert process.returncode in (0, -signal.SIGKILL), output
+        if len(list(results.glob("runs/*/record.json"))) == len(plan.runs):
+            assert contents(results) == expected
+            finished += 1
+            results = tmp_path / f"results-{finished}"
 
 
 @pytest.mark.slow
@@ -69,7 +88,7 @@ def test_ctrl_c_writes_the_checkpoint_and_tells_how_to_resume(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
     results = tmp_path / "results"
-    process = start(results, tmp_path / "out")
+    process = start("smoke", results, tmp_path / "out")
     for line in process.stdout:
         if "fine-tuning" in line:
             break

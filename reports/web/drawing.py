@@ -108,8 +108,11 @@ def rows(study: Study) -> list[dict[str, Any]]:
     """The table over seeds: one row per setting, method and operating point; each cell has a text and a key for sorting."""
     table_rows = []
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
-    order = {name: number for number, name in enumerate(names.values())}
     several = len(names) > 1
+    shown_in: dict[tuple[str, ...], set[int]] = {}  # a model without exits is shown in every group of its backbone
+    for number, values in enumerate(names):
+        for run in of_setting(study.runs, values):
+            shown_in.setdefault(run.setting, set()).add(number)
     results = _results(study)
     for _, row in summary(study.points).iterrows():
         where = tuple(row[name] for name in ("backbone", "dataset", "scheme", "recipes"))
@@ -127,7 +130,8 @@ def rows(study: Study) -> list[dict[str, Any]]:
             cells.append({"text": text, "sort": "" if pd.isna(value) else float(value), "number": True})
         result = results.get((where, row["label"], row["target"]), "") if row["kind"] == "equal-macs" else ""
         cells.append({"text": result, "sort": result, "number": False})
-        marks = {"setting": order.get(setting, ""), "method": row["label"], "point": point_name(row)}
+        numbers = " ".join(map(str, sorted(shown_in.get(where, ()))))
+        marks = {"setting": numbers, "method": row["label"], "point": point_name(row)}
         table_rows.append({"cells": cells, **marks})
     return table_rows
 

@@ -54,7 +54,7 @@
   const filterRows = () => {
     for (const row of rows) {
       const { setting, method, point } = row.dataset;
-      const inSetting = settings.length < 2 || setting === choice.setting.value;
+      const inSetting = settings.length < 2 || setting.split(" ").includes(choice.setting.value);
       const atPoint = choice.point.value === ALL || point === choice.point.value || point === "no exits";
       row.hidden = !(inSetting && atPoint && isShown(method));
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from reports.sections.claims import verdict_sentence
-from reports.study import DROP, HALF, ComparisonGroup, Study
-from reports.tables import interval, percent, signed, times
-from reports.weakness import weakness
-from reports.words import compared, counted, join
+from reports.sections.claims import is_own
+from reports.study import HALF, ComparisonGroup, Study
+from reports.words import compared, join
 from results.judge.judgement import on_paper_scale
-from results.tables.run import STATIC, Run
+from results.tables.run import Run
 
 MANY = 7
 FEW = 5
@@ -18,97 +16,6 @@ FEW = 5
 def is_paper_scale(study: Study, run: Run) -> bool:
     """Whether a run may be used to judge a claim of the paper, given enough seeds."""
     return on_paper_scale(run, study.claims)
-
-
-def abstract(study: Study) -> list[str]:
-    """The sentences of the abstract: what was run, the results of the first group, and the verdicts."""
-    setting = study.main[0]
-    methods = len({run.method for run in study.runs if run.has_exits})
-    where = join(list(dict.fromkeys(f"{s.where['backbone']} on {s.where['dataset']}" for s in study.main)))
-    sentences = [
-        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits "
-        f"and the backbones without exits, {_seed_counts(study)}, on {where}.",
-    ]
-    if weak := weakness(study, setting):
-        return [*sentences, *weak, *verdict_sentence(study)]
-    sentences += _without_exits(setting)
-    sentences += _values(setting) if setting.totals["label"].nunique() <= MANY else _ranges(setting)
-    return [*sentences, *verdict_sentence(study)]
-
-
-def _without_exits(setting: ComparisonGroup) -> list[str]:
-    static = setting.totals[setting.totals["kind"] == STATIC]
-    if static.empty:
-        return []
-    row, images = static.iloc[0], setting.runs[0].record.data
-    return [
-        f"The {row['backbone']} without exits classifies {percent(row['accuracy'])} % "
-        f"{interval(row['low'], row['high'])} of {images.sizes['test']:,} test images of {row['dataset']} correctly."
-    ]
-
-
-def _values(setting: ComparisonGroup) -> list[str]:
-    sentences, half, one = [], setting.at(HALF), setting.at(DROP)
-    if not half.empty:
-        parts = [f"{row['label']} {percent(row['accuracy'])} %" for _, row in half.iterrows()]
-        sentences.append(
-            f"At half of its multiply-accumulates, every evaluated head counted, the methods reach: {join(parts)}."
-        )
-    sentences += against_others(setting, HALF[1])
-    if not one.empty:
-        parts = [
-            f"{row['label']} {times(row['mac_speedup'])} ({times(row['layer_speedup'])})" for _, row in one.iterrows()
-        ]
-        drops = [signed(row["drop"]) for _, row in one.iterrows()]
-        sentences.append(
-            "With thresholds that lose at most 1 point on val, the speed-up in MACs (in brackets: in layers, as the "
-            f"paper counts) is {join(parts)}; {'the drops on test are' if len(drops) > 1 else 'the drop on test is'} "
-            f"{join(drops)} points."
-        )
-    return sentences
-
-
-def _ranges(setting: ComparisonGroup) -> list[str]:
-    """The range over all rows, and the row of LGViT; used if there are too many rows to list each."""
-    sentences, half, one = [], setting.at(HALF), setting.at(DROP)
-    lgvit = setting.reference
-    if not half.empty:
-        ordered = half.sort_values("accuracy")
-        worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], half[half["label"] == lgvit]
-        own = f"; {lgvit} reaches {percent(lgvit_rows.iloc[0]['accuracy'])} %" if not lgvit_rows.empty else ""
-        sentences.append(
-            f"At half of its multiply-accumulates, every evaluated head counted, the {len(half)} {_rows(setting)} "
-            f"reach from {percent(worst['accuracy'])} % ({worst['label']}) to {percent(best['accuracy'])} % "
-            f"({best['label']}){own}."
-        )
-    sentences += against_others(setting, HALF[1])
-    if not one.empty:
-        ordered = one.sort_values("mac_speedup")
-        worst, best, lgvit_rows = ordered.iloc[0], ordered.iloc[-1], one[one["label"] == lgvit]
-        own = ""
-        if not lgvit_rows.empty:
-            row = lgvit_rows.iloc[0]
-            own = (
-                f"; of {lgvit} it is {times(row['mac_speedup'])} ({times(row['layer_speedup'])} in layers, as the "
-                f"paper counts), with a drop of {signed(row['drop'])} points on test"
-            )
-        sentences.append(
-            "With thresholds that lose at most 1 point on val, the speed-up in MACs ranges from "
-            f"{times(worst['mac_speedup'])} ({worst['label']}) to {times(best['mac_speedup'])} ({best['label']}){own}."
-        )
-    return sentences
-
-
-def _seed_counts(study: Study) -> str:
-    """The number of training seeds, or its range if the groups differ."""
-    counts = sorted({group.seeds for group in study.main})
-    if len(counts) == 1:
-        return counted(counts[0], "training seed")
-    return f"{counts[0]} to {counted(counts[-1], 'training seed')} per setting"
-
-
-def _rows(setting: ComparisonGroup) -> str:
-    return "methods" if len({run.method for run in setting.exiting}) > 1 else "policies"
 
 
 def details(setting: ComparisonGroup) -> list[str]:
@@ -162,7 +69,7 @@ def limits(study: Study) -> list[str]:
     """Limits of this set of runs."""
     runs, seeds = study.runs, {run.seed for run in study.runs}
     sentences = []
-    if all(run.record.data.is_own for run in runs):
+    if is_own(study):
         sentences.append("These are the user's own images; no claim of the LGViT paper is judged by them.")
     elif not all(is_paper_scale(study, run) for run in runs):
         sentences.append(

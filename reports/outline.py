@@ -6,22 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reports.blocks import Block, Section, as_data, parts
-from reports.findings import abstract, is_paper_scale
+from reports.abstract import abstract
+from reports.blocks import Block, Drawn, Section, as_data, block_data, parts
+from reports.figures.teaser import teaser
 from reports.sections import closing, costs, discrepancies, opening, placement, policies, variants
 from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
-from reports.sections.claims import claims_table, unjudged
+from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.data import data
+from reports.sections.realised import counted_three_ways
 from reports.sections.results import results
 from reports.setup import cited
 from reports.study import Study
+from reports.tables import timing
 from reports.words import counted
 
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("Question", opening.question),
-    ("Setup", opening.setup),
-    ("Data", data),
+    ("Setup", lambda study: opening.setup(study) + data(study)),
     ("Results", results),
     ("Exit schemes", placement.schemes),
     ("Number of exits", placement.counts),
@@ -63,11 +65,25 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
         "title": study.title,
         "date": f"{max(run.record.provenance.finished for run in study.runs):%Y-%m-%d}",
         "runs": counted(len(study.runs), "run"),
-        "demonstration": not any(is_paper_scale(study, run) for run in study.runs),
         "abstract": abstract(study),
         "claims": [] if unjudged(study) else parts(CLAIMS, claims_table(study)),
-        "unjudged": unjudged(study),
+        "note": unjudged(study) if is_own(study) else "",
+        "teaser": block_data(_teaser(study), figures)[0],
         "cited": cited(study.runs),
         "sections": as_data(sections, figures),
         "appendix": as_data(appendix, figures),
     }
+
+
+def _teaser(study: Study) -> Drawn:
+    """The figure of page one."""
+    setting = study.main[0]
+    speeds = counted_three_ways(setting, study.points)
+    beside = ""
+    if not speeds.empty:
+        time = timing(speeds) or "No time was measured. "
+        beside = (
+            f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
+        )
+    caption = f"Left: test accuracy over mean MACs, {setting.name}.{beside}"
+    return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser")

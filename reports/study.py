@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -211,6 +212,20 @@ class Study:
             for run in group.exiting:
                 chosen.setdefault(run.method, chosen[group.label(run, run.policies[0])])
         return chosen
+
+    @cached_property
+    def display(self) -> dict[str, str]:
+        """For every row label what figures and sentences of page one call it: the name of a method with its default options,
+        else the label."""
+        names = {STATIC: "backbone without exits"}
+        for group in self.settings:
+            for run in group.runs:
+                info = run.record.method
+                for policy in run.policies or [STATIC]:
+                    label = group.label(run, policy)
+                    names.setdefault(label, info.display_name if label == run.method == info.name else label)
+        counts = Counter(names.values())
+        return {label: name if counts[name] == 1 else label for label, name in names.items()}
 
     @cached_property
     def claims(self) -> Claims:

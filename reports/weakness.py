@@ -22,7 +22,7 @@ def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
     sentences += _one_exit(setting, of_setting[of_setting["signature"] == ONE_EXIT])
     if sentences and SMALL_VAL in found:
         images = setting.runs[0].record.data.sizes["val"]
-        sentences.append(f"The val split of {images:,} images is too small to choose a threshold by such a drop.")
+        sentences.append(f"The val split of {images:,} images is too small to choose thresholds by the drop on it.")
     return sentences
 
 

@@ -14,14 +14,24 @@ HERE = {
     "not run": "not run",
 }  # fmt: skip
 """Words for a rule's verdict on runs that cannot judge the published claim."""
+OPEN = ("not run", "inconclusive")
 MANY = 16
 """Above this number of rows, the table has one row per claim instead of one per setting."""
 
 
+def is_own(study: Study) -> bool:
+    """Whether all images are the user's own."""
+    return all(run.record.data.is_own for run in study.runs)
+
+
 def unjudged(study: Study) -> str:
     """Why no claim is listed; empty if the table of claims is shown."""
-    if all(run.record.data.is_own for run in study.runs):
+    if is_own(study):
         return "The images are the user's own: no claim of the LGViT paper is judged by them."
+    rows = claim_rows(study)
+    findings = rows["finding"].str.split(":").str[0]
+    if rows["verdict"].isin(OPEN).all() and findings.isin(["", *OPEN]).all():
+        return "These runs decide no claim of the LGViT paper, at its scale or at a smaller one."
     return ""
 
 
@@ -71,16 +81,21 @@ def other_verdicts(study: Study) -> pd.DataFrame:
     return rows[rows["verdict"] != "not run"]
 
 
+def judged_sentence(study: Study) -> list[str]:
+    """One sentence on the claims that runs at the paper's scale judge; empty if there is none."""
+    rows = claim_rows(study)
+    judged = rows[rows["verdict"] != "not run"]
+    parts = [f"{claim}: {_counted(group['verdict'])}" for claim, group in judged.groupby("claim", sort=False)]
+    return [f"The paper's claims: {join(parts, ';')}."] if parts else []
+
+
 def verdict_sentence(study: Study) -> list[str]:
     """Sentences on the verdicts, and on the findings of runs below the paper's scale."""
-    if unjudged(study):
+    if is_own(study):
         return []
     rows = claim_rows(study)
-    judged, small = rows[rows["verdict"] != "not run"], rows[rows["finding"] != ""]
-    sentences = []
-    if not judged.empty:
-        parts = [f"{claim}: {_counted(group['verdict'])}" for claim, group in judged.groupby("claim", sort=False)]
-        sentences.append(f"The paper's claims: {join(parts, ';')}.")
+    small = rows[rows["finding"] != ""]
+    sentences = judged_sentence(study)
     if not small.empty:
         texts = {claim.id: claim.text for claim in study.claims.claims}
         parts = []

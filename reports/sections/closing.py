@@ -89,7 +89,7 @@ def provenance(study: Study) -> list[Block]:
     commands = (
         ("This report", "`python -m benchmark report` builds it from the records and tables of the runs alone."),
         ("One run", "`python -m benchmark reproduce RUN` trains it again from its record and compares the results."),
-        ("All runs", "`python -m benchmark run --grid GRID`, with the grid's name or file."),
+        ("All runs", f"`python -m benchmark run --grid {study.title}`, or with the path of the grid file."),
     )
     records = Table(("Run", "Commit", "Record", "Finished"), tuple(map(tuple, provenance_rows(study.runs))))
     return [

@@ -8,13 +8,14 @@ from reports.figures.honesty import honesty
 from reports.figures.panels import MOST
 from reports.figures.speed_accuracy import controls, speed_accuracy
 from reports.findings import details
+from reports.sections.claims import verdict_sentence
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.study import HALF, ComparisonGroup, Study
 
 
 def results(study: Study) -> list[Block]:
-    blocks = main_table(study)
+    blocks = [*map(Text, verdict_sentence(study)), *main_table(study)]
     described = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
     for setting in described:  # a single method is fully described by its row in the table
         if len(described) > 1:

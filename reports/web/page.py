@@ -10,7 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports.findings import abstract, is_paper_scale
+from reports.abstract import abstract
+from reports.findings import is_paper_scale
 from reports.sections.claims import claims_table, unjudged
 from reports.setup import facts
 from reports.study import Study

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reports.abstract import abstract
 from reports.blocks import Shown
 from reports.captioned import readable_tables
-from reports.findings import abstract, limits
+from reports.findings import limits
 from reports.sections.claims import unjudged
 from reports.sections.data import data
 from reports.setup import facts

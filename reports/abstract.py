@@ -1,0 +1,103 @@
+"""The abstract: question, setup, finding, how sure, limits; at most five sentences and few numbers, all of them in tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.findings import limits
+from reports.sections.claims import judged_sentence
+from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.tables import interval, percent, times
+from reports.weakness import weakness
+from reports.words import counted, few, join
+from results.judge.contrast import AHEAD, BEHIND, OPEN
+from results.tables.run import STATIC
+
+NAMED = 3
+"""Largest number of other methods that are named; more are counted."""
+SETTINGS = 3
+"""Largest number of settings that are named; more are counted."""
+
+
+def abstract(study: Study) -> list[str]:
+    """At most five sentences. Of a setting that says little about early exits, they say why and name no speed-up."""
+    setting = study.main[0]
+    first = [_question(setting), _setup(study)]
+    if weak := weakness(study, setting):
+        return [*first, *weak]
+    finding, sure = _finding(study, setting), _sure(setting)
+    return [*first, *finding, *sure, *(judged_sentence(study) or limits(study)[:1])]
+
+
+def _question(setting: ComparisonGroup) -> str:
+    speed = "How much of the speed-up that early exits give a Vision Transformer in layers remains in MACs and in time"
+    if len(setting.methods) < 2:
+        return f"{speed}?"
+    return f"{speed}, and which exits are the most accurate at equal cost?"
+
+
+def _setup(study: Study) -> str:
+    methods = len({run.method for run in study.runs if run.has_exits})
+    places = list(dict.fromkeys(f"{s.where['backbone']} on {s.where['dataset']}" for s in study.main))
+    where = join(places) if len(places) <= SETTINGS else f"{places[0]} and {len(places) - 1} other settings"
+    return (
+        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits and the "
+        f"backbones without exits, {_seed_counts(study)}, on {where}."
+    )
+
+
+def _finding(study: Study, setting: ComparisonGroup) -> list[str]:
+    """The speed-ups of the reference at `DROP`, its accuracy at `HALF`, and the tests against all others there."""
+    name = study.display[setting.reference]
+    speeds, half = _row(setting.shown, setting.reference), _row(setting.at(HALF), setting.reference)
+    parts = []
+    if speeds is not None:
+        at = "that loses at most 1 point on val" if speeds["kind"] == DROP[0] else "that its grid fixed"
+        kinds = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
+        kinds += [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
+        parts.append(f"with the threshold {at}, the speed-up of {name} is {join(kinds)}")
+    if half is not None:
+        text = f"at half of the MACs it classifies {percent(half['accuracy'])} % of the test images correctly"
+        results = _against_others(study, setting)
+        parts.append(f"{text} and is {results}" if results else text)
+    if not parts:
+        return [f"{name} reaches none of the operating points."]
+    if len(study.main) > 1:
+        parts[0] = f"on {setting.where['backbone']}, {parts[0]}"
+    text = "; ".join(parts) + "."
+    return [text[0].upper() + text[1:]]
+
+
+def _against_others(study: Study, setting: ComparisonGroup) -> str:
+    """``ahead of 7, behind 1 and not shown to differ from 4 others``; few others are named."""
+    contrasts = {label: contrast for (label, target), contrast in setting.contrasts.items() if target == HALF[1]}
+    parts = []
+    for result, words in ((AHEAD, "ahead of"), (BEHIND, "behind"), (OPEN, "not shown to differ from")):
+        names = [study.display[label] for label, contrast in contrasts.items() if contrast.result == result]
+        if names:
+            parts.append(f"{words} {few(names) if len(contrasts) <= NAMED else counted(len(names), 'other')}")
+    return join(parts) if parts else ""
+
+
+def _sure(setting: ComparisonGroup) -> list[str]:
+    row = _row(setting.at(HALF), setting.reference)
+    if row is None or pd.isna(row["low"]):
+        return []
+    over = "training seeds" if row["interval"] == "seeds" else "test images"
+    tests = ""
+    if setting.contrasts:
+        tests = f"; differences are tested in pairs, with Holm's correction over {counted(setting.tests, 'comparison')}"
+    return [f"The 95 % interval of this accuracy over {over} is {interval(row['low'], row['high'])}{tests}."]
+
+
+def _row(rows: pd.DataFrame, label: str) -> pd.Series | None:
+    rows = rows[(rows["label"] == label) & rows["reached"] & (rows["kind"] != STATIC)]
+    return None if rows.empty else rows.iloc[0]
+
+
+def _seed_counts(study: Study) -> str:
+    """The number of training seeds, or its range if the groups differ."""
+    counts = sorted({group.seeds for group in study.main})
+    if len(counts) == 1:
+        return counted(counts[0], "training seed")
+    return f"{counts[0]} to {counted(counts[-1], 'training seed')} per setting"

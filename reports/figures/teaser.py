@@ -1,0 +1,95 @@
+"""The figure of page one: accuracy over MACs, and beside it one operating point in layers, in MACs and in time."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.honesty import MEANINGS
+from reports.figures.speed_accuracy import COST, curve_of
+from reports.study import HALF, ComparisonGroup, Study
+from reports.style import RC, TEXT_WIDTH, legend_label
+from results.tables.run import STATIC
+
+CURVES = 4
+"""Methods in the left panel: the reference, and the others that are first and last at half of the MACs."""
+HEIGHT = 2.2
+LEAST_SHARE = 0.3
+"""Cheaper thresholds of a curve do not set the range of the accuracy axis: their accuracy may be that of chance."""
+
+
+def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figure:
+    """
+    Args:
+        study: of the report.
+        setting: that is shown.
+        speeds: of `reports.sections.realised.counted_three_ways`; may be empty.
+    """
+    names = _chosen(setting)
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(TEXT_WIDTH, HEIGHT), layout="constrained")
+        if speeds.empty:
+            _curves(figure.subplots(), study, setting, names)
+            return figure
+        left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
+        _curves(left, study, setting, names)
+        _speeds(right, study, speeds[speeds["label"].isin(names)])
+    return figure
+
+
+def _chosen(setting: ComparisonGroup) -> list[str]:
+    """The reference first, then others by decreasing accuracy at half of the MACs."""
+    half = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]
+    others = [name for name in dict.fromkeys([*half, *setting.methods]) if name != setting.reference]
+    if len(others) >= CURVES:
+        others = [*others[: CURVES - 2], others[len(set(half) - {setting.reference}) - 1]]
+    return [setting.reference, *dict.fromkeys(others)]
+
+
+def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]) -> None:
+    lowest, highest = [], []
+    for name in names:
+        curve, look = curve_of(setting, name), study.looks[name]
+        if len(curve) < 2:
+            continue
+        axes.plot(
+            curve["share"], curve["accuracy"], color=look.color, label=legend_label(study.display[name]),
+            dashes=look.line if look.line != (1, 0) else (None, None),
+        )  # fmt: skip
+        part = curve[curve["share"] >= LEAST_SHARE]["accuracy"]
+        lowest += [part.min()] if len(part) else []
+        highest += [curve["accuracy"].max()]
+    static = setting.totals[setting.totals["kind"] == STATIC]
+    if not static.empty:
+        accuracy = 100 * static.iloc[0]["accuracy"]
+        axes.plot(1, accuracy, "*", color="black", ms=8, label=study.display[STATIC])
+        highest.append(accuracy)
+    if lowest and highest:
+        margin = 0.08 * max(max(highest) - min(lowest), 1.0)
+        axes.set_ylim(min(lowest) - margin, max(highest) + margin)
+    axes.set(xlabel=COST, ylabel="test accuracy (%)")
+    axes.legend(loc="lower right", fontsize=6.5)
+
+
+def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
+    """Three bars a method, the reference above."""
+    kinds = [kind for kind in MEANINGS if rows[kind].notna().any()]
+    height = 0.8 / len(kinds)
+    for y, (_, row) in enumerate(rows.iterrows()):
+        for number, kind in enumerate(kinds):
+            if pd.notna(row[kind]):
+                text, _, face = MEANINGS[kind]
+                position = y + (number - (len(kinds) - 1) / 2) * height
+                axes.barh(
+                    position, row[kind], height, color=face, edgecolor="black", lw=0.5, label=text if y == 0 else None
+                )
+                axes.text(row[kind] + 0.03, position, f"{row[kind]:.2f}×", va="center", fontsize=6)
+    axes.axvline(1, color="black", lw=0.8, ls=":")
+    axes.set_yticks(range(len(rows)), [study.display[label] for label in rows["label"]], fontsize=6.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, 1.18 * max(rows[kinds].max()))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("speed-up with at most 1 point lost on val")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), fontsize=6.5, columnspacing=1.0)

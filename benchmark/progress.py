@@ -91,6 +91,8 @@ class Reporter:
             parts.append(f"loss {metrics['total']:.3f}")
         if "accuracy" in metrics:
             parts.append(f"train accuracy {100 * metrics['accuracy']:.1f} %")
+        if "val accuracy" in metrics:
+            parts.append(f"val accuracy {100 * metrics['val accuracy']:.1f} %")
         done = step - (self._first_step or 0)
         if done > 0:
             left = (now - self._first_step_time) / done * (self._total - step)

@@ -93,6 +93,7 @@ def command(
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out)
         return
+    console.print(f"Reading the grid {grid_name} ...", markup=False, highlight=False, soft_wrap=True)
     if slurm.get("dry_run"):
         grid = load_grid(find_grid(grid_name), data_dir, changes)
     else:

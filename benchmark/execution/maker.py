@@ -26,6 +26,7 @@ from benchmark.execution.curves import CurveWriter
 from benchmark.execution.data_check import check_data, write_data
 from benchmark.execution.process_group import DistributedContext
 from benchmark.execution.recording import COSTS, Recorder
+from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.measure.price import price
 from benchmark.progress import Reporter
 from benchmark.stages.graph import method_of, run_stages
@@ -148,11 +149,12 @@ class StageMaker:
         images_per_step = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
-        curves = CurveWriter(watcher, stages, learners, self.config.results) if self.config.tensorboard else None
+        shown = ValAccuracyWatcher(watcher, learners[0], inputs, lambda: self.builder.backbone(stages[0].parents[0]))
+        curves = CurveWriter(shown, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
         with self.reporter.stage(title, steps, recipe.epochs), self.context.calling(stages) as ranks:
             try:
-                self.builder.fit(stages, learners, frozen, curves or watcher, ranks)
+                self.builder.fit(stages, learners, frozen, curves or shown, ranks)
             finally:
                 if curves:
                     curves.close()

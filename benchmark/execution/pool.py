@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -19,12 +20,15 @@ from benchmark.errors import Interrupted, RankError, UserError
 from benchmark.execution.attempts import MAX_DEATHS
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
+from benchmark.execution.overall import OverallProgress
 from benchmark.grid.load import Grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
 from results.store.folder import Store
 
 POLL_SECONDS = 0.5
+OVERALL_SECONDS = 5.0
+OVERALL_LINE_SECONDS = 60.0
 # timm uses torch.jit.script on import. Python's resource tracker cleans up after killed processes, and reports it.
 IGNORED_WARNINGS = ("ignore::FutureWarning:torch.jit._script", "ignore:resource_tracker:UserWarning")
 WORKER_MODULE = "benchmark.execution.worker"
@@ -72,6 +76,9 @@ class WorkerPool:
         self.stopping = False
         self.checked = False
         self.deaths_without_progress = 0
+        self.overall: OverallProgress | None = None
+        self.overall_shown = 0.0
+        self.overall_bar: TaskID | None = None
         self.progress = Progress(
             TextColumn("{task.description}"), SpinnerColumn(), BarColumn(bar_width=16),
             TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
@@ -92,6 +99,7 @@ class WorkerPool:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload([WORKER_MODULE, "timm"])
         self.finished = self._count_finished()
+        self.reporter.say("Loading torch, then checking models, data and weights ...")
         try:
             with self.progress if self.reporter.console.is_terminal else nullcontext():
                 self._start(0, checks=True)
@@ -131,8 +139,26 @@ class WorkerPool:
                 if not worker.process.is_alive():
                     self._receive(worker)
                     self._handle_end(worker)
+            self._show_overall()
             if self.reporter.stop_requested():
                 self._stop()
+
+    def _show_overall(self) -> None:
+        """The time left over all stages: in a bar of its own, or a line a minute."""
+        now = time.monotonic()
+        live = self.reporter.console.is_terminal
+        if self.overall is None or now - self.overall_shown < (OVERALL_SECONDS if live else OVERALL_LINE_SECONDS):
+            return
+        self.overall_shown = now
+        sentence = self.overall.sentence()
+        if sentence is None:
+            return
+        if not live:
+            self.reporter.say(sentence)
+        elif self.overall_bar is None:
+            self.overall_bar = self.progress.add_task("", total=None, state=sentence)
+        else:
+            self.progress.update(self.overall_bar, state=sentence)
 
     def _prefix(self, number: int) -> str:
         return f"worker {number + 1}: " if self.config.workers > 1 else ""
@@ -155,6 +181,7 @@ class WorkerPool:
                 self.errors.append(RankError(*content))
             elif kind == "checked":
                 self.checked = True
+                self.overall, self.overall_shown = OverallProgress(self.plan, self.store), time.monotonic()
                 for number in range(1, self.config.workers):
                     if not self.stopping:
                         self._start(number)

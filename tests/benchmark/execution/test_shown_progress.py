@@ -72,7 +72,7 @@ def test_the_time_left_counts_all_stages(tmp_path: Path) -> None:
     assert f"{100 * share:.0f} %" in sentence
     beat = {"by": this_process("s"), "device": "cpu", "attempt": 1, "started": now(), "updated": now()}
     store.progress_dir(second.name).mkdir(parents=True)
-    store.progress(second.name).beat(Heartbeat(stage=second.name, step=5, steps=10, **beat))
+    store.progress(second.name).write_heartbeat(Heartbeat(stage=second.name, step=5, steps=10, **beat))
     assert f"{150 * share:.0f} %" in (progress.sentence() or "")
     # A later command does not take credit for what an earlier one has done.
     later = OverallProgress(plan, store, clock=lambda: seconds[0])

@@ -29,6 +29,8 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("benchmark", "methods", "datasets", "results", "reports")
+STARTS_THREADS = (".runner", ".onnx_graphs", ".exported_speed")
+"""Endings of modules that import onnxruntime, which starts threads."""
 LIBRARIES = (
     "fvcore.nn",
     "matplotlib.pyplot",
@@ -127,7 +129,7 @@ def _import_everything() -> None:
         importlib.import_module(name)
     for package in map(importlib.import_module, PACKAGES):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__") and ".bundled." not in module.name:
+            if not module.name.endswith(("__main__", *STARTS_THREADS)) and ".bundled." not in module.name:
                 importlib.import_module(module.name)
 
 

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from results.store.folder import Store
-from tests.warm_start import Server, WarmProcess
+from tests.warm_start import Server, WarmProcess, use_fork_server, wait_until_ready
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).parent / "data"
@@ -38,9 +39,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow_files)
 
 
+ADDRESS = "LGVIT_WARM_SERVER"
+"""Environment variable of a pytest-xdist worker: the address of the server that the workers share."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput[ADDRESS] = _new_server().address
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        os.environ[ADDRESS] = config.workerinput[ADDRESS]
+    use_fork_server(_warm_server)
+
+
 @functools.cache
-def _warm_server() -> Server:
+def _new_server() -> Server:
     return Server(Path(tempfile.mkdtemp(prefix="warm-")), environment())
+
+
+@functools.cache
+def _warm_server() -> str:
+    """The address of the server, which is ready."""
+    address = os.environ.get(ADDRESS) or _new_server().address
+    wait_until_ready(address)
+    return address
 
 
 def start_command(*arguments: object, merge: bool = False, session: bool = False) -> WarmProcess:

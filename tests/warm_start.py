@@ -2,8 +2,8 @@
 
 Importing torch and timm takes longer than most commands of the tests. The server (this file as a module) imports them once
 and forks for each command. A command is still a process of its own: pid, signals, environment, output and exit code.
-The local worker pool of a command starts its processes by a fork server, which imports torch too: the commands share one that
-is a fork of the server.
+The local worker pool of a command starts its processes by a fork server, which imports torch too: the commands and the tests
+share one that is a fork of the server. The workers of pytest-xdist share the server.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,19 +45,24 @@ LIBRARIES = (
 )
 
 
+READY_SECONDS = 300
+
+
 class Server:
-    """The process that forks. It ends when its standard input closes, which is when its owner ends."""
+    """The process that forks. It ends when its standard input closes, which is when its owner ends.
+
+    Args:
+        folder: for its socket and its log.
+        env: its environment.
+    """
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.address = str(folder / "warm.sock")
-        self.log = folder / "warm.log"
-        with self.log.open("w") as log:
+        with (folder / "warm.log").open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.warm_start", self.address],
-                cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n", self.log.read_text()
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -63,16 +70,40 @@ class Server:
         self.process.wait()
 
 
+def wait_until_ready(address: str) -> None:
+    """Wait until a server has imported everything."""
+    log, end = Path(address).with_suffix(".log"), time.monotonic() + READY_SECONDS
+    while not Path(address).exists():
+        text = log.read_text()
+        assert "Traceback" not in text, text
+        assert time.monotonic() < end, text
+        time.sleep(0.05)
+
+
+def use_fork_server(address: Callable[[], str]) -> None:
+    """Let `multiprocessing` of this process use the fork server of a server, whose address is asked for at the first use."""
+    shared: Any = multiprocessing.forkserver._forkserver
+
+    def ensure_running() -> None:
+        multiprocessing.resource_tracker.ensure_running()
+        if shared._forkserver_address is None:
+            shared._forkserver_address = f"{address()}.fork"
+            _, shared._forkserver_alive_fd = os.pipe()
+
+    shared.ensure_running = ensure_running
+
+
 class WarmProcess:
     """``python -m benchmark`` with these arguments. The part of `subprocess.Popen` that tests use.
 
     Args:
+        address: of a server that is ready.
         merge: the error output goes to ``stdout`` too.
         session: start a new session.
     """
 
     def __init__(
-        self, server: Server, arguments: list[str], env: dict[str, str], *, merge: bool = False, session: bool = False
+        self, address: str, arguments: list[str], env: dict[str, str], *, merge: bool = False, session: bool = False
     ) -> None:
         self.args = arguments
         self.returncode: int | None = None
@@ -81,7 +112,7 @@ class WarmProcess:
         self.stdout: IO[str] = os.fdopen(out)
         self.stderr: IO[str] | None = None if err is None else os.fdopen(err)
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.connect(server.address)
+        self._server.connect(address)
         socket.send_fds(self._server, [b"\0"], [out_end, err_end])
         request = {"arguments": arguments, "env": env, "session": session}
         self._server.sendall(json.dumps(request).encode() + b"\n")
@@ -133,14 +164,14 @@ def _import_everything() -> None:
                 importlib.import_module(module.name)
 
 
-def _share_fork_server() -> None:
+def _share_fork_server(address: str) -> None:
     """Start the fork server of `multiprocessing` as a fork of this process, for all commands.
 
     The processes that it starts start fork servers of their own, as users' do.
     """
-    shared = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    shared: Any = multiprocessing.forkserver._forkserver
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind("")  # a free abstract address
+    listener.bind(address)
     listener.listen()
     alive, shared._forkserver_alive_fd = os.pipe()  # the server ends when all copies of the second end are closed
     shared._forkserver_address = listener.getsockname()
@@ -194,13 +225,12 @@ def main() -> None:
     assert len(threads) == 1, f"a fork would lack the threads {threads}"
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
-    _share_fork_server()
+    _share_fork_server(f"{sys.argv[1]}.fork")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(sys.argv[1])
+    listener.bind(f"{sys.argv[1]}.new")
     listener.listen()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    Path(f"{sys.argv[1]}.new").rename(sys.argv[1])  # the server is ready
     request = _next_request(listener)
     if request["session"]:
         os.setsid()

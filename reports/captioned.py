@@ -49,18 +49,21 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
     return Shown(caption, drop_table(totals))
 
 
-def equal_macs(setting: ComparisonGroup, totals: pd.DataFrame, labels: Mapping[str, str]) -> Shown:
+def equal_macs(
+    setting: ComparisonGroup, totals: pd.DataFrame, labels: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> Shown:
     """Accuracy at equal MACs, by budget.
 
     Args:
         setting: whose contrasts are marked.
         totals: `results.tables.points.summary` of its rows.
         labels: of the group, to those in ``totals``.
+        names: of labels in the caption; by default those in ``totals``.
     """
     contrasts = {(labels[name], budget): contrast for (name, budget), contrast in setting.contrasts.items()}
     caption = (
         f"Test accuracy (%) at equal MACs, {setting.name}, as a share of the backbone without exits. {_brackets(totals)}"
-        f"{marks(setting, labels) if contrasts else ''}"
+        f"{marks(setting, names or labels) if contrasts else ''}"
     )
     return Shown(caption, budget_table(totals, contrasts))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from reports.sections.claims import is_own
 from reports.study import HALF, ComparisonGroup, Study
 from reports.words import compared, join
@@ -18,14 +21,19 @@ def is_paper_scale(study: Study, run: Run) -> bool:
     return on_paper_scale(run, study.claims)
 
 
-def details(setting: ComparisonGroup) -> list[str]:
-    """Paragraphs about one group: single exits, the cost of the heads, and every budget."""
+def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
+    """Paragraphs about one group: single exits, the cost of the heads, and every budget.
+
+    Args:
+        setting: the group.
+        names: of methods and labels in sentences.
+    """
     shallow: dict[str, list[float]] = {}
     overhead: dict[str, float] = {}
     for run in setting.exiting:
-        shallow.setdefault(run.method, []).append(run.record.exits[0].test_accuracy)
+        shallow.setdefault(names[run.method], []).append(run.record.exits[0].test_accuracy)
         costs = run.record.costs
-        overhead[run.method] = costs.cumulative[-1] / costs.baseline - 1
+        overhead[names[run.method]] = costs.cumulative[-1] / costs.baseline - 1
     first = {method: sum(values) / len(values) for method, values in shallow.items()}
     block = {run.record.exits[0].block for run in setting.exiting}
     paragraphs = []
@@ -42,7 +50,7 @@ def details(setting: ComparisonGroup) -> list[str]:
     if len(setting.methods) > FEW:
         budgets = [budget for budget in budgets if budget == HALF[1]]  # the table has the others
     for budget in budgets:
-        sentences = against_others(setting, budget)
+        sentences = against_others(setting, budget, names)
         paragraphs += [sentence.replace("There,", f"At {budget:g} of the MACs,", 1) for sentence in sentences]
     half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
     if half:
@@ -84,10 +92,15 @@ def limits(study: Study) -> list[str]:
     return sentences
 
 
-def against_others(setting: ComparisonGroup, budget: float) -> list[str]:
+def against_others(
+    setting: ComparisonGroup, budget: float, names: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """One sentence that compares the reference with every other label at a budget."""
-    contrasts = {label: contrast for (label, target), contrast in setting.contrasts.items() if target == budget}
+    contrasts = {
+        names.get(label, label): contrast for (label, target), contrast in setting.contrasts.items() if target == budget
+    }
     if not contrasts:
         return []
     corrected = f"p after Holm's correction over {setting.tests} comparisons"
-    return [f"There, on the same images, {setting.reference} is {'; '.join(compared(contrasts))} ({corrected})."]
+    own = names.get(setting.reference, setting.reference)
+    return [f"There, on the same images, {own} is {'; '.join(compared(contrasts))} ({corrected})."]

@@ -19,6 +19,7 @@ from reports.sections.results import results
 from reports.setup import cited
 from reports.study import Study
 from reports.tables import timing
+from reports.weakness import weakness
 from reports.words import counted
 
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
@@ -79,11 +80,13 @@ def _teaser(study: Study) -> Drawn:
     """The figure of page one."""
     setting = study.main[0]
     speeds = counted_three_ways(setting, study.points)
+    if weakness(study, setting):
+        speeds = speeds.iloc[:0]  # they say nothing there
     beside = ""
     if not speeds.empty:
         time = timing(speeds) or "No time was measured. "
         beside = (
             f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
         )
-    caption = f"Left: test accuracy over mean MACs, {setting.name}.{beside}"
+    caption = f"{'Left: t' if beside else 'T'}est accuracy over mean MACs, {setting.name}.{beside}"
     return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser")

@@ -215,14 +215,13 @@ class Study:
 
     @cached_property
     def display(self) -> dict[str, str]:
-        """For every row label what figures and sentences of page one call it: the name of a method with its default options,
-        else the label."""
+        """For every row label and method what figures, tables and sentences of the PDF call it: the name of a method with its
+        default options, else the label."""
         names = {STATIC: "backbone without exits"}
         for group in self.settings:
             for run in group.runs:
                 info = run.record.method
-                for policy in run.policies or [STATIC]:
-                    label = group.label(run, policy)
+                for label in (run.method, *(group.label(run, policy) for policy in run.policies or [STATIC])):
                     names.setdefault(label, info.display_name if label == run.method == info.name else label)
         counts = Counter(names.values())
         return {label: name if counts[name] == 1 else label for label, name in names.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import fill
 
 import pandas as pd
@@ -33,6 +33,11 @@ class Table:
     underlined: frozenset[tuple[int, int]] = frozenset()
     groups: tuple[tuple[str, int], ...] = ()
     words: bool = False
+
+
+def renamed(table: Table, names: Mapping[str, str]) -> Table:
+    """The table with other names in its first column; cells without a name stay."""
+    return replace(table, rows=tuple((names.get(row[0], row[0]), *row[1:]) for row in table.rows))
 
 
 def percent(value: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
@@ -15,7 +17,9 @@ LONG = 20
 """Names with more characters make the heat map two columns wide."""
 
 
-def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
+def exit_accuracy(
+    setting: ComparisonGroup, looks: dict[str, Look], shown: list[str], display: Mapping[str, str]
+) -> Figure:
     """Test accuracy of each exit over all samples, one line per method."""
     rows = [
         {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
@@ -26,14 +30,14 @@ def exit_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[
     table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
     names = list(dict.fromkeys(table["name"]))
     panels = spread(names, setting.leading.method)
-    figure, cells = panel_figure(panels, 1.7)
+    figure, cells = panel_figure([[display[name] for name in names_] for names_ in panels], 1.7)
     with mpl.rc_context(RC):
         for axes, panel_names in zip(cells, panels, strict=True):
             for name in panel_names:
                 line, look = table[table["name"] == name], looks[name]
                 axes.plot(
-                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5, label=legend_label(name),
-                    dashes=look.line if look.line != (1, 0) else (None, None),
+                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5,
+                    label=legend_label(display[name]), dashes=look.line if look.line != (1, 0) else (None, None),
                 )  # fmt: skip
             axes.set_xlabel("exit after block")
             axes.set_xticks(sorted(table["block"].unique()))
@@ -59,9 +63,11 @@ def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[
     return table[sorted(table.columns)]
 
 
-def exit_distribution(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> Figure | None:
+def exit_distribution(
+    setting: ComparisonGroup, point: tuple[str, float], shown: list[str], display: Mapping[str, str]
+) -> Figure | None:
     """Heat map of the exit shares at one operating point; None if no method reaches it."""
-    table = exit_shares(setting, point, shown)
+    table = exit_shares(setting, point, shown).rename(index=display)
     if table.empty:
         return None
     is_wide = max(map(len, table.index)) > LONG or len(table.columns) > 10

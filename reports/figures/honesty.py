@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH
 
-LONG = 24
+LONG = 28
 MEANINGS = {
     "layer": ("layers", "o", "white"),
     "mac": ("MACs, heads counted", "s", "#0072B2"),

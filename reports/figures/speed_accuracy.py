@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -20,7 +22,9 @@ COST = "mean MACs (without exits: 1)"
 PERFECT, RANDOM = "perfect routing", "random routing"
 
 
-def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list[str]) -> Figure:
+def speed_accuracy(
+    setting: ComparisonGroup, looks: dict[str, Look], shown: list[str], display: Mapping[str, str]
+) -> Figure:
     """All methods of one setting: lines with 95 % intervals, and points for models without exits and fixed thresholds.
 
     A line connects the thresholds of a grid that was fixed on val, measured on test. With several seeds it is their mean over
@@ -28,13 +32,13 @@ def speed_accuracy(setting: ComparisonGroup, looks: dict[str, Look], shown: list
     """
     curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
     panels = spread(shown, setting.label(setting.leading, setting.leading.policies[0]))
-    figure, cells = panel_figure(panels, 2.0)
+    figure, cells = panel_figure([[display[name] for name in names] for names in panels], 2.0)
     with mpl.rc_context(RC):
         for axes, names in zip(cells, panels, strict=True):
             for name in names:
                 if name in curves:
-                    _line(axes, curves[name], name, looks[name])
-            _marks(axes, setting, names, looks)
+                    _line(axes, curves[name], display[name], looks[name])
+            _marks(axes, setting, names, looks, display)
             axes.set_xlabel(COST)
             legend_below(axes, columns=min(len(panels), 3))
         for axes in cells[:: min(len(cells), 3)]:
@@ -65,7 +69,9 @@ def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
     return pd.DataFrame({"share": grid, "accuracy": seeds.mean(axis=0), "low": ends[:, 0], "high": ends[:, 1]})
 
 
-def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look]) -> Figure | None:
+def controls(
+    setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look], display: Mapping[str, str]
+) -> Figure | None:
     """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points."""
     name = setting.label(setting.leading, setting.leading.policies[0])
     names = {setting.label(run, policy): run for run in setting.exiting for policy in run.policies}
@@ -75,7 +81,7 @@ def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, L
         return None
     means = rows.groupby("point")[["macs", "accuracy", "random", "oracle"]].mean().sort_values("macs")
     with mpl.rc_context(RC):
-        figure, (axes,) = panel_figure([[PERFECT, name, RANDOM]], 1.5)
+        figure, (axes,) = panel_figure([[PERFECT, display[name], RANDOM]], 1.5)
         grey = "#555555"
         axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
         axes.plot(
@@ -83,7 +89,7 @@ def controls(setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, L
             100 * means["accuracy"],
             color=looks[name].color,
             marker=looks[name].marker,
-            label=legend_label(name),
+            label=legend_label(display[name]),
         )
         axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
         axes.set(xlabel=COST, ylabel="test accuracy (%)")
@@ -100,7 +106,9 @@ def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
     )  # fmt: skip
 
 
-def _marks(axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[str, Look]) -> None:
+def _marks(
+    axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[str, Look], display: Mapping[str, str]
+) -> None:
     """Points of models without exits and of fixed thresholds."""
     rows = setting.totals
     fixed = (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(names))
@@ -110,5 +118,5 @@ def _marks(axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[s
         size = 8 if row["kind"] == STATIC else 5
         axes.errorbar(
             1 / row["mac_speedup"], 100 * accuracy, error, color=look.color, marker=look.marker, ms=size, lw=0.8, capsize=2,
-            label=legend_label(row["label"]), ls="",
+            label=legend_label(display[row["label"]]), ls="",
         )  # fmt: skip

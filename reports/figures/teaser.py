@@ -67,7 +67,7 @@ def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]
         axes.plot(1, accuracy, "*", color="black", ms=8, label=study.display[STATIC])
         highest.append(accuracy)
     if lowest and highest:
-        margin = 0.08 * max(max(highest) - min(lowest), 1.0)
+        margin = max(0.08 * (max(highest) - min(lowest)), 0.5)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
     axes.legend(loc="lower right", fontsize=6.5)

@@ -19,6 +19,7 @@ def calibration(study: Study) -> list[Block]:
         rows = rows[rows["ece"].notna()] if len(rows) else rows  # shared runs have no confidences
         if rows.empty:
             continue
+        rows = rows.assign(method=rows["method"].map(study.display))
         early = rows[rows.groupby("run_id")["block"].transform("max") != rows["block"]]
         final = rows.drop(early.index)
         if early.empty:

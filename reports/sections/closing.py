@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from reports import captioned
@@ -10,7 +12,7 @@ from reports.findings import limits
 from reports.sections.claims import other_verdicts
 from reports.setup import data_rows, provenance_rows
 from reports.study import ComparisonGroup, Study
-from reports.tables import Table, interval, percent
+from reports.tables import Table, interval, percent, renamed
 from reports.words import counted
 
 ROWS = 200
@@ -78,10 +80,11 @@ def operating_points(study: Study) -> list[Block]:
 
 def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
     run_ids = [run.record.run_id for run in setting.runs]
-    return [
+    shown = (
         captioned.operating_points(setting.name, setting.totals, study.points[study.points["run_id"].isin(run_ids)]),
-        captioned.equal_macs(setting, setting.totals, {name: name for name in setting.methods}),
-    ]
+        captioned.equal_macs(setting, setting.totals, {name: name for name in setting.methods}, study.display),
+    )
+    return [replace(block, table=renamed(block.table, study.display)) for block in shown]
 
 
 def provenance(study: Study) -> list[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports import captioned
 from reports.blocks import Block, Shown, Text
 from reports.study import Study
-from reports.tables import Table
+from reports.tables import Table, renamed
 from reports.words import counted
 
 TRAINED = ("finetune", "joint", "exits")
@@ -21,7 +21,7 @@ def costs(study: Study) -> list[Block]:
     blocks: list[Block] = [Text(text + more)]
     for setting in study.main:
         shown = captioned.costs(setting.name, setting.runs)
-        table = _merged(shown.table)
+        table = _merged(renamed(shown.table, study.display))
         caption = f"{shown.caption} Methods with the same costs share a row."
         blocks.append(Shown(caption, table, narrow=len(table.header) <= 7))
     return blocks

@@ -22,12 +22,17 @@ def data(study: Study) -> list[Block]:
         if sentences:
             blocks.append(Text(" ".join(sentences)))
         if sentences or setting.leading.record.data.is_own:
-            blocks.append(recall_table(setting))
+            blocks.append(recall_table(setting, study.display[setting.reference]))
     return blocks
 
 
-def recall_table(setting: ComparisonGroup) -> Shown:
-    """Recall of every class without exits and, where the point is reached, with the reference's exits; first seed."""
+def recall_table(setting: ComparisonGroup, name: str) -> Shown:
+    """Recall of every class without exits and, where the point is reached, with the reference's exits; first seed.
+
+    Args:
+        setting: the group.
+        name: of the reference.
+    """
     run = setting.leading
     static = run.point_outcomes[STATIC]
     without = Balance.of(static.label, static.prediction[0])
@@ -37,14 +42,14 @@ def recall_table(setting: ComparisonGroup) -> Shown:
     for index, samples, recall, predicted in zip(
         without.classes, without.samples, without.recall, without.predicted, strict=True
     ):
-        name = run.record.data.class_name(int(index))
         with_exits = DASH if exits is None else percent(exits.share_right[exits.label == index].mean())
-        rows.append((recall, (name, f"{samples:,}", f"{predicted:,}", percent(recall), with_exits)))
+        cells = (f"{samples:,}", f"{predicted:,}", percent(recall), with_exits)
+        rows.append((recall, (run.record.data.class_name(int(index)), *cells)))
     shown = rows if len(rows) <= MOST else sorted(rows, key=lambda row: row[0])[:MOST]
-    header = ("Class", "Test images", "Predicted", "Recall (%)", f"{setting.reference} (%)")
+    header = ("Class", "Test images", "Predicted", "Recall (%)", f"{name} (%)")
     more = f" The {MOST} classes with the lowest recall; classes.csv has all." if len(rows) > MOST else ""
     caption = (
-        f"Recall by class, {setting.name}, seed {run.seed}: of the backbone without exits, and of {setting.reference} with at "
+        f"Recall by class, {setting.name}, seed {run.seed}: of the backbone without exits, and of {name} with at "
         f"most 1 point lost on val. Predicted: test images that the backbone assigns to the class.{more}"
     )
     return Shown(caption, Table(header, tuple(row for _, row in shown)), narrow=True)

@@ -7,7 +7,8 @@ import pandas as pd
 from reports.blocks import Block, Shown
 from reports.captioned import marks
 from reports.study import HALF, ComparisonGroup, Study
-from reports.tables import DASH, Table, plus_minus, times, timing
+from reports.tables import DASH, Table, plus_minus, renamed, times, timing
+from reports.words import join
 from results.judge.contrast import AHEAD, BEHIND
 from results.tables.run import STATIC, Run
 
@@ -21,9 +22,13 @@ LONG = 24
 def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
-        text = "(Continued with other settings.)" if blocks else f"{CAPTION} {timing(study.points)}{_where(study.main)}"
-        text += "".join(dict.fromkeys(marks(setting) for setting in settings if setting.contrasts))
-        blocks.append(Shown(text, _table(settings)))
+        text = f"{CAPTION} {timing(study.points)}{_where(study.main)}"
+        if blocks:
+            text = (
+                f"Main results on {join([setting.name for setting in settings])}, in the columns of the table before."
+            )
+        text += "".join(dict.fromkeys(marks(setting, study.display) for setting in settings if setting.contrasts))
+        blocks.append(Shown(text, renamed(_table(settings), study.display)))
     return blocks
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from reports.blocks import Block, Terms, Text
+from collections import Counter
+
+from reports.blocks import Block, Shown, Terms, Text
 from reports.setup import differences, facts, judged_by
 from reports.study import Study
+from reports.tables import DASH, Table
 
+MOST = 30
+"""Most rows in the table of methods."""
 QUESTION = (
     "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) to the shallow half and attention "
     "heads (GAH) to the deep half. It trains the backbone first and then the heads by self-distillation on the "
@@ -41,4 +46,27 @@ def setup(study: Study) -> list[Block]:
         ("Policies", judged_by(study.judged)),
         ("Differs from the original", differences(study)),
     ]
-    return [Terms(tuple((term, text) for term, text in items if text)), Terms((("Rules", RULES),))]
+    terms = Terms(tuple((term, text) for term, text in items if text))
+    return [terms, Terms((("Rules", RULES),)), methods(study)]
+
+
+def methods(study: Study) -> Shown:
+    """Every method with its name, exit heads, training, source and id."""
+    rows: dict[str, tuple[str, ...]] = {}
+    for run in (run for group in study.main for run in group.runs):
+        info = run.record.method
+        heads = Counter(exit_.head for exit_ in run.record.exits[:-1])
+        exits = ", ".join(f"{count} × {head}" for head, count in heads.items()) or "none"
+        regime = str(info.options.get("regime", DASH)) if run.has_exits else DASH
+        row = (
+            study.display.get(run.method, run.method),
+            exits,
+            regime,
+            info.citation or "control of this suite",
+            run.method,
+        )
+        rows.setdefault(run.method, row)
+    shown = list(rows.values())[:MOST]
+    more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
+    caption = f"Methods: heads at the exits of the first setting, their training, source, and id in files.{more}"
+    return Shown(caption, Table(("Method", "Heads at exits", "Training", "Source", "Id"), tuple(shown), words=True))

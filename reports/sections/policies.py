@@ -34,7 +34,9 @@ def other_policies(study: Study) -> list[Block]:
                         if fast.empty
                         else [times(fast.iloc[0][f"{name}_speedup"]) for name in ("layer", "mac")]
                     )
-                    cells.append((f"{method}, {rule}", DASH if at.empty else plus_minus(at.iloc[0]), *speed))
+                    cells.append(
+                        (f"{study.display[method]}, {rule}", DASH if at.empty else plus_minus(at.iloc[0]), *speed)
+                    )
         more = f" {len(cells) - MANY} more rows are in table.md." if len(cells) > MANY else ""
         caption = (
             f"Test accuracy (%) at half of the MACs by policy, {setting.name}; layers, MACs: the speed-up where "

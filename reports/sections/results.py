@@ -20,7 +20,7 @@ def results(study: Study) -> list[Block]:
     for setting in described:  # a single method is fully described by its row in the table
         if len(described) > 1:
             blocks.append(Heading(setting.name))
-        blocks += [Text(text) for text in details(setting)]
+        blocks += [Text(text) for text in details(setting, study.display)]
         blocks += _figures(study, setting)
     return blocks
 
@@ -34,29 +34,30 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
         Drawn(
             f"Test accuracy over mean MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, "
             f"and fixed thresholds. To the right of 1, a model costs more than the backbone without exits.{more}",
-            speed_accuracy(setting, study.looks, shown),
+            speed_accuracy(setting, study.looks, shown, study.display),
             f"{number}-speed-accuracy",
         )
     ]
     rows = counted_three_ways(setting, study.points)
+    rows = rows.assign(label=rows["label"].map(study.display))
     if not rows.empty:
         blocks.append(
             Drawn(
                 f"One operating point (at most 1 point lost on val) in three speed-ups, {name}: over "
                 f"the backbone without exits. Bars: 95 % over {over}.",
-                honesty(rows[rows["label"].isin(shown)]),
+                honesty(rows[rows["label"].isin([study.display[label] for label in shown])]),
                 f"{number}-honesty",
             )
         )
         blocks += [Text(text) for text in realised(rows)]
     routing = study.metric("routing", setting)
-    drawn = None if routing.empty else controls(setting, routing, study.looks)
+    drawn = None if routing.empty else controls(setting, routing, study.looks, study.display)
     if drawn is not None:
         own = setting.leading.policies[0]
         blocks.append(
             Drawn(
-                f"The effect of the policy on the heads of {setting.leading.method}, {name}: its operating points "
-                f"under {own}, compared with random and perfect routing to the same exits in the same shares.",
+                f"The effect of the policy on the heads of {study.display[setting.leading.method]}, {name}: its operating "
+                f"points under {own}, compared with random and perfect routing to the same exits in the same shares.",
                 drawn,
                 f"{number}-controls",
             )
@@ -64,11 +65,11 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     blocks.append(
         Drawn(
             f"Accuracy of every exit on all test images, {name}.",
-            exit_accuracy(setting, study.looks, shown),
+            exit_accuracy(setting, study.looks, shown, study.display),
             f"{number}-exit-accuracy",
         )
     )
-    distribution = exit_distribution(setting, HALF, shown)
+    distribution = exit_distribution(setting, HALF, shown, study.display)
     if distribution is not None:
         text = f"Share of test images (%) that leave at each exit, at half of the MACs, {name}."
         blocks.append(Drawn(text, distribution, f"{number}-exit-distribution"))

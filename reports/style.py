@@ -9,7 +9,9 @@ from zlib import crc32
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from reports.fonts import drawable
 from results.record import MethodInfo
 
 COLUMN_WIDTH = 3.4
@@ -101,6 +103,10 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure: to write.
         path: of the PDF.
     """
+    for text in figure.findobj(Text):
+        shown = drawable(text.get_text())
+        if shown != text.get_text():
+            text.set_text(shown)
     with mpl.rc_context(RC):
         figure.savefig(path, metadata={"CreationDate": None})
         figure.set_layout_engine(None)  # all formats have the layout of the PDF; each would compute it again

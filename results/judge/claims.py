@@ -27,7 +27,7 @@ from results.judge.judgement import (
 )
 from results.judge.literature import Claim, Claims, Number, Reading
 from results.judge.published_numbers import judge_numbers
-from results.judge.verdicts import SEEDS, Verdict, for_a_headline, judge_drop, paired_difference
+from results.judge.verdicts import SEEDS, Verdict, are_copies, for_a_headline, judge_drop, paired_difference
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.run import STATIC, Run, are_paired
 
@@ -140,6 +140,8 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
         return Decision(verdict, f"no setting is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
     if len({len(drop) for drop in reached}) > 1:
         return Decision("inconclusive", "the seeds were tested on different numbers of images", chosen)
+    if are_copies(reached):
+        return Decision("inconclusive", "all seeds have the same outcomes: they are copies of one training", chosen)
     drop = paired_difference(reached)
     reason = (
         f"at {claim.speedup:g}x in {unit} the drop is {100 * drop.value:.1f} points "

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from results.judge.verdicts import Estimate, Verdict, paired_difference
+from results.judge.verdicts import Estimate, Verdict, are_copies, paired_difference
 from results.stats.significance import holm
 from results.stats.statistics import LEVEL, detectable_difference, detectable_over_seeds
 from results.tables.run import Run, paired
@@ -29,7 +29,7 @@ class Contrast:
     Attributes:
         estimate: over seeds if there are enough for a headline, else over test images; its p is not adjusted.
         differences: mean difference of each seed, or of each test image, whichever the estimate is over, [N].
-        seeds: training seeds in which both reach the point.
+        seeds: training seeds in which both reach the point; one where all of them have the same outcomes.
         seeds_run: training seeds in which at least one of them was run.
         p: adjusted for the family.
         tests: comparisons in the family.
@@ -92,7 +92,7 @@ def of_differences(differences: Sequence[np.ndarray], seeds_run: int) -> Contras
     """
     estimate = paired_difference(differences)
     means = np.mean(differences, axis=1 if estimate.kind == "seeds" else 0)
-    return Contrast(estimate, means, len(differences), seeds_run, estimate.p)
+    return Contrast(estimate, means, 1 if are_copies(differences) else len(differences), seeds_run, estimate.p)
 
 
 def corrected(family: Mapping[Key, Contrast]) -> dict[Key, Contrast]:

@@ -56,6 +56,12 @@ def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
     return Estimate(samples.value, *over_seeds(means), "seeds", p)
 
 
+def are_copies(differences: Sequence[np.ndarray]) -> bool:
+    """Whether several seeds have the same differences, not all zero, as only copies of one training do."""
+    first, *others = differences
+    return bool(others) and bool(first.any()) and all(np.array_equal(first, other) for other in others)
+
+
 def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:
     """The mean over seeds with its t interval; for a single seed, its interval over test samples.
 

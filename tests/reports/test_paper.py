@@ -98,11 +98,16 @@ def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, t
 
 def test_text_from_a_record_is_text(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
-    label = '#panic("x") $ \\ [evil] | *bold* <tag> @lgvit'
+    label = '#panic("x") $ \\ [evil] | *bold* <tag> @lgvit кот 猫'
     (victim,) = tmp_path.glob("runs/vanilla*")
     edit_record(victim, lambda record: record["spec"]["train"]["method"].update(name=label))
     build_report(store, store.run_ids(), title="#evil", out=tmp_path / "report")
-    assert '#panic("x")' in pdf_text(tmp_path / "report" / "paper.pdf")
+    text = pdf_text(tmp_path / "report" / "paper.pdf")
+    assert '#panic("x")' in text
+    assert "кот [U+732B]" in text  # the fonts have Cyrillic, but no Chinese
+    figures = list((tmp_path / "report" / "figures").glob("*.svg"))
+    assert any("[U+732B]" in path.read_text() for path in figures)
+    assert not any("猫" in path.read_text() for path in figures)
     assert "\\|" in (tmp_path / "report" / "table.md").read_text()
 
 

@@ -12,6 +12,8 @@ from results.spec import Configured, Weights
 from results.tables.run import STATIC, Run
 
 BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
+SPOILED = -1
+"""A prediction that is wrong for every sample."""
 PRETRAINED = Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64)
 
 
@@ -34,10 +36,16 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
             point_outcomes = {
                 name: at
                 if name == STATIC
-                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
+                else replace(at, prediction=np.where(at.sample_id % 97 == seed, SPOILED, at.prediction))
                 for name, at in run.point_outcomes.items()
             }
-            promoted_runs.append(run.changed(record=record, point_outcomes=point_outcomes))
+            copy = run.changed(record=record, point_outcomes=point_outcomes)
+            if run.has_exits:
+                copy.__dict__["hull_outcomes"] = {
+                    policy: replace(at, right=at.right & (at.sample_id % 97 != seed))
+                    for policy, at in run.hull_outcomes.items()
+                }
+            promoted_runs.append(copy)
     return promoted_runs
 
 

@@ -40,10 +40,10 @@ def runs(smoke: SmokeRun) -> list[Run]:
 
 
 def with_hull(run: Run, *, correct: bool) -> Run:
-    """The run with all answers at the corners of its hulls right, or all wrong."""
+    """The run with all answers at the corners of its hulls right, or four of five wrong."""
     copy = replace(run)
     copy.__dict__["hull_outcomes"] = {
-        policy: replace(outcomes, right=np.full_like(outcomes.right, correct))
+        policy: replace(outcomes, right=np.full_like(outcomes.right, correct) | (outcomes.sample_id % 5 == 0))
         for policy, outcomes in run.hull_outcomes.items()
     }
     return copy
@@ -145,12 +145,10 @@ def test_a_small_training_under_the_papers_names_is_not_on_its_scale(runs: list[
 
 
 def test_the_speed_up_is_fixed_and_the_drop_is_tested(runs: list[Run]) -> None:
-    (lgvit,) = (run for run in runs if run.method == "lgvit")
-    policy = lgvit.record.points[0].policy
-    drop = drop_at_speedup(lgvit, policy, "layer", 1.8)
-    assert drop is not None
-    row = verdict(judge(promoted(runs, 5), CLAIMS), "speed-up in layers")
-    assert row["value"] == pytest.approx(drop.mean())
+    seeds = promoted(runs, 5)
+    drops = [drop_at_speedup(run, run.judged_policy, "layer", 1.8) for run in seeds if run.method == "lgvit"]
+    row = verdict(judge(seeds, CLAIMS), "speed-up in layers")
+    assert row["value"] == pytest.approx(np.mean([drop.mean() for drop in drops if drop is not None]))
     assert "1.8x in layers" in row["reason"]
     perfect = promoted([with_hull(run, correct=True) if run.method == "lgvit" else run for run in runs], 5)
     for metric in ("layers", "MACs"):

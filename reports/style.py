@@ -103,12 +103,20 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure: to write.
         path: of the PDF.
     """
-    for text in figure.findobj(Text):
-        shown = drawable(text.get_text())
-        if shown != text.get_text():
-            text.set_text(shown)
+    _make_drawable(figure)
     with mpl.rc_context(RC):
         figure.savefig(path, metadata={"CreationDate": None})
         figure.set_layout_engine(None)  # all formats have the layout of the PDF; each would compute it again
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Software": None})
+
+
+def _make_drawable(figure: Figure) -> None:
+    """Write letters that the font lacks as their code points."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        texts = [label.get_text() for label in axis.get_ticklabels()]
+        if any(drawable(text) != text for text in texts):
+            axis.set_ticklabels([drawable(text) for text in texts])
+    for text in figure.findobj(Text):
+        if drawable(text.get_text()) != text.get_text():
+            text.set_text(drawable(text.get_text()))

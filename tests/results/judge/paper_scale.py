@@ -12,8 +12,6 @@ from results.spec import Configured, Weights
 from results.tables.run import STATIC, Run
 
 BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
-SPOILED = -1
-"""A prediction that is wrong for every sample."""
 PRETRAINED = Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64)
 
 
@@ -36,7 +34,7 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
             point_outcomes = {
                 name: at
                 if name == STATIC
-                else replace(at, prediction=np.where(at.sample_id % 97 == seed, SPOILED, at.prediction))
+                else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
                 for name, at in run.point_outcomes.items()
             }
             copy = run.changed(record=record, point_outcomes=point_outcomes)

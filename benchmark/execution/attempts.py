@@ -14,7 +14,7 @@ from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
 from results.store.folder import Store, StoreError
-from results.store.locks import CannotLockError
+from results.store.locks import CannotLockError, Lock
 
 MAX_DEATHS = 3
 """Crashes tolerated per stage and session."""
@@ -78,8 +78,13 @@ class Attempts:
                 self.reporter.say(
                     f"{self.store.root} cannot lock files: two processes may do the same work at once; the results are the same"
                 )
-        held.callback(lock.release)
+        held.callback(self._release, name, lock)
         return True
+
+    def _release(self, name: str, lock: Lock) -> None:
+        if self.store.has_stage(name):  # another process made it before the lock was taken, and removed its folder
+            self.store.progress(name).remove_lock()
+        lock.release()
 
     def check_not_blocked(self, stage: Stage) -> None:
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
-from results.spec import Configured, Weights
+from results.spec import Configured
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points
@@ -28,7 +27,7 @@ from tests.conftest import SmokeRun
 from tests.grids import write_grid
 from tests.made_up_runs import make_finished
 from tests.reports.test_paper import pdf_text
-from tests.results.judge.test_claims import right_everywhere
+from tests.results.judge.paper_scale import promoted, right_everywhere
 
 VARIANTS = {"gah_stride": 1, "lph_kernel": 3, "regime": "joint", "kd_weight": 0.0, "teacher_norm": "none"}
 QUESTIONS = {
@@ -106,25 +105,12 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
     runs, _ = load_runs(store, store.run_ids())
     for seeds in (1, 5):
         better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
-        large = [_at_paper_scale(run, seed) for run in better for seed in range(seeds)]
+        large = promoted(better, seeds)
         study = Study("t", large, {"points": points(large), "comparisons": comparisons(large)})
         (verdicts,) = verdict_sentence(study)
         assert verdicts.startswith("The paper's claims: speed-up in layers: ")
         assert SMALL_SCALE not in verdicts
         assert ("reproduced" in verdicts) is (seeds == 5)  # with fewer than five seeds, every verdict is inconclusive
-
-
-def _at_paper_scale(run: Run, seed: int) -> Run:
-    """The same run, as if it were the paper's model on the paper's data."""
-    recipes = run.record.spec.train.recipes
-    spec = run.record.spec.with_train(
-        backbone="vit_base_patch16_224", dataset=Configured(name="cifar-100"), seed=seed,
-        weights=Weights(source="timm:vit_base_patch16_224.augreg_in21k", sha256="0" * 64),
-        recipes=recipes.model_copy(update={"exits": recipes.exits.model_copy(update={"epochs": 50})}),
-    )  # fmt: skip
-    data = run.record.data.model_copy(update={"name": "cifar-100"})
-    update = {"run_id": f"{run.record.run_id}-{seed}", "spec": spec, "data": data}
-    return replace(run, record=run.record.model_copy(update=update))
 
 
 def lgvit(smoke: SmokeRun) -> Run:

@@ -23,6 +23,7 @@ from benchmark.execution.maker import StageMaker
 from benchmark.execution.task import run_plan
 from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
+from benchmark.provenance import stage_provenance
 from benchmark.stages.plan import make_plan
 from datasets.api import DataError
 from methods import METHODS
@@ -160,6 +161,17 @@ def test_two_ctrl_c_end_all_processes_at_once(tmp_path: Path) -> None:
 
 
 # In one process
+
+
+def test_no_lock_file_is_left_of_a_stage_that_was_made_in_between(tmp_path: Path) -> None:
+    maker = maker_for(grid_file(tmp_path), tmp_path / "results")
+    name = "finetune-0123456789abcdef"
+    with maker.store.write_stage(name, {}, stage_provenance("cpu", 0.0)):
+        pass
+    with maker.attempts.locked([name], wait=False) as locked:
+        assert locked
+        assert maker.store.progress(name).folder.is_dir()
+    assert list(tmp_path.glob("results/progress/*")) == []
 
 
 def test_two_runs_of_one_process_are_equal_and_leave_no_progress_files(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def setting_name(where: dict[str, str], with_recipes: bool) -> str:
 def _finetuning(run: Run) -> tuple[object, ...]:
     """What a fine-tuned backbone depends on; runs that agree share it."""
     train = run.record.spec.train
-    return run.backbone, run.dataset, run.seed, train.weights.model_dump(), train.recipes.finetune.model_dump()
+    return run.backbone, run.dataset, run.seed, train.weights.identity, train.recipes.finetune.model_dump()
 
 
 def _under(run: Run, policy: str) -> Run:

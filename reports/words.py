@@ -50,10 +50,15 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.1g}" if p < 0.01 else f"p = {p:.2g}"
 
 
-def compared(contrasts: Mapping[str, Contrast]) -> list[str]:
+def compared(
+    contrasts: Mapping[str, Contrast],
+    ahead: str = "ahead of",
+    behind: str = "behind",
+    undecided: str = "not shown to differ from",
+) -> list[str]:
     """The results of one method against others, by label: ``ahead of a (...)``, ``behind b (...)`` and so on."""
     parts = []
-    for result, words in ((AHEAD, "ahead of"), (BEHIND, "behind"), (OPEN, "not shown to differ from")):
+    for result, words in ((AHEAD, ahead), (BEHIND, behind), (OPEN, undecided)):
         entries = [
             (contrast.estimate.value, f"{label} ({difference(contrast)})")
             for label, contrast in contrasts.items()

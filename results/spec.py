@@ -123,6 +123,11 @@ class Weights(Frozen):
     std: tuple[float, ...] | None = None
     """Per-channel standard deviation for normalising images; None for the dataset's."""
 
+    @property
+    def identity(self) -> str:
+        """The same on every machine, unlike the path of a file."""
+        return self.sha256 or self.source
+
 
 class ReplacementBackbone(Frozen):
     """A backbone that a method trains instead of the grid's, with its initial weights."""

@@ -3,15 +3,15 @@ threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import CHUNK
-from methods.policies.policy import ExitPolicy, checked_logits
+from benchmark.evaluation.sweep import decide
+from methods.policies.policy import ExitPolicy
 from results.record import CostTable, Redrawn
 from results.stats.curves import cheapest_within_drop
 
@@ -43,17 +43,9 @@ def decisions(policy: ExitPolicy, scores: ExitScores, static: ExitScores, settin
         static: of the backbone without exits on the same samples, in any order.
         settings: [T].
     """
-
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(scores.labels), CHUNK):
-            part = scores.part(slice(start, start + CHUNK))
-            logits, labels = checked_logits(part.logits), part.labels
-            bound = policy.with_context(labels, part.errors)
-            exit_taken = bound.sweep(bound.signal(logits), settings)
-            yield exit_taken.numpy(), (bound.predictions(logits) == labels).gather(0, exit_taken).numpy()
-
+    parts = ((exit_taken.numpy(), right.numpy()) for exit_taken, right in decide(policy, scores, settings))
     order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]
-    return Decisions(parts(), (static.logits[-1].argmax(-1) == static.labels)[order].numpy())
+    return Decisions(parts, (static.logits[-1].argmax(-1) == static.labels)[order].numpy())
 
 
 def redraw(

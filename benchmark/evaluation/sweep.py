@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +58,24 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
     correct = torch.zeros(len(settings), dtype=torch.int64)
     counts = torch.zeros(len(settings), exits, dtype=torch.int64)
     rows = exits * torch.arange(len(settings))[:, None]  # offset of each setting in the flattened counts
-    for start in range(0, samples, CHUNK):
+    for exit_taken, is_correct in decide(policy, scores, settings):
+        correct += is_correct.sum(1)
+        counts += torch.bincount((exit_taken + rows).flatten(), minlength=counts.numel()).view_as(counts)
+    return Sweep(settings, correct.numpy() / samples, counts.numpy() / samples, samples)
+
+
+def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The decisions of every setting, in chunks of n samples.
+
+    Yields:
+        the exit taken, int64 [T, n], and whether its prediction is correct, bools [T, n].
+
+    Raises:
+        ValueError: the scores have a wrong shape or contain NaN.
+    """
+    for start in range(0, len(scores.labels), CHUNK):
         part = scores.part(slice(start, start + CHUNK))
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
         exit_taken = bound.sweep(bound.signal(logits), settings)
-        is_correct = bound.predictions(logits) == labels
-        correct += is_correct.gather(0, exit_taken).sum(1)
-        counts += torch.bincount((exit_taken + rows).flatten(), minlength=counts.numel()).view_as(counts)
-    return Sweep(settings, correct.numpy() / samples, counts.numpy() / samples, samples)
+        yield exit_taken, (bound.predictions(logits) == labels).gather(0, exit_taken)

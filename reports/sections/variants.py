@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from reports.blocks import Block, Heading, Shown, Text
 from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
-from reports.words import by_size, difference, few, p_value
-from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
+from reports.words import compared, p_value
+from results.judge.contrast import Contrast
 from results.tables.run import Run
 
 
@@ -107,14 +107,12 @@ def with_variants(
 def sentence(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> str:
     """A sentence that lists the variants better and worse than the base, or not shown to differ, at half of the MACs."""
     results = {variant.name: result for variant in others if (result := against(setting, variant)) is not None}
-    parts = []
-    for kind, words in ((AHEAD, "better than"), (BEHIND, "worse than"), (OPEN, "not shown to differ from")):
-        entries = [
-            (contrast.estimate.value, f"{name} ({difference(contrast)})")
-            for name, contrast in results.items()
-            if contrast.result == kind
-        ]
-        parts += [f"{words} {base.name}: {few(by_size(entries))}"] if entries else []
+    parts = compared(
+        results,
+        ahead=f"better than {base.name}:",
+        behind=f"worse than {base.name}:",
+        undecided=f"not shown to differ from {base.name}:",
+    )
     if not parts:
         return f"None of the variants of {base.name} reaches half of the MACs."
     least, most = (pick((base, *others), key=lambda variant: variant.mean_exit) for pick in (min, max))

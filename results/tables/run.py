@@ -169,8 +169,8 @@ class Run:
         spec = self.record.spec
         recipes = spec.train.recipes
         content = recipes.without_learning_rates() if spec.is_tuned else recipes.model_dump(mode="json")
-        weights = spec.train.weights.sha256 or spec.train.weights.source  # a path differs from machine to machine
-        text = json.dumps([content if self.has_exits else content["finetune"], weights], sort_keys=True)
+        used = content if self.has_exits else content["finetune"]
+        text = json.dumps([used, spec.train.weights.identity], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:6]
 
     @cached_property

@@ -37,7 +37,11 @@ class FolderCard(DatasetCard):
         return self.root
 
     def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:
-        return dict(_content(self.root).splits)
+        """The splits; their files are hashed again, because they may have changed since the card was made."""
+        splits = _content(self.root).splits
+        if _fingerprint(splits) != self.fingerprint:
+            raise DataError(f"an image in {self.root} has changed since this command started; start the command again")
+        return dict(splits)
 
 
 @dataclass(frozen=True)

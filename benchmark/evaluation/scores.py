@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmark.errors import NotFiniteError, RankError
+from benchmark.errors import NotFiniteError
 from benchmark.training.inputs import Inputs
 from benchmark.training.ranks import ALONE, Ranks
 from datasets.loading import Batch, scoring_positions
@@ -66,22 +66,19 @@ def score_split(
     their order are those of a single process, so the bits are equal.
 
     Raises:
-        RankError: a rank has died, or sent scores of other samples than expected.
+        DataError: the ranks have read different images or labels.
+        RankError: a rank has died.
     """
-    sample_id = torch.from_numpy(inputs.splits[split].sample_id)
+    inputs.check_ranks(split, ranks)
     own = (_score(model, batch, device) for batch in inputs.scoring(split, ranks))
     parts: list[ExitScores] = []
-    for number, positions in enumerate(scoring_positions(len(sample_id), inputs.size)):
+    for number, positions in enumerate(scoring_positions(len(inputs.splits[split]), inputs.size)):
         rank = number % ranks.size
         if rank == 0:
             part = next(own)
         else:
             part = parts[0].empty(len(positions))
             ranks.receive(part.tensors, rank)
-            if not torch.equal(part.sample_id, sample_id[positions]):
-                raise RankError(
-                    f"process {rank} of this scoring sent scores of other samples of {split}; its data may differ"
-                )
         parts.append(part)
     errors = [part.errors for part in parts if part.errors is not None]
     return ExitScores(
@@ -94,6 +91,7 @@ def score_split(
 
 def send_scores(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks) -> None:
     """Score this rank's batches and send the results to rank 0. All ranks except 0 call it while rank 0 is in `score_split`."""
+    inputs.check_ranks(split, ranks)
     for batch in inputs.scoring(split, ranks):
         ranks.send(_score(model, batch, device).tensors)
 

@@ -80,6 +80,7 @@ class Builder:
         recipe, train = stage.recipe, stage.run.train
         assert recipe is not None
         inputs = self.inputs(train)
+        inputs.check_ranks("train", ranks)
         fit(
             learners,
             lambda epoch, skip: inputs.training(recipe, stage.kind, train.seed, epoch, skip, ranks),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmark.stages.stage import Stage
 from benchmark.training.inputs import Inputs
-from datasets.api import DataError
+from datasets.api import DataError, DatasetCard
 from results.store.folder import Store
 
 DATA = "data.json"
@@ -21,6 +22,24 @@ def write_data(stage: Stage, inputs: Inputs, folder: Path) -> None:
     content = inputs.fingerprints()
     splits = {split: content[split] for split in READS[stage.kind]}
     (folder / DATA).write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
+
+
+def check_plan(stage: Stage, card: DatasetCard) -> None:
+    """Compare the dataset at hand with that of the plan, which may come from another machine.
+
+    Args:
+        stage: of the plan.
+        card: of the dataset at hand. Readers of official files compare their checksums, a folder is hashed.
+
+    Raises:
+        DataError: the stage was planned for other images or labels.
+    """
+    dataset = stage.reads.get("dataset")
+    if dataset and dataset["fingerprint"] != card.fingerprint:
+        raise DataError(
+            f"{stage.name}: the content of {card.name} on {socket.gethostname()} differs from that when the run was planned "
+            f"(SHA-256 {card.fingerprint} here, {dataset['fingerprint']} then); copy the same files there, or submit again"
+        )
 
 
 def check_data(name: str, inputs: Inputs, stages: Iterable[Stage], store: Store) -> None:

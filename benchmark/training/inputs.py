@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.training.ranks import ALONE, Ranks
-from datasets.api import SPLITS, DatasetCard, ImageSplit
+from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.shares import Share
@@ -109,6 +109,18 @@ class Inputs:
             name: hashlib.sha256(f"{_content(split)} {_identity(split)}".encode()).hexdigest()
             for name, split in self.splits.items()
         }
+
+    def check_ranks(self, split: str, ranks: Ranks) -> None:
+        """Compare a split between the processes that train or score together; each of them calls this.
+
+        Raises:
+            DataError: they have read different images or labels. It is raised in every process.
+        """
+        if ranks.size > 1 and not ranks.agree(self.fingerprints()[split]):
+            raise DataError(
+                f"the processes that work together read different {split} images or labels of {self.card.name}; give every "
+                "node the same copy"
+            )
 
     def content(self) -> dict[str, str]:
         """SHA-256 over the images, by split."""

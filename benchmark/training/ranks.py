@@ -8,6 +8,7 @@ only a part of the heads.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,17 @@ class Ranks:
         with _rank_errors():
             dist.broadcast(tensor, 0)
         return tensor
+
+    def agree(self, text: str) -> bool:
+        """Whether every rank has the same text; every rank gets the same answer."""
+        if self.size == 1:
+            return True
+        own = torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.int32)
+        low, high = own.clone(), own.clone()
+        with _rank_errors():
+            dist.all_reduce(low, dist.ReduceOp.MIN)
+            dist.all_reduce(high, dist.ReduceOp.MAX)
+        return torch.equal(low, high)
 
     def send(self, tensors: Sequence[Tensor]) -> None:
         """Send tensors to rank 0."""

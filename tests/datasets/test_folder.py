@@ -70,11 +70,15 @@ def test_any_change_changes_the_fingerprint_and_moving_does_not(photos: Path) ->
     assert card_of(photos).fingerprint == before
     shutil.move(photos / "photos", photos / "elsewhere" / "photos")
     root = photos / "elsewhere"
-    assert card_of(root).fingerprint == before
+    card = card_of(root)
+    assert card.fingerprint == before
+    assert card.read(None).keys() == {"train", "val", "test"}
     victim = next((root / "photos" / "cats").glob("*.jpg"))
     content = bytearray(victim.read_bytes())
     content[-10] ^= 1
     victim.write_bytes(content)
+    with pytest.raises(DataError, match="changed"):
+        card.read(None)
     changed = card_of(root).fingerprint
     assert changed != before
     victim.rename(root / "photos" / "dogs" / victim.name.replace(" ", "_"))

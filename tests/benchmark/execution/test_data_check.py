@@ -12,7 +12,7 @@ import pytest
 from benchmark import provenance
 from benchmark.errors import UserError
 from benchmark.execution.checking import shrunk
-from benchmark.execution.data_check import check_data, write_data
+from benchmark.execution.data_check import check_data, check_plan, write_data
 from benchmark.execution.maker import check_packages
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
@@ -54,6 +54,19 @@ def test_a_stage_that_reads_other_data_than_its_parents_ends_in_one_sentence(tmp
     assert "\n" not in str(refusal.value)
     for word in (exits.name, run.reference.name, "train", "fashion-mnist-mini"):
         assert word in str(refusal.value)
+
+
+def test_a_stage_planned_for_other_data_ends_in_one_sentence(tmp_path: Path) -> None:
+    """Each kind of stage that reads data, as on a node whose copy of the images differs."""
+    run = planned(tmp_path)
+    card = read_inputs(run.spec.train, None, workers=0).card
+    other = replace(card, fingerprint="0" * 64)
+    for stage in (run.reference, run.scores):
+        check_plan(stage, card)
+        with pytest.raises(DataError) as refusal:
+            check_plan(stage, other)
+        for word in (stage.name, "fashion-mnist-mini", card.fingerprint, other.fingerprint):
+            assert word in str(refusal.value)
 
 
 def test_the_code_of_a_package_is_part_of_the_key_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner, fit
 from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
 from datasets import loading
+from datasets.api import DataError
 from methods.model import MultiExitModel
 from results.store.folder import StoreError
 from tests.benchmark.training.loops import StopAt
@@ -151,6 +153,17 @@ def score(folder: Path, ranks: Ranks = ALONE) -> Any:
         loading.SCORING_BATCH = default
 
 
+def compare_data(folder: Path, ranks: Ranks) -> None:
+    """Compare the data of the ranks, of which one has another first test image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _, inputs, _ = SHARED.learners(folder, ranks)
+    inputs.check_ranks("test", ranks)
+    test = inputs.splits["test"]
+    images = test.images.copy()
+    images[0] += np.uint8(ranks.rank)
+    replace(inputs, splits={**inputs.splits, "test": replace(test, images=images)}).check_ranks("test", ranks)
+
+
 def work(folder: Path) -> None:
     """Run in each of two processes: train, score, and write the results to the folder."""
     torch.set_num_threads(1)
@@ -163,6 +176,7 @@ def work(folder: Path) -> None:
         results["stopped"] = message_of(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
         results["resumed"] = train(SHARED, folder / "stopped", ranks)
         results["ruined"] = message_of(TrainingDivergedError, lambda: train(SHARED, folder / "ruined", ranks, ruin=1))
+        results["other image"] = message_of(DataError, lambda: compare_data(folder / "data", ranks))
         message_of(Interrupted, lambda: train(SHARED, folder / "half", ranks, stop=1))
         if ranks.leads:
             context.dismiss()
@@ -269,6 +283,13 @@ def test_stopped_and_resumed_together_changes_no_bit(two: Results) -> None:
 def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Results) -> None:
     with pytest.raises(StoreError, match="--gpus 2"):
         train(SHARED, two[0] / "half")
+
+
+def test_ranks_with_different_images_end_in_one_sentence(two: Results) -> None:
+    first, second = (results["other image"] for results in two[1])
+    assert first == second
+    for word in ("test", "fashion-mnist-mini", "node"):
+        assert word in first
 
 
 def test_both_ranks_see_a_nan_loss(two: Results) -> None:

@@ -16,6 +16,7 @@ from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.data import data
 from reports.sections.realised import counted_three_ways
 from reports.sections.results import results
+from reports.sections.static_models import static_models
 from reports.setup import cited
 from reports.study import Study
 from reports.tables import timing
@@ -36,6 +37,7 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
     ("Other policies", policies.other_policies),
     ("Calibration", calibration),
     ("Published numbers", closing.published),
+    ("Static models", static_models),
     ("Costs", costs.costs),
     ("Training", costs.training),
     ("Failures found", closing.failures),

@@ -14,6 +14,7 @@ from results.tables.backbones import backbone_table
 from results.tables.iso_accuracy import iso_table
 from results.tables.points import comparisons, points
 from results.tables.run import Run
+from results.tables.static_models import static_models
 from results.tables.tuning import learning_rates
 
 
@@ -69,6 +70,7 @@ TIDY_TABLES = (
     ),
     TidyTable("classes", "recall, cost and accuracy drop of every class", metrics.class_table),
     TidyTable("backbones", "the backbones without exits beside always answering the largest class", backbone_table),
+    TidyTable("static-models", "published results of static models on ImageNet-1k, not measured here", static_models),
     TidyTable("learning-rates", "the learning rates that a grid tried, with val accuracy", _learning_rates),
 )
 

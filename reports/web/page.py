@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from reports.abstract import abstract
 from reports.findings import is_paper_scale
 from reports.sections.claims import claims_table, unjudged
+from reports.sections.static_models import shown as shown_static_models
 from reports.setup import facts
 from reports.study import Study
 from reports.web.drawing import drawing, header, rows
@@ -47,6 +48,7 @@ def page(study: Study) -> str:
 
 def _content(study: Study) -> dict[str, Any]:
     claims = claims_table(study)
+    published = study.tidy.get("static-models")
     return {
         "title": study.title,
         "date": max((run.record.provenance.finished.isoformat() for run in study.runs), default="")[:10],
@@ -64,6 +66,7 @@ def _content(study: Study) -> dict[str, Any]:
         "claims": {"header": claims.header, "rows": claims.rows},
         "unjudged": unjudged(study),
         "facts": facts(study.runs),
+        "static_models": None if published is None else shown_static_models(published),
         "problems": study.problems,
         "header": header(study),
         "tests": " or ".join(str(tests) for tests in sorted({setting.tests for setting in study.settings} - {0}))

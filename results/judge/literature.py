@@ -31,6 +31,32 @@ class Number(Frozen):
     """Threshold of the confidence policy, if known."""
 
 
+class StaticModel(Frozen):
+    """Published results of one model without exits on ImageNet-1k at 224 x 224."""
+
+    model: str
+    """Architecture and weights as timm names them, ``ARCHITECTURE.TAG``."""
+    top1: float
+    """Accuracy in %."""
+    gmacs: float | None = None
+    cpu_ms: float | None = None
+    """Time of one image."""
+    gpu_images_per_second: float | None = None
+    smaller: str | None = None
+    """The next smaller model of the same family and training."""
+
+    @property
+    def backbone(self) -> str:
+        """The architecture, which is the name of a registered backbone where the suite has it."""
+        return self.model.split(".")[0]
+
+
+class StaticModels(Frozen):
+    source: str
+    conditions: str
+    models: tuple[StaticModel, ...]
+
+
 class Rivals(Frozen):
     """The rivals of LGViT in a claim: methods whose name has this prefix, or LGViT itself with this option set."""
 
@@ -81,11 +107,15 @@ def read_claims(path: Path = FOLDER / "claims.yaml") -> Claims:
     return Claims.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
+def read_static_models(path: Path = FOLDER / "static_models.yaml") -> StaticModels:
+    return StaticModels.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
 def read_numbers(folder: Path = FOLDER) -> list[Number]:
-    """Every published number, from all files."""
+    """Every published number of a method, from all files."""
     return [
         Number.model_validate(entry)
         for path in sorted(folder.glob("*.yaml"))
-        if path.name != "claims.yaml"
+        if path.name not in ("claims.yaml", "static_models.yaml")
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
     ]

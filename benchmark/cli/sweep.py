@@ -60,6 +60,9 @@ def command(
     A policy with a threshold is evaluated at that threshold. Without one, its thresholds are swept, and the operating points
     are those of --drop and --budget (by default 0.01 and 0.5).
 
+    Also shown: the budget drift, the cost on test of the settings that cost the budget on val, over the budget; and the share
+    of test images for which the probability of the true class falls along the exits by more than 0.1.
+
     --best ranks the policies of each method at one budget (by default 0.5), over all seeds, with the paired difference of each
     to the best one; "tie" marks those that are not shown to differ from it. The controls oracle and random, which nobody can
     run, are left out unless --policy names them.
@@ -101,7 +104,16 @@ def command(
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
         rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
     table = pd.DataFrame(rows)
-    for column in ("settings", "accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup"):
+    for column in (
+        "settings",
+        "accuracy",
+        "drop",
+        "mean_block",
+        "layer_speedup",
+        "mac_speedup",
+        "budget_drift",
+        "falls_0.1",
+    ):
         if column not in table:
             table[column] = pd.Series(dtype="float64")  # no point was reached
     if out is not None:

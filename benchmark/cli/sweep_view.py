@@ -9,8 +9,8 @@ import pandas as pd
 from benchmark.cli.text_table import text_table, wrapped
 from results.judge.policy_ranking import RankedPolicy
 
-HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs"}
-OPTIONAL = ("settings", "drop", "layers")
+HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs", "budget_drift": "drift", "falls_0.1": "falls"}
+OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
 """Columns that are left out first where the terminal is too narrow."""
 
 
@@ -29,14 +29,19 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
         shown[column] = (100 * table[column]).map("{:.1f}".format)
     for column in ("layer_speedup", "mac_speedup"):
         shown[column] = table[column].map("{:.2f}x".format)
+    shown["budget_drift"] = table["budget_drift"].map("{:.3f}".format).where(table["budget_drift"].notna(), "-")
+    shown["falls_0.1"] = (100 * table["falls_0.1"]).map("{:.1f}".format).where(table["falls_0.1"].notna(), "-")
     columns = ["method", "policy", "point", "settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
     shown.loc[table["accuracy"].isna(), columns[3:]] = "-"
+    columns += ["budget_drift", "falls_0.1"]
     cells = {HEADINGS.get(name, name): shown[name].astype(str).tolist() for name in columns}
     legend = (
         "Accuracy and drop (against the backbone without exits) in % of the test images; thresholds are chosen on val. "
-        "Speed-up in layers: depth over mean exit block; in MACs: every evaluated head is counted."
+        "Speed-up in layers: depth over mean exit block; in MACs: every evaluated head is counted. drift: cost on test of the "
+        "settings that cost the budget on val, over the budget. falls: % of the test images for which the probability of the "
+        "true class falls along the exits by more than 0.1."
     )
-    lines = text_table(cells, width, optional=OPTIONAL, right=["accuracy", "drop", "layers", "MACs"])
+    lines = text_table(cells, width, optional=OPTIONAL, right=["accuracy", "drop", "layers", "MACs", "drift", "falls"])
     return [*lines, "", *wrapped(legend, width)]
 
 

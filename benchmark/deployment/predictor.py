@@ -112,7 +112,7 @@ class Predictor:
         for (
             evaluated
         ) in routed.evaluated:  # from shallow to deep: the last exit that an image reaches is the one it takes
-            confidence[evaluated.rows.cpu()] = confidences(evaluated.logits).cpu()
+            confidence[evaluated.rows.cpu()] = confidences(evaluated.answer).cpu()
         rows = zip(routed.predictions.tolist(), confidence.tolist(), routed.exits.tolist(), strict=True)
         return [
             Prediction(

@@ -12,12 +12,14 @@ from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import choose, look_up, prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.sweep import Sweep, sweep
+from benchmark.evaluation.sweep import Sweep, sweep, true_class_probability
 from benchmark.evaluation.tables import corner
 from benchmark.external import evaluation as external
 from methods.policies.policy import ExitPolicy
 from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
 from results.spec import Configured
+from results.stats.curves import measure
+from results.stats.monotonicity import MARGINS, share_that_falls
 from results.store.folder import Store, StoreError
 
 
@@ -41,7 +43,12 @@ def evaluate_policies(
         skip_unsupported: whether policies are left out that read what the run lacks: learned gates, or all logits.
 
     Returns:
-        one row per policy and operating point; the columns after ``target`` are missing where a point was not reached.
+        one row per policy and operating point; columns are missing where a point was not reached. Besides the point:
+
+        - ``falls_0.01``, ...: share of test samples for which the probability of the true class falls along the exits by more
+          than this margin (conditional monotonicity). Not for external runs.
+        - ``realised_macs``, ``realised_accuracy`` and ``budget_drift``, at equal MACs: the settings that cost the budget on
+          val, applied to test: cost over that of the backbone, accuracy, and cost over the budget.
 
     Raises:
         UserError: a policy reads learned gates or logits, which the run does not have.
@@ -50,11 +57,21 @@ def evaluate_policies(
     blocks = [exit_.block for exit_ in record.exits]
     static = record.static_accuracy
     rows: list[dict[str, Any]] = []
-    for selection, sweeps in _sweeps(store, record, policies, skip_unsupported=skip_unsupported):
+    for selection, sweeps, falls in _sweeps(store, record, policies, skip_unsupported=skip_unsupported):
         chosen = choose(sweeps["val"], record.costs, static.val, drops, budgets)
-        for point in look_up(selection.label, chosen, sweeps, record.costs, blocks):
+        points = look_up(selection.label, chosen, sweeps, record.costs, blocks)
+        for choice, point in zip(chosen, points, strict=True):
             row: dict[str, Any] = {"run_id": record.run_id, "method": record.label, "policy": selection.label}
-            row |= {"point": point.kind, "target": point.target}
+            row |= {"point": point.kind, "target": point.target, **falls}
+            if choice.kind == "equal-macs" and choice.mixture:
+                test = sweeps["test"]
+                realised = measure(choice.mixture, test.accuracy, test.shares, record.costs, blocks)
+                share = realised.mean_macs / record.costs.baseline
+                row |= {
+                    "realised_macs": share,
+                    "realised_accuracy": realised.accuracy,
+                    "budget_drift": share / point.target,
+                }
             if point.test is not None:
                 row |= {
                     "settings": " ".join(f"{setting.threshold:.6g}" for setting in point.settings),
@@ -102,16 +119,18 @@ def correct_at_budget(
 
 def _sweeps(
     store: Store, record: DoneRecord, policies: Sequence[Configured], *, skip_unsupported: bool
-) -> Iterator[tuple[Configured, dict[str, Sweep]]]:
-    """The sweeps on val and test of each policy that the run supports."""
+) -> Iterator[tuple[Configured, dict[str, Sweep], dict[str, float]]]:
+    """The sweeps on val and test of each policy that the run supports, and the columns ``falls_*`` of its rows."""
     if record.is_external:
         path = store.artifact(stage_name(record, EXTERNAL), EXTERNAL_FILE)
         supported = [policy for policy in policies if policy.name == external.POLICY or not skip_unsupported]
-        yield from ((policy, external.sweep_policy(path, policy)) for policy in supported)
+        yield from ((policy, external.sweep_policy(path, policy), {}) for policy in supported)
         return
     scores = load_run_scores(store, record)
-    for selection, _, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
-        yield selection, sweeps
+    names = [f"falls_{margin:g}" for margin in MARGINS]
+    for selection, policy, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
+        shares = share_that_falls(true_class_probability(policy, scores["test"]))
+        yield selection, sweeps, dict(zip(names, shares, strict=True))
 
 
 def _own_sweeps(

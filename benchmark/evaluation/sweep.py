@@ -79,3 +79,13 @@ def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Iter
         bound = policy.with_context(labels, part.errors)
         exit_taken = bound.sweep(bound.signal(logits), settings)
         yield exit_taken, (bound.predictions(logits) == labels).gather(0, exit_taken)
+
+
+def true_class_probability(policy: ExitPolicy, scores: ExitScores) -> np.ndarray:
+    """The probability that the policy's answer at each exit gives to the true class, [K, N]."""
+    parts = []
+    for start in range(0, len(scores.labels), CHUNK):
+        part = scores.part(slice(start, start + CHUNK))
+        probabilities = policy.with_context(part.labels, part.errors).answers(part.logits).float().softmax(-1)
+        parts.append(probabilities.gather(-1, part.labels.expand(len(probabilities), -1)[..., None])[..., 0])
+    return torch.cat(parts, 1).numpy()

@@ -49,7 +49,7 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
 
 
 def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
-    """Exit and prediction of every test sample under one setting; ``score`` is the largest probability at the exit taken."""
+    """Exit and prediction of every test sample under one setting; ``score`` is the largest probability of the answer."""
     bound = policy.with_context(scores.labels, scores.errors)
     exits = bound.exits(bound.signal(scores.logits), setting.threshold)
     samples = torch.arange(len(exits))
@@ -62,7 +62,7 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
             "exit": exits.numpy(),
             "prediction": bound.predictions(scores.logits)[exits, samples].numpy(),
             "label": scores.labels.numpy(),
-            "score": confidences(scores.logits[exits, samples]).numpy(),
+            "score": confidences(bound.answers(scores.logits)[exits, samples]).numpy(),
         }
     )
 

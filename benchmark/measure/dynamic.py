@@ -24,11 +24,13 @@ class Evaluated:
     Attributes:
         rows: indices of these samples in the batch, [R].
         logits: float32 [R, C].
+        answer: logits of the policy's answer, [R, C]; the same as ``logits`` unless the policy combines exits.
         errors: error probabilities of the exit's learned gate, [R]; None without a gate.
     """
 
     rows: Tensor
     logits: Tensor
+    answer: Tensor
     errors: Tensor | None = None
 
 
@@ -87,22 +89,23 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         logits, error = head_logits.float(), head.error_probability(feature)
         if error is not None:
             state["error"] = error.float()
-        if keep_logits:
-            evaluated.append(Evaluated(running, logits, state.get("error")))
         leave = policy.step(k, logits, state)
+        answer = policy.answer(logits, state)
+        if keep_logits:
+            evaluated.append(Evaluated(running, logits, answer, state.get("error")))
         exiting = leave.nonzero()[:, 0]  # synchronises with the device
         if not len(exiting):
             continue
         rows = running[exiting]
         exits[rows] = k
-        predictions[rows] = logits[exiting].argmax(-1)
+        predictions[rows] = answer[exiting].argmax(-1)
         if len(exiting) == len(running):
             return Routed(exits, predictions, tuple(evaluated))
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)
 
     logits = backbone.classify(tokens).float()
-    if keep_logits:
-        evaluated.append(Evaluated(running, logits))
     predictions[running] = policy.finish(logits, state)
+    if keep_logits:
+        evaluated.append(Evaluated(running, logits, policy.answer(logits, state)))
     return Routed(exits, predictions, tuple(evaluated))

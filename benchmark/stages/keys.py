@@ -64,7 +64,11 @@ DOMAINS = {
     ),
     "scoring": Domain(1, ("benchmark/evaluation/scores.py",)),
     "policies": Domain(
-        2, ("methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/temperature.py")
+        2,
+        (
+            "methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/combined.py",
+            "methods/policies/temperature.py",
+        ),
     ),
     "evaluation": Domain(
         2,

@@ -32,6 +32,21 @@ POLICIES: dict[str, PolicyCard] = {
     "beem": PolicyCard(
         target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"
     ),
+    "poe-relu": PolicyCard(
+        target="methods.policies.anytime:ReLUProduct",
+        summary="product of the positive logits of all exits so far: largest probability > threshold",
+        fixed_threshold_ignores_val=True,
+    ),
+    "poe-softmax": PolicyCard(
+        target="methods.policies.anytime:SoftmaxProduct",
+        summary="product of the probabilities of all exits so far: largest probability > threshold",
+        fixed_threshold_ignores_val=True,
+    ),
+    "caching": PolicyCard(
+        target="methods.policies.anytime:Caching",
+        summary="confidence > threshold; the answer is that of the most confident exit so far",
+        fixed_threshold_ignores_val=True,
+    ),
     "bin-accuracy": PolicyCard(
         target="methods.policies.bin_accuracy:BinAccuracy",
         summary="accuracy on val of exits with similar confidence >= target",

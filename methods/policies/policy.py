@@ -87,6 +87,13 @@ class ExitPolicy(ABC):
         """`exits` for each of T settings, int64 [T, N]."""
         return torch.stack([self.exits(signal, float(setting)) for setting in settings])
 
+    def answers(self, logits: Tensor) -> Tensor:
+        """The logits of the policy's answer at each exit, [K, N, C] to [K, N, C]; by default the exits' own logits.
+
+        Entry k depends only on exits up to k of the same sample. An entry is -inf for a class with probability 0.
+        """
+        return logits
+
     def fallback(self, logits: Tensor) -> Tensor:
         """The predicted class of samples that take no early exit, [N]; by default the final head's prediction."""
         return logits[-1].argmax(-1)
@@ -103,7 +110,7 @@ class ExitPolicy(ABC):
 
     def predictions(self, logits: Tensor) -> Tensor:
         """The predicted class of each sample at each exit, [K, N]."""
-        return torch.cat([logits[:-1].argmax(-1), self.fallback(logits)[None]])
+        return torch.cat([self.answers(logits)[:-1].argmax(-1), self.fallback(logits)[None]])
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         """The state of ``batch`` samples before the first exit: tensors whose first axis is the batch."""
@@ -115,6 +122,11 @@ class ExitPolicy(ABC):
 
         Updates ``state`` for all B samples. The caller then keeps the rows of the remaining samples with `survivors`.
         """
+
+    def answer(self, logits: Tensor, state: State) -> Tensor:
+        """`answers` in dynamic inference: the logits (B, C) of the answer at the exit of the last `step` or of
+        `finish`, whose logits are ``logits`` (B, C)."""
+        return logits
 
     def finish(self, logits: Tensor, state: State) -> Tensor:
         """Predict at the final head: logits (B, C) of the remaining samples to predicted classes (B,)."""

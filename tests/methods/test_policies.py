@@ -31,6 +31,9 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "sdn": [{"threshold": t} for t in (0.0, 0.5, 0.9, 1.0)],
     "beem": [{"threshold": t, "counting": c} for t in (0.0, 0.8, 1.6, 3.0) for c in ("paper", "released")],
+    "poe-relu": [{"threshold": t, "weights": w} for t in (0.0, 0.4, 0.9, 1.0) for w in ("equal", "depth")],
+    "poe-softmax": [{"threshold": t, "weights": w} for t in (0.3, 0.95) for w in ("equal", "depth")],
+    "caching": [{"threshold": t} for t in (0.0, 0.6, 0.9, 1.0)],
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
     "crc": [{"risk": 0.3}, {"risk": 0.1, "loss": "accuracy-gap"}],
@@ -45,6 +48,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
 # Whether a larger setting means a later exit (1) or an earlier exit (-1).
 LATER = {
     "confidence": 1, "margin": 1, "entropy": -1, "patience": 1, "pcee": -1, "sdn": 1, "beem": 1, "bin-accuracy": 1, "crc": -1,
+    "poe-relu": 1, "poe-softmax": 1, "caching": 1,
     "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "random": -1,
 }  # fmt: skip
 
@@ -76,7 +80,7 @@ def online(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
         state["error"] = gates(logits)[k, running]
         leave = policy.step(k, logits[k, running], state)
         exits[running[leave]] = k
-        predictions[running[leave]] = logits[k, running[leave]].argmax(-1)
+        predictions[running[leave]] = policy.answer(logits[k, running], state)[leave].argmax(-1)
         running, state = running[~leave], survivors(state, ~leave)
     predictions[running] = policy.finish(logits[-1, running], state)
     return exits, predictions
@@ -226,5 +230,6 @@ def test_the_sweep_equals_applying_each_setting(name: str, logits: Tensor, seed:
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"sdn"}))
 def test_the_prediction_is_that_of_the_exit_taken(name: str) -> None:
     logits = torch.randn(5, 200, 4, generator=torch.Generator().manual_seed(1))
-    exits, predictions = choose(fitted(name, PARAMETERS[name][0], logits, 0), logits)
-    assert torch.equal(predictions, logits.argmax(-1)[exits, torch.arange(200)])
+    policy = with_gates(fitted(name, PARAMETERS[name][0], logits, 0), logits)
+    exits, predictions = policy.choose(logits)
+    assert torch.equal(predictions, policy.answers(logits).argmax(-1)[exits, torch.arange(200)])

@@ -38,12 +38,22 @@ def _question(setting: ComparisonGroup) -> str:
 
 def _setup(study: Study) -> str:
     methods = len({run.method for run in study.runs if run.has_exits})
-    places = list(dict.fromkeys(f"{s.where['backbone']} on {s.where['dataset']}" for s in study.main))
+    places = _places(study)
     where = join(places) if len(places) <= SETTINGS else f"{places[0]} and {len(places) - 1} other settings"
     return (
         f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits and the "
         f"backbones without exits, {_seed_counts(study)}, on {where}."
     )
+
+
+def _places(study: Study) -> list[str]:
+    """Backbone and data of the main groups; data that all have are named once, with the last."""
+    names = [study.backbones[setting.where["backbone"]] for setting in study.main]
+    data = [setting.where["dataset"] for setting in study.main]
+    if len(set(data)) == 1:
+        *first, last = dict.fromkeys(names)
+        return [*first, f"{last} on {data[0]}"]
+    return list(dict.fromkeys(f"{name} on {dataset}" for name, dataset in zip(names, data, strict=True)))
 
 
 def _finding(study: Study, setting: ComparisonGroup) -> list[str]:
@@ -63,7 +73,7 @@ def _finding(study: Study, setting: ComparisonGroup) -> list[str]:
     if not parts:
         return [f"{name} reaches none of the operating points."]
     if len(study.main) > 1:
-        parts[0] = f"on {setting.where['backbone']}, {parts[0]}"
+        parts[0] = f"on {setting.place}, {parts[0]}"
     text = "; ".join(parts) + "."
     return [text[0].upper() + text[1:]]
 

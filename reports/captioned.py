@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import pandas as pd
@@ -16,6 +17,7 @@ from reports.tables import (
     drop_table,
     has_redrawn,
     learning_rate_table,
+    renamed,
     timing,
 )
 from results.tables.points import summary
@@ -29,7 +31,7 @@ def backbones(study: Study) -> Shown:
         "Data, and the backbones without exits on test, in %. Largest class: accuracy of always answering the most frequent "
         f"class. Balanced: mean recall over classes. Lowest recall: of the class that is recognised worst.{seeds}"
     )
-    return Shown(caption, backbone_table(study.tidy["backbones"]))
+    return Shown(caption, backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones})))
 
 
 def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
@@ -106,12 +108,12 @@ def readable_tables(study: Study) -> list[Shown]:
         names = {setting.label(run, policy): all_labels[run.record.run_id, policy] for run, policy in _judged(setting)}
         tables += [
             operating_points(setting.name, totals, rows),
-            equal_macs(setting, totals, names),
+            equal_macs(setting, totals, names, study.display),
             costs(setting.name, runs),
         ]
         if any(run.tried for run in runs):
             tables.append(learning_rates(setting.name, runs))
-    return tables
+    return [replace(shown, table=renamed(shown.table, study.display)) for shown in tables]
 
 
 def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:

@@ -90,5 +90,5 @@ def _teaser(study: Study) -> Drawn:
         beside = (
             f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
         )
-    caption = f"{'Left: t' if beside else 'T'}est accuracy over mean MACs, {setting.name}.{beside}"
+    caption = f"{'Left: t' if beside else 'T'}est accuracy over mean MACs, {setting.place}.{beside}"
     return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser")

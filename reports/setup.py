@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from reports.names import backbone_names, scheme_words
 from reports.study import LGVIT, Study
 from reports.words import few, join
 from results.spec import Recipe
@@ -22,9 +23,10 @@ SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
     """(topic, description) lines of the setup; the different values of a topic are joined."""
     trainings = [run.record.spec.train for run in runs if not run.record.is_external]
+    names = backbone_names(dict.fromkeys(run.backbone for run in runs))
     lines = [
         ("Data", [_data(run) for run in runs]),
-        ("Backbone", [run.backbone for run in runs]),
+        ("Backbone", [name if short == name else f"{short} ({name})" for name, short in names.items()]),
         ("Exits", _exits(runs)),
         ("Fine-tuning", _recipes([train.recipes.finetune for train in trainings])),
         ("Joint training", _recipes([run.record.spec.train.recipes.joint for run in runs if _is_joint(run)])),
@@ -53,7 +55,9 @@ def differences(study: Study) -> str:
     data = dict.fromkeys(run.dataset for run in runs if not run.dataset.startswith(scope.datasets))
     parts = []
     if backbones:
-        parts.append(f"{join(list(backbones))} in place of {join(scope.backbones)}")
+        originals = backbone_names(scope.backbones)
+        here = [study.backbones[name] for name in backbones]
+        parts.append(f"{join(here)} in place of {join([originals[name] for name in scope.backbones])}")
     if data:
         parts.append(f"{join(list(data))} in place of {join(scope.datasets)}")
     if any(run.record.spec.train.weights.source == "scratch" for run in runs):
@@ -139,13 +143,14 @@ def _seeds(runs: list[Run]) -> list[str]:
     return [f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"] if len(seeds) > 10 else [str(seed) for seed in seeds]
 
 
-def judged_by(runs: list[Run]) -> str:
+def judged_by(study: Study) -> str:
     """The methods judged under each policy; empty if there is only one policy."""
+    runs = study.judged
     rules: dict[str, list[str]] = {}
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points):
             if run.has_exits:
-                rules.setdefault(policy, []).append(run.method)
+                rules.setdefault(policy, []).append(study.display[run.method])
     if len(rules) < 2 or len({run.method for run in runs if run.has_exits}) < 2:
         return ""
     return "; ".join(f"{policy}: {few(list(dict.fromkeys(methods)))}" for policy, methods in rules.items())
@@ -159,6 +164,6 @@ def _exits(runs: list[Run]) -> list[str]:
             placed.setdefault(run.record.spec.scheme, []).append(" ".join(map(str, run.record.spec.train.exits)))
     several = len(placed) > 1
     return [
-        (f"{scheme}: " if several else "") + f"after blocks {' or '.join(dict.fromkeys(blocks))}"
+        (f"{scheme_words(scheme)} " if several else "") + f"after blocks {' or '.join(dict.fromkeys(blocks))}"
         for scheme, blocks in placed.items()
     ]

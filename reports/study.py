@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from reports.names import WITHOUT_EXITS, backbone_names, method_name, recipe_words, scheme_words
 from reports.style import Look, looks
 from results.judge.claims import judge
 from results.judge.contrast import Contrast, Seeds
@@ -33,7 +34,8 @@ class ComparisonGroup:
     Attributes:
         number: of the group in the report, from 1.
         where: the values of `results.tables.run.SETTING`.
-        name: for captions.
+        name: backbone and data, with exits or recipes where other groups of the report differ in them.
+        place: the same without the exits.
         runs: those with exits, each under the policy that it is judged by, and those without exits on the same backbone.
         labels: of the row of each run, by run id and policy.
         totals: `results.tables.points.summary` of these rows.
@@ -42,6 +44,7 @@ class ComparisonGroup:
     number: int
     where: dict[str, str]
     name: str
+    place: str
     runs: list[Run]
     labels: dict[tuple[str, str], str]
     totals: pd.DataFrame
@@ -176,16 +179,51 @@ class Study:
     @cached_property
     def settings(self) -> list[ComparisonGroup]:
         """The groups that contain a run with exits, in the order of the runs."""
-        keys = dict.fromkeys(run.setting for run in self.judged if run.has_exits)
-        several = len({recipes for *_, recipes in keys}) > 1
+        first: dict[tuple[str, ...], Run] = {}
+        for run in self.judged:
+            if run.has_exits:
+                first.setdefault(run.setting, run)
+        names, places = self._setting_names(first)
         row_labels = self._labels()
         settings = []
-        for number, values in enumerate(keys, start=1):
-            where = dict(zip(SETTING, values, strict=True))
+        for number, values in enumerate(first, start=1):
             runs = of_setting(self.judged, values)
             totals = summary(self._rows(runs, row_labels))
-            settings.append(ComparisonGroup(number, where, setting_name(where, several), runs, row_labels, totals))
+            where = dict(zip(SETTING, values, strict=True))
+            settings.append(ComparisonGroup(number, where, names[values], places[values], runs, row_labels, totals))
         return settings
+
+    def _setting_names(
+        self, first: dict[tuple[str, ...], Run]
+    ) -> tuple[dict[tuple[str, ...], str], dict[tuple[str, ...], str]]:
+        """`ComparisonGroup.name` and `ComparisonGroup.place` of settings, each given by one of its runs."""
+        names, places = {}, {}
+        for values, run in first.items():
+            beside = {other: run_ for other, run_ in first.items() if other[:2] == values[:2]}
+            by_recipe = {other[3]: run_ for other, run_ in beside.items()}
+            words = dict(zip(by_recipe, recipe_words(list(by_recipe.values())), strict=True))[values[3]]
+            place = f"{self.backbones[run.backbone]} on {run.dataset}"
+            exits = scheme_words(values[2]) if len({other[2] for other in beside}) > 1 else ""
+            places[values] = ", ".join(filter(None, (place, words)))
+            names[values] = ", ".join(filter(None, (place, exits, words)))
+        return names, places
+
+    @cached_property
+    def backbones(self) -> dict[str, str]:
+        """The names of backbones by id; see `reports.names`."""
+        return backbone_names(dict.fromkeys(run.backbone for run in self.runs))
+
+    def where(self, setting: ComparisonGroup, before: str = ", ") -> str:
+        """What distinguishes a main group from the others, after some text; empty if there is only one."""
+        if len(self.main) < 2:
+            return ""
+        parts = [(s.where["backbone"], s.where["dataset"], s.place) for s in self.main]
+        backbone, data, place = setting.where["backbone"], setting.where["dataset"], setting.place
+        name = self.backbones[backbone]
+        rest = place.removeprefix(f"{name} on {data}").removeprefix(", ")
+        several = [len({part[i] for part in parts}) > 1 for i in (0, 1)]
+        words = [word for word, is_shown in zip((name, data), several, strict=True) if is_shown]
+        return before + ", ".join([*words, *([rest] if rest else [])])
 
     @cached_property
     def main(self) -> list[ComparisonGroup]:
@@ -215,14 +253,21 @@ class Study:
 
     @cached_property
     def display(self) -> dict[str, str]:
-        """For every row label and method what figures, tables and sentences of the PDF call it: the name of a method with its
-        default options, else the label."""
-        names = {STATIC: "backbone without exits"}
-        for group in self.settings:
-            for run in group.runs:
-                info = run.record.method
-                for label in (run.method, *(group.label(run, policy) for policy in run.policies or [STATIC])):
-                    names.setdefault(label, info.display_name if label == run.method == info.name else label)
+        """For every row label and method the name that figures, tables and sentences use: that of `reports.names`, or the label
+        where two labels would have the same name."""
+        names = {STATIC: WITHOUT_EXITS}
+        all_labels = labels(self.runs)
+        for run in self.runs:
+            name = _method_name(run)
+            names.setdefault(run.method, name)
+            for policy in run.policies:
+                for label in (
+                    all_labels[run.record.run_id, policy],
+                    self._labels().get((run.record.run_id, policy), ""),
+                ):
+                    names.setdefault(
+                        label, label.replace(run.method, name, 1) if label.startswith(run.method) else label
+                    )
         counts = Counter(names.values())
         return {label: name if counts[name] == 1 else label for label, name in names.items()}
 
@@ -264,9 +309,10 @@ def of_setting(runs: list[Run], setting: tuple[str, ...]) -> list[Run]:
     return sorted(beside, key=lambda run: not run.is_static) + exiting
 
 
-def setting_name(where: dict[str, str], with_recipes: bool) -> str:
-    name = f"{where['backbone']}, {where['dataset']}, exits {where['scheme']}"
-    return f"{name}, recipes {where['recipes']}" if with_recipes else name
+def _method_name(run: Run) -> str:
+    """The name of a run's method; its label where the record describes another method."""
+    method = run.record.spec.train.method
+    return method_name(run.record.method, method.set) if run.record.method.name == method.name else run.method
 
 
 def _finetuning(run: Run) -> tuple[object, ...]:

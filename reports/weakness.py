@@ -18,7 +18,7 @@ def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
     found = set(of_setting["signature"])
     sentences = []
     if backbone is not None and {NEAR_MAJORITY, NEVER_PREDICTED} & found:
-        sentences.append(_weak_backbone(backbone))
+        sentences.append(_weak_backbone(study.backbones[setting.where["backbone"]], backbone))
     sentences += _one_exit(setting, of_setting[of_setting["signature"] == ONE_EXIT])
     if sentences and SMALL_VAL in found:
         images = setting.runs[0].record.data.sizes["val"]
@@ -35,11 +35,11 @@ def _backbone(study: Study, setting: ComparisonGroup) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def _weak_backbone(row: pd.Series) -> str:
+def _weak_backbone(name: str, row: pd.Series) -> str:
     never = str(row["never_predicted"])
     names = few(never.split(", ")) if never else ""
     return (
-        f"The {row['backbone']} without exits classifies {percent(row['accuracy'])} % of {row['test']:,} test images "
+        f"The {name} without exits classifies {percent(row['accuracy'])} % of {row['test']:,} test images "
         f"correctly, where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its balanced "
         f"accuracy, the mean recall over the {row['classes']} classes, is {percent(row['balanced_accuracy'])} %"
         + (f", and it never predicts {names}." if names else ".")

@@ -44,17 +44,16 @@ def exit_atlas(study: Study) -> list[Block]:
     sample_ids = [sample for row in samples for sample in row.sample_id]
     images = study.pictures(run.record, sample_ids) if study.pictures is not None else None
     if images is None:
-        return _ids(setting, run, point, samples)
+        return _ids(study, setting, run, point, samples)
     rest = iter(images)
     rows = [
         Row(f"block {row.block}\n{100 * row.share:.1f} %", [next(rest) for _ in row.sample_id], row.right)
         for row in samples
     ]
     caption = (
-        f"Test images by the block after which they leave, with the share of all images: {run.method} under "
-        f"{point.policy}, {setting.name}, "
-        f"seed {run.seed}, {_where(point)}. The first of each class by sample id, in the order of the classes; "
-        "crossed out: classified wrongly."
+        "Test images by the block after which they leave, with the share of all images: "
+        f"{study.display[run.method]} under {point.policy}{study.where(setting)}, seed {run.seed}, {_where(point)}. The "
+        "first of each class by sample id, in the order of the classes; crossed out: classified wrongly."
     )
     return [Text(TEXT), Drawn(caption, atlas(rows), "exit-atlas")]
 
@@ -100,11 +99,13 @@ def _where(point: OperatingPoint) -> str:
     return f"{point.target:g} of the MACs" if point.kind == HALF[0] else f"threshold {point.target:g}"
 
 
-def _ids(setting: ComparisonGroup, run: Run, point: OperatingPoint, samples: list[ExitSamples]) -> list[Block]:
+def _ids(
+    study: Study, setting: ComparisonGroup, run: Run, point: OperatingPoint, samples: list[ExitSamples]
+) -> list[Block]:
     rows = tuple((str(row.block), f"{100 * row.share:.1f} %", " ".join(_marked(row))) for row in samples)
     text = (
-        f"Ids of test samples by the block after which they leave: {run.method} under {point.policy}, "
-        f"{setting.name}, seed {run.seed}, {_where(point)}. The lowest ids of every class; a star: classified "
+        f"Ids of test samples by the block after which they leave: {study.display[run.method]} under {point.policy}"
+        f"{study.where(setting)}, seed {run.seed}, {_where(point)}. The lowest ids of every class; a star: classified "
         "wrongly."
     )
     return [Text(text), Listing(Table(("Block", "Share", "Sample ids"), rows), (0.4, 0.4, 3.0))]

@@ -24,23 +24,25 @@ def calibration(study: Study) -> list[Block]:
         final = rows.drop(early.index)
         if early.empty:
             continue
-        blocks += [Text(_sentence(setting, early, final)), _shown(setting, early, final)]
+        blocks += [Text(_sentence(study, setting, early, final)), _shown(study, setting, early, final)]
     return blocks
 
 
-def _sentence(setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> str:
+def _sentence(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> str:
     errors = early.groupby("method", sort=False)["ece"].mean()
     ends = dict.fromkeys((str(errors.idxmin()), str(errors.idxmax())))
     parts = [f"{name} {100 * errors[name]:.1f} points" for name in ends]
     of = " (smallest) and ".join(parts) + (" (largest)" if len(parts) > 1 else "")
+    where = study.where(setting, "")
+    start = f"{where}: the" if where else "The"
     return (
-        f"{setting.name}: the confidence of early exits differs from their accuracy by {of} on average over exits, "
+        f"{start} confidence of early exits differs from their accuracy by {of} on average over exits, "
         f"that of the final classifier by {100 * final['ece'].mean():.1f} (expected calibration error, 15 bins of "
         "equal mass)."
     )
 
 
-def _shown(setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> Shown:
+def _shown(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> Shown:
     rows = []
     methods = list(dict.fromkeys(early["method"]))
     for method in methods[:MANY]:
@@ -57,8 +59,8 @@ def _shown(setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -
     more = f" {len(methods) - MANY} more methods are in exits.csv." if len(methods) > MANY else ""
     seeds = " Means over seeds." if setting.seeds > 1 else ""
     caption = (
-        "Calibration of the first exit, of all early exits on average, and of the final classifier, "
-        f"{setting.name}. ECE: expected calibration error; NLL: negative log-likelihood of the label."
+        "Calibration of the first exit, of all early exits on average, and of the final classifier"
+        f"{study.where(setting)}. ECE: expected calibration error; NLL: negative log-likelihood of the label."
     )
     return Shown(f"{caption}{seeds}{more}", Table(header, tuple(rows), groups=groups), narrow=_is_narrow(methods))
 

@@ -64,14 +64,16 @@ def claims_table(study: Study) -> Table:
         for (claim, reading), group in rows.groupby(["claim", "reading"], sort=False):
             finding = group["finding"].map(lambda text: HERE.get(text.split(":")[0], ""))
             where = counted(len(group), "setting")
-            cells.append((str(claim), str(reading), where, _counted(group["verdict"]), DASH, _counted(finding)))
+            name = study.display.get(str(reading), str(reading))
+            cells.append((str(claim), name, where, _counted(group["verdict"]), DASH, _counted(finding)))
         return Table(header, tuple(cells), words=True)
     for _, row in rows.iterrows():
         found_something = row["backbone"] and not row["finding"].startswith("not run")
-        where = f"{row['backbone']}, {row['dataset']}" if found_something else DASH
-        kind = texts[row["claim"]].kind
+        backbone = study.backbones.get(row["backbone"], row["backbone"])
+        where = f"{backbone} on {row['dataset']}" if found_something else DASH
+        kind, reading = texts[row["claim"]].kind, study.display.get(row["reading"], row["reading"])
         small = HERE.get(row["finding"].split(":")[0], "") or DASH
-        cells.append((row["claim"], row["reading"], where, row["verdict"], _value(row, kind), small))
+        cells.append((row["claim"], reading, where, row["verdict"], _value(row, kind), small))
     return Table(header, tuple(cells), words=True)
 
 
@@ -103,7 +105,9 @@ def verdict_sentence(study: Study) -> list[str]:
             answers = group["finding"].map(lambda text: HERE[text.split(":")[0]])
             answers = answers[answers != HERE["not run"]]
             if not answers.empty:
-                parts.append(f"“{texts[str(claim)]}” {_spread(answers)} for {reading}")
+                parts.append(
+                    f"“{texts[str(claim)]}” {_spread(answers)} for {study.display.get(str(reading), str(reading))}"
+                )
         sentences.append(f"{SMALL_SCALE} {join(parts, ';')}." if parts else f"{SMALL_SCALE} no rival of LGViT was run.")
     if rows["run_ids"].eq("").all():
         sentences.append("There is no run of LGViT, so no claim of the paper is judged.")

@@ -9,6 +9,7 @@ import pandas as pd
 from reports import captioned
 from reports.blocks import Block, Heading, Listing, Points, Shown, Terms, Text
 from reports.findings import limits
+from reports.names import point_words, short_id
 from reports.sections.claims import other_verdicts
 from reports.setup import data_rows, provenance_rows
 from reports.study import ComparisonGroup, Study
@@ -27,15 +28,23 @@ def failures(study: Study) -> list[Block]:
         f"Rules for known problems of early exits found {counted(len(rows), 'place')} worth a look; they are not "
         "verdicts. The clearest of each kind is listed; failures.csv has all."
     )
-    return [Text(text), Terms(tuple(_worst(str(name), group) for name, group in rows.groupby("signature", sort=False)))]
+    return [
+        Text(text),
+        Terms(tuple(_worst(study, str(name), group) for name, group in rows.groupby("signature", sort=False))),
+    ]
 
 
-def _worst(signature: str, rows: pd.DataFrame) -> tuple[str, str]:
+def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
     """The clearest finding of a kind, and the number of findings."""
     distance = (rows["value"] - rows["limit"]).abs().fillna(0)
     worst = rows.iloc[int(distance.to_numpy().argmax())]
-    place = f", {worst['place']}" if worst["place"] else ""
-    what = f"{worst['run_id'].split(' ')[0]}{place}: {worst['sentence']}"
+    run_id = worst["run_id"].split(" ")[0]
+    run = next((run for run in study.runs if run.record.run_id == run_id), None)
+    name = short_id(run_id)
+    if run is not None:
+        name = f"{study.display[run.method]} on {study.backbones[run.backbone]}, seed {run.seed} ({name})"
+    place = f", {point_words(worst['place'])}" if worst["place"] else ""
+    what = f"{name}{place}: {worst['sentence']}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports import captioned
 from reports.blocks import Block, Shown, Text
 from reports.study import Study
@@ -81,7 +83,8 @@ def rates(study: Study) -> list[Block]:
         )
     for setting in study.settings:
         if any(run.tried for run in setting.runs):
-            blocks.append(captioned.learning_rates(setting.name, setting.runs))
+            shown = captioned.learning_rates(setting.name, setting.runs)
+            blocks.append(replace(shown, table=renamed(shown.table, study.display)))
     return blocks
 
 

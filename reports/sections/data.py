@@ -22,16 +22,17 @@ def data(study: Study) -> list[Block]:
         if sentences:
             blocks.append(Text(" ".join(sentences)))
         if sentences or setting.leading.record.data.is_own:
-            blocks.append(recall_table(setting, study.display[setting.reference]))
+            blocks.append(recall_table(setting, study.display[setting.reference], study.where(setting)))
     return blocks
 
 
-def recall_table(setting: ComparisonGroup, name: str) -> Shown:
+def recall_table(setting: ComparisonGroup, name: str, where: str) -> Shown:
     """Recall of every class without exits and, where the point is reached, with the reference's exits; first seed.
 
     Args:
         setting: the group.
         name: of the reference.
+        where: of the group, for the caption.
     """
     run = setting.leading
     static = run.point_outcomes[STATIC]
@@ -49,7 +50,7 @@ def recall_table(setting: ComparisonGroup, name: str) -> Shown:
     header = ("Class", "Test images", "Predicted", "Recall (%)", f"{name} (%)")
     more = f" The {MOST} classes with the lowest recall; classes.csv has all." if len(rows) > MOST else ""
     caption = (
-        f"Recall by class, {setting.name}, seed {run.seed}: of the backbone without exits, and of {name} with at "
+        f"Recall by class{where}, seed {run.seed}: of the backbone without exits, and of {name} with at "
         f"most 1 point lost on val. Predicted: test images that the backbone assigns to the class.{more}"
     )
     return Shown(caption, Table(header, tuple(row for _, row in shown)), narrow=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Heading, Shown, Text
-from reports.sections.variants import CAPTION, sentence, variant_table, with_variants
+from reports.names import option_words
+from reports.sections.variants import CAPTION, NAME, sentence, variant_table, with_variants
 from reports.study import HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import times
 from reports.words import difference
@@ -27,12 +28,12 @@ OFFICIAL = "lgvit-official"
 
 def discrepancies(study: Study) -> list[Block]:
     blocks: list[Block] = []
-    for setting, base, others in with_variants(study, _variant_name, LGVIT):
+    for setting, base, others in with_variants(study, _variant_name, NAME):
         if len(study.main) > 1:
-            blocks.append(Heading(setting.name))
+            blocks.append(Heading(setting.place))
         blocks.append(Text(sentence(setting, base, others)))
         what = "LGViT as the paper describes it, with one difference of the official code at a time"
-        caption = f"{what}, {setting.name}. {CAPTION}"
+        caption = f"{what}{study.where(setting)}. {CAPTION}"
         blocks.append(Shown(caption, variant_table(setting, base, others)))
     return blocks + [Text(text) for text in (*_elsewhere(study), *_alternation(study), *_entropy(study), *_swin(study))]
 
@@ -43,12 +44,12 @@ def _variant_name(name: str, options: dict[str, object]) -> str | None:
     if name != LGVIT or len(options) > 1:
         return None
     if not options:
-        return LGVIT
-    ((option, value),) = options.items()
+        return NAME
+    (option,) = options
     if option not in OPTIONS:
         return None
     number, what = OPTIONS[option]
-    return f"{number}: {what} ({option} {str(value).lower() if isinstance(value, bool) else value})"
+    return f"{number}: {what} ({option_words(options)})"
 
 
 def _elsewhere(study: Study) -> list[str]:
@@ -62,14 +63,14 @@ def _elsewhere(study: Study) -> list[str]:
         if result is not None:
             token, selection = ("D1", "an idle second token"), ("D30", "selection on the test images themselves")
             number, what = token if _plain_backbone(setting) else selection
-            contrasts[f"{number}, {what}, on {setting.where['backbone']}, {setting.where['dataset']}"] = result
+            contrasts[f"{number}, {what}, on {setting.place}"] = result
     return _sentences(contrasts)
 
 
 def _sentences(contrasts: dict[str, Contrast]) -> list[str]:
     """One sentence for each change of LGViT, after Holm's correction over them."""
     return [
-        f"{what}: at half of the MACs the accuracy of lgvit changes by {difference(result)} ({result.result})."
+        f"{what}: at half of the MACs the accuracy of LGViT changes by {difference(result)} ({result.result})."
         for what, result in corrected(contrasts).items()
     ]
 
@@ -107,7 +108,7 @@ def _alternation(study: Study) -> list[str]:
                 if set(set_) == {*base, option} and base.items() <= set_.items():
                     result = contrast(setting.seeds_at(label, HALF), setting.seeds_at(plain, HALF))
                     if result is not None:
-                        contrasts[f"{number}, {what}, in alternating training on {setting.name}"] = result
+                        contrasts[f"{number}, {what}, in alternating training of {setting.place}"] = result
     return _sentences(contrasts)
 
 
@@ -118,7 +119,7 @@ def _entropy(study: Study) -> list[str]:
         if run.method == LGVIT:
             guarded, plain = (run.point(f"entropy{option}", *HALF) for option in ("", "(guarded=False)"))
             if guarded and plain and (result := contrast({0: (run, plain.name)}, {0: (run, guarded.name)})) is not None:
-                where = f"on {run.backbone}, {run.dataset}, seed {run.seed}"
+                where = f"on {study.backbones[run.backbone]}, {run.dataset}, seed {run.seed}"
                 contrasts[f"D14, an entropy that is NaN for saturated samples, {where}"] = result
     return _sentences(contrasts)
 
@@ -130,7 +131,7 @@ def _swin(study: Study) -> list[str]:
     return [
         "D3, exits of Swin counted one block too low: the official code would report "
         f"{times(row['official_swin_speedup'])} in layers where it is {times(row['layer_speedup'])} "
-        f"({row['backbone']}, {row['dataset']}, seed {row['seed']})."
+        f"({study.backbones[row['backbone']]} on {row['dataset']}, seed {row['seed']})."
         for _, row in rows.iterrows()
     ]
 

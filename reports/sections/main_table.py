@@ -25,10 +25,10 @@ def main_table(study: Study) -> list[Block]:
         text = f"{CAPTION} {timing(study.points)}{_where(study.main)}"
         if blocks:
             text = (
-                f"Main results on {join([setting.name for setting in settings])}, in the columns of the table before."
+                f"Main results on {join([setting.place for setting in settings])}, in the columns of the table before."
             )
         text += "".join(dict.fromkeys(marks(setting, study.display) for setting in settings if setting.contrasts))
-        blocks.append(Shown(text, renamed(_table(settings), study.display)))
+        blocks.append(Shown(text, renamed(_table(study, settings), study.display)))
     return blocks
 
 
@@ -65,14 +65,14 @@ def _where(settings: list[ComparisonGroup]) -> str:
     return "±: half of the 95 % interval, over training seeds where there are several, else over test images."
 
 
-def _table(settings: list[ComparisonGroup]) -> Table:
+def _table(study: Study, settings: list[ComparisonGroup]) -> Table:
     timed = [bool(setting.shown["time_speedup"].drop(_static(setting)).notna().any()) for setting in settings]
     header, groups = ["Method"], [("", 1)]
     for setting, has_time in zip(settings, timed, strict=True):
         mega = _unit(setting)[1]
         columns = ["Param.", "½ MACs", "Acc.", f"MACs ({mega})", "layers", "MACs", *(["time"] if has_time else [])]
         header += columns
-        groups.append((f"{setting.where['backbone']},\n{setting.where['dataset']}", len(columns)))
+        groups.append((setting.place, len(columns)))
     labels = _ordered(settings)
     rows, bold, underlined = [], set(), set()
     for r, label in enumerate(labels):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from reports.blocks import Block, Shown, Terms, Text
+from reports.names import head_name
 from reports.setup import differences, facts, judged_by
 from reports.study import Study
 from reports.tables import DASH, Table
@@ -43,7 +44,7 @@ def question(_: Study) -> list[Block]:
 def setup(study: Study) -> list[Block]:
     items = [
         *facts(study.runs),
-        ("Policies", judged_by(study.judged)),
+        ("Policies", judged_by(study)),
         ("Differs from the original", differences(study)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
@@ -51,22 +52,21 @@ def setup(study: Study) -> list[Block]:
 
 
 def methods(study: Study) -> Shown:
-    """Every method with its name, exit heads, training, source and id."""
+    """Every method with its name, exit heads, training and source."""
     rows: dict[str, tuple[str, ...]] = {}
     for run in (run for group in study.main for run in group.runs):
         info = run.record.method
         heads = Counter(exit_.head for exit_ in run.record.exits[:-1])
-        exits = ", ".join(f"{count} × {head}" for head, count in heads.items()) or "none"
+        exits = ", ".join(f"{count} × {head_name(head)}" for head, count in heads.items()) or "none"
         regime = str(info.options.get("regime", DASH)) if run.has_exits else DASH
         row = (
             study.display.get(run.method, run.method),
             exits,
             regime,
             info.citation or "control of this suite",
-            run.method,
         )
         rows.setdefault(run.method, row)
     shown = list(rows.values())[:MOST]
     more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
-    caption = f"Methods: heads at the exits of the first setting, their training, source, and id in files.{more}"
-    return Shown(caption, Table(("Method", "Heads at exits", "Training", "Source", "Id"), tuple(shown), words=True))
+    caption = f"Methods: heads at the exits of the first setting, their training and source.{more}"
+    return Shown(caption, Table(("Method", "Heads at exits", "Training", "Source"), tuple(shown), words=True))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from itertools import combinations
 
 from reports.blocks import Block, Heading, Shown, Text
+from reports.names import COUNTED
 from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import DASH, Table, plus_minus, times
 from reports.words import compared
 from results.judge.contrast import contrast, corrected
-
-COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 
 
 def schemes(study: Study) -> list[Block]:
@@ -23,7 +21,7 @@ def schemes(study: Study) -> list[Block]:
             by_count.setdefault(len(_blocks(setting)), []).append(setting)
         chosen = max(by_count.values(), key=len)
         if len({setting.where["scheme"] for setting in chosen}) > 1:
-            blocks += _question(chosen, len(list(_comparable(study))) > 1, "exit scheme", _scheme)
+            blocks += _question(study, chosen, len(list(_comparable(study))) > 1, "exit scheme", _scheme)
     return blocks
 
 
@@ -39,7 +37,7 @@ def counts(study: Study) -> list[Block]:
             if len(chosen) > 1:
                 ordered = sorted(chosen, key=lambda setting: len(_blocks(setting)))
                 blocks += _question(
-                    ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count
+                    study, ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count
                 )
     return blocks
 
@@ -53,7 +51,7 @@ def _comparable(study: Study) -> list[list[ComparisonGroup]]:
     return [settings for settings in by_rest.values() if len(settings) > 1]
 
 
-def _question(settings: list[ComparisonGroup], named: bool, what: str, name: object) -> list[Block]:
+def _question(study: Study, settings: list[ComparisonGroup], named: bool, what: str, name: object) -> list[Block]:
     assert callable(name)
     names = [name(setting) for setting in settings]
     methods = [
@@ -63,12 +61,12 @@ def _question(settings: list[ComparisonGroup], named: bool, what: str, name: obj
     ]
     if not methods:
         return []
-    where = f"{settings[0].where['backbone']}, {settings[0].where['dataset']}"
+    where = settings[0].place
     header = ("Method", *names)
-    rows = [(method, *(_cell(setting, method) for setting in settings)) for method in methods]
+    rows = [(study.display[method], *(_cell(setting, method) for setting in settings)) for method in methods]
     blocks: list[Block] = [Heading(where)] if named else []
     blocks += [Text(_placed(settings, names))]
-    blocks += [Text(_sentence(settings, names, method)) for method in _described(methods)]
+    blocks += [Text(_sentence(study, settings, names, method)) for method in _described(methods)]
     caption = (
         f"Test accuracy (%) at half of the MACs by {what}, {where}; in brackets the speed-up in MACs with at most 1 "
         "point lost on val. ±: half of the 95 % interval, over training seeds where there are several, else over "
@@ -87,14 +85,14 @@ def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
     return f"Exits after blocks; {'; '.join(places)}. These placements are ours; the lists of the paper are not known."
 
 
-def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) -> str:
+def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], method: str) -> str:
     """The best placement of a method compared with each other one, on the same test images."""
     candidates = [(n, s, s.at(HALF)) for n, s in zip(names, settings, strict=True)]
     placements = [
         (n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in candidates if method in set(rows["label"])
     ]
     if len(placements) < 2:
-        return f"{method}: at most one placement reaches half of the MACs."
+        return f"{study.display[method]}: at most one placement reaches half of the MACs."
     placements.sort(key=lambda entry: -entry[2]["accuracy"])
     name, _, row = placements[0]
     # Which one is best is known only from these results, so the correction covers all pairs.
@@ -111,7 +109,10 @@ def _sentence(settings: list[ComparisonGroup], names: list[str], method: str) ->
     if speeds:
         best = max(speeds, key=lambda entry: entry[1])
         more = f" With at most 1 point lost on val, {best[0]} has the largest speed-up in MACs, {times(best[1])}."
-    return f"{method}, at half of the MACs: the accuracy is highest with {name}, {plus_minus(row)} %, {'; '.join(parts)}.{more}"
+    return (
+        f"{study.display[method]}, at half of the MACs: the accuracy is highest with {name}, {plus_minus(row)} %, "
+        f"{'; '.join(parts)}.{more}"
+    )
 
 
 def _cell(setting: ComparisonGroup, method: str) -> str:

@@ -39,7 +39,7 @@ def other_policies(study: Study) -> list[Block]:
                     )
         more = f" {len(cells) - MANY} more rows are in table.md." if len(cells) > MANY else ""
         caption = (
-            f"Test accuracy (%) at half of the MACs by policy, {setting.name}; layers, MACs: the speed-up where "
+            f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "
             f"at most 1 point is lost on val. ±: half of the 95 % interval.{more}"
         )
         blocks.append(Shown(caption, Table(("Method and policy", "½ MACs", "layers", "MACs"), tuple(cells[:MANY]))))

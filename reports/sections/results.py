@@ -19,7 +19,7 @@ def results(study: Study) -> list[Block]:
     described = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
     for setting in described:  # a single method is fully described by its row in the table
         if len(described) > 1:
-            blocks.append(Heading(setting.name))
+            blocks.append(Heading(setting.place))
         blocks += [Text(text) for text in details(setting, study.display)]
         blocks += _figures(study, setting)
     return blocks
@@ -29,10 +29,10 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     shown, left_out = _shown(setting)
     more = f" The {MOST} most accurate ones at half of the MACs; curves.csv has all." if left_out else ""
     over = "training seeds" if setting.over == "seeds" else "test images"
-    name, number = setting.name, setting.number
+    name, number = study.where(setting), setting.number
     blocks: list[Block] = [
         Drawn(
-            f"Test accuracy over mean MACs, {name}. Bands and bars: 95 % over {over}. Points: models without exits, "
+            f"Test accuracy over mean MACs{name}. Bands and bars: 95 % over {over}. Points: models without exits, "
             f"and fixed thresholds. To the right of 1, a model costs more than the backbone without exits.{more}",
             speed_accuracy(setting, study.looks, shown, study.display),
             f"{number}-speed-accuracy",
@@ -43,7 +43,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     if not rows.empty:
         blocks.append(
             Drawn(
-                f"One operating point (at most 1 point lost on val) in three speed-ups, {name}: over "
+                f"One operating point (at most 1 point lost on val) in three speed-ups{name}: over "
                 f"the backbone without exits. Bars: 95 % over {over}.",
                 honesty(rows[rows["label"].isin([study.display[label] for label in shown])]),
                 f"{number}-honesty",
@@ -56,7 +56,7 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
         own = setting.leading.policies[0]
         blocks.append(
             Drawn(
-                f"The effect of the policy on the heads of {study.display[setting.leading.method]}, {name}: its operating "
+                f"The effect of the policy on the heads of {study.display[setting.leading.method]}{name}: its operating "
                 f"points under {own}, compared with random and perfect routing to the same exits in the same shares.",
                 drawn,
                 f"{number}-controls",
@@ -64,14 +64,14 @@ def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
         )
     blocks.append(
         Drawn(
-            f"Accuracy of every exit on all test images, {name}.",
+            f"Accuracy of every exit on all test images{name}.",
             exit_accuracy(setting, study.looks, shown, study.display),
             f"{number}-exit-accuracy",
         )
     )
     distribution = exit_distribution(setting, HALF, shown, study.display)
     if distribution is not None:
-        text = f"Share of test images (%) that leave at each exit, at half of the MACs, {name}."
+        text = f"Share of test images (%) that leave at each exit, at half of the MACs{name}."
         blocks.append(Drawn(text, distribution, f"{number}-exit-distribution"))
     return blocks
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reports.blocks import Block, Heading, Shown, Text
+from reports.names import option_words
 from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent, plus_minus, signed, times
 from reports.words import compared, p_value
@@ -87,9 +88,9 @@ def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_n
     blocks: list[Block] = []
     for setting, base, others in with_variants(study, variant_name, base_name):
         if len(study.main) > 1:
-            blocks.append(Heading(setting.name))
+            blocks.append(Heading(setting.place))
         blocks.append(Text(sentence(setting, base, others)))
-        blocks.append(Shown(f"{caption}, {setting.name}. {CAPTION}", variant_table(setting, base, others)))
+        blocks.append(Shown(f"{caption}{study.where(setting)}. {CAPTION}", variant_table(setting, base, others)))
     return blocks
 
 
@@ -143,9 +144,9 @@ def ablation(study: Study) -> list[Block]:
             terms.append("without distillation" if weight == 0 else f"distillation weight {weight}")
         if options.get("feature_terms") is False:
             terms.append("without feature terms")
-        return " and ".join(terms) or LGVIT
+        return " and ".join(terms) or NAME
 
-    return variant_blocks(study, variant_name, "Terms of the distillation", LGVIT)
+    return variant_blocks(study, variant_name, "Terms of the distillation", NAME)
 
 
 def regimes(study: Study) -> list[Block]:
@@ -157,12 +158,13 @@ def regimes(study: Study) -> list[Block]:
         if not options:
             return TWO_STAGE
         regime = str(options.get("regime", "frozen"))
-        rest = [f"{key} {value}" for key, value in sorted(options.items()) if key != "regime"]
-        return f"{regime} ({', '.join(rest)})" if rest else regime
+        rest = option_words({key: value for key, value in options.items() if key != "regime"})
+        return f"{regime} ({rest})" if rest else regime
 
     return variant_blocks(study, variant_name, "Ways to train LGViT's heads, total epochs equal", TWO_STAGE)
 
 
+NAME = "LGViT"
 AUTHORS = "the authors' layout"
 TWO_STAGE = "two-stage"
 

@@ -229,7 +229,9 @@ def test_other_recipes_are_another_setting(smoke: SmokeRun, tmp_path: Path) -> N
     assert (summary(points(runs))["seeds"] == 1).all()
     build_report(store, store.run_ids(), title="t", out=tmp_path / "report")
     assert len(list((tmp_path / "report" / "figures").glob("*-speed-accuracy.pdf"))) == 2
-    assert "recipes" in (tmp_path / "report" / "table.txt").read_text()
+    text = (tmp_path / "report" / "table.txt").read_text()
+    assert "fine-tuning 99 epochs" in text
+    assert "recipes" not in text
 
 
 def significant(value: float, p: float) -> Contrast:

@@ -65,7 +65,7 @@ def command(
 
     --best ranks the policies of each method at one budget (by default 0.5), over all seeds, with the paired difference of each
     to the best one; "tie" marks those that are not shown to differ from it. The controls oracle and random, which nobody can
-    run, are left out unless --policy names them.
+    run, are left out unless --policy names them; so is running-quantile, whose decisions are not independent.
 
     \b
     Examples:

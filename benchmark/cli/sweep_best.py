@@ -45,11 +45,16 @@ def show_best(
         out: a CSV file to write.
 
     Raises:
-        UserError: a policy has a threshold of its own, or no policy reaches the budget.
+        UserError: a policy has a threshold of its own or depends on the order of samples, or no policy reaches the budget.
     """
     fixed = [p.label for p in policies if registry.configured("policy", p.name, p.set).setting is not None]
     if fixed:
         raise UserError(f"--best compares at equal cost, which a fixed threshold does not have: {', '.join(fixed)}")
+    ordered = [p.label for p in policies if registry.card("policy", p.name).load().ordered]
+    if ordered and not skip_unsupported:
+        message = "--best compares independent test samples; the decisions of these policies depend on the samples before"
+        raise UserError(f"{message}: {', '.join(ordered)}")
+    policies = [p for p in policies if p.label not in ordered]
     settings: dict[Setting, dict[int, Correct]] = {}
     for number, record in enumerate(sorted(records, key=lambda record: record.run_id), start=1):
         if record.is_external:

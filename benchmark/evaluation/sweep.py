@@ -73,12 +73,35 @@ def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Iter
     Raises:
         ValueError: the scores have a wrong shape or contain NaN.
     """
+    ordered = _exits_in_order(policy, scores, settings) if policy.ordered else None
     for start in range(0, len(scores.labels), CHUNK):
         part = scores.part(slice(start, start + CHUNK))
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
-        exit_taken = bound.sweep(bound.signal(logits), settings)
+        if ordered is None:
+            exit_taken = bound.sweep(bound.signal(logits), settings)
+        else:
+            exit_taken = ordered[:, start : start + CHUNK]
         yield exit_taken, (bound.predictions(logits) == labels).gather(0, exit_taken)
+
+
+def exits_taken(policy: ExitPolicy, scores: ExitScores, setting: float) -> torch.Tensor:
+    """The exit of every sample of a split under one setting, int64 [N]."""
+    if policy.ordered:
+        return _exits_in_order(policy, scores, np.array([setting]))[0]
+    bound = policy.with_context(scores.labels, scores.errors)
+    return bound.exits(bound.signal(scores.logits), setting)
+
+
+def _exits_in_order(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> torch.Tensor:
+    """The exits of a whole split whose samples arrive in the order of an `ordered` policy, int64 [T, N]."""
+    samples = len(scores.labels)
+    logits = [scores.logits[:, start : start + CHUNK] for start in range(0, samples, CHUNK)]
+    signal = torch.cat([policy.signal(checked_logits(part)) for part in logits], 1)
+    order = policy.arrival_order(samples)
+    order = torch.arange(samples) if order is None else order
+    exits = policy.sweep(signal[:, order], settings)
+    return exits[:, torch.argsort(order)]
 
 
 def true_class_probability(policy: ExitPolicy, scores: ExitScores) -> np.ndarray:

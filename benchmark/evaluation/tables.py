@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import Sweep
+from benchmark.evaluation.sweep import Sweep, exits_taken
 from methods.policies.policy import ExitPolicy, confidences
 from results.record import CostTable, OperatingPoint, WeightedThreshold
 from results.stats.statistics import wilson
@@ -51,7 +51,7 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
 def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """Exit and prediction of every test sample under one setting; ``score`` is the largest probability of the answer."""
     bound = policy.with_context(scores.labels, scores.errors)
-    exits = bound.exits(bound.signal(scores.logits), setting.threshold)
+    exits = exits_taken(policy, scores, setting.threshold)
     samples = torch.arange(len(exits))
     return pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
 def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
     """Exit and correctness of every test sample at one corner of a hull."""
     bound = policy.with_context(scores.labels, scores.errors)
-    exits = bound.exits(bound.signal(scores.logits), setting)
+    exits = exits_taken(policy, scores, setting)
     right = bound.predictions(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
     return corner_frame(label, setting, scores, exits, right)
 

@@ -7,6 +7,7 @@ applied to the logits of dynamic inference; these decisions must be equal.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def agreement(
     Args:
         routed: the result of dynamic inference, with its logits.
         offline: logits of the same samples in the same order, all exits evaluated, [K, N, C].
-        policy: the policy of dynamic inference.
+        policy: the policy of dynamic inference, as it was before the batch.
         labels: [N], passed on to `with_context`; policies that can run in dynamic inference do not use them.
         errors: the learned gates' error probabilities of the same samples, [K - 1, N]; None without gates.
 
@@ -98,9 +99,10 @@ def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor,
     """
     batches = []
     for start in range(0, len(images), CHECKED_BATCH):
+        before = copy.deepcopy(policy)  # dynamic inference may move the thresholds
         routed = run_dynamic(model, policy, images[start : start + CHECKED_BATCH], keep_logits=True)
         part = stored.part(slice(start, start + len(routed.exits)))
-        batches.append(agreement(routed, part.logits, policy, errors=part.errors))
+        batches.append(agreement(routed, part.logits, before, errors=part.errors))
     return Agreement(
         samples=sum(batch.samples for batch in batches),
         moved=sum(batch.moved for batch in batches),

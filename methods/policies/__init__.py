@@ -56,6 +56,10 @@ POLICIES: dict[str, PolicyCard] = {
         code_version=3,
         summary="one threshold per exit, solved on val for a mean cost",
     ),
+    "running-quantile": PolicyCard(
+        target="methods.policies.running_quantile:RunningQuantile",
+        summary="thresholds of budgeted that follow the confidences at each exit, so that the cost stays on budget",
+    ),
     "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
     ),

@@ -47,7 +47,7 @@ class Budgeted(ExitPolicy):
         exits, samples, _ = logits.shape
         exit_costs = np.arange(1, exits + 1) / exits if cost is None else np.asarray(cost, dtype=np.float64)
         confidence = confidences(logits[:-1]).numpy()
-        mean_costs, thresholds = zip(*(_solve(confidence, ratio, exit_costs, samples) for ratio in RATIOS), strict=True)
+        mean_costs, thresholds = zip(*(solve(confidence, ratio, exit_costs, samples) for ratio in RATIOS), strict=True)
         order = np.argsort(mean_costs, kind="stable")
         self._cost = np.asarray(mean_costs)[order]
         self._thresholds = torch.from_numpy(np.stack(thresholds)[order]).float()
@@ -76,7 +76,7 @@ class Budgeted(ExitPolicy):
         return self._thresholds[max(affordable - 1, 0)].to(device)
 
 
-def _solve(confidence: np.ndarray, ratio: float, exit_costs: np.ndarray, samples: int) -> tuple[float, np.ndarray]:
+def solve(confidence: np.ndarray, ratio: float, exit_costs: np.ndarray, samples: int) -> tuple[float, np.ndarray]:
     """Mean cost and thresholds [K - 1] for one ratio; ``confidence`` is [K - 1, N], ``exit_costs`` [K]."""
     shares = ratio ** np.arange(1, len(exit_costs) + 1)
     shares = shares / shares.sum()

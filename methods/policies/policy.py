@@ -26,12 +26,15 @@ class ExitPolicy(ABC):
         causal: whether the decision at exit k depends only on exits up to k of the same sample; False only for controls.
         learns: whether `fit` must be called with val data before the policy is used.
         reads_gates: whether the policy reads the exits' learned gates; it then requires exits that have them.
+        ordered: whether the decision on a sample depends on the samples before it, so that all samples of a split must be
+            decided together. Samples are then not independent, so the policy is left out of paired comparisons.
     """
 
     swept: ClassVar[str] = "threshold"
     causal: ClassVar[bool] = True
     learns: ClassVar[bool] = False
     reads_gates: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
 
     @property
     def setting(self) -> float | None:
@@ -86,6 +89,10 @@ class ExitPolicy(ABC):
     def sweep(self, signal: Tensor, settings: Sequence[float] | np.ndarray) -> Tensor:
         """`exits` for each of T settings, int64 [T, N]."""
         return torch.stack([self.exits(signal, float(setting)) for setting in settings])
+
+    def arrival_order(self, samples: int) -> Tensor | None:
+        """Positions [N] in the order in which an evaluation presents them to an `ordered` policy; None for the stored order."""
+        return None
 
     def answers(self, logits: Tensor) -> Tensor:
         """The logits of the policy's answer at each exit, [K, N, C] to [K, N, C]; by default the exits' own logits.

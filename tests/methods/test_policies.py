@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -36,6 +37,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "caching": [{"threshold": t} for t in (0.0, 0.6, 0.9, 1.0)],
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
+    "running-quantile": [{"budget": 0.5}, {"budget": 0.7, "prior": 1, "rate": 3.0}],
     "crc": [{"risk": 0.3}, {"risk": 0.1, "loss": "accuracy-gap"}],
     "ltt": [{"risk": 0.4}, {"risk": 0.3, "delta": 0.5, "loss": "accuracy-gap"}],
     "confidence-scaled": [{"threshold": 0.4}, {"threshold": 0.8}],
@@ -162,9 +164,12 @@ def scores(draw: st.DrawFn, exits: int | None = None, classes: int | None = None
 
 
 @st.composite
-def policies_and_scores(draw: st.DrawFn, *, causal: bool = False) -> tuple[ExitPolicy, Tensor]:
+def policies_and_scores(
+    draw: st.DrawFn, *, causal: bool = False, independent: bool = False
+) -> tuple[ExitPolicy, Tensor]:
     """A policy, fitted if needed, and scores to decide on."""
     names = [name for name in sorted(PARAMETERS) if not causal or POLICIES[name].load().causal]
+    names = [name for name in names if not independent or not POLICIES[name].load().ordered]
     name = draw(st.sampled_from(names))
     logits = draw(scores())
     return fitted(name, draw(st.sampled_from(PARAMETERS[name])), logits, draw(st.integers(0, 2**31))), logits
@@ -181,11 +186,12 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor, seed: int) -> 
 @settings(max_examples=400, deadline=None)
 def test_online_equals_offline(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case
-    for actual, expected in zip(online(policy, logits), choose(policy, logits), strict=True):
+    before = copy.deepcopy(policy)  # dynamic inference may move the thresholds
+    for actual, expected in zip(online(policy, logits), choose(before, logits), strict=True):
         assert torch.equal(actual, expected)
 
 
-@given(policies_and_scores())
+@given(policies_and_scores(independent=True))
 @settings(max_examples=300, deadline=None)
 def test_samples_of_a_batch_are_independent(case: tuple[ExitPolicy, Tensor]) -> None:
     policy, logits = case

@@ -28,6 +28,9 @@ from tests.methods.test_policies import PARAMETERS, choose, fitted
     ("beem", {"threshold": -1}, ["threshold", "-1"]),
     ("bin-accuracy", {"target": 90}, ["target", "90"]),
     ("budgeted", {"budget": 0}, ["budget", "not 0"]),
+    ("running-quantile", {"budget": 0}, ["budget", "not 0"]),
+    ("running-quantile", {"prior": 0}, ["prior", "at least 1", "not 0"]),
+    ("running-quantile", {"rate": -1}, ["rate", "not -1"]),
     ("crc", {"risk": 0}, ["risk", "not 0"]),
     ("ltt", {"risk": 0.1, "delta": 1}, ["delta", "not 1"]),
     ("random", {"probability": 2}, ["probability", "not 2"]),
@@ -69,7 +72,7 @@ def test_policies_accept_arrays_and_a_single_exit() -> None:
         assert torch.equal(actual, expected)
     for name, cases in PARAMETERS.items():
         alone = torch.randn(1, 6, 4)
-        if name in ("bin-accuracy", "budgeted", "crc", "ltt"):
+        if name in ("bin-accuracy", "budgeted", "running-quantile", "crc", "ltt"):
             continue  # nothing to learn without an early exit
         exits, predictions = choose(fitted(name, cases[0], alone, 0), alone)
         assert (exits == 0).all()

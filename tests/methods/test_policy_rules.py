@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from methods.policies import get_policy
-from methods.policies.budgeted import _solve
+from methods.policies.budgeted import solve
 from methods.policies.controls import hashed_uniform
 from methods.policies.risk_control import CRC, LTT, hoeffding_bentkus
 from tests.methods.test_policies import online
@@ -49,7 +49,7 @@ def test_beems_released_rule_does_not_count_the_first_exit_of_a_run() -> None:
 def test_budgeted_rounds_shares_down() -> None:
     """As in MSDNet's code: of 3 samples and 2 exits with equal shares, one sample exits at the first exit."""
     confidence = np.array([[0.9, 0.8, 0.7]])
-    mean_cost, thresholds = _solve(confidence, 1.0, np.array([0.5, 1.0]), 3)
+    mean_cost, thresholds = solve(confidence, 1.0, np.array([0.5, 1.0]), 3)
     assert thresholds.tolist() == pytest.approx([0.85])  # between the sample that exits and the next one
     assert mean_cost == pytest.approx((0.5 + 1 + 1) / 3)
 

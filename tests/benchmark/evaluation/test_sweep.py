@@ -103,6 +103,7 @@ def test_the_best_policy(tmp_path: Path) -> None:
     (("--drop", "5"), ["--drop"]),
     (("--best", "--drop", "0.01"), ["--best", "--budget"]),
     (("--best", "--policy", "confidence:threshold=0.8"), ["--best", "confidence(threshold=0.8)"]),
+    (("--best", "--policy", "running-quantile"), ["--best", "running-quantile"]),
 ])  # fmt: skip
 def test_bad_input_is_explained_before_the_work(
     arguments: tuple[str, ...], parts: list[str], smoke: SmokeRun, benchmark_command: Command
@@ -128,6 +129,21 @@ def test_damaged_scores_are_named(smoke: SmokeRun, tmp_path: Path, benchmark_com
     done = benchmark_command("sweep", "--results", tmp_path / "results", "--policy", "confidence")
     assert done.returncode == 2
     assert "val.safetensors" in done.stderr
+
+
+def test_an_order_of_arrival_is_undone_in_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples arrive in a random order, and every table has them in the stored one."""
+    monkeypatch.setattr(sweep_module, "CHUNK", 70)
+    scores = random_scores(300)
+    policy = get_policy("running-quantile", budget=0.6, prior=1, rate=3, order=5).fit(scores.logits)
+    order = policy.arrival_order(300)
+    assert order is not None
+    moved, _ = policy.choose(scores.logits[:, order])
+    exits = sweep_module.exits_taken(policy, scores, 0.6)
+    assert torch.equal(exits[order], moved)
+    assert not torch.equal(exits, policy.choose(scores.logits)[0])
+    swept = sweep(policy, scores, np.array([0.6]))
+    np.testing.assert_allclose(swept.shares[0], torch.bincount(exits, minlength=4) / 300)
 
 
 def test_nan_in_scores_is_an_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -99,7 +100,7 @@ def test_every_policy_takes_the_exits_of_the_offline_sweep(
     reads_gates = POLICIES[name].load().reads_gates
     model, images, offline, errors = prepared[backbone, "berxit" if reads_gates else "lgvit"]
     policy = fitted(name, parameters, offline)
-    routed = run_dynamic(model.to(device), policy, images.to(device), keep_logits=True)
+    routed = run_dynamic(model.to(device), copy.deepcopy(policy), images.to(device), keep_logits=True)
     model.to("cpu")
     check = agreement(routed, offline, policy, errors=errors)
     assert check.unexplained == 0

@@ -52,7 +52,9 @@ def show_best(
         raise UserError(f"--best compares at equal cost, which a fixed threshold does not have: {', '.join(fixed)}")
     ordered = [p.label for p in policies if registry.card("policy", p.name).load().ordered]
     if ordered and not skip_unsupported:
-        message = "--best compares independent test samples; the decisions of these policies depend on the samples before"
+        message = (
+            "--best compares independent test samples; the decisions of these policies depend on the samples before"
+        )
         raise UserError(f"{message}: {', '.join(ordered)}")
     policies = [p for p in policies if p.label not in ordered]
     settings: dict[Setting, dict[int, Correct]] = {}

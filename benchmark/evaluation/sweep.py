@@ -78,10 +78,8 @@ def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Iter
         part = scores.part(slice(start, start + CHUNK))
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
-        if ordered is None:
-            exit_taken = bound.sweep(bound.signal(logits), settings)
-        else:
-            exit_taken = ordered[:, start : start + CHUNK]
+        chunk = slice(start, start + CHUNK)
+        exit_taken = bound.sweep(bound.signal(logits), settings) if ordered is None else ordered[:, chunk]
         yield exit_taken, (bound.predictions(logits) == labels).gather(0, exit_taken)
 
 

@@ -1,8 +1,8 @@
 """Thresholds that follow a running quantile of the confidence, so that the cost stays on budget when the images change.
 
 The idea is that of JOLT (BASHLab/jolt-early-exit, 2026; only its README was read): for each exit, compare with the quantile of
-the confidences among the samples that reach it, instead of a threshold fixed on val. The update is a stochastic approximation of
-a quantile (Robbins and Monro, 1951), in a form of this suite.
+the confidences among the samples that reach it, instead of a threshold fixed on val. The update is a stochastic approximation
+of a quantile (Robbins and Monro, 1951), in a form of this suite.
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ class RunningQuantile(ExitPolicy):
                 exits[leave, n] = k
         return torch.from_numpy(exits).to(signal.device)
 
-    def _decide(
-        self, k: int, value: float, rows: np.ndarray, quantiles: Quantiles, reached: np.ndarray
-    ) -> np.ndarray:
+    def _decide(self, k: int, value: float, rows: np.ndarray, quantiles: Quantiles, reached: np.ndarray) -> np.ndarray:
         """Whether a sample with this confidence exits at exit k under each setting, [T]; updates those that it ``reached``."""
         assert self._share is not None
         assert self._range is not None

@@ -30,9 +30,10 @@ from benchmark.execution.rehearse import rehearsal_of, rehearse
 from benchmark.execution.requirements import requirements
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.progress import duration
-from benchmark.stages.plan import make_plan
+from benchmark.stages.plan import Plan, make_plan
 from reports.report_folder import check_replaceable
 from results.store.folder import Store
+from results.store.latency import read_latencies
 
 
 @click.command("run")
@@ -115,10 +116,26 @@ def command(
         failed = run_locally(console, plan, config).failed
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
+    _measure(console, plan, config)
     report_on(console, plan, store, target, data_dir)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
+
+
+def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
+    """Time the finished runs for which the grid asks for latencies and that have none yet, on any device."""
+    if not plan.grid.latency:
+        return
+    store = Store(config.results)
+    measured = read_latencies(store, damaged=[])
+    with_exits = [run.run_id for run in plan.runs if run.spec.train.exits]
+    run_ids = [run_id for run_id in with_exits if store.is_done(run_id) and run_id not in measured]
+    if run_ids:
+        require_torch()
+        from benchmark.measure.grid_latency import measure_grid  # imports torch
+
+        measure_grid(plan, config, run_ids, line_printer(console))
 
 
 def _rehearse(console: Console, grid: Grid, config: ExecutionConfig, out: Path | None) -> None:

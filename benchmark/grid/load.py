@@ -12,6 +12,7 @@ The form (all keys but the first four are optional):
     overrides: []                       # other recipes for a part of the grid: {backbone: swin_..., recipes: {...}}
     policies: [{name: confidence}]      # own: each method's own policy
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
+    latency: []                         # batch sizes at which the finished runs are timed, such as [1, 32]
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """
@@ -49,6 +50,7 @@ class Grid:
     name: str
     source: Path
     runs: tuple[RunSpec, ...]
+    latency: tuple[int, ...] = ()
 
 
 def file_name(name: str) -> str:
@@ -83,6 +85,8 @@ class GridFile(BaseModel):
     """Names, ``{name: pcee, set: {patience: 3}}``, or ``own``: the policy of each method's paper."""
     learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
     """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
+    latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []
+    """Batch sizes at which `run` times the finished runs with early exits, on 500 test images; not on Slurm."""
     include: list[dict[str, Any]] = []
     """Partial combinations to add, such as ``{method: lgvit, exits: [2, 6], seed: 1}``."""
     exclude: list[dict[str, Any]] = []
@@ -176,7 +180,7 @@ class _GridReader(ValueReader):
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
         self.raise_mistakes()
-        return Grid(file.name, self.path, tuple(runs.values()))
+        return Grid(file.name, self.path, tuple(runs.values()), tuple(dict.fromkeys(file.latency)))
 
     def report_readable_values(self, content: dict[str, Any]) -> None:
         """Report the mistakes in the keys that could be read, although others could not."""

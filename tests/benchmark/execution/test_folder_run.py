@@ -11,6 +11,7 @@ from pypdf import PdfReader
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
 from results.store.folder import Store
+from results.store.latency import read_latencies
 from tests.conftest import Command
 from tests.datasets.photos import write_photos
 from tests.grids import write_grid
@@ -27,6 +28,7 @@ def folder_grid(path: Path, dataset: Any = "folder:photos") -> Path:
         methods=["static", "lgvit"],
         exits=None,
         recipes={"finetune": {"epochs": 2, **RECIPE}, "exits": {"epochs": 1, **RECIPE, **STRONGER}},
+        latency=[1, 8],
     )
 
 
@@ -50,7 +52,12 @@ def test_a_folder_of_images_is_trained_on(tmp_path: Path, benchmark_command: Com
         assert (part in data.transforms["finetune"]) is (part == "random resized crop")
     assert data.content["train"].startswith("pixels:")
     assert "folder:photos" in (tmp_path / "out" / "points.csv").read_text()
-    assert "all 2 runs" in benchmark_command(*command).stdout
+    ((latency,),) = read_latencies(Store(results)).values()
+    assert (latency.run_id, [t.batch_size for t in latency.timings]) == (run.run_id, [1, 8])
+    assert "timing lgvit (1 of 1)" in done.stdout
+    again = benchmark_command(*command).stdout
+    assert "all 2 runs" in again
+    assert "timing" not in again
 
 
 @pytest.mark.slow

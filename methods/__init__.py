@@ -158,4 +158,11 @@ METHODS: dict[str, MethodCard] = {
         citation="Xin et al., EACL 2021", reference="berxit",
         color="#882255", marker="X", dashes=(1, 2),
     ),
+    "ztw": MethodCard(
+        target="methods.ztw:ZTW",
+        summary="linear heads that also read the logits of the exit before; a fitted ensemble of the exits",
+        display_name="ZTW",
+        citation="Wołczyk et al., NeurIPS 2021; Neural Networks 2023", reference="ztw",
+        color="#661100", marker="p",
+    ),
 }  # fmt: skip

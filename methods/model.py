@@ -102,7 +102,9 @@ class ExitHeads(nn.Module):
         return list(self.heads)  # type: ignore[arg-type]
 
     def forward(self, tokens: Mapping[int, Tokens]) -> ExitOutputs:
-        outputs = [head(tokens[block]) for block, head in zip(self.exits, self.heads, strict=True)]
+        outputs: list[tuple[Tensor, Tensor]] = []
+        for block, head in zip(self.exits, self.in_order, strict=True):
+            outputs.append(head.after(tokens[block], outputs[-1][0] if outputs else None))
         errors = [head.error_probability(feature) for head, (_, feature) in zip(self.in_order, outputs, strict=True)]
         return ExitOutputs(
             tuple(logits for logits, _ in outputs),

@@ -83,8 +83,13 @@ def export(predictor: Predictor, folder: Path, writer: GraphWriter) -> Exported:
         writer: `TORCH`, or `benchmark.deployment.onnx_graphs.ONNX`, with which the folder also gets a runner for onnxruntime.
 
     Raises:
-        UserError: the runner lacks the policy, the folder is not empty or cannot be written, or a graph differs from the model.
+        UserError: a head reads the logits of another exit, the runner lacks the policy, the folder is not
+            empty or cannot be written, or a graph differs from the model.
     """
+    if any(head.cascades for head in predictor.model.exit_heads.in_order):
+        raise UserError(
+            f"export has no graphs for heads that read the logits of the exit before, and {predictor.run_id} has such heads"
+        )
     policy, threshold = _policy(predictor.policy), predictor.policy.setting
     assert threshold is not None
     card = predictor.card

@@ -78,6 +78,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     running = torch.arange(batch, device=device)
     state = policy.start(batch, device)
 
+    previous: Tensor | None = None  # logits of the exit before, for heads that read them
     tokens = backbone.embed(images)
     for block in range(1, backbone.depth + 1):
         tokens = backbone.block(block, tokens)
@@ -85,7 +86,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
             continue
         k = exit_after[block]
         head = heads.in_order[k]
-        head_logits, feature = head(tokens)
+        head_logits, feature = head.after(tokens, previous)
         logits, error = head_logits.float(), head.error_probability(feature)
         if error is not None:
             state["error"] = error.float()
@@ -94,6 +95,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         if keep_logits:
             evaluated.append(Evaluated(running, logits, answer, state.get("error")))
         exiting = leave.nonzero()[:, 0]  # synchronises with the device
+        previous = head_logits
         if not len(exiting):
             continue
         rows = running[exiting]
@@ -103,6 +105,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
             return Routed(exits, predictions, tuple(evaluated))
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)
+        previous = previous[keep]
 
     logits = backbone.classify(tokens).float()
     predictions[running] = policy.finish(logits, state)

@@ -24,6 +24,10 @@ HEADS: dict[str, Card] = {
     "convolution": Card(
         target="methods.heads.convolution:ConvolutionHead", summary="plain 3x3 convolution over all channels"
     ),
+    "ztw": Card(
+        target="methods.heads.ztw:ZTWHead",
+        summary="linear classifier on the class token and the logits of the exit before (cascade, layers)",
+    ),
     "self-attention": Card(
         target="methods.heads.self_attention:SelfAttentionHead", summary="plain self-attention over all patches"
     ),

@@ -20,12 +20,14 @@ class ExitHead(nn.Module, ABC):
             of tokens; or ``gram``, by channel Gram matrices.
         shared: names of the submodules that all heads of this class and width share; see `methods.model.ExitHeads`.
         gated: whether the head predicts the probability that its prediction is wrong.
+        cascades: whether the head reads the logits of the exit before; its class then also overrides `after`.
     """
 
     group: ClassVar[str | None] = None
     group_distance: ClassVar[Literal["mse", "gram"]] = "mse"
     shared: tuple[str, ...] = ()
     gated: bool = False
+    cascades: bool = False
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         """
@@ -41,6 +43,10 @@ class ExitHead(nn.Module, ABC):
     @abstractmethod
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Compute logits (B, num_classes) and the feature that the feature terms of the loss compare."""
+
+    def after(self, tokens: Tokens, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`forward` at an exit that follows another one, whose logits are ``previous`` (B, num_classes); None at the first."""
+        return self(tokens)
 
     def error_probability(self, feature: Tensor) -> Tensor | None:
         """The predicted probability (B,) that the head's prediction is wrong; None if the head has no learned gate."""

@@ -47,6 +47,14 @@ POLICIES: dict[str, PolicyCard] = {
         summary="confidence > threshold; the answer is that of the most confident exit so far",
         fixed_threshold_ignores_val=True,
     ),
+    "ztw-geometric": PolicyCard(
+        target="methods.policies.ztw:GeometricEnsemble",
+        summary="ensemble fitted on val (weighted mean of log-probabilities): largest probability > threshold",
+    ),
+    "ztw-arithmetic": PolicyCard(
+        target="methods.policies.ztw:ArithmeticEnsemble",
+        summary="ensemble fitted on val (weighted sum of probabilities): largest probability > threshold",
+    ),
     "bin-accuracy": PolicyCard(
         target="methods.policies.bin_accuracy:BinAccuracy",
         summary="accuracy on val of exits with similar confidence >= target",

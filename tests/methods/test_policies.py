@@ -35,6 +35,8 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "poe-relu": [{"threshold": t, "weights": w} for t in (0.0, 0.4, 0.9, 1.0) for w in ("equal", "depth")],
     "poe-softmax": [{"threshold": t, "weights": w} for t in (0.3, 0.95) for w in ("equal", "depth")],
     "caching": [{"threshold": t} for t in (0.0, 0.6, 0.9, 1.0)],
+    "ztw-geometric": [{"threshold": t, "steps": 3} for t in (0.0, 0.5, 0.9)],
+    "ztw-arithmetic": [{"threshold": t, "steps": 3} for t in (0.3, 0.6)],
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
     "running-quantile": [{"budget": 0.5}, {"budget": 0.7, "prior": 1, "rate": 3.0}],
@@ -51,8 +53,13 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
 LATER = {
     "confidence": 1, "margin": 1, "entropy": -1, "patience": 1, "pcee": -1, "sdn": 1, "beem": 1, "bin-accuracy": 1, "crc": -1,
     "poe-relu": 1, "poe-softmax": 1, "caching": 1,
+    "ztw-geometric": 1, "ztw-arithmetic": 1,
     "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "random": -1,
 }  # fmt: skip
+
+
+# Options with which a policy that trains is fitted in milliseconds.
+FAST: dict[str, dict[str, Any]] = {"ztw-geometric": {"steps": 3}, "ztw-arithmetic": {"steps": 3}}
 
 
 def test_every_policy_is_tested() -> None:
@@ -179,7 +186,7 @@ def fitted(name: str, parameters: dict[str, Any], logits: Tensor, seed: int) -> 
     generator = torch.Generator().manual_seed(seed)
     val = 3 * torch.randn(len(logits), 60, logits.shape[-1], generator=generator)
     labels = torch.where(torch.rand(60, generator=generator) < 0.7, val[-1].argmax(-1), 0)
-    return get_policy(name, **parameters).fit(val, labels)
+    return get_policy(name, **(FAST.get(name, {}) | parameters)).fit(val, labels)
 
 
 @given(policies_and_scores(causal=True))

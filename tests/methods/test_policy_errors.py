@@ -28,6 +28,8 @@ from tests.methods.test_policies import PARAMETERS, choose, fitted
     ("beem", {"threshold": -1}, ["threshold", "-1"]),
     ("bin-accuracy", {"target": 90}, ["target", "90"]),
     ("budgeted", {"budget": 0}, ["budget", "not 0"]),
+    ("ztw-geometric", {"steps": 0}, ["steps", "at least 1"]),
+    ("ztw-arithmetic", {"threshold": 3}, ["threshold", "not 3"]),
     ("running-quantile", {"budget": 0}, ["budget", "not 0"]),
     ("running-quantile", {"prior": 0}, ["prior", "at least 1", "not 0"]),
     ("running-quantile", {"rate": -1}, ["rate", "not -1"]),

@@ -218,3 +218,11 @@ def test_both_exported_models_are_timed(tmp_path: Path) -> None:
     assert timing.cascade > 0
     assert timing.mac_speedup > 1
     assert timing.realised == pytest.approx(timing.speedup / timing.mac_speedup)
+
+
+def test_heads_that_read_the_exit_before_are_refused(tmp_path: Path) -> None:
+    run_id = write_trained_run(tmp_path / "results", method="ztw").run_id
+    done = run_export(tmp_path / "results", run_id, "--to", "torch", "--out", tmp_path / "out")
+    assert isinstance(done.exception, UserError)
+    assert run_id in str(done.exception)
+    assert not (tmp_path / "out").exists()

@@ -21,6 +21,7 @@ from methods.policies import POLICIES, get_policy
 from results.spec import Configured
 from results.store.folder import Store
 from tests.conftest import Command, SmokeRun
+from tests.methods.test_policies import FAST
 from tests.trained_runs import write_trained_run
 
 
@@ -36,7 +37,7 @@ def random_scores(samples: int) -> ExitScores:
 def test_a_sweep_equals_choose_for_every_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_module, "CHUNK", 70)  # several chunks, the last one smaller
     scores = random_scores(300)
-    policy = get_policy(name).fit(scores.logits, scores.labels)
+    policy = get_policy(name, **FAST.get(name, {})).fit(scores.logits, scores.labels)
     settings = policy.with_context(scores.labels, scores.errors).default_grid(scores.logits)[::7]
     swept = sweep(policy, scores, settings)
     for t, setting in enumerate(settings):

@@ -136,6 +136,9 @@ class Counted(nn.Module):
         self.seen.append(len(tokens.values if isinstance(tokens, Tokens) else tokens))
         return self.inner(tokens)
 
+    def after(self, tokens: Any, previous: Tensor | None) -> Any:
+        return self(tokens)
+
     def error_probability(self, feature: Tensor) -> Tensor | None:
         return self.inner.error_probability(feature)
 
@@ -158,6 +161,21 @@ def test_samples_that_left_cost_nothing_more() -> None:
     assert heads == still
     expected = [sum(int(b <= ([*model.exit_heads.exits, 12][k])) for k in exits.tolist()) for b in range(1, 13)]
     assert blocks == expected
+
+
+@pytest.mark.parametrize(("method", "name"), [
+    ("ztw", "confidence"), ("ztw", "ztw-geometric"), ("ztw", "ztw-arithmetic"), ("lgvit", "ztw-geometric"),
+])  # fmt: skip
+def test_the_logits_of_the_exit_before_stay_with_their_sample(method: str, name: str, prepared: dict[str, Any]) -> None:
+    model, images, offline, _ = prepared["vit_nano_patch4_28", method]
+    policy = fitted(name, {"steps": 20} if name.startswith("ztw") else {}, offline)
+    policy.threshold = float(policy.signal(offline)[:2].median())  # type: ignore[attr-defined]
+    routed = run_dynamic(model, policy, images, keep_logits=True)
+    assert 0 < (routed.exits < 3).sum() <= SAMPLES
+    assert len(routed.exits.unique()) > 1
+    check = agreement(routed, offline, policy)
+    assert check.within()
+    assert check.moved <= 1
 
 
 def test_an_empty_batch_stops_the_model() -> None:

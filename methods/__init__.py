@@ -44,6 +44,12 @@ METHODS: dict[str, MethodCard] = {
         display_name="Vanilla early exit",
         color="#0072B2", marker="s", dashes=(4, 1.5),
     ),
+    "class-patch-mean": MethodCard(
+        target="methods.homogeneous:HomogeneousClassPatchMean",
+        summary="a linear classifier on class token and mean patch token at every exit",
+        display_name="Linear on class token and patch mean",
+        color="#117733", marker="p", dashes=(2, 1),
+    ),
     "homogeneous-local": MethodCard(
         target="methods.homogeneous:HomogeneousLocal",
         summary="LPH at every exit",

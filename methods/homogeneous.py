@@ -38,6 +38,14 @@ class HomogeneousGlobal(ExitMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HomogeneousClassPatchMean(ExitMethod):
+    """A linear classifier on class token and mean patch token at every exit."""
+
+    def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        return (Component("class-patch-mean"),) * len(exits)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HomogeneousMLP(ExitMethod):
     """A multi-layer perceptron at every exit."""
 

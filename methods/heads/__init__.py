@@ -15,6 +15,10 @@ HEADS: dict[str, Card] = {
         target="methods.heads.linear:LinearHead",
         summary="pooler + linear classifier on the class token (shared_pooler, gate)",
     ),
+    "class-patch-mean": Card(
+        target="methods.heads.class_patch_mean:ClassPatchMeanHead",
+        summary="one linear on the class token and the mean patch token",
+    ),
     "mixed-pool": Card(
         target="methods.heads.mixed_pool:MixedPoolHead",
         summary="SDN's mixture of largest and mean patch token, one linear",

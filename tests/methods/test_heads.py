@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.registry import table
+from methods.heads.class_patch_mean import ClassPatchMeanHead
 from methods.heads.gah import GlobalAggregationHead
 from methods.heads.head import ExitHead
 from methods.heads.lph import LocalPerceptionHead
@@ -70,6 +71,18 @@ def test_heads_equal_the_official_ones(family: str, kind: str, dim: int, grid: i
     torch.testing.assert_close(logits, expected["eval_logits"], atol=2e-5, rtol=0)
     if family != "swin" or kind == "linear":  # the official Swin feature is the pooled vector
         torch.testing.assert_close(feature, expected["eval_feature"], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("class_tokens", [0, 1, 2])
+def test_class_patch_mean_is_linear_on_what_its_name_says(class_tokens: int) -> None:
+    head = ClassPatchMeanHead(8, 3, 2, class_tokens)
+    values = torch.randn(5, class_tokens + 4, 8)
+    parts = [values[:, i] for i in range(class_tokens)] + [values[:, class_tokens:].mean(1)]
+    joined = torch.cat(parts, dim=1)
+    normed = (joined - joined.mean(1, keepdim=True)) / torch.sqrt(joined.var(1, keepdim=True, correction=0) + 1e-5)
+    logits, feature = head(Tokens(values, 2, class_tokens))
+    torch.testing.assert_close(feature, normed, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits, normed @ head.linear.weight.T, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", table("head"))

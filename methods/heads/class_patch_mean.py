@@ -1,0 +1,28 @@
+"""A linear classifier on class token and mean patch token: the cheapest head that sees the patches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.heads.head import ExitHead
+from methods.tokens import Tokens
+
+
+class ClassPatchMeanHead(ExitHead):
+    """LayerNorm and one Linear on the class tokens and the mean of the patch tokens, concatenated.
+
+    A baseline of this suite: it separates what a head gains from seeing the patches at all from what it gains from convolution
+    or attention over them. The feature is the input of the Linear, (B, (P + 1) C) with P class tokens.
+    """
+
+    def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
+        super().__init__(dim, num_classes, grid, class_tokens)
+        self.norm = nn.LayerNorm((class_tokens + 1) * dim)
+        self.linear = nn.Linear((class_tokens + 1) * dim, num_classes)
+        self.reset_parameters()
+
+    def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        parts = [tokens.class_tokens.flatten(1)] if self.class_tokens else []
+        feature = self.norm(torch.cat([*parts, tokens.patches.mean(1)], dim=1))
+        return self.linear(feature), feature

@@ -17,12 +17,12 @@ from benchmark.errors import UserError
 from benchmark.evaluation.scores import SCORED
 from benchmark.evaluation.stored_runs import load_run_scores
 from benchmark.external.table import load_exits, read_exits, write_exits
-from methods.policies.policy import confidences
 from results.judge.claims import judge
 from results.judge.literature import read_claims
 from results.record import EXTERNAL_FILE, DoneRecord
 from results.store.folder import Store
 from results.tables.loading import load_runs
+from tests.external_tables import answers_of
 from tests.trained_runs import write_trained_run
 
 RUN = "lgvit-vit_nano_patch4_28"
@@ -45,19 +45,7 @@ def trained(results: Path) -> DoneRecord:
 @pytest.fixture(scope="module")
 def table(results: Path, trained: DoneRecord) -> pd.DataFrame:
     """The predictions of the trained run in the form that `evaluate` reads."""
-    parts = []
-    for split, scores in load_run_scores(Store(results), trained).items():
-        for k, (logits, macs) in enumerate(zip(scores.logits, trained.costs.cumulative, strict=True), start=1):
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "sample_id": scores.sample_id.numpy(), "exit": k, "prediction": logits.argmax(-1).numpy(),
-                        "confidence": confidences(logits).numpy(), "label": scores.labels.numpy(), "split": split,
-                        "macs": macs,
-                    }
-                )
-            )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    return answers_of(Store(results), trained)
 
 
 @pytest.fixture(scope="module")

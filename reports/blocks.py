@@ -46,11 +46,20 @@ class Terms:
 
 @dataclass(frozen=True)
 class Shown:
-    """A table; as wide as the text unless ``narrow``."""
+    """A table.
+
+    Attributes:
+        caption: without the number.
+        narrow: whether it takes one column instead of both.
+        name: for references, see `reports.numbering`.
+        source: small print, see `reports.sources`.
+    """
 
     caption: str
     table: Table
     narrow: bool = False
+    name: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,12 @@ class Listing:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure and the name of its file."""
+    """A figure. Its name is that of its file, and for references; see `Shown` for the rest."""
 
     caption: str
     figure: Figure
     name: str
+    source: str = ""
 
 
 Block = Text | Heading | Points | Terms | Shown | Listing | Drawn
@@ -124,13 +134,15 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
             return [{"kind": "points", "items": items}]
         case Terms(items):
             return [{"kind": "terms", "items": items}]
-        case Shown(caption, table, narrow):
-            return [{"kind": "table", "wide": not narrow, **part} for part in parts(caption, table)]
+        case Shown(caption, table, narrow, name, source):
+            pieces = parts(caption, table)
+            return [{"kind": "table", "wide": not narrow, "name": name, "source": source, **part} for part in pieces]
         case Listing(table, widths):
             return [{"kind": "listing", "header": table.header, "rows": table.rows, "widths": widths}]
-        case Drawn(caption, figure, name):
+        case Drawn(caption, figure, name, source):
             save_figure(figure, figures / f"{name}.pdf")
-            return [{"kind": "figure", "wide": is_wide(figure), "caption": caption, "path": f"figures/{name}.pdf"}]
+            data = {"wide": is_wide(figure), "caption": caption, "path": f"figures/{name}.pdf"}
+            return [{"kind": "figure", "name": name, "source": source, **data}]
 
 
 def parts(caption: str, table: Table) -> list[dict[str, Any]]:
@@ -148,7 +160,8 @@ def parts(caption: str, table: Table) -> list[dict[str, Any]]:
         if len(pieces[-1]) + len(group) > PAGE_ROWS and pieces[-1]:
             pieces.append([])
         pieces[-1] += group
-    captions = [caption, *["(Continued.)"] * (len(pieces) - 1)]
+    first = caption.split(". ")[0].rstrip(".")
+    captions = [caption, *(f"{first}, part {number} of {len(pieces)}." for number in range(2, len(pieces) + 1))]
     return [
         {"caption": c, "header": table.header, "groups": table.groups, "words": table.words, "rows": piece}
         for c, piece in zip(captions, pieces, strict=True)

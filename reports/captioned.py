@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from reports.blocks import Shown
+from reports.sources import source
 from reports.study import ComparisonGroup, Study, of_setting
 from reports.tables import (
     backbone_table,
@@ -31,19 +32,22 @@ def backbones(study: Study) -> Shown:
         "Data, and the backbones without exits on test, in %. Largest class: accuracy of always answering the most frequent "
         f"class. Balanced: mean recall over classes. Lowest recall: of the class that is recognised worst.{seeds}"
     )
-    return Shown(caption, backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones})))
+    table = backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones}))
+    static = [run for run in study.runs if run.is_static] or study.runs
+    return Shown(caption, table, name="data", source=source(static, "backbones"))
 
 
 def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
     """Every operating point of a setting by accuracy drop.
 
     Args:
-        name: of the setting.
+        name: of the setting; empty where the text states it.
         totals: `results.tables.points.summary` of its rows.
         rows: the rows themselves, which name the devices that times were measured on.
     """
+    place = f", {name}" if name else ""
     caption = (
-        f"Operating points, {name}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
+        f"Operating points{place}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
         "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. "
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
         f"{timing(rows)}{_brackets(totals)}{_REDRAWN if has_redrawn(totals) else ''}"
@@ -52,7 +56,11 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
 
 
 def equal_macs(
-    setting: ComparisonGroup, totals: pd.DataFrame, labels: Mapping[str, str], names: Mapping[str, str] | None = None
+    setting: ComparisonGroup,
+    totals: pd.DataFrame,
+    labels: Mapping[str, str],
+    names: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> Shown:
     """Accuracy at equal MACs, by budget.
 
@@ -61,10 +69,13 @@ def equal_macs(
         totals: `results.tables.points.summary` of its rows.
         labels: of the group, to those in ``totals``.
         names: of labels in the caption; by default those in ``totals``.
+        name: of the setting in the caption; empty where the text states it.
     """
-    contrasts = {(labels[name], budget): contrast for (name, budget), contrast in setting.contrasts.items()}
+    contrasts = {(labels[label], budget): contrast for (label, budget), contrast in setting.contrasts.items()}
+    name = setting.name if name is None else name
+    place = f", {name}" if name else ""
     caption = (
-        f"Test accuracy (%) at equal MACs, {setting.name}, as a share of the backbone without exits. {_brackets(totals)}"
+        f"Test accuracy (%) at equal MACs{place}, as a share of the backbone without exits. {_brackets(totals)}"
         f"{marks(setting, names or labels) if contrasts else ''}"
     )
     return Shown(caption, budget_table(totals, contrasts))
@@ -80,10 +91,16 @@ def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType
 
 
 def costs(name: str, runs: list[Run]) -> Shown:
-    """The MACs of leaving at each exit."""
+    """The MACs of leaving at each exit.
+
+    Args:
+        name: of the setting; empty where the text states it.
+        runs: of the setting.
+    """
+    place = f", {name}" if name else ""
     caption = (
-        f"Cost of leaving after each block, in million MACs, {name}: stem, blocks and every head up to there. The "
-        "last column: parameters of all exit heads, in thousands."
+        f"Cost of leaving after each block, in million MACs{place}: stem, blocks and every head up to "
+        "there. Last column: parameters of all exit heads, in thousands."
     )
     return Shown(caption, cost_columns(runs))
 

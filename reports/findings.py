@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from reports.numbering import ref
 from reports.sections.claims import is_own
 from reports.study import HALF, ComparisonGroup, Study
-from reports.words import compared, join
+from reports.words import compared, counted, join
+from results.judge.contrast import AHEAD, BEHIND, OPEN
 from results.judge.judgement import on_paper_scale
 from results.tables.run import Run
 
-MANY = 7
-FEW = 5
-"""Above `MANY` methods only the range is stated; above `FEW`, only half of the MACs is compared in words."""
+MANY = 4
+"""Above this number of methods only the range of their values is stated."""
 
 
 def is_paper_scale(study: Study, run: Run) -> bool:
@@ -22,7 +23,7 @@ def is_paper_scale(study: Study, run: Run) -> bool:
 
 
 def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
-    """Paragraphs about one group: single exits, the cost of the heads, and every budget.
+    """Paragraphs about one group: the comparisons, single exits, and the cost of the heads.
 
     Args:
         setting: the group.
@@ -36,31 +37,42 @@ def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
         overhead[names[run.method]] = costs.cumulative[-1] / costs.baseline - 1
     first = {method: sum(values) / len(values) for method, values in shallow.items()}
     block = {run.record.exits[0].block for run in setting.exiting}
-    paragraphs = []
+    exits = ""
     if len(block) == 1:
-        paragraphs.append(
-            f"The share of all test images that the first exit (after block {block.pop()}) classifies correctly: "
-            f"{_shares(first)}."
+        exits = (
+            f"The share of all test images that the first exit, after block {block.pop()}, classifies correctly: "
+            f"{_shares(first)} ({ref(f'{setting.number}-exit-accuracy')}). "
         )
-    paragraphs.append(
-        "The count in layers ignores the cost of heads. An image that leaves at no early exit costs more MACs than in "
-        f"the backbone without exits: {_shares(overhead)} more."
+    heads = (
+        "The count in layers ignores the heads: an image that leaves at no early exit costs more MACs than in the backbone "
+        f"without exits, by {_shares(overhead)}."
     )
-    budgets = sorted({budget for _, budget in setting.contrasts})
-    if len(setting.methods) > FEW:
-        budgets = [budget for budget in budgets if budget == HALF[1]]  # the table has the others
-    for budget in budgets:
-        sentences = against_others(setting, budget, names)
-        paragraphs += [sentence.replace("There,", f"At {budget:g} of the MACs,", 1) for sentence in sentences]
-    half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
-    if half:
-        over = "seeds" if any(contrast.estimate.kind == "seeds" for contrast in half) else "test images"
-        paragraphs.append(
-            f"With these {over} and after the correction for {setting.tests} comparisons, a true difference at half of the "
-            f"MACs may be missed if it is below {100 * max(contrast.detectable for contrast in half):.1f} points (80 % power, "
-            "the pair that varies most)."
+    return [*_comparisons(setting, names), exits + heads]
+
+
+def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
+    """The reference against the others: half of the MACs in words, the other budgets counted, and what may be missed."""
+    sentences = against_others(setting, HALF[1], names)
+    if not sentences:
+        return []
+    others = [contrast for (_, budget), contrast in setting.contrasts.items() if budget != HALF[1]]
+    own = names.get(setting.reference, setting.reference)
+    if others:
+        budgets = sorted({budget for _, budget in setting.contrasts} - {HALF[1]})
+        counts = {result: sum(contrast.result == result for contrast in others) for result in (AHEAD, BEHIND, OPEN)}
+        words = {AHEAD: "ahead", BEHIND: "behind", OPEN: "not shown to differ"}
+        found = [f"{words[result]} in {count}" for result, count in counts.items() if count]
+        sentences.append(
+            f"At {join([f'{budget:g}' for budget in budgets])} of the MACs {own} is {join(found)} of "
+            f"{counted(len(others), 'comparison')}."
         )
-    return paragraphs
+    half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
+    over = "seeds" if any(contrast.estimate.kind == "seeds" for contrast in half) else "test images"
+    sentences.append(
+        f"With these {over}, a true difference at half of the MACs may be missed if it is below "
+        f"{100 * max(contrast.detectable for contrast in half):.1f} points (80 % power, the pair that varies most)."
+    )
+    return [" ".join(sentences)]
 
 
 def _shares(values: dict[str, float]) -> str:
@@ -103,4 +115,5 @@ def against_others(
         return []
     corrected = f"p after Holm's correction over {setting.tests} comparisons"
     own = names.get(setting.reference, setting.reference)
-    return [f"There, on the same images, {own} is {'; '.join(compared(contrasts))} ({corrected})."]
+    at = "half" if budget == HALF[1] else f"{budget:g}"
+    return [f"At {at} of the MACs, on the same images, {own} is {'; '.join(compared(contrasts))} ({corrected})."]

@@ -7,50 +7,52 @@ from pathlib import Path
 from typing import Any
 
 from reports.abstract import abstract
-from reports.blocks import Block, Drawn, Section, as_data, block_data, parts
+from reports.blocks import Block, Drawn, Section, Shown, as_data, block_data
 from reports.figures.teaser import teaser
+from reports.numbering import number_floats
 from reports.sections import closing, costs, discrepancies, opening, placement, policies, variants
 from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
-from reports.sections.data import data
 from reports.sections.realised import counted_three_ways
-from reports.sections.results import results
+from reports.sections.results import figures_of_others, results
 from reports.sections.static_models import static_models
+from reports.sections.summary import summary
 from reports.setup import cited
+from reports.sources import source
 from reports.study import Study
 from reports.tables import timing
 from reports.weakness import weakness
-from reports.words import counted
+from reports.words import counted, join
 
-SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
-    ("Question", opening.question),
-    ("Setup", lambda study: opening.setup(study) + data(study)),
-    ("Results", results),
-    ("Exit schemes", placement.schemes),
-    ("Number of exits", placement.counts),
-    ("Stride of the attention heads", variants.strides),
-    ("Kernel of the convolutional heads", variants.kernels),
-    ("Training schemes", variants.regimes),
-    ("Terms of the distillation", variants.ablation),
-    ("Paper and official code", discrepancies.discrepancies),
-    ("Other policies", policies.other_policies),
-    ("Calibration", calibration),
-    ("Published numbers", closing.published),
-    ("Static models", static_models),
-    ("Costs", costs.costs),
-    ("Training", costs.training),
-    ("Failures found", closing.failures),
-    ("Exit atlas", exit_atlas),
-    ("Limits", closing.shortcomings),
-    ("Left out", closing.left_out),
-    ("Provenance", closing.provenance),
+Part = tuple[str, Callable[[Study], list[Block]]]
+SECTIONS: tuple[tuple[Part, ...], ...] = (
+    (("Question and setup", opening.question_and_setup),),
+    (("Results", results), ("Results", summary)),
+    (
+        ("Exits", placement.schemes),
+        ("Exits", placement.counts),
+        ("heads", variants.strides),
+        ("heads", variants.kernels),
+        ("training", variants.regimes),
+        ("training", variants.ablation),
+        ("official code", discrepancies.discrepancies),
+    ),
+    (("Policies", policies.other_policies),),
+    (("Published numbers", closing.published), ("static models", static_models)),
+    (("Calibration", calibration), ("costs", costs.costs)),
+    (("Limits and failures", closing.limits_and_failures),),
 )
-APPENDIX: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
-    ("All operating points", closing.operating_points),
-    ("Learning rates", costs.rates),
+"""Sections in their order, each with its parts; the title of a section names those that have content."""
+APPENDIX: tuple[tuple[Part, ...], ...] = (
+    (("Figures of the other settings", figures_of_others),),
+    (("Operating points", closing.operating_points),),
+    (("Learning rates", costs.rates),),
+    (("Exit atlas", exit_atlas),),
+    (("Provenance", closing.provenance),),
 )
 """After the references."""
+CLAIMS_SOURCE = "python -m benchmark claims --full"
 CLAIMS = (
     "The paper's claims. Only runs on the paper's data and models with at least five training seeds judge a claim; "
     "the last column shows what smaller runs find, which judges nothing. Found: the drop at the claimed speed-up, or the "
@@ -61,21 +63,33 @@ CLAIMS = (
 def content(study: Study, figures: Path) -> dict[str, Any]:
     """Everything that the template shows, as plain data. Figures are written into a folder; empty sections are left out."""
     sections, appendix = (
-        [Section(title, tuple(blocks)) for title, make in named if (blocks := make(study))]
+        [section for parts in named if (section := _section(study, parts)) is not None]
         for named in (SECTIONS, APPENDIX)
     )
-    return {
-        "title": study.title,
-        "date": f"{max(run.record.provenance.finished for run in study.runs):%Y-%m-%d}",
-        "runs": counted(len(study.runs), "run"),
-        "abstract": abstract(study),
-        "claims": [] if unjudged(study) else parts(CLAIMS, claims_table(study)),
-        "note": unjudged(study) if is_own(study) else "",
-        "teaser": block_data(_teaser(study), figures)[0],
-        "cited": cited(study.runs),
-        "sections": as_data(sections, figures),
-        "appendix": as_data(appendix, figures),
-    }
+    claims = Shown(CLAIMS, claims_table(study), name="claims", source=CLAIMS_SOURCE)
+    return number_floats(
+        {
+            "title": study.title,
+            "date": f"{max(run.record.provenance.finished for run in study.runs):%Y-%m-%d}",
+            "runs": counted(len(study.runs), "run"),
+            "abstract": abstract(study),
+            "claims": [] if unjudged(study) else block_data(claims, figures),
+            "note": unjudged(study) if is_own(study) else "",
+            "teaser": block_data(_teaser(study), figures)[0],
+            "cited": cited(study.runs),
+            "sections": as_data(sections, figures),
+            "appendix": as_data(appendix, figures),
+        }
+    )
+
+
+def _section(study: Study, parts: tuple[Part, ...]) -> Section | None:
+    """A section with the parts that have content; None if none has."""
+    blocks = {number: made for number, (_, make) in enumerate(parts) if (made := make(study))}
+    if not blocks:
+        return None
+    title = join(list(dict.fromkeys(parts[number][0] for number in blocks)))
+    return Section(title[0].upper() + title[1:], tuple(block for made in blocks.values() for block in made))
 
 
 def _teaser(study: Study) -> Drawn:
@@ -91,4 +105,5 @@ def _teaser(study: Study) -> Drawn:
             f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
         )
     caption = f"{'Left: t' if beside else 'T'}est accuracy over mean MACs, {setting.place}.{beside}"
-    return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser")
+    origin = source(setting.runs, "curves.csv, points" if beside else "curves")
+    return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser", origin)

@@ -12,7 +12,6 @@ from reports.study import LGVIT, Study
 from reports.words import few, join
 from results.spec import Recipe
 from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified
-from results.store.folder import sha256
 from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
@@ -73,17 +72,6 @@ def differences(study: Study) -> str:
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def provenance_rows(runs: list[Run]) -> list[list[str]]:
-    """One row per run: id, commit, hash of the record, date."""
-    rows = []
-    for run in runs:
-        code = run.record.provenance.code
-        commit = (code.commit or "no git")[:10] + ("+" if code.dirty else "")
-        record = sha256(run.folder / "record.json")[:10]
-        rows.append([run.record.run_id, commit, record, f"{run.record.provenance.finished:%Y-%m-%dT%H:%M}"])
-    return rows
-
-
 def data_rows(runs: list[Run]) -> list[list[str]]:
     """One row per dataset: name with its version, fingerprint, identity of the test split."""
     cards = [(run.dataset, run.record.data) for run in runs]
@@ -140,7 +128,9 @@ def _software(packages: dict[str, str | None]) -> str:
 def _seeds(runs: list[Run]) -> list[str]:
     """All seeds, or their number and range if there are more than ten."""
     seeds = sorted({run.seed for run in runs})
-    return [f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"] if len(seeds) > 10 else [str(seed) for seed in seeds]
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return [f"{seeds[0]} to {seeds[-1]}"]
+    return [f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"] if len(seeds) > 10 else [", ".join(map(str, seeds))]
 
 
 def judged_by(study: Study) -> str:
@@ -163,7 +153,8 @@ def _exits(runs: list[Run]) -> list[str]:
         if run.has_exits:
             placed.setdefault(run.record.spec.scheme, []).append(" ".join(map(str, run.record.spec.train.exits)))
     several = len(placed) > 1
-    return [
-        (f"{scheme_words(scheme)} " if several else "") + f"after blocks {' or '.join(dict.fromkeys(blocks))}"
+    lists = [
+        " or ".join(dict.fromkeys(blocks)) + (f" ({scheme_words(scheme)})" if several else "")
         for scheme, blocks in placed.items()
     ]
+    return [f"after blocks {', '.join(lists)}"] if lists else []

@@ -8,6 +8,8 @@ from reports.tables import interval, signed
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 
 MANY = 6
+IN_FULL = 4
+"""Largest number of differences with intervals and p-values in one sentence."""
 
 
 def join(parts: Sequence[str], comma: str = ",") -> str:
@@ -45,6 +47,12 @@ def difference(contrast: Contrast) -> str:
     return f"{text}, {p_value(contrast.p)}"
 
 
+def brief(contrast: Contrast) -> str:
+    """The difference in points alone; with the number of seeds where the two methods do not have the same."""
+    text = signed(contrast.estimate.value)
+    return text if contrast.seeds == contrast.seeds_run else f"{text} in {contrast.seeds} of {contrast.seeds_run} seeds"
+
+
 def p_value(p: float) -> str:
     """``p = 0.003``, with one significant digit below 0.01 and two above."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.1g}" if p < 0.01 else f"p = {p:.2g}"
@@ -58,9 +66,10 @@ def compared(
 ) -> list[str]:
     """The results of one method against others, by label: ``ahead of a (...)``, ``behind b (...)`` and so on."""
     parts = []
+    describe = difference if len(contrasts) <= IN_FULL else brief
     for result, words in ((AHEAD, ahead), (BEHIND, behind), (OPEN, undecided)):
         entries = [
-            (contrast.estimate.value, f"{label} ({difference(contrast)})")
+            (contrast.estimate.value, f"{label} ({describe(contrast)})")
             for label, contrast in contrasts.items()
             if contrast.result == result
         ]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from reports.figures.panels import legend_below, panel_figure, spread
+from reports.figures.line_labels import Label, label_starts
 from reports.study import ComparisonGroup
-from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look, legend_label
+from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
 
-LONG = 20
+LONG = 32
 """Names with more characters make the heat map two columns wide."""
 
 
 def exit_accuracy(
-    setting: ComparisonGroup, looks: dict[str, Look], shown: list[str], display: Mapping[str, str]
+    setting: ComparisonGroup, looks: dict[str, Look], shown: Sequence[str], display: Mapping[str, str]
 ) -> Figure:
     """Test accuracy of each exit over all samples, one line per method."""
     rows = [
@@ -28,26 +28,28 @@ def exit_accuracy(
         for exit_ in run.record.exits
     ]
     table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
-    names = list(dict.fromkeys(table["name"]))
-    panels = spread(names, setting.leading.method)
-    figure, cells = panel_figure([[display[name] for name in names_] for names_ in panels], 1.7)
+    size = (COLUMN_WIDTH, 2.1)
     with mpl.rc_context(RC):
-        for axes, panel_names in zip(cells, panels, strict=True):
-            for name in panel_names:
-                line, look = table[table["name"] == name], looks[name]
-                axes.plot(
-                    line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3.5,
-                    label=legend_label(display[name]), dashes=look.line if look.line != (1, 0) else (None, None),
-                )  # fmt: skip
-            axes.set_xlabel("exit after block")
-            axes.set_xticks(sorted(table["block"].unique()))
-            legend_below(axes, columns=min(len(panels), 3))
-        for axes in cells[:: min(len(cells), 3)]:
-            axes.set_ylabel("test accuracy (%)")
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        labels = []
+        for name, line in table.groupby("name", sort=False):
+            look = looks[str(name)]
+            axes.plot(
+                line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3,
+                dashes=look.line if look.line != (1, 0) else (None, None),
+            )  # fmt: skip
+            first = (float(line["block"].iloc[0]), float(line["accuracy"].iloc[0]))
+            labels.append(Label(display[str(name)], first, look.color))
+        blocks = sorted(table["block"].unique())
+        axes.set_xlim(blocks[0] - 0.2, blocks[-1] + 0.2)
+        axes.set_ylim(*axes.get_ylim())
+        label_starts(axes, labels, size[1] - 0.45, size[0] - 0.5)
+        axes.set(xlabel="exit after block", ylabel="test accuracy (%)", xticks=blocks)
     return figure
 
 
-def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[str]) -> pd.DataFrame:
+def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: Sequence[str]) -> pd.DataFrame:
     """Percentage of test samples that leave after each block, mean over seeds; one row per method, one column per block."""
     rows = []
     for run in setting.exiting:
@@ -64,13 +66,13 @@ def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: list[
 
 
 def exit_distribution(
-    setting: ComparisonGroup, point: tuple[str, float], shown: list[str], display: Mapping[str, str]
+    setting: ComparisonGroup, point: tuple[str, float], shown: Sequence[str], display: Mapping[str, str]
 ) -> Figure | None:
     """Heat map of the exit shares at one operating point; None if no method reaches it."""
     table = exit_shares(setting, point, shown).rename(index=display)
     if table.empty:
         return None
-    is_wide = max(map(len, table.index)) > LONG or len(table.columns) > 10
+    is_wide = max(map(len, table.index)) > LONG or len(table.columns) > 12
     size = (TEXT_WIDTH if is_wide else COLUMN_WIDTH, 0.55 + 0.17 * len(table))
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")

@@ -1,8 +1,8 @@
-"""Figures of test accuracy over mean MACs: all methods of a setting, and LGViT between random and perfect routing."""
+"""The main figure of a setting: accuracy over MACs, and beside it the paired differences to the reference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -10,40 +10,119 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.panels import legend_below, panel_figure, spread
-from reports.study import ComparisonGroup
-from reports.style import RC, Look, legend_label
+from reports.figures.differences import ROW, draw_differences
+from reports.figures.line_labels import Label, label_starts
+from reports.figures.panels import legend_below, panel_figure
+from reports.study import HALF, ComparisonGroup
+from reports.style import RC, TEXT_WIDTH, Look, legend_label
 from results.stats.statistics import over_seeds
 from results.tables.run import NO_POLICY, STATIC
 
 STEPS = 60
-MARKERS = 6
 COST = "mean MACs (without exits: 1)"
 PERFECT, RANDOM = "perfect routing", "random routing"
+CONVERGED = 0.3
+"""Curves whose accuracies differ by less than this, in points, are no longer shown."""
+BELOW = 3.0
+"""Points of accuracy that are shown below the lowest curve at half of the MACs."""
+LAST = 1.05
+"""Costs beyond this share of the MACs are not shown, except of single points."""
+LEAST_HEIGHT = 2.1
+"""Of the main figure, in inches."""
 
 
 def speed_accuracy(
-    setting: ComparisonGroup, looks: dict[str, Look], shown: list[str], display: Mapping[str, str]
+    setting: ComparisonGroup,
+    looks: dict[str, Look],
+    shown: Sequence[str],
+    rows: Sequence[str],
+    display: Mapping[str, str],
 ) -> Figure:
-    """All methods of one setting: lines with 95 % intervals, and points for models without exits and fixed thresholds.
+    """Left the curves, cropped to where they differ; right the differences to the reference at every budget, if any was tested.
 
-    A line connects the thresholds of a grid that was fixed on val, measured on test. With several seeds it is their mean over
-    the costs that all seeds reach.
+    Args:
+        setting: to be shown.
+        looks: of the labels.
+        shown: labels of the curves.
+        rows: labels of the differences, from the top.
+        display: names of the labels.
     """
-    curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
-    panels = spread(shown, setting.label(setting.leading, setting.leading.policies[0]))
-    figure, cells = panel_figure([[display[name] for name in names] for names in panels], 2.0)
+    contrasts = {key: contrast for key, contrast in setting.contrasts.items() if key[0] in rows}
+    height = max(LEAST_HEIGHT, 0.8 + ROW * len(rows)) if contrasts else LEAST_HEIGHT
     with mpl.rc_context(RC):
-        for axes, names in zip(cells, panels, strict=True):
-            for name in names:
-                if name in curves:
-                    _line(axes, curves[name], display[name], looks[name])
-            _marks(axes, setting, names, looks, display)
-            axes.set_xlabel(COST)
-            legend_below(axes, columns=min(len(panels), 3))
-        for axes in cells[:: min(len(cells), 3)]:
-            axes.set_ylabel("test accuracy (%)")
+        figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
+        if not contrasts:
+            _curves(figure.subplots(), setting, looks, shown, display, (TEXT_WIDTH - 0.6, height - 0.5))
+            return figure
+        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+        _curves(left, setting, looks, shown, display, (3.4, height - 0.5))
+        draw_differences(right, rows, contrasts, display)
+        right.set_xlabel(f"accuracy minus that of {display.get(setting.reference, setting.reference)} (points)")
     return figure
+
+
+def _curves(
+    axes: Axes,
+    setting: ComparisonGroup,
+    looks: dict[str, Look],
+    shown: Sequence[str],
+    display: Mapping[str, str],
+    size: tuple[float, float],
+) -> None:
+    curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
+    marks = _marks(setting, shown)
+    static = setting.totals[setting.totals["kind"] == STATIC]
+    (left, right), (bottom, top) = _window(curves, marks, static)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    labels = []
+    for name, curve in curves.items():
+        look = looks[name]
+        share, accuracy = curve["share"].to_numpy(), curve["accuracy"].to_numpy()
+        axes.plot(share, accuracy, color=look.color, dashes=look.line if look.line != (1, 0) else (None, None))
+        inside = np.flatnonzero((accuracy >= bottom) & (share >= left))
+        if len(inside):
+            labels.append(Label(display[name], (share[inside[0]], accuracy[inside[0]]), look.color))
+    for _, row in marks.iterrows():
+        look, x, y = looks[row["label"]], 1 / row["mac_speedup"], 100 * row["accuracy"]
+        axes.plot(x, y, look.marker, color=look.color, ms=4)
+        labels.append(Label(display[row["label"]], (x, y), look.color))
+    label_starts(axes, labels, size[1], size[0])
+    if not static.empty:
+        accuracy = 100 * static.iloc[0]["accuracy"]
+        axes.axhline(accuracy, color="black", lw=0.7, ls=":")
+        axes.text(right, accuracy, display[STATIC], fontsize=6.5, ha="right", va="bottom")
+    axes.set(xlabel=COST, ylabel="test accuracy (%)")
+    axes.set_xticks([tick for tick in axes.get_xticks() if left - 0.02 <= tick <= right + 1e-9])
+
+
+def _marks(setting: ComparisonGroup, shown: Sequence[str]) -> pd.DataFrame:
+    """Models without exits other than the reference, and fixed thresholds."""
+    rows = setting.totals
+    return rows[
+        (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(shown)) & rows["reached"]
+    ]
+
+
+def _window(
+    curves: Mapping[str, pd.DataFrame], marks: pd.DataFrame, static: pd.DataFrame
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The limits of x and y: up to where all curves agree, and from a little below the lowest curve at half of the MACs."""
+    lines = [(curve["share"].to_numpy(), curve["accuracy"].to_numpy()) for curve in curves.values()]
+    xs, ys = (1 / marks["mac_speedup"]).tolist(), (100 * marks["accuracy"]).tolist()
+    tops = [*ys, *(accuracy.max() for _, accuracy in lines), *(100 * static["accuracy"])]
+    if not lines:
+        return (min([*xs, 1.0]) - 0.05, max([*xs, 1.0]) + 0.05), (min([*ys, *tops]) - 1, max(tops) + 1)
+    start = min([share[0] for share, _ in lines])
+    grid = np.linspace(start, max(share[-1] for share, _ in lines), 4 * STEPS)
+    lowest = np.min([np.interp(grid, share, accuracy, left=0.0) for share, accuracy in lines], axis=0)
+    apart = np.flatnonzero(max(accuracy.max() for _, accuracy in lines) - lowest > CONVERGED)
+    end = float(np.clip(grid[apart[-1]] if len(apart) else grid[-1], start + 0.2, max(LAST, start + 0.2)))
+    at_half = [np.interp(HALF[1], share, accuracy) for share, accuracy in lines]
+    bottom = max(min(at_half) - BELOW, min(accuracy[0] for _, accuracy in lines))
+    bottom, top = min([bottom, *ys]), max(tops)
+    margin = 0.06 * (top - bottom) + 0.1
+    return (min([start, *xs]) - 0.01, max([end, *xs]) + 0.01), (bottom - margin, top + margin)
 
 
 def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
@@ -95,28 +174,3 @@ def controls(
         axes.set(xlabel=COST, ylabel="test accuracy (%)")
         legend_below(axes, columns=1)
     return figure
-
-
-def _line(axes: Axes, curve: pd.DataFrame, name: str, look: Look) -> None:
-    every = max(len(curve) // MARKERS, 1)
-    axes.fill_between(curve["share"], curve["low"], curve["high"], color=look.color, alpha=0.1, lw=0)
-    axes.plot(
-        curve["share"], curve["accuracy"], color=look.color, marker=look.marker, markevery=every, ms=3.5,
-        label=legend_label(name), dashes=look.line if look.line != (1, 0) else (None, None),
-    )  # fmt: skip
-
-
-def _marks(
-    axes: Axes, setting: ComparisonGroup, names: list[str], looks: dict[str, Look], display: Mapping[str, str]
-) -> None:
-    """Points of models without exits and of fixed thresholds."""
-    rows = setting.totals
-    fixed = (rows["kind"] == "fixed") & ((rows["policy"] == NO_POLICY) | rows["label"].isin(names))
-    for _, row in rows[((rows["kind"] == STATIC) | fixed) & rows["reached"]].iterrows():
-        look, accuracy = looks[row["label"]], row["accuracy"]
-        error = [[100 * (accuracy - row["low"])], [100 * (row["high"] - accuracy)]]
-        size = 8 if row["kind"] == STATIC else 5
-        axes.errorbar(
-            1 / row["mac_speedup"], 100 * accuracy, error, color=look.color, marker=look.marker, ms=size, lw=0.8, capsize=2,
-            label=legend_label(display[row["label"]]), ls="",
-        )  # fmt: skip

@@ -8,12 +8,15 @@ import pandas as pd
 
 from reports.blocks import Block, Drawn, Listing, Text
 from reports.figures.atlas import Row, atlas
+from reports.names import short_id
+from reports.numbering import ref
+from reports.sources import source
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import Table
 from results.record import OperatingPoint
 from results.tables.run import Run
 
-EACH = 12
+EACH = 20
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,13 @@ def exit_atlas(study: Study) -> list[Block]:
         f"{study.display[run.method]} under {point.policy}{study.where(setting)}, seed {run.seed}, {_where(point)}. The "
         "first of each class by sample id, in the order of the classes; crossed out: classified wrongly."
     )
-    return [Text(TEXT), Drawn(caption, atlas(rows), "exit-atlas")]
+    return [
+        Text(TEXT),
+        Drawn(caption, atlas(rows), "exit-atlas", source([run], "", f"sweep {short_id(run.record.run_id)}")),
+    ]
 
 
-TEXT = "Images that leave early should look easy. These were selected by their ids alone."
+TEXT = "Images that leave early should look easy; these were selected by their ids alone (" + ref("exit-atlas") + ")."
 
 
 def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:

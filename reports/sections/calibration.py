@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
+from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table
 
@@ -24,7 +25,9 @@ def calibration(study: Study) -> list[Block]:
         final = rows.drop(early.index)
         if early.empty:
             continue
-        blocks += [Text(_sentence(study, setting, early, final)), _shown(study, setting, early, final)]
+        blocks.append(Text(_sentence(study, setting, early, final)))
+        if setting is study.main[0]:
+            blocks.append(_shown(study, setting, early, final))
     return blocks
 
 
@@ -62,8 +65,10 @@ def _shown(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final: p
         "Calibration of the first exit, of all early exits on average, and of the final classifier"
         f"{study.where(setting)}. ECE: expected calibration error; NLL: negative log-likelihood of the label."
     )
-    return Shown(f"{caption}{seeds}{more}", Table(header, tuple(rows), groups=groups), narrow=_is_narrow(methods))
+    origin = source(setting.exiting, "exits")
+    table = Table(header, tuple(rows), groups=groups)
+    return Shown(f"{caption}{seeds}{more}", table, narrow=_is_narrow(methods), source=origin)
 
 
 def _is_narrow(names: list[str]) -> bool:
-    return max(map(len, names)) <= 18
+    return max(map(len, names)) <= 27

@@ -100,14 +100,17 @@ def verdict_sentence(study: Study) -> list[str]:
     sentences = judged_sentence(study)
     if not small.empty:
         texts = {claim.id: claim.text for claim in study.claims.claims}
-        parts = []
+        parts, open_ = [], 0
         for (claim, reading), group in small.groupby(["claim", "reading"], sort=False):
             answers = group["finding"].map(lambda text: HERE[text.split(":")[0]])
             answers = answers[answers != HERE["not run"]]
-            if not answers.empty:
+            if (answers == HERE["inconclusive"]).all():
+                open_ += bool(len(answers))
+            else:
                 parts.append(
                     f"“{texts[str(claim)]}” {_spread(answers)} for {study.display.get(str(reading), str(reading))}"
                 )
+        parts += [f"{counted(open_, 'claim')} {'is' if open_ == 1 else 'are'} open"] if open_ else []
         sentences.append(f"{SMALL_SCALE} {join(parts, ';')}." if parts else f"{SMALL_SCALE} no rival of LGViT was run.")
     if rows["run_ids"].eq("").all():
         sentences.append("There is no run of LGViT, so no claim of the paper is judged.")

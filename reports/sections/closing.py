@@ -1,4 +1,4 @@
-"""Failures, limits, published numbers, and the provenance of each number."""
+"""Limits, failures, published numbers, operating points, and the provenance of each number."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import captioned
-from reports.blocks import Block, Heading, Listing, Points, Shown, Terms, Text
+from reports.blocks import Block, Listing, Points, Shown, Terms, Text
 from reports.findings import limits
 from reports.names import point_words, short_id
 from reports.sections.claims import other_verdicts
-from reports.setup import data_rows, provenance_rows
-from reports.study import ComparisonGroup, Study
+from reports.setup import data_rows
+from reports.sources import source
+from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import Table, interval, percent, renamed
-from reports.words import counted
+from reports.words import counted, few
 
 ROWS = 200
 """Longer tables of operating points are only written to files."""
 
 
-def failures(study: Study) -> list[Block]:
+def limits_and_failures(study: Study) -> list[Block]:
+    """Limits of the runs, records that were left out, and the clearest symptom of each kind."""
+    blocks: list[Block] = [Text(" ".join(limits(study)))]
+    if study.problems:
+        blocks += [Text("Left out:"), Points(tuple(study.problems))]
     rows = study.tidy["failures"]
-    if rows.empty:
-        return []
-    text = (
-        f"Rules for known problems of early exits found {counted(len(rows), 'place')} worth a look; they are not "
-        "verdicts. The clearest of each kind is listed; failures.csv has all."
-    )
-    return [
-        Text(text),
-        Terms(tuple(_worst(study, str(name), group) for name, group in rows.groupby("signature", sort=False))),
-    ]
+    if not rows.empty:
+        text = (
+            f"Rules for known problems of early exits point to {counted(len(rows), 'place')} worth a look; they are no "
+            "verdicts. The clearest of each kind, with their number; failures.csv has all:"
+        )
+        terms = Terms(tuple(_worst(study, str(name), group) for name, group in rows.groupby("signature", sort=False)))
+        blocks += [Text(text), terms]
+    return blocks
 
 
 def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
@@ -46,14 +49,6 @@ def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
     place = f", {point_words(worst['place'])}" if worst["place"] else ""
     what = f"{name}{place}: {worst['sentence']}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
-
-
-def shortcomings(study: Study) -> list[Block]:
-    return [Points(tuple(limits(study)))]
-
-
-def left_out(study: Study) -> list[Block]:
-    return [Points(tuple(study.problems))] if study.problems else []
 
 
 def published(study: Study) -> list[Block]:
@@ -89,32 +84,50 @@ def operating_points(study: Study) -> list[Block]:
 
 def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
     run_ids = [run.record.run_id for run in setting.runs]
-    shown = (
-        captioned.operating_points(setting.name, setting.totals, study.points[study.points["run_id"].isin(run_ids)]),
-        captioned.equal_macs(setting, setting.totals, {name: name for name in setting.methods}, study.display),
-    )
-    return [replace(block, table=renamed(block.table, study.display)) for block in shown]
+    name = setting.name if len(study.settings) > 1 else ""
+    rows = study.points[study.points["run_id"].isin(run_ids)]
+    shown = [captioned.operating_points(name, setting.totals, rows)]
+    if (setting.totals["kind"] == HALF[0]).any():
+        labels = {label: label for label in setting.methods}
+        shown.append(captioned.equal_macs(setting, setting.totals, labels, study.display, name))
+    origin = source(setting.runs, "points")
+    return [replace(block, table=renamed(block.table, study.display), source=origin) for block in shown]
 
 
 def provenance(study: Study) -> list[Block]:
-    """Commands, data, and one row per run."""
+    """Commands, data, and the runs by setting and method."""
     commands = (
         ("This report", "`python -m benchmark report` builds it from the records and tables of the runs alone."),
         ("One run", "`python -m benchmark reproduce RUN` trains it again from its record and compares the results."),
         ("All runs", f"`python -m benchmark run --grid {study.title}`, or with the path of the grid file."),
     )
-    records = Table(("Run", "Commit", "Record", "Finished"), tuple(map(tuple, provenance_rows(study.runs))))
     return [
-        Text(
-            "Every number above comes from one of these records. Record: the first digits of the SHA-256 of "
-            "record.json, which contains the hash of every artifact and the keys and code versions of all stages. A "
-            "plus after a commit: the checkout had uncommitted changes."
-        ),
         Terms(commands),
-        Heading("Data"),
+        Text(
+            "Every number comes from the records below, by the short ids that every command takes. "
+            "report.json lists the SHA-256 of each record; a record holds the hash of every artifact, and the keys and code "
+            f"versions of all stages. {_code(study)}"
+        ),
         Listing(
             Table(("Data", "Fingerprint", "Test split"), tuple(map(tuple, data_rows(study.runs)))), (1.4, 1.0, 1.0)
         ),
-        Heading("Runs"),
-        Listing(records, (2.1, 0.75, 0.75, 1.15)),
+        Listing(Table(("Setting", "Runs"), tuple(run_rows(study))), (0.8, 2.0)),
     ]
+
+
+def run_rows(study: Study) -> list[tuple[str, ...]]:
+    """One row per setting and seed: its name, and the short id of every run."""
+    names = {tuple(setting.where.values()): setting.name for setting in study.settings}
+    rows: dict[tuple[str, int], list[str]] = {}
+    for run in study.runs:
+        place = names.get(run.setting, f"{study.backbones[run.backbone]} on {run.dataset}")
+        rows.setdefault((place, run.seed), []).append(f"{study.display[run.method]} {short_id(run.record.run_id)}")
+    return [(f"{place}, seed {seed}", ", ".join(runs)) for (place, seed), runs in rows.items()]
+
+
+def _code(study: Study) -> str:
+    """The commits of the runs."""
+    codes = (run.record.provenance.code for run in study.runs)
+    commits = dict.fromkeys((code.commit or "no git")[:10] + ("+" if code.dirty else "") for code in codes)
+    changed = " (+: with uncommitted changes)" if any(commit.endswith("+") for commit in commits) else ""
+    return f"Code: {few(list(commits))}{changed}."

@@ -5,28 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports import captioned
-from reports.blocks import Block, Shown, Text
+from reports.blocks import Block, Text
+from reports.numbering import ref
+from reports.sources import source
 from reports.study import Study
 from reports.tables import Table, renamed
-from reports.words import counted
+from reports.words import counted, join
 
-TRAINED = ("finetune", "joint", "exits")
-NAMES = {
-    "finetune": "backbone", "joint": "backbone and heads together", "exits": "heads", "scores": "scores of val and test",
-    "cost": "counting MACs", "evaluate": "evaluation",
-}  # fmt: skip
+TRAINED = {"finetune": "backbones", "joint": "backbones together with heads", "exits": "heads"}
 
 
 def costs(study: Study) -> list[Block]:
-    text = "The cost of an image depends on the exit at which it leaves; all heads up to there count."
-    more = " The costs with other exits are in table.md." if len(study.settings) > len(study.main) else ""
-    blocks: list[Block] = [Text(text + more)]
-    for setting in study.main:
-        shown = captioned.costs(setting.name, setting.runs)
-        table = _merged(renamed(shown.table, study.display))
-        caption = f"{shown.caption} Methods with the same costs share a row."
-        blocks.append(Shown(caption, table, narrow=len(table.header) <= 7))
-    return blocks
+    """MACs by exit of the first group, and the time of training."""
+    setting = study.main[0]
+    others = " The costs in other settings are in table.md." if len(study.settings) > 1 else ""
+    shown = captioned.costs("", setting.runs)
+    table = _merged(renamed(shown.table, study.display))
+    caption = f"{shown.caption}{' Methods with the same costs share a row.' if len(table.rows) < len(shown.table.rows) else ''}"
+    text = (
+        f"An image costs what has run where it leaves: stem, blocks and all heads up to there ({ref('costs')}).{others}"
+    )
+    block = replace(
+        shown, caption=caption, table=table, narrow=len(table.header) <= 7, name="costs",
+        source=source(setting.runs, "", "costs"),
+    )  # fmt: skip
+    return [Text(f"{text} {_training(study)}"), block]
 
 
 def _merged(table: Table) -> Table:
@@ -41,7 +44,7 @@ def _merged(table: Table) -> Table:
     return Table(table.header, tuple(rows))
 
 
-def training(study: Study) -> list[Block]:
+def _training(study: Study) -> str:
     """Wall time of training; a pass that several runs share counts once."""
     passes: dict[str, dict[str, float]] = {}
     for run in study.runs:
@@ -49,27 +52,16 @@ def training(study: Study) -> list[Block]:
             # The stages of one shared pass have exactly the same time.
             key = f"shared {stage.seconds}" if stage.shared_pass > 1 else stage.key
             passes.setdefault(stage.stage, {})[key] = stage.seconds
-    order = [*TRAINED, "scores", "cost"]
-    kinds = sorted(passes, key=lambda kind: order.index(kind) if kind in order else len(order))
-    rows = [
-        (
-            NAMES.get(kind, kind),
-            str(len(passes[kind])),
-            _seconds(sum(passes[kind].values())),
-            _seconds(max(passes[kind].values())),
-        )
-        for kind in kinds
-    ]
-    total = sum(sum(passes[kind].values()) for kind in TRAINED if kind in passes)
+    parts = [f"{_seconds(sum(passes[kind].values()))} for {TRAINED[kind]}" for kind in TRAINED if kind in passes]
+    if not parts:
+        return ""
     count = sum(len(passes[kind]) for kind in TRAINED if kind in passes)
     passes_of = "pass" if count == 1 else "passes"
-    text = f"Training took {count} {passes_of} for {counted(len(study.runs), 'run')}, {_seconds(total)} in total."
     peak = max((float(run.record.provenance.peak_memory_bytes) for run in study.runs), default=0.0)
-    if peak:
-        text += f" The peak memory was {peak / 2**30:.1f} GiB."
-    header = ("Stage", "Passes", "Total", "Longest")
-    caption = "Wall time of the stages of the runs. A stage that several runs share counts once."
-    return [Text(text), Shown(caption, Table(header, tuple(rows)), narrow=True)]
+    memory = f"; the peak memory was {peak / 2**30:.1f} GiB" if peak else ""
+    return (
+        f"Training took {count} {passes_of} over the data for {counted(len(study.runs), 'run')}: {join(parts)}{memory}."
+    )
 
 
 def rates(study: Study) -> list[Block]:
@@ -91,4 +83,4 @@ def rates(study: Study) -> list[Block]:
 def _seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports import captioned
 from reports.blocks import Block, Shown, Text
+from reports.sources import source
 from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent
 from reports.weakness import weakness
@@ -53,4 +54,5 @@ def recall_table(setting: ComparisonGroup, name: str, where: str) -> Shown:
         f"Recall by class{where}, seed {run.seed}: of the backbone without exits, and of {name} with at "
         f"most 1 point lost on val. Predicted: test images that the backbone assigns to the class.{more}"
     )
-    return Shown(caption, Table(header, tuple(row for _, row in shown)), narrow=True)
+    table = Table(header, tuple(row for _, row in shown))
+    return Shown(caption, table, narrow=True, source=source([run], "classes"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.blocks import Block, Heading, Shown, Text
+from reports.blocks import Block, Text
 from reports.names import option_words
-from reports.sections.variants import CAPTION, NAME, sentence, variant_table, with_variants
+from reports.sections.variants import NAME, variant_figure, with_variants
 from reports.study import HALF, LGVIT, ComparisonGroup, Study
 from reports.tables import times
 from reports.words import difference
@@ -29,12 +29,7 @@ OFFICIAL = "lgvit-official"
 def discrepancies(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for setting, base, others in with_variants(study, _variant_name, NAME):
-        if len(study.main) > 1:
-            blocks.append(Heading(setting.place))
-        blocks.append(Text(sentence(setting, base, others)))
-        what = "LGViT as the paper describes it, with one difference of the official code at a time"
-        caption = f"{what}{study.where(setting)}. {CAPTION}"
-        blocks.append(Shown(caption, variant_table(setting, base, others)))
+        blocks += variant_figure(study, "One difference of the official code at a time", setting, base, others)
     return blocks + [Text(text) for text in (*_elsewhere(study), *_alternation(study), *_entropy(study), *_swin(study))]
 
 

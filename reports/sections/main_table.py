@@ -6,6 +6,8 @@ import pandas as pd
 
 from reports.blocks import Block, Shown
 from reports.captioned import marks
+from reports.numbering import ref
+from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import DASH, Table, plus_minus, renamed, times, timing
 from reports.words import join
@@ -24,11 +26,11 @@ def main_table(study: Study) -> list[Block]:
     for settings in _side_by_side(study.main):
         text = f"{CAPTION} {timing(study.points)}{_where(study.main)}"
         if blocks:
-            text = (
-                f"Main results on {join([setting.place for setting in settings])}, in the columns of the table before."
-            )
+            text = f"Main results on {join([setting.place for setting in settings])}, as in {ref('main-1')}."
         text += "".join(dict.fromkeys(marks(setting, study.display) for setting in settings if setting.contrasts))
-        blocks.append(Shown(text, renamed(_table(study, settings), study.display)))
+        table = renamed(_table(study, settings), study.display)
+        runs = [run for setting in settings for run in setting.runs]
+        blocks.append(Shown(text, table, name=f"main-{len(blocks) + 1}", source=source(runs, "points")))
     return blocks
 
 
@@ -48,11 +50,10 @@ def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]
 
 
 CAPTION = (
-    "Main results on test. ½ MACs: accuracy (%) where the mean cost is half of the multiply-accumulates of the "
-    "backbone without exits, every evaluated head counted. The columns to its right are for the cheapest threshold "
-    "that loses at most 1 point on val, or for the method's fixed threshold: accuracy (%), mean MACs of an image, "
-    "and the speed-up over the backbone without exits in layers (the paper's, heads free), in MACs and, where it "
-    "was measured, in time."
+    "Main results on test. ½ MACs: accuracy (%) where the mean cost is half of the MACs of the backbone without exits, every "
+    "evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, or the method's fixed "
+    "threshold: accuracy (%), mean MACs of an image, and the speed-up in layers (heads free), in MACs and, where it was "
+    "measured, in time."
 )
 
 
@@ -86,7 +87,8 @@ def _table(study: Study, settings: list[ComparisonGroup]) -> Table:
                 underlined.add((r, len(cells) + 1))
             cells += _cells(setting, label, has_time=has_time)
         rows.append(tuple(cells))
-    return Table(tuple(header), tuple(rows), frozenset(bold), frozenset(underlined), tuple(groups))
+    spans = tuple(groups) if len(study.main) > 1 else ()
+    return Table(tuple(header), tuple(rows), frozenset(bold), frozenset(underlined), spans)
 
 
 def _ordered(settings: list[ComparisonGroup]) -> list[str]:

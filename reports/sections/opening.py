@@ -1,4 +1,4 @@
-"""The question, and the setup of the runs."""
+"""The question, the setup of the runs, and the rules of comparison."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import Counter
 
 from reports.blocks import Block, Shown, Terms, Text
 from reports.names import head_name
+from reports.numbering import ref
+from reports.sections.data import data
 from reports.setup import differences, facts, judged_by
 from reports.study import Study
 from reports.tables import DASH, Table
@@ -13,42 +15,41 @@ from reports.tables import DASH, Table
 MOST = 30
 """Most rows in the table of methods."""
 QUESTION = (
-    "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) to the shallow half and attention "
-    "heads (GAH) to the deep half. It trains the backbone first and then the heads by self-distillation on the "
-    "frozen backbone, and a sample leaves at the first exit that is confident. Comparisons of heads keep backbone, "
-    "exits and training recipe fixed; methods whose features are not a token map have no feature terms in their loss. "
-    "Comparisons of training keep the heads fixed.",
-    "This report uses three speed-ups side by side. The speed-up in layers, which the paper and its code use, "
-    "divides the depth by the mean block at which samples leave; heads cost nothing in it. The speed-up in MACs "
-    "divides the multiply-accumulates of the backbone without exits by the mean over images: stem, blocks and every "
-    "evaluated head. The speed-up in time divides measured times, if time was measured.",
+    "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) in its shallow half, attention heads (GAH) in "
+    "its deep half. The backbone is trained first, then the heads on the frozen backbone by self-distillation. An image leaves "
+    "at the first exit that is confident enough. "
+    + ref("methods")
+    + " lists what is compared, "
+    + ref("data")
+    + " the data. "
+    "Comparisons of heads hold backbone, exits and recipes fixed; comparisons of training hold the heads fixed."
+)
+SPEEDS = (
+    "Three speed-ups stand side by side. In layers, as the paper and its code count: depth over the mean block at which images "
+    "leave, so heads cost nothing. In MACs: those of the backbone without exits over the mean of an image, with stem, blocks "
+    "and every evaluated head. In time: measured, where it was."
 )
 RULES = (
-    "Thresholds are chosen on val and applied to test once. Every drop in accuracy is against the backbone without "
-    "exits of the same seed, never against a method's own last exit. At equal MACs, the two neighbouring thresholds "
-    "of a grid fixed on val are mixed so that the mean cost on test is exact. Intervals are over test images given "
-    "the trained models and their thresholds, or over training seeds (Student's t), never both; they are not corrected "
-    "for multiple tests, the p-values are. In each setting one method, LGViT where it was run, is tested against every "
-    "other method at every budget, with Holm's correction over all these comparisons; its own variants are a second "
-    "family. A difference is significant if the corrected p-value is below 0.05; claims, tables and sentences use the "
-    "same one. With at least five seeds it is the larger p of a paired t test over seeds and of a sign-flip test over "
-    "images, with fewer that of the sign-flip test alone. MACs count convolutions, linear layers, matrix products and "
-    "attention."
+    "Thresholds are chosen on val and applied to test once. A drop in accuracy is against the backbone without exits of the "
+    "same seed. At equal MACs, two neighbouring thresholds of a grid fixed on val are mixed so that the mean cost on test is "
+    "exact. Intervals are over test images, given models and thresholds, or over training seeds (Student's t), never both. In "
+    "each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
+    "correction over these comparisons; its own variants are a second family. Significant means a corrected p below 0.05, in "
+    "claims, tables, figures and sentences alike. With at least five seeds p is the larger one of a paired t test over seeds "
+    "and a sign-flip test over images, with fewer that of the sign-flip test. MACs count convolutions, linear layers, matrix "
+    "products and attention."
 )
 
 
-def question(_: Study) -> list[Block]:
-    return [Text(text) for text in QUESTION]
-
-
-def setup(study: Study) -> list[Block]:
+def question_and_setup(study: Study) -> list[Block]:
+    """What is asked, how the runs were made, and the rules by which they are compared."""
     items = [
         *facts(study.runs),
         ("Policies", judged_by(study)),
-        ("Differs from the original", differences(study)),
+        ("Differs from the paper", differences(study)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
-    return [terms, Terms((("Rules", RULES),)), methods(study)]
+    return [Text(QUESTION), Text(SPEEDS), methods(study), *data(study), terms, Terms((("Rules", RULES),))]
 
 
 def methods(study: Study) -> Shown:
@@ -68,5 +69,7 @@ def methods(study: Study) -> Shown:
         rows.setdefault(run.method, row)
     shown = list(rows.values())[:MOST]
     more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
-    caption = f"Methods: heads at the exits of the first setting, their training and source.{more}"
-    return Shown(caption, Table(("Method", "Heads at exits", "Training", "Source"), tuple(shown), words=True))
+    first = " of the first setting" if len(study.main) > 1 else ""
+    caption = f"Methods: heads at the exits{first}, their training and source.{more}"
+    table = Table(("Method", "Heads at exits", "Training", "Source"), tuple(shown), words=True)
+    return Shown(caption, table, name="methods")

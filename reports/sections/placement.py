@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from itertools import combinations
 
-from reports.blocks import Block, Heading, Shown, Text
+import pandas as pd
+
+from reports.blocks import Block, Drawn, Text
+from reports.figures.placement import placement
 from reports.names import COUNTED
-from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
-from reports.tables import DASH, Table, plus_minus, times
-from reports.words import compared
+from reports.numbering import ref
+from reports.sources import source
+from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.tables import plus_minus
+from reports.words import compared, join
 from results.judge.contrast import contrast, corrected
+
+MOST = 6
+"""Largest number of methods in a figure."""
 
 
 def schemes(study: Study) -> list[Block]:
@@ -21,7 +31,7 @@ def schemes(study: Study) -> list[Block]:
             by_count.setdefault(len(_blocks(setting)), []).append(setting)
         chosen = max(by_count.values(), key=len)
         if len({setting.where["scheme"] for setting in chosen}) > 1:
-            blocks += _question(study, chosen, len(list(_comparable(study))) > 1, "exit scheme", _scheme)
+            blocks += _compared(study, chosen, "Exit schemes", _scheme)
     return blocks
 
 
@@ -36,9 +46,7 @@ def counts(study: Study) -> list[Block]:
         for rule, chosen in rules.items():
             if len(chosen) > 1:
                 ordered = sorted(chosen, key=lambda setting: len(_blocks(setting)))
-                blocks += _question(
-                    study, ordered, len(list(_comparable(study))) > 1, f"number of exits, placed {rule}", _count
-                )
+                blocks += _compared(study, ordered, f"Number of exits ({rule})", _count)
     return blocks
 
 
@@ -51,8 +59,10 @@ def _comparable(study: Study) -> list[list[ComparisonGroup]]:
     return [settings for settings in by_rest.values() if len(settings) > 1]
 
 
-def _question(study: Study, settings: list[ComparisonGroup], named: bool, what: str, name: object) -> list[Block]:
-    assert callable(name)
+def _compared(
+    study: Study, settings: list[ComparisonGroup], title: str, name: Callable[[ComparisonGroup], str]
+) -> list[Block]:
+    """One sentence about the reference and one figure of the methods that were run with several placements."""
     names = [name(setting) for setting in settings]
     methods = [
         method
@@ -61,28 +71,37 @@ def _question(study: Study, settings: list[ComparisonGroup], named: bool, what: 
     ]
     if not methods:
         return []
-    where = settings[0].place
-    header = ("Method", *names)
-    rows = [(study.display[method], *(_cell(setting, method) for setting in settings)) for method in methods]
-    blocks: list[Block] = [Heading(where)] if named else []
-    blocks += [Text(_placed(settings, names))]
-    blocks += [Text(_sentence(study, settings, names, method)) for method in _described(methods)]
+    own = settings[0].reference if settings[0].reference in methods else methods[0]
+    place = f"{settings[0].place}: " if len(_comparable(study)) > 1 else ""
+    rows = _rows(settings, names, methods[:MOST])
+    figure = placement(rows, names, study.looks, study.display, ordered=name is _count)
+    file = f"{settings[0].number}-{re.sub('[^a-z]+', '-', title.lower()).strip('-')}"
     caption = (
-        f"Test accuracy (%) at half of the MACs by {what}, {where}; in brackets the speed-up in MACs with at most 1 "
-        "point lost on val. ±: half of the 95 % interval, over training seeds where there are several, else over "
-        "test images."
+        f"{title}. {place}{_placed(settings, names)} Bars: 95 %, over training seeds where there are several, else over test "
+        "images. A gap: half of the MACs is not reached."
     )
-    return [*blocks, Shown(caption, Table(header, tuple(rows)), narrow=len(header) <= 3)]
+    runs = [run for setting in settings for run in setting.exiting]
+    return [
+        Text(f"{place}{_sentence(study, settings, names, own)} {ref(file)} shows all methods."),
+        Drawn(caption, figure, file, source(runs, "points")),
+    ]
 
 
-def _described(methods: list[str]) -> list[str]:
-    """The methods that get a sentence: LGViT first, at most four."""
-    return sorted(methods, key=lambda name: name != LGVIT)[:4]
+def _rows(settings: list[ComparisonGroup], names: list[str], methods: list[str]) -> pd.DataFrame:
+    """What the figure shows; see `reports.figures.placement`."""
+    rows = []
+    for setting, name in zip(settings, names, strict=True):
+        half, drop = setting.at(HALF), setting.at(DROP)
+        for method in methods:
+            at_half, at_drop = (table[table["label"] == method] for table in (half, drop))
+            values = {column: 100 * at_half[column].mean() for column in ("accuracy", "low", "high")}
+            rows.append({"label": method, "placement": name, **values, "mac_speedup": at_drop["mac_speedup"].mean()})
+    return pd.DataFrame(rows)
 
 
 def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
-    places = [f"{name}: {' '.join(map(str, _blocks(setting)))}" for setting, name in zip(settings, names, strict=True)]
-    return f"Exits after blocks; {'; '.join(places)}. These placements are ours; the lists of the paper are not known."
+    places = [f"{name} {' '.join(map(str, _blocks(setting)))}" for setting, name in zip(settings, names, strict=True)]
+    return f"Exits after blocks: {'; '.join(places)} (placements of this suite; those of the paper are not known)."
 
 
 def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], method: str) -> str:
@@ -91,8 +110,9 @@ def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], m
     placements = [
         (n, s, rows[rows["label"] == method].iloc[0]) for n, s, rows in candidates if method in set(rows["label"])
     ]
+    own = study.display[method]
     if len(placements) < 2:
-        return f"{study.display[method]}: at most one placement reaches half of the MACs."
+        return f"{own}: at most one placement reaches half of the MACs."
     placements.sort(key=lambda entry: -entry[2]["accuracy"])
     name, _, row = placements[0]
     # Which one is best is known only from these results, so the correction covers all pairs.
@@ -103,24 +123,11 @@ def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], m
     }
     results = {second: result for (first, second), result in corrected(family).items() if first == name}
     parts = compared(results) or ["compared with no other on the same images"]
-    at_drop = [(n, rows[rows["label"] == method]) for n, rows in ((n, s.at(DROP)) for n, s, _ in placements)]
-    speeds = [(n, rows.iloc[0]["mac_speedup"]) for n, rows in at_drop if not rows.empty]
-    more = ""
-    if speeds:
-        best = max(speeds, key=lambda entry: entry[1])
-        more = f" With at most 1 point lost on val, {best[0]} has the largest speed-up in MACs, {times(best[1])}."
-    return (
-        f"{study.display[method]}, at half of the MACs: the accuracy is highest with {name}, {plus_minus(row)} %, "
-        f"{'; '.join(parts)}.{more}"
-    )
-
-
-def _cell(setting: ComparisonGroup, method: str) -> str:
-    half, drop = (rows[rows["label"] == method] for rows in (setting.at(HALF), setting.at(DROP)))
-    if method not in setting.methods:
-        return DASH
-    at_half = "not reached" if half.empty else plus_minus(half.iloc[0])
-    return at_half if drop.empty else f"{at_half} ({times(drop.iloc[0]['mac_speedup'])})"
+    missing = [n for n in names if n not in {entry[0] for entry in placements}]
+    does = "does" if len(missing) == 1 else "do"
+    rest = f"; {join(missing)} {does} not reach it" if missing else ""
+    best = f"the accuracy is highest with {name} ({plus_minus(row)} %), {'; '.join(parts)}{rest}"
+    return f"With {own} at half of the MACs, {best}."
 
 
 def _blocks(setting: ComparisonGroup) -> tuple[int, ...]:

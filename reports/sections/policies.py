@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Shown, Text
+from reports.sources import source
 from reports.study import DROP, HALF, Study
 from reports.tables import DASH, Table, plus_minus, times
 from results.tables.points import summary
@@ -42,12 +43,12 @@ def other_policies(study: Study) -> list[Block]:
             f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "
             f"at most 1 point is lost on val. ±: half of the 95 % interval.{more}"
         )
-        blocks.append(Shown(caption, Table(("Method and policy", "½ MACs", "layers", "MACs"), tuple(cells[:MANY]))))
+        table = Table(("Method and policy", "½ MACs", "layers", "MACs"), tuple(cells[:MANY]))
+        blocks.append(Shown(caption, table, source=source(setting.exiting, "points")))
     if not blocks:
         return []
     own = list(dict.fromkeys(rule for run in study.runs if (rule := run.judged_policy) and run.has_exits))
     text = (
-        f"The sections above use one policy per method, its own or the first of the grid ({', '.join(own)}). This "
-        "table has all."
+        f"Section 2 uses one policy per method, its own or the first of the grid ({', '.join(own)}); the table has all."
     )
     return [Text(text), *blocks]

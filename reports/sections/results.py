@@ -1,85 +1,152 @@
-"""The results of every main group: main table, figures and sentences about them."""
+"""The results of every main group: tables, one main figure, and sentences about them."""
 
 from __future__ import annotations
 
 from reports.blocks import Block, Drawn, Heading, Text
 from reports.figures.exits import exit_accuracy, exit_distribution
 from reports.figures.honesty import honesty
-from reports.figures.panels import MOST
 from reports.figures.speed_accuracy import controls, speed_accuracy
+from reports.figures.teaser import CURVES
 from reports.findings import details
-from reports.sections.claims import verdict_sentence
+from reports.numbering import ref
+from reports.sections.claims import unjudged, verdict_sentence
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
+from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
+
+LINES = 10
+"""Largest number of curves in a figure."""
+ROWS = 24
+"""Largest number of methods in the panel of differences."""
 
 
 def results(study: Study) -> list[Block]:
-    blocks = [*map(Text, verdict_sentence(study)), *main_table(study)]
-    described = [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
-    for setting in described:  # a single method is fully described by its row in the table
-        if len(described) > 1:
-            blocks.append(Heading(setting.place))
-        blocks += [Text(text) for text in details(setting, study.display)]
-        blocks += _figures(study, setting)
+    """The table of all main groups; the first group in full, the others in sentences, with their figures in the appendix."""
+    verdicts = [] if (text := unjudged(study)) else verdict_sentence(study)
+    first, *others = _described(study)
+    figures = f", {ref(_figure(first))} shows the curves"
+    figures += " and the differences." if first.contrasts else "."
+    start = f"{ref('main-1')} lists the results of every method{figures}"
+    blocks: list[Block] = [Text(" ".join([start, *filter(None, [text]), *verdicts]))]
+    blocks += main_table(study)
+    if others:
+        blocks.append(Heading(first.place))
+    blocks += [Text(text) for text in details(first, study.display)]
+    blocks += main_figure(study, first)
+    speeds = _speed_ups(study, first)
+    figures_below = _realised_figures(study, first)
+    texts = [*speeds, *(_pointer(figure) for figure in figures_below)]
+    if texts:
+        blocks.append(Text(" ".join(texts)))
+    blocks += [*exits_figures(study, first), *figures_below]
+    for setting in others:
+        blocks += [Heading(setting.place), *(Text(text) for text in details(setting, study.display))]
+        at_one_point = " ".join(_speed_ups(study, setting))
+        blocks.append(Text(f"{at_one_point} {ref(_figure(setting))} shows the curves.".strip()))
     return blocks
 
 
-def _figures(study: Study, setting: ComparisonGroup) -> list[Block]:
-    shown, left_out = _shown(setting)
-    more = f" The {MOST} most accurate ones at half of the MACs; curves.csv has all." if left_out else ""
-    over = "training seeds" if setting.over == "seeds" else "test images"
-    name, number = study.where(setting), setting.number
+def figures_of_others(study: Study) -> list[Block]:
+    """For the appendix: the figures of the main groups after the first."""
+    blocks: list[Block] = []
+    for setting in _described(study)[1:]:
+        blocks += [*main_figure(study, setting), *exits_figures(study, setting)]
+    return [Text("The same figures as for the first setting."), *blocks] if blocks else []
+
+
+def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
+    """Curves and paired differences."""
+    shown, rows = _shown(study, setting)
+    parts = ["test accuracy over mean MACs, where the curves differ"]
+    if len(shown) < len(setting.methods):
+        parts[0] += f" (the {len(shown)} most accurate at half of the MACs; curves.csv has all)"
+    caption = f"{'Left: t' if setting.contrasts else 'T'}{parts[0][1:]}{study.where(setting)}."
+    if setting.contrasts:
+        caption += (
+            f" Right: accuracy minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
+            f"together with 95 % (Bonferroni, {setting.tests} comparisons, over {_over(setting)}). Filled: significant by the "
+            "tests of Section 1; grey: not shown to differ."
+        )
+        if len(rows) < len(setting.methods) - 1:
+            caption += " contrasts.csv has all methods."
+    figure = speed_accuracy(setting, study.looks, shown, rows, study.display)
+    return [Drawn(caption, figure, _figure(setting), source(setting.runs, "curves.csv, contrasts"))]
+
+
+def exits_figures(study: Study, setting: ComparisonGroup) -> list[Block]:
+    """Accuracy of every exit, and the share of images that leave there."""
+    shown, _ = _shown(study, setting)
+    where = study.where(setting)
     blocks: list[Block] = [
         Drawn(
-            f"Test accuracy over mean MACs{name}. Bands and bars: 95 % over {over}. Points: models without exits, "
-            f"and fixed thresholds. To the right of 1, a model costs more than the backbone without exits.{more}",
-            speed_accuracy(setting, study.looks, shown, study.display),
-            f"{number}-speed-accuracy",
+            f"Accuracy of every exit on all test images{where}.",
+            exit_accuracy(setting, study.looks, shown, study.display),
+            f"{setting.number}-exit-accuracy",
+            source(setting.exiting, "exits"),
         )
     ]
-    rows = counted_three_ways(setting, study.points)
-    rows = rows.assign(label=rows["label"].map(study.display))
-    if not rows.empty:
+    distribution = exit_distribution(setting, HALF, shown, study.display)
+    if distribution is not None:
+        text = f"Share of test images (%) that leave at each exit, at half of the MACs{where}."
         blocks.append(
-            Drawn(
-                f"One operating point (at most 1 point lost on val) in three speed-ups{name}: over "
-                f"the backbone without exits. Bars: 95 % over {over}.",
-                honesty(rows[rows["label"].isin([study.display[label] for label in shown])]),
-                f"{number}-honesty",
-            )
+            Drawn(text, distribution, f"{setting.number}-exit-distribution", source(setting.exiting, "leaving"))
         )
-        blocks += [Text(text) for text in realised(rows)]
+    return blocks
+
+
+def _pointer(figure: Drawn) -> str:
+    """The sentence that cites a figure of `_realised_figures`."""
+    if figure.name.endswith("honesty"):
+        return f"{ref(figure.name)} has the intervals."
+    return f"{ref(figure.name)} compares the policy with random and with perfect routing."
+
+
+def _realised_figures(study: Study, setting: ComparisonGroup) -> list[Drawn]:
+    """One operating point in three speed-ups, and the policy between random and perfect routing."""
+    shown, _ = _shown(study, setting)
+    where = study.where(setting)
+    blocks: list[Drawn] = []
+    rows = counted_three_ways(setting, study.points)
+    rows = rows[rows["label"].isin(shown)]
+    rows = rows.assign(label=rows["label"].map(study.display))
+    if len(rows) > CURVES:  # with fewer, the figure of page one shows them all
+        text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {_over(setting)}."
+        blocks.append(Drawn(text, honesty(rows), f"{setting.number}-honesty", source(setting.exiting, "points")))
     routing = study.metric("routing", setting)
     drawn = None if routing.empty else controls(setting, routing, study.looks, study.display)
     if drawn is not None:
-        own = setting.leading.policies[0]
-        blocks.append(
-            Drawn(
-                f"The effect of the policy on the heads of {study.display[setting.leading.method]}{name}: its operating "
-                f"points under {own}, compared with random and perfect routing to the same exits in the same shares.",
-                drawn,
-                f"{number}-controls",
-            )
+        text = (
+            f"The policy of {study.display[setting.leading.method]}{where}: its operating points, and random and perfect "
+            "routing to the same exits in the same shares."
         )
-    blocks.append(
-        Drawn(
-            f"Accuracy of every exit on all test images{name}.",
-            exit_accuracy(setting, study.looks, shown, study.display),
-            f"{number}-exit-accuracy",
-        )
-    )
-    distribution = exit_distribution(setting, HALF, shown, study.display)
-    if distribution is not None:
-        text = f"Share of test images (%) that leave at each exit, at half of the MACs{name}."
-        blocks.append(Drawn(text, distribution, f"{number}-exit-distribution"))
+        runs = [run for run in setting.exiting if run.method == setting.leading.method]
+        blocks.append(Drawn(text, drawn, f"{setting.number}-controls", source(runs, "routing")))
     return blocks
 
 
-def _shown(setting: ComparisonGroup) -> tuple[list[str], bool]:
-    """The labels that figures show, and whether any was left out."""
-    if len(setting.methods) <= MOST:
-        return setting.methods, False
-    best = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]
-    chosen = set(list(dict.fromkeys([*best, *setting.methods]))[:MOST])
-    return [name for name in setting.methods if name in chosen], True
+def _speed_ups(study: Study, setting: ComparisonGroup) -> list[str]:
+    rows = counted_three_ways(setting, study.points)
+    return realised(rows.assign(label=rows["label"].map(study.display))) if len(rows) else []
+
+
+def _described(study: Study) -> list[ComparisonGroup]:
+    """The main groups with something to compare, or the first one."""
+    return [setting for setting in study.main if len(setting.methods) > 1] or study.main[:1]
+
+
+def _figure(setting: ComparisonGroup) -> str:
+    return f"{setting.number}-speed-accuracy"
+
+
+def _over(setting: ComparisonGroup) -> str:
+    return "training seeds" if setting.over == "seeds" else "test images"
+
+
+def _shown(study: Study, setting: ComparisonGroup) -> tuple[list[str], list[str]]:
+    """The labels of curves, and those of differences, the most accurate at half of the MACs first."""
+    half = setting.at(HALF).sort_values("accuracy", ascending=False, kind="stable")["label"]
+    ordered = list(dict.fromkeys([*(name for name in half if name in setting.methods), *setting.methods]))
+    chosen = {setting.reference, *ordered[:LINES]} if len(ordered) > LINES else set(ordered)
+    rows = [name for name in ordered if any(label == name for label, _ in setting.contrasts)]
+    return [name for name in setting.methods if name in chosen], rows[:ROWS]

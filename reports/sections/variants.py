@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from reports.blocks import Block, Heading, Shown, Text
+from reports.blocks import Block, Drawn, Heading, Text
+from reports.figures.differences import differences
 from reports.names import option_words
-from reports.study import DROP, HALF, LGVIT, ComparisonGroup, Study
-from reports.tables import DASH, Table, percent, plus_minus, signed, times
-from reports.words import compared, p_value
+from reports.sources import source
+from reports.study import HALF, LGVIT, ComparisonGroup, Study
+from reports.words import compared
 from results.judge.contrast import Contrast
 from results.tables.run import Run
 
@@ -26,12 +28,6 @@ class Variant:
     name: str
     label: str
     runs: tuple[Run, ...]
-
-    @property
-    def mean_exit(self) -> float:
-        """Mean accuracy of all early exits, each on all test images."""
-        early = [exit_.test_accuracy for run in self.runs for exit_ in run.record.exits[:-1]]
-        return sum(early) / len(early)
 
 
 VariantName = Callable[[str, dict[str, object]], str | None]
@@ -57,40 +53,32 @@ def against(setting: ComparisonGroup, variant: Variant) -> Contrast | None:
     return None if result is None else result.reversed()
 
 
-def variant_table(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> Table:
-    header = ("Variant", "Mean of exits", "½ MACs", "Difference", "Result", "layers", "MACs")
-    rows = []
-    for variant in (base, *others):
-        half, drop = (rows_[rows_["label"] == variant.label] for rows_ in (setting.at(HALF), setting.at(DROP)))
-        result = against(setting, variant)
-        value = result.estimate if result else None
-        interval = f"{signed(value.value)} [{signed(value.low)}, {signed(value.high)}]" if value else DASH
-        rows.append(
-            (
-                variant.name, percent(variant.mean_exit), "not reached" if half.empty else plus_minus(half.iloc[0]), interval,
-                f"{result.result}, {p_value(result.p)}" if result else DASH, *(
-                    (DASH, DASH) if drop.empty else (times(drop.iloc[0]["layer_speedup"]), times(drop.iloc[0]["mac_speedup"]))
-                ),
-            )
-        )  # fmt: skip
-    return Table(header, tuple(rows))
-
-
-CAPTION = (
-    "Mean of exits: accuracy (%) of the early exits on all test images. ½ MACs: accuracy (%) at half of the MACs. "
-    "Difference: to the first row at half of the MACs, in points on the same images, 95 % interval. Result: by the p-value "
-    "after Holm's correction over the variants and budgets. layers, MACs: speed-up with at most 1 point lost on val."
-)
-
-
-def variant_blocks(study: Study, variant_name: VariantName, caption: str, base_name: str) -> list[Block]:
-    """A sentence and a table for every main group that contains the base and at least one variant."""
+def variant_blocks(study: Study, title: str, variant_name: VariantName, base_name: str) -> list[Block]:
+    """A heading, and a sentence and a figure for every main group that contains the base and at least one variant."""
     blocks: list[Block] = []
     for setting, base, others in with_variants(study, variant_name, base_name):
-        if len(study.main) > 1:
-            blocks.append(Heading(setting.place))
-        blocks.append(Text(sentence(setting, base, others)))
-        blocks.append(Shown(f"{caption}{study.where(setting)}. {CAPTION}", variant_table(setting, base, others)))
+        blocks += variant_figure(study, title, setting, base, others)
+    return [Heading(title), *blocks] if blocks else []
+
+
+def variant_figure(
+    study: Study, title: str, setting: ComparisonGroup, base: Variant, others: list[Variant]
+) -> list[Block]:
+    """The sentence and the figure of one group."""
+    contrasts = {
+        variant.label: result for variant in others if (result := setting.contrasts.get((variant.label, HALF[1])))
+    }
+    where = f"{setting.place}: " if len(study.main) > 1 else ""
+    blocks: list[Block] = [Text(where + sentence(setting, base, others))]
+    if contrasts:
+        caption = (
+            f"{title}{study.where(setting)}: accuracy at half of the MACs minus that of {base.name}, on the same images, with "
+            f"intervals that hold together with 95 % (Bonferroni). Filled: significant by the tests of Section 1."
+        )
+        runs = [run for variant in (base, *others) for run in variant.runs]
+        figure = differences(contrasts, {variant.label: variant.name for variant in others}, base.name)
+        name = f"{setting.number}-{re.sub('[^a-z]+', '-', title.lower())}"
+        blocks.append(Drawn(caption, figure, name, source(runs, "contrasts")))
     return blocks
 
 
@@ -106,7 +94,7 @@ def with_variants(
 
 
 def sentence(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> str:
-    """A sentence that lists the variants better and worse than the base, or not shown to differ, at half of the MACs."""
+    """The variants better and worse than the base, or not shown to differ, at half of the MACs."""
     results = {variant.name: result for variant in others if (result := against(setting, variant)) is not None}
     parts = compared(
         results,
@@ -116,20 +104,15 @@ def sentence(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> 
     )
     if not parts:
         return f"None of the variants of {base.name} reaches half of the MACs."
-    least, most = (pick((base, *others), key=lambda variant: variant.mean_exit) for pick in (min, max))
-    return (
-        f"At half of the MACs, on the same images, {'; '.join(parts)}. On average over all early exits, which is not "
-        f"ranked, {base.name} classifies {percent(base.mean_exit)} % correctly; the range is from "
-        f"{percent(least.mean_exit)} % ({least.name}) to {percent(most.mean_exit)} % ({most.name})."
-    )
+    return f"At half of the MACs, on the same images, {'; '.join(parts)}."
 
 
 def strides(study: Study) -> list[Block]:
-    return variant_blocks(study, _one_option("gah_stride", "stride"), "The stride of every GAH", AUTHORS)
+    return variant_blocks(study, "Stride of the attention heads", _one_option("gah_stride", "stride"), AUTHORS)
 
 
 def kernels(study: Study) -> list[Block]:
-    return variant_blocks(study, _one_option("lph_kernel", "kernel"), "The kernel of every LPH (0: none)", AUTHORS)
+    return variant_blocks(study, "Kernel of the convolutional heads", _one_option("lph_kernel", "kernel"), AUTHORS)
 
 
 def ablation(study: Study) -> list[Block]:
@@ -146,7 +129,7 @@ def ablation(study: Study) -> list[Block]:
             terms.append("without feature terms")
         return " and ".join(terms) or NAME
 
-    return variant_blocks(study, variant_name, "Terms of the distillation", NAME)
+    return variant_blocks(study, "Terms of the distillation", variant_name, NAME)
 
 
 def regimes(study: Study) -> list[Block]:
@@ -161,7 +144,7 @@ def regimes(study: Study) -> list[Block]:
         rest = option_words({key: value for key, value in options.items() if key != "regime"})
         return f"{regime} ({rest})" if rest else regime
 
-    return variant_blocks(study, variant_name, "Ways to train LGViT's heads, total epochs equal", TWO_STAGE)
+    return variant_blocks(study, "Training schemes", variant_name, TWO_STAGE)
 
 
 NAME = "LGViT"

@@ -10,7 +10,13 @@ import numpy as np
 
 from results.judge.verdicts import Estimate, Verdict, are_copies, paired_difference
 from results.stats.significance import holm
-from results.stats.statistics import LEVEL, detectable_difference, detectable_over_seeds
+from results.stats.statistics import (
+    LEVEL,
+    detectable_difference,
+    detectable_over_seeds,
+    over_seeds,
+    paired_interval,
+)
 from results.tables.run import Run, paired
 
 Key = TypeVar("Key", bound=Hashable)
@@ -54,6 +60,14 @@ class Contrast:
         value = self.estimate
         estimate = replace(value, value=-value.value, low=-value.high, high=-value.low)
         return replace(self, estimate=estimate, differences=-self.differences)
+
+    @property
+    def simultaneous(self) -> tuple[float, float]:
+        """An interval that holds for all comparisons of the family together with 95 %, by Bonferroni's correction."""
+        level = 1 - (1 - LEVEL) / self.tests
+        if self.estimate.kind == "seeds":
+            return over_seeds(self.differences.tolist(), level)
+        return paired_interval(self.differences, level)
 
     @property
     def detectable(self) -> float:

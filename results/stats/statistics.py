@@ -15,8 +15,8 @@ LEVEL = 0.95
 POWER = 0.8
 
 
-def bounded_mean(values: np.ndarray, lowest: float, highest: float) -> tuple[float, float]:
-    """95 % interval of a mean over samples whose values have known bounds; its width is never zero.
+def bounded_mean(values: np.ndarray, lowest: float, highest: float, level: float = LEVEL) -> tuple[float, float]:
+    """Interval, by default of 95 %, of a mean over samples whose values have known bounds; its width is never zero.
 
     A Wald interval after one pseudo-sample is added at each bound. For differences of correctness in {-1, 0, 1} it is the
     adjusted Wald interval of Bonett and Price (Statistics in Medicine, 2012), which Fagerland, Lydersen and Laake (2014)
@@ -26,17 +26,18 @@ def bounded_mean(values: np.ndarray, lowest: float, highest: float) -> tuple[flo
         values: a quantity, or its differences between two methods on the same samples, [N].
         lowest: lower bound of the values.
         highest: upper bound of the values.
+        level: probability with which the interval covers the true mean.
     """
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    z = NormalDist().inv_cdf((1 + level) / 2)
     sample = np.concatenate([values, [lowest, highest]])
     centre, half = float(sample.mean()), float(z * sample.std() / np.sqrt(len(sample)))
     mean = float(values.mean())
     return max(min(centre - half, mean), lowest), min(max(centre + half, mean), highest)
 
 
-def paired_interval(differences: np.ndarray) -> tuple[float, float]:
+def paired_interval(differences: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """`bounded_mean` of differences of correctness on the same samples, each in [-1, 1]."""
-    return bounded_mean(differences, -1.0, 1.0)
+    return bounded_mean(differences, -1.0, 1.0, level)
 
 
 def detectable_difference(differences: np.ndarray, tests: int = 1) -> float:
@@ -81,8 +82,8 @@ def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
     return wilson(float(correct.sum()), len(correct))
 
 
-def over_seeds(values: Sequence[float]) -> tuple[float, float]:
-    """95 % t interval (n - 1 degrees of freedom) of the mean over training seeds.
+def over_seeds(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """t interval, by default of 95 %, with n - 1 degrees of freedom, of the mean over training seeds.
 
     Raises:
         ValueError: fewer than two seeds.
@@ -92,5 +93,5 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     from scipy.stats import t  # takes a second to import
 
     sample = np.asarray(values, dtype=np.float64)
-    half = t.ppf((1 + LEVEL) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    half = t.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
     return float(sample.mean() - half), float(sample.mean() + half)

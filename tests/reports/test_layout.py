@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import matplotlib as mpl
 import pytest
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from methods import METHODS
 from reports.blocks import PAGE_ROWS, Section, Shown, Text, as_data, parts
+from reports.figures.line_labels import spread_apart
 from reports.figures.panels import ONE_PANEL, legend_below, panel_figure, spread
+from reports.numbering import number_floats, ref
 from reports.style import RC, is_wide, looks
 from reports.tables import Table
 from tests.reports.registered import registered
@@ -69,7 +71,7 @@ def test_variants_are_labelled_in_any_order(names: set[str]) -> None:
 def test_a_table_longer_than_a_page_is_split_between_groups() -> None:
     rows = tuple((f"method {i // 4}", str(i)) for i in range(4 * 40))
     pages = parts("All.", Table(("Method", "Point"), rows, frozenset({(70, 1)})))
-    assert [page["caption"] for page in pages] == ["All.", "(Continued.)", "(Continued.)"]
+    assert [page["caption"] for page in pages] == ["All.", "All, part 2 of 3.", "All, part 3 of 3."]
     assert all(len(page["rows"]) <= PAGE_ROWS for page in pages)
     rows_of_pages = [[cell["text"] for cell in row] for page in pages for row in page["rows"]]
     assert rows_of_pages == [list(row) for row in rows]
@@ -93,3 +95,31 @@ def test_floats_keep_their_order_and_none_is_lost(kinds: list[str]) -> None:
     for wide in (True, False):
         numbers = [int(one["caption"]) for row in floats for one in row if one["wide"] is wide]
         assert numbers == sorted(numbers)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 15), st.floats(0.1, 0.9)), min_size=1, max_size=10))
+def test_names_of_lines_do_not_overlap_and_keep_their_order(boxes: list[tuple[float, float]]) -> None:
+    positions, heights = [list(values) for values in zip(*boxes, strict=True)]
+    centres = spread_apart(positions, heights, 0.0, 10.0)
+    order = sorted(range(len(boxes)), key=lambda i: centres[i])
+    assert [positions[i] for i in order] == sorted(positions)
+    for one, other in pairwise(order):
+        assert centres[other] - centres[one] >= (heights[one] + heights[other]) / 2 - 1e-9
+    assert all(centre - height / 2 >= -1e-9 for centre, height in zip(centres, heights, strict=True))
+    assert all(centre + height / 2 <= 10 + 1e-9 for centre, height in zip(centres, heights, strict=True))
+
+
+def test_names_with_room_stay_where_they_belong() -> None:
+    assert spread_apart([7.0, 1.0, 4.0], [0.5, 0.5, 0.5], 0.0, 10.0) == pytest.approx([7, 1, 4])
+
+
+def test_floats_are_numbered_in_their_order_and_cited_by_number() -> None:
+    table, figure = ({"kind": kind, "name": kind, "caption": f"see {ref('figure')}"} for kind in ("table", "figure"))
+    text = {"kind": "text", "text": f"{ref('table')}, {ref('missing')}"}
+    section = {"title": "t", "blocks": [text, {"kind": "float", "parts": [table, figure]}]}
+    teaser = {"kind": "figure", "name": "teaser"}
+    content = number_floats({"teaser": teaser, "claims": [], "sections": [section], "appendix": []})
+    cited, float_ = content["sections"][0]["blocks"]
+    assert cited["text"] == "Table 1, the files of the report"
+    assert [part["number"] for part in float_["parts"]] == ["Table 1", "Figure 2"]
+    assert {part["caption"] for part in float_["parts"]} == {"see Figure 2"}

@@ -37,7 +37,7 @@ QUESTIONS = {
     "Kernel of the convolutional heads": "kernel 3",
     "Training schemes": "joint",
     "Terms of the distillation": "without distillation",
-    "Paper and official code": "D5: the teacher classifies without the final norm",
+    "One difference of the official code at a time": "D5: the teacher classifies without the final norm",
 }
 GRID: dict[str, Any] = {
     "name": "questions",

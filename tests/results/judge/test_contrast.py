@@ -58,6 +58,14 @@ def test_the_reverse_of_a_contrast() -> None:
     assert {one.result, back.result} in ({"ahead", "behind"}, {"not shown to differ"})
 
 
+def test_simultaneous_intervals_are_wider_with_more_tests() -> None:
+    for seeds in (1, 5):
+        one = draw(np.random.default_rng(0), seeds, 500, 0.1, 0.1)
+        assert one.simultaneous == pytest.approx((one.estimate.low, one.estimate.high))
+        low, high = replace(one, tests=20).simultaneous
+        assert low < one.estimate.low < one.estimate.high < high
+
+
 def test_more_tests_detect_only_larger_differences() -> None:
     for seeds in (1, 5):
         one = draw(np.random.default_rng(0), seeds, 500, 0.1, 0.1)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.setup import facts, provenance_rows
+from reports.setup import data_rows, facts
 from results.sealed import KEY, sealed
 from results.store.folder import Store
 from results.store.merged_folders import MergedFolders
@@ -154,7 +154,7 @@ def test_a_record_with_any_damage_is_left_out_or_shown(smoke: SmokeRun, tmp_path
         assert len(runs) + len(problems) == 1, place
         left_out += len(problems)
         if runs:
-            for make in (points, area_table, exit_table, routing_table, facts, provenance_rows):
+            for make in (points, area_table, exit_table, routing_table, facts, data_rows):
                 make(runs)
         else:
             assert run_id in problems[0]

@@ -70,6 +70,7 @@ def latex(captioned: list[Shown]) -> str:
                     r"\centering",
                     rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
                     r"\toprule",
+                    *_group_lines(table.groups),
                     " & ".join(map(escaped, table.header)) + r" \\",
                     r"\midrule",
                     *lines,
@@ -80,6 +81,18 @@ def latex(captioned: list[Shown]) -> str:
             )
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _group_lines(groups: tuple[tuple[str, int], ...]) -> list[str]:
+    """The headings over neighbouring columns, with a rule below each."""
+    if not groups:
+        return []
+    cells, rules, start = [], [], 1
+    for name, width in groups:
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(name)}}}" if name else " & " * (width - 1))
+        rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if name else []
+        start += width
+    return [" & ".join(cells) + r" \\", "".join(rules)]
 
 
 def escaped(text: str) -> str:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reports.captioned import readable_tables
-from reports.exports import write_csv, write_parquet, write_readable
+from reports.exports import latex, write_csv, write_parquet, write_readable
 from reports.outline import content
 from reports.report_folder import DEFAULT, check_replaceable, write_stamp
+from reports.sections.main_table import paper_layout
 from reports.study import Pictures, Study
 from reports.tidy_tables import CONTENTS, CONTRASTS, tidy_tables
 from reports.typeset import typeset
@@ -28,6 +29,7 @@ FILES = {
     "report.html": "the report as one page for a browser, which needs no network",
     "table.md": "its tables as Markdown",
     "table.tex": "its tables as LaTeX, for booktabs",
+    "paper-table.tex": "the results in the layout of the LGViT paper's table, as LaTeX",
     "runs": "its records, small enough to be shared: this folder is a results folder",
 } | {f"{name}.{ending}": contents for ending in ("csv", "parquet") for name, contents in CONTENTS.items()}
 """Files that a report can contain, in addition to its figures."""
@@ -111,6 +113,8 @@ def _write(
     if "parquet" in formats:
         write_parquet(folder, study.tidy)
     write_readable(folder, readable_tables(study), formats)
+    if "latex" in formats and study.settings:
+        (folder / "paper-table.tex").write_text(latex([paper_layout(study)]), encoding="utf-8")
     if "html" in formats:
         say("the page")
         write_page(folder / "report.html", study)

@@ -236,6 +236,11 @@ class Study:
                 chosen[key] = setting
         return list(chosen.values())
 
+    @property
+    def has_one_method(self) -> bool:
+        """Whether nothing is compared with anything but the backbone without exits; the paper is then shorter."""
+        return len(self.settings) == 1 and len(self.main[0].methods) < 2
+
     @cached_property
     def looks(self) -> dict[str, Look]:
         """One look per row label, the same in every figure; a method has that of its first row."""

@@ -16,7 +16,7 @@ from reports.tables import Table
 from results.record import OperatingPoint
 from results.tables.run import Run
 
-EACH = 20
+EACH = 24
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def calibration(study: Study) -> list[Block]:
         if early.empty:
             continue
         blocks.append(Text(_sentence(study, setting, early, final)))
-        if setting is study.main[0]:
+        if setting is study.main[0] and not study.has_one_method:
             blocks.append(_shown(study, setting, early, final))
     return blocks
 

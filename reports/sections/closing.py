@@ -87,7 +87,7 @@ def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
     name = setting.name if len(study.settings) > 1 else ""
     rows = study.points[study.points["run_id"].isin(run_ids)]
     shown = [captioned.operating_points(name, setting.totals, rows)]
-    if (setting.totals["kind"] == HALF[0]).any():
+    if (setting.totals["kind"] == HALF[0]).any() and not study.has_one_method:
         labels = {label: label for label in setting.methods}
         shown.append(captioned.equal_macs(setting, setting.totals, labels, study.display, name))
     origin = source(setting.runs, "points")

@@ -29,6 +29,8 @@ def costs(study: Study) -> list[Block]:
         shown, caption=caption, table=table, narrow=len(table.header) <= 7, name="costs",
         source=source(setting.runs, "", "costs"),
     )  # fmt: skip
+    if study.has_one_method:
+        return [Text(_training(study))] if _training(study) else []
     return [Text(f"{text} {_training(study)}"), block]
 
 

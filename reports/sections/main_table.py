@@ -9,7 +9,7 @@ from reports.captioned import marks
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
-from reports.tables import DASH, Table, plus_minus, renamed, times, timing
+from reports.tables import DASH, Table, percent, plus_minus, renamed, times, timing
 from reports.words import join
 from results.judge.contrast import AHEAD, BEHIND
 from results.tables.run import STATIC, Run
@@ -32,6 +32,28 @@ def main_table(study: Study) -> list[Block]:
         runs = [run for setting in settings for run in setting.runs]
         blocks.append(Shown(text, table, name=f"main-{len(blocks) + 1}", source=source(runs, "points")))
     return blocks
+
+
+def paper_layout(study: Study) -> Shown:
+    """The layout of the LGViT paper: rows are methods, columns are accuracy and speed-up for each backbone and dataset."""
+    labels = _ordered(study.main)
+    rows = []
+    for label in labels:
+        cells = [study.display[label]]
+        for setting in study.main:
+            shown = setting.shown
+            row = shown[(shown["label"] == label) & shown["reached"]]
+            cells += (
+                [DASH, DASH] if row.empty else [percent(row.iloc[0]["accuracy"]), times(row.iloc[0]["layer_speedup"])]
+            )
+        rows.append(tuple(cells))
+    header = ("Method", *("Acc. (%)", "Speed-up") * len(study.main))
+    groups = (("", 1), *((setting.place, 2) for setting in study.main))
+    caption = (
+        "Accuracy on test, and speed-up in layers (heads cost nothing) over the backbone without exits, for the cheapest "
+        "threshold that loses at most 1 point on val, or the method's fixed threshold."
+    )
+    return Shown(caption, Table(header, tuple(rows), groups=groups))
 
 
 def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]]:

@@ -17,12 +17,11 @@ MOST = 30
 QUESTION = (
     "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) in its shallow half, attention heads (GAH) in "
     "its deep half. The backbone is trained first, then the heads on the frozen backbone by self-distillation. An image leaves "
-    "at the first exit that is confident enough. "
-    + ref("methods")
-    + " lists what is compared, "
-    + ref("data")
-    + " the data. "
-    "Comparisons of heads hold backbone, exits and recipes fixed; comparisons of training hold the heads fixed."
+    "at the first exit that is confident enough."
+)
+COMPARED = (
+    f"{ref('methods')} lists what is compared, {ref('data')} the data. Comparisons of heads hold backbone, exits and recipes "
+    "fixed; comparisons of training hold the heads fixed."
 )
 SPEEDS = (
     "Three speed-ups stand side by side. In layers, as the paper and its code count: depth over the mean block at which images "
@@ -32,12 +31,14 @@ SPEEDS = (
 RULES = (
     "Thresholds are chosen on val and applied to test once. A drop in accuracy is against the backbone without exits of the "
     "same seed. At equal MACs, two neighbouring thresholds of a grid fixed on val are mixed so that the mean cost on test is "
-    "exact. Intervals are over test images, given models and thresholds, or over training seeds (Student's t), never both. In "
-    "each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
+    "exact. Intervals are over test images, given models and thresholds, or over training seeds (Student's t), never both. "
+    "MACs count convolutions, linear layers, matrix products and attention."
+)
+TESTS = (
+    "In each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
     "correction over these comparisons; its own variants are a second family. Significant means a corrected p below 0.05, in "
     "claims, tables, figures and sentences alike. With at least five seeds p is the larger one of a paired t test over seeds "
-    "and a sign-flip test over images, with fewer that of the sign-flip test. MACs count convolutions, linear layers, matrix "
-    "products and attention."
+    "and a sign-flip test over images, with fewer that of the sign-flip test."
 )
 
 
@@ -49,7 +50,10 @@ def question_and_setup(study: Study) -> list[Block]:
         ("Differs from the paper", differences(study)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
-    return [Text(QUESTION), Text(SPEEDS), methods(study), *data(study), terms, Terms((("Rules", RULES),))]
+    if study.has_one_method:
+        return [Text(QUESTION), Text(SPEEDS), *data(study), terms, Terms((("Rules", RULES),))]
+    rules = Terms((("Rules", RULES), ("Tests", TESTS)))
+    return [Text(f"{QUESTION} {COMPARED}"), Text(SPEEDS), methods(study), *data(study), terms, rules]
 
 
 def methods(study: Study) -> Shown:

@@ -25,20 +25,18 @@ def results(study: Study) -> list[Block]:
     """The table of all main groups; the first group in full, the others in sentences, with their figures in the appendix."""
     verdicts = [] if (text := unjudged(study)) else verdict_sentence(study)
     first, *others = _described(study)
-    figures = f", {ref(_figure(first))} shows the curves"
-    figures += " and the differences." if first.contrasts else "."
-    start = f"{ref('main-1')} lists the results of every method{figures}"
+    figures = "" if study.has_one_method else f", {ref(_figure(first))} shows the curves"
+    figures += " and the differences" if first.contrasts else ""
+    start = f"{ref('main-1')} lists the results{' of every method' if figures else ''}{figures}."
     blocks: list[Block] = [Text(" ".join([start, *filter(None, [text]), *verdicts]))]
     blocks += main_table(study)
     if others:
         blocks.append(Heading(first.place))
     blocks += [Text(text) for text in details(first, study.display)]
-    blocks += main_figure(study, first)
-    speeds = _speed_ups(study, first)
-    figures_below = _realised_figures(study, first)
-    texts = [*speeds, *(_pointer(figure) for figure in figures_below)]
-    if texts:
-        blocks.append(Text(" ".join(texts)))
+    figures_below = [] if study.has_one_method else _realised_figures(study, first)
+    texts = [*_speed_ups(study, first), *(_pointer(figure) for figure in figures_below)]
+    blocks += [Text(" ".join(texts))] if texts else []
+    blocks += [] if study.has_one_method else main_figure(study, first)
     blocks += [*exits_figures(study, first), *figures_below]
     for setting in others:
         blocks += [Heading(setting.place), *(Text(text) for text in details(setting, study.display))]

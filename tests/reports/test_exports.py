@@ -16,8 +16,13 @@ from PIL import Image
 from reports.blocks import Shown
 from reports.exports import escaped, latex, write_csv, write_parquet
 from reports.figures.panels import legend_below, panel_figure
+from reports.sections.main_table import paper_layout
+from reports.study import Study
 from reports.style import RC, legend_label, save_figure
 from reports.tables import Table, markdown
+from reports.tidy_tables import tidy_tables
+from results.store.folder import Store
+from results.tables.loading import load_runs
 from tests.conftest import Command, SmokeRun, torch_free
 from tests.results.edited import edit_record
 
@@ -44,6 +49,31 @@ def test_a_latex_table_is_complete() -> None:
     ]  # fmt: skip
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     assert [len(re.findall(r"(?<!\\)&", line)) for line in body.splitlines() if line.endswith(r"\\")] == [1, 1, 1]
+
+
+def test_groups_of_columns_are_headings_in_latex() -> None:
+    table = Table(("Method", "a", "b", "c", "d"), (("x", "1", "2", "3", "4"),), groups=(("", 1), ("V_1", 2), ("W", 2)))
+    lines = latex([Shown("c", table)]).splitlines()
+    at = lines.index(r"\toprule")
+    assert lines[at + 1 : at + 3] == [
+        r" & \multicolumn{2}{c}{V\_1} & \multicolumn{2}{c}{W} \\", r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}",
+    ]  # fmt: skip
+
+
+def test_the_layout_of_the_paper_has_the_numbers_of_the_records(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    table = paper_layout(Study("t", runs, tidy_tables(runs, []))).table
+    assert table.header == ("Method", "Acc. (%)", "Speed-up")
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert len(rows) == 5
+    run = next(run for run in runs if run.method == "lgvit")
+    point = run.point("confidence", "accuracy-drop", 0.01)
+    assert point is not None
+    assert point.test is not None
+    speedup = run.record.depth / point.test.mean_block
+    assert rows["LGViT"] == (f"{100 * point.test.accuracy:.1f}", f"{speedup:.2f}×")
+    assert rows["backbone without exits"] == (f"{100 * run.record.static_accuracy.test:.1f}", "1.00×")
 
 
 EVIL = ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(A1)", " =1", "<script>alert(1)</script>", "![i](http://x)", "[a](b)", "a|b",
@@ -105,7 +135,7 @@ def test_every_format_from_copied_records_without_torch(
     out = tmp_path / "report"
     done = torch_free(without_torch, "report", "--results", smoke.results, "--out", out, *formats)
     assert done.returncode == 0, done.stderr
-    for name in ("report.html", "table.tex", "table.txt", "points.csv", "points.parquet"):
+    for name in ("report.html", "table.tex", "paper-table.tex", "table.txt", "points.csv", "points.parquet"):
         assert str(out / name) in done.stdout or name == "table.txt"
         assert (out / name).is_file()
     assert not (out / "paper.pdf").exists()

@@ -77,12 +77,13 @@ def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str
 
 def _shares(values: dict[str, float]) -> str:
     """The share of each method in %; the range if there are many, one value if all are equal."""
-    if len(values) > 1 and len(shown := {f"{100 * value:.1f} %" for value in values.values()}) == 1:
-        return f"{shown.pop()} for every method"
+    texts = {name: f"{100 * value:.1f} %" for name, value in values.items()}
+    if len(set(texts.values())) == 1:
+        return f"{next(iter(texts.values()))}{' for every method' if len(texts) > 1 else ''}"
     if len(values) <= MANY:
-        return join([f"{name} {100 * value:.1f} %" for name, value in values.items()])
+        return join([f"{text} ({name})" for name, text in texts.items()])
     low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-    return f"from {100 * values[low]:.1f} % ({low}) to {100 * values[high]:.1f} % ({high})"
+    return f"from {texts[low]} ({low}) to {texts[high]} ({high})"
 
 
 def limits(study: Study) -> list[str]:

@@ -68,7 +68,7 @@ class ComparisonGroup:
         return "seeds" if (self.totals["seeds"] > 1).any() else "test images"
 
     def label(self, run: Run, policy: str) -> str:
-        return STATIC if run.is_static else self.labels[run.record.run_id, policy]
+        return STATIC if run.is_static else self.labels.get((run.record.run_id, policy), run.method)
 
     def at(self, point: tuple[str, float]) -> pd.DataFrame:
         """Rows of `totals` that reach a point."""

@@ -28,7 +28,7 @@ def exit_accuracy(
         for exit_ in run.record.exits
     ]
     table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
-    size = (COLUMN_WIDTH, 2.1)
+    size = (COLUMN_WIDTH, 1.6 + 0.07 * table["name"].nunique())
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()

@@ -121,7 +121,7 @@ def _window(
     at_half = [np.interp(HALF[1], share, accuracy) for share, accuracy in lines]
     bottom = max(min(at_half) - BELOW, min(accuracy[0] for _, accuracy in lines))
     bottom, top = min([bottom, *ys]), max(tops)
-    margin = 0.06 * (top - bottom) + 0.1
+    margin = max(0.06 * (top - bottom), 0.3)
     return (min([start, *xs]) - 0.01, max([end, *xs]) + 0.01), (bottom - margin, top + margin)
 
 

@@ -15,7 +15,8 @@ from results.tables.run import STATIC
 
 CURVES = 4
 """Methods in the left panel: the reference, and the others that are first and last at half of the MACs."""
-HEIGHT = 2.2
+HEIGHT, LOW = 2.2, 1.8
+"""In inches; the second with a single method."""
 LEAST_SHARE = 0.3
 """Cheaper thresholds of a curve do not set the range of the accuracy axis: their accuracy may be that of chance."""
 
@@ -29,7 +30,7 @@ def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figu
     """
     names = _chosen(setting)
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(TEXT_WIDTH, HEIGHT), layout="constrained")
+        figure = Figure(figsize=(TEXT_WIDTH, HEIGHT if len(names) > 1 else LOW), layout="constrained")
         if speeds.empty:
             _curves(figure.subplots(), study, setting, names)
             return figure
@@ -91,5 +92,5 @@ def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.18 * max(rows[kinds].max()))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("speed-up with at most 1 point lost on val")
+    axes.set_xlabel("speed-up, ≤ 1 point lost on val")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), fontsize=6.5, columnspacing=1.0)

@@ -16,7 +16,7 @@ from reports.tables import Table
 from results.record import OperatingPoint
 from results.tables.run import Run
 
-EACH = 24
+EACH = 28
 
 
 @dataclass(frozen=True)

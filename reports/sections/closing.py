@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from reports import captioned
 from reports.blocks import Block, Listing, Points, Shown, Terms, Text
 from reports.findings import limits
-from reports.names import point_words, short_id
+from reports.names import head_name, point_words, short_id
 from reports.sections.claims import other_verdicts
 from reports.setup import data_rows
 from reports.sources import source
@@ -19,6 +20,8 @@ from reports.words import counted, few
 
 ROWS = 200
 """Longer tables of operating points are only written to files."""
+HEAD = re.compile(r"\bthe (\S+) (exit|head)(?= after block)")
+"""A head in the sentence of a symptom."""
 
 
 def limits_and_failures(study: Study) -> list[Block]:
@@ -47,7 +50,8 @@ def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
     if run is not None:
         name = f"{study.display[run.method]} on {study.backbones[run.backbone]}, seed {run.seed} ({name})"
     place = f", {point_words(worst['place'])}" if worst["place"] else ""
-    what = f"{name}{place}: {worst['sentence']}"
+    sentence = HEAD.sub(lambda match: f"the {head_name(match[1])} {match[2]}", worst["sentence"])
+    what = f"{name}{place}: {sentence}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
 
 
@@ -72,17 +76,20 @@ def published(study: Study) -> list[Block]:
 
 
 def operating_points(study: Study) -> list[Block]:
-    """Every operating point of every group, if there are at most `ROWS`."""
+    """Every operating point of every group, if there are at most `ROWS`; those of a single method are in the results."""
+    if study.has_one_method:
+        return []
     rows = sum(len(setting.totals) for setting in study.settings)
     if rows > ROWS:
         return [
             Text(f"The {rows:,} operating points of all settings are in table.md, those of single runs in points.csv.")
         ]
     text = "Each threshold was chosen on val and applied to test once; points.csv has these rows for every run."
-    return [Text(text), *(block for setting in study.settings for block in _points(study, setting))]
+    return [Text(text), *(block for setting in study.settings for block in point_tables(study, setting))]
 
 
-def _points(study: Study, setting: ComparisonGroup) -> list[Block]:
+def point_tables(study: Study, setting: ComparisonGroup) -> list[Shown]:
+    """The operating points by accuracy drop, and at equal MACs if methods are compared."""
     run_ids = [run.record.run_id for run in setting.runs]
     name = setting.name if len(study.settings) > 1 else ""
     rows = study.points[study.points["run_id"].isin(run_ids)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.blocks import Block, Drawn, Heading, Text
 from reports.figures.exits import exit_accuracy, exit_distribution
 from reports.figures.honesty import honesty
@@ -10,6 +12,7 @@ from reports.figures.teaser import CURVES
 from reports.findings import details
 from reports.numbering import ref
 from reports.sections.claims import unjudged, verdict_sentence
+from reports.sections.closing import point_tables
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.sources import source
@@ -29,7 +32,10 @@ def results(study: Study) -> list[Block]:
     figures += " and the differences" if first.contrasts else ""
     start = f"{ref('main-1')} lists the results{' of every method' if figures else ''}{figures}."
     blocks: list[Block] = [Text(" ".join([start, *filter(None, [text]), *verdicts]))]
-    blocks += main_table(study)
+    if study.has_one_method:
+        blocks += [replace(table, name="main-1") for table in point_tables(study, first)]
+    else:
+        blocks += main_table(study)
     if others:
         blocks.append(Heading(first.place))
     blocks += [Text(text) for text in details(first, study.display)]
@@ -56,7 +62,7 @@ def figures_of_others(study: Study) -> list[Block]:
 def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     """Curves and paired differences."""
     shown, rows = _shown(study, setting)
-    parts = ["test accuracy over mean MACs, where the curves differ"]
+    parts = ["test accuracy over mean MACs" + (", where the curves differ" if len(shown) > 1 else "")]
     if len(shown) < len(setting.methods):
         parts[0] += f" (the {len(shown)} most accurate at half of the MACs; curves.csv has all)"
     caption = f"{'Left: t' if setting.contrasts else 'T'}{parts[0][1:]}{study.where(setting)}."

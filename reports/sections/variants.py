@@ -70,7 +70,7 @@ def variant_figure(
     }
     where = f"{setting.place}: " if len(study.main) > 1 else ""
     blocks: list[Block] = [Text(where + sentence(setting, base, others))]
-    if contrasts:
+    if len(contrasts) > 1:  # one difference is in the sentence
         caption = (
             f"{title}{study.where(setting)}: accuracy at half of the MACs minus that of {base.name}, on the same images, with "
             f"intervals that hold together with 95 % (Bonferroni). Filled: significant by the tests of Section 1."

@@ -17,6 +17,9 @@ from results.record import OperatingPoint
 from results.tables.run import Run
 
 EACH = 28
+"""Images of each exit."""
+IDS = 12
+"""Ids of each exit, where no images are shown."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def exit_atlas(study: Study) -> list[Block]:
     sample_ids = [sample for row in samples for sample in row.sample_id]
     images = study.pictures(run.record, sample_ids) if study.pictures is not None else None
     if images is None:
-        return _ids(study, setting, run, point, samples)
+        return _ids(study, setting, run, point)
     rest = iter(images)
     rows = [
         Row(f"block {row.block}\n{100 * row.share:.1f} %", [next(rest) for _ in row.sample_id], row.right)
@@ -67,8 +70,8 @@ def exit_atlas(study: Study) -> list[Block]:
 TEXT = "Images that leave early should look easy; these were selected by their ids alone (" + ref("exit-atlas") + ")."
 
 
-def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
-    """At most `EACH` samples per exit: the lowest ids of every class, classes in turn."""
+def exit_samples(run: Run, point: OperatingPoint, each: int = EACH) -> list[ExitSamples]:
+    """At most ``each`` samples per exit: the lowest ids of every class, classes in turn."""
     taken = run.point_outcomes[point.name]
     rows = pd.DataFrame(
         {"sample_id": taken.sample_id, "label": taken.label, "exit": taken.exit[0], "right": taken.right[0]}
@@ -79,7 +82,7 @@ def exit_samples(run: Run, point: OperatingPoint) -> list[ExitSamples]:
         if leaving.empty:
             continue
         turn = leaving.groupby("label").cumcount()
-        chosen = leaving.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(EACH)
+        chosen = leaving.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(each)
         chosen = chosen.sort_values(["label", "sample_id"], kind="stable")
         samples.append(
             ExitSamples(
@@ -105,9 +108,8 @@ def _where(point: OperatingPoint) -> str:
     return f"{point.target:g} of the MACs" if point.kind == HALF[0] else f"threshold {point.target:g}"
 
 
-def _ids(
-    study: Study, setting: ComparisonGroup, run: Run, point: OperatingPoint, samples: list[ExitSamples]
-) -> list[Block]:
+def _ids(study: Study, setting: ComparisonGroup, run: Run, point: OperatingPoint) -> list[Block]:
+    samples = exit_samples(run, point, IDS)
     rows = tuple((str(row.block), f"{100 * row.share:.1f} %", " ".join(_marked(row))) for row in samples)
     text = (
         f"Ids of test samples by the block after which they leave: {study.display[run.method]} under {point.policy}"

@@ -123,13 +123,21 @@ def provenance(study: Study) -> list[Block]:
 
 
 def run_rows(study: Study) -> list[tuple[str, ...]]:
-    """One row per setting and seed: its name, and the short id of every run."""
+    """One row per setting and seed with the short id of every run; backbones without exits have one row for all seeds."""
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
-    rows: dict[tuple[str, int], list[str]] = {}
+    rows: dict[str, list[str]] = {}
     for run in study.runs:
+        seed = f", seed {run.seed}"
         place = names.get(run.setting, f"{study.backbones[run.backbone]} on {run.dataset}")
-        rows.setdefault((place, run.seed), []).append(f"{study.display[run.method]} {short_id(run.record.run_id)}")
-    return [(f"{place}, seed {seed}", ", ".join(runs)) for (place, seed), runs in rows.items()]
+        if not run.has_exits and f"{place}{seed}" not in rows:
+            place, seed = f"{place}, without exits", ""
+        cells, name = rows.setdefault(f"{place}{seed}", []), study.display[run.method]
+        last = cells[-1] if cells else ""
+        if last.startswith(f"{name} "):  # another seed of the same method
+            cells[-1] = f"{last} {short_id(run.record.run_id)}"
+        else:
+            cells.append(f"{name} {short_id(run.record.run_id)}")
+    return [(place, ", ".join(cells)) for place, cells in rows.items()]
 
 
 def _code(study: Study) -> str:

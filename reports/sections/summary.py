@@ -52,20 +52,23 @@ def summary(study: Study) -> list[Block]:
 
 
 def _sentence(study: Study, labels: list[str], areas: np.ndarray, improvable: np.ndarray, settings: int) -> str:
+    over = f"Over {counted(settings, 'setting')} ({ref('summary')})"
     parts = []
     if np.isfinite(areas).any():
-        best = [study.display[labels[i]] for i in np.flatnonzero(areas == np.nanmax(areas))]
-        has = "has" if len(best) == 1 else "have"
-        parts.append(f"{join(best)} {has} the largest area under the profile ({np.nanmax(areas):.2f})")
+        best = _names(study, labels, areas == np.nanmax(areas))
+        parts.append(f"the largest area under the performance profile is that of {best} ({np.nanmax(areas):.2f})")
     if np.isfinite(improvable).any():
-        best = [study.display[labels[i]] for i in np.flatnonzero(improvable == np.nanmin(improvable))]
-        parts.append(f"the error of {join(best)} is improvable least ({100 * np.nanmin(improvable):.1f} %)")
-    over = f"Over {counted(settings, 'setting')} ({ref('summary')})"
+        best = _names(study, labels, improvable == np.nanmin(improvable))
+        parts.append(
+            f"the least improvable error at half of the MACs that of {best} ({100 * np.nanmin(improvable):.1f} %)"
+        )
     return (
-        f"{over}, {' and '.join(parts)}; neither is a test."
-        if parts
-        else f"{over}, no method reaches the points compared."
+        f"{over}, {', and '.join(parts)}; neither is a test." if parts else f"{over}, no method reaches these points."
     )
+
+
+def _names(study: Study, labels: list[str], chosen: np.ndarray) -> str:
+    return join([study.display[labels[i]] for i in np.flatnonzero(chosen)])
 
 
 def _caption(study: Study, settings: list[ComparisonGroup]) -> str:

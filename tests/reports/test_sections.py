@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from pypdf import PdfReader
 from benchmark.grid.load import load_grid
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
+from reports.blocks import Shown
 from reports.paper import build_report
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.summary import summary
 from reports.study import Study
+from reports.tables import signed
 from reports.tidy_tables import tidy_tables
 from results.spec import Configured
 from results.store.folder import Store
@@ -155,3 +159,56 @@ def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: Sm
 def test_without_pictures_the_atlas_lists_ids(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
     assert "Ids of test samples by the block after which they leave" in pdf_text(questions[1] / "paper.pdf")
     assert "crossed out: classified wrongly" in pdf_text(smoke.out / "paper.pdf")
+
+
+def test_methods_are_called_by_name_everywhere(questions: tuple[Store, Path]) -> None:
+    text = pdf_text(questions[1] / "paper.pdf")
+    for name in ("LGViT (GAH stride 1)", "4 shallow exits", "ViT-Nano on fashion-mnist-mini"):
+        assert name in text
+    assert not re.search(r"\blgvit\b|gah_|lph_|kd_weight|recipes [0-9a-f]{6}|\(Continued|Other settings", text)
+    for path in (questions[1] / "table.txt", questions[1] / "table.md"):
+        assert not re.search(r"\blgvit\b|gah_|lph_", path.read_text(encoding="utf-8"))
+
+
+def test_every_table_and_figure_names_its_records(questions: tuple[Store, Path]) -> None:
+    text = pdf_text(questions[1] / "paper.pdf")
+    captions = re.findall(r"(?:Table|Figure) \d+: ", text)
+    assert len(captions) == len(set(captions)) >= 10
+    sources = re.findall(r"python -m benchmark (?:report --format csv|costs|sweep \w+|claims --full)", text)
+    assert len(sources) == len(captions) - 1  # the table of methods has no numbers
+
+
+def test_one_method_takes_two_pages(questions: tuple[Store, Path], tmp_path: Path) -> None:
+    store = questions[0]
+    runs, _ = load_runs(store, store.run_ids())
+    pairs = {("static", "none"), ("lgvit", "paper")}
+    chosen = [run.record.run_id for run in runs if (run.method, run.record.spec.scheme) in pairs]
+    build_report(store, chosen, title="one", out=tmp_path / "report", formats=["pdf"])
+    assert len(chosen) == 2
+    assert len(PdfReader(tmp_path / "report" / "paper.pdf").pages) == 2
+
+
+def test_over_several_settings_a_table_compares_all(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    others = [with_epochs(run, 99) for run in runs]
+    study = Study("t", [*runs, *others], tidy_tables([*runs, *others], []))
+    first, second = study.main
+    assert first.place != second.place
+    (table,) = [block.table for block in summary(study) if isinstance(block, Shown)]
+    assert table.header[1:3] == tuple(study.where(setting, "") for setting in study.main)
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["LGViT"][:2] == ("0", "0")
+    value = first.contrasts["vanilla", 0.5].estimate.value
+    assert rows["Vanilla early exit"][0] == signed(-value)
+    assert all(0 <= float(cells[2]) <= 1 for cells in rows.values() if cells[2] != "–")
+    assert "LGViT" in rows
+    assert summary(Study("t", runs, tidy_tables(runs, []))) == []
+
+
+def with_epochs(run: Run, epochs: int) -> Run:
+    """The run under another recipe of fine-tuning, with an id of its own."""
+    recipes = run.record.spec.train.recipes
+    changed = recipes.model_copy(update={"finetune": recipes.finetune.model_copy(update={"epochs": epochs})})
+    fields = {"spec": run.record.spec.with_train(recipes=changed), "run_id": f"{run.record.run_id[:-1]}x"}
+    return replace(run, record=run.record.model_copy(update=fields))

@@ -67,7 +67,7 @@ DOMAINS = {
         2,
         (
             "methods/policies/policy.py", "methods/policies/bin_accuracy.py", "methods/policies/combined.py",
-            "methods/policies/temperature.py",
+            "methods/policies/eenet_net.py", "methods/policies/temperature.py",
         ),
     ),
     "evaluation": Domain(

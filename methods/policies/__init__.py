@@ -68,6 +68,10 @@ POLICIES: dict[str, PolicyCard] = {
         target="methods.policies.running_quantile:RunningQuantile",
         summary="thresholds of budgeted that follow the confidences at each exit, so that the cost stays on budget",
     ),
+    "eenet": PolicyCard(
+        target="methods.policies.eenet:EENet",
+        summary="learned exit score >= threshold, from a schedule learned on val for a mean cost",
+    ),
     "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
     ),

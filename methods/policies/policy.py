@@ -65,7 +65,7 @@ class ExitPolicy(ABC):
 
     @abstractmethod
     def signal(self, logits: Tensor) -> Tensor:
-        """The values that are compared with the setting: logits [K, N, C] to float32 [K - 1, N].
+        """The values that are compared with the setting: logits [K, N, C] to float32 [K - 1, N], or [K - 1, N, ...].
 
         The signal does not depend on the setting. Entry k depends only on exits up to k of the same sample if the policy is
         `causal`.

@@ -40,6 +40,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "bin-accuracy": [{"target": t} for t in (0.0, 0.3, 0.6, 1.0)],
     "budgeted": [{"budget": b} for b in (0.1, 0.5, 0.7, 1.0)],
     "running-quantile": [{"budget": 0.5}, {"budget": 0.7, "prior": 1, "rate": 3.0}],
+    "eenet": [{"budget": 0.5, "epochs": 1}, {"budget": 0.7, "epochs": 1, "assigner": "linear"}],
     "crc": [{"risk": 0.3}, {"risk": 0.1, "loss": "accuracy-gap"}],
     "ltt": [{"risk": 0.4}, {"risk": 0.3, "delta": 0.5, "loss": "accuracy-gap"}],
     "confidence-scaled": [{"threshold": 0.4}, {"threshold": 0.8}],
@@ -59,7 +60,11 @@ LATER = {
 
 
 # Options with which a policy that trains is fitted in milliseconds.
-FAST: dict[str, dict[str, Any]] = {"ztw-geometric": {"steps": 3}, "ztw-arithmetic": {"steps": 3}}
+FAST: dict[str, dict[str, Any]] = {
+    "ztw-geometric": {"steps": 3},
+    "ztw-arithmetic": {"steps": 3},
+    "eenet": {"epochs": 1},
+}
 
 
 def test_every_policy_is_tested() -> None:

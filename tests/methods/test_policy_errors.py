@@ -30,6 +30,9 @@ from tests.methods.test_policies import PARAMETERS, choose, fitted
     ("budgeted", {"budget": 0}, ["budget", "not 0"]),
     ("ztw-geometric", {"steps": 0}, ["steps", "at least 1"]),
     ("ztw-arithmetic", {"threshold": 3}, ["threshold", "not 3"]),
+    ("eenet", {"budget": -1}, ["budget", "not -1"]),
+    ("eenet", {"epochs": 0}, ["epochs", "at least 1"]),
+    ("eenet", {"assigner": "relu"}, ["'assigner'", "'sigmoid'", "'linear'"]),
     ("running-quantile", {"budget": 0}, ["budget", "not 0"]),
     ("running-quantile", {"prior": 0}, ["prior", "at least 1", "not 0"]),
     ("running-quantile", {"rate": -1}, ["rate", "not -1"]),
@@ -74,7 +77,7 @@ def test_policies_accept_arrays_and_a_single_exit() -> None:
         assert torch.equal(actual, expected)
     for name, cases in PARAMETERS.items():
         alone = torch.randn(1, 6, 4)
-        if name in ("bin-accuracy", "budgeted", "running-quantile", "crc", "ltt"):
+        if name in ("bin-accuracy", "budgeted", "running-quantile", "eenet", "crc", "ltt"):
             continue  # nothing to learn without an early exit
         exits, predictions = choose(fitted(name, cases[0], alone, 0), alone)
         assert (exits == 0).all()

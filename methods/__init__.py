@@ -171,4 +171,11 @@ METHODS: dict[str, MethodCard] = {
         citation="Wołczyk et al., NeurIPS 2021; Neural Networks 2023", reference="ztw",
         color="#661100", marker="p",
     ),
+    "boosted": MethodCard(
+        target="methods.boosted:Boosted",
+        summary="any method's heads, each added to the answer of the exit before; gradients in equilibrium",
+        display_name="BoostedNet",
+        citation="Yu et al., AAAI 2023, arXiv 2211.16726", reference="boosted",
+        color="#4477AA", marker="h",
+    ),
 }  # fmt: skip

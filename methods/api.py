@@ -153,12 +153,15 @@ class TrainStage:
         recipe: the field of `results.spec.Recipes` with its epochs, learning rates and batch size.
         frozen_mode: mode of the frozen backbone in a ``heads`` stage: ``eval``, or ``train``, in which dropout and drop-path
             are active, as in the official LGViT code.
+        gradients: how the gradients of the exits meet in the backbone of an ``everything`` stage: their ``sum``, or
+            ``equilibrium``, the mean over the exits after each block.
     """
 
     trains: Literal["heads", "everything"] = "heads"
     loss: Component
     recipe: Literal["joint", "exits"] = "exits"
     frozen_mode: Literal["eval", "train"] = "eval"
+    gradients: Literal["sum", "equilibrium"] = "sum"
 
 
 @dataclass(frozen=True, kw_only=True)

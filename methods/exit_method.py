@@ -7,6 +7,7 @@ from methods.api import BackboneCard, Component, Method, TrainStage
 
 Regime = Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"]
 JointWeights = Literal["uniform", "depth", "ramp", "final-double"]
+Gradients = Literal["sum", "equilibrium"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class ExitMethod(Method):
             train for the same number of epochs. If False, it trains only for the epochs of its own stage, as the
             authors' scripts do for their baselines.
         joint_weights: loss weights of the exits in joint training; see `methods.losses.joint_cross_entropy`.
+        gradients: how the gradients of the exits meet in a jointly trained backbone. ``sum``: they add up. ``equilibrium``: the
+            gradient at each block is the mean over the exits after it (IMTA, Li et al., ICCV 2019, arXiv 1908.06294).
         kd_weight: weight of the distillation term in self-distillation, in [0, 1]; 0 is plain cross-entropy.
         feature_terms: whether self-distillation includes LGViT's two feature terms, each with weight 0.01. The terms are
             zero for heads whose feature is not a token map.
@@ -36,6 +39,7 @@ class ExitMethod(Method):
     regime: Regime = "frozen"
     equal_epochs: bool = True
     joint_weights: JointWeights = "uniform"
+    gradients: Gradients = "sum"
     kd_weight: float = 0.3
     feature_terms: bool = True
 
@@ -75,7 +79,8 @@ class ExitMethod(Method):
         alternate = "step" if self.regime.startswith("alternating") else "never"
         options = {"weights": self.joint_weights, "alternate": alternate}
         recipe: Literal["joint", "exits"] = "exits" if self.regime == "mixed" else "joint"
-        return TrainStage(trains="everything", loss=Component("joint-cross-entropy", options), recipe=recipe)
+        loss = Component("joint-cross-entropy", options)
+        return TrainStage(trains="everything", loss=loss, recipe=recipe, gradients=self.gradients)
 
 
 @dataclass(frozen=True, kw_only=True)

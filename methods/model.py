@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,15 +71,45 @@ class AllLogits:
     errors: Tensor | None = None
 
 
-def backbone_pass(backbone: BlockBackbone, images: Tensor, blocks: Sequence[int]) -> BackbonePass:
-    """Run the whole backbone; keep the outputs of ``blocks`` (1-based) and of the last block in each one's stage."""
+def backbone_pass(
+    backbone: BlockBackbone, images: Tensor, blocks: Sequence[int], *, equilibrium: bool = False
+) -> BackbonePass:
+    """Run the whole backbone; keep the outputs of ``blocks`` (1-based) and of the last block in each one's stage.
+
+    With ``equilibrium``, the gradient at a block is the mean, not the sum, of those of the exits after it (IMTA, Li et al.,
+    ICCV 2019, arXiv 1908.06294). With n exits including the final one, the gradient that reaches exit i (0-based) from its
+    head and from later blocks is divided by n - i, and the part from later blocks is first multiplied by n - i - 1.
+    """
     kept_blocks = {*blocks, *map(backbone.stage_end, blocks), backbone.depth}
     tokens, outputs = backbone.embed(images), {}
+    exits_from_here = len(set(blocks)) + 1
     for number in range(1, backbone.depth + 1):
         tokens = backbone.block(number, tokens)
+        balanced = equilibrium and number in blocks
+        if balanced:
+            tokens = replace(tokens, values=scale_gradient(tokens.values, 1 / exits_from_here))
         if number in kept_blocks:
             outputs[number] = tokens
+        if balanced:
+            exits_from_here -= 1
+            tokens = replace(tokens, values=scale_gradient(tokens.values, exits_from_here))
     return BackbonePass(backbone, outputs, backbone.classify(tokens))
+
+
+def scale_gradient(values: Tensor, factor: float) -> Tensor:
+    """The values as they are, with a gradient that is multiplied by ``factor``."""
+    return _ScaledGradient.apply(values, factor)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
 
 
 class ExitHeads(nn.Module):

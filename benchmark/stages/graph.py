@@ -88,6 +88,8 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
             reads |= {"frozen_mode": stage.frozen_mode}
         else:
             kind = "joint"
+            if stage.gradients != "sum":
+                reads |= {"gradients": stage.gradients}
             if stage.recipe == "joint" and position == len(later) and method.adds_second_stage_epochs():
                 recipe = _longer(recipe, recipes.exits.epochs)
             if not stages:

@@ -26,9 +26,10 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
     loss = registry.configured("loss", training.loss.name, training.loss.options)
     steps_per_epoch = inputs.steps_per_epoch(recipe)
     total_steps = recipe.epochs * steps_per_epoch
+    equilibrium = training.gradients == "equilibrium"
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
-        passed = backbone_pass(model.backbone, batch.images, train.exits)
+        passed = backbone_pass(model.backbone, batch.images, train.exits, equilibrium=equilibrium)
         heads = model.exit_heads
         return loss(TrainingPass(heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps))
 

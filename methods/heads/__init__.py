@@ -32,6 +32,10 @@ HEADS: dict[str, Card] = {
         target="methods.heads.ztw:ZTWHead",
         summary="linear classifier on the class token and the logits of the exit before (cascade, layers)",
     ),
+    "boosted": Card(
+        target="methods.heads.boosted:BoostedHead",
+        summary="another head whose logits are added to the answer of the exit before",
+    ),
     "self-attention": Card(
         target="methods.heads.self_attention:SelfAttentionHead", summary="plain self-attention over all patches"
     ),

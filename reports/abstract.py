@@ -40,9 +40,10 @@ def _setup(study: Study) -> str:
     methods = len({run.method for run in study.runs if run.has_exits})
     places = _places(study)
     where = join(places) if len(places) <= SETTINGS else f"{places[0]} and {len(places) - 1} other settings"
+    backbones = "backbone" if len({run.backbone for run in study.runs}) == 1 else "backbones"
     return (
         f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits and the "
-        f"backbones without exits, {_seed_counts(study)}, on {where}."
+        f"{backbones} without exits, {_seed_counts(study)}, on {where}."
     )
 
 

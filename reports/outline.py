@@ -28,7 +28,7 @@ from reports.words import counted, join
 Part = tuple[str, Callable[[Study], list[Block]]]
 SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Question and setup", opening.question_and_setup),),
-    (("Results", results), ("Results", summary)),
+    (("Results", results), ("Results", calibration), ("Results", summary)),
     (
         ("Exits", placement.schemes),
         ("Exits", placement.counts),
@@ -40,7 +40,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
     ),
     (("Policies", policies.other_policies),),
     (("Published numbers", closing.published), ("static models", static_models)),
-    (("Calibration", calibration), ("costs", costs.costs)),
+    (("Costs", costs.costs),),
     (("Limits and failures", closing.limits_and_failures),),
 )
 """Sections in their order, each with its parts; the title of a section names those that have content."""

@@ -16,8 +16,10 @@ from reports.tables import Table
 from results.record import OperatingPoint
 from results.tables.run import Run
 
-EACH = 28
+EACH = 20
 """Images of each exit."""
+MORE = 28
+"""The same in the paper of a single method: smaller images take less room."""
 IDS = 12
 """Ids of each exit, where no images are shown."""
 
@@ -46,7 +48,7 @@ def exit_atlas(study: Study) -> list[Block]:
     point = _point(run)
     if point is None:
         return []
-    samples = exit_samples(run, point)
+    samples = exit_samples(run, point, MORE if study.has_one_method else EACH)
     sample_ids = [sample for row in samples for sample in row.sample_id]
     images = study.pictures(run.record, sample_ids) if study.pictures is not None else None
     if images is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.blocks import Block, Shown, Text
+from reports.blocks import Block, Heading, Shown, Text
 from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table
@@ -28,14 +28,14 @@ def calibration(study: Study) -> list[Block]:
         blocks.append(Text(_sentence(study, setting, early, final)))
         if setting is study.main[0] and not study.has_one_method:
             blocks.append(_shown(study, setting, early, final))
-    return blocks
+    return [Heading("Calibration"), *blocks] if blocks and len(study.main) > 1 else blocks
 
 
 def _sentence(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final: pd.DataFrame) -> str:
     errors = early.groupby("method", sort=False)["ece"].mean()
     ends = dict.fromkeys((str(errors.idxmin()), str(errors.idxmax())))
-    parts = [f"{name} {100 * errors[name]:.1f} points" for name in ends]
-    of = " (smallest) and ".join(parts) + (" (largest)" if len(parts) > 1 else "")
+    several = len(ends) > 1
+    of = " to ".join(f"{100 * errors[name]:.1f} points{f' ({name})' if several else ''}" for name in ends)
     where = study.where(setting, "")
     start = f"{where}: the" if where else "The"
     return (

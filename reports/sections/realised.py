@@ -57,8 +57,8 @@ def realised(rows: pd.DataFrame) -> list[str]:
     timed = rows[rows["time"].notna()]
     if not timed.empty:
         parts = [
-            f"{row['label']} {times(row['time'])} in time, {times(row['mac'])} in MACs" for _, row in timed.iterrows()
+            f"{times(row['time'])} with {row['label']} ({times(row['mac'])} in MACs)" for _, row in timed.iterrows()
         ]
-        device = timing(rows).replace("Time: measured", "Measured").rstrip(". ") + ": "
-        sentences.append(f"{device}{few(parts)}.")
+        device = timing(rows).replace("Time: measured", "Measured").rstrip(". ")
+        sentences.append(f"{device}, the speed-up in time is {few(parts)}.")
     return sentences

@@ -133,7 +133,7 @@ def broken_promises(table: pd.DataFrame) -> Iterator[Symptom]:
         if row["drop_low"] > row["target"]:
             yield Symptom(
                 "drop on test exceeds that on val", row["run_id"], row["point"], row["drop"], row["target"],
-                f"at most {100 * row['target']:g} points were allowed on val, test loses {100 * row['drop']:.1f}",
+                f"the limit on val is a drop of {100 * row['target']:g}, test loses {100 * row['drop']:.1f} points",
             )  # fmt: skip
 
 

@@ -263,11 +263,11 @@ class MethodInfo(Frozen):
     """Authors, venue and year; empty for a control of this suite."""
     reference: str | None = None
     """Key in reports/references.yaml; None without an entry."""
-    color: str | None = None
+    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] | None = None
     """Color of the curve in figures, ``#RRGGBB``; None for the next unused one."""
-    marker: str | None = None
+    marker: Annotated[str, Field(pattern=r"^[.,ov^<>1-48spP*hH+xXDd|_]$")] | None = None
     """Matplotlib's name of the curve's marker; None for the next unused one."""
-    dashes: tuple[float, ...] = (1, 0)
+    dashes: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=2, max_length=12)] = (1, 0)
     """Lengths of dash and gap in line widths, repeated along the line; (1, 0) is a solid line."""
     table_order: int = 10
     """Sort key of the rows of main tables; rows with equal keys have the order of the runs."""
@@ -324,6 +324,10 @@ class DoneRecord(_Record):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.backbone.name != self.spec.train.backbone:
+            raise ValueError(
+                f"backbone.name is {self.backbone.name!r}, and spec.train.backbone {self.spec.train.backbone!r}"
+            )
         early = len(self.spec.train.exits)
         if early and not early + 1 == len(self.exits) == len(self.costs.cumulative) == len(self.costs.heads):
             raise ValueError("spec.train.exits, exits and costs are not of the same length")

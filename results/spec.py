@@ -148,7 +148,7 @@ class TrainSpec(Frozen):
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""
     recipes: Recipes
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class RunSpec(Frozen):

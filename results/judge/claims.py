@@ -27,9 +27,9 @@ from results.judge.judgement import (
 )
 from results.judge.literature import Claim, Claims, Number, Reading
 from results.judge.published_numbers import judge_numbers
-from results.judge.verdicts import SEEDS, Verdict, are_copies, for_a_headline, judge_drop, paired_difference
+from results.judge.verdicts import SEEDS, Verdict, distinct, for_a_headline, judge_drop, paired_difference
 from results.tables.fixed_speedup import drop_at_speedup
-from results.tables.run import STATIC, Run, are_paired
+from results.tables.run import Run, have_equal_images
 
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
 Contrasts = Callable[[tuple[str, ...], str], Mapping[tuple[str, float], Contrast]]
@@ -102,9 +102,12 @@ def _direction(
     if not rivals:
         return Decision("not run", f"no rival was run at equal MACs ({claim.text})", chosen)
     used = [run for runs_ in rivals.values() for run, _ in runs_.values()]
-    apart = [run.record.run_id for run in used if not are_paired(chosen[0], STATIC, run, STATIC)]
+    apart = [run.record.run_id for run in [*chosen, *used] if not have_equal_images(chosen[0], run)]
     if apart:  # the result against a rival on other images is unknown, so the claim over all rivals stays open
-        return Decision("inconclusive", f"tested on other images, and so not compared: {', '.join(apart)}", chosen)
+        reason = (
+            f"trained or tested on other images than {chosen[0].record.run_id}, and so not compared: {', '.join(apart)}"
+        )
+        return Decision("inconclusive", reason, chosen)
     contrasts = {key: contrast for key, contrast in tested.items() if key[0] in rivals and key[1] in BUDGETS}
     missing = [
         f"{seeds} of {SEEDS} seeds against {name} at {budget:g} of the MACs"
@@ -140,8 +143,9 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
         return Decision(verdict, f"no setting is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
     if len({len(drop) for drop in reached}) > 1:
         return Decision("inconclusive", "the seeds were tested on different numbers of images", chosen)
-    if are_copies(reached):
-        return Decision("inconclusive", "all seeds have the same outcomes: they are copies of one training", chosen)
+    if (different := distinct(reached)) < len(reached):
+        copies = f"{different} of {len(reached)} seeds have different outcomes: the others are copies of one training"
+        return Decision("inconclusive", copies, chosen)
     drop = paired_difference(reached)
     reason = (
         f"at {claim.speedup:g}x in {unit} the drop is {100 * drop.value:.1f} points "
@@ -193,5 +197,7 @@ def _is_rival(run: Run, claim: Claim, reading: Reading) -> bool:
     method = run.record.spec.train.method
     if claim.rivals.prefix is not None:
         return method.name.startswith(claim.rivals.prefix)
+    if method.set.get(claim.rivals.option or "") in claim.rivals.other_readings:
+        return False
     others = {key: value for key, value in method.set.items() if key != claim.rivals.option}
     return method.name == reading.name and claim.rivals.option in method.set and others == reading.set

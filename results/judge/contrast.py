@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from results.judge.verdicts import Estimate, Verdict, are_copies, paired_difference
+from results.judge.verdicts import Estimate, Verdict, distinct, paired_difference
 from results.stats.significance import holm
 from results.stats.statistics import (
     LEVEL,
@@ -17,7 +17,7 @@ from results.stats.statistics import (
     over_seeds,
     paired_interval,
 )
-from results.tables.run import Run, paired
+from results.tables.run import Run, are_paired
 
 Key = TypeVar("Key", bound=Hashable)
 Seeds = Mapping[int, tuple[Run, str | None]]
@@ -35,7 +35,7 @@ class Contrast:
     Attributes:
         estimate: over seeds if there are enough for a headline, else over test images; its p is not adjusted.
         differences: mean difference of each seed, or of each test image, whichever the estimate is over, [N].
-        seeds: training seeds in which both reach the point; one where all of them have the same outcomes.
+        seeds: training seeds in which both reach the point; copies of one training count once.
         seeds_run: training seeds in which at least one of them was run.
         p: adjusted for the family.
         tests: comparisons in the family.
@@ -86,16 +86,20 @@ def contrast(first: Seeds, second: Seeds) -> Contrast | None:
     Returns:
         None if they share no seed in which both reach their point, or were tested on other images.
     """
-    differences = []
+    pairs = []
     for seed in sorted(set(first) & set(second)):
         (run, point), (other, at) = first[seed], second[seed]
-        if point is None or at is None:
-            continue
-        difference = paired(run, point, other, at)
-        if difference is None:
-            return None
-        differences.append(difference)
-    return of_differences(differences, len(set(first) | set(second))) if differences else None
+        if point is not None and at is not None:
+            pairs.append(((run, point), (other, at)))
+    if not pairs or not all(are_paired(*pairs[0][0], *side) for pair in pairs for side in pair):
+        return None
+    differences = [run.correct(point) - other.correct(at) for (run, point), (other, at) in pairs]
+    result = of_differences(differences, len(set(first) | set(second)))
+    # A method that is one training under several seeds has as many seeds as different outcomes.
+    outcomes = [
+        [run.point_outcomes[point].exits_and_predictions for run, point in side] for side in zip(*pairs, strict=True)
+    ]
+    return replace(result, seeds=min(result.seeds, *(distinct(of_side) for of_side in outcomes)))
 
 
 def of_differences(differences: Sequence[np.ndarray], seeds_run: int) -> Contrast:
@@ -106,7 +110,7 @@ def of_differences(differences: Sequence[np.ndarray], seeds_run: int) -> Contras
     """
     estimate = paired_difference(differences)
     means = np.mean(differences, axis=1 if estimate.kind == "seeds" else 0)
-    return Contrast(estimate, means, 1 if are_copies(differences) else len(differences), seeds_run, estimate.p)
+    return Contrast(estimate, means, distinct(differences), seeds_run, estimate.p)
 
 
 def corrected(family: Mapping[Key, Contrast]) -> dict[Key, Contrast]:

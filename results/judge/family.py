@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from results.judge.contrast import Contrast, Seeds, contrast, corrected
 from results.tables.points import comparable
-from results.tables.run import Run
+from results.tables.run import Run, have_equal_images
 
 Contender = Mapping[int, tuple[Run, str]]
 """The runs of a method by training seed, each with the policy that decides on its exits."""
@@ -79,9 +79,10 @@ def _method(contender: Contender) -> str:
 
 
 def _comparable(first: Contender, second: Contender) -> bool:
-    """Whether the policies of the two are comparable in every seed; those of one run always are."""
+    """Whether the two have the same images and comparable policies in every seed; the policies of one run always are."""
     return all(
-        run.record.run_id == other.record.run_id or comparable(run, policy, other, against)
+        run.record.run_id == other.record.run_id
+        or (have_equal_images(run, other) and comparable(run, policy, other, against))
         for seed in set(first) & set(second)
         for (run, policy), (other, against) in [(first[seed], second[seed])]
     )

@@ -14,7 +14,7 @@ IMAGES = 200
 """Test images that a verdict needs at least."""
 CONTROLS = ("oracle", "random")
 """Policies that cannot be run: the oracle reads labels. `tests` compares them with the registered cards."""
-SCRATCH = "scratch"
+PUBLISHED = "timm:"
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,16 @@ def is_reading(run: Run, reading: Reading) -> bool:
 
 
 def on_paper_scale(run: Run, claims: Claims) -> bool:
-    """Whether a run has a backbone of the paper with pretrained weights, the whole of one of its datasets, and at least the
-    paper's epochs."""
+    """Whether a run has a backbone of the paper with weights that timm publishes, the whole of one of its datasets, and at
+    least the paper's epochs in each stage. The weights of a file may be anything."""
     train, scope = run.record.spec.train, claims.scope
-    heads = train.recipes.joint if "joint" in {stage.stage for stage in run.record.stages} else train.recipes.exits
+    stages = {stage.stage for stage in run.record.stages}
+    heads = train.recipes.joint if "joint" in stages else train.recipes.exits
     return (
         run.backbone in scope.backbones
         and train.dataset.name in scope.datasets
         and not train.dataset.set
-        and train.weights.source != SCRATCH
+        and train.weights.source.startswith(PUBLISHED)
         and heads.epochs >= scope.epochs
+        and ("finetune" not in stages or train.recipes.finetune.epochs >= scope.epochs)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -62,6 +62,8 @@ class Rivals(Frozen):
 
     prefix: str | None = None
     option: str | None = None
+    other_readings: tuple[Any, ...] = ()
+    """Values of the option with which the method is another reading of the paper, and no rival."""
     at_least: int = 1
     """Rivals that the claim needs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -39,7 +40,9 @@ class RankedPolicy:
 def rank_policies(
     correct: Mapping[Setting, Mapping[str, Sequence[np.ndarray]]],
 ) -> dict[Setting, list[RankedPolicy]]:
-    """The policies of each setting, the most accurate first. Holm's correction covers all comparisons of all settings.
+    """The policies of each setting, the most accurate first.
+
+    Which policy is best is known only from the results, so Holm's correction covers all pairs of policies in all settings.
 
     Args:
         correct: by setting and policy, the correctness of every test sample, [N] per training seed, each in [0, 1]. The
@@ -51,16 +54,21 @@ def rank_policies(
     }
     contrasts = corrected(
         {
-            (setting, policy): of_differences(
-                [own - best for own, best in zip(correct[setting][policy], correct[setting][policies[0]], strict=True)],
-                len(correct[setting][policy]),
+            (setting, first, second): of_differences(
+                [one - other for one, other in zip(correct[setting][first], correct[setting][second], strict=True)],
+                len(correct[setting][first]),
             )
             for setting, policies in order.items()
-            for policy in policies[1:]
+            for first, second in combinations(policies, 2)
         }
     )
+
+    def to_best(setting: Setting, policy: str) -> Contrast | None:
+        best = order[setting][0]
+        return None if policy == best else contrasts[setting, best, policy].reversed()
+
     return {
-        setting: [_ranked(policy, correct[setting][policy], contrasts.get((setting, policy))) for policy in policies]
+        setting: [_ranked(policy, correct[setting][policy], to_best(setting, policy)) for policy in policies]
         for setting, policies in order.items()
     }
 

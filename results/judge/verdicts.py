@@ -56,10 +56,12 @@ def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
     return Estimate(samples.value, *over_seeds(means), "seeds", p)
 
 
-def are_copies(differences: Sequence[np.ndarray]) -> bool:
-    """Whether several seeds have the same differences, not all zero, as only copies of one training do."""
-    first, *others = differences
-    return bool(others) and bool(first.any()) and all(np.array_equal(first, other) for other in others)
+def distinct(results: Sequence[np.ndarray]) -> int:
+    """Number of different results. Two trainings never have the same results on hundreds of images; copies of one do.
+
+    Results that are zero everywhere say nothing about copies, and count one each.
+    """
+    return len({result.tobytes() for result in results if result.any()}) + sum(not result.any() for result in results)
 
 
 def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:

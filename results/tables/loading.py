@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from results.record import DoneRecord
 from results.store.devices import DeviceCheck, read_checks
 from results.store.folder import Store, StoreError
@@ -44,7 +46,8 @@ def load_runs(
             runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks))
         except StoreError as error:
             problems.append(str(error))
-    return without_repeats(chosen_on_val(runs)), problems
+    distinct, repeats = without_repeats(chosen_on_val(runs))
+    return distinct, [*problems, *repeats]
 
 
 def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
@@ -77,17 +80,33 @@ def _outcome_rows(record: DoneRecord) -> int:
     return min(rows, MAX_ROWS)
 
 
-def without_repeats(runs: list[Run]) -> list[Run]:
-    """The runs without repeated results: of runs with the same training, later runs keep only policies of no earlier run."""
-    seen: set[tuple[str, str]] = set()
-    distinct = []
+def without_repeats(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """The runs without repeated results: of runs with the same training, later runs keep only policies of no earlier run.
+
+    Returns:
+        the runs, and one sentence per run whose repeated results differ from those that count.
+    """
+    seen: dict[tuple[str, str], Run] = {}
+    distinct, problems = [], []
     for run in runs:
         training = json.dumps(run.record.spec.train.model_dump(mode="json"), sort_keys=True)
         points = tuple(point for point in run.record.points if (training, point.policy) not in seen)
         policies = {point.policy for point in points}
-        if not policies and (training, STATIC) in seen:
+        if (earlier := seen.get((training, STATIC))) and _contradicts(run, earlier):
+            problems.append(
+                f"{run.record.run_id}: the same training as {earlier.record.run_id} with other results, which do not count"
+            )
+        if not policies and earlier:
             continue
-        seen |= {(training, policy) for policy in policies | {STATIC}}
+        for policy in policies | {STATIC}:
+            seen.setdefault((training, policy), run)
         curves = run.curves[run.curves["policy"].isin(policies)]
         distinct.append(run.changed(record=run.record.model_copy(update={"points": points}), curves=curves))
-    return distinct
+    return distinct, problems
+
+
+def _contradicts(run: Run, earlier: Run) -> bool:
+    """Whether an operating point that both have has other outcomes."""
+    shared = run.point_outcomes.keys() & earlier.point_outcomes.keys()
+    pairs = ((run.point_outcomes[name], earlier.point_outcomes[name]) for name in shared)
+    return any(not np.array_equal(one.exits_and_predictions, other.exits_and_predictions) for one, other in pairs)

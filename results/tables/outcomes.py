@@ -43,6 +43,11 @@ class PointOutcomes:
         """Mean correctness of each sample over the settings, [N]; 0 or 1 with one setting."""
         return self.mean(self.right)
 
+    @cached_property
+    def exits_and_predictions(self) -> np.ndarray:
+        """Both as one array, to find copies of a training; never zero everywhere."""
+        return np.concatenate([self.exit.ravel() + 1, self.prediction.ravel()])
+
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Weighted mean over the settings: [S, N] to [N]."""
         return (values * self.weight[:, None]).sum(axis=0)

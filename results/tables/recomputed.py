@@ -44,6 +44,9 @@ def _check_costs(record: DoneRecord) -> None:
         macs = costs.stem + sum(costs.blocks[:block]) + sum(costs.heads[:number])
         if cumulative != macs:
             raise ValueError(f"costs.cumulative of exit {number} is {cumulative:,}, and its parts add up to {macs:,}")
+    whole = costs.stem + sum(costs.blocks) + costs.heads[-1]
+    if early and len(costs.blocks) == costs.depth and not record.is_external and costs.baseline != whole:
+        raise ValueError(f"costs.baseline is {costs.baseline:,}, and the parts of the backbone add up to {whole:,}")
 
 
 def _check_point(record: DoneRecord, point: OperatingPoint, test: Measured, outcomes: PointOutcomes) -> None:

@@ -202,6 +202,13 @@ class Run:
         return outcomes.mean(at_exit[outcomes.exit])
 
 
+def have_equal_images(first: Run, second: Run) -> bool:
+    """Whether two runs were trained, tuned and tested on the same images: equal hashes of every split that both name."""
+    one, other = first.record.data, second.record.data
+    pairs = ((one.content, other.content), (one.split_identity, other.split_identity))
+    return one.same_test_images(other) and all(a[split] == b[split] for a, b in pairs for split in a.keys() & b.keys())
+
+
 def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
     """`Run.correct` of the first run at one point minus that of the second at another, [N]; None unless `are_paired`."""
     return first.correct(at) - second.correct(against) if are_paired(first, at, second, against) else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from results.store.folder import Store
-from results.tables.loading import load_runs
+from results.tables.loading import load_runs, without_repeats
+from results.tables.run import STATIC
 from tests.conftest import SmokeRun
 from tests.results.edited import edit_record
 
@@ -46,6 +49,12 @@ EDITS: dict[str, Callable[[Record], object]] = {
     "costs.cumulative": lambda record: record["costs"].update(stem=record["costs"]["stem"] + 1),
     "costs.cumulative.0": lambda record: record["costs"]["cumulative"].__setitem__(0, 1e30),
     "costs.baseline": lambda record: record["costs"].update(baseline=10**400),
+    "costs.baseline is": lambda record: record["costs"].update(baseline=3 * record["costs"]["baseline"]),
+    "method.color": lambda record: record["method"].update(color="#zzzzzz"),
+    "method.marker": lambda record: record["method"].update(marker="no marker"),
+    "method.dashes": lambda record: record["method"].update(dashes=[-1, 2]),
+    "backbone.name": lambda record: record["spec"]["train"].update(backbone="vit_base_patch16_224"),
+    "seed": lambda record: record["spec"]["train"].update(seed=10**400),
     "costs.depth": lambda record: record["costs"].update(depth=0),
     "data.sizes.test": lambda record: record["data"]["sizes"].update(test=10**6),
     "rows of": lambda record: record["data"]["sizes"].update(test=7),
@@ -68,3 +77,24 @@ def test_an_edited_record_is_named(smoke: SmokeRun, tmp_path: Path, name: str) -
     assert run.record.run_id == untouched
     assert edited in problem
     assert name in problem
+
+
+def test_other_results_of_the_same_training_are_named(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (source,) = smoke.results.glob("runs/lgvit-*")
+    copied = [f"{source.name[:-1]}{digit}" for digit in "01"]
+    for run_id in copied:
+        shutil.copytree(source, store.run(run_id))
+        edit_record(store.run(run_id), lambda record, run_id=run_id: record.update(run_id=run_id))  # type: ignore[misc]
+    runs, problems = load_runs(store, copied)
+    assert (len(runs), problems) == (1, [])
+    at = runs[0].point_outcomes[STATIC]
+    other = replace(at, prediction=np.roll(at.prediction, 1))
+    changed = runs[0].changed(
+        record=runs[0].record.model_copy(update={"run_id": "other"}),
+        point_outcomes={**runs[0].point_outcomes, STATIC: other},
+    )
+    kept, (problem,) = without_repeats([runs[0], changed])
+    assert kept[0].record.run_id == copied[0]
+    assert "other:" in problem
+    assert copied[0] in problem

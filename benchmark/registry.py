@@ -66,7 +66,10 @@ def card(kind: str, name: str) -> Any:
     if kind == "backbone" and isinstance(name, str) and is_timm(name):
         return timm_card(name)
     if kind == "dataset" and isinstance(name, str) and is_synthetic(name):
-        return synthetic_card(card("dataset", name.removeprefix(PREFIX)))
+        of_name = name.removeprefix(PREFIX)
+        if is_synthetic(of_name):
+            raise KeyError(f"{lookup.shortened(name)}: {PREFIX!r} precedes the name of a dataset, and only once")
+        return synthetic_card(card("dataset", of_name))
     known = table(kind)
     if name not in known:
         raise KeyError(lookup.unknown(kind, name, known))

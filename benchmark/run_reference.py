@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from benchmark.errors import UserError
-from methods.lookup import nearest
+from methods.lookup import nearest, shortened
 
 SHOWN = 10
 
@@ -35,7 +35,7 @@ def find_run(reference: str, run_ids: Collection[str], where: str) -> str:
         return fitting[0]
     if not reference or not fitting:
         suggestion = nearest(reference, [*run_ids, *map(short_id, run_ids)])
-        raise UserError(f"unknown run {reference!r}; {suggestion}in {where} there are: {_listed(run_ids)}")
+        raise UserError(f"unknown run {shortened(reference)}; {suggestion}in {where} there are: {_listed(run_ids)}")
     raise UserError(f"{reference!r} is the beginning of {len(fitting)} runs in {where}: {_listed(fitting)}; name one")
 
 

@@ -21,7 +21,7 @@ from benchmark import registry
 from benchmark.errors import UserError
 from methods.api import Normalisation
 from methods.backbones.normalisation import NORMALISATIONS
-from methods.lookup import nearest
+from methods.lookup import nearest, shortened
 from results.spec import Configured, Weights
 from results.store.files import sha256
 
@@ -42,7 +42,7 @@ def check_source(source: object) -> str:
         return text
     raise ValueError(
         f"weights are 'scratch', 'timm:' with a full tag (timm:vit_base_patch16_224.augreg_in21k_ft_in1k) or 'file:' with a "
-        f"safetensors file, not {source!r}"
+        f"safetensors file, not {shortened(source)}"
     )
 
 
@@ -111,7 +111,7 @@ def normalisation_of(backbone: Configured) -> Normalisation | None:
         raise ValueError(
             f"weights {source}: the mean and standard deviation of the images that they were trained on are not known; "
             f"{nearest(tag, NORMALISATIONS)}state them beside the weights, as in the configuration of the weights: "
-            f"set: {{weights: {source!r}, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}"
+            f"set: {{weights: {shortened(source)}, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}"
         )
     return NORMALISATIONS[tag]
 
@@ -123,11 +123,11 @@ def _stated_normalisation(options: Mapping[str, Any], channels: int) -> Normalis
         numbers = isinstance(value, list | tuple) and all(type(entry) in (int, float) for entry in value)
         if not numbers or len(value) != channels or not all(0 <= entry <= 1 for entry in value):
             raise ValueError(
-                f"{key}: a number from 0 to 1 for each channel of the backbone ({channels}), not {value!r}"
+                f"{key}: a number from 0 to 1 for each channel of the backbone ({channels}), not {shortened(value)}"
             )
         values[key] = tuple(map(float, value))
     if not all(values["std"]):
-        raise ValueError(f"std: greater than 0 in every channel, not {options['std']!r}")
+        raise ValueError(f"std: greater than 0 in every channel, not {shortened(options['std'])}")
     return Normalisation(**values)
 
 

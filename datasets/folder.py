@@ -20,6 +20,8 @@ SUMMARY = "your own images: one folder per class, directly or inside train/ and 
 CODE_VERSION = 1
 SHARES = {"val": 0.2, "test": 0.2}
 VAL_OF_TRAIN = {"val": 0.1}
+MAX_REASON = 200
+"""Characters of a path or reason that a message shows."""
 VAL_NAMES = ("val", "valid", "validation")
 
 
@@ -56,8 +58,27 @@ def is_folder(name: str) -> bool:
 
 
 def absolute(name: str, base: Path) -> str:
-    """The dataset's name with an absolute path; a relative path starts at the folder ``base``."""
-    return PREFIX + str((base / Path(name.removeprefix(PREFIX)).expanduser()).resolve())
+    """The dataset's name with an absolute path; a relative path starts at the folder ``base``.
+
+    Raises:
+        DataError: see `absolute_path`.
+    """
+    return PREFIX + str(absolute_path(name.removeprefix(PREFIX), base))
+
+
+def absolute_path(text: str, base: Path) -> Path:
+    """The absolute path of a file or folder, which need not exist; a relative path starts at the folder ``base``.
+
+    Raises:
+        DataError: no file can have this path: a null byte, a user without a home folder, a loop of links, a name too long.
+    """
+    try:
+        path = (base / Path(text).expanduser()).resolve()
+        path.exists()  # raises an error for a name that is too long
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)[:MAX_REASON]
+        raise DataError(f"{text[:MAX_REASON]!r} cannot be the path of a file or folder ({reason})") from None
+    return path
 
 
 @lru_cache(maxsize=8)

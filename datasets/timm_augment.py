@@ -75,6 +75,8 @@ class StrongAugmentation:
         return parts
 
 
+MAX_SHOWN = 100
+"""Characters of an invalid RandAugment string that a message shows."""
 NO_STRONG = StrongAugmentation()
 
 
@@ -88,7 +90,8 @@ def rand_augment_mistake(config: str | None) -> str | None:
     invalid += [name for i, name in enumerate(names) if name in names[:i]]
     if prefix == "rand" and not invalid:
         return None
-    subject = f"{invalid[0]!r} in {config!r}" if prefix == "rand" else repr(config)
+    text = repr(config[:MAX_SHOWN])
+    subject = f"{invalid[0][:MAX_SHOWN]!r} in {text}" if prefix == "rand" else text
     return (
         f"{subject} is not in timm's form, such as {EXAMPLE}: rand, followed by at most one each of m (magnitude), n "
         "(operations per image, 1 to 9), p (probability of each operation), mstd (standard deviation of the magnitude), mmax "

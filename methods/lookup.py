@@ -14,6 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+MAX_COMPARED = 200
+"""Characters of an unknown name that are compared with the known ones."""
+
 
 class EntryPointError(Exception):
     """An installed package registers a card that cannot be loaded; the message names the entry point."""
@@ -53,16 +56,22 @@ def package_hash(target: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def shortened(value: object, limit: int = 100) -> str:
+    """The `repr` of a value for a message; the middle of a long one is left out."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]}...{text[-limit // 3 :]}"
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """``did you mean 'x'? `` for the most similar known name; empty if none is similar."""
-    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name)[:MAX_COMPARED], list(known), n=1, cutoff=0.5)
     return f"did you mean {matches[0]!r}? " if matches else ""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The error message for an unknown name: the nearest known name, and all known names."""
     known = list(known)
-    return f"unknown {kind} {name!r}; {nearest(name, known)}there are: {', '.join(known)}"
+    return f"unknown {kind} {shortened(name)}; {nearest(name, known)}there are: {', '.join(known)}"
 
 
 def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> Any:
@@ -74,7 +83,9 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
     adapter, defaults, description = _options_of(cls)
     for key in options:
         if key not in defaults:
-            raise ValueError(f"{kind} {name!r} has no option {key!r}; {nearest(key, defaults)}options: {description}")
+            raise ValueError(
+                f"{kind} {name!r} has no option {shortened(key)}; {nearest(key, defaults)}options: {description}"
+            )
     try:
         return adapter.validate_python(dict(options))
     except ValidationError as error:

@@ -6,6 +6,8 @@ Only ``paper`` is from the authors (README of falcon-xu/LGViT). Their paper abla
 blocks; the rules for these names are our own.
 """
 
+from methods.lookup import shortened
+
 PAPER_EXITS = {
     12: (4, 5, 6, 7, 8, 9, 10, 11),  # ViT-B, DeiT-B
     24: (4, 7, 10, 13, 16, 19, 22, 23),  # Swin-B, counted over all stages
@@ -43,11 +45,11 @@ def place_exits(scheme: str, depth: int, count: int | None = None) -> tuple[int,
             raise ValueError(f"the scheme 'paper' exists for depths 12 and 24, not {depth}; list the blocks instead")
         blocks = PAPER_EXITS[depth]
         if count not in (None, len(blocks)):
-            raise ValueError(f"the scheme 'paper' has {len(blocks)} exits, not {count}")
+            raise ValueError(f"the scheme 'paper' has {len(blocks)} exits, not {shortened(count)}")
         return blocks
     count = DEFAULT_COUNT if count is None else count
     if not 1 <= count < depth:
-        raise ValueError(f"{count} early exits: a backbone of {depth} blocks has 1 to {depth - 1}")
+        raise ValueError(f"{shortened(count)} early exits: a backbone of {depth} blocks has 1 to {depth - 1}")
     if scheme == "shallow":
         return tuple(range(1, count + 1))
     if scheme == "deep":

@@ -37,7 +37,7 @@ from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
 from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, weights_of, weights_source
 from methods.backbones.cards import truncated
-from methods.lookup import unknown
+from methods.lookup import shortened, unknown
 from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
@@ -133,15 +133,19 @@ def _replace(content: dict[str, Any], change: str) -> None:
     name, sign, text = change.partition("=")
     *parents, key = name.strip().split(".")
     if not sign or not all([*parents, key]):
-        raise UserError(f"--set {change!r}: write KEY=VALUE or KEY.KEY=VALUE, such as recipes.finetune.epochs=5")
+        raise UserError(
+            f"--set {shortened(change)}: write KEY=VALUE or KEY.KEY=VALUE, such as recipes.finetune.epochs=5"
+        )
     for depth, parent in enumerate(parents, start=1):
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
-            raise UserError(f"--set {change!r}: {'.'.join(parents[:depth])} has no keys; replace it as a whole")
+            raise UserError(
+                f"--set {shortened(change)}: {'.'.join(parents[:depth])} has no keys; replace it as a whole"
+            )
     try:
         content[key] = read_value(text)
     except ValueError as error:
-        raise UserError(f"--set {change!r}: {error}") from None
+        raise UserError(f"--set {shortened(change)}: {error}") from None
 
 
 def grid_of(content: dict[str, Any], path: Path, data_dir: Path | None = None) -> Grid:

@@ -8,6 +8,7 @@ from typing import Any
 from benchmark import registry
 from benchmark.grid.values import OWN
 from methods.api import Method
+from methods.lookup import shortened
 from methods.placement import PUBLISHED, place_exits
 from results.spec import Configured, Recipes, ReplacementBackbone, RunSpec, TrainSpec, Weights
 
@@ -91,7 +92,7 @@ def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:
     for block in point.exits:
         if not 1 <= block < card.depth:
             raise ValueError(
-                f"block {block} cannot be an early exit of {point.backbone.name}: it has {card.depth} blocks, exits are 1 to "
-                f"{card.depth - 1}"
+                f"block {shortened(block)} cannot be an early exit of {point.backbone.name}: it has {card.depth} blocks, exits "
+                f"are 1 to {card.depth - 1}"
             )
     return point.exits

@@ -13,15 +13,17 @@ from benchmark import registry
 from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
-from datasets.folder import absolute, is_folder
+from datasets.folder import absolute, absolute_path, is_folder
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
-from methods.lookup import nearest, unknown
+from methods.lookup import nearest, shortened, unknown
 from methods.placement import PUBLISHED, SCHEMES
 from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
 
 FILE = "file:"
 BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
+MAX_PLACE = 150
+"""Characters of a place in the file that a message shows; a key can have any length."""
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
 
@@ -53,7 +55,8 @@ class ValueReader:
         }
 
     def wrong(self, where: str, message: str) -> None:
-        sentence = f"{self.path}: {where}: {message}"
+        place = where if len(where) <= MAX_PLACE else f"{where[:MAX_PLACE]}..."
+        sentence = f"{self.path}: {place}: {message}"
         if sentence not in self.mistakes:
             self.mistakes.append(sentence)
 
@@ -70,7 +73,7 @@ class ValueReader:
                 elif problem["type"] == "missing":
                     self.wrong(where, "this key is required")
                 else:
-                    self.wrong(where, f"{problem['msg']}, not {problem['input']!r}")
+                    self.wrong(where, f"{problem['msg']}, not {shortened(problem['input'])}")
             return None
 
     def recipes(self, changes: Any, where: str, base: dict[str, Any]) -> Recipes | None:
@@ -82,7 +85,7 @@ class ValueReader:
             if stage not in DEFAULT_RECIPES:
                 self.wrong(f"{where}.{stage}", unknown_key(stage, list(DEFAULT_RECIPES)))
             elif not isinstance(values, dict):
-                self.wrong(f"{where}.{stage}", f"a mapping with keys such as epochs and lr, not {values!r}")
+                self.wrong(f"{where}.{stage}", f"a mapping with keys such as epochs and lr, not {shortened(values)}")
             else:
                 merged = DEFAULT_RECIPES[stage].model_dump() | base.get(stage, {}) | values
                 recipe = self.validate(Recipe, merged, f"{where}.{stage}")
@@ -106,7 +109,7 @@ class ValueReader:
     def seed(self, where: str, value: Any) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
             return value
-        self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {value!r}")
+        self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {shortened(value)}")
         return None
 
     def backbone(self, where: str, value: Any) -> Configured | None:
@@ -121,11 +124,11 @@ class ValueReader:
             if "weights" in selected.set:
                 source = check_source(selected.set["weights"])
                 if source.startswith(FILE):  # relative to the grid file, so that it is the same file on every machine
-                    path = (self.path.parent / Path(source.removeprefix(FILE)).expanduser()).resolve()
+                    path = absolute_path(source.removeprefix(FILE), self.path.parent)
                     source = f"{FILE}{path}"
                 selected = Configured(name=selected.name, set={**selected.set, "weights": source})
             normalisation_of(selected)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, DataError) as error:
             self.wrong(where, error.args[0])
             return None
         return selected
@@ -156,9 +159,9 @@ class ValueReader:
         selected = self.parse(where, value)
         if selected is None:
             return None
-        if is_folder(selected.name):
-            selected = Configured(name=absolute(selected.name, self.path.parent), set=selected.set)
         try:
+            if is_folder(selected.name):
+                selected = Configured(name=absolute(selected.name, self.path.parent), set=selected.set)
             card = registry.card("dataset", selected.name)
         except (KeyError, DataError) as error:
             self.wrong(where, error.args[0])
@@ -181,14 +184,14 @@ class ValueReader:
             return ".split", unknown("split rule", mode, MODES)
         resplit = options.get("resplit", 0)
         if not isinstance(resplit, int) or isinstance(resplit, bool) or not 0 <= resplit < RESPLITS:
-            return ".resplit", f"a whole number from 0 to {RESPLITS - 1}, not {resplit!r}"
+            return ".resplit", f"a whole number from 0 to {RESPLITS - 1}, not {shortened(resplit)}"
         if "resplit" in options and mode != "halves":
             return ".resplit", "goes with split: halves only"
         sizes = SplitRule.of(options).sizes(card)
         for split in SPLITS:
             low, high, count = len(card.classes), sizes[split], options.get(split, sizes[split])
             if split in options and (not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high):
-                return f".{split}", f"a whole number of images from {low} to {high}, not {count!r}"
+                return f".{split}", f"a whole number of images from {low} to {high}, not {shortened(count)}"
         if mode == "as-published" and options.get("val") != options.get("test"):
             return ".val", "val is the test split here: give both the same number of images, or none"
         return None
@@ -212,7 +215,7 @@ class ValueReader:
                 )
                 return None
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                self.wrong(f"{where}.set.count", f"a number of exits from 1, not {count!r}")
+                self.wrong(f"{where}.set.count", f"a number of exits from 1, not {shortened(count)}")
                 return None
         return selected
 
@@ -220,10 +223,10 @@ class ValueReader:
         if not value:
             self.wrong(where, "an empty list; a model without early exits is the method 'static'")
         elif any(not isinstance(block, int) or isinstance(block, bool) for block in value):
-            self.wrong(where, f"1-based block numbers, not {value!r}")
+            self.wrong(where, f"1-based block numbers, not {shortened(value)}")
         elif len(set(value)) < len(value):
             twice = sorted({block for block in value if value.count(block) > 1})
-            self.wrong(where, f"block {', '.join(map(str, twice))} is given more than once")
+            self.wrong(where, f"block {', '.join(map(shortened, twice[:3]))} is given more than once")
         else:
             return tuple(sorted(value))
         return None
@@ -231,4 +234,4 @@ class ValueReader:
 
 def unknown_key(key: str, known: list[str]) -> str:
     """The message about a key that is not allowed."""
-    return f"unknown key {key!r}; {nearest(key, known)}allowed: {', '.join(known)}"
+    return f"unknown key {shortened(key)}; {nearest(key, known)}allowed: {', '.join(known)}"

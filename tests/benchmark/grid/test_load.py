@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from benchmark.registry import grids
 from benchmark.stages.graph import run_stages
 from results.spec import RunSpec
 from tests.conftest import Command
+from tests.grids import write_grid
 
 SOUND = """
 name: mine
@@ -47,6 +49,7 @@ def test_quick_has_the_documented_runs() -> None:
         "static",
         "lgvit",
         "vanilla",
+        "class-patch-mean",
         "homogeneous-local",
         "homogeneous-global",
     ]
@@ -314,3 +317,33 @@ def test_a_mistake_in_a_replaced_value_is_one_sentence(tmp_path: Path, change: s
     with pytest.raises(UserError) as error:
         load_grid(path, changes=[change])
     assert all(part in str(error.value) for part in parts)
+
+
+@pytest.mark.parametrize(("changes", "key"), [
+    ({"datasets": ["synthetic:" * 2000 + "cifar-10"]}, "datasets[0]"),
+    ({"datasets": ["folder:a\0b"]}, "datasets[0]"),
+    ({"datasets": ["folder:~nouser"]}, "datasets[0]"),
+    ({"datasets": ["folder:loop"]}, "datasets[0]"),
+    ({"datasets": ["folder:" + "x" * 5000]}, "datasets[0]"),
+    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:~nouser/w"}}]}, "backbones[0]"),
+    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:loop"}}]}, "backbones[0]"),
+    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:a\0b"}}]}, "backbones[0]"),
+    ({"seeds": [int("9" * 4000)]}, "seeds[0]"),
+    ({"datasets": [{"name": "fashion-mnist-mini", "set": {"train": int("9" * 400)}}]}, "datasets[0].set.train"),
+    ({"datasets": [{"name": "fashion-mnist-mini", "set": {"x" * 900: 1}}]}, "datasets[0].set"),
+    ({"exits": [[int("9" * 400)]]}, "exits"),
+    ({"exits": [[int("9" * 400)] * 2]}, "exits[0]"),
+    ({"exits": [{"name": "uniform", "set": {"count": int("9" * 400)}}]}, "exits"),
+    ({"methods": ["x" * 4000]}, "methods[0]"),
+    ({"recipes": {"finetune": {"x" * 900: 1}}}, "recipes.finetune"),
+    ({"recipes": {"finetune": {"rand_augment": "x" * 4000}}}, "recipes.finetune.rand_augment"),
+])  # fmt: skip
+def test_a_value_that_cannot_be_used_is_one_short_sentence(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    path = write_grid(tmp_path / "grid.yaml", **changes)
+    with pytest.raises(UserError) as error:
+        load_grid(path)
+    assert len(error.value.messages) == 1
+    assert error.value.messages[0].startswith(f"{path}: {key}")
+    assert len(error.value.messages[0]) < 1000 + len(str(path))
+    assert "\n" not in error.value.messages[0]

@@ -107,8 +107,8 @@ def _row(rows: pd.DataFrame, label: str) -> pd.Series | None:
 
 
 def _seed_counts(study: Study) -> str:
-    """The number of training seeds, or its range if the groups differ."""
-    counts = sorted({group.seeds for group in study.main})
+    """The number of training seeds, or its range if it differs between methods."""
+    counts = sorted({len(seeds) for group in study.main for seeds in group.contenders.values()} or {0})
     if len(counts) == 1:
         return counted(counts[0], "training seed")
-    return f"{counts[0]} to {counted(counts[-1], 'training seed')} per setting"
+    return f"{counts[0]} to {counted(counts[-1], 'training seed')} per method"

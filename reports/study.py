@@ -64,8 +64,11 @@ class ComparisonGroup:
 
     @property
     def over(self) -> str:
-        """Over what the intervals are: ``seeds`` or ``test images``."""
-        return "seeds" if (self.totals["seeds"] > 1).any() else "test images"
+        """Over what the intervals are, in words."""
+        several = self.totals["seeds"] > 1
+        if several.all():
+            return "training seeds"
+        return "training seeds where there are several, else test images" if several.any() else "test images"
 
     def label(self, run: Run, policy: str) -> str:
         return STATIC if run.is_static else self.labels.get((run.record.run_id, policy), run.method)

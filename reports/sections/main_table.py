@@ -81,7 +81,7 @@ CAPTION = (
 
 def _where(settings: list[ComparisonGroup]) -> str:
     kinds = {setting.over for setting in settings}
-    if kinds == {"seeds"}:
+    if kinds == {"training seeds"}:
         return "±: half of the 95 % t interval over training seeds."
     if kinds == {"test images"}:
         return "±: half of the 95 % Wilson interval over test images, given the thresholds chosen on val."

@@ -69,7 +69,7 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     if setting.contrasts:
         caption += (
             f" Right: accuracy minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
-            f"together with 95 % (Bonferroni, {setting.tests} comparisons, over {_over(setting)}). Filled: significant by the "
+            f"together with 95 % (Bonferroni, {setting.tests} comparisons, over {setting.over}). Filled: significant by the "
             "tests of Section 1; grey: not shown to differ."
         )
         if len(rows) < len(setting.methods) - 1:
@@ -115,7 +115,7 @@ def _realised_figures(study: Study, setting: ComparisonGroup) -> list[Drawn]:
     rows = rows[rows["label"].isin(shown)]
     rows = rows.assign(label=rows["label"].map(study.display))
     if len(rows) > CURVES:  # with fewer, the figure of page one shows them all
-        text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {_over(setting)}."
+        text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {setting.over}."
         blocks.append(Drawn(text, honesty(rows), f"{setting.number}-honesty", source(setting.exiting, "points")))
     routing = study.metric("routing", setting)
     drawn = None if routing.empty else controls(setting, routing, study.looks, study.display)
@@ -141,10 +141,6 @@ def _described(study: Study) -> list[ComparisonGroup]:
 
 def _figure(setting: ComparisonGroup) -> str:
     return f"{setting.number}-speed-accuracy"
-
-
-def _over(setting: ComparisonGroup) -> str:
-    return "training seeds" if setting.over == "seeds" else "test images"
 
 
 def _shown(study: Study, setting: ComparisonGroup) -> tuple[list[str], list[str]]:

@@ -89,3 +89,15 @@ def test_every_number_is_in_a_table_and_every_lead_was_tested(runs: list[Run]) -
                 assert (f" {word} " in text) == (study is strong and result in results), text
         significant = strong.contrasts[strong.contrasts["result"] != "not shown to differ"]
         assert (significant["p_holm"] < 0.05).all()
+
+
+def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:
+    chosen = [run for run in promoted(runs, 5) if run.method != "vanilla" or run.seed == 0]
+    study = Study("t", chosen, tidy_tables(chosen, []))
+    assert "1 to 5 training seeds" in " ".join(abstract(study))
+    (setting,) = study.main
+    assert setting.over == "training seeds where there are several, else test images"
+    captions = [shown.caption for shown in readable_tables(study)]
+    assert any("one seed" in caption for caption in captions)
+    alone = [run for run in chosen if run.seed == 0]
+    assert Study("t", alone, tidy_tables(alone, [])).main[0].over == "test images"

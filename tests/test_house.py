@@ -23,8 +23,7 @@ MAY_IMPORT = {
 }
 # Commands that write a report.
 REPORT_COMMANDS = {
-    "benchmark/cli/run.py",
-    "benchmark/cli/grid_run.py",
+    "benchmark/cli/grid_report.py",
     "benchmark/cli/report.py",
     "benchmark/execution/slurm/report_job.py",  # the last job does what `run` does at its end
 }

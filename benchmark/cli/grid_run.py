@@ -1,4 +1,4 @@
-"""Shared by `run` and `retry`: option checks, loading a grid with its pretrained weights, and the report at the end."""
+"""Shared by `run` and `retry`: option checks, and loading a grid with its pretrained weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.cli.options import REPORTS_OUT
 from benchmark.errors import UserError
 from benchmark.execution.requirements import fetch_weights, missing_data
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.stages.plan import Plan
-from reports.report_folder import check_replaceable, is_current, report_files
-from results.store.folder import Store
 
 
 def check_processes(workers: int, gpus: int, *, rehearse: bool = False) -> None:
@@ -60,38 +57,3 @@ def check_data(plan: Plan, data_dir: Path | None) -> None:
 def line_printer(console: Console) -> Callable[[str], None]:
     """A function that prints a line without markup or highlighting."""
     return lambda text: console.print(text, markup=False, highlight=False)
-
-
-def report_folder(out: Path | None, grid: Grid, store: Store) -> Path:
-    """The report's folder, checked before the training and not after it.
-
-    Raises:
-        StoreError: the folder contains something other than a report, or it contains the records.
-    """
-    target = out or REPORTS_OUT / grid.name
-    check_replaceable(target, store)
-    return target
-
-
-def report_on(console: Console, plan: Plan, store: Store, out: Path, data_dir: Path | None) -> None:
-    """Write the report unless an up-to-date one exists, and print its table and files."""
-    run_ids = [run.run_id for run in plan.runs]
-    if not any(store.is_done(run_id) for run_id in run_ids):
-        console.print("No run is finished, so there is nothing to report")
-        return
-    if not is_current(out, store, run_ids):
-        # Both import plotting or array packages, which takes seconds, and most calls find an up-to-date report.
-        from benchmark.pictures import Pictures
-        from reports.paper import build_report
-
-        console.print("Writing the report ...")
-        problems = build_report(store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir))
-        for problem in problems:
-            console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
-    console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print("Files:")
-    console.print(
-        f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True
-    )
-    for path, content in report_files(out):
-        console.print(f"  {path}  {content}", markup=False, highlight=False, soft_wrap=True)

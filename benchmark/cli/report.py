@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from benchmark.cli.grid_report import format_option
 from benchmark.cli.grid_runs import grid_run_ids
 from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, changes_option, data_dir_option, grid_option, out_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.pictures import Pictures
 from benchmark.progress import Reporter
-from reports.report_folder import DEFAULT, report_files
+from reports.report_folder import report_files
 from results.store.merged_folders import MergedFolders
-
-FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 
 
 @click.command("report")
@@ -32,14 +31,7 @@ FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 )
 @data_dir_option
 @out_option
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    show_default="pdf, csv and markdown",
-    help="Repeatable.",
-)
+@format_option()
 def command(
     grid_name: str | None,
     changes: tuple[str, ...],
@@ -84,11 +76,10 @@ def command(
         where = " or ".join(str(root / "runs") for root in store.roots)
         raise UserError(f"there is no finished run to report in {where}; run this first: {advice}")
     target = out or REPORTS_OUT / title
-    chosen_formats = tuple(name for name in FORMATS if name in (formats or DEFAULT))
     with console.status("reading records") as status:
         say = Reporter(console).say if not console.is_terminal else status.update
         problems = build_report(
-            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=chosen_formats, say=say
+            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=formats, say=say
         )
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)

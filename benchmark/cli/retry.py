@@ -10,7 +10,8 @@ from typing import Any, get_args
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_run import check_data, check_processes, load_with_weights, report_folder, report_on
+from benchmark.cli.grid_report import format_option, report_folder, report_on
+from benchmark.cli.grid_run import check_data, check_processes, load_with_weights
 from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
@@ -33,6 +34,7 @@ CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
     "--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only failures with this cause; repeatable."
 )
 @execution_options
+@format_option(optional=True)
 @slurm_options
 def command(
     grid_name: str | None,
@@ -49,6 +51,7 @@ def command(
     loader_workers: int | None,
     log: str | None,
     out: Path | None,
+    formats: tuple[str, ...],
     slurm: Mapping[str, Any],
 ) -> None:
     """Run failed runs again, and nothing else. Causes and tracebacks of earlier attempts are kept.
@@ -72,7 +75,7 @@ def command(
     grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store)
-    target = report_folder(out, grid, store)
+    target = report_folder(out, grid.name, store, formats)
     chosen = chosen_runs(status_of(plan, store).runs, causes)
     if not chosen:
         with_cause = f" with the cause {' or '.join(causes)}" if causes else ""
@@ -86,13 +89,13 @@ def command(
     if executor == "slurm":
         from benchmark.cli.slurm import run_on_slurm  # imports submitit
 
-        run_on_slurm(console, part, plan, config, target, slurm)
+        run_on_slurm(console, part, plan, config, target, formats, slurm)
         return
     check_data(part, data_dir)
     show_plan(console, part)
     require_torch()
     failed_again = run_locally(console, part, config).failed
-    report_on(console, plan, store, target, data_dir)
+    report_on(console, plan, store, target, formats, data_dir)
     if failed_again:
         console.print(f"{len(failed_again)} of {len(chosen)} runs failed again", style="red", highlight=False)
         raise click.exceptions.Exit(1)

@@ -11,15 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_run import (
-    check_data,
-    check_processes,
-    line_printer,
-    load_with_weights,
-    report_folder,
-    report_on,
-)
-from benchmark.cli.options import DEFAULT_GRID, REPORTS_OUT, changes_option, execution_options, grid_option
+from benchmark.cli.grid_report import format_option, report_folder, report_on, write_report
+from benchmark.cli.grid_run import check_data, check_processes, line_printer, load_with_weights
+from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan, show_requirements
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
@@ -31,7 +25,6 @@ from benchmark.execution.requirements import requirements
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.progress import duration
 from benchmark.stages.plan import Plan, make_plan
-from reports.report_folder import check_replaceable
 from results.store.folder import Store
 from results.store.latency import read_latencies
 
@@ -40,6 +33,7 @@ from results.store.latency import read_latencies
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @changes_option
 @execution_options
+@format_option(optional=True)
 @click.option(
     "--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume."
 )
@@ -59,9 +53,10 @@ def command(
     log: str | None,
     rehearse: bool,
     out: Path | None,
+    formats: tuple[str, ...],
     slurm: Mapping[str, Any],
 ) -> None:
-    """Run a grid: train, score, measure, and write records, curves and the PDF report.
+    """Run a grid: train, score, measure, and write records, curves and a report.
 
     Finished stages are not repeated; interrupted ones resume from their last checkpoint. --rehearse shows in minutes whether a
     grid will run to its end: each backbone with each method takes two optimizer steps on two random images, is killed after its
@@ -75,6 +70,7 @@ def command(
       python -m benchmark run --grid quick --set recipes.finetune.epochs=5
       python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
       python -m benchmark run --grid paper-cifar100 --gpus 4     one training at a time, on four GPUs
+      python -m benchmark run --grid quick --format html         instead of the PDF, a page; none: no report
       python -m benchmark run --grid paper-cifar100 --rehearse
       python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
     """
@@ -92,7 +88,7 @@ def command(
         loader_processes=loader_workers, tensorboard=log == "tensorboard",
     )  # fmt: skip
     if rehearse:
-        _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out)
+        _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out, formats)
         return
     console.print(f"Reading the grid {grid_name} ...", markup=False, highlight=False, soft_wrap=True)
     if slurm.get("dry_run"):
@@ -101,11 +97,11 @@ def command(
         grid = load_with_weights(console, grid_name, data_dir, offline, changes, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
-    target = report_folder(out, grid, store)
+    target = report_folder(out, grid.name, store, formats)
     if executor == "slurm" and plan.missing_runs:
         from benchmark.cli.slurm import run_on_slurm  # imports submitit
 
-        run_on_slurm(console, plan, plan, config, target, slurm)
+        run_on_slurm(console, plan, plan, config, target, formats, slurm)
         return
     failed: list[str] = []
     if plan.missing_runs:
@@ -117,7 +113,7 @@ def command(
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _measure(console, plan, config)
-    report_on(console, plan, store, target, data_dir)
+    report_on(console, plan, store, target, formats, data_dir)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
         raise click.exceptions.Exit(1)
@@ -138,29 +134,27 @@ def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         measure_grid(plan, config, run_ids, line_printer(console))
 
 
-def _rehearse(console: Console, grid: Grid, config: ExecutionConfig, out: Path | None) -> None:
+def _rehearse(
+    console: Console, grid: Grid, config: ExecutionConfig, out: Path | None, formats: tuple[str, ...]
+) -> None:
     """Rehearse a grid, report on it, and remove its useless weights."""
-    # This imports the plotting packages, which takes seconds; only a rehearsal needs it here.
-    from reports.paper import build_report
-
     require_torch()
     small = rehearsal_of(grid)
-    target = out or REPORTS_OUT / small.name
     store = Store(config.results / "rehearsals" / grid.name)
-    check_replaceable(target, store)
+    target = report_folder(out, small.name, store, formats)
     start = time.monotonic()
     show_plan(console, make_plan(small, store))
     changes = {"results": store.root, "data_dir": None, "loader_processes": 0, "kill_each_training": True}
     result = rehearse(console, small, config.model_copy(update=changes))
     run_ids = [run.run_id for run in make_plan(small, store).runs]
-    problems = build_report(store, run_ids, title=small.name, out=target)
+    if formats:
+        write_report(console, store, run_ids, title=small.name, out=target, formats=formats)
     shutil.rmtree(store.root / "stages", ignore_errors=True)
-    for problem in problems:
-        console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    layout = f"; the report in {target} shows the layout, its numbers are meaningless" if formats else ""
     console.print(
         f"Rehearsed {grid.name} in {duration(time.monotonic() - start)}: "
         f"{len(run_ids) - len(result.failed)} of {len(run_ids)} models finished, {result.deaths} trainings were killed and "
-        f"resumed; {target / 'paper.pdf'} shows the layout; its numbers are meaningless",
+        f"resumed{layout}",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     if result.failed:

@@ -32,7 +32,13 @@ from results.store.folder import Store
 
 
 def run_on_slurm(
-    console: Console, plan: Plan, whole: Plan, config: ExecutionConfig, out: Path, slurm: Mapping[str, Any]
+    console: Console,
+    plan: Plan,
+    whole: Plan,
+    config: ExecutionConfig,
+    out: Path,
+    formats: tuple[str, ...],
+    slurm: Mapping[str, Any],
 ) -> Submission | None:
     """Submit what is neither done nor in flight.
 
@@ -42,6 +48,7 @@ def run_on_slurm(
         whole: of the grid, for the report.
         config: of the command.
         out: the report's folder.
+        formats: the report's formats; none for no report.
         slurm: the options for Slurm on the command line.
 
     Returns:
@@ -84,6 +91,7 @@ def run_on_slurm(
         runs=tuple(run.spec for run in plan.runs),
         report_runs=tuple(run.run_id for run in whole.runs),
         out=out,
+        formats=formats,
         execution=config.model_copy(update={"threads": config.threads or choice.options.cpus_per_task or 1}),
         max_requeues=choice.options.max_requeues,
         stage_data=choice.options.stage_data,
@@ -157,5 +165,6 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
         text = f"{len(after.missing_runs)} of {len(after.runs)} runs are not done; python -m benchmark status shows why"
         console.print(text, style="red", highlight=False)
         raise click.exceptions.Exit(1)
-    count = len(after.runs)
-    console.print(f"{count} of {count} runs are done; the report is in {submission.settings().out}", highlight=False)
+    settings, count = submission.settings(), len(after.runs)
+    report = f"; the report is in {settings.out}" if settings.formats else ""
+    console.print(f"{count} of {count} runs are done{report}", highlight=False)

@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.sweep import sweep
+from benchmark.evaluation.sweep import decide
 from benchmark.measure.finished import finished_run
 from benchmark.training.inputs import input_card
 from methods.lookup import unknown
@@ -100,7 +100,7 @@ def choose_deployment(store: Store, reference: str, budget: Budget, policy: str 
     if budget.kind == "time":
         milliseconds = _measured(store, record, label)
         settings = np.array(list(milliseconds))
-    val = sweep(fitted, scores["val"], settings)
+    val = decide(fitted, scores["val"], settings).sweep()
     cost = val.mean(record.costs.cumulative)
     if budget.kind == "drop":
         index = cheapest_within_drop(val.accuracy, cost, record.static_accuracy.val, budget.limit)

@@ -15,13 +15,14 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation import tables
-from benchmark.evaluation.redraw import decisions, redraw
+from benchmark.evaluation.redraw import redraw, static_correct
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import Sweep, sweep
+from benchmark.evaluation.sweep import Sweep, decide
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
-from results.record import CostTable, ExitMetrics, OperatingPoint, PointKind, Redrawn, WeightedThreshold
+from results.operating_point import OperatingPoint, PointKind, Redrawn, WeightedThreshold
+from results.record import CostTable, ExitMetrics
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
@@ -87,18 +88,20 @@ def evaluate(
     frozen: list[dict[str, Any]] = []
     outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
     corners = [tables.corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
+    without_exits = [static_correct(static[split], scores[split]) for split in ("val", "test")]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
-        val = sweep(policy, scores["val"], settings)
+        decided_on_val = decide(policy, scores["val"], settings)
+        val = decided_on_val.sweep()
         chosen = choose(val, costs, reference)
         frozen.append(
             {"policy": selection.label, "settings": settings.tolist(), "points": frozen_points(chosen, settings)}
         )
         # From here on, test scores are used, and nothing is chosen.
-        sweeps = {"val": val, "test": sweep(policy, scores["test"], settings)}
+        decided_on_test = decide(policy, scores["test"], settings)
+        sweeps = {"val": val, "test": decided_on_test.sweep()}
         drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
-        decided = {split: decisions(policy, scores[split], static[split], settings) for split in sweeps}
-        redrawn = redraw(decided["val"], decided["test"], costs, blocks, drops) if drops else {}
+        redrawn = redraw(decided_on_val, decided_on_test, without_exits, costs, blocks, drops) if drops else {}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks, redrawn):
             points.append(point)
             outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]

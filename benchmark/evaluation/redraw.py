@@ -3,16 +3,16 @@ threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import decide
-from methods.policies.policy import ExitPolicy
-from results.record import CostTable, Redrawn
+from benchmark.evaluation.sweep import CHUNK, Decisions
+from results.operating_point import Redrawn
+from results.record import CostTable
 from results.stats.curves import cheapest_within_drop
 
 DRAWS = 400
@@ -21,35 +21,24 @@ ENDS = (2.5, 97.5)
 """Percentiles of the draws at the ends of a 95 % interval."""
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """The decisions of all settings of a policy on one split.
-
-    Attributes:
-        parts: of the samples, in turn: the exit taken [T, n] and whether its prediction is right [T, n].
-        static_right: whether the backbone without exits is right, of the same samples in the same order, [N].
-    """
-
-    parts: Iterable[tuple[np.ndarray, np.ndarray]]
-    static_right: np.ndarray
-
-
-def decisions(policy: ExitPolicy, scores: ExitScores, static: ExitScores, settings: np.ndarray) -> Decisions:
-    """The decisions on stored scores.
+def static_correct(static: ExitScores, scores: ExitScores) -> np.ndarray:
+    """Whether the backbone without exits is correct on the samples of ``scores``, in their order, bool [N].
 
     Args:
-        policy: fitted on val, if it has parameters to fit.
-        scores: of the run.
         static: of the backbone without exits on the same samples, in any order.
-        settings: [T].
+        scores: of the run.
     """
-    parts = ((exit_taken.numpy(), right.numpy()) for exit_taken, right in decide(policy, scores, settings))
     order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]
-    return Decisions(parts, (static.logits[-1].argmax(-1) == static.labels)[order].numpy())
+    return (static.logits[-1].argmax(-1) == static.labels)[order].numpy()
 
 
 def redraw(
-    val: Decisions, test: Decisions, costs: CostTable, blocks: Sequence[int], drops: Sequence[float]
+    val: Decisions,
+    test: Decisions,
+    static: Sequence[np.ndarray],
+    costs: CostTable,
+    blocks: Sequence[int],
+    drops: Sequence[float],
 ) -> dict[float, Redrawn]:
     """Bootstrap of val and test together: on each draw of val every drop chooses its setting again, which is then applied to a
     draw of test. The grid of settings and the fitted parameters of the policy stay.
@@ -57,6 +46,7 @@ def redraw(
     Args:
         val: of all settings.
         test: of the same settings.
+        static: whether the backbone without exits is correct, on the samples of val and of test, [N] each.
         costs: of the run.
         blocks: block number of every exit, length K.
         drops: accuracy drops to allow on val.
@@ -65,7 +55,9 @@ def redraw(
         by drop; without those that fewer than 95 % of the draws reach.
     """
     rng = np.random.default_rng(SEED)
-    on_val, on_test = (_draw(rng, of_split, costs, blocks) for of_split in (val, test))
+    on_val, on_test = (
+        _draw(rng, decisions, correct, costs, blocks) for decisions, correct in zip((val, test), static, strict=True)
+    )
     intervals = {}
     for drop in drops:
         chosen = [
@@ -101,22 +93,24 @@ class _Draws:
     static: np.ndarray
 
 
-def _draw(rng: np.random.Generator, split: Decisions, costs: CostTable, blocks: Sequence[int]) -> _Draws:
+def _draw(
+    rng: np.random.Generator, decisions: Decisions, static: np.ndarray, costs: CostTable, blocks: Sequence[int]
+) -> _Draws:
     """All settings on bootstrap draws of a split.
 
     Sums of whole numbers in float64 are exact, so they do not depend on the order of additions.
     """
-    samples = len(split.static_right)
+    samples = len(static)
     drawn = rng.integers(0, samples, (DRAWS, samples))
     times = np.stack([np.bincount(row, minlength=samples) for row in drawn], axis=1).astype(np.float64)  # [N, D]
     at_exit = np.array([costs.cumulative, blocks], dtype=np.float64)
-    sums, start = np.zeros(()), 0
-    for exit_taken, right in split.parts:
-        end = start + exit_taken.shape[1]
-        sums = sums + np.stack([right.astype(np.float64), *at_exit[:, exit_taken]]) @ times[start:end]
-        start = end
+    sums = np.zeros(())
+    for start in range(0, samples, CHUNK):
+        chunk = slice(start, start + CHUNK)
+        exit_taken, correct = decisions.exit_taken[:, chunk], decisions.correct[:, chunk]
+        sums = sums + np.stack([correct.astype(np.float64), *at_exit[:, exit_taken]]) @ times[chunk]
     accuracy, macs, block = sums / samples
-    return _Draws(accuracy, macs, block, split.static_right.astype(np.float64) @ times / samples)
+    return _Draws(accuracy, macs, block, static.astype(np.float64) @ times / samples)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

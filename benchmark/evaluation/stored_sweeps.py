@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import choose, look_up, prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.sweep import Sweep, sweep, true_class_probability
+from benchmark.evaluation.sweep import Sweep, decide, true_class_probability
 from benchmark.evaluation.tables import corner
 from benchmark.external import evaluation as external
 from methods.policies.policy import ExitPolicy
@@ -150,7 +150,7 @@ def _own_sweeps(
             raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")
         try:
             policy, settings = prepare(selection, scores["val"], record.costs)
-            sweeps = {split: sweep(policy, split_scores, settings) for split, split_scores in scores.items()}
+            sweeps = {split: decide(policy, split_scores, settings).sweep() for split, split_scores in scores.items()}
         except ValueError as error:
             folder = store.stage(stage_name(record, "scores"))
             raise StoreError(f"{folder}: {selection.label}: {error}") from error

@@ -1,8 +1,8 @@
-"""Accuracy and exit shares of all settings of a policy on stored scores, computed in chunks of samples."""
+"""Decisions of all settings of a policy on stored scores, their accuracy and exit shares; computed in chunks of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,30 @@ class Sweep:
         return self.shares @ np.asarray(at_exit, dtype=np.float64)
 
 
-def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep:
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of T settings of a policy on the N samples of one split.
+
+    Attributes:
+        settings: [T].
+        exits: number of exits, K.
+        exit_taken: 0-based, int16 [T, N].
+        correct: whether the prediction at the exit taken is correct, bool [T, N].
+    """
+
+    settings: np.ndarray
+    exits: int
+    exit_taken: np.ndarray
+    correct: np.ndarray
+
+    def sweep(self) -> Sweep:
+        """Accuracy and exit shares of every setting."""
+        samples = self.correct.shape[1]
+        counts = np.stack([np.bincount(row, minlength=self.exits) for row in self.exit_taken])
+        return Sweep(self.settings, self.correct.sum(1) / samples, counts / samples, samples)
+
+
+def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Decisions:
     """Apply every setting of a policy to a split.
 
     Args:
@@ -55,32 +78,18 @@ def sweep(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Sweep
         ValueError: the scores have a wrong shape or contain NaN.
     """
     exits, samples, _ = scores.logits.shape
-    correct = torch.zeros(len(settings), dtype=torch.int64)
-    counts = torch.zeros(len(settings), exits, dtype=torch.int64)
-    rows = exits * torch.arange(len(settings))[:, None]  # offset of each setting in the flattened counts
-    for exit_taken, is_correct in decide(policy, scores, settings):
-        correct += is_correct.sum(1)
-        counts += torch.bincount((exit_taken + rows).flatten(), minlength=counts.numel()).view_as(counts)
-    return Sweep(settings, correct.numpy() / samples, counts.numpy() / samples, samples)
-
-
-def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The decisions of every setting, in chunks of n samples.
-
-    Yields:
-        the exit taken, int64 [T, n], and whether its prediction is correct, bools [T, n].
-
-    Raises:
-        ValueError: the scores have a wrong shape or contain NaN.
-    """
+    exit_taken = np.empty((len(settings), samples), dtype=np.int16)
+    correct = np.empty((len(settings), samples), dtype=bool)
     ordered = _exits_in_order(policy, scores, settings) if policy.ordered else None
-    for start in range(0, len(scores.labels), CHUNK):
-        part = scores.part(slice(start, start + CHUNK))
+    for start in range(0, samples, CHUNK):
+        chunk = slice(start, start + CHUNK)
+        part = scores.part(chunk)
         logits, labels = checked_logits(part.logits), part.labels
         bound = policy.with_context(labels, part.errors)
-        chunk = slice(start, start + CHUNK)
-        exit_taken = bound.sweep(bound.signal(logits), settings) if ordered is None else ordered[:, chunk]
-        yield exit_taken, (bound.predictions(logits) == labels).gather(0, exit_taken)
+        taken = bound.sweep(bound.signal(logits), settings) if ordered is None else ordered[:, chunk]
+        exit_taken[:, chunk] = taken.numpy()
+        correct[:, chunk] = (bound.predictions(logits) == labels).gather(0, taken).numpy()
+    return Decisions(settings, exits, exit_taken, correct)
 
 
 def exits_taken(policy: ExitPolicy, scores: ExitScores, setting: float) -> torch.Tensor:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import Sweep, exits_taken
 from methods.policies.policy import ExitPolicy, confidences
-from results.record import CostTable, OperatingPoint, WeightedThreshold
+from results.operating_point import OperatingPoint, WeightedThreshold
+from results.record import CostTable
 from results.stats.statistics import wilson
 from results.tables.run import STATIC
 

@@ -12,8 +12,8 @@ import torch
 from benchmark.errors import UserError
 from benchmark.evaluation import tables
 from benchmark.evaluation.evaluate import Evaluation, choose, frozen_points, look_up
-from benchmark.evaluation.redraw import Decisions, redraw
-from benchmark.evaluation.sweep import Sweep
+from benchmark.evaluation.redraw import redraw
+from benchmark.evaluation.sweep import Decisions, Sweep
 from benchmark.external.table import SPLITS, ExternalExits, load_exits
 from datasets.api import ImageSplit
 from datasets.splits import identity
@@ -36,11 +36,13 @@ def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks
         blocks: block number of every exit, length K.
     """
     settings = default_settings(splits["val"])
-    sweeps = {split: sweep_exits(exits, settings) for split, exits in splits.items()}
+    decisions = {split: decide_exits(exits, settings) for split, exits in splits.items()}
+    sweeps = {split: of_split.sweep() for split, of_split in decisions.items()}
     val, test = sweeps["val"], splits["test"]
     chosen = choose(val, costs, float(splits["val"].right[-1].mean()))
     drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
-    redrawn = redraw(_decisions(splits["val"], settings), _decisions(splits["test"], settings), costs, blocks, drops)
+    without_exits = [splits[split].right[-1] for split in SPLITS]
+    redrawn = redraw(decisions["val"], decisions["test"], without_exits, costs, blocks, drops)
     points = look_up(POLICY, chosen, sweeps, costs, blocks, redrawn)
     last = np.zeros(test.samples, dtype=np.int64)
     outcomes = [_outcomes(test, STATIC, np.nan, 1.0, last, last + len(blocks) - 1)]
@@ -78,7 +80,7 @@ def sweep_policy(path: Path, selection: Configured) -> dict[str, Sweep]:
     splits = load_exits(path)
     threshold = selection.set.get("threshold")
     settings = default_settings(splits["val"]) if threshold is None else np.array([float(threshold)])
-    return {split: sweep_exits(exits, settings) for split, exits in splits.items()}
+    return {split: decide_exits(exits, settings).sweep() for split, exits in splits.items()}
 
 
 def default_settings(val: ExternalExits) -> np.ndarray:
@@ -91,18 +93,11 @@ def exits_at(exits: ExternalExits, settings: np.ndarray) -> np.ndarray:
     return Confidence().sweep(torch.from_numpy(exits.confidence[:-1]), settings).numpy()
 
 
-def sweep_exits(exits: ExternalExits, settings: np.ndarray) -> Sweep:
-    """Accuracy and exit shares of every setting on one split."""
-    samples, count = np.arange(exits.samples), len(exits.prediction)
+def decide_exits(exits: ExternalExits, settings: np.ndarray) -> Decisions:
+    """The decisions of every setting on one split."""
     taken = exits_at(exits, settings)
-    accuracy = np.array([exits.right[row, samples].mean() for row in taken])
-    shares = np.stack([np.bincount(row, minlength=count) for row in taken]) / exits.samples
-    return Sweep(settings, accuracy, shares, exits.samples)
-
-
-def _decisions(exits: ExternalExits, settings: np.ndarray) -> Decisions:
-    taken = exits_at(exits, settings)
-    return Decisions([(taken, exits.right[taken, np.arange(exits.samples)])], exits.right[-1])
+    correct = exits.right[taken, np.arange(exits.samples)]
+    return Decisions(settings, len(exits.prediction), taken.astype(np.int16), correct)
 
 
 def identity_of(exits: ExternalExits) -> str:

@@ -15,7 +15,8 @@ from benchmark.training.heads import HEADS_WEIGHTS, load_heads
 from methods.lookup import unknown
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
-from results.record import DoneRecord, OperatingPoint
+from results.operating_point import OperatingPoint
+from results.record import DoneRecord
 from results.store.folder import Store
 
 

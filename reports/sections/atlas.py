@@ -13,7 +13,7 @@ from reports.numbering import ref
 from reports.sources import source
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import Table
-from results.record import OperatingPoint
+from results.operating_point import OperatingPoint
 from results.tables.run import Run
 
 EACH = 20

@@ -18,8 +18,9 @@ import pandas as pd
 
 from results.judge.seed_spread import Spread, seed_spread
 from results.judge.verdicts import is_close
+from results.operating_point import Measured, PointKind
 from results.provenance import Machine
-from results.record import Artifact, DoneRecord, Measured, PointKind, StageRef
+from results.record import Artifact, DoneRecord, StageRef
 from results.stats.statistics import paired_interval
 from results.store.folder import Store, StoreError
 from results.store.run_files import TABLES

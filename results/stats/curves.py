@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from results.record import CostTable, Measured
+from results.operating_point import Measured
+from results.record import CostTable
 
 
 def cheapest_within_drop(accuracy: np.ndarray, cost: np.ndarray, reference: float, drop: float) -> int | None:

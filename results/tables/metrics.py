@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.record import OperatingPoint
+from results.operating_point import OperatingPoint
 from results.stats.calibration import expected_calibration_error
 from results.stats.classes import per_class
 from results.stats.controls import first_correct, regret

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from results.record import DoneRecord, OperatingPoint, RunRecord
+from results.operating_point import OperatingPoint
+from results.record import DoneRecord, RunRecord
 from results.store.folder import Store, StoreError
 
 DROP = 0.01

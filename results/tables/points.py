@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from results.record import OperatingPoint, Redrawn
+from results.operating_point import OperatingPoint, Redrawn
 from results.stats.significance import sign_flip
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.stats.statistics import (
@@ -28,9 +28,10 @@ def points(runs: list[Run]) -> pd.DataFrame:
 
     Columns: run_id, those of `SETTING`, method, label, seed, point, policy, kind, target, reached, accuracy with interval over
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
-    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of `results.record.Redrawn`
-    (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch size 1) on time_device, official_swin_speedup
-    (only Swin; see `official_swin_speedup`). Accuracies and drops are in [0, 1]. Missing values are NaN.
+    layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of
+    `results.operating_point.Redrawn` (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch size 1) on
+    time_device, official_swin_speedup (only Swin; see `official_swin_speedup`). Accuracies and drops are in [0, 1]. Missing
+    values are NaN.
     """
     rows = []
     names = labels(runs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.record import DoneRecord, Measured, OperatingPoint
+from results.operating_point import Measured, OperatingPoint
+from results.record import DoneRecord
 from results.tables.outcomes import PointOutcomes
 from results.tables.run import STATIC, Run
 

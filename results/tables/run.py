@@ -16,7 +16,8 @@ import pandas as pd
 from pyarrow import ArrowInvalid, BufferReader
 from pyarrow.parquet import ParquetFile
 
-from results.record import DoneRecord, OperatingPoint
+from results.operating_point import OperatingPoint
+from results.record import DoneRecord
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency

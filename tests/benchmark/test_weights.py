@@ -237,7 +237,7 @@ def test_offline_names_the_missing_file_and_the_searched_folders(tmp_path: Path,
 def test_zero_epochs_keep_the_weights(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:
     grid = weights_grid(tmp_path, f"file:{weights}", epochs=0)
     done = benchmark_command(
-        "run", "--grid", grid, "--results", tmp_path / "results", "--out", tmp_path / "report", "--threads", 1
+        "run", "--grid", grid, "--results", tmp_path / "results", "--format", "none", "--threads", 1
     )
     assert done.returncode == 0, done.stderr
     from safetensors.torch import load_file

@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark import registry
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import sweep
+from benchmark.evaluation.sweep import decide
 from benchmark.measure.dynamic_speed import random_model
 from methods.policies import get_policy
 
@@ -29,7 +29,7 @@ def test_sweeps_are_much_faster_than_running_the_model_for_each_threshold(benchm
 
     def sweep_all() -> None:
         for name, grid in grids.items():
-            sweep(get_policy(name), scores, grid)
+            decide(get_policy(name), scores, grid).sweep()
 
     benchmark.pedantic(sweep_all, rounds=3, iterations=1, warmup_rounds=1)
     passes = sum(map(len, grids.values()))

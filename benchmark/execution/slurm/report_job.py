@@ -21,10 +21,15 @@ def main(folder: str, kind: str, processes: str) -> int:
     if not done:
         print(f"none of the {len(run_ids)} runs is finished, so there is nothing to report", flush=True)
         return 0
-    pictures = Pictures(settings.execution.data_dir)
-    for problem in build_report(store, list(run_ids), title=settings.grid, out=settings.out, pictures=pictures):
-        print(problem, flush=True)
-    print(f"{done} of {len(run_ids)} runs are finished; the report is {settings.out / 'paper.pdf'}", flush=True)
+    print(f"{done} of {len(run_ids)} runs are finished", flush=True)
+    if settings.formats:
+        problems = build_report(
+            store, list(run_ids), title=settings.grid, out=settings.out, formats=settings.formats,
+            pictures=Pictures(settings.execution.data_dir),
+        )  # fmt: skip
+        for problem in problems:
+            print(problem, flush=True)
+        print(f"the report is in {settings.out}", flush=True)
     return 0
 
 

@@ -44,6 +44,8 @@ class Settings(_Frozen):
     """Ids of all runs of the grid, which the report covers."""
     out: Path
     """The report's folder."""
+    formats: tuple[str, ...]
+    """The report's formats; empty for no report."""
     execution: ExecutionConfig
     """Its session, processes and log are those of the task."""
     max_requeues: int

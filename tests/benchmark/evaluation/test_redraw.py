@@ -10,11 +10,12 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation.evaluate import accuracies, choose, look_up, prepare
-from benchmark.evaluation.redraw import decisions, redraw
+from benchmark.evaluation.redraw import redraw, static_correct
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import sweep
+from benchmark.evaluation.sweep import decide
 from benchmark.measure.price import price
-from results.record import CostTable, Redrawn
+from results.operating_point import Redrawn
+from results.record import CostTable
 from results.spec import Configured
 
 BLOCKS = [4, 8, 12]
@@ -44,8 +45,9 @@ def intervals(
     own = {"val": val, "test": test}
     policy, settings = prepare(Configured(name="confidence"), val, costs)
     reference = static or {split: only_final(of_split) for split, of_split in own.items()}
-    of_val, of_test = (decisions(policy, own[split], reference[split], settings) for split in ("val", "test"))
-    return redraw(of_val, of_test, costs, BLOCKS, DROPS)
+    of_val, of_test = (decide(policy, of_split, settings) for of_split in own.values())
+    without_exits = [static_correct(reference[split], of_split) for split, of_split in own.items()]
+    return redraw(of_val, of_test, without_exits, costs, BLOCKS, DROPS)
 
 
 def test_the_results_lie_in_their_intervals_which_are_the_same_again(costs: CostTable) -> None:
@@ -53,7 +55,7 @@ def test_the_results_lie_in_their_intervals_which_are_the_same_again(costs: Cost
     first = intervals(val, test, costs)
     assert first == intervals(val, test, costs)
     policy, settings = prepare(Configured(name="confidence"), val, costs)
-    sweeps = {"val": sweep(policy, val, settings), "test": sweep(policy, test, settings)}
+    sweeps = {"val": decide(policy, val, settings).sweep(), "test": decide(policy, test, settings).sweep()}
     chosen = choose(sweeps["val"], costs, accuracies(val)[-1], DROPS, ())
     static = accuracies(test)[-1]
     for point in look_up("confidence", chosen, sweeps, costs, BLOCKS):

@@ -16,7 +16,7 @@ from benchmark.cli.sweep import command as sweep_command
 from benchmark.evaluation import sweep as sweep_module
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_sweeps import evaluate_policies
-from benchmark.evaluation.sweep import sweep
+from benchmark.evaluation.sweep import decide
 from methods.policies import POLICIES, get_policy
 from results.spec import Configured
 from results.store.folder import Store
@@ -39,7 +39,7 @@ def test_a_sweep_equals_choose_for_every_setting(name: str, monkeypatch: pytest.
     scores = random_scores(300)
     policy = get_policy(name, **FAST.get(name, {})).fit(scores.logits, scores.labels)
     settings = policy.with_context(scores.labels, scores.errors).default_grid(scores.logits)[::7]
-    swept = sweep(policy, scores, settings)
+    swept = decide(policy, scores, settings).sweep()
     for t, setting in enumerate(settings):
         if name != "oracle":
             setattr(policy, policy.swept, float(setting))
@@ -143,7 +143,7 @@ def test_an_order_of_arrival_is_undone_in_the_tables(monkeypatch: pytest.MonkeyP
     exits = sweep_module.exits_taken(policy, scores, 0.6)
     assert torch.equal(exits[order], moved)
     assert not torch.equal(exits, policy.choose(scores.logits)[0])
-    swept = sweep(policy, scores, np.array([0.6]))
+    swept = decide(policy, scores, np.array([0.6])).sweep()
     np.testing.assert_allclose(swept.shares[0], torch.bincount(exits, minlength=4) / 300)
 
 
@@ -151,4 +151,4 @@ def test_nan_in_scores_is_an_error() -> None:
     scores = random_scores(20)
     scores.logits[1, 4, 0] = float("nan")
     with pytest.raises(ValueError, match="exit 1, sample 4"):
-        sweep(get_policy("confidence"), scores, np.array([0.5]))
+        decide(get_policy("confidence"), scores, np.array([0.5]))

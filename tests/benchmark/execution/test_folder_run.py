@@ -37,7 +37,19 @@ def test_a_folder_of_images_is_trained_on(tmp_path: Path, benchmark_command: Com
     write_photos(tmp_path / "photos")
     grid, results = tmp_path / "grid.yaml", tmp_path / "results"
     folder_grid(grid)
-    command = ("run", "--grid", grid, "--results", results, "--out", tmp_path / "out", "--threads", 1)
+    command = (
+        "run",
+        "--grid",
+        grid,
+        "--results",
+        results,
+        "--out",
+        tmp_path / "out",
+        "--threads",
+        1,
+        "--format",
+        "csv",
+    )
     done = benchmark_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     run = run_stages(load_grid(grid).runs[1])

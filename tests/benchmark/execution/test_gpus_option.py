@@ -62,19 +62,8 @@ def test_after_the_death_of_a_rank_and_after_cancel_now_a_run_resumes_with_the_s
     write_grid(grid, **GRID)
 
     def arguments(results: Path) -> list[object]:
-        return [
-            "run",
-            "--grid",
-            grid,
-            "--results",
-            results,
-            "--out",
-            tmp_path / "out",
-            "--gpus",
-            "2",
-            "--device",
-            "cpu",
-        ]
+        options = ["--gpus", "2", "--device", "cpu", "--format", "none"]
+        return ["run", "--grid", grid, "--results", results, *options]
 
     done = call(*arguments(undisturbed))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,7 +21,6 @@ from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
 from tests.conftest import Command, SmokeRun, start_command
-from tests.warm_start import WarmProcess
 
 KILLS = 20
 SECONDS = 2.0
@@ -30,8 +29,8 @@ IMAGES, FEWER_IMAGES = "{train: 500, val: 300, test: 500}", "{train: 150, val: 1
 CPU = torch.device("cpu")
 
 
-def start(grid: Path | str, results: Path, out: Path) -> WarmProcess:
-    return start_command("run", "--grid", grid, "--results", results, "--out", out, merge=True)
+def arguments(grid: Path | str, results: Path) -> tuple[object, ...]:
+    return "run", "--grid", grid, "--results", results, "--format", "none"
 
 
 def contents(results: Path) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def test_sigkill_at_random_moments_changes_no_bit(tmp_path: Path) -> None:
     rng = random.Random(20230800255)
     results, kills, finished = tmp_path / "results-0", 0, 0
     while kills < KILLS or finished == 0:
-        process = start(grid, results, tmp_path / f"out-{finished}")
+        process = start_command(*arguments(grid, results), merge=True)
         if kills < KILLS:
             try:
                 process.wait(rng.uniform(0, SECONDS))
@@ -88,7 +87,7 @@ def test_ctrl_c_writes_the_checkpoint_and_tells_how_to_resume(
     smoke: SmokeRun, tmp_path: Path, benchmark_command: Command
 ) -> None:
     results = tmp_path / "results"
-    process = start("smoke", results, tmp_path / "out")
+    process = start_command(*arguments("smoke", results), merge=True)
     for line in process.stdout:
         if "fine-tuning" in line:
             break
@@ -100,7 +99,7 @@ def test_ctrl_c_writes_the_checkpoint_and_tells_how_to_resume(
     assert "Traceback" not in output
     (checkpoint,) = results.glob("progress/*/checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["step"] > 0
-    done = benchmark_command("run", "--grid", "smoke", "--results", results, "--out", tmp_path / "out")
+    done = benchmark_command(*arguments("smoke", results))
     assert done.returncode == 0, done.stderr
     assert "resuming from the checkpoint in epoch" in done.stdout
     assert contents(results) == contents(smoke.results)

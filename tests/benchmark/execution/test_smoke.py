@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
+from benchmark.cli.run import command as run_command
 from benchmark.evaluation.scores import load_scores
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import Plan, make_plan
@@ -73,6 +75,21 @@ def test_the_frozen_backbone_has_the_logits_without_exits(smoke: SmokeRun) -> No
             assert torch.equal(with_exits.sample_id, without.sample_id)
 
 
+def test_the_report_has_the_chosen_formats(smoke: SmokeRun, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--grid", "smoke", "--results", str(smoke.results), "--out", str(out)]
+
+    def run(*formats: str) -> Result:
+        options = [part for name in formats for part in ("--format", name)]
+        return CliRunner().invoke(run_command, [*arguments, *options], catch_exceptions=False)
+
+    assert run("none").exit_code == 0
+    assert not out.exists()
+    assert run("csv").exit_code == 0
+    assert {path.suffix for path in out.iterdir()} == {".csv", ".json", ".txt"}
+    assert run("none", "csv").exit_code == 2
+
+
 # Without torch
 
 
@@ -126,7 +143,7 @@ def test_a_new_method_trains_alone(smoke: SmokeRun, benchmark_command: Command, 
     assert counts["train the exits"] == ["4", "1"]
 
     before = {path: path.stat().st_mtime_ns for path in results.glob("stages/*/*")}
-    done = benchmark_command("run", "--grid", grid, "--results", results, "--out", tmp_path / "report")
+    done = benchmark_command("run", "--grid", grid, "--results", results, "--format", "none")
     assert done.returncode == 0, done.stderr
     assert "fine-tuning" not in done.stdout
     assert "training the exits of lgvit(feature_terms=False) on the frozen" in done.stdout

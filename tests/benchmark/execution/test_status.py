@@ -141,7 +141,7 @@ def test_retry_runs_the_failures_of_a_cause_and_keeps_earlier_tracebacks(tmp_pat
     maker.recorder.fail(first, no_memory())
     maker.recorder.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
     options = ["--grid", str(grid), "--results", str(tmp_path / "results")]
-    more = ["--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu", "--failed"]
+    more = ["--format", "none", "--threads", "1", "--device", "cpu", "--failed"]
     done = call("retry", *options, *more, "--cause", "disk-full")
     assert done.returncode == 0
     assert "disk-full" in done.stdout

@@ -62,7 +62,7 @@ def execute_here(maker: StageMaker) -> list[str]:
 
 
 def start(grid: Path, results: Path) -> WarmProcess:
-    options = ["--grid", grid, "--results", results, "--out", results / "out", "--workers", "2", "--threads", "1"]
+    options = ["--grid", grid, "--results", results, "--workers", "2", "--threads", "1", "--format", "none"]
     return start_command("run", *options, merge=True, session=True)
 
 

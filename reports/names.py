@@ -90,6 +90,8 @@ def point_words(point: str) -> str:
         return point
     if kind == "equal-macs":
         return "at half of the MACs" if value == 0.5 else f"at {value:g} of the MACs"
+    if kind == "accuracy-drop" and value == 0:
+        return "where nothing is lost on val"
     if kind == "accuracy-drop":
         lost = "1 point is" if value == 0.01 else f"{100 * value:g} points are"
         return f"where at most {lost} lost on val"

@@ -51,6 +51,9 @@ def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
         name = f"{study.display[run.method]} on {study.backbones[run.backbone]}, seed {run.seed} ({name})"
     place = f", {point_words(worst['place'])}" if worst["place"] else ""
     sentence = HEAD.sub(lambda match: f"the {head_name(match[1])} {match[2]}", worst["sentence"])
+    labels = {label: shown for label, shown in study.display.items() if "(" in label}
+    for text, shown in (study.backbones | labels).items():
+        sentence = sentence.replace(text, shown)
     what = f"{name}{place}: {sentence}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from reports.abstract import abstract
-from reports.blocks import Shown
+from reports.blocks import Shown, Terms
 from reports.captioned import readable_tables
 from reports.findings import limits
 from reports.sections.claims import unjudged
+from reports.sections.closing import limits_and_failures
 from reports.sections.data import data
 from reports.setup import facts
 from reports.study import Study
@@ -42,6 +43,14 @@ def test_no_claim_is_judged_on_own_images(study: Study) -> None:
     assert study.judgements["finding"].eq("").all()
     assert "user's own" in unjudged(study)
     assert sum("paper" in sentence for sentence in limits(study)) == 1
+
+
+def test_failures_call_backbones_and_methods_by_name(study: Study) -> None:
+    (terms,) = [block for block in limits_and_failures(study) if isinstance(block, Terms)]
+    text = " ".join(sentence for _, sentence in terms.items)
+    assert "ViT-Nano without exits" in text
+    assert "Truncated backbone (depth 4) was run" in text
+    assert "vit_nano" not in text
 
 
 def test_recall_is_listed_by_class(study: Study) -> None:

@@ -54,6 +54,7 @@ def test_backbones_with_the_same_short_name_keep_their_ids() -> None:
 def test_exits_and_points_in_words() -> None:
     assert [scheme_words(name) for name in ("paper", "uniform(count=4)")] == ["exits paper", "4 uniform exits"]
     assert point_words("confidence/equal-macs-0.5") == "at half of the MACs"
+    assert point_words("confidence/accuracy-drop-0") == "where nothing is lost on val"
     assert point_words("confidence/accuracy-drop-0.02") == "where at most 2 points are lost on val"
     assert [point_words(place) for place in ("block 11", "GPU", "")] == ["block 11", "GPU", ""]
 

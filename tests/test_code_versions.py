@@ -26,6 +26,7 @@ MAKERS = {
     "cost": ("benchmark/measure/price.py",),
     "evaluate": ("benchmark/evaluation/evaluate.py",),
     "latency": ("benchmark/measure/timed_run.py",),
+    "server": ("benchmark/measure/server.py",),
     "imported": ("benchmark/importing/model.py",),
     "external": ("benchmark/external/table.py",),
 }
@@ -35,6 +36,7 @@ PARENTS = {
     "exits": ("finetune", "joint"),
     "evaluate": ("scores", "cost"),
     "latency": ("evaluate", "imported"),
+    "server": ("evaluate", "imported"),
 }
 MODULES = sorted(
     {path.relative_to(ROOT).as_posix() for folder in COMPUTES for path in (ROOT / folder).rglob("*.py")}
@@ -128,9 +130,10 @@ def keys_by_kind() -> dict[str, list[str]]:
             by_kind[stage.kind].append(stage.key)
     for kind in ("imported", "external"):
         by_kind[kind] = [stage_key(kind, {"code": code_versions(kind)})]
-    # A latency is keyed by its run's id, which holds the key of the run's last stage.
+    # A measurement is keyed by its run's id, which holds the key of the run's last stage.
     last = [*by_kind["evaluate"], *by_kind["imported"]]
-    by_kind["latency"] = [latency_stage({"run": key})[0] for key in last]
+    for kind in ("latency", "server"):
+        by_kind[kind] = [latency_stage({"run": key}, kind)[0] for key in last]
     return by_kind
 
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from benchmark.cli.latency_view import show_latency, show_server
 from benchmark.cli.options import data_dir_option, results_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
-from results.store.latency import FILE, Latency
+from results.store.latency import FILE
+from results.store.server import FILE as SERVER_FILE
 
 BATCH_SIZES = (1, 8, 32)
+QUEUE_BATCH = 8
+LOADS = (0.25, 0.5, 0.75, 1.0, 1.25)
+SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "limit_ms": "--p99-limit"}
 
 
 @click.command("latency")
@@ -25,73 +29,101 @@ BATCH_SIZES = (1, 8, 32)
 @results_option
 @click.option("--point", metavar="NAME", help="Operating point; by default the accuracy drop of 0.01.")
 @click.option(
+    "--scenario",
+    type=click.Choice(["batches", "server"]),
+    default="batches",
+    show_default=True,
+    help="Batches of fixed sizes, or random arrivals into a batching queue.",
+)
+@click.option(
     "--batch-size",
     "batch_sizes",
     multiple=True,
     type=click.IntRange(min=1),
-    help="Repeatable; by default 1, 8 and 32.",
+    help="Repeatable; by default 1, 8 and 32. With server: the largest batch of the queue, 8 by default.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
-@click.option(
-    "--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images for each batch size."
-)
+@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images.")
 @click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Warm-up batches, not timed.")
+@click.option(
+    "--load",
+    "loads",
+    multiple=True,
+    type=click.FloatRange(min=0.01, max=10),
+    help="server: arrivals as a share of what the backbone serves in full batches; repeatable, by default 0.25 to 1.25.",
+)
+@click.option("--requests", type=click.IntRange(min=10), help="server: requests per load; 300 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="server: of arrivals and images; 0 by default.")
+@click.option(
+    "--p99-limit",
+    "limit_ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="server: bound of the 99th percentile in ms; by default 4 times the backbone's time for a full batch.",
+)
 @data_dir_option
-def command(reference: str, results_dir: Path, **options: Any) -> None:
+def command(reference: str, results_dir: Path, scenario: str, **options: Any) -> None:
     """Time dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
 
     The model with exits and the backbone without exits process the same images in one process, batch by batch in turn. The
-    quantiles are over batches; the speed-up is the ratio of mean times. The result is stored: the same measurement on the same
-    device is not repeated.
+    quantiles are over batches; the speed-up is the ratio of mean times. A seeded 1 % of the answers of the timed runs must be
+    the offline decisions, and one easy image is timed beside the real mix. The scenario server puts a queue with random
+    arrivals in front of the model: p50 and p99 of the time from arrival to answer, without exits, with exits, and with the
+    survivors of several batches merged. The result is stored: the same measurement on the same device is not repeated.
 
     \b
     Examples:
       python -m benchmark latency --run RUN
       python -m benchmark latency --run RUN --device cuda --precision bf16
+      python -m benchmark latency --run RUN --scenario server --load 0.5 --load 1
     """
-    store = Store(results_dir)
-    sizes = tuple(dict.fromkeys(options.pop("batch_sizes") or BATCH_SIZES))
-    if min(sizes) > options["images"]:
-        raise UserError(f"--images {options['images']}: fewer than one batch of {min(sizes)} images; use more images")
+    sizes = tuple(dict.fromkeys(options.pop("batch_sizes")))
+    queue = {name: options.pop(name) for name in SERVER_ONLY}
+    warmup = options.pop("warmup")
+    _check(scenario, sizes, queue, options["images"])
     require_torch()
     # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
     from benchmark.execution.device import usable_device
+    from benchmark.measure.checked_model import Subject
+    from benchmark.measure.server import ServerSetup, measure_server
     from benchmark.measure.timed_run import measure_run
 
     console = Console(highlight=False)
-    device = usable_device(options.pop("device"))
-    name, latency = measure_run(store, reference, sizes, device, console.print, **options)
-    _show(console, latency)
-    console.print(f"{store.stage(name) / FILE}", markup=False, soft_wrap=True)
-
-
-def _show(console: Console, latency: Latency) -> None:
-    machine = latency.machine
-    console.print(f"{latency.run_id} at {latency.point} ({latency.threshold:.6g})", markup=False, soft_wrap=True)
-    console.print(f"{machine.name}, {latency.precision}, torch {machine.packages['torch']}", soft_wrap=True)
-    shown = Table(box=None, pad_edge=False)
-    for title in ("batch", "backbone ms p50/p95/p99", "dynamic ms p50/p95/p99", "images/s", "time", "MACs", "realised"):
-        shown.add_column(title, justify="right")
-    for timing in latency.timings:
-        rates = (timing.throughput(which) for which in (timing.backbone, timing.dynamic))
-        shown.add_row(
-            str(timing.batch_size),
-            *(f"{q.p50:.2f} {q.p95:.2f} {q.p99:.2f}" for q in (timing.backbone, timing.dynamic)),
-            " -> ".join(f"{rate:,.0f}" for rate in rates),
-            f"{timing.speedup:.2f}x",
-            f"{timing.mac_speedup:.2f}x",
-            f"{timing.realised:.2f}",
+    store = Store(results_dir)
+    subject = Subject.of(store, reference, options.pop("point"), usable_device(options.pop("device")), **options)
+    if scenario == "server":
+        setup = ServerSetup(
+            batch_size=sizes[0] if sizes else QUEUE_BATCH,
+            loads=tuple(sorted(set(queue["loads"]))) or LOADS,
+            requests=queue["requests"] or 300,
+            seed=queue["seed"] or 0,
+            limit_ms=queue["limit_ms"],
+            warmup=warmup,
         )
-    console.print(shown)
-    console.print(
-        "time: speed-up in mean time over the backbone without exits; MACs: speed-up in MACs on the same images, with all "
-        "evaluated heads; realised: the first divided by the second",
-        soft_wrap=True,
-    )
-    console.print(
-        f"{latency.moved} of {latency.checked} samples left at another exit than by the stored scores, because their score is "
-        f"within rounding of the threshold (logits differ by {latency.logit_error:.1e} of the largest)",
-        soft_wrap=True,
-    )
+        name, served = measure_server(subject, setup, console.print)
+        show_server(console, served)
+        file = SERVER_FILE
+    else:
+        name, latency = measure_run(subject, sizes or BATCH_SIZES, console.print, warmup=warmup)
+        show_latency(console, latency)
+        file = FILE
+    console.print(f"{store.stage(name) / file}", markup=False, soft_wrap=True)
+
+
+def _check(scenario: str, sizes: tuple[int, ...], queue: dict[str, Any], images: int) -> None:
+    """
+    Raises:
+        UserError: the options do not fit together.
+    """
+    if scenario == "server":
+        if len(sizes) > 1:
+            raise UserError(f"--batch-size: --scenario server has one largest batch, not {len(sizes)}")
+        return
+    unused = [option for name, option in SERVER_ONLY.items() if queue[name] not in (None, ())]
+    if unused:
+        raise UserError(f"{unused[0]} belongs to --scenario server; add it, or leave the option out")
+    if min(sizes or BATCH_SIZES) > images:
+        raise UserError(
+            f"--images {images}: fewer than one batch of {min(sizes or BATCH_SIZES)} images; use more images"
+        )

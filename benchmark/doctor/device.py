@@ -28,8 +28,8 @@ from benchmark.execution.process_group import process_group
 from benchmark.execution.rehearse import rehearse
 from benchmark.grid.load import Grid
 from benchmark.measure.agreement import DEVICE_TOLERANCES, TOLERANCE, dynamic_agreement
+from benchmark.measure.checked_model import first_images
 from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
-from benchmark.measure.timed_run import first_images
 from benchmark.stages.graph import run_stages
 from benchmark.training.inputs import read_inputs
 from methods.model import MultiExitModel

@@ -80,7 +80,7 @@ class _Named:
             fields = self.store.manifest(name)["fields"]
         except StoreError:  # it is unfinished or damaged
             return kind[1] not in USES or self.any_weights
-        if kind[1] == "latency":
+        if kind[1] in ("latency", "server"):
             return self.has_run(str(fields.get("run")))
         if kind[1] not in USES or not isinstance(fields.get("parents"), Mapping):  # it was imported
             return True

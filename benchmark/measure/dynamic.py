@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from methods.model import MultiExitModel
-from methods.policies.policy import ExitPolicy, survivors
+from methods.policies.policy import ExitPolicy, State, survivors
+from methods.tokens import Tokens
 
+HEAD_LOGITS = "head_logits"
+"""Key of the state: logits of the last exit, in the precision of the model."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -69,8 +72,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
             f"{type(policy).__name__.lower()} requires labels or later exits, so it cannot run in dynamic inference"
         )
     policy.required_setting()
-    backbone, heads = model.backbone, model.exit_heads
-    exit_after = {block: k for k, block in enumerate(heads.exits)}
+    heads = model.exit_heads
     batch, device = len(images), images.device
     exits = torch.full((batch,), len(heads.exits), device=device)
     predictions = torch.empty(batch, dtype=torch.int64, device=device)
@@ -78,24 +80,13 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     running = torch.arange(batch, device=device)
     state = policy.start(batch, device)
 
-    previous: Tensor | None = None  # logits of the exit before, for heads that read them
-    tokens = backbone.embed(images)
-    for block in range(1, backbone.depth + 1):
-        tokens = backbone.block(block, tokens)
-        if block not in exit_after:
-            continue
-        k = exit_after[block]
-        head = heads.in_order[k]
-        head_logits, feature = head.after(tokens, previous)
-        logits, error = head_logits.float(), head.error_probability(feature)
-        if error is not None:
-            state["error"] = error.float()
-        leave = policy.step(k, logits, state)
+    tokens = model.backbone.embed(images)
+    for k in range(len(heads.exits)):
+        tokens, logits, leave = run_to_exit(model, policy, k, tokens, state)
         answer = policy.answer(logits, state)
         if keep_logits:
             evaluated.append(Evaluated(running, logits, answer, state.get("error")))
         exiting = leave.nonzero()[:, 0]  # synchronises with the device
-        previous = head_logits
         if not len(exiting):
             continue
         rows = running[exiting]
@@ -105,10 +96,44 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
             return Routed(exits, predictions, tuple(evaluated))
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)
-        previous = previous[keep]
 
-    logits = backbone.classify(tokens).float()
+    logits = run_to_end(model, tokens)
     predictions[running] = policy.finish(logits, state)
     if keep_logits:
         evaluated.append(Evaluated(running, logits, policy.answer(logits, state)))
     return Routed(exits, predictions, tuple(evaluated))
+
+
+def run_to_exit(
+    model: MultiExitModel, policy: ExitPolicy, k: int, tokens: Tokens, state: State
+) -> tuple[Tokens, Tensor, Tensor]:
+    """The blocks between exit k - 1 and exit k, the head of exit k, and the policy's decision there.
+
+    Args:
+        model: the model in evaluation mode.
+        policy: the policy with its threshold set.
+        k: the early exit, 0-based.
+        tokens: of R samples, at exit k - 1; at the first exit the output of the stem.
+        state: of the policy for these samples; the step of exit k updates it. It also carries the logits of the exit
+            before, for heads that read them.
+
+    Returns:
+        tokens at exit k, float32 logits [R, C], and a bool mask [R] of the samples that leave.
+    """
+    exits, head = model.exit_heads.exits, model.exit_heads.in_order[k]
+    for block in range(exits[k - 1] + 1 if k else 1, exits[k] + 1):
+        tokens = model.backbone.block(block, tokens)
+    head_logits, feature = head.after(tokens, state.get(HEAD_LOGITS))
+    state[HEAD_LOGITS] = head_logits
+    logits, error = head_logits.float(), head.error_probability(feature)
+    if error is not None:
+        state["error"] = error.float()
+    return tokens, logits, policy.step(k, logits, state)
+
+
+def run_to_end(model: MultiExitModel, tokens: Tokens) -> Tensor:
+    """The blocks after the last early exit and the final classifier: tokens at that exit to float32 logits [R, C]."""
+    exits = model.exit_heads.exits
+    for block in range(exits[-1] + 1 if exits else 1, model.backbone.depth + 1):
+        tokens = model.backbone.block(block, tokens)
+    return model.backbone.classify(tokens).float()

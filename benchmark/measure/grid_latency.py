@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.device import usable_device
+from benchmark.measure.checked_model import Subject
 from benchmark.measure.timed_run import measure_run
 from benchmark.stages.plan import Plan
 from datasets.api import DataError
@@ -31,9 +32,9 @@ def measure_grid(plan: Plan, config: ExecutionConfig, run_ids: Sequence[str], sa
     for number, run_id in enumerate(run_ids, start=1):
         say(f"timing {labels[run_id]} ({number} of {len(run_ids)}): {IMAGES} images in batches of {sizes}")
         try:
-            measure_run(
-                store, run_id, plan.grid.latency, device, lambda line: None, point=None, precision="fp32",
-                threads=config.threads, images=IMAGES, warmup=WARMUP, data_dir=config.data_dir,
+            subject = Subject.of(
+                store, run_id, None, device, precision="fp32", images=IMAGES, threads=config.threads, data_dir=config.data_dir
             )  # fmt: skip
+            measure_run(subject, plan.grid.latency, lambda line: None, warmup=WARMUP)
         except (UserError, StoreError, DataError) as error:  # the other results of the run are valid without its time
             say(f"no latency of {run_id}: {error}")

@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.dynamic import run_dynamic
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 from results.record import CostTable
 from results.store.latency import BatchTiming, Quantiles
+
+REPETITIONS = 100
+"""Most batches of a repeated image."""
 
 
 def time_batches(
@@ -22,7 +26,7 @@ def time_batches(
     costs: CostTable,
     batch_size: int,
     warmup: int,
-) -> BatchTiming:
+) -> tuple[BatchTiming, TimedAnswers]:
     """Time dynamic inference and the backbone without exits on every batch.
 
     The order of the two alternates from batch to batch, so that caches and changes of the machine's speed affect both equally.
@@ -35,11 +39,14 @@ def time_batches(
         costs: cost table of the model.
         batch_size: images per batch.
         warmup: number of untimed batches before the timed ones.
+
+    Returns:
+        the times, and the answers of the timed dynamic inference; their samples are positions in ``images``.
     """
     batches = [batch for batch in images.split(batch_size) if len(batch) == batch_size]
     clock = stopwatch(images.device)
     seconds: dict[str, list[float]] = {"backbone": [], "dynamic": []}
-    exits = []
+    answers: list[TimedAnswers] = []
     with torch.no_grad():
         for i in range(warmup):
             model.backbone(batches[i % len(batches)])
@@ -53,15 +60,34 @@ def time_batches(
                 else:
                     routed = run_dynamic(model, policy, batch)
                 seconds[model_kind].append(clock() - start)
-            exits.append(routed.exits)
-    mean_macs = torch.tensor(costs.cumulative, dtype=torch.float64)[torch.cat(exits).cpu()].mean()
-    return BatchTiming(
+            positions = torch.arange(i * batch_size, (i + 1) * batch_size)
+            answers.append(TimedAnswers(positions, routed.exits.cpu(), routed.predictions.cpu()))
+    timed = TimedAnswers.joined(answers)
+    mean_macs = torch.tensor(costs.cumulative, dtype=torch.float64)[timed.exits].mean()
+    timing = BatchTiming(
         batch_size=batch_size,
         images=batch_size * len(batches),
         backbone=Quantiles.of(seconds["backbone"]),
         dynamic=Quantiles.of(seconds["dynamic"]),
         mac_speedup=costs.baseline / float(mean_macs),
     )
+    return timing, timed
+
+
+@torch.no_grad()
+def time_repeated(
+    model: MultiExitModel, policy: ExitPolicy, image: Tensor, batch_size: int, batches: int, warmup: int
+) -> Quantiles:
+    """Time dynamic inference on batches that consist of one image, (1, channels, H, W), repeated."""
+    batch = image.repeat(batch_size, 1, 1, 1)
+    clock = stopwatch(image.device)
+    seconds = []
+    for i in range(-min(warmup, REPETITIONS), min(batches, REPETITIONS)):
+        start = clock()
+        run_dynamic(model, policy, batch)
+        if i >= 0:
+            seconds.append(clock() - start)
+    return Quantiles.of(seconds)
 
 
 def stopwatch(device: torch.device) -> Callable[[], float]:

@@ -116,10 +116,13 @@ def _cost(run: RunSpec, blocks: int) -> Stage:
     return Stage(kind="cost", reads=reads, run=run, blocks=blocks)
 
 
-def latency_stage(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name and complete fields of a latency measurement, keyed by run, operating point and device. No run waits for it."""
-    complete = {"code": code_versions("latency"), **fields}
-    return f"latency-{stage_key('latency', complete)}", complete
+def latency_stage(fields: dict[str, Any], kind: str = "latency") -> tuple[str, dict[str, Any]]:
+    """Name and complete fields of a measurement (kind ``latency`` or ``server``), keyed by run, operating point and device.
+
+    No run waits for it.
+    """
+    complete = {"code": code_versions(kind), **fields}
+    return f"{kind}-{stage_key(kind, complete)}", complete
 
 
 # The fields that stages read

@@ -80,11 +80,12 @@ DOMAINS = {
     ),
     "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),
     "timing": Domain(
-        1,
+        2,
         (
-            "benchmark/evaluation/stored_runs.py", "benchmark/measure/agreement.py", "benchmark/measure/dynamic.py",
-            "benchmark/measure/finished.py",
-            "benchmark/measure/latency.py", "benchmark/measure/timed_run.py",
+            "benchmark/evaluation/stored_runs.py", "benchmark/measure/agreement.py", "benchmark/measure/attention.py",
+            "benchmark/measure/audit.py", "benchmark/measure/checked_model.py", "benchmark/measure/dynamic.py",
+            "benchmark/measure/finished.py", "benchmark/measure/latency.py", "benchmark/measure/queue.py",
+            "benchmark/measure/server.py", "benchmark/measure/timed_run.py",
         ),
     ),
     "importing": Domain(
@@ -105,6 +106,7 @@ USES = {
     "cost": ("backbones", "heads", "cost"),
     "evaluate": ("policies", "evaluation"),
     "latency": ("timing",),
+    "server": ("timing",),
     "imported": ("backbones", "heads", "importing"),
     "external": ("external",),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, ValidationError
@@ -61,12 +61,40 @@ class BatchTiming(Frozen):
         return 1e3 * self.batch_size / which.mean
 
 
+class Audit(Frozen):
+    """Answers drawn at random from timed runs, compared with the offline policy on the stored scores.
+
+    A difference beyond rounding ends the measurement.
+    """
+
+    seed: int
+    """Of the draw."""
+    answers: PositiveInt
+    """Number of answers compared: 1 % of all, at least 10."""
+    rounding: int
+    """Number of them that differ from the offline decision, as logits within rounding of the stored ones would."""
+
+
+class RepeatedImage(Frozen):
+    """Dynamic inference on one easy image, repeated. Its time depends on the image, so it is no throughput."""
+
+    sample_id: int
+    exit: PositiveInt
+    """1-based; the earliest exit that any of the images takes."""
+    batch_size: PositiveInt
+    dynamic: Quantiles
+
+
 class Latency(Frozen):
     """One measurement of one run at one operating point on one device."""
 
     run_id: str
     point: str
     threshold: float
+    execution: Literal["executed", "simulated"]
+    """Whether the times are those of executed inference, or computed from times of its parts."""
+    attention: tuple[str, ...]
+    """Attention kernels that ran, as torch names them; see `benchmark.measure.attention`."""
     precision: str
     machine: Machine
     warmup: int
@@ -77,7 +105,9 @@ class Latency(Frozen):
     """Number of samples compared with the stored scores."""
     logit_error: float
     """Largest difference from a stored logit, relative to the largest logit."""
+    audit: Audit
     timings: tuple[BatchTiming, ...]
+    repeated: RepeatedImage
 
     def at(self, batch_size: int) -> BatchTiming | None:
         return next((timing for timing in self.timings if timing.batch_size == batch_size), None)

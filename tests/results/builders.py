@@ -17,6 +17,7 @@ from results.record import (
     SplitAccuracy,
 )
 from results.spec import Configured, Recipes, RunSpec, TrainSpec
+from results.store.latency import Audit, BatchTiming, Latency, Quantiles, RepeatedImage
 
 
 def machine(**changes: Any) -> Machine:
@@ -78,3 +79,16 @@ def failed_record(run_id: str = "r", **changes: Any) -> FailedRecord:
         "run_id": run_id, "spec": run_spec(), "provenance": provenance(), "cause": "out of memory", "failure": "oom",
     }  # fmt: skip
     return FailedRecord(**fields | changes)
+
+
+def latency(milliseconds: float, **changes: Any) -> Latency:
+    """A measurement with batches of one image, all of which take the same time."""
+    times = Quantiles(p50=milliseconds, p95=milliseconds, p99=milliseconds, mean=milliseconds)
+    fields = {
+        "run_id": "run", "point": "confidence/fixed", "threshold": 0.5, "execution": "executed",
+        "attention": ("flash_attention_for_cpu",), "precision": "fp32", "machine": machine(), "warmup": 1, "moved": 0,
+        "checked": 1, "logit_error": 0.0, "audit": Audit(seed=0, answers=1, rounding=0),
+        "timings": (BatchTiming(batch_size=1, images=1, backbone=times, dynamic=times, mac_speedup=1.0),),
+        "repeated": RepeatedImage(sample_id=0, exit=1, batch_size=1, dynamic=times),
+    }  # fmt: skip
+    return Latency(**fields | changes)

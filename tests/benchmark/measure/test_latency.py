@@ -48,6 +48,11 @@ def test_a_run_is_timed_once_and_reported_with_the_other_speed_ups(results: Path
     assert [timing.images for timing in latency.timings] == [40, 40]
     assert latency.machine.threads == 1
     assert latency.logit_error <= 1e-5
+    assert (latency.execution, latency.attention) == ("executed", ("flash_attention_for_cpu",))
+    assert latency.audit.answers == 10  # 1 % of 80 answers would be one
+    assert (latency.repeated.batch_size, latency.repeated.exit) == (1, 1)
+    assert "flash_attention_for_cpu" in done.stdout
+    assert "data-dependent" in done.stdout
     for timing in latency.timings:
         assert 0 < timing.dynamic.p50 <= timing.dynamic.p95 <= timing.dynamic.p99
         assert timing.realised == pytest.approx(timing.speedup / timing.mac_speedup)
@@ -78,9 +83,11 @@ def test_the_macs_are_those_of_the_images_that_were_timed() -> None:
         stem=0, blocks=(1,) * 12, heads=(1,) * 5, cumulative=(10, 20, 30, 40, 50), depth=12, baseline=45, norms=0,
         linear_conv_cumulative=(10, 20, 30, 40, 50), linear_conv_baseline=45, parameters=0, heads_parameters=0, uncounted=(),
     )  # fmt: skip
-    timing = time_batches(model, policy, images, costs, batch_size=10, warmup=1)
+    timing, answers = time_batches(model, policy, images, costs, batch_size=10, warmup=1)
     assert timing.images == 20  # the last five images do not fill a batch
     exits, _ = policy.choose(offline[:, :20])
+    assert answers.samples.tolist() == list(range(20))
+    assert (answers.exits == exits).float().mean() > 0.9
     assert timing.mac_speedup == pytest.approx(45 / np.mean([costs.cumulative[k] for k in exits]), rel=0.05)
 
 
@@ -98,6 +105,9 @@ def test_quantiles_are_in_milliseconds() -> None:
     (("--run", "lgvit", "--device", "cuda:7"), ["--device", "cuda:7"]),
     (("--run", "lgvit", "--images", "4", "--batch-size", "8"), ["--images 4"]),
     (("--run", "lgvit", "--precision", "fp8"), ["--precision", "fp8"]),
+    (("--run", "lgvit", "--load", "0.5"), ["--load", "--scenario server"]),
+    (("--run", "lgvit", "--scenario", "server", "--batch-size", "4", "--batch-size", "8"), ["--batch-size"]),
+    (("--run", "lgvit", "--scenario", "server", "--load", "0"), ["--load"]),
     ((), ["'--run'"]),
 ])  # fmt: skip
 def test_mistakes_are_named_without_a_traceback(

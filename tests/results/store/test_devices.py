@@ -19,10 +19,10 @@ from results.check import Check
 from results.provenance import Code, Machine
 from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified, read_checks, write_check
 from results.store.folder import Store, StoreError
-from results.store.latency import BatchTiming, Latency, Quantiles
 from results.tables.loading import load_runs
 from results.tables.points import points
 from tests.conftest import SmokeRun
+from tests.results.builders import latency
 from tests.results.edited import edit_record
 
 GPU = "NVIDIA H100 80GB HBM3"
@@ -100,12 +100,8 @@ def test_a_measured_time_has_the_flag_of_its_device(smoke: SmokeRun) -> None:
     (run,) = load_runs(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit-")])[0]
     machine = other(run.record.provenance.machine, gpu=GPU)
     point = next(point for point in run.record.points if point.test is not None)
-    time = Quantiles(p50=1, p95=1, p99=1, mean=1)
-    latency = Latency(
-        run_id=run.record.run_id, point=point.name, threshold=0.5, precision="fp32", machine=machine, warmup=1, moved=0,
-        checked=1, logit_error=0, timings=(BatchTiming(batch_size=1, images=1, backbone=time, dynamic=time, mac_speedup=1),),
-    )  # fmt: skip
-    timed = replace(run, latencies=(latency,))
+    measured = latency(1, run_id=run.record.run_id, point=point.name, machine=machine)
+    timed = replace(run, latencies=(measured,))
     assert f"{GPU}, fp32, {UNVERIFIED}" in set(points([timed])["time_device"])
     checked = replace(timed, device_checks={machine.fingerprint: check_of(machine, SOUND)})
     assert f"{GPU}, fp32" in set(points([checked])["time_device"])

@@ -1,0 +1,109 @@
+"""Audit of timed runs, after the accuracy test of MLPerf Inference's compliance tests (TEST01).
+
+A timed run could be fast because it computes something else. Some of its answers are drawn at random and compared with the
+decisions of the offline policy on the stored scores.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.errors import UserError
+from benchmark.evaluation.scores import ExitScores
+from methods.policies.policy import ExitPolicy
+from results.store.latency import Audit
+
+SHARE, AT_LEAST = 0.01, 10
+"""Share of the answers that are drawn, and their smallest number."""
+PERTURBATIONS = 256
+SEED = 0
+
+
+@dataclass(frozen=True)
+class TimedAnswers:
+    """The answers of a timed run.
+
+    Attributes:
+        samples: position of each answer's sample in the stored scores, int64 [N].
+        exits: exit of each answer, 0-based over the K exits, int64 [N].
+        predictions: classes, int64 [N].
+    """
+
+    samples: Tensor
+    exits: Tensor
+    predictions: Tensor
+
+    @classmethod
+    def joined(cls, parts: list[TimedAnswers]) -> TimedAnswers:
+        fields = ("samples", "exits", "predictions")
+        return cls(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+
+
+def audit(
+    answers: TimedAnswers, policy: ExitPolicy, stored: ExitScores, tolerance: float, run_id: str, seed: int = SEED
+) -> Audit:
+    """Compare a seeded 1 % of the answers, at least 10, with the offline decisions.
+
+    An answer may differ if logits that differ from the stored ones by at most the tolerance lead to it: the last bits of a
+    logit depend on the batch size.
+
+    Args:
+        answers: of the timed run.
+        policy: the policy of the timed run.
+        stored: stored scores.
+        tolerance: of a logit, relative to the largest absolute logit.
+        run_id: for the message.
+        seed: of the draw.
+
+    Raises:
+        UserError: an answer differs from the offline decision by more than rounding.
+    """
+    total = len(answers.samples)
+    count = min(total, max(AT_LEAST, math.ceil(SHARE * total)))
+    drawn = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
+    samples, exits, predictions = (
+        values.cpu()[drawn] for values in (answers.samples, answers.exits, answers.predictions)
+    )
+    part = _of(stored, samples)
+    offline_exits, offline_predictions = policy.with_context(part.labels, part.errors).choose(part.logits)
+    different = ((exits != offline_exits) | (predictions != offline_predictions)).nonzero()[:, 0].tolist()
+    scale = tolerance * float(stored.logits.abs().max())
+    wrong = [
+        i
+        for i in different
+        if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance)
+    ]
+    if wrong:
+        first = wrong[0]
+        raise UserError(
+            f"--run {run_id}: {len(wrong)} of {count} answers drawn from the timed run (seed {seed}) are not the offline "
+            f"decisions: sample {int(part.sample_id[first])} left at exit {int(exits[first]) + 1} with class "
+            f"{int(predictions[first])}, offline at exit {int(offline_exits[first]) + 1} with class "
+            f"{int(offline_predictions[first])}; the times are discarded"
+        )
+    return Audit(seed=seed, answers=count, rounding=len(different))
+
+
+def _of(stored: ExitScores, samples: Tensor) -> ExitScores:
+    errors = None if stored.errors is None else stored.errors[:, samples]
+    return ExitScores(stored.logits[:, samples], stored.labels[samples], stored.sample_id[samples], errors)
+
+
+def _is_rounding(
+    policy: ExitPolicy, part: ExitScores, sample: int, answer: tuple[int, int], scale: float, tolerance: float
+) -> bool:
+    """Whether one of `PERTURBATIONS` random changes of a sample's logits by at most ``scale`` leads to the answer."""
+    generator = torch.Generator().manual_seed(sample)
+    logits = part.logits[:, [sample] * PERTURBATIONS]
+    logits = logits + scale * (2 * torch.rand(logits.shape, generator=generator) - 1)
+    errors = None
+    if part.errors is not None:
+        errors = part.errors[:, [sample] * PERTURBATIONS]
+        errors = errors + tolerance * (2 * torch.rand(errors.shape, generator=generator) - 1)
+    exits, predictions = policy.with_context(part.labels[[sample] * PERTURBATIONS], errors).choose(logits)
+    return bool(((exits == answer[0]) & (predictions == answer[1])).any())

@@ -7,6 +7,7 @@ run.points                                   # operating points on test, with in
 run.curves                                   # accuracy over cost of every policy and threshold: a pandas table
 run.scores("test").logits                    # torch, [exits, samples, classes]
 run.predict([image])                         # numpy uint8 [H, W, 3]: class, confidence, exit, MACs
+read_scores("scores/scores-0123456789abcdef/val.safetensors")   # a file of report --with-scores: the same form
 load_results("results")                      # operating points of all runs in a folder: a pandas table
 model = build("vit_tiny_patch16_224", exits=(4, 8), heads="lph", num_classes=100)   # a model to train elsewhere
 """
@@ -27,7 +28,7 @@ from benchmark.checkout import ROOT
 from benchmark.deployment.predictor import Predictor, load_predictor
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import SCORED, ExitScores
-from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.evaluation.stored_runs import load_run_scores, released_scores
 from benchmark.run_reference import find_run
 from benchmark.training.heads import make_head
 from methods.api import Component
@@ -70,6 +71,8 @@ class LoadedRun:
 
     def scores(self, split: str) -> ExitScores:
         """The stored logits of every exit: logits [K, N, C], labels [N], sample_id [N].
+
+        In a folder that ``report --format records --with-scores fp16`` wrote, these are the released scores; see `read_scores`.
 
         Args:
             split: ``val`` or ``test``.
@@ -128,6 +131,19 @@ def load_run(ref: str, results: Path | str = RESULTS) -> LoadedRun:
     if not runs:
         raise UserError(*problems)
     return LoadedRun(store, runs[0])
+
+
+def read_scores(path: Path | str) -> ExitScores:
+    """Scores from one file of a release, ``scores/<stage>/<split>.safetensors``: logits [K, N, C], labels [N], sample_id [N].
+
+    `results.store.released_scores` documents the layout. Logits are rounded to half precision: a confidence p differs from the
+    original by at most p ln(C) / 1024, so a policy decides as on the original but for samples that close to its threshold.
+    With more than 50 classes the file holds the 50 largest logits per exit, and the others are approximate.
+
+    Raises:
+        StoreError: the file is missing or in another form.
+    """
+    return released_scores(Path(path))
 
 
 def load_results(folder: Path | str = RESULTS) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from results.record import FailedRecord
 from results.store.files import UNFINISHED, StoreError, sweep, unfinished, unwritable
 from results.store.folder import Store
 from results.store.sharing import share
+from results.store.tiers import SCORES, WEIGHTS, share_scores, share_weights
 from results.tables.loading import load_runs
 from results.tables.run import Run
 
@@ -31,6 +32,8 @@ FILES = {
     "table.tex": "its tables as LaTeX, for booktabs",
     "paper-table.tex": "the results in the layout of the LGViT paper's table, as LaTeX",
     "runs": "its records, small enough to be shared: this folder is a results folder",
+    "scores": "the logits of every exit in half precision",
+    "stages": "weights, scores and measured times",
 } | {f"{name}.{ending}": contents for ending in ("csv", "parquet") for name, contents in CONTENTS.items()}
 """Files that a report can contain, in addition to its figures."""
 
@@ -53,7 +56,8 @@ def build_report(
         title: of the grid, or whatever else describes the runs.
         out: the folder of the report.
         pictures: test images for the atlas; without them it lists sample ids.
-        formats: some of `reports.report_folder.FORMATS`.
+        formats: some of `reports.report_folder.FORMATS`; with ``records`` also ``scores`` and ``weights``, the tiers of
+            `results.store.tiers`.
         say: called with what begins, and with the progress of reading.
 
     Returns:
@@ -75,6 +79,10 @@ def build_report(
             if "records" in formats:
                 say("records")
                 share(store, run_ids, folder)
+            if SCORES in formats:
+                problems += share_scores(store, run_ids, folder)
+            if WEIGHTS in formats:
+                problems += share_weights(store, run_ids, folder)
             write_stamp(folder, store, run_ids, formats, FILES)
             if out.exists():
                 shutil.rmtree(out)

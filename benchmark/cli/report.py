@@ -10,12 +10,15 @@ from rich.console import Console
 from benchmark.cli.grid_report import format_option
 from benchmark.cli.grid_runs import grid_run_ids
 from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, changes_option, data_dir_option, grid_option, out_option
+from benchmark.cli.units import size
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.pictures import Pictures
 from benchmark.progress import Reporter
 from reports.report_folder import report_files
 from results.store.merged_folders import MergedFolders
+from results.store.tiers import SCORES, WEIGHTS
+from results.store.tiers import tiers as shared_tiers
 
 
 @click.command("report")
@@ -32,6 +35,12 @@ from results.store.merged_folders import MergedFolders
 @data_dir_option
 @out_option
 @format_option()
+@click.option(
+    "--with-scores",
+    type=click.Choice(["fp16"]),
+    help="With the format records: also the logits of every exit, in half precision.",
+)
+@click.option("--with-weights", is_flag=True, help="With the format records: also weights and scores as stored.")
 def command(
     grid_name: str | None,
     changes: tuple[str, ...],
@@ -39,6 +48,8 @@ def command(
     data_dir: Path | None,
     out: Path | None,
     formats: tuple[str, ...],
+    with_scores: str | None,
+    with_weights: bool,
 ) -> None:
     """Rebuild the report from the records and outcomes in results folders.
 
@@ -46,7 +57,8 @@ def command(
     failed or damaged one, and otherwise the first folder wins; the command and the report list such runs and all runs that were
     left out. The format pdf also writes the figures as PDF, SVG and PNG. The format records copies the records into the
     report's folder without weights and confidences, small enough for a repository; a report built from them lacks only
-    calibration.
+    calibration. Three tiers can be shared, and each is printed with its size: records; scores (logits of every exit, for other
+    exit policies without a GPU); weights.
 
     \b
     Examples:
@@ -54,7 +66,11 @@ def command(
       python -m benchmark report --grid quick --format html
       python -m benchmark report --results lab --results cloud --out all
       python -m benchmark report --grid quick --format pdf --format records
+      python -m benchmark report --grid quick --format records --with-scores fp16
     """
+    tiers = [*([SCORES] if with_scores else []), *([WEIGHTS] if with_weights else [])]
+    if tiers and "records" not in formats:
+        raise UserError(f"--with-{tiers[0]} belongs to --format records; add it, or leave the option out")
     # This imports the plotting packages, which takes seconds: --help is answered without them.
     from reports.paper import build_report
 
@@ -79,10 +95,16 @@ def command(
     with console.status("reading records") as status:
         say = Reporter(console).say if not console.is_terminal else status.update
         problems = build_report(
-            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=formats, say=say
-        )
+            store, run_ids, title=title, out=target, pictures=Pictures(data_dir), formats=(*formats, *tiers),
+            say=say,
+        )  # fmt: skip
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
     console.print((target / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     for path, what in report_files(target):
         console.print(f"{path}  {what}", markup=False, highlight=False, soft_wrap=True)
+    if "records" in formats:
+        for tier in shared_tiers(store, run_ids, target, tiers):
+            options = {SCORES: "--with-scores fp16", WEIGHTS: "--with-weights"}
+            more = "" if tier.included else f", not included; add it with {options[tier.name]}"
+            console.print(f"{tier.name}: {size(tier.bytes)}{more}", markup=False, highlight=False, soft_wrap=True)

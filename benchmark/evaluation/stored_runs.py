@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
+
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
 from results.record import DoneRecord
 from results.store.folder import Store
+from results.store.released_scores import read_released
+from results.store.tiers import released_file
 
 
 def stage_name(record: DoneRecord, kind: str) -> str:
@@ -14,7 +20,7 @@ def stage_name(record: DoneRecord, kind: str) -> str:
 
 
 def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
-    """The run's own scores by split.
+    """The run's own scores by split; in a folder of shared records with scores, the released ones.
 
     Raises:
         UserError: the run is external.
@@ -23,4 +29,19 @@ def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
     if record.is_external:
         raise UserError(f"{record.run_id}: an external run has predictions and confidences, and no logits")
     stage = stage_name(record, "scores")
+    if not store.has_stage(stage):
+        for root in store.roots:
+            released = {split: released_file(root, stage, split) for split in SCORED}
+            if all(path.is_file() for path in released.values()):
+                return {split: released_scores(path) for split, path in released.items()}
     return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
+
+
+def released_scores(path: Path) -> ExitScores:
+    """Scores from a released file; `results.store.released_scores` documents its layout and its precision.
+
+    Raises:
+        StoreError: the file is missing or in another form.
+    """
+    arrays = read_released(path)
+    return ExitScores(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -104,7 +104,7 @@ def decode_file(path: Path) -> np.ndarray:
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(str(path), "the file").replace(repr(str(path)), "the file")
+        reason = str(error).replace(repr(str(path)), "the file").replace(str(path), "the file")
         raise DataError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
 
 

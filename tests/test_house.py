@@ -111,6 +111,19 @@ def test_nothing_is_installed_as_a_package() -> None:
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
 
 
+def test_the_tests_install_what_the_extra_deploy_names() -> None:
+    """`demo` shares the environment of the tests and does not install them, so tox names them in a command of the tests."""
+    import configparser
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    installed = tox["testenv"]["commands_pre"].split("constraints.txt ")[1].split()
+    assert installed == [name.split(">")[0] for name in project["optional-dependencies"]["deploy"]]
+    assert tox["testenv"]["extras"] == "test"
+
+
 def test_commands_do_not_import_each_other() -> None:
     modules = {module for module, _ in COMMANDS.values()}
     for path in sorted((ROOT / "benchmark" / "cli").glob("*.py")):

@@ -21,6 +21,12 @@ from results.store.folder import Store
 @click.option("--point", metavar="NAME", help="Operating point; by default at most 1 point of accuracy lost on val.")
 @click.option("--threshold", type=float, metavar="T", help="Threshold of the run's first policy, instead of a point.")
 @click.option(
+    "--max-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Mean time of an image in batches of one, among the points that the command latency measured.",
+)
+@click.option(
     "--deployed",
     type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
     help="A file that deploy wrote; it names run and threshold, so RUN is left out.",
@@ -36,6 +42,7 @@ def command(
     results_dir: Path,
     point: str | None,
     threshold: float | None,
+    max_ms: float | None,
     deployed: Path | None,
     form: str,
     batch_size: int,
@@ -54,26 +61,30 @@ def command(
       python -m benchmark predict RUN photos/ --point confidence/accuracy-drop-0.005
       python -m benchmark predict --deployed model.json photos/
     """
-    if sum(option is not None for option in (point, threshold, deployed)) > 1:
-        raise UserError("use one of --point, --threshold and --deployed: each names a threshold")
+    if sum(option is not None for option in (point, threshold, max_ms, deployed)) > 1:
+        raise UserError("use one of --point, --threshold, --max-ms and --deployed: each names a threshold")
     if deployed is None and len(arguments) == 1:
         raise UserError(f"predict needs RUN and IMAGES, and got only {arguments[0]}")
     require_torch()
     # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
+    from benchmark.deployment.choice import Budget, choose_deployment
     from benchmark.deployment.deployed import read_deployed
     from benchmark.deployment.image_files import image_files
     from benchmark.deployment.predictor import load_predictor
     from benchmark.execution.device import set_up_torch
 
-    policy = None
+    store, policy = Store(results_dir), None
     if deployed is None:
         run_id, *images = arguments
     else:
         content = read_deployed(deployed)
         run_id, images, policy, threshold = content.run, [*arguments], content.policy.label, content.setting
     files = image_files(images)
+    if max_ms is not None:
+        chosen = choose_deployment(store, run_id, Budget("time", max_ms, f"{max_ms:g}", "--max-ms"))
+        policy, threshold = chosen.policy.label, chosen.setting
     predictor = load_predictor(
-        Store(results_dir), run_id, set_up_torch(device, threads), point=point, threshold=threshold, policy=policy
+        store, run_id, set_up_torch(device, threads), point=point, threshold=threshold, policy=policy
     )
     skipped: list[str] = []
     rows = [

@@ -40,11 +40,13 @@ class Budget:
             ``time``, in milliseconds per image.
         limit: in that unit.
         text: as the user wrote it.
+        option: of the command line, for messages.
     """
 
     kind: str
     limit: float
     text: str
+    option: str = "--budget"
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -98,7 +100,7 @@ def choose_deployment(store: Store, reference: str, budget: Budget, policy: str 
         raise UserError(f"--policy {label}: a control that cannot run inside inference")
     milliseconds: dict[float, float] = {}
     if budget.kind == "time":
-        milliseconds = _measured(store, record, label)
+        milliseconds = _measured(store, record, label, budget.option)
         settings = np.array(list(milliseconds))
     val = decide(fitted, scores["val"], settings).sweep()
     cost = val.mean(record.costs.cumulative)
@@ -111,7 +113,7 @@ def choose_deployment(store: Store, reference: str, budget: Budget, policy: str 
         index = int(within[np.lexsort((cost[within], -val.accuracy[within]))[0]]) if len(within) else None
         nearest = f"the smallest is {spent.min():.3g}{' ms' if milliseconds else ' of the MACs'}"
     if index is None:
-        raise UserError(f"--budget {budget.text}: no setting of {label} stays within it; {nearest}")
+        raise UserError(f"{budget.option} {budget.text}: no setting of {label} stays within it; {nearest}")
     setting = float(settings[index])
     setattr(fitted, fitted.swept, setting)
     card = input_card(record.spec.train)
@@ -145,7 +147,7 @@ def choose_deployment(store: Store, reference: str, budget: Budget, policy: str 
     )
 
 
-def _measured(store: Store, record: DoneRecord, label: str) -> dict[float, float]:
+def _measured(store: Store, record: DoneRecord, label: str, option: str) -> dict[float, float]:
     """Mean milliseconds per image in batches of one, by threshold; of several devices or precisions, the slowest counts."""
     times: dict[float, float] = {}
     for latency in read_latencies(store, []).get(record.run_id, []):
@@ -154,7 +156,7 @@ def _measured(store: Store, record: DoneRecord, label: str) -> dict[float, float
             times[latency.threshold] = max(timing.dynamic.mean, times.get(latency.threshold, -math.inf))
     if not times:
         raise UserError(
-            f"--budget in ms: no time of {record.run_id} with {label} was measured with batches of one image; measure it with: "
+            f"{option}: no time of {record.run_id} with {label} was measured with batches of one image; measure it with: "
             f"python -m benchmark latency --run {record.run_id} --point NAME --batch-size 1"
         )
     return times

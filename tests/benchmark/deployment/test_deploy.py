@@ -19,8 +19,8 @@ from benchmark.evaluation.stored_runs import load_run_scores
 from methods.policies import get_policy
 from results.record import DoneRecord
 from results.store.folder import Store
-from results.store.latency import FILE, BatchTiming, Latency, Quantiles
-from tests.results.builders import machine, stage_provenance
+from results.store.latency import FILE
+from tests.results.builders import latency, stage_provenance
 from tests.trained_runs import RUN
 
 
@@ -66,18 +66,25 @@ def test_milliseconds_choose_among_measured_points(results: Path) -> None:
     with pytest.raises(UserError, match="python -m benchmark latency --run"):
         choose_deployment(store, RUN, Budget.parse("5ms"))
     for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
-        times = Quantiles(p50=milliseconds, p95=milliseconds, p99=milliseconds, mean=milliseconds)
-        timing = BatchTiming(batch_size=1, images=1, backbone=times, dynamic=times, mac_speedup=1.0)
-        latency = Latency(
-            run_id=RUN, point="confidence/fixed", threshold=threshold, precision="fp32", machine=machine(), warmup=1,
-            moved=0, checked=1, logit_error=0.0, timings=(timing,),
-        )  # fmt: skip
+        timed = latency(milliseconds, run_id=RUN, threshold=threshold)
         with store.write_stage(f"latency-{number:016x}", {}, stage_provenance()) as folder:
-            (folder / FILE).write_text(latency.model_dump_json())
+            (folder / FILE).write_text(timed.model_dump_json())
     deployed = choose_deployment(store, RUN, Budget.parse("5ms"))
     assert (deployed.setting, deployed.milliseconds) in {(0.0, 2.0), (0.3, 4.0)}
     with pytest.raises(UserError, match="the smallest is 2 ms"):
         choose_deployment(store, RUN, Budget.parse("1ms"))
+
+
+def test_predict_takes_a_time(results: Path, tmp_path: Path) -> None:
+    """After the test before, the run has measured times."""
+    image = tmp_path / "image.png"
+    Image.new("L", (28, 28), 90).save(image)
+    arguments = [RUN, str(image), "--results", str(results), "--device", "cpu", "--max-ms"]
+    deployed = choose_deployment(Store(results), RUN, Budget.parse("5ms"))
+    done = CliRunner().invoke(predict_command, [*arguments, "5"])
+    assert done.exit_code == 0, done.output
+    assert f"confidence/threshold-{deployed.setting:g}" in done.output
+    assert "the smallest is 2 ms" in str(CliRunner().invoke(predict_command, [*arguments, "1"]).exception)
 
 
 def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:

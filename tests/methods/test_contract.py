@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -82,9 +83,7 @@ def check_contract(run: RunSpec) -> None:
     heads = ExitHeads((), ())
     for stage in stages.training:
         if stage.kind == "finetune":
-            learner = finetune_learner(stage, inputs, None, CPU)
-            two_steps(learner, inputs, stage)
-            backbone = learner.module  # type: ignore[assignment]
+            backbone = _finetuned(stage, inputs)
         elif stage.kind == "joint":
             learner = joint_learner(stage, backbone, inputs, CPU)
             two_steps(learner, inputs, stage)
@@ -114,6 +113,19 @@ def check_contract(run: RunSpec) -> None:
         assert costs.baseline > costs.cumulative[-1]
     assert all(head > 0 for head in costs.heads)
     assert costs.parameters == sum(p.numel() for p in model.parameters())
+
+
+def _finetuned(stage: Stage, inputs: Inputs) -> BlockBackbone:
+    """The backbone after two steps of fine-tuning, which are made once for the methods that share the stage."""
+    if stage.key not in _FINETUNED:
+        learner = finetune_learner(stage, inputs, None, CPU)
+        two_steps(learner, inputs, stage)
+        learner.module.zero_grad()
+        _FINETUNED[stage.key] = learner.module  # type: ignore[assignment]
+    return copy.deepcopy(_FINETUNED[stage.key])
+
+
+_FINETUNED: dict[str, BlockBackbone] = {}
 
 
 def _costs(run: RunSpec) -> CostTable:

@@ -13,6 +13,7 @@ from benchmark import registry
 from benchmark.measure.agreement import TOLERANCE, agreement
 from benchmark.measure.dynamic import PRECISIONS, Routed, run_dynamic
 from benchmark.training.heads import make_head
+from methods.backbones.cards import truncated
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies import POLICIES, get_policy
 from methods.policies.policy import ExitPolicy, State
@@ -26,10 +27,14 @@ CAUSAL = [name for name in POLICIES if POLICIES[name].load().causal]
 
 
 def small_model(backbone: str, method: str = "lgvit", count: int = 4) -> MultiExitModel:
-    """A registered backbone with a method's heads, random weights and statistics, and logits that differ between images."""
+    """A registered backbone with a method's heads, random weights and statistics, and logits that differ between images.
+
+    Of a large one the first blocks, up to the patch merging of a Swin.
+    """
     card = registry.card("backbone", backbone)
+    card = truncated(card, 3) if is_large(backbone) else card
     torch.manual_seed(0)
-    blocks = tuple(round(card.depth * (i + 1) / (count + 1)) for i in range(count))
+    blocks = (1, 2) if is_large(backbone) else tuple(round(card.depth * (i + 1) / (count + 1)) for i in range(count))
     choices = registry.configured("method", method, {}).heads(blocks, card)
     heads = [make_head(choice, block, card, CLASSES) for block, choice in zip(blocks, choices, strict=True)]
     model = MultiExitModel(card.load()(card.architecture, CLASSES), ExitHeads(blocks, heads))
@@ -87,7 +92,7 @@ BACKBONES = tuple(registry.table("backbone"))
 FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
 CASES = [
     *((backbone, name, parameters) for backbone in FAMILIES for name in CAUSAL for parameters in PARAMETERS[name]),
-    *((backbone, "confidence", PARAMETERS["confidence"][0]) for backbone in BACKBONES if backbone not in FAMILIES),
+    *((backbone, "confidence", {"threshold": 0.3}) for backbone in BACKBONES if backbone not in FAMILIES),
 ]
 
 

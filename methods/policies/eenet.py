@@ -133,6 +133,7 @@ class EENet(ExitPolicy):
             self._solutions[budget] = scheduler, torch.tensor(middles, dtype=torch.float64)
         return self._solutions[budget]
 
+    @torch.enable_grad()  # the first decision of a budget trains, also in dynamic inference, which runs without gradients
     def _trained(
         self, probabilities: Tensor, right: Tensor, budget: float, restart: int
     ) -> list[tuple[tuple[bool, float], dict[str, Tensor]]]:

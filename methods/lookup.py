@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -81,11 +81,14 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
         ValueError: an option is unknown, of the wrong type or out of range; the message names it and the valid ones.
     """
     adapter, defaults, description = _options_of(cls)
+    types = _types_of(cls)
     for key in options:
         if key not in defaults:
             raise ValueError(
                 f"{kind} {name!r} has no option {shortened(key)}; {nearest(key, defaults)}options: {description}"
             )
+        if isinstance(options[key], bool) and not _takes_bool(types.get(key, Any)):
+            raise ValueError(f"{kind} {name!r}: option {key!r}: not {options[key]}; options: {description}")
     try:
         return adapter.validate_python(dict(options))
     except ValidationError as error:
@@ -97,6 +100,20 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
             else first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
         )
         raise ValueError(f"{kind} {name!r}: {reason}; options: {description}") from None
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether true and false are values of a type; pydantic would accept them as the numbers 1 and 0."""
+    return annotation in (bool, Any) or bool in get_args(annotation)
+
+
+@lru_cache(maxsize=256)
+def _types_of(cls: type) -> dict[str, Any]:
+    """The types of the fields of a dataclass; empty where an annotation cannot be evaluated."""
+    try:
+        return get_type_hints(cls)
+    except NameError:
+        return {}
 
 
 @lru_cache(maxsize=256)

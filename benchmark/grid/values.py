@@ -16,8 +16,9 @@ from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, absolute_path, is_folder
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
-from methods.lookup import nearest, shortened, unknown
+from methods.lookup import configured, nearest, shortened, unknown
 from methods.placement import PUBLISHED, SCHEMES
+from methods.policies.option_types import options_class
 from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
 
 FILE = "file:"
@@ -142,18 +143,28 @@ class ValueReader:
         if selected is None:
             return None
         try:
-            # Building a policy imports torch, so policy options are checked when the run starts.
             if kind == "policy" and selected.name == OWN:
                 if selected.set:
                     raise ValueError(f"{OWN!r} has no options; it uses each method's own policy")
             elif kind == "policy":
-                registry.card(kind, selected.name)
+                self.check_policy(selected)
             else:
                 registry.configured(kind, selected.name, selected.set)
         except (KeyError, ValueError) as error:
             self.wrong(where, error.args[0])
             return None
         return selected
+
+    def check_policy(self, policy: Configured) -> None:
+        """Check the names and types of a policy's options. Their ranges are checked at the start of a run, as this needs torch.
+
+        Raises:
+            KeyError: no such policy.
+            ValueError: an option is unknown or of the wrong type.
+        """
+        options = options_class(registry.card("policy", policy.name).target)
+        if options is not None:
+            configured("policy", policy.name, options, policy.set)
 
     def dataset(self, where: str, value: Any) -> Configured | None:
         selected = self.parse(where, value)

@@ -347,3 +347,18 @@ def test_a_value_that_cannot_be_used_is_one_short_sentence(tmp_path: Path, chang
     assert error.value.messages[0].startswith(f"{path}: {key}")
     assert len(error.value.messages[0]) < 1000 + len(str(path))
     assert "\n" not in error.value.messages[0]
+
+
+@pytest.mark.parametrize(("name", "options", "option"), [
+    ("confidence", "threshold: 2001-01-01", "threshold"), ("confidence", "threshold: {a: null}", "threshold"),
+    ("confidence", "threshold: [1, a]", "threshold"), ("entropy", "threshold: .nan", "threshold"),
+    ("margin", "threshold: true", "threshold"), ("patience", "patience: 2.5", "patience"),
+    ("pcee", "patience: .inf", "patience"), ("ltt", "delta: high", "delta"), ("ztw-geometric", "treshold: 1", "treshold"),
+    ("pcee", "normalised: maybe", "normalised"), ("poe-relu", "weights: none", "weights"),
+])  # fmt: skip
+def test_options_of_policies_are_checked_when_the_grid_is_read(
+    tmp_path: Path, name: str, options: str, option: str
+) -> None:
+    (message,) = mistakes(tmp_path, SOUND + f"policies: [{{name: {name}, set: {{{options}}}}}]")
+    assert message.startswith(f"policies[0]: policy {name!r}")
+    assert f"{option!r}" in message

@@ -29,7 +29,7 @@ class ImageSplit:
             converted.
 
     Raises:
-        DataError: the images are not uint8, or the labels or sample ids are not integers.
+        DataError: the images are not uint8, the labels or sample ids are not integers, or a label is negative.
     """
 
     images: np.ndarray | ImageFiles | ImageList
@@ -49,6 +49,8 @@ class ImageSplit:
                     f"a dataset's reader returned {field_name} of type {values.dtype}; they must be integers"
                 )
             object.__setattr__(self, field_name, values.astype(np.int64, copy=False))
+        if len(self.labels) and self.labels.min() < 0:
+            raise DataError(f"a dataset's reader returned the label {self.labels.min()}; class indices start at 0")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -125,9 +125,11 @@ def _content(root: Path) -> _Content:
 
 
 def _has_split_folders(root: Path) -> bool:
-    """Whether train/ is a split. A folder train/ with images and without folders is a class of that name."""
+    """Whether train/ is a split. With images directly in it, and none in folders inside it, it is a class of that name."""
     train = root / "train"
-    return train.is_dir() and bool(subfolders(train) or not image_names(train))
+    if not train.is_dir():
+        return False
+    return not image_names(train) or any(image_names(train / name) for name in subfolders(train))
 
 
 def _without_split_folders(root: Path) -> _Content:

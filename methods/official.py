@@ -101,6 +101,8 @@ def _collect(
         if value.shape != target.shape:
             shapes = ", ".join(f"{key} {list(tensor.shape)}" for key, tensor in zip(official, tensors, strict=True))
             problems.append(f"{shapes}: the configuration needs {list(target.shape)}")
+        if value.is_floating_point() != target.is_floating_point():
+            problems.append(f"{official[0]} has the type {value.dtype} instead of {target.dtype}")
         converted[name] = value.to(target.dtype)
     used = {key for official in sources.values() for key in official}
     problems += [f"{key} is unknown" for key in state_dict if key not in used and not IGNORED.search(key)]

@@ -11,8 +11,13 @@ FORMULA = ("=", "+", "-", "@")
 
 
 def printable(text: str) -> str:
-    """The text with a space in place of every character of `UNSAFE`."""
-    return UNSAFE.sub(" ", text)
+    r"""The text with a space in place of every character of `UNSAFE`; a byte that is not UTF-8 is shown as ``\xe9``."""
+    return UNSAFE.sub(_replacement, text)
+
+
+def _replacement(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else " "
 
 
 def for_spreadsheet(text: str) -> str:

@@ -91,6 +91,10 @@ def start() -> None:
         sys.exit(code)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx is not None and _takes_arguments(error.ctx.command):
+            click.echo(
+                f"A run or file whose name begins with '-' follows '--': {error.ctx.command_path} -- NAME", err=True
+            )
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt, Interrupted):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end; more of them would end in a traceback
@@ -115,6 +119,10 @@ def start() -> None:
         if not isinstance(error, DataError | StoreError):
             raise
         _complain([str(error)])
+
+
+def _takes_arguments(command: click.Command) -> bool:
+    return any(isinstance(parameter, click.Argument) for parameter in command.params)
 
 
 def _complain(messages: Sequence[str], code: int = 2) -> NoReturn:

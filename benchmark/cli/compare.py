@@ -56,7 +56,17 @@ def _compare_runs(console: Console, first: Run, second: Run) -> None:
             console.print(f"  {entry.field}: {entry.first} -> {entry.second}", markup=False, soft_wrap=True)
     table = point_differences(first, second)
     _show(console, table)
-    console.print(_summary(table), markup=False)
+    if set(table["point"]) == {STATIC} and any(_reaches_points(run) for run in (first, second)):
+        console.print(
+            "The runs share no operating point: only their backbones without exits are compared.", markup=False
+        )
+    else:
+        console.print(_summary(table), markup=False)
+
+
+def _reaches_points(run: Run) -> bool:
+    """Whether a run has operating points of its own; a run of `static` has none."""
+    return any(point.test is not None for point in run.record.points)
 
 
 def _compare_folders(console: Console, first: Path, second: Path) -> None:

@@ -36,6 +36,7 @@ def plain_checks(results_dir: Path, data_dir: Path | None) -> dict[str, Callable
         "python": python,
         "packages": packages,
         "names": names,
+        "plug-ins": plug_ins,
         "cpu": cpu,
         "gpu": lambda: gpu(results_dir),
         "disk": lambda: disk(results_dir),
@@ -109,6 +110,24 @@ def names() -> Check:
     return Check("names", "warn", f"hidden by ours: {others}", "nothing to do, unless code of yours imports it")
 
 
+def plug_ins() -> Check:
+    """Whether the methods, datasets and others that installed packages register by entry points can be loaded."""
+    from benchmark import registry
+    from methods.lookup import EntryPointError, registered_outside
+
+    loaded, broken = [], []
+    for kind in registry.TABLES:
+        try:
+            loaded += [f"{kind} {name}" for name in registered_outside(kind)]
+        except EntryPointError as error:
+            broken.append(" ".join(str(error).split()))
+    if broken:
+        return Check("plug-ins", "fail", "; ".join(broken), "update or uninstall the package")
+    return Check(
+        "plug-ins", "ok", ", ".join(loaded) or "no installed package registers a method, dataset or other part"
+    )
+
+
 def cpu() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = memory_bytes()
@@ -176,7 +195,7 @@ def datasets(data_dir: Path | None) -> Check:
             return False
         return True
 
-    cards = registry.table("dataset")
+    cards = registry.TABLES["dataset"]
     present = [name for name, card in cards.items() if is_present(card)]
     missing = [name for name in cards if name not in present]
     text = f"found: {', '.join(present) or 'none'}; missing: {', '.join(missing) or 'none'}"
@@ -191,7 +210,7 @@ def weights(data_dir: Path | None) -> Check:
     from benchmark import registry
     from benchmark.weights import locate
 
-    tags = [card.weights for card in registry.table("backbone").values() if card.weights]
+    tags = [card.weights for card in registry.TABLES["backbone"].values() if card.weights]
     present = [tag for tag in tags if locate(f"timm:{tag}", data_dir)]
     listed = f": {', '.join(present)}" if present else ""
     return Check(

@@ -35,7 +35,9 @@ POLICIES = (
 )
 COSTS = "cost.json"
 CONFIG_BYTES = 2**24
+ROOTS = ("deit.", "swin.")
 WRAPPERS = ("module.", "_orig_mod.")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)  # int64: counters and index buffers
 MAX_PROBLEMS = 10  # number of problems that the error message for a checkpoint shows
 
 
@@ -68,9 +70,27 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{file}: not a state dict: {str(name)[:60]!r} is not a named tensor")
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{file}: the tensor {name!r} contains NaN or infinite values")
-    return _without_prefix(tensors), config
+        if mistake := _tensor_mistake(tensor):
+            raise UserError(f"{file}: the tensor {name[:60]!r} {mistake}")
+    tensors = _without_prefix(tensors)
+    wrapped = [name for name in tensors if name.startswith(WRAPPERS)]
+    if wrapped:
+        raise UserError(
+            f"{file}: {len(wrapped)} of {len(tensors)} names begin with {' or '.join(WRAPPERS)}, the first is "
+            f"{wrapped[0][:60]!r}: either all names have this prefix, or none"
+        )
+    return tensors, config
+
+
+def _tensor_mistake(tensor: Tensor) -> str | None:
+    """Why a tensor cannot be the weights or a counter of a model; None if it can."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return "is sparse, quantized or without values; weights are dense"
+    if tensor.dtype not in DTYPES:
+        return f"has the type {tensor.dtype}; weights are floating-point numbers of 16, 32 or 64 bits"
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        return "contains NaN or infinite values"
+    return None
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,6 +129,11 @@ def import_checkpoint(
             written in this case.
     """
     tensors, config = read_checkpoint(file, config_file)
+    if not any(name.startswith(ROOTS) for name in tensors):
+        raise UserError(
+            f"{file}: no name of a tensor begins with {' or '.join(ROOTS)} as in the authors' code; the first is "
+            f"{next(iter(tensors))[:60]!r}"
+        )
     try:
         described = describe(config, tensors)
         model = from_official(tensors, config)

@@ -76,7 +76,10 @@ def initial_backbone(train: TrainSpec, blocks: int, weights: Path | None, *, kee
         raise UserError(
             f"weights {source}: the file is not on this machine, and the run must not start from scratch instead"
         )
-    content = weights.read_bytes()
+    try:
+        content = weights.read_bytes()
+    except OSError as error:
+        raise UserError(f"weights {source}: {weights} cannot be read ({error.strerror})") from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != train.weights.sha256:
         raise UserError(
@@ -84,9 +87,13 @@ def initial_backbone(train: TrainSpec, blocks: int, weights: Path | None, *, kee
             "plan the run again"
         )
     try:
+        tensors = load(content)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"the tensor {name!r} contains NaN or infinite values")
         load_pretrained(
             backbone,
-            load(content),
+            tensors,
             truncated=blocks < registry.card("backbone", train.backbone).depth,
             keep_classifier=keep_classifier,
         )

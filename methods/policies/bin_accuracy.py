@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, between, check_probability, checked_logits, confidences
+from methods.policies.policy import (
+    State,
+    ThresholdPolicy,
+    between,
+    check_probability,
+    checked_labels,
+    checked_logits,
+    confidences,
+)
 
 BINS = 15
 
@@ -40,7 +48,7 @@ class BinAccuracy(ThresholdPolicy):
             raise ValueError("bin-accuracy: fit requires the labels of val")
         logits = checked_logits(logits)
         confidence = confidences(logits[:-1]).double()
-        is_correct = (logits[:-1].argmax(-1) == torch.as_tensor(labels)).double()
+        is_correct = (logits[:-1].argmax(-1) == checked_labels(labels, logits)).double()
         cuts = torch.linspace(0, 1, BINS + 1).double()[1:-1]
         quantiles = torch.quantile(confidence, cuts, dim=1).T
         edges = [between(values, row) for values, row in zip(confidence, quantiles, strict=True)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.policies.eenet_net import Scheduler, features, thresholds_for
-from methods.policies.policy import ExitPolicy, State, between, checked_logits
+from methods.policies.policy import ExitPolicy, State, between, checked_labels, checked_logits
 
 SHARE_TERM, COST_TERM, BATCH, PERIOD, TOLERANCE = 1e-3, 1e-2, 512, 10, 0.1
 """The authors' weights of the share and the cost term, batch size, epochs per phase, permitted error of cost."""
@@ -75,7 +75,7 @@ class EENet(ExitPolicy):
             raise ValueError("eenet: fit requires the labels of val")
         logits = checked_logits(logits)
         exits = len(logits)
-        self._val = logits.double().softmax(-1), logits.argmax(-1) == torch.as_tensor(labels).long()
+        self._val = logits.double().softmax(-1), logits.argmax(-1) == checked_labels(labels, logits)
         self._cost = torch.as_tensor(np.arange(1, exits + 1) / exits if cost is None else np.asarray(cost)).double()
         self._solutions = {}
         return self

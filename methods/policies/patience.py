@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy
+from methods.policies.policy import State, ThresholdPolicy, checked_logits
 
 
 @dataclass(kw_only=True)
@@ -37,7 +37,7 @@ class Patience(ThresholdPolicy):
 
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
         """Every patience that can be reached, and the next larger one, at which no sample exits early."""
-        return np.arange(1, len(logits) + 1 - int(self.counting == "pabee"), dtype=np.float64)
+        return np.arange(1, len(checked_logits(logits)) + 1 - int(self.counting == "pabee"), dtype=np.float64)
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         return {

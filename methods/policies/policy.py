@@ -52,6 +52,7 @@ class ExitPolicy(ABC):
         Returns:
             the policy itself.
         """
+        checked_logits(logits)
         return self
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
@@ -182,7 +183,7 @@ class ThresholdPolicy(ExitPolicy):
     def default_grid(self, logits: Tensor | np.ndarray) -> np.ndarray:
         """Both ends of the range, and quantiles of the running best signal, pooled over samples and exits and moved between
         observed values."""
-        logits = torch.as_tensor(logits)
+        logits = checked_logits(logits)
         return self.grid_of(self.signal(logits), *self.ends(logits.shape[0], logits.shape[2]))
 
     def grid_of(self, signal: Tensor, first: float, last: float) -> np.ndarray:
@@ -240,6 +241,23 @@ def checked_logits(logits: Tensor | np.ndarray) -> Tensor:
             f"scores hold NaN or infinite values in {count} places, the first at exit {exit_}, sample {sample}"
         )
     return logits
+
+
+def checked_labels(labels: Any, logits: Tensor) -> Tensor:
+    """The labels as int64 [N] for logits [K, N, C].
+
+    Raises:
+        ValueError: they are not N integers from 0 to C - 1.
+    """
+    labels, (_, samples, classes) = torch.as_tensor(labels), logits.shape
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.shape != (samples,):
+        raise ValueError(
+            f"labels are {samples} integers, one per sample; these are {labels.dtype} of shape {list(labels.shape)}"
+        )
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise ValueError(f"labels are class indices from 0 to {classes - 1}, not {int(outside[0])}")
+    return labels.long()
 
 
 def check_probability(policy: str, name: str, value: float | None) -> None:

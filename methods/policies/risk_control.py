@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from methods.policies.confidence import Confidence
-from methods.policies.policy import ExitPolicy, State, checked_logits, confidences
+from methods.policies.policy import ExitPolicy, State, checked_labels, checked_logits, confidences
 
 
 @dataclass(kw_only=True)
@@ -50,7 +49,7 @@ class RiskControl(ExitPolicy):
         elif labels is None:
             raise ValueError("risk control of the accuracy gap: fit requires the labels of val")
         else:
-            is_correct = predictions == torch.as_tensor(labels)
+            is_correct = predictions == checked_labels(labels, logits)
             losses = ~is_correct & is_correct[-1]
         confidence = Confidence()
         self._thresholds = confidence.default_grid(logits)[::-1].copy()

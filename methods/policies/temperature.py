@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from methods.policies.confidence import Confidence
 from methods.policies.entropy import Entropy
 from methods.policies.margin import Margin
-from methods.policies.policy import ExitPolicy, State, checked_logits
+from methods.policies.policy import ExitPolicy, State, checked_labels, checked_logits
 
 RANGE = (0.05, 20.0)  # search interval for temperatures
 
@@ -35,10 +35,9 @@ class _Scaled(ExitPolicy):
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:
         if labels is None:
             raise ValueError("temperature scaling: fit requires the labels of val")
-        targets = torch.as_tensor(labels).long()  # cross-entropy accepts only int64
-        self.temperatures = torch.tensor(
-            [_temperature(exit_.float(), targets) for exit_ in checked_logits(logits)[:-1]]
-        )
+        logits = checked_logits(logits)
+        targets = checked_labels(labels, logits)
+        self.temperatures = torch.tensor([_temperature(exit_.float(), targets) for exit_ in logits[:-1]])
         return self
 
     def signal(self, logits: Tensor) -> Tensor:

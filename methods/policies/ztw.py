@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.policies.combined import Combined
-from methods.policies.policy import State, checked_logits
+from methods.policies.policy import State, checked_labels, checked_logits
 
 BATCH = 64
 
@@ -61,7 +61,7 @@ class Ensemble(Combined):
         if labels is None:
             raise ValueError("ztw: fit requires the labels of val")
         logits = checked_logits(logits)
-        targets = torch.as_tensor(labels).long()
+        targets = checked_labels(labels, logits)
         early, samples, classes = len(logits) - 1, logits.shape[1], logits.shape[2]
         generator = torch.Generator().manual_seed(self.seed)
         weights = (0.01 * torch.randn(early, early, generator=generator, dtype=torch.float64)).requires_grad_()

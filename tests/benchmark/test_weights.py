@@ -110,6 +110,21 @@ def test_a_classifier_for_other_classes_is_reinitialised_unless_it_is_required(t
         initial_backbone(train, 12, other, keep_classifier=True)
 
 
+def test_a_file_that_vanished_or_holds_nan_is_named(tmp_path: Path, weights: Path) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(weights)
+    tensors["pos_embed"][0, 0, 0] = float("nan")
+    path = tmp_path / "nan.safetensors"
+    save_file(tensors, path)
+    train = train_of(weights_grid(tmp_path, f"file:{path}"))
+    with pytest.raises(UserError, match="pos_embed"):
+        initial_backbone(train, 12, path, keep_classifier=False)
+    path.unlink()
+    with pytest.raises(UserError, match=r"nan\.safetensors"):
+        initial_backbone(train, 12, path, keep_classifier=False)
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, weights: Path) -> None:
     from safetensors.torch import load_file
 

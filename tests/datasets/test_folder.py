@@ -137,3 +137,9 @@ def test_skipped_files_are_counted_and_named(photos: Path) -> None:
     assert [sentence.removeprefix(f"{root}: ").split(" ")[0] for sentence in sentences] == ["2", "1", "1", "1"]
     for name in ("a.heic", "c.svg", "more/x.png", "gone.png"):
         assert any(name in sentence for sentence in sentences), name
+
+
+def test_a_class_named_train_may_have_a_folder_without_images(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", {"bus": 5, "train": 5})
+    (tmp_path / "photos" / "train" / "notes").mkdir()
+    assert card_of(tmp_path).classes == ("bus", "train")

@@ -182,3 +182,8 @@ def test_the_description_of_the_transform_names_its_parameters() -> None:
         assert part in text
     assert "shorter side to 224" in evaluation_summary(DATASETS["food-101"], 224, 3)
     assert "luminance" in evaluation_summary(COLOUR, 28, 1)
+
+
+def test_a_negative_label_is_an_error() -> None:
+    with pytest.raises(DataError, match="-1"):
+        ImageSplit(np.zeros((2, 4, 4, 1), np.uint8), np.array([0, -1]), np.arange(2))

@@ -90,11 +90,12 @@ def test_kaggles_table_in_other_formats(tmp_path: Path, encoding: str, separator
             imagenet.read(tmp_path, WNIDS, val_per_class=1)
 
 
-def test_a_damaged_development_kit_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"junk" * 100, b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\x02IM", b""])
+def test_a_damaged_development_kit_is_named(tmp_path: Path, content: bytes) -> None:
     write_imagenet_train(tmp_path, WNIDS, per_class=3)
     write_imagenet_val(tmp_path, VAL_LABELS, WNIDS, flat=True)
     write_devkit(tmp_path, VAL_LABELS, WNIDS)
-    (tmp_path / imagenet.DEVKIT / "meta.mat").write_bytes(b"junk" * 100)
+    (tmp_path / imagenet.DEVKIT / "meta.mat").write_bytes(content)
     with pytest.raises(DataError, match="meta"):
         imagenet.read(tmp_path, WNIDS, val_per_class=1)
 

@@ -82,3 +82,23 @@ def test_policies_accept_arrays_and_a_single_exit() -> None:
         exits, predictions = choose(fitted(name, cases[0], alone, 0), alone)
         assert (exits == 0).all()
         assert torch.equal(predictions, alone[0].argmax(-1))
+
+
+@pytest.mark.parametrize("name", ["bin-accuracy", "confidence-scaled", "ztw-geometric", "eenet"])
+@pytest.mark.parametrize("labels", [
+    torch.zeros(6), torch.zeros(6, dtype=torch.bool), torch.tensor([0, 1, 2, 3, 0, 14]), torch.tensor([0, 1, 2, 3, 0, -1]),
+    torch.zeros(5, dtype=torch.int64),
+])  # fmt: skip
+def test_wrong_labels_are_errors(name: str, labels: Tensor) -> None:
+    with pytest.raises(ValueError, match="labels are"):
+        get_policy(name).fit(torch.randn(3, 6, 4), labels)
+
+
+@pytest.mark.parametrize("name", ["confidence", "entropy", "patience"])
+def test_infinite_scores_are_errors_in_every_step(name: str) -> None:
+    logits = torch.zeros(3, 6, 4)
+    logits[1, 2, 0] = float("inf")
+    policy = get_policy(name)
+    for use in (policy.fit, policy.default_grid):
+        with pytest.raises(ValueError, match="exit 1, sample 2"):
+            use(logits)

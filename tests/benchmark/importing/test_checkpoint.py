@@ -11,7 +11,7 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import load_scores
-from benchmark.importing.checkpoint import read_checkpoint
+from benchmark.importing.checkpoint import import_checkpoint, read_checkpoint
 from benchmark.measure.finished import load_model
 from results.store.folder import Store
 from tests.conftest import Command
@@ -98,7 +98,9 @@ def test_wrong_keys_and_wrong_files_are_named(tmp_path: Path, benchmark_command:
 @pytest.mark.parametrize(
     "content",
     [b"", b"weights", b"\x80", {1: torch.zeros(2)}, {"a": 1}, {"a": {"b": torch.zeros(2)}}, {}, [torch.zeros(2)],
-     {"a": torch.tensor([1.0, float("nan")])}, {"a": torch.tensor(float("-inf"))}],
+     {"a": torch.tensor([1.0, float("nan")])}, {"a": torch.tensor(float("-inf"))},
+     {"a": torch.eye(2).to_sparse()}, {"a": torch.zeros(2, device="meta")}, {"a": torch.zeros(2, dtype=torch.int8)},
+     {"a": torch.zeros(2, dtype=torch.complex64)}, {"module.a": torch.zeros(2), "b": torch.zeros(2)}],
 )  # fmt: skip
 def test_a_file_without_finite_named_tensors_is_one_message(tmp_path: Path, content: object) -> None:
     file, config = tmp_path / "pytorch_model.bin", tmp_path / "config.json"
@@ -112,6 +114,18 @@ def test_a_file_without_finite_named_tensors_is_one_message(tmp_path: Path, cont
     (message,) = caught.value.messages
     assert message.startswith(str(file))
     assert "weights_only" not in message
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net."])
+def test_names_with_an_unknown_prefix_are_one_message(tmp_path: Path, prefix: str) -> None:
+    file, described = files(tmp_path, VIT)
+    tensors = torch.load(file, weights_only=True)
+    torch.save({prefix + name: tensor for name, tensor in tensors.items()}, file)
+    with pytest.raises(UserError) as caught:
+        import_checkpoint(file, described, Store(tmp_path / "out"), None, None, torch.device("cpu"), print)
+    (message,) = caught.value.messages
+    assert prefix in message
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])

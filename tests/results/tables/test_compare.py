@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from benchmark.checkout import ROOT
+from benchmark.cli.compare import command as compare
 from results.judge.failures import failures
 from results.stats.significance import holm
 from results.store.folder import Store
@@ -128,3 +131,13 @@ def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benc
     none = benchmark_command("compare", smoke.results, tmp_path / "empty")
     assert none.returncode == 2
     assert "have no run with the same spec" in none.stderr
+
+
+def test_runs_without_a_common_point_are_not_called_the_same() -> None:
+    reference = ROOT / "results" / "reference"
+    runs = sorted(path.name for path in (reference / "runs").iterdir())
+    names = [next(name for name in runs if name.startswith(f"{method}-vit_nano")) for method in ("static", "lgvit")]
+    done = CliRunner().invoke(compare, [*names, "--results", str(reference)])
+    assert done.exit_code == 0
+    assert "no operating point" in " ".join(done.output.split())
+    assert "results are the same" not in done.output

@@ -1,0 +1,19 @@
+"""The start of the command line: the messages of mistakes that no command sees."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmark.cli import start
+
+
+def test_a_run_that_begins_with_a_dash_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark", "compare", "-x1", "-x1"])
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 2
+    assert "compare -- NAME" in capsys.readouterr().err

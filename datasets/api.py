@@ -147,11 +147,10 @@ class DatasetCard:
         for folder in places:
             if any(_is_marked(folder, marker) for marker in self.markers):
                 return folder
-        searched = ", ".join(str(folder) for folder in places) if places else "no folder"
-        hint = "" if data_dir else "; set the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
-        raise DataError(
-            f"dataset {self.name}: no {' or '.join(self.markers[:4])} in {searched}{hint}; {self.how_to_get}"
-        )
+        files = " or ".join(self.markers[:4])
+        searched = f"no {files} in {', '.join(map(str, places))}" if places else "no folder was searched"
+        hint = "" if data_dir else "; name the folder of your datasets with --data-dir or LGVIT_BENCH_DATA"
+        raise DataError(f"dataset {self.name} was not found: {searched}{hint}; to get it: {self.how_to_get}")
 
     def read(self, data_dir: Path | None) -> dict[str, ImageSplit]:
         """All splits by name.

@@ -17,7 +17,7 @@ import click
 from benchmark.errors import Interrupted, RankError, UserError
 from results.text import printable
 
-# Name to (module with a click command of the same name + "_command", help line).
+# Name to (module with the click command `command`, help line).
 COMMANDS = {
     "run": ("benchmark.cli.run", "Run a grid: train, score, measure, report."),
     "plan": ("benchmark.cli.plan", "Show what a grid needs and what is already there."),

@@ -34,8 +34,8 @@ def command(grid_names: tuple[str, ...], results_dir: Path, data_dir: Path | Non
     """List the stages and runs that no grid on disk names, with their sizes; with --yes, remove them.
 
     The grids on disk are the shipped ones, the YAML files of the current folder, and those of --grid. Results of earlier code
-    versions and of changed grids are named by no grid, and neither are runs that were changed by --set. Imported runs,
-    links, and what a process is working on stay.
+    versions and of changed grids are named by no grid, and neither are runs that were changed by --set. Imported and
+    external runs, links, and what a process is working on stay.
 
     \b
     Examples:

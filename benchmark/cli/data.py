@@ -79,11 +79,9 @@ def where(name: str, data_dir: Path | None) -> None:
     """
     card = _card(name)
     console = Console()
-    place = card.find(data_dir)
     for folder in card.places(data_dir):
         console.print(f"searched {folder}", highlight=False, markup=False, soft_wrap=True)
-        if folder == place:
-            break
+    place = card.find(data_dir)
     console.print(f"{card.name} is in {place}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -48,7 +48,7 @@ def command(run_id: str, budget: str, results_dir: Path, policy: str | None, out
     from benchmark.deployment.choice import Budget, choose_deployment
 
     deployed = choose_deployment(Store(results_dir), run_id, Budget.parse(budget), policy)
-    path = out or Path.cwd() / f"{run_id}.deployed.json"
+    path = out or Path.cwd() / f"{deployed.run}.deployed.json"
     deployed.write(path)
     _show(deployed)
     click.echo(path)

@@ -53,6 +53,8 @@ def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> No
       python -m benchmark list --runs --out runs.csv
       python -m benchmark list --schema > grid.schema.json
     """
+    if out is not None and not runs:
+        raise UserError("--out is for --runs: it writes the list of runs as a CSV file")
     if schema:
         click.echo(json.dumps(grid_schema(), indent=2))
         return

@@ -98,11 +98,18 @@ def command(
         return
     if not drops and not budgets:
         drops, budgets = (0.01,), (0.5,)
-    rows = []
+    rows, left_out = [], []
     for number, record in enumerate(records, start=1):
         if console.is_terminal:
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
-        rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
+        try:
+            rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
+        except UserError as error:  # a policy reads what this run lacks
+            left_out.append(f"{record.run_id}: {error}")
+    if not rows:
+        raise UserError(*left_out)
+    for sentence in left_out:
+        console.print(f"left out: {sentence}", highlight=False, markup=False, soft_wrap=True)
     table = pd.DataFrame(rows)
     for column in (
         "settings",

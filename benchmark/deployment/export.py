@@ -157,7 +157,7 @@ def _policy(policy: ExitPolicy) -> ExportedPolicy:
     if name is None or (isinstance(policy, Entropy) and not policy.guarded):
         raise UserError(
             f"export has the policies {', '.join(POLICIES.values())}, and this one is {type(policy).__name__.lower()}; choose "
-            "another with --point or --policy"
+            "another with --point NAME, or with --policy NAME --threshold T"
         )
     return ExportedPolicy(name=name, normalised=getattr(policy, "normalised", False))
 

@@ -109,9 +109,8 @@ class Predictor:
         )
         routed = run_dynamic(self.model, self.policy, pixels.to(self.device), keep_logits=True)
         confidence = torch.empty(len(images))
-        for (
-            evaluated
-        ) in routed.evaluated:  # from shallow to deep: the last exit that an image reaches is the one it takes
+        # From shallow to deep: the last exit that an image reaches is the one it takes.
+        for evaluated in routed.evaluated:
             confidence[evaluated.rows.cpu()] = confidences(evaluated.answer).cpu()
         rows = zip(routed.predictions.tolist(), confidence.tolist(), routed.exits.tolist(), strict=True)
         return [

@@ -25,8 +25,8 @@ from results.store.folder import Store, StoreError
 from results.store.locks import CannotLockError
 
 STAGE = re.compile(r"([a-z]+)-[0-9a-f]{16}")
-IMPORTED = "imported-"
-"""Beginning of the ids of runs that `import-checkpoint` made: they belong to no grid."""
+OUTSIDE_GRIDS = ("imported-", "external-")
+"""Beginnings of the ids of runs that `import-checkpoint` and `evaluate` made: they belong to no grid."""
 Part = Literal["runs", "stages", "progress"]
 PARTS: tuple[Part, ...] = ("runs", "stages", "progress")
 """Subfolders of a results folder, in the order in which their entries are removed: a run before what it rests on."""
@@ -64,7 +64,7 @@ class _Named:
         self.any_weights = any(None in _hashes(run.train, scratch="") for grid in grids for run in grid.runs)
 
     def has_run(self, name: str) -> bool:
-        if name in self.runs or name.startswith(IMPORTED):
+        if name in self.runs or name.startswith(OUTSIDE_GRIDS):
             return True
         if not self.any_weights:
             return False

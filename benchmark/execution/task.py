@@ -137,9 +137,7 @@ class _Task:
                 made = self.maker.make(stage, wait=False)
             except (Interrupted, RankError):
                 raise
-            except (
-                Exception
-            ) as error:  # errors in making a stage are also recorded in its attempts, for other processes
+            except Exception as error:  # also recorded in the attempts of the stage, for other processes
                 if self.maker.reporter.stop_requested():
                     raise Interrupted from error
                 if run is None:  # else the run's record says it

@@ -72,6 +72,13 @@ def test_only_what_no_grid_names_is_removed(grid: Grid, store: Store, tmp_path: 
     assert unused([grid], store) == []
 
 
+@pytest.mark.parametrize("name", ["imported-vit-0123abcd", "external-theirs-0123abcd"])
+def test_runs_outside_grids_stay(grid: Grid, store: Store, name: str) -> None:
+    with store.write_run(done_record(name)):
+        pass
+    assert name not in [entry.name for entry in unused([grid], store)]
+
+
 def test_links_are_not_followed(grid: Grid, store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

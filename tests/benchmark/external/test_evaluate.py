@@ -108,10 +108,11 @@ def test_sweep_takes_its_confidences(results: Path, external: DoneRecord, tmp_pa
     own, other = rows[rows["run_id"] == external.run_id], rows[rows["run_id"] == RUN]
     pd.testing.assert_frame_equal(own[columns].reset_index(drop=True), other[columns].reset_index(drop=True))
     assert CliRunner().invoke(sweep_command, arguments).exit_code == 0
-    with pytest.raises(UserError, match=r"entropy.*confidence"):
-        CliRunner().invoke(
-            sweep_command, [*arguments, "--policy", "entropy"], standalone_mode=False, catch_exceptions=False
-        )
+    other_out = tmp_path / "entropy.csv"
+    arguments = ["--results", str(results), "--out", str(other_out), "--policy", "entropy"]
+    done = CliRunner().invoke(sweep_command, arguments, catch_exceptions=False)
+    assert f"left out: {external.run_id}" in done.output
+    assert set(pd.read_csv(other_out)["run_id"]) == {RUN}
 
 
 def test_it_has_no_model(results: Path, external: DoneRecord) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 
 from benchmark import registry
 from datasets.api import ImageSplit
+from datasets.corrupt import corrupt
 from datasets.errors import DataError
 from datasets.images import decoded
+from datasets.shift import Corruption
 from datasets.split_rules import SplitRule
 from datasets.splits import identity, stratified_head
 from results.record import DoneRecord
@@ -42,7 +44,11 @@ class Pictures:
         if split is None:
             return None
         position = {int(sample): i for i, sample in enumerate(split.sample_id)}
-        return list(decoded(split.images[np.array([position[sample] for sample in sample_ids])]))
+        images = list(decoded(split.images[np.array([position[sample] for sample in sample_ids])]))
+        corruption = Corruption.of(record.spec.train.dataset.set)
+        if corruption is None:
+            return images
+        return [corrupt(image, corruption, sample) for image, sample in zip(images, sample_ids, strict=True)]
 
     def _test_split(self, record: DoneRecord, split_identity: str) -> ImageSplit | None:
         dataset = record.spec.train.dataset

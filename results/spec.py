@@ -107,8 +107,13 @@ class Configured(Frozen):
     @property
     def label(self) -> str:
         """``name`` or ``name(option=value, ...)``."""
-        options = ", ".join(f"{key}={value}" for key, value in sorted(self.set.items()))
+        options = ", ".join(f"{key}={option_text(value)}" for key, value in sorted(self.set.items()))
         return f"{self.name}({options})" if options else self.name
+
+
+def option_text(value: object) -> str:
+    """The value of an option in labels; the values of a mapping are joined, so {name: fog, severity: 3} is fog-3."""
+    return "-".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
 
 class Weights(Frozen):

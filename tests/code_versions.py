@@ -42,6 +42,8 @@ NO_EFFECT = {
     "methods/backbones/timm_cards.py": "stores cards, which `methods.backbones.timm_models` makes",
     "methods/backbones/normalisation.py": "the normalisation of a run's weights is a field of the keys",
     "methods/placement.py": "the block numbers are fields of the keys",
+    "datasets/shift.py": "the corruption and its CODE_VERSION are fields of the keys",
+    "datasets/corrupt.py": "its version is CODE_VERSION in datasets/shift.py, a field of the keys",
     "datasets/check.py": "reads what the reader reads, and reports",
     "datasets/errors.py": "messages",
     "datasets/fetch.py": "brings files, whose content the fingerprint covers",

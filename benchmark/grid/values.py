@@ -14,6 +14,7 @@ from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, absolute_path, is_folder
+from datasets.shift import mistake as corruption_mistake
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
 from methods.lookup import configured, nearest, shortened, unknown
@@ -186,7 +187,7 @@ class ValueReader:
 
     def dataset_options(self, card: DatasetCard, options: dict[str, Any]) -> tuple[str, str] | None:
         """(key, message) of the first mistake in a dataset's options; None if they are valid."""
-        known = ["split", "resplit", *SPLITS]
+        known = ["split", "resplit", "corruption", *SPLITS]
         for key in options:
             if key not in known:
                 return "", unknown_key(key, known)
@@ -198,6 +199,10 @@ class ValueReader:
             return ".resplit", f"a whole number from 0 to {RESPLITS - 1}, not {shortened(resplit)}"
         if "resplit" in options and mode != "halves":
             return ".resplit", "goes with split: halves only"
+        if "corruption" in options and (problem := corruption_mistake(options["corruption"])) is not None:
+            return ".corruption", problem
+        if "corruption" in options and mode == "as-published":
+            return ".corruption", "val is the test split with split: as-published, and only test is corrupted"
         sizes = SplitRule.of(options).sizes(card)
         for split in SPLITS:
             low, high, count = len(card.classes), sizes[split], options.get(split, sizes[split])

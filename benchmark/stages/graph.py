@@ -17,6 +17,7 @@ from typing import Any
 from benchmark import registry
 from benchmark.stages.keys import code_versions, stage_key
 from benchmark.stages.stage import RunStages, Stage
+from datasets.shift import Corruption
 from datasets.split_rules import SplitRule
 from methods.api import Component, Method
 from results.spec import Configured, Recipe, RunSpec, TrainSpec
@@ -104,7 +105,8 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
 
 def _scores(trained: Stage) -> Stage:
     """The logits of a trained model on val and test."""
-    reads = {"dataset": _dataset(trained.run.train)}
+    corruption = Corruption.of(trained.run.train.dataset.set)
+    reads = {"dataset": _dataset(trained.run.train) | ({} if corruption is None else corruption.fields())}
     return Stage(kind="scores", reads=reads, parents=(trained,), run=trained.run, blocks=trained.blocks)
 
 
@@ -187,6 +189,8 @@ def _on_replacement(run: RunSpec) -> RunSpec:
 def _run_name(run: RunSpec) -> str:
     """The part of a run id that people read."""
     train = run.train
-    dataset = registry.card("dataset", train.dataset.name).name
-    parts = (train.method.label, train.backbone, f"{dataset} {SplitRule.of(train.dataset.set).label}", run.scheme)
+    corruption = Corruption.of(train.dataset.set)
+    dataset = [registry.card("dataset", train.dataset.name).name, SplitRule.of(train.dataset.set).label]
+    dataset += [] if corruption is None else [corruption.label]
+    parts = (train.method.label, train.backbone, " ".join(dataset), run.scheme)
     return "-".join(re.sub(r"[^A-Za-z0-9_.=-]+", "_", part).strip("_") for part in parts)

@@ -14,9 +14,11 @@ from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.training.ranks import ALONE, Ranks
 from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.corrupt import corrupted
 from datasets.images import ImageFiles, kept_in_memory
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.shares import Share
+from datasets.shift import Corruption
 from datasets.split_rules import SplitRule
 from datasets.splits import content, identity, stratified_head
 from datasets.timm_augment import StrongAugmentation
@@ -41,6 +43,7 @@ class Inputs:
     workers: Workers
     rule: SplitRule
     recipes: Mapping[str, Recipe]
+    corruption: Corruption | None = None
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
         return -(-len(self.splits["train"]) // recipe.batch_size)
@@ -90,7 +93,9 @@ class Inputs:
         """The description of the data in a record."""
         return DataCard(
             name=self.card.name,
-            split_rule=self.rule.describe(self.card),
+            split_rule="; ".join(
+                [self.rule.describe(self.card), *([self.corruption.describe()] if self.corruption else [])]
+            ),
             transforms=self.transforms(),
             fingerprint=self.card.fingerprint,
             classes=len(self.card.classes),
@@ -173,8 +178,9 @@ def inputs_of(
     if workers is None:
         workers = _sensible_workers(splits, backbone.image_size, recipes)
     return Inputs(
-        card, splits, backbone.image_size, backbone.channels, Workers(workers, pin), SplitRule.of(dataset.set), recipes
-    )
+        card, splits, backbone.image_size, backbone.channels, Workers(workers, pin), SplitRule.of(dataset.set), recipes,
+        Corruption.of(dataset.set),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -192,7 +198,9 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
     chosen = json.loads(options)
     splits = SplitRule.of(chosen).apply(registry.card("dataset", dataset).read(data_dir))
     splits = {name: stratified_head(split, chosen[name]) if name in chosen else split for name, split in splits.items()}
-    return {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
+    splits = {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
+    corruption = Corruption.of(chosen)
+    return splits if corruption is None else splits | {"test": corrupted(splits["test"], corruption)}
 
 
 def _sensible_workers(splits: dict[str, ImageSplit], size: int, recipes: Mapping[str, Recipe]) -> int:

@@ -18,6 +18,7 @@ from pyarrow.parquet import ParquetFile
 
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
+from results.spec import option_text
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
@@ -143,7 +144,7 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        sizes = ", ".join(f"{split}={count}" for split, count in self.record.spec.train.dataset.set.items())
+        sizes = ", ".join(f"{key}={option_text(value)}" for key, value in self.record.spec.train.dataset.set.items())
         # The name in the spec may be the path of a folder; the data card has a short name.
         name = self.record.data.name
         return f"{name} ({sizes})" if sizes else name

@@ -1,8 +1,8 @@
 """The fifteen common corruptions of test images, on arrays.
 
-The kinds follow Hendrycks and Dietterich, ICLR 2019 (arXiv 1903.12261). The severities are modelled on CIFAR-10-C for images with a
-shorter side of up to 64 pixels, and on ImageNet-C for larger ones. Code and severities were not compared with the published ones,
-so results are not those on the published sets. Frost has crystals of noise instead of photographs of frost.
+The kinds follow Hendrycks and Dietterich, ICLR 2019 (arXiv 1903.12261). The severities are modelled on CIFAR-10-C for images
+with a shorter side of up to 64 pixels, and on ImageNet-C for larger ones. Code and severities were not compared with the
+published ones, so results are not those on the published sets. Frost has crystals of noise instead of photographs of frost.
 """
 
 from __future__ import annotations

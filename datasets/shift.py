@@ -52,9 +52,9 @@ def mistake(value: object) -> str | None:
     """What is wrong with the value of the option ``corruption``; None if it is valid."""
     form = "{name, severity}, such as {name: fog, severity: 3}"
     if not isinstance(value, dict) or set(value) != {"name", "severity"}:
-        return f"{form}, not {value!r}"
-    if value["name"] not in CORRUPTIONS:
-        return f"{form}; the names are {', '.join(CORRUPTIONS)}, and this is {value['name']!r}"
-    if isinstance(value["severity"], bool) or value["severity"] not in SEVERITIES:
-        return f"{form}; a severity is a whole number from 1 to 5, not {value['severity']!r}"
+        return f"{form}, not {value!r:.80}"
+    if not isinstance(value["name"], str) or value["name"] not in CORRUPTIONS:
+        return f"name is one of {', '.join(CORRUPTIONS)}, not {value['name']!r:.80}"
+    if type(value["severity"]) is not int or value["severity"] not in SEVERITIES:
+        return f"severity is a whole number from 1 to 5, not {value['severity']!r:.80}"
     return None

@@ -67,10 +67,13 @@ class PolicyCard(Card):
         fixed_threshold_ignores_val: whether the policy reads no val data if its threshold is fixed. It can then be used with
             weights that were trained on the val images.
         reads_gates: whether the policy requires heads that predict their own error.
+        trains_networks: whether each threshold trains a network on val, which takes minutes. `sweep` evaluates such a policy
+            only if it is named.
     """
 
     fixed_threshold_ignores_val: bool = False
     reads_gates: bool = False
+    trains_networks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,8 @@ def command(
 
     --best ranks the policies of each method at one budget (by default 0.5), over all seeds, with the paired difference of each
     to the best one; "tie" marks those that are not shown to differ from it. The controls oracle and random, which nobody can
-    run, are left out unless --policy names them; so is running-quantile, whose decisions are not independent.
+    run, are left out unless --policy names them; so is running-quantile, whose decisions are not independent. Without --policy,
+    eenet is left out, because it trains networks for every budget.
 
     \b
     Examples:
@@ -130,14 +131,14 @@ def command(
 
 
 def _policies(texts: tuple[str, ...]) -> list[Configured]:
-    """The policies that the user named; by default, all.
+    """The policies that the user named; by default, all but those that train networks.
 
     Raises:
         UserError: every mistake in the names and options.
     """
     policies: list[Configured] = []
     mistakes: list[str] = []
-    for text in texts or tuple(registry.table("policy")):
+    for text in texts or (name for name, card in registry.table("policy").items() if not card.trains_networks):
         try:
             policies.append(configured("policy", text, f"--policy {text}")[0])
         except UserError as error:

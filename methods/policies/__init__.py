@@ -71,6 +71,7 @@ POLICIES: dict[str, PolicyCard] = {
     "eenet": PolicyCard(
         target="methods.policies.eenet:EENet",
         summary="learned exit score >= threshold, from a schedule learned on val for a mean cost",
+        trains_networks=True,
     ),
     "crc": PolicyCard(
         target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"

@@ -32,6 +32,7 @@ HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "self_attention": ("self-attention", {"attention_heads": 4}),
     "vit_ee": ("vit-ee", {"attention_heads": 4, "mlp_ratio": 2.0}),
 }
+REQUIRED_OPTIONS = {"boosted": {"head": "lph", "options": {}, "head_version": 1, "first": False}}
 ON_SWIN = ("conv1_1", "conv2_1", "attention_r1", "attention_r2", "linear")
 ON_14 = ("conv1_1", "conv2_1", "attention_r1", "attention_r2", "attention_r3")
 
@@ -92,17 +93,18 @@ def test_class_patch_mean_is_linear_on_what_its_name_says(class_tokens: int) -> 
 def test_heads_work_on_any_square_grid_and_prefix(name: str, grid: int, class_tokens: int, registers: int) -> None:
     """A register token that no classifier reads affects the output only through attention over all tokens."""
     torch.manual_seed(0)
-    head = table("head")[name].load()(16, 5, grid, class_tokens).eval()
-    values = torch.randn(2, class_tokens + registers + grid**2, 16)
-    logits, _ = head(Tokens(values, grid, class_tokens + registers, registers))
+    head = table("head")[name].load()(16, 5, grid, class_tokens, **REQUIRED_OPTIONS.get(name, {})).eval()
+    values, previous = torch.randn(2, class_tokens + registers + grid**2, 16), torch.randn(2, 5)
+    logits, _ = head.after(Tokens(values, grid, class_tokens + registers, registers), previous)
     assert logits.shape == (2, 5)
     if registers and name != "vit-ee":
         changed = values.clone()
         changed[:, class_tokens : class_tokens + registers] += 1
-        torch.testing.assert_close(head(Tokens(changed, grid, class_tokens + registers, registers))[0], logits)
+        other, _ = head.after(Tokens(changed, grid, class_tokens + registers, registers), previous)
+        torch.testing.assert_close(other, logits)
     if class_tokens == 0 and registers == 0:
         as_map = Tokens(values.unflatten(1, (grid, grid)), grid)
-        torch.testing.assert_close(head(as_map)[0], logits)
+        torch.testing.assert_close(head.after(as_map, previous)[0], logits)
 
 
 @pytest.mark.parametrize(("grid", "stride", "subsampled", "averaged"), [

@@ -50,7 +50,7 @@ def test_a_run_is_timed_once_and_reported_with_the_other_speed_ups(results: Path
     assert latency.logit_error <= 1e-5
     assert (latency.execution, latency.attention) == ("executed", ("flash_attention_for_cpu",))
     assert latency.audit.answers == 10  # 1 % of 80 answers would be one
-    assert (latency.repeated.batch_size, latency.repeated.exit) == (1, 1)
+    assert latency.repeated.batch_size == 1
     assert "flash_attention_for_cpu" in done.stdout
     assert "data-dependent" in done.stdout
     for timing in latency.timings:
@@ -59,6 +59,9 @@ def test_a_run_is_timed_once_and_reported_with_the_other_speed_ups(results: Path
 
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []
+    (timed,) = (run for run in runs if run.record.run_id == run_id)
+    exits = timed.point_outcomes[latency.point].exit[0, :40] + 1
+    assert latency.repeated.exit == exits.min()  # the easiest of the timed images
     table = points(runs).set_index(["run_id", "point"])
     row = table.loc[(run_id, latency.point)]
     assert row["time_speedup"] == pytest.approx(latency.timings[0].speedup)

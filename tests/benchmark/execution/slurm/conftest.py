@@ -89,4 +89,4 @@ def run(plan: Plan, store: Store, **options: Any) -> tuple[Submission | None, st
     out = io.StringIO()
     config = ExecutionConfig(results=store.root, session="", device="cpu")
     report = store.root.parent / "report"
-    return run_on_slurm(Console(file=out, width=100), plan, plan, config, report, options), out.getvalue()
+    return run_on_slurm(Console(file=out, width=100), plan, plan, config, report, ("pdf",), options), out.getvalue()

@@ -176,7 +176,7 @@ def test_a_failure_has_a_cause_and_blocks_dependent_stages(cluster: Cluster, tmp
     assert "cifar-10" in by_method["vanilla"]["cause"]
     shown = cluster.command("status", "--grid", grid, "--results", results)
     assert "1 failed, 1 blocked" in shown.stdout  # the first run of a failed stage has the stage's own cause
-    assert "dataset cifar-10: no data_batch_1" in shown.stdout
+    assert "dataset cifar-10 was not found" in shown.stdout
     assert "_0_log.out" in shown.stdout
     assert "Traceback" not in cluster.logs(results)
 

@@ -73,9 +73,8 @@ def recipe_words(runs: Sequence[Run]) -> list[str]:
     """
     fields = [_fields(run.record.spec) for run in runs]
     names = [name for name in fields[0] if len({str(of_run[name]) for of_run in fields}) > 1]
-    if any(
-        not name.startswith("joint") for name in names
-    ):  # the recipe of joint training often changes with that of stage 1
+    # The recipe of joint training often changes with that of stage 1.
+    if any(not name.startswith("joint") for name in names):
         names = [name for name in names if not name.startswith("joint")]
     return [_words({name: of_run[name] for name in names}) for of_run in fields]
 

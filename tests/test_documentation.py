@@ -120,6 +120,22 @@ def commands_of(document: str) -> list[str]:
     return [line.strip() for line in re.findall(r"^ {4}python -m benchmark .*$", text, flags=re.MULTILINE)]
 
 
+def words_of(line: str) -> list[str]:
+    """The words after ``python -m benchmark``, without comment and redirection."""
+    _, _, _, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    return words
+
+
+def parsed(words: list[str]) -> click.Context:
+    """The context of the command that the words call, with its options read and checked."""
+    context = main.make_context("benchmark", words)
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    return context
+
+
 COMMAND_LINES = sorted({(document, line) for document in DOCUMENTS for line in commands_of(document)})
 
 
@@ -128,17 +144,13 @@ def test_command_lines_in_documents_parse(
     document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the options: names such as RUN and DIR stand for what the reader has. Files that are named exist."""
-    _, _, _, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    words = words_of(line)
     monkeypatch.chdir(tmp_path)
     for word in words:
         if re.search(r"\.(bin|json|yaml)$", word):
             (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / word).touch()
-    context = main.make_context("benchmark", words)
-    while isinstance(context.command, click.Group):
-        name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
-        assert command is not None
-        context = command.make_context(name, rest, parent=context)
+    parsed(words)
     needs = {"--executor slurm": "[cluster]", "data fetch": "[download]"}
     if document in ("docs/commands.md", "docs/slurm.md"):  # generated, and all for a cluster
         return

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -23,7 +21,7 @@ from results.store.folder import Store
 from tests.conftest import SmokeRun
 from tests.datasets.photos import write_photos
 from tests.external_tables import answers_of
-from tests.test_documentation import COMMAND_LINES
+from tests.test_documentation import COMMAND_LINES, parsed, words_of
 
 NOT_HERE = ("docs/commands.md", "docs/slurm.md", "docs/reference-results.md")
 MARKS = re.compile(r"\[(GPU|cluster|download)\]")
@@ -32,11 +30,6 @@ SHORTER = {
     "latency": ("--images", "40", "--warmup", "1"), "bench loader": ("--batches", "3"), "report": ("--format", "markdown"),
 }  # fmt: skip
 """Options that make a command fast."""
-
-
-def words_of(line: str) -> list[str]:
-    _, _, _, *words = shlex.split(line.partition(" > ")[0], comments=True)
-    return words
 
 
 def copy(results: Path, folder: Path) -> None:
@@ -82,12 +75,7 @@ def test_commands_on_pages_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = prepare(tmp_path, smoke, words_of(line))
-    context = main.make_context("benchmark", words)
-    while isinstance(context.command, click.Group):
-        name, command, rest = context.command.resolve_command(context, context._protected_args + context.args)
-        assert command is not None
-        context = command.make_context(name, rest, parent=context)
-    options = {option for parameter in context.command.params for option in parameter.opts}
+    options = {option for parameter in parsed(words).command.params for option in parameter.opts}
     if "--results" in options and "--results" not in words:
         copy(smoke.results, tmp_path / "results")
         words += ["--results", "results"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
 
 @lru_cache(maxsize=256)
@@ -56,11 +57,29 @@ def _options(module: str, name: str) -> dict[str, tuple[Any, bool, Any]]:
         return options
     for statement in classes[name].body:
         if isinstance(statement, ast.AnnAssign) and "ClassVar" not in ast.unparse(statement.annotation):
-            # The annotations are those of this suite's own source: built-in types and Literal.
-            annotation = eval(ast.unparse(statement.annotation), {"Literal": Literal})
+            annotation = _type(statement.annotation)
             default = None if statement.value is None else ast.literal_eval(statement.value)
             options[ast.unparse(statement.target)] = (annotation, statement.value is not None, default)
     return options
+
+
+def _type(annotation: ast.expr) -> Any:
+    """The type of an annotation: ``int``, ``float``, ``bool``, ``str``, a ``Literal``, or a union of them with None.
+
+    Raises:
+        TypeError: it is another type.
+    """
+    match annotation:
+        case ast.Name(id=name) if name in TYPES:
+            return TYPES[name]
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type(left) | _type(right)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            choices = ast.literal_eval(values)
+            return Literal[choices]
+    raise TypeError(f"an option of a policy cannot have the type {ast.unparse(annotation)}")
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ from benchmark.registry import grids
 from benchmark.stages.graph import run_stages
 from results.spec import RunSpec
 from tests.conftest import Command
-from tests.grids import write_grid
 
 SOUND = """
 name: mine
@@ -321,48 +319,3 @@ def test_a_mistake_in_a_replaced_value_is_one_sentence(tmp_path: Path, change: s
     with pytest.raises(UserError) as error:
         load_grid(path, changes=[change])
     assert all(part in str(error.value) for part in parts)
-
-
-@pytest.mark.parametrize(("changes", "key"), [
-    ({"datasets": ["synthetic:" * 2000 + "cifar-10"]}, "datasets[0]"),
-    ({"datasets": ["folder:a\0b"]}, "datasets[0]"),
-    ({"datasets": ["folder:~nouser"]}, "datasets[0]"),
-    ({"datasets": ["folder:loop"]}, "datasets[0]"),
-    ({"datasets": ["folder:" + "x" * 5000]}, "datasets[0]"),
-    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:~nouser/w"}}]}, "backbones[0]"),
-    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:loop"}}]}, "backbones[0]"),
-    ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:a\0b"}}]}, "backbones[0]"),
-    ({"seeds": [int("9" * 4000)]}, "seeds[0]"),
-    ({"datasets": [{"name": "fashion-mnist-mini", "set": {"train": int("9" * 400)}}]}, "datasets[0].set.train"),
-    ({"datasets": [{"name": "fashion-mnist-mini", "set": {"x" * 900: 1}}]}, "datasets[0].set"),
-    ({"exits": [[int("9" * 400)]]}, "exits"),
-    ({"exits": [[int("9" * 400)] * 2]}, "exits[0]"),
-    ({"exits": [{"name": "uniform", "set": {"count": int("9" * 400)}}]}, "exits"),
-    ({"methods": ["x" * 4000]}, "methods[0]"),
-    ({"recipes": {"finetune": {"x" * 900: 1}}}, "recipes.finetune"),
-    ({"recipes": {"finetune": {"rand_augment": "x" * 4000}}}, "recipes.finetune.rand_augment"),
-])  # fmt: skip
-def test_a_value_that_cannot_be_used_is_one_short_sentence(tmp_path: Path, changes: dict[str, Any], key: str) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    path = write_grid(tmp_path / "grid.yaml", **changes)
-    with pytest.raises(UserError) as error:
-        load_grid(path)
-    assert len(error.value.messages) == 1
-    assert error.value.messages[0].startswith(f"{path}: {key}")
-    assert len(error.value.messages[0]) < 1000 + len(str(path))
-    assert "\n" not in error.value.messages[0]
-
-
-@pytest.mark.parametrize(("name", "options", "option"), [
-    ("confidence", "threshold: 2001-01-01", "threshold"), ("confidence", "threshold: {a: null}", "threshold"),
-    ("confidence", "threshold: [1, a]", "threshold"), ("entropy", "threshold: .nan", "threshold"),
-    ("margin", "threshold: true", "threshold"), ("patience", "patience: 2.5", "patience"),
-    ("pcee", "patience: .inf", "patience"), ("ltt", "delta: high", "delta"), ("ztw-geometric", "treshold: 1", "treshold"),
-    ("pcee", "normalised: maybe", "normalised"), ("poe-relu", "weights: none", "weights"),
-])  # fmt: skip
-def test_options_of_policies_are_checked_when_the_grid_is_read(
-    tmp_path: Path, name: str, options: str, option: str
-) -> None:
-    (message,) = mistakes(tmp_path, SOUND + f"policies: [{{name: {name}, set: {{{options}}}}}]")
-    assert message.startswith(f"policies[0]: policy {name!r}")
-    assert f"{option!r}" in message

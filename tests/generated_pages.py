@@ -32,6 +32,7 @@ from benchmark.grid.schema import attribute_docstrings
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
+from results.tables.columns import COLUMNS
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -217,6 +218,18 @@ def tidy_tables() -> str:
     return table(["table", "contents"], [[code(name), text] for name, text in CONTENTS.items()])
 
 
+def run_tables() -> str:
+    parts = []
+    for name, columns in COLUMNS.items():
+        parts += [
+            f"`{name}.parquet`:",
+            "",
+            table(["column", "meaning"], [[code(c), text] for c, text in columns.items()]),
+            "",
+        ]
+    return "\n".join(parts).rstrip()
+
+
 PARTS: dict[str, Callable[[], Any]] = {
     "grid-keys": grid_keys,
     "recipe-keys": recipe_keys,
@@ -228,6 +241,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "datasets": datasets,
     "backbones": backbones,
     "tidy-tables": tidy_tables,
+    "run-tables": run_tables,
 }
 
 

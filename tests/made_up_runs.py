@@ -39,6 +39,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
     """
     templates: dict[tuple[object, ...], tuple[DoneRecord, Path]] = {}
     manifest = sealed('{"artifacts": [], "fields": {}}')
+    made_by = sealed(provenance.stage_provenance("cpu", 1.0).model_dump_json())
     count = 0
     for run in map(run_stages, grid.runs):
         train = run.spec.train
@@ -71,7 +72,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
             for path in table_folder.iterdir():
                 os.link(path, folder / path.name)
             for stage in run.chain:
-                _stage(store, stage, manifest)
+                _stage(store, stage, manifest, made_by)
     return count
 
 
@@ -146,9 +147,10 @@ def _references(run: RunStages) -> tuple[StageRef, ...]:
     )
 
 
-def _stage(store: Store, stage: Stage, manifest: str) -> None:
+def _stage(store: Store, stage: Stage, manifest: str, made_by: str) -> None:
     """The files by which a plan sees that a stage is finished."""
     folder = store.stage(stage.name)
     if not folder.exists():
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+        (folder / "provenance.json").write_text(made_by, encoding="utf-8")

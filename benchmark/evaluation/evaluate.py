@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmark import registry
 from benchmark.evaluation import tables
@@ -87,7 +86,7 @@ def evaluate(
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
     outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
-    corners = [tables.corner_frame("", 0.0, scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))]
+    corners = [tables.no_corners()]
     without_exits = [static_correct(static[split], scores[split]) for split in ("val", "test")]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
@@ -146,12 +145,11 @@ def evaluate_without_exits(
         costs: cost table of the model.
     """
     own_scores = static if scores is None else scores
-    no_corners = tables.corner_frame("", 0.0, own_scores["test"], torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
     answers = tables.answers(own_scores["test"])
     if scores is None:
         return Evaluation(
-            (), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, no_corners
+            (), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, tables.no_corners()
         )
     blocks = [len(costs.blocks)]
     sweeps = {
@@ -167,7 +165,7 @@ def evaluate_without_exits(
     own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
     curves = [tables.curve(NO_POLICY, split, swept, costs, blocks) for split, swept in sweeps.items()]
     outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
-    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, no_corners)
+    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, tables.no_corners())
 
 
 def accuracies(scores: ExitScores) -> list[float]:

@@ -35,17 +35,15 @@ def answers(scores: ExitScores) -> pd.DataFrame:
 
 def static_outcomes(scores: ExitScores) -> pd.DataFrame:
     """The final classifier's prediction for every sample."""
-    return pd.DataFrame(
-        {
-            "point": STATIC,
-            "threshold": np.nan,
-            "weight": 1.0,
-            "sample_id": scores.sample_id.numpy(),
-            "exit": 0,
-            "prediction": scores.logits[-1].argmax(-1).numpy(),
-            "label": scores.labels.numpy(),
-            "score": scores.logits[-1].softmax(-1).amax(-1).numpy(),
-        }
+    final = scores.logits[-1]
+    return outcome_frame(
+        STATIC,
+        WeightedThreshold(threshold=0.0, weight=1.0),
+        sample_id=scores.sample_id.numpy(),
+        exit_taken=np.zeros(len(scores.labels), dtype=np.int64),
+        prediction=final.argmax(-1).numpy(),
+        label=scores.labels.numpy(),
+        score=final.softmax(-1).amax(-1).numpy(),
     )
 
 
@@ -54,16 +52,38 @@ def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPoli
     bound = policy.with_context(scores.labels, scores.errors)
     exits = exits_taken(policy, scores, setting.threshold)
     samples = torch.arange(len(exits))
+    return outcome_frame(
+        point.name,
+        setting,
+        sample_id=scores.sample_id.numpy(),
+        exit_taken=exits.numpy(),
+        prediction=bound.predictions(scores.logits)[exits, samples].numpy(),
+        label=scores.labels.numpy(),
+        score=confidences(bound.answers(scores.logits)[exits, samples]).numpy(),
+    )
+
+
+def outcome_frame(
+    point: str,
+    setting: WeightedThreshold,
+    *,
+    sample_id: np.ndarray,
+    exit_taken: np.ndarray,
+    prediction: np.ndarray,
+    label: np.ndarray,
+    score: np.ndarray,
+) -> pd.DataFrame:
+    """Rows of the table of outcomes: N samples under one setting of a point, whose arrays are [N]."""
     return pd.DataFrame(
         {
-            "point": point.name,
-            "threshold": setting.threshold,
+            "point": point,
+            "threshold": np.nan if point == STATIC else setting.threshold,
             "weight": setting.weight,
-            "sample_id": scores.sample_id.numpy(),
-            "exit": exits.numpy(),
-            "prediction": bound.predictions(scores.logits)[exits, samples].numpy(),
-            "label": scores.labels.numpy(),
-            "score": confidences(bound.answers(scores.logits)[exits, samples]).numpy(),
+            "sample_id": sample_id,
+            "exit": exit_taken,
+            "prediction": prediction,
+            "label": label,
+            "score": score,
         }
     )
 
@@ -73,20 +93,26 @@ def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -
     bound = policy.with_context(scores.labels, scores.errors)
     exits = exits_taken(policy, scores, setting)
     right = bound.predictions(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
-    return corner_frame(label, setting, scores, exits, right)
+    return corner_frame(label, setting, scores.sample_id.numpy(), exits.numpy(), right.numpy())
+
+
+def no_corners() -> pd.DataFrame:
+    """The table of `corner` without rows."""
+    empty = np.zeros(0, dtype=np.int64)
+    return corner_frame("", 0.0, empty, empty, empty)
 
 
 def corner_frame(
-    label: str, setting: float, scores: ExitScores, exits: torch.Tensor, right: torch.Tensor
+    label: str, setting: float, sample_id: np.ndarray, exit_taken: np.ndarray, right: np.ndarray
 ) -> pd.DataFrame:
-    """The table of `corner` with its column types; the arrays may be empty."""
+    """The table of `corner` with its column types; the arrays are [N]."""
     return pd.DataFrame(
         {
-            "policy": pd.Series([label] * len(exits), dtype="str"),
-            "threshold": np.full(len(exits), setting),
-            "sample_id": scores.sample_id.numpy()[: len(exits)],
-            "exit": exits.numpy().astype(np.int16),
-            "right": right.numpy().astype(bool),
+            "policy": pd.Series([label] * len(exit_taken), dtype="str"),
+            "threshold": np.full(len(exit_taken), setting),
+            "sample_id": sample_id,
+            "exit": exit_taken.astype(np.int16),
+            "right": right.astype(bool),
         }
     )
 

@@ -18,6 +18,7 @@ from benchmark.external.table import SPLITS, ExternalExits, load_exits
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.confidence import Confidence
+from results.operating_point import WeightedThreshold
 from results.record import CostTable
 from results.spec import Configured
 from results.stats.hull import upper_hull
@@ -44,12 +45,12 @@ def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks
     without_exits = [splits[split].right[-1] for split in SPLITS]
     redrawn = redraw(decisions["val"], decisions["test"], without_exits, costs, blocks, drops)
     points = look_up(POLICY, chosen, sweeps, costs, blocks, redrawn)
-    last = np.zeros(test.samples, dtype=np.int64)
-    outcomes = [_outcomes(test, STATIC, np.nan, 1.0, last, last + len(blocks) - 1)]
+    whole = WeightedThreshold(threshold=0.0, weight=1.0)
+    outcomes = [_outcomes(test, STATIC, whole, np.zeros(test.samples, dtype=np.int64))]
     for point in points:
         for setting in point.settings:
             (exits,) = exits_at(test, np.array([setting.threshold]))
-            outcomes.append(_outcomes(test, point.name, setting.threshold, setting.weight, exits, exits))
+            outcomes.append(_outcomes(test, point.name, setting, exits))
     cost = val.mean(costs.cumulative)
     corners = [_corner(test, float(settings[t])) for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()])]
     frozen = {"policy": POLICY, "settings": settings.tolist(), "points": frozen_points(chosen, settings)}
@@ -105,34 +106,22 @@ def identity_of(exits: ExternalExits) -> str:
     return identity(ImageSplit(np.empty(0, np.uint8), exits.label, exits.sample_id))
 
 
-def _outcomes(
-    test: ExternalExits, point: str, threshold: float, weight: float, exits: np.ndarray, answering: np.ndarray
-) -> pd.DataFrame:
-    """Exit and prediction of every test sample at one setting; ``answering`` are the exits that predict."""
+def _outcomes(test: ExternalExits, point: str, setting: WeightedThreshold, exits: np.ndarray) -> pd.DataFrame:
+    """Exit and prediction of every test sample at one setting. The last exit answers for ``static``, whose exit is 0."""
+    answering = exits if point != STATIC else exits + len(test.prediction) - 1
     samples = np.arange(test.samples)
-    return pd.DataFrame(
-        {
-            "point": point,
-            "threshold": threshold,
-            "weight": weight,
-            "sample_id": test.sample_id,
-            "exit": exits,
-            "prediction": test.prediction[answering, samples],
-            "label": test.label,
-            "score": test.confidence[answering, samples],
-        }
+    return tables.outcome_frame(
+        point,
+        setting,
+        sample_id=test.sample_id,
+        exit_taken=exits,
+        prediction=test.prediction[answering, samples],
+        label=test.label,
+        score=test.confidence[answering, samples],
     )
 
 
 def _corner(test: ExternalExits, setting: float) -> pd.DataFrame:
-    """Exit and correctness of every test sample at one corner of val's hull; see `benchmark.evaluation.tables.corner_frame`."""
+    """Exit and correctness of every test sample at one corner of val's hull."""
     (exits,) = exits_at(test, np.array([setting]))
-    return pd.DataFrame(
-        {
-            "policy": POLICY,
-            "threshold": setting,
-            "sample_id": test.sample_id,
-            "exit": exits.astype(np.int16),
-            "right": test.right[exits, np.arange(test.samples)],
-        }
-    )
+    return tables.corner_frame(POLICY, setting, test.sample_id, exits, test.right[exits, np.arange(test.samples)])

@@ -14,6 +14,7 @@ from benchmark.stages.graph import run_stages
 from benchmark.stages.keys import USES
 from benchmark.stages.repair import set_damaged_aside
 from benchmark.stages.stage import RunStages, Stage
+from results.store.files import DamagedError
 from results.store.folder import Store
 
 
@@ -24,7 +25,7 @@ class Plan:
     Attributes:
         runs: in the order of the grid, without duplicates.
         done_runs: ids of the runs with a finished record.
-        done_stages: names of the finished stages.
+        done_stages: names of the finished stages, without damaged ones that a missing run needs.
     """
 
     grid: Grid
@@ -68,17 +69,34 @@ def make_plan(grid: Grid, store: Store, repair: Callable[[str], None] | None = N
     if repair is not None:
         for sentence in set_damaged_aside(runs.values(), store):
             repair(sentence)
-    return Plan(grid, tuple(runs.values()), _done_runs(runs, store), store.done_stages())
+    done_runs = _done_runs(runs, store)
+    return Plan(grid, tuple(runs.values()), done_runs, _done_stages(runs.values(), done_runs, store))
 
 
 def refreshed(plan: Plan, store: Store) -> Plan:
     """The same plan with the present state of the results folder."""
     run_ids = {run.run_id for run in plan.runs}
-    return replace(plan, done_runs=_done_runs(run_ids, store), done_stages=store.done_stages())
+    done_runs = _done_runs(run_ids, store)
+    return replace(plan, done_runs=done_runs, done_stages=_done_stages(plan.runs, done_runs, store))
 
 
 def _done_runs(run_ids: Collection[str], store: Store) -> frozenset[str]:
     return frozenset(run_id for run_id in store.run_ids() if run_id in run_ids and store.is_done(run_id))
+
+
+def _done_stages(runs: Iterable[RunStages], done_runs: Collection[str], store: Store) -> frozenset[str]:
+    """The finished stages, without those of missing runs that `set_damaged_aside` would move."""
+    names = store.done_stages()
+    needed = {stage.name for run in runs if run.run_id not in done_runs for stage in run.chain}
+    return names - {name for name in needed & names if not _is_intact(name, store)}
+
+
+def _is_intact(name: str, store: Store) -> bool:
+    try:
+        store.check_stage(name, artifacts=False)
+    except DamagedError:
+        return False
+    return True
 
 
 def counted(labels: Iterable[str]) -> str:

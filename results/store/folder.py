@@ -5,6 +5,7 @@
     progress/<stage>-<key>/  unfinished work: checkpoint, lock, heartbeat, attempts; see `results.store.attempts`
     progress/<run_id>/       earlier failures of a run: attempts.jsonl
     logs/<session>/          output of the workers of one command, one file each
+    damaged/                 damaged stages and runs that `run` made again; nothing reads them
     devices/                 results of `doctor --device`, one file per kind of machine; see `results.store.devices`
 
 Folders are written under a temporary name and then renamed, so readers never see an incomplete folder.
@@ -12,6 +13,7 @@ Folders are written under a temporary name and then renamed, so readers never se
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,6 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from results.frozen import Frozen
 from results.provenance import StageProvenance
 from results.record import Artifact, DoneRecord, RunRecord
 from results.record_parsing import SchemaError, parse_record, record_fields
@@ -31,6 +34,13 @@ from results.store.files import UNFINISHED, DamagedError, StoreError, read_file,
 from results.text import printable
 
 RECORD_BYTES = 2**24  # largest size of a record, a manifest or a provenance
+
+
+class _Manifest(Frozen):
+    """The content of manifest.json: artifacts with paths relative to the stage's folder, and the fields of the key."""
+
+    artifacts: tuple[Artifact, ...]
+    fields: dict[str, Any]
 
 
 class Store:
@@ -100,9 +110,10 @@ class Store:
         path = self.stage(name) / "manifest.json"
         try:
             content = unsealed(read_file(path, RECORD_BYTES))
-            return {"fields": content["fields"], "artifacts": [dict(entry) for entry in content["artifacts"]]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path}: {error}; remove {path.parent} to make it again") from error
+            _Manifest.model_validate(content)
+        except ValueError as error:
+            raise DamagedError(f"{path}: {_first_error(error)}; remove {path.parent} to make it again") from error
+        return content
 
     def provenance(self, name: str) -> StageProvenance:
         """The origin of a stage.
@@ -114,7 +125,7 @@ class Store:
         try:
             return StageProvenance.model_validate(unsealed(read_file(path, RECORD_BYTES)))
         except ValueError as error:
-            raise StoreError(
+            raise DamagedError(
                 f"{path}: cannot be read ({_first_error(error)}); remove {path.parent} to make it again"
             ) from error
 
@@ -127,10 +138,44 @@ class Store:
         path = self.stage(name) / file
         expected = {entry["path"]: entry["sha256"] for entry in self.manifest(name)["artifacts"]}
         if not path.is_file() or expected.get(file) != sha256(path):
-            raise StoreError(
+            raise DamagedError(
                 f"{path} is missing or was changed since it was written; remove {path.parent} to make it again"
             )
         return path
+
+    def check_stage(self, name: str, *, artifacts: bool) -> None:
+        """Read the manifest and the provenance of a finished stage.
+
+        Args:
+            name: name of the stage.
+            artifacts: whether to verify the hashes of all artifacts.
+
+        Raises:
+            StoreError: a file is missing or damaged.
+        """
+        entries = self.manifest(name)["artifacts"]
+        self.provenance(name)
+        for entry in entries if artifacts else ():
+            self.artifact(name, entry["path"])
+
+    def set_aside(self, folder: Path) -> Path:
+        """Move a damaged stage or run to the folder ``damaged``, where nothing reads it.
+
+        Returns:
+            the new path.
+
+        Raises:
+            StoreError: the folder cannot be moved.
+        """
+        parent = self.root / "damaged"
+        names = (f"{folder.name}-{number}" if number > 1 else folder.name for number in itertools.count(1))
+        target = next(parent / name for name in names if not (parent / name).exists())
+        try:
+            parent.mkdir(exist_ok=True)
+            folder.rename(target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+        return target
 
     def artifacts(self, name: str) -> tuple[Artifact, ...]:
         """The stage's artifacts, with paths relative to the results folder."""

@@ -7,9 +7,9 @@ import numpy as np
 from results.operating_point import Measured, OperatingPoint
 from results.record import DoneRecord
 from results.tables.outcomes import PointOutcomes
+from results.tables.recomputed_val import check_val_numbers
 from results.tables.run import STATIC, Run
-
-TOLERANCE = 1e-6  # absolute for numbers up to 1, relative for larger ones
+from results.tables.table_validation import check_equal
 
 
 def check_numbers(run: Run) -> None:
@@ -21,18 +21,19 @@ def check_numbers(run: Run) -> None:
     record = run.record
     _check_costs(record)
     static = run.point_outcomes[STATIC]
-    _check_equal("static_accuracy.test", record.static_accuracy.test, static.share_right.mean())
-    _check_equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
+    check_equal("static_accuracy.test", record.static_accuracy.test, static.share_right.mean())
+    check_equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
     if static.label.min() < 0 or static.label.max() >= record.data.classes:
         raise ValueError(f"the outcomes have labels outside the {record.data.classes} classes of the record")
     if run.has_exits:
         for number, (exit_, right) in enumerate(zip(record.exits, run.answers.correct, strict=True), start=1):
-            _check_equal(f"the test accuracy of exit {number}", exit_.test_accuracy, right.mean())
+            check_equal(f"the test accuracy of exit {number}", exit_.test_accuracy, right.mean())
     at_threshold = _test_curves(run)
     for point in record.points:
         if point.test is not None:
             _check_point(record, point, point.test, run.point_outcomes[point.name])
             _check_curve(point, at_threshold)
+    check_val_numbers(run)
 
 
 def _check_costs(record: DoneRecord) -> None:
@@ -40,7 +41,7 @@ def _check_costs(record: DoneRecord) -> None:
     blocks = [*early, len(costs.blocks)]
     if early:
         for number, (exit_, block) in enumerate(zip(record.exits, blocks, strict=True), start=1):
-            _check_equal(f"the block of exit {number}", exit_.block, block)
+            check_equal(f"the block of exit {number}", exit_.block, block)
     for number, (cumulative, block) in enumerate(zip(costs.cumulative, blocks, strict=True), start=1):
         macs = costs.stem + sum(costs.blocks[:block]) + sum(costs.heads[:number])
         if cumulative != macs:
@@ -57,18 +58,18 @@ def _check_point(record: DoneRecord, point: OperatingPoint, test: Measured, outc
             f"the point {point.name!r} has {len(weights)} settings in the record and {len(outcomes.weight)} in the outcomes"
         )
     for weight, recomputed in zip(weights, outcomes.weight, strict=True):
-        _check_equal(f"a weight of {point.name!r}", weight, recomputed)
+        check_equal(f"a weight of {point.name!r}", weight, recomputed)
     exits = len(record.exits)
     shares = outcomes.weight @ np.stack([np.bincount(exit_taken, minlength=exits) for exit_taken in outcomes.exit])
     shares = shares / len(outcomes.sample_id)
     blocks = [exit_.block for exit_ in record.exits]
     for number, (share, recomputed) in enumerate(zip(test.exit_shares, shares, strict=True), start=1):
-        _check_equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
-    _check_equal(f"the accuracy at {point.name!r}", test.accuracy, outcomes.share_right.mean())
-    _check_equal(
+        check_equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
+    check_equal(f"the accuracy at {point.name!r}", test.accuracy, outcomes.share_right.mean())
+    check_equal(
         f"the mean MACs at {point.name!r}", test.mean_macs, shares @ np.array(record.costs.cumulative, dtype=float)
     )
-    _check_equal(f"the mean block at {point.name!r}", test.mean_block, shares @ np.array(blocks, dtype=float))
+    check_equal(f"the mean block at {point.name!r}", test.mean_block, shares @ np.array(blocks, dtype=float))
 
 
 def _test_curves(run: Run) -> dict[tuple[str, float], tuple[float, float]]:
@@ -86,11 +87,5 @@ def _check_curve(point: OperatingPoint, curve: dict[tuple[str, float], tuple[flo
         return  # the curve has no row for a setting
     weights = np.array([setting.weight for setting in point.settings])
     accuracy, macs = weights @ np.array(present)
-    _check_equal(f"the accuracy at {point.name!r}, on the curve", point.test.accuracy, accuracy)
-    _check_equal(f"the mean MACs at {point.name!r}, on the curve", point.test.mean_macs, macs)
-
-
-def _check_equal(name: str, recorded: float, recomputed: float) -> None:
-    difference = abs(float(recorded) - float(recomputed))
-    if not difference <= TOLERANCE * max(1.0, abs(float(recomputed))):
-        raise ValueError(f"{name} is {recorded:g} in the record and {recomputed:g} in its tables")
+    check_equal(f"the accuracy at {point.name!r}, on the curve", point.test.accuracy, accuracy)
+    check_equal(f"the mean MACs at {point.name!r}, on the curve", point.test.mean_macs, macs)

@@ -8,6 +8,7 @@ import pandas as pd
 from results.tables.run import STATIC, Run
 
 CURVES = ("threshold", "accuracy", "low", "high", "mean_macs", "mean_block")
+TOLERANCE = 1e-6  # absolute for numbers up to 1, relative for larger ones
 
 
 def check_tables(run: Run) -> None:
@@ -58,3 +59,14 @@ def _check_columns(table: pd.DataFrame, texts: tuple[str, ...], numbers: tuple[s
     textual = [column for column in numbers if not pd.api.types.is_numeric_dtype(table[column])]
     if textual:
         raise ValueError(f"the table of {name} holds no numbers in {', '.join(textual)}")
+
+
+def check_equal(name: str, recorded: float, recomputed: float) -> None:
+    """Check that a number of the record equals, but for rounding, the one that follows from its tables.
+
+    Raises:
+        ValueError: they differ.
+    """
+    difference = abs(float(recorded) - float(recomputed))
+    if not difference <= TOLERANCE * max(1.0, abs(float(recomputed))):
+        raise ValueError(f"{name} is {recorded:g} in the record and {recomputed:g} in its tables")

@@ -27,6 +27,12 @@ def half(record: Record) -> Record:
     return test
 
 
+def within(record: Record, drop: float = 0.02) -> Record:
+    """The operating point at a permitted drop on val."""
+    (point,) = (p for p in record["points"] if (p["kind"], p["target"]) == ("accuracy-drop", drop))
+    return point  # type: ignore[no-any-return]
+
+
 def cheaper(record: Record) -> None:
     """All samples exit at the first exit, with consistent costs."""
     test = half(record)
@@ -59,6 +65,16 @@ EDITS: dict[str, Callable[[Record], object]] = {
     "data.sizes.test": lambda record: record["data"]["sizes"].update(test=10**6),
     "rows of": lambda record: record["data"]["sizes"].update(test=7),
     "classes": lambda record: record["data"].update(classes=1),
+    "static_accuracy.val": lambda record: record["static_accuracy"].update(val=0.98765),
+    "val accuracy of exit 1": lambda record: record["exits"][0].update(val_accuracy=0.12345),
+    "accuracy on val": lambda record: within(record)["val"].update(accuracy=0.5),
+    "mean MACs on val": lambda record: within(record)["val"].update(mean_macs=within(record)["val"]["mean_macs"] / 2),
+    "mean block on val": lambda record: within(record)["val"].update(mean_block=1),
+    "beside its exit shares": lambda record: within(record)["val"]["exit_shares"].reverse(),
+    "threshold of": lambda record: within(record)["settings"][0].update(threshold=0.123),
+    "none on val": lambda record: record["static_accuracy"].update(val=1),
+    "redrawn.mac_speedup": lambda record: within(record)["redrawn"].update(mac_speedup=[1, 50]),
+    "redrawn.layer_speedup": lambda record: within(record)["redrawn"].update(layer_speedup=[0.5, 1]),
     "weight": lambda record: record["points"][0]["settings"][0].update(weight=0.5),
     "at most": lambda record: record.update(points=[]),
     "torch": lambda record: record["provenance"]["machine"].update(packages={}),

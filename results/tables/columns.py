@@ -1,0 +1,47 @@
+"""The columns of the four tables beside a record, in order; docs/results.md is generated from them.
+
+Exits are numbered from 0 here and from 1 in records, reports and commands.
+"""
+
+from __future__ import annotations
+
+EXIT = "exit, **numbered from 0**: 0 is the first early exit, K − 1 the final classifier"
+SAMPLE = "id of the test sample, as in the split"
+
+COLUMNS = {
+    "outcomes": {
+        "point": "name of the operating point as in the record, `POLICY/KIND-TARGET`; `static` is the backbone without exits",
+        "threshold": "setting of the policy; empty for `static`",
+        "weight": "share of the setting in the mixture; 1 where a point has one setting",
+        "sample_id": SAMPLE,
+        "exit": f"{EXIT}; 0 for `static`",
+        "prediction": "class of the answer, numbered from 0",
+        "label": "true class, numbered from 0",
+        "score": "largest probability of the answer; not in shared records",
+    },
+    "curves": {
+        "policy": "label of the policy; `none` for a model without early exits",
+        "split": "`val` or `test`",
+        "threshold": "setting of the policy",
+        "accuracy": "share of correct answers",
+        "low": "lower end of the 95 % interval of the accuracy (Wilson)",
+        "high": "upper end",
+        "mean_macs": "mean multiply-accumulates per image, heads included",
+        "mean_block": "mean number of the last block that is computed, numbered from 1",
+    },
+    "answers": {
+        "exit": EXIT,
+        "sample_id": SAMPLE,
+        "label": "true class, numbered from 0",
+        "prediction": "class with the largest logit, numbered from 0",
+        "confidence": "largest probability; not in shared records",
+        "nll": "negative log-likelihood of the true class in nats; not in shared and external records",
+    },
+    "corners": {
+        "policy": "label of the policy",
+        "threshold": "setting of the policy: a corner of the upper hull on val, or the one with the highest cost",
+        "sample_id": SAMPLE,
+        "exit": EXIT,
+        "right": "whether the answer is correct",
+    },
+}

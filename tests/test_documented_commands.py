@@ -28,8 +28,9 @@ MARKS = re.compile(r"\[(GPU|cluster|download)\]")
 LINES = [(page, line) for page, line in COMMAND_LINES if page not in NOT_HERE and not MARKS.search(line)]
 SHORTER = {
     "latency": ("--images", "40", "--warmup", "1"), "bench loader": ("--batches", "3"), "report": ("--format", "markdown"),
+    "sweep": ("--policy", "entropy"),
 }  # fmt: skip
-"""Options that make a command fast."""
+"""Options that make a command fast. `tests/benchmark/evaluation/test_sweep.py` sweeps all policies."""
 
 
 def copy(results: Path, folder: Path) -> None:

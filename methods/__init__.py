@@ -47,7 +47,7 @@ METHODS: dict[str, MethodCard] = {
     "class-patch-mean": MethodCard(
         target="methods.homogeneous:HomogeneousClassPatchMean",
         summary="a linear classifier on class token and mean patch token at every exit",
-        display_name="Linear on class token and patch mean",
+        display_name="Linear + patch mean",
         color="#117733", marker="p", dashes=(2, 1),
     ),
     "homogeneous-local": MethodCard(

@@ -13,7 +13,7 @@ from reports.study import HALF, ComparisonGroup, Study
 from reports.style import RC, TEXT_WIDTH, legend_label
 from results.tables.run import STATIC
 
-CURVES = 4
+CURVES = 5
 """Methods in the left panel: the reference, and the others that are first and last at half of the MACs."""
 HEIGHT, LOW = 2.2, 1.8
 """In inches; the second with a single method."""

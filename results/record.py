@@ -21,6 +21,7 @@ FailureCause = Literal[
     "disk-full",
     "missing-data",
     "time-limit",
+    "hang",
     "node-failure",
     "cancelled",
     "killed",
@@ -28,8 +29,8 @@ FailureCause = Literal[
     "error",
 ]
 """Why a stage or run failed: out of memory, a loss that is not finite, a full disk, missing or damaged data on the machine,
-the scheduler's time limit, a failed machine, a cancelled job, repeated crashes without an error message, a missing stage that
-the run depends on, or another error."""
+the scheduler's time limit, a training that makes no more steps, a failed machine, a cancelled job, repeated crashes without an
+error message, a missing stage that the run depends on, or another error."""
 
 
 EXTERNAL = "external"

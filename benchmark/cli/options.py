@@ -86,11 +86,20 @@ log_option = click.option(
 )
 
 
+hang_minutes_option = click.option(
+    "--hang-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="End a training that makes no step for this long; it resumes from its checkpoint.",
+)
+
+
 def execution_options(command: Command) -> Command:
     """Adds the options of `run` and `retry`, which execute a plan and report on it."""
     for option in (
-        log_option, out_option, loader_workers_option, gpus_option, workers_option, executor_option, threads_option,
-        device_option, offline_option, data_dir_option, results_option,
+        log_option, hang_minutes_option, out_option, loader_workers_option, gpus_option, workers_option, executor_option,
+        threads_option, device_option, offline_option, data_dir_option, results_option,
     ):  # fmt: skip
         command = option(command)
     return command

@@ -50,6 +50,7 @@ def command(
     gpus: int,
     loader_workers: int | None,
     log: str | None,
+    hang_minutes: float,
     out: Path | None,
     formats: tuple[str, ...],
     slurm: Mapping[str, Any],
@@ -84,7 +85,7 @@ def command(
     part = replace(plan, runs=tuple(status.run for status in chosen))
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
-        loader_processes=loader_workers, tensorboard=log == "tensorboard",
+        loader_processes=loader_workers, tensorboard=log == "tensorboard", hang_minutes=hang_minutes,
     )  # fmt: skip
     if executor == "slurm":
         from benchmark.cli.slurm import run_on_slurm  # imports submitit

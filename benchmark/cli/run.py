@@ -51,6 +51,7 @@ def command(
     gpus: int,
     loader_workers: int | None,
     log: str | None,
+    hang_minutes: float,
     rehearse: bool,
     out: Path | None,
     formats: tuple[str, ...],
@@ -85,7 +86,7 @@ def command(
     console = Console()
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
-        loader_processes=loader_workers, tensorboard=log == "tensorboard",
+        loader_processes=loader_workers, tensorboard=log == "tensorboard", hang_minutes=hang_minutes,
     )  # fmt: skip
     if rehearse:
         _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out, formats)

@@ -80,14 +80,16 @@ def _running(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
     for group in _grouped(stages, _worker_key):
         heartbeat = group[0].heartbeat
         trains = heartbeat is not None and heartbeat.epochs > 0
-        rate = heartbeat.images_per_second if heartbeat else None
-        left = heartbeat.seconds_left if heartbeat else None
+        silent = group[0].is_silent
+        rate = heartbeat.images_per_second if heartbeat and not silent else None
+        left = heartbeat.seconds_left if heartbeat and not silent else None
+        silence = f"silent for {group[0].silent_seconds // 60:.0f} min" if silent else ""
         table.add_row(
             _description(group),
             str(_waiting_runs(status, group)),
             f"{heartbeat.epoch}/{heartbeat.epochs}" if heartbeat and trains else "",
             f"{rate:,.0f}" if rate else "",
-            duration(left) if left is not None else "",
+            duration(left) if left is not None else silence,
             _worker(group[0]),
         )
     return [table]
@@ -180,6 +182,7 @@ def as_json(status: Status, command: Command | None) -> dict[str, Any]:
                 "runs": status.waiting_for(stage.stage),
                 "attempt": stage.last and stage.last.number,
                 "log": stage.log,
+                "silent_seconds": stage.silent_seconds if stage.is_silent else None,
                 "heartbeat": stage.heartbeat and stage.heartbeat.model_dump(mode="json"),
                 "job": stage.scheduled and stage.scheduled.job,
                 "reason": stage.scheduled and stage.scheduled.reason,

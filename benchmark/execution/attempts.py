@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from benchmark.errors import Interrupted, RankError, TrainingDivergedError
-from benchmark.execution.causes import BlockedError, KilledError, failure_of, sentence_of
+from benchmark.execution.causes import BlockedError, HangError, KilledError, failure_of, sentence_of
 from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
@@ -163,21 +163,21 @@ class Attempts:
         return [stage for stage in stages if self.failed(stage.name) is None]
 
     def _note_crash(self, name: str) -> None:
-        """Record an attempt that ended without a record as killed, and the stage as failed after too many of them."""
+        """Record an attempt that ended without a record as killed, and the stage as failed after too many crashes or hangs."""
         progress = self.store.progress(name)
         progress.remove_temporary_files()
         attempts = progress.attempts()
         self.numbers[name] = sum(attempt.outcome == "started" for attempt in attempts)
-        if not attempts or attempts[-1].outcome != "started" or self.cannot_lock:
+        if not attempts or attempts[-1].outcome not in ("started", "killed") or self.cannot_lock:
             return
-        # This process holds the lock, so the process that recorded the start is dead.
-        crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
-        progress.append(crash)
-        crashes = [attempt for attempt in [*attempts, crash] if attempt.outcome == "killed"]
-        deaths = sum(attempt.by.session == self.worker.session for attempt in crashes)
+        if attempts[-1].outcome == "started":
+            # This process holds the lock, so the process that recorded the start is dead.
+            crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
+            progress.append(crash)
+            attempts.append(crash)
+        deaths = sum(attempt.outcome == "killed" and attempt.by.session == self.worker.session for attempt in attempts)
         if deaths >= MAX_DEATHS:
-            error = KilledError(f"{deaths} processes that made {name} were killed, often because memory ran out")
-            self._note(name, "failed", error)
+            self._note(name, "failed", _repeated(attempts[-1], f"{deaths} processes that made {name}"))
 
     def _start(self, name: str) -> None:
         self.numbers[name] += 1
@@ -199,6 +199,13 @@ class Attempts:
             details=details,
         )
         self.store.progress(name).append(attempt)
+
+
+def _repeated(last: Attempt, processes: str) -> Exception:
+    """The error of a stage whose last allowed attempt ended in a crash or a hang."""
+    if last.failure == "hang":
+        return HangError(f"{processes} were ended; the last one: {last.sentence}")
+    return KilledError(f"{processes} were killed, often because memory ran out")
 
 
 class HeartbeatWriter:

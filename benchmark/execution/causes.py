@@ -31,6 +31,10 @@ class KilledError(Exception):
     """Too many processes that made a stage crashed."""
 
 
+class HangError(Exception):
+    """Too many processes that made a stage stopped making steps."""
+
+
 def failure_of(error: BaseException) -> FailureCause:
     """The kind of cause of an exception, or of the first of its own causes that has one."""
     for one in _with_causes(error):
@@ -40,6 +44,8 @@ def failure_of(error: BaseException) -> FailureCause:
             return cast(FailureCause, one.failure)
         if isinstance(one, KilledError):
             return "killed"
+        if isinstance(one, HangError):
+            return "hang"
         if isinstance(one, NotFiniteError):
             return "nan"
         if _is_out_of_memory(one):
@@ -53,7 +59,7 @@ def failure_of(error: BaseException) -> FailureCause:
 
 def sentence_of(error: BaseException) -> str:
     """The description of an exception in a record."""
-    if isinstance(error, BlockedError | KilledError | RankError):
+    if isinstance(error, BlockedError | KilledError | HangError | RankError):
         return str(error)
     return f"{type(error).__name__}: {error}"
 

@@ -35,6 +35,8 @@ class ExecutionConfig(BaseModel):
     """Processes that load batches; None to choose by the data and the machine."""
     log: Path | None = None
     """File that holds the output of this process; None for a terminal."""
+    hang_minutes: float = Field(default=15.0, gt=0)
+    """A training that makes no step for this long is ended, and resumes from its checkpoint."""
     tensorboard: bool = False
     """Whether training curves for TensorBoard are written beside the results."""
     kill_each_training: bool = False

@@ -21,6 +21,7 @@ from benchmark.execution.attempts import MAX_DEATHS
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
 from benchmark.execution.overall import OverallProgress
+from benchmark.execution.watchdog import Watchdog
 from benchmark.grid.load import Grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
@@ -71,6 +72,7 @@ class WorkerPool:
 
     def __post_init__(self) -> None:
         self.store = Store(self.config.results)
+        self.watchdog = Watchdog(self.store, self.config.session, self.config.hang_minutes)
         self.workers: list[_Worker] = []
         self.errors: list[UserError] = []
         self.stopping = False
@@ -139,9 +141,20 @@ class WorkerPool:
                 if not worker.process.is_alive():
                     self._receive(worker)
                     self._handle_end(worker)
+            self._end_hangs()
             self._show_overall()
             if self.reporter.stop_requested():
                 self._stop()
+
+    def _end_hangs(self) -> None:
+        """Kill workers whose training makes no steps. Others take their place and resume from the checkpoint."""
+        for heartbeat in self.watchdog.silent(stage.name for stage in self.plan.missing_stages):
+            with suppress(ProcessLookupError):
+                group = os.getpgid(heartbeat.by.pid)
+                for worker in [worker for worker in self.workers if worker.process.pid == group]:
+                    sentence = self.watchdog.note(heartbeat, "killed")
+                    self.reporter.say(f"{heartbeat.stage}: {sentence}")
+                    self._kill(worker)
 
     def _show_overall(self) -> None:
         """The time left over all stages: in a bar of its own, or a line a minute."""

@@ -22,7 +22,7 @@ from results.store.folder import Store
 State = Literal["done", "running", "queued", "failed", "blocked", "lost"]
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked", "lost")
 SILENT_SECONDS = 120.0
-"""If locks are invisible from this machine, a worker without a heartbeat for this long counts as lost."""
+"""A training without a heartbeat for this long is silent, or lost if its lock is invisible from this machine."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ class StageStatus:
     def silent_seconds(self) -> float:
         """Seconds since the last heartbeat; 0 without one."""
         return (now() - self.heartbeat.updated).total_seconds() if self.heartbeat else 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a running training has made no step for some time."""
+        trains = self.heartbeat is not None and self.heartbeat.step < self.heartbeat.steps
+        return self.state == "running" and trains and self.silent_seconds > SILENT_SECONDS
 
     @property
     def note(self) -> str:

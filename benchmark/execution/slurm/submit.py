@@ -59,7 +59,8 @@ def executor_for(
     # --max-requeues counts all starts, not only time-outs as submitit does, so the node checks it.
     executor = _Executor(submission.jobs, max_num_timeout=options.max_requeues + 1, python=python)
     path = f'export PYTHONPATH={shlex.quote(str(submission.code))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
-    srun_args = ["--export=ALL"]  # where SBATCH_EXPORT=NONE is the site's default, the step would have no PATH
+    # A process that ends with an error ends the others of its task, which would wait for it.
+    srun_args = ["--kill-on-bad-exit=1", "--export=ALL"]  # SBATCH_EXPORT=NONE may be the site's default
     # One task a node, whose processes share its CPUs.
     cpus = resources.cpus_per_task and resources.cpus_per_task * max(1, resources.gpus_on_node)
     if cpus:
@@ -144,7 +145,14 @@ def _submit_arrays(
     for array in arrays:
         after = [*(ids[i] for i in array.after), *array.after_jobs]
         processes, patience = max(1, array.resources.gpus_on_node), options.signal_delay / 2
-        work = [SlurmTask(str(submission.folder), task.kind, task.names, processes, patience) for task in array.tasks]
+        execution = submission.settings().execution
+        work = [
+            SlurmTask(
+                str(submission.folder), task.kind, task.names, processes, patience, str(execution.results),
+                execution.hang_minutes,
+            )
+            for task in array.tasks
+        ]  # fmt: skip
         try:
             with _outside_of_job():
                 jobs = executor_for(array, submission, options, after, manifest.grid).submit_array(work)

@@ -10,12 +10,17 @@ submitit's handlers must be installed quickly, so nothing here imports torch.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from submitit.core.utils import DelayedSubmission
+
+from benchmark.execution.watchdog import Watchdog
+from results.store.folder import Store
 
 STOPPED = 130
 """Exit code of a worker that stopped at a checkpoint."""
@@ -24,6 +29,7 @@ NOT_REQUEUED = 124
 TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
 """A warning that timm causes on import, which users can do nothing about."""
 POLL_SECONDS = 0.2
+REQUEUE_SECONDS = 60.0
 END_SECONDS = 600.0
 """How long a stopped job waits for Slurm; no site waits longer between SIGTERM and SIGKILL."""
 
@@ -38,6 +44,8 @@ class SlurmTask:
         names: stages to make, or ids of runs to record.
         processes: ranks on each node, which share the trainings.
         patience: seconds that the working processes get to write their checkpoint.
+        results: the results folder.
+        hang_minutes: a training that makes no step for this long is ended, and the job is requeued.
     """
 
     folder: str
@@ -45,6 +53,8 @@ class SlurmTask:
     names: tuple[str, ...]
     processes: int
     patience: float
+    results: str = ""
+    hang_minutes: float = 15.0
     worker: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __call__(self) -> None:
@@ -57,7 +67,9 @@ class SlurmTask:
         try:
             self.worker = subprocess.Popen([sys.executable, "-P", *TIMM_WARNING, "-m", module, *arguments])
             # Not wait(): it would hold the lock that poll() in the signal handler needs.
+            watchdog = Watchdog(Store(Path(self.results)), Path(self.folder).name, self.hang_minutes)
             while (code := self.worker.poll()) is None:
+                self._end_hang(watchdog)
                 time.sleep(POLL_SECONDS)
             if code == STOPPED:
                 time.sleep(END_SECONDS)
@@ -66,6 +78,18 @@ class SlurmTask:
             code = NOT_REQUEUED
         if code:
             sys.exit(code if code > 0 else 128 - code)
+
+    def _end_hang(self, watchdog: Watchdog) -> None:
+        """On the first node: record a training that makes no steps, and requeue the job, which ends all of its processes."""
+        if int(os.environ.get("SLURM_PROCID", "0")) or not (silent := watchdog.silent(self.names)):
+            return
+        assert self.worker is not None
+        for heartbeat in silent:
+            print(watchdog.note(heartbeat, "failed"), flush=True)
+        self.worker.kill()
+        if job := os.environ.get("SLURM_JOB_ID"):
+            subprocess.run(["scontrol", "requeue", job], timeout=REQUEUE_SECONDS, check=True)
+            time.sleep(END_SECONDS)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit's signal handler before it requeues the job. Work that does not stop in time is ended by Slurm.

@@ -15,7 +15,8 @@ import pytest
 
 from benchmark.execution.slurm import task as module
 from benchmark.execution.slurm.task import NOT_REQUEUED, STOPPED, SlurmTask
-from results.store.attempts import Attempt, Worker, now
+from results.store.attempts import Attempt, Heartbeat, Worker, now
+from results.store.folder import Store
 
 
 @pytest.fixture
@@ -106,3 +107,30 @@ def test_a_failure_is_final_except_in_an_earlier_start_of_the_same_job() -> None
     assert failed.is_final_for(by("8", 1))
     assert not failed.is_final_for(by("7", 1))  # Slurm has requeued the job
     assert not failed.is_final_for(by("7", 0, session="another"))
+
+
+@pytest.mark.parametrize(("answer", "code"), [("exit 0", 137), ("exit 1", NOT_REQUEUED)])
+def test_a_training_without_steps_is_recorded_and_its_job_requeued(
+    answer: str, code: int, task: SlurmTask, shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.write_text("#!/bin/sh\nexec sleep 20\n")
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/requeued\n{answer}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    task.results, task.hang_minutes = str(tmp_path / "results"), 0.001
+    by = Worker(pid=1, host="n1", session=tmp_path.name, job="7")
+    beat = Heartbeat(
+        stage="exits-1", by=by, device="cpu", attempt=1, started=now(), updated=now(), step=3, steps=9, epochs=3
+    )
+    progress = Store(Path(task.results)).progress("exits-1")
+    progress.folder.mkdir(parents=True)
+    progress.write_heartbeat(beat)
+    with pytest.raises(SystemExit) as ended:
+        task()
+    assert ended.value.code == code
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+    (end,) = progress.attempts()
+    assert (end.outcome, end.failure) == ("failed", "hang")
+    assert not end.is_final_for(by.model_copy(update={"restarts": 1}))

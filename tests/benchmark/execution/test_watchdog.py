@@ -1,0 +1,128 @@
+"""Trainings that make no steps: how they are found, ended, recorded and shown."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli.status_view import as_json, screen
+from benchmark.execution.attempts import MAX_DEATHS
+from benchmark.execution.maker import StageMaker
+from benchmark.execution.pool import WorkerPool, _Worker
+from benchmark.execution.status import Status
+from benchmark.execution.watchdog import Watchdog
+from benchmark.progress import Reporter
+from benchmark.stages.stage import Stage
+from results.store.attempts import Heartbeat, now, this_process
+from tests.benchmark.execution.test_workers import grid_file, maker_for
+
+MINUTES = 0.001
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> StageMaker:
+    return maker_for(grid_file(tmp_path), tmp_path / "results")
+
+
+def finetune(maker: StageMaker) -> Stage:
+    return next(stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
+
+
+def beat(maker: StageMaker, step: int, *, session: str = "s", pid: int | None = None) -> str:
+    """Write a heartbeat of three minutes ago; the name of its stage."""
+    name, at = finetune(maker).name, now() - timedelta(minutes=3)
+    by = this_process(session).model_copy(update={"pid": pid or os.getpid()})
+    heartbeat = Heartbeat(
+        stage=name, by=by, device="cpu", attempt=1, started=at, updated=at, epoch=2, epochs=10, step=step, steps=100,
+        images_per_second=37.0, seconds_left=16.0,
+    )  # fmt: skip
+    maker.store.progress(name).folder.mkdir(parents=True, exist_ok=True)
+    maker.store.progress(name).write_heartbeat(heartbeat)
+    return name
+
+
+def silent(watchdog: Watchdog, name: str) -> list[str]:
+    watchdog._polled -= 60
+    return [heartbeat.stage for heartbeat in watchdog.silent([name])]
+
+
+def test_a_training_is_silent_after_the_minutes_without_a_step(maker: StageMaker) -> None:
+    name, watchdog = beat(maker, 10), Watchdog(maker.store, "s", MINUTES)
+    assert silent(watchdog, name) == []  # the time since the heartbeat is not its own clock's
+    time.sleep(2 * 60 * MINUTES)
+    beat(maker, 11)
+    assert silent(watchdog, name) == []
+    time.sleep(2 * 60 * MINUTES)
+    assert silent(watchdog, name) == [name]
+    beat(maker, 100)  # the training has ended, and writes its artifacts
+    assert silent(watchdog, name) == []
+    beat(maker, 10, session="another")
+    assert silent(watchdog, name) == []
+
+
+def test_a_stage_that_hangs_repeatedly_fails_with_that_cause(maker: StageMaker) -> None:
+    stage, watchdog = finetune(maker), Watchdog(maker.store, "s", 15)
+    for number in range(1, MAX_DEATHS + 1):
+        assert maker.attempts.startable([stage]) == [stage]
+        maker.attempts._start(stage.name)
+        heartbeat = maker.store.progress(stage.name).heartbeat()
+        assert heartbeat is not None
+        assert heartbeat.attempt == number
+        assert "no step for 15 minutes" in watchdog.note(heartbeat, "killed")
+    assert maker.attempts.startable([stage]) == []
+    failed = maker.attempts.failed(stage.name)
+    assert failed is not None
+    assert failed.failure == "hang"
+    assert "--hang-minutes" in failed.sentence
+
+
+def _sleep_in_a_session() -> None:
+    os.setsid()
+    time.sleep(60)
+
+
+def test_the_pool_ends_a_stopped_worker_and_records_why(maker: StageMaker) -> None:
+    config = maker.config.model_copy(update={"hang_minutes": MINUTES})
+    pool = WorkerPool(maker.plan, config, Reporter(Console(quiet=True)))
+    process = multiprocessing.get_context("fork").Process(target=_sleep_in_a_session)
+    process.start()
+    assert process.pid is not None
+    while os.getpgid(process.pid) != process.pid:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGSTOP)
+    ours, _ = multiprocessing.Pipe()
+    pool.workers.append(_Worker(0, process, ours, pool.progress.add_task("", state=""), checks=False))
+    name = beat(maker, 10, pid=process.pid)
+    for _ in range(2):
+        pool.watchdog._polled -= 60
+        pool._end_hangs()
+        time.sleep(2 * 60 * MINUTES)
+    assert process.exitcode == -signal.SIGKILL
+    (end,) = maker.store.progress(name).attempts()
+    assert (end.outcome, end.failure, end.by.pid) == ("killed", "hang", process.pid)
+
+
+def test_status_shows_silence_in_place_of_a_rate(maker: StageMaker) -> None:
+    name = beat(maker, 10)
+    with maker.attempts.locked([name], wait=False):
+        maker.attempts.startable([finetune(maker)])
+        maker.attempts._start(name)
+        beat(maker, 10)
+        status = Status(maker.plan, maker.store)
+        stage = status.stages[name]
+    object.__setattr__(stage, "state", "running")  # this process's own lock is invisible to it
+    console = Console(file=io.StringIO(), width=140)
+    console.print(screen(status, None))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "silent for 3 min" in shown
+    assert "37" not in shown
+    (entry,) = as_json(status, None)["stages"]
+    assert entry["silent_seconds"] == pytest.approx(180, abs=30)

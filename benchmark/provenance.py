@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from benchmark.checkout import ROOT
 from benchmark.hardware import cpu_model, memory_bytes, peak_memory_bytes
-from results.provenance import Code, Machine, Provenance, StageProvenance
+from results.provenance import Code, EarlierAttempt, Machine, Provenance, StageProvenance
 
 FROZEN = "frozen.json"
 """File in a Slurm submission's copy of the code: the `Code` of the checkout that was copied."""
@@ -77,10 +77,17 @@ def provenance(device: str, seconds: float) -> Provenance:
     )
 
 
-def stage_provenance(device: str, seconds: float, *, shared_pass: int = 1, attempts: int = 1) -> StageProvenance:
+def stage_provenance(
+    device: str,
+    seconds: float,
+    *,
+    shared_pass: int = 1,
+    attempts: int = 1,
+    earlier: tuple[EarlierAttempt, ...] = (),
+) -> StageProvenance:
     """The provenance of a stage; see `StageProvenance` for the fields beyond those of `provenance`."""
     made = provenance(device, seconds)
-    return StageProvenance(**dict(made), shared_pass=shared_pass, attempts=attempts)
+    return StageProvenance(**dict(made), shared_pass=shared_pass, attempts=attempts, earlier=earlier)
 
 
 def _version(package: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import AwareDatetime, field_validator
 
@@ -72,6 +73,20 @@ class Provenance(Frozen):
     gpu_peak_memory_bytes: int | None
 
 
+class EarlierAttempt(Frozen):
+    """An attempt at a stage that ended without finishing it."""
+
+    number: int
+    at: AwareDatetime
+    outcome: Literal["failed", "stopped", "killed"]
+    failure: str | None = None
+    """A value of `results.record.FailureCause`."""
+    reason: str = ""
+    """One sentence."""
+    node: str = ""
+    """The machine."""
+
+
 class StageProvenance(Provenance):
     """The origin of a stage."""
 
@@ -79,3 +94,5 @@ class StageProvenance(Provenance):
     """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""
     attempts: int = 1
     """Number of attempts, the successful one included."""
+    earlier: tuple[EarlierAttempt, ...] = ()
+    """The attempts before the successful one, with their reasons."""

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from results.frozen import Frozen
 from results.operating_point import OperatingPoint, Share
-from results.provenance import Provenance
+from results.provenance import EarlierAttempt, Provenance
 from results.spec import Options, RunSpec
 from results.text import printable
 
@@ -71,6 +71,8 @@ class StageRef(Frozen):
     shared_pass: PositiveInt
     """Number of stages trained in the same pass, this one included; `seconds` is the time of the whole pass."""
     artifacts: tuple[Artifact, ...]
+    earlier: tuple[EarlierAttempt, ...] = ()
+    """Attempts at the stage that did not finish it, with their reasons."""
 
     @property
     def name(self) -> str:

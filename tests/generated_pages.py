@@ -1,4 +1,4 @@
-"""The generated parts of the pages in docs/: grid keys, commands, methods, policies, datasets, tables.
+"""The generated parts of the pages in docs/: grid keys, commands, methods, policies, datasets, tables, causes.
 
 A page marks such a part by two comments:
 
@@ -27,6 +27,8 @@ from pydantic_core import PydanticUndefined
 
 from benchmark import registry
 from benchmark.cli import COMMANDS
+from benchmark.execution.retrying import RULES
+from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.grid.load import GridFile
 from benchmark.grid.schema import attribute_docstrings
 from methods.placement import SCHEMES
@@ -105,6 +107,24 @@ def _yaml(value: object) -> str:
 
 def exit_schemes() -> str:
     return table(["scheme", "blocks"], [[code(name), text] for name, text in SCHEMES.items()])
+
+
+def failure_causes() -> str:
+    """What happened, the cause in the record, and what `retry` does, from the tables that the code uses."""
+    states: dict[str, list[str]] = {cause: [] for cause in RULES}
+    for state, (cause, _) in CAUSES.items():
+        states[cause].append(code(state))
+    for exit_code, (cause, _) in EXIT_CODES.items():
+        states[cause].append(f"exit code {code(exit_code)}")
+    rows = [
+        [
+            "; ".join([rule.events, *(["Slurm: " + ", ".join(states[cause])] if states[cause] else [])]),
+            code(cause),
+            rule.action,
+        ]
+        for cause, rule in RULES.items()
+    ]
+    return table(["what happened", "cause in the record", "what `retry --failed` does"], rows)
 
 
 def commands() -> str:
@@ -235,6 +255,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "recipe-keys": recipe_keys,
     "exit-schemes": exit_schemes,
     "commands": commands,
+    "failure-causes": failure_causes,
     "methods": methods,
     "method-options": method_options,
     "policies": policies,

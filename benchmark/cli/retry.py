@@ -19,12 +19,14 @@ from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
+from benchmark.execution.retrying import RULES
 from benchmark.execution.status import RunStatus, status_of
 from benchmark.stages.plan import make_plan
 from results.record import FailureCause
 from results.store.folder import Store
 
 CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
+NEVER = tuple(cause for cause, rule in RULES.items() if not rule.retried)
 
 
 @click.command("retry")
@@ -55,7 +57,10 @@ def command(
     formats: tuple[str, ...],
     slurm: Mapping[str, Any],
 ) -> None:
-    """Run failed runs again, and nothing else. Causes and tracebacks of earlier attempts are kept.
+    """Run failed runs again, and nothing else. Causes and tracebacks of earlier attempts are kept. A loss that was not finite
+    would be so again, so those runs are left out.
+
+    On Slurm, a task that ran out of memory requests twice as much, up to --max-mem, and failed nodes are excluded.
 
     A run that is blocked by a stage of another run has the cause of that stage. `run` instead tries all failed runs again, and
     runs that were never started.
@@ -68,6 +73,8 @@ def command(
     """
     if not failed:
         raise UserError("retry needs --failed; --cause selects some of the failed runs")
+    if never := [cause for cause in causes if cause in NEVER]:
+        raise UserError(f"--cause {never[0]}: {RULES[never[0]].action}; change the recipe, such as lr or precision")
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     if log == "tensorboard":
@@ -77,7 +84,13 @@ def command(
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = report_folder(out, grid.name, store, formats)
-    chosen = chosen_runs(status_of(plan, store).runs, causes)
+    runs = status_of(plan, store).runs
+    chosen = chosen_runs(runs, causes)
+    if left_out := [run for run in chosen_runs(runs, NEVER) if not causes]:
+        names = ", ".join(NEVER)
+        console.print(
+            f"{len(left_out)} runs with the cause {names} are left out: {RULES[NEVER[0]].action}", highlight=False
+        )
     if not chosen:
         with_cause = f" with the cause {' or '.join(causes)}" if causes else ""
         console.print(f"Grid {grid.name}: no run has failed{with_cause}, nothing to run again", highlight=False)
@@ -90,7 +103,8 @@ def command(
     if executor == "slurm":
         from benchmark.cli.slurm import run_on_slurm  # imports submitit
 
-        run_on_slurm(console, part, plan, config, target, formats, slurm)
+        stages = {run.at.stage.name: run.at for run in chosen if run.at is not None}
+        run_on_slurm(console, part, plan, config, target, formats, slurm, failed=list(stages.values()))
         return
     check_data(part, data_dir)
     show_plan(console, part)
@@ -103,6 +117,6 @@ def command(
 
 
 def chosen_runs(runs: list[RunStatus], causes: tuple[FailureCause, ...]) -> list[RunStatus]:
-    """The failed and blocked runs; if causes are given, only those with one of them."""
+    """The failed and blocked runs with one of these causes; without causes, all that `retry` runs again."""
     failed = [run for run in runs if run.state in ("failed", "blocked")]
-    return [run for run in failed if not causes or run.failure in causes]
+    return [run for run in failed if (run.failure in causes if causes else run.failure not in NEVER)]

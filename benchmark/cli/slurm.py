@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.retrying import FailedTask, adjustment
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.estimate import Estimator
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of
-from benchmark.execution.slurm.options import SlurmChoice, read_options
-from benchmark.execution.slurm.submission import Manifest, Settings, Submission
+from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_options
+from benchmark.execution.slurm.submission import Manifest, Settings, Submission, latest_tasks
 from benchmark.execution.slurm.submit import scripts_of, submit_plan
-from benchmark.execution.status import Status
+from benchmark.execution.status import StageStatus, Status
 from benchmark.grid.load import Grid
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
@@ -39,6 +40,7 @@ def run_on_slurm(
     out: Path,
     formats: tuple[str, ...],
     slurm: Mapping[str, Any],
+    failed: Sequence[StageStatus] = (),
 ) -> Submission | None:
     """Submit what is neither done nor in flight.
 
@@ -50,6 +52,7 @@ def run_on_slurm(
         out: the report's folder.
         formats: the report's formats; none for no report.
         slurm: the options for Slurm on the command line.
+        failed: stages that are retried; their failures change what is requested.
 
     Returns:
         the submission; None if nothing was submitted.
@@ -61,6 +64,7 @@ def run_on_slurm(
     choice = read_options(
         {name: value for name, value in slurm.items() if name not in COMMAND_ONLY}, slurm.get("profile")
     )
+    choice = _adjusted(console, whole, store, choice, failed, states_mem="mem" in slurm)
     dry_run = slurm.get("dry_run", False)
     installed = scheduler.is_installed()
     if not installed and not dry_run:
@@ -106,6 +110,25 @@ def run_on_slurm(
             text = f"  python -m benchmark {command} {_selection(plan.grid, store)}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return submission
+
+
+def _adjusted(
+    console: Console, plan: Plan, store: Store, choice: SlurmChoice, failed: Sequence[StageStatus], *, states_mem: bool
+) -> SlurmChoice:
+    """The resources after failures: more memory, fewer nodes. Says what it changes."""
+    if not failed:
+        return choice
+    tasks = latest_tasks(store.root)
+    failures = [
+        FailedTask(stage.stage.name, stage.stage.kind, stage.last, tasks[stage.stage.name][1].mem)
+        for stage in failed
+        if stage.last is not None and stage.stage.name in tasks and not (states_mem and stage.last.failure == "oom")
+    ]
+    attempts = [attempt for stage in plan.missing_stages for attempt in store.progress(stage.name).attempts()]
+    changes = adjustment(failures, attempts, choice.options.max_mem)
+    for sentence in changes.sentences:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return adjusted(choice, changes)
 
 
 def _check_estimate(

@@ -26,6 +26,7 @@ OPTIONS = (
     click.option("--cpus-per-task", type=click.IntRange(min=1), help="Slurm: CPUs, and threads unless --threads is given."),
     click.option("--nodes", type=click.IntRange(min=1), help="Slurm: nodes of a task that trains.  [default: 1]"),
     click.option("--exclude", help="Slurm: nodes to avoid."),
+    click.option("--max-mem", metavar="MEM", help="Slurm: most memory that retry requests after oom.  [default: 512G]"),
     click.option("--setup", multiple=True, metavar="CMD", help="Slurm: a shell command before the work; repeatable."),
     click.option("--sbatch", multiple=True, metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeatable."),
     click.option("--max-array-size", type=click.IntRange(min=1), help="Slurm: maximum number of tasks in an array."),

@@ -12,12 +12,16 @@ from benchmark.errors import Interrupted, RankError, TrainingDivergedError
 from benchmark.execution.causes import BlockedError, HangError, KilledError, failure_of, sentence_of
 from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
+from results.provenance import EarlierAttempt
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
 from results.store.folder import Store, StoreError
 from results.store.locks import CannotLockError, Lock
 
 MAX_DEATHS = 3
 """Crashes tolerated per stage and session."""
+EARLIER_ATTEMPTS = 50
+REASON_LENGTH = 300
+"""Maximum characters of a reason in the provenance of a stage."""
 HEARTBEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
 # Exceptions that are not failures of the stage. The cause of a lost rank is recorded by `Attempts.rank_lost`.
@@ -107,6 +111,17 @@ class Attempts:
         """The latest attempt that has ended without finishing the stage."""
         ends = [attempt for attempt in self.store.progress(name).attempts() if attempt.outcome != "started"]
         return ends[-1] if ends else None
+
+    def earlier(self, name: str) -> tuple[EarlierAttempt, ...]:
+        """The latest attempts that ended without finishing a stage, for its provenance."""
+        return tuple(
+            EarlierAttempt(
+                number=attempt.number, at=attempt.at, outcome=attempt.outcome, failure=attempt.failure,
+                reason=attempt.sentence[:REASON_LENGTH], node=attempt.by.node or attempt.by.host,
+            )
+            for attempt in self.store.progress(name).attempts()
+            if attempt.outcome != "started"
+        )[-EARLIER_ATTEMPTS:]  # fmt: skip
 
     @contextmanager
     def attempt(self, stages: Sequence[Stage], requested: Stage) -> Iterator[None]:

@@ -202,8 +202,9 @@ class StageMaker:
     def _write(self, stage: Stage, seconds: float, shared_pass: int = 1) -> AbstractContextManager[Path]:
         """A folder for the artifacts of a stage."""
         made = provenance.stage_provenance(
-            str(self.device), seconds, shared_pass=shared_pass, attempts=self.attempts.numbers[stage.name]
-        )
+            str(self.device), seconds, shared_pass=shared_pass, attempts=self.attempts.numbers[stage.name],
+            earlier=self.attempts.earlier(stage.name),
+        )  # fmt: skip
         return self.store.write_stage(stage.name, stage.fields, made)
 
 

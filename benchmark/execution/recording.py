@@ -144,4 +144,5 @@ class Recorder:
             seconds=made.seconds,
             shared_pass=made.shared_pass,
             artifacts=self.store.artifacts(stage.name),
+            earlier=made.earlier,
         )

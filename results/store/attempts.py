@@ -46,6 +46,8 @@ class Worker(Frozen):
     """Id of the job array."""
     array_task: str | None = None
     """Id of the task in the array."""
+    node: str | None = None
+    """Slurm's name of the machine."""
     restarts: int = 0
     """Number of earlier starts of the job by the scheduler."""
     log: str | None = None
@@ -61,6 +63,7 @@ def this_process(session: str, log: Path | None = None) -> Worker:
         job=os.environ.get("SLURM_JOB_ID"),
         array_job=os.environ.get("SLURM_ARRAY_JOB_ID"),
         array_task=os.environ.get("SLURM_ARRAY_TASK_ID"),
+        node=os.environ.get("SLURMD_NODENAME"),
         restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
         log=None if log is None else str(log),
     )

@@ -64,7 +64,7 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
         if stage.name not in tasks or store.has_stage(stage.name):
             continue
         submission, task = tasks[stage.name]
-        noted = last_failure(store, stage.name, this_process(submission.name))
+        noted = final_failure(store, stage.name, this_process(submission.name))
         if noted is None or (noted.failure in ("error", "killed") and len(task.units) == 1):
             unexplained[stage.name] = noted is not None
     states = _final_states({tasks[name][1].job for name in unexplained})
@@ -75,7 +75,9 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
             continue
         failure, sentence = cause_of(task.job, state)
         if not is_noted or failure in KNOWN_TO_SLURM_ALONE:
-            note_end(store, this_process(submission.name, submission.log(task.job)), [name], failure, sentence)
+            worker = this_process(submission.name, submission.log(task.job))
+            worker = worker.model_copy(update={"job": task.job, "node": state.node or None})
+            note_end(store, worker, [name], failure, sentence)
 
 
 def _final_states(jobs: set[str]) -> dict[str, JobState]:
@@ -91,10 +93,16 @@ def _final_states(jobs: set[str]) -> dict[str, JobState]:
     return states
 
 
-def last_failure(store: Store, name: str, worker: Worker) -> Attempt | None:
-    """The failure that ended the last attempt of a stage, if the worker's session counts it as final."""
+def last_failure(store: Store, name: str) -> Attempt | None:
+    """The last attempt of a stage that has ended, if it failed."""
     ends = [attempt for attempt in store.progress(name).attempts() if attempt.outcome != "started"]
-    return ends[-1] if ends and ends[-1].is_final_for(worker) else None
+    return ends[-1] if ends and ends[-1].outcome == "failed" else None
+
+
+def final_failure(store: Store, name: str, worker: Worker) -> Attempt | None:
+    """The failure that ended the last attempt of a stage, if the worker's session counts it as final."""
+    last = last_failure(store, name)
+    return last if last and last.is_final_for(worker) else None
 
 
 def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:

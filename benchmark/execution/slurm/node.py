@@ -19,7 +19,7 @@ from benchmark.errors import Interrupted, RankError, UserError
 from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.launch import launch
-from benchmark.execution.slurm.failures import last_failure, note_end, note_job_failures
+from benchmark.execution.slurm.failures import final_failure, last_failure, note_end, note_job_failures
 from benchmark.execution.slurm.options import CPU_KINDS
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import Submission
@@ -81,10 +81,10 @@ class NodeTask:
         ) as error:  # if a rank died, another rank has only recorded that it lost it
             self._note(names, failure_of(error), str(error))
         for failure in failures:
-            if last_failure(self.store, failure.name, self.worker) is None:  # a blocked stage has no attempt
+            if final_failure(self.store, failure.name, self.worker) is None:  # a blocked stage has no attempt
                 self._note([failure.name], failure.cause, failure.sentence)
         missing = [name for name in names if not self.store.has_stage(name)]
-        if all(last_failure(self.store, name, self.worker) for name in missing):
+        if all(final_failure(self.store, name, self.worker) for name in missing):
             return FAILED if missing else 0
         return STOPPED  # rank 0 runs on another node, and was interrupted there
 
@@ -93,7 +93,9 @@ class NodeTask:
         if self.restarts <= self.settings.max_requeues:
             return False
         sentence = f"it was started {self.restarts + 1} times; --max-requeues allows {self.settings.max_requeues + 1}"
-        self._note(names, "time-limit", sentence)
+        for name in names:
+            last = last_failure(self.store, name)
+            self._note([name], (last and last.failure) or "time-limit", sentence)
         return True
 
     def _data_dir(self, names: Collection[str]) -> Path | None:

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmark.errors import UserError
+from benchmark.execution.retrying import Adjustment, memory_bytes
 from benchmark.grid.yaml_files import TextLoader, read_mapping
 from methods.lookup import nearest
 
@@ -78,6 +79,11 @@ def _sbatch_keys(value: object) -> object:
         if "mem-per-cpu" in value and "mem-per-gpu" in value:
             raise ValueError("mem-per-cpu and mem-per-gpu exclude each other")
     return value
+
+
+def _memory(text: str) -> str:
+    memory_bytes(text)
+    return text
 
 
 def _as_list(value: object) -> object:
@@ -138,6 +144,8 @@ class SlurmOptions(Resources):
     """Short stages (cost, scores, records) that share a task."""
     max_requeues: Annotated[int, Field(ge=0)] = 10
     """How often a task may start again, for any reason."""
+    max_mem: Annotated[str, AfterValidator(_memory)] = "512G"
+    """The most memory that `retry` requests for a task that ran out of it."""
     signal_delay: Annotated[int, Field(ge=10)] = 120
     """Seconds before its time limit at which a task writes its checkpoint and is requeued."""
     stage_data: bool = False
@@ -162,6 +170,22 @@ class SlurmChoice:
         if kind not in TRAINING_KINDS:  # one process on one device
             values |= {"nodes": 1, "gpus_per_node": values["gpus_per_node"] and 1}
         return Resources(**(values | dict(self.sections.get(kind, {}))))
+
+
+def adjusted(choice: SlurmChoice, adjustment: Adjustment) -> SlurmChoice:
+    """The choice with more memory for some kinds of stage, and with more excluded nodes."""
+    sections = {kind: dict(section) for kind, section in choice.sections.items()}
+    for kind, mem in adjustment.mem.items():
+        sections.setdefault(kind, {})["mem"] = mem
+    for section in sections.values():
+        if "exclude" in section:
+            section["exclude"] = _joined(section["exclude"], adjustment.exclude)
+    exclude = _joined(choice.options.exclude, adjustment.exclude)
+    return SlurmChoice(choice.options.model_copy(update={"exclude": exclude}), sections)
+
+
+def _joined(nodes: str | None, more: tuple[str, ...]) -> str | None:
+    return ",".join([*filter(None, [nodes]), *more]) or None
 
 
 def read_options(command_line: Mapping[str, Any], profile: Path | None) -> SlurmChoice:

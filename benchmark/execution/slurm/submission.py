@@ -65,6 +65,8 @@ class TaskEntry(_Frozen):
     units: tuple[tuple[str, ...], ...]
     """Names of stages or runs; those of one unit are made together."""
     gpus: int = 0
+    mem: str | None = None
+    """Requested memory; None for the cluster's default."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -164,7 +164,11 @@ def _submit_arrays(
         ids.append(jobs[0].job_id.split("_")[0])
         tasks = tuple(
             TaskEntry(
-                job=job.job_id, kind=task.kind, units=[unit.names for unit in task.units], gpus=array.resources.gpus
+                job=job.job_id,
+                kind=task.kind,
+                units=[unit.names for unit in task.units],
+                gpus=array.resources.gpus,
+                mem=array.resources.mem,
             )
             for task, job in zip(array.tasks, jobs, strict=True)
         )

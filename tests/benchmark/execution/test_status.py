@@ -20,8 +20,10 @@ from benchmark.cli.status_view import screen
 from benchmark.errors import TrainingDivergedError
 from benchmark.execution.causes import BlockedError
 from benchmark.execution.maker import StageMaker
+from benchmark.execution.retrying import RULES
 from benchmark.execution.status import Scheduled, Status, status_of
 from benchmark.stages.plan import refreshed
+from datasets.api import DataError
 from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
 from tests.conftest import ROOT, call, environment, torch_free
@@ -139,13 +141,13 @@ def test_retry_runs_the_failures_of_a_cause_and_keeps_earlier_tracebacks(tmp_pat
     maker = maker_for(grid, tmp_path / "results")
     first, second = maker.plan.runs
     maker.recorder.fail(first, no_memory())
-    maker.recorder.fail(second, TrainingDivergedError("exits-1", "the loss is nan"))
+    maker.recorder.fail(second, DataError("no images"))
     options = ["--grid", str(grid), "--results", str(tmp_path / "results")]
     more = ["--format", "none", "--threads", "1", "--device", "cpu", "--failed"]
     done = call("retry", *options, *more, "--cause", "disk-full")
     assert done.returncode == 0
     assert "disk-full" in done.stdout
-    done = call("retry", *options, *more, "--cause", "nan", "--workers", "2")
+    done = call("retry", *options, *more, "--cause", "missing-data", "--workers", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     store = Store(tmp_path / "results")
     assert [store.record(run.run_id).status for run in (first, second)] == ["failed", "done"]
@@ -159,6 +161,20 @@ def test_retry_runs_the_failures_of_a_cause_and_keeps_earlier_tracebacks(tmp_pat
     assert "DefaultCPUAllocator" in line
     assert "Traceback" in line
     assert f"nothing is running in {tmp_path / 'results'}" in CliRunner().invoke(cancel, options).output
+
+
+def test_a_loss_that_is_not_finite_is_never_retried(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, epochs=1)
+    maker = maker_for(grid, tmp_path / "results")
+    for run in maker.plan.runs:
+        maker.recorder.fail(run, TrainingDivergedError("exits-1", "the loss is nan"))
+    options = ["--grid", str(grid), "--results", str(tmp_path / "results"), "--failed", "--format", "none"]
+    done = CliRunner().invoke(retry, options)
+    assert done.exit_code == 0, done.output
+    assert "2 runs with the cause nan are left out" in done.output
+    assert "nothing to run again" in done.output
+    done = CliRunner().invoke(retry, [*options, "--cause", "nan"])
+    assert RULES["nan"].action in str(done.exception)
 
 
 def test_retry_requires_failed(tmp_path: Path) -> None:

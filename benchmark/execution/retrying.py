@@ -1,0 +1,162 @@
+"""What each cause of failure means for `retry`: the table that docs/slurm.md shows, and the changed requests to Slurm.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from results.record import FailureCause
+from results.store.attempts import Attempt
+
+FAILURES_IN_A_ROW = 2
+"""A node with this many suspect failures in a row is excluded."""
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """What `retry` does with a cause.
+
+    Attributes:
+        events: what happened, besides the states of jobs that `benchmark.execution.slurm.failures` maps to the cause.
+        action: what `retry` does, in words.
+        retried: whether `retry` runs these failures at all.
+        memory: whether the task requests twice the memory.
+        node: whether the node of the failure is excluded: always, after `FAILURES_IN_A_ROW` failures, or never.
+    """
+
+    events: str
+    action: str
+    retried: bool = True
+    memory: bool = False
+    node: Literal["always", "in a row", "never"] = "never"
+
+
+IN_A_ROW = "resumes from the checkpoint; a node with two such failures in a row is excluded"
+RULES: dict[FailureCause, RetryRule] = {
+    "oom": RetryRule(
+        "memory of the machine or GPU ran out",
+        "requests twice the memory of the failed task, at most `--max-mem`; `--mem` overrides it",
+        memory=True,
+    ),
+    "nan": RetryRule("a loss or weight is not finite", "never: the same step would give the same bits", retried=False),
+    "disk-full": RetryRule("no room in the results folder", "runs again"),
+    "missing-data": RetryRule("images or weights are missing or damaged", "runs again"),
+    "time-limit": RetryRule("Slurm refused to requeue the task at its limit", "resumes from the checkpoint"),
+    "hang": RetryRule("a training made no step for `--hang-minutes`", IN_A_ROW, node="in a row"),
+    "node-failure": RetryRule(
+        "a machine failed", "resumes from the checkpoint on other nodes: excludes it", node="always"
+    ),
+    "cancelled": RetryRule("`cancel` or `scancel`", "resumes from the checkpoint"),
+    "killed": RetryRule("a process was killed, or crashed without an error", IN_A_ROW, node="in a row"),
+    "blocked": RetryRule("a stage that the run needs is missing", "as the cause of that stage"),
+    "error": RetryRule("any other exception", "runs again"),
+}
+"""The rule of every cause."""
+
+
+@dataclass(frozen=True)
+class FailedTask:
+    """A failed stage and what is known of it.
+
+    Attributes:
+        name: of the stage.
+        kind: of the stage.
+        last: its last attempt.
+        mem: memory that its task requested in Slurm's notation; None for the cluster's default.
+    """
+
+    name: str
+    kind: str
+    last: Attempt
+    mem: str | None = None
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """Changes of the resources that `retry` requests.
+
+    Attributes:
+        mem: by kind of stage, the memory of a task.
+        exclude: nodes.
+        sentences: the changes with their reasons, for the user.
+    """
+
+    mem: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def adjustment(failures: Iterable[FailedTask], attempts: Iterable[Attempt], max_mem: str) -> Adjustment:
+    """The changes that follow from failures.
+
+    Args:
+        failures: that are retried.
+        attempts: of all unfinished stages.
+        max_mem: the most memory to request.
+    """
+    mem: dict[str, str] = {}
+    nodes: dict[str, str] = {}
+    sentences = []
+    for failure in failures:
+        rule = RULES[failure.last.failure or "error"]
+        if rule.memory and failure.mem is None:
+            sentences.append(f"{failure.name} ran out of memory with the cluster's default; --mem requests more")
+        elif rule.memory and failure.mem is not None:
+            more = doubled(failure.mem, max_mem)
+            if memory_bytes(more) > memory_bytes(mem.get(failure.kind, "0")):
+                mem[failure.kind] = more
+            sentences.append(
+                f"{failure.name} ran out of memory with {failure.mem}: it gets {more} (--max-mem {max_mem})"
+            )
+        if rule.node == "always" and failure.last.by.node:
+            nodes[failure.last.by.node] = "it failed"
+    nodes |= {
+        node: f"its last {FAILURES_IN_A_ROW} attempts failed" for node in suspect_nodes(attempts) if node not in nodes
+    }
+    sentences += [f"node {node} is excluded: {reason}" for node, reason in nodes.items()]
+    return Adjustment(mem, tuple(nodes), tuple(dict.fromkeys(sentences)))
+
+
+def suspect_nodes(attempts: Iterable[Attempt]) -> list[str]:
+    """Nodes whose last attempts all ended in a failure that a bad node may cause."""
+    ends: dict[str, list[bool]] = defaultdict(list)
+    for attempt in sorted(attempts, key=lambda attempt: attempt.at):
+        if attempt.by.node and attempt.outcome != "started":
+            failure = attempt.failure or ("killed" if attempt.outcome == "killed" else None)
+            ends[attempt.by.node].append(failure is not None and RULES[failure].node != "never")
+    return [node for node, bad in ends.items() if len(bad) >= FAILURES_IN_A_ROW and all(bad[-FAILURES_IN_A_ROW:])]
+
+
+def memory_bytes(text: str) -> int:
+    """Memory in Slurm's notation, megabytes without a unit.
+
+    >>> memory_bytes("2G") == memory_bytes("2048")
+    True
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text.upper())
+    if match is None:
+        raise ValueError("memory is a number with K, M, G or T, such as 64G")
+    return int(match[1]) * UNITS[match[2] or "M"]
+
+
+def doubled(mem: str, max_mem: str) -> str:
+    """Twice the memory, at most ``max_mem``, and never less than before.
+
+    >>> doubled("48G", "64G"), doubled("2000M", "64G"), doubled("96G", "64G")
+    ('64G', '4000M', '96G')
+    """
+    if memory_bytes(mem) >= memory_bytes(max_mem):
+        return mem
+    number, unit = re.sub(r"\D", "", mem), re.sub(r"\d", "", mem)
+    twice = f"{2 * int(number)}{unit}"
+    return twice if memory_bytes(twice) <= memory_bytes(max_mem) else max_mem

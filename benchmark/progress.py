@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from benchmark.text_table import wrapped
+
 LINE_SECONDS = 10.0
 
 
@@ -47,7 +49,9 @@ class Reporter:
     def say(self, text: str) -> None:
         """Write a line; in a log, with the time since the start."""
         prefix = "" if self.console.is_terminal else f"[{duration(self.elapsed):>11}] "
-        self.console.print(prefix + text, highlight=False, markup=False, soft_wrap=True)
+        indent = prefix + " " * (len(text) - len(text.lstrip()))
+        lines = "\n".join(wrapped(text.lstrip(), self.console.width, indent))
+        self.console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total_steps: int = 0, epochs: int = 0) -> Iterator[None]:

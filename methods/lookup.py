@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 MAX_COMPARED = 200
 """Characters of an unknown name that are compared with the known ones."""
+MAX_LISTED = 140
+"""Characters of a list of names in a message."""
 
 
 class EntryPointError(Exception):
@@ -68,10 +70,20 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"did you mean {matches[0]!r}? " if matches else ""
 
 
+def listed(names: Iterable[str]) -> str:
+    """The names for a message; of a long list the first ones, and the number of the others."""
+    names = list(names)
+    shown = len(names)
+    while shown > 1 and len(", ".join(names[:shown])) > MAX_LISTED:
+        shown -= 1
+    more = f" and {len(names) - shown} more" if shown < len(names) else ""
+    return ", ".join(names[:shown]) + more
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The error message for an unknown name: the nearest known name, and all known names."""
+    """The error message for an unknown name: the nearest known name, and the known names."""
     known = list(known)
-    return f"unknown {kind} {shortened(name)}; {nearest(name, known)}there are: {', '.join(known)}"
+    return f"unknown {kind} {shortened(name)}; {nearest(name, known)}there are: {listed(known)}"
 
 
 def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> Any:
@@ -80,15 +92,21 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
     Raises:
         ValueError: an option is unknown, of the wrong type or out of range; the message names it and the valid ones.
     """
-    adapter, defaults, description = _options_of(cls)
+    adapter, defaults = _options_of(cls)
+    descriptions = [f"{key} (default {default})" for key, default in defaults.items()] or ["none"]
+
+    def described(key: str) -> str:
+        """The default of an option; of no single one, all options."""
+        return f"default: {defaults[key]}" if key in defaults else f"options: {listed(descriptions)}"
+
     types = _types_of(cls)
     for key in options:
         if key not in defaults:
             raise ValueError(
-                f"{kind} {name!r} has no option {shortened(key)}; {nearest(key, defaults)}options: {description}"
+                f"{kind} {name!r} has no option {shortened(key)}; {nearest(key, defaults)}options: {listed(descriptions)}"
             )
         if isinstance(options[key], bool) and not _takes_bool(types.get(key, Any)):
-            raise ValueError(f"{kind} {name!r}: option {key!r}: not {options[key]}; options: {description}")
+            raise ValueError(f"{kind} {name!r}: option {key!r}: not {options[key]}; {described(key)}")
     try:
         return adapter.validate_python(dict(options))
     except ValidationError as error:
@@ -99,7 +117,7 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
             if option
             else first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
         )
-        raise ValueError(f"{kind} {name!r}: {reason}; options: {description}") from None
+        raise ValueError(f"{kind} {name!r}: {reason}; {described(option.partition('.')[0])}") from None
 
 
 def _takes_bool(annotation: Any) -> bool:
@@ -117,10 +135,9 @@ def _types_of(cls: type) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _options_of(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any], str]:
-    """Validator, defaults, and a description of the options of a dataclass. Cached because building a validator is slow."""
+def _options_of(cls: type) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    """Validator and defaults of the options of a dataclass. Cached because building a validator is slow."""
     defaults = {
         field.name: "required" if field.default is MISSING else field.default for field in fields(cls) if field.init
     }
-    description = ", ".join(f"{key} (default {default})" for key, default in defaults.items()) or "none"
-    return TypeAdapter(cls), defaults, description
+    return TypeAdapter(cls), defaults

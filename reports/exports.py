@@ -12,7 +12,8 @@ from pyarrow.csv import write_csv as write_arrow_csv
 from pyarrow.parquet import write_table
 
 from reports.blocks import Shown
-from reports.tables import markdown, plain
+from reports.tables import markdown
+from reports.text_tables import plain
 from results.store.output import without_formulas
 
 _LATEX = {

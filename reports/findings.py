@@ -99,7 +99,7 @@ def limits(study: Study) -> list[str]:
     if len(seeds) == 1:
         sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
-        sentences.append(f"There are {len(seeds)} training seeds; a headline needs at least 5.")
+        sentences.append(f"There are {len(seeds)} training seeds; a verdict on the paper needs at least 5.")
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
     return sentences

@@ -10,9 +10,10 @@ from pathlib import Path
 from reports.captioned import readable_tables
 from reports.exports import latex, write_csv, write_parquet, write_readable
 from reports.outline import content
-from reports.report_folder import DEFAULT, check_replaceable, write_stamp
+from reports.report_folder import DEFAULT, SUMMARY, check_replaceable, write_stamp
 from reports.sections.main_table import paper_layout
 from reports.study import Pictures, Study
+from reports.summary_text import summary_text
 from reports.tidy_tables import CONTENTS, CONTRASTS, tidy_tables
 from reports.typeset import typeset
 from reports.web.page import write_page
@@ -28,6 +29,7 @@ from results.tables.run import Run
 FILES = {
     "paper.pdf": "the report, typeset",
     "report.html": "the report as one page for a browser, which needs no network",
+    "table.txt": "its tables as text, 80 columns wide",
     "table.md": "its tables as Markdown",
     "table.tex": "its tables as LaTeX, for booktabs",
     "paper-table.tex": "the results in the layout of the LGViT paper's table, as LaTeX",
@@ -121,6 +123,7 @@ def _write(
     if "parquet" in formats:
         write_parquet(folder, study.tidy)
     write_readable(folder, readable_tables(study), formats)
+    (folder / SUMMARY).write_text(summary_text(study), encoding="utf-8")
     if "latex" in formats and study.settings:
         (folder / "paper-table.tex").write_text(latex([paper_layout(study)]), encoding="utf-8")
     if "html" in formats:

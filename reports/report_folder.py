@@ -14,6 +14,8 @@ from results.store.folder import Store, StoreError
 FOLDER = Path(__file__).parent
 STAMP = "report.json"
 """File that lists the inputs of the report (``inputs``), and its files with descriptions (``files``)."""
+SUMMARY = "summary.txt"
+"""What `run` and `report` print of a report."""
 FORMATS = ("pdf", "html", "csv", "latex", "markdown", "parquet", "records")
 DEFAULT = ("pdf", "csv", "markdown")
 PARTS = ("stages", "runs", "progress", "logs", "devices", "submissions")

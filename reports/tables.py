@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from textwrap import fill
 
 import pandas as pd
 
@@ -25,6 +24,7 @@ class Table:
         underlined: (row, column) of cells to be underlined; a minus in plain text.
         groups: headings over neighbouring columns, with the number of columns that each spans; empty for none.
         words: whether the cells contain words rather than numbers.
+        keys: number of columns, from the first, that say what a row is about.
     """
 
     header: tuple[str, ...]
@@ -33,6 +33,7 @@ class Table:
     underlined: frozenset[tuple[int, int]] = frozenset()
     groups: tuple[tuple[str, int], ...] = ()
     words: bool = False
+    keys: int = 1
 
 
 def renamed(table: Table, names: Mapping[str, str]) -> Table:
@@ -47,6 +48,11 @@ def percent(value: float) -> str:
 def signed(value: float) -> str:
     """Percentage points with a sign; a minus sign, not a hyphen."""
     return _minus(f"{100 * value:+.1f}")
+
+
+def points(drop: float) -> str:
+    """A drop in accuracy: ``1 point``, ``0.5 points``."""
+    return f"{100 * drop:g} point{'' if drop == 0.01 else 's'}"
 
 
 def interval(low: float, high: float) -> str:
@@ -94,7 +100,7 @@ def drop_table(summary: pd.DataFrame) -> Table:
         elif row["kind"] == "fixed":
             point = f"fixed at {row['target']:g}" if row["target"] else "fixed"
         else:
-            point = "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
+            point = "no drop" if row["target"] == 0 else f"≤ {points(row['target'])}"
         if not row["reached"]:
             rows.append((row["label"], point, "not reached", *[DASH] * (len(header) - 3)))
             continue
@@ -107,7 +113,7 @@ def drop_table(summary: pd.DataFrame) -> Table:
             low, high = row["mac_redrawn_low"], row["mac_redrawn_high"]
             speed.append(DASH if pd.isna(low) else f"[{low:.2f}, {high:.2f}]")
         rows.append((row["label"], point, accuracy, drop, *speed))
-    return Table(header, tuple(rows))
+    return Table(header, tuple(rows), keys=2)
 
 
 def has_redrawn(summary: pd.DataFrame) -> bool:
@@ -197,32 +203,6 @@ def learning_rate_table(runs: list[Run]) -> Table:
 def _millions(macs: int) -> str:
     value = macs / 1e6
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
-
-
-def plain(tables: Iterable[tuple[str, Table]]) -> str:
-    """Tables as aligned text; a star marks cells that are bold elsewhere, a minus those that are underlined."""
-    parts = []
-    for caption, table in tables:
-        cells = [
-            tuple(printable(f"{cell}{_mark(table, r, c)}") for c, cell in enumerate(row))
-            for r, row in enumerate(table.rows)
-        ]
-        widths = [max(map(len, column)) for column in zip(table.header, *cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if i else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in (table.header, *cells)
-        ]
-        rule = "-" * len(lines[0])
-        text = fill(caption.replace("Bold:", "Star:").replace("underlined:", "minus:"), max(len(rule), 80))
-        parts.append("\n".join([text, rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), ""]))
-    return "\n".join(parts)
-
-
-def _mark(table: Table, row: int, column: int) -> str:
-    return "*" if (row, column) in table.bold else "-" if (row, column) in table.underlined else ""
 
 
 def markdown(tables: Iterable[tuple[str, Table]]) -> str:

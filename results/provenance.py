@@ -52,7 +52,7 @@ class Machine(Frozen):
     @property
     def name(self) -> str:
         """The GPU, or the CPU with its threads."""
-        return self.gpu or f"{self.cpu}, {self.threads} threads"
+        return self.gpu or f"{self.cpu}, {self.threads} thread{'' if self.threads == 1 else 's'}"
 
     @property
     def fingerprint(self) -> str:

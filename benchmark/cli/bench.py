@@ -142,7 +142,7 @@ def dynamic(
     console = Console(highlight=False)
     card = registry.card("backbone", backbone)
     setup = dynamic_speed.TimingSetup(card, batch_size, batches, warmup, usable_device(device), threads)
-    console.print(f"{backbone}, batch size {batch_size}, {batches} batches, {device}, {threads} threads")
+    console.print(f"{backbone}, batch size {batch_size}, {batches} batches, {device}, threads: {threads}")
     for method in ("lgvit", "vanilla"):
         timing, parts = dynamic_speed.measure_released_shares(method, setup)
         verdict = "reached" if timing.realised >= TARGET else "missed"
@@ -188,7 +188,7 @@ def exported(backbone: str, batch_size: int, batches: int, warmup: int, threads:
 
     with TemporaryDirectory() as folder:
         timing = measure_exported(card, batch_size, batches, warmup, threads, Path(folder))
-    click.echo(f"{backbone}, batch size {batch_size}, {batches} batches, {threads} threads, onnxruntime, CPU")
+    click.echo(f"{backbone}, batch size {batch_size}, {batches} batches, threads: {threads}, onnxruntime, CPU")
     click.echo(f"  backbone without exits: {timing.backbone:.2f} ms per image")
     click.echo(f"  model with exits:       {timing.cascade:.2f} ms per image")
     click.echo(f"  {timing.speedup:.2f}x in time, {timing.mac_speedup:.2f}x in MACs: {timing.realised:.3f} realised")

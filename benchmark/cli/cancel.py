@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.cli.options import DEFAULT_GRID, data_dir_option, grid_option, results_option
+from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from results.store.commands import Command
@@ -19,10 +19,13 @@ from results.store.folder import Store
 
 @click.command("cancel")
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
+@changes_option
 @results_option
 @data_dir_option
 @click.option("--now", is_flag=True, help="Stop at once; the work since the last checkpoint is lost.")
-def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now: bool) -> None:
+def command(
+    grid_name: str | None, changes: tuple[str, ...], results_dir: Path, data_dir: Path | None, now: bool
+) -> None:
     """Stop the command that runs a grid in this results folder, and its workers, after their next checkpoint. Slurm jobs of the
     grid are cancelled; running ones first write a checkpoint.
 
@@ -31,7 +34,7 @@ def command(grid_name: str | None, results_dir: Path, data_dir: Path | None, now
       python -m benchmark cancel --grid quick
       python -m benchmark cancel --grid quick --now
     """
-    grid = load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir)
+    grid = load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir, changes)
     store = Store(results_dir)
     jobs = cancel_jobs(store, grid.name) if (store.root / "submissions").is_dir() else None
     if jobs:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmark.cli.claims_view import details, summary
 from benchmark.cli.grid_runs import selected_run_ids
-from benchmark.cli.options import grid_option, results_option
+from benchmark.cli.options import changes_option, grid_option, results_option
 from benchmark.errors import UserError
 from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
@@ -20,18 +20,21 @@ from results.tables.loading import load_runs
 
 @click.command("claims")
 @grid_option("Only the runs of this grid; without the option, every run in the results folder.")
+@changes_option
 @results_option
 @click.option("--full", is_flag=True, help="Show every reading, setting and published number, with reason and runs.")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every claim is reproduced or close.")
 @click.option(
     "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
 )
-def command(grid_name: str | None, results_dir: Path, full: bool, strict: bool, out: Path | None) -> None:
+def command(
+    grid_name: str | None, changes: tuple[str, ...], results_dir: Path, full: bool, strict: bool, out: Path | None
+) -> None:
     """Judge LGViT's claims and published numbers by the finished runs, with fixed rules.
 
     A claim is reproduced if the whole 95 % interval satisfies it, not reproduced if the interval excludes it, and inconclusive
-    otherwise; docs/statistics.md has the rules. Runs on other data or models do not count: the claim stays "not run", and the
-    column "small" counts the settings in which its rule holds.
+    otherwise; docs/statistics.md has the rules. Runs on other data or models do not count: the claim is listed as "small
+    scale", and the column "small" counts the settings in which its rule holds.
 
     \b
     Examples:
@@ -40,7 +43,7 @@ def command(grid_name: str | None, results_dir: Path, full: bool, strict: bool, 
       python -m benchmark claims --grid paper.yaml --strict
     """
     store = Store(results_dir)
-    runs, problems = load_runs(store, selected_run_ids(store, grid_name))
+    runs, problems = load_runs(store, selected_run_ids(store, grid_name, changes=changes))
     if not runs:
         raise UserError(
             f"there is no finished run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"

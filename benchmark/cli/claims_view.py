@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from benchmark.cli.text_table import text_table, wrapped
 from benchmark.run_reference import short_id
+from benchmark.text_table import text_table, wrapped
 from results.judge.claims import SMALL
 from results.judge.literature import Claim, Claims
 
 SEVERITY = ("not reproduced", "inconclusive", "close", "reproduced", "not run")
 """Verdicts on one setting; the first of them that occurs is the verdict on the claim."""
 DASH = "-"
+SMALL_SCALE = "small scale"
+"""Shown instead of "not run" where the claim's rule was applied to other data or models than the paper's."""
 
 
 def summary(judgements: pd.DataFrame, claims: Claims, width: int) -> list[str]:
@@ -34,7 +36,7 @@ def summary(judgements: pd.DataFrame, claims: Claims, width: int) -> list[str]:
         notes.append(f"Drop (of a speed-up) or lead: points, 95 % interval, in the setting with most seeds ({where}).")
     notes.append(
         "Judged: settings at the paper's scale. Small: settings of other data or models in which the rule holds; they "
-        "judge no published claim."
+        f"judge no published claim, which is then {SMALL_SCALE!r}."
     )
     others = ", ".join(reading.label for reading in claims.readings[1:])
     ids = {claim.id for claim in claims.claims}
@@ -84,7 +86,7 @@ def _claim_row(claim: Claim, judgements: pd.DataFrame) -> dict[str, str]:
     holds = sum(text.startswith(("reproduced:", "close:")) for text in small["finding"])
     return {
         "claim": claim.id,
-        "verdict": verdict,
+        "verdict": SMALL_SCALE if verdict == "not run" and len(small) else verdict,
         "drop or lead": DASH if row is None else _value(row, claim),
         "judged": str(len(judged)),
         "small": f"{holds} of {len(small)}" if len(small) else DASH,

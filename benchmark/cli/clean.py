@@ -8,14 +8,14 @@ import click
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.cli.options import data_dir_option, results_option
-from benchmark.cli.text_table import text_table, wrapped
+from benchmark.cli.options import changes_option, data_dir_option, results_option
 from benchmark.cli.units import size
 from benchmark.errors import UserError
 from benchmark.execution.cleaning import PARTS, Unused, remove, unused
 from benchmark.grid.load import Grid, find_grid, load_grid
 from benchmark.grid.yaml_files import ValueLoader, read_mapping
 from benchmark.run_reference import short_id
+from benchmark.text_table import text_table, wrapped
 from results.store.folder import Store
 
 SHOWN = 10
@@ -26,16 +26,24 @@ TITLES = {"runs": "runs", "stages": "finished stages", "progress": "checkpoints"
 @click.option(
     "--grid", "grid_names", multiple=True, metavar="NAME|PATH", help="Another grid whose results stay; repeatable."
 )
+@changes_option
 @results_option
 @data_dir_option
 @click.option("--yes", is_flag=True, help="Remove them; without it, they are only listed.")
 @click.option("--full", is_flag=True, help="List all of them, not only the largest.")
-def command(grid_names: tuple[str, ...], results_dir: Path, data_dir: Path | None, yes: bool, full: bool) -> None:
+def command(
+    grid_names: tuple[str, ...],
+    changes: tuple[str, ...],
+    results_dir: Path,
+    data_dir: Path | None,
+    yes: bool,
+    full: bool,
+) -> None:
     """List the stages and runs that no grid on disk names, with their sizes; with --yes, remove them.
 
     The grids on disk are the shipped ones, the YAML files of the current folder, and those of --grid. Results of earlier code
-    versions and of changed grids are named by no grid, and neither are runs that were changed by --set. Imported and
-    external runs, links, and what a process is working on stay.
+    versions and of changed grids are named by no grid, and neither are runs that were changed by --set, unless
+    the same --set is given here with their --grid. Imported and external runs, links, and what a process is working on stay.
 
     \b
     Examples:
@@ -44,11 +52,11 @@ def command(grid_names: tuple[str, ...], results_dir: Path, data_dir: Path | Non
     """
     console = Console(highlight=False)
     store = Store(results_dir)
-    grids = _grids(grid_names, data_dir)
+    grids = _grids(grid_names, changes, data_dir)
     _check_jobs(store)
     entries = unused(grids, store)
     others = ", ".join(grid.source.name for grid in grids if registry.grids().get(grid.name) != grid.source)
-    text = f"Results of {len(grids)} grids stay: the shipped ones{f', {others}' if others else ''}."
+    text = f"Results of {len({grid.source for grid in grids})} grids stay: the shipped ones{f', {others}' if others else ''}."
     console.print("\n".join(wrapped(text, console.width)), markup=False, soft_wrap=True)
     if not entries:
         console.print("There is nothing else in this results folder.")
@@ -68,15 +76,23 @@ def command(grid_names: tuple[str, ...], results_dir: Path, data_dir: Path | Non
     console.print(f"Removed {size(removed)}{f'; {left} folders were left' if left else ''}.")
 
 
-def _grids(names: tuple[str, ...], data_dir: Path | None) -> list[Grid]:
+def _grids(names: tuple[str, ...], changes: tuple[str, ...], data_dir: Path | None) -> list[Grid]:
     """The shipped grids, those of the current folder, and those that the user named.
 
+    Args:
+        names: of other grids; with `changes`, their changed forms stay too.
+        changes: of ``--set``.
+        data_dir: the user's folder of datasets.
+
     Raises:
-        UserError: a grid cannot be read, so that it is not known what it names.
+        UserError: a grid cannot be read, so that it is not known what it names, or there are changes without a grid.
     """
+    if changes and not names:
+        raise UserError("--set replaces a value of a grid: name the grid with --grid")
     paths = [*registry.grids().values(), *map(find_grid, names)]
     paths += [path for path in sorted(Path.cwd().glob("*.y*ml")) if path.is_file() and _is_grid(path)]
-    return [load_grid(path, data_dir) for path in dict.fromkeys(path.resolve() for path in paths)]
+    grids = [load_grid(path, data_dir) for path in dict.fromkeys(path.resolve() for path in paths)]
+    return grids + [load_grid(find_grid(name), data_dir, changes) for name in names if changes]
 
 
 def _is_grid(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -9,14 +10,17 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.cli.options import results_option
-from benchmark.cli.text_table import text_table
 from benchmark.errors import UserError
 from benchmark.run_reference import find_run, short_id
+from benchmark.text_table import text_table, wrapped
+from methods.lookup import listed
 from results.store.folder import Store
-from results.tables.compare import point_differences, record_differences, set_differences
+from results.tables.compare import AXES, Difference, disjoint_axes, match, point_differences, record_differences
 from results.tables.loading import load_runs
 from results.tables.run import STATIC, Run
 
+SHOWN = 5
+"""Runs that only one of two folders has, and that are named."""
 RIGHT = ("first", "second", "difference", "p", "MACs")
 LEGEND = (
     "Accuracy in % of the test images; first minus second, with a 95 % interval over the images; p: exact sign-flip test, "
@@ -29,7 +33,9 @@ LEGEND = (
 @click.argument("second")
 @results_option
 def command(first: str, second: str, results_dir: Path) -> None:
-    """Compare FIRST and SECOND: two runs, or two results folders (their runs with the same spec are paired).
+    """Compare FIRST and SECOND: two runs, or two results folders.
+
+    The runs of two folders are paired by their spec; the rest by method, backbone, data, exits and seed.
 
     A run is an id or short id in the results folder, or a path to a run in another folder. Shows the differences in spec, code
     and machine, and the accuracies with paired tests on the same test images.
@@ -49,11 +55,10 @@ def command(first: str, second: str, results_dir: Path) -> None:
 
 def _compare_runs(console: Console, first: Run, second: Run) -> None:
     for name, run in (("first", first), ("second", second)):
-        console.print(f"{name}: {run.record.run_id}", markup=False, soft_wrap=True)
+        _show_lines(console, run.record.run_id, f"{name}: ", "  ")
     for kind, differences in record_differences(first.record, second.record).items():
         console.print(f"{kind}: {'' if differences else 'the same'}", style="bold")
-        for entry in differences:
-            console.print(f"  {entry.field}: {entry.first} -> {entry.second}", markup=False, soft_wrap=True)
+        _show_changes(console, differences)
     table = point_differences(first, second)
     _show(console, table)
     if set(table["point"]) == {STATIC} and any(_reaches_points(run) for run in (first, second)):
@@ -62,6 +67,15 @@ def _compare_runs(console: Console, first: Run, second: Run) -> None:
         )
     else:
         console.print(_summary(table), markup=False)
+
+
+def _show_lines(console: Console, text: str, first: str = "", rest: str = "") -> None:
+    console.print("\n".join(wrapped(text, console.width, first, rest)), markup=False, soft_wrap=True)
+
+
+def _show_changes(console: Console, changes: Iterable[Difference]) -> None:
+    for entry in changes:
+        _show_lines(console, f"{entry.field}: {entry.first} -> {entry.second}", "  ", "    ")
 
 
 def _reaches_points(run: Run) -> bool:
@@ -77,22 +91,46 @@ def _compare_folders(console: Console, first: Path, second: Path) -> None:
         for problem in problems:
             console.print(f"left out: {problem}", markup=False, soft_wrap=True)
         loaded.append(runs)
-    table, only_first, only_second = set_differences(*loaded)
-    for folder, alone in ((first, only_first), (second, only_second)):
-        for run_id in alone:
-            console.print(f"only in {folder}: {run_id}", markup=False, soft_wrap=True)
-    if table.empty:
-        raise UserError(
-            f"{first} and {second} have no run with the same spec; to compare two runs of other specs, name their paths"
-        )
-    groups = {str(run_id): rows for run_id, rows in table.groupby("run_id", sort=False)}
-    equal = [run_id for run_id, rows in groups.items() if _is_equal(rows)]
-    for run_id, rows in groups.items():
-        if run_id not in equal:
-            console.print(f"{short_id(run_id)}  {run_id}", markup=False, style="bold", soft_wrap=True)
-            _show(console, rows)
-            console.print(_summary(rows), markup=False)
-    console.print(f"{len(equal)} of {len(groups)} pairs of runs have the same results at every operating point")
+    for folder, runs in zip((first, second), loaded, strict=True):
+        if not runs:
+            raise UserError(f"there is no finished run in {folder / 'runs'}")
+    matched = match(*loaded)
+    if not matched.equal and not matched.similar:
+        raise UserError(_nothing_in_common(first, second, *loaded))
+    for folder, alone in ((first, matched.only_first), (second, matched.only_second)):
+        if alone:
+            more = f" and {len(alone) - SHOWN} more" if len(alone) > SHOWN else ""
+            _show_lines(console, f"only in {folder}: {', '.join(map(_named, alone[:SHOWN]))}{more}")
+    pairs, same = [*matched.equal, *matched.similar], 0
+    for pair in pairs:
+        table = point_differences(*pair)
+        if _is_equal(table):
+            same += 1
+            continue
+        names = dict.fromkeys(_named(run.record.run_id) for run in pair)
+        console.print(" against ".join(names), markup=False, style="bold", soft_wrap=True)
+        _show_changes(console, record_differences(*(run.record for run in pair))["spec"])
+        _show(console, table)
+        _show_lines(console, _summary(table))
+    _show_lines(console, f"{same} of {len(pairs)} pairs of runs have the same results at every operating point.")
+    if matched.similar:
+        count = "All" if not matched.equal else str(len(matched.similar))
+        _show_lines(console, f"{count} of the pairs have the same {', '.join(AXES)}, and another spec.")
+
+
+def _named(run_id: str) -> str:
+    """The short id of a run, and the rest of its id."""
+    return f"{short_id(run_id)} ({run_id.removesuffix('-' + short_id(run_id))})"
+
+
+def _nothing_in_common(first: Path, second: Path, *loaded: list[Run]) -> str:
+    """Why no run of a folder can be compared with one of the other."""
+    details = [
+        f"{name}: {listed(of_first)} in the first, {listed(of_second)} in the second"
+        for name, (of_first, of_second) in disjoint_axes(*loaded).items()
+    ]
+    text = f"{first} and {second} have no run with the same {', '.join(AXES)}"
+    return f"{text} ({'; '.join(details)})" if details else text
 
 
 def _load(results_dir: Path, reference: str) -> Run:

@@ -15,6 +15,7 @@ from benchmark import registry
 from benchmark.cli.options import data_dir_option
 from benchmark.errors import UserError
 from benchmark.progress import LINE_SECONDS
+from benchmark.text_table import wrapped
 from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.check import class_counts, scan
 from datasets.fetch import fetch as fetch_files
@@ -51,13 +52,17 @@ def list_datasets(data_dir: Path | None) -> None:
     """
     console = Console()
     for name, card in registry.table("dataset").items():
-        console.print(f"[bold]{name}[/]  {card.summary}", highlight=False)
+        console.print("\n".join(wrapped(card.summary, console.width, f"{name}: ", "  ")), markup=False, style="bold")
         sizes = ", ".join(f"{split} {card.sizes[split]:,}" for split in SPLITS)
-        console.print(f"  {len(card.classes)} classes; {sizes}; val: {card.val_rule}", highlight=False, soft_wrap=True)
         shown = "a report may show its images" if card.redistributable else "a report shows none of its images"
-        console.print(f"  licence: {card.licence}; {shown}", highlight=False, soft_wrap=True)
-        console.print(f"  {_place(card, data_dir)}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"[bold]{PREFIX}PATH[/]  {SUMMARY}", highlight=False)
+        for text in (
+            f"{len(card.classes)} classes; {sizes}; val: {card.val_rule}",
+            f"licence: {card.licence}; {shown}",
+            _place(card, data_dir),
+        ):
+            lines = "\n".join(wrapped(text, console.width, "  ", "    "))
+            console.print(lines, highlight=False, markup=False, soft_wrap=True)
+    console.print("\n".join(wrapped(SUMMARY, console.width, f"{PREFIX}PATH: ", "  ")), markup=False, style="bold")
 
 
 def _place(card: DatasetCard, data_dir: Path | None) -> str:

@@ -40,7 +40,7 @@ def command(run_id: str, budget: str, results_dir: Path, policy: str | None, out
     \b
     Examples:
       python -m benchmark deploy RUN --budget 0.5
-      python -m benchmark deploy RUN --budget 1pt --policy entropy --out model.json
+      python -m benchmark deploy RUN --budget 1pt --policy entropy
       python -m benchmark predict --deployed model.json photos/
     """
     require_torch()

@@ -42,7 +42,7 @@ def command(
 
     \b
     Examples:
-      python -m benchmark evaluate exits.csv --macs 3.2e6,5.1e6,8.0e6 --name theirs
+      python -m benchmark evaluate exits.csv --macs 3e6,5e6,8e6 --name theirs
       python -m benchmark evaluate exits.parquet --val-ids val.txt --like RUN
     """
     costs, numbers = _numbers(macs, "--macs"), _numbers(blocks, "--blocks")

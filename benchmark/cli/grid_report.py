@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,15 @@ from rich.console import Console
 
 from benchmark.cli.options import REPORTS_OUT
 from benchmark.stages.plan import Plan
-from reports.report_folder import DEFAULT, FORMATS, check_replaceable, is_current, report_files
+from benchmark.text_table import wrapped
+from reports.report_folder import DEFAULT, FORMATS, SUMMARY, check_replaceable, is_current, report_files
 from results.store.folder import Store
 
 NO_REPORT = "none"
+TIDY = (".csv", ".parquet")
+"""Endings of tables for other programs, which are listed in one line."""
+NAME = 17
+"""Characters of the column of file names."""
 
 
 def format_option(*, optional: bool = False):  # type: ignore[no-untyped-def]
@@ -77,11 +81,24 @@ def report_on(
         write_report(
             console, store, run_ids, title=plan.grid.name, out=out, pictures=Pictures(data_dir), formats=formats
         )
+    console.print(f"Records: {store.root / 'runs'}", markup=False, highlight=False, soft_wrap=True)
     if formats:
-        console.print((out / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    console.print("Files:")
-    console.print(
-        f"  {store.root / 'runs'}{os.sep}*  records, outcomes and curves of {len(run_ids)} runs", soft_wrap=True
-    )
-    for path, content in report_files(out) if formats else []:
-        console.print(f"  {path}  {content}", markup=False, highlight=False, soft_wrap=True)
+        show_report(console, out)
+
+
+def show_report(console: Console, out: Path, *, full: bool = False) -> None:
+    """Print what a report found: in short, or all of its tables; then where its files are, those for reading by name."""
+    text = (out / ("table.txt" if full else SUMMARY)).read_text(encoding="utf-8")
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    files = report_files(out)
+    lines = [f"Report: {out}"]
+    names = [path.name for path, _ in files if path.suffix in TIDY]
+    for path, content in files:
+        if path.suffix not in TIDY:
+            lines += wrapped(content, console.width, f"  {path.name:<{NAME}}")
+    for ending in TIDY:
+        if tables := [name for name in names if name.endswith(ending)]:
+            lines += wrapped(
+                f"{len(tables)} tidy tables: {', '.join(tables)}", console.width, f"  {'*' + ending:<{NAME}}"
+            )
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

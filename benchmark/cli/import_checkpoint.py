@@ -42,7 +42,7 @@ def command(
 
     \b
     Examples:
-      python -m benchmark import-checkpoint model.bin --config config.json --out new
+      python -m benchmark import-checkpoint model.bin --config conf.json --out new
       python -m benchmark import-checkpoint model.bin --config config.json \\
           --out new --dataset cifar-100
       python -m benchmark report --results new

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.cli.options import results_option
-from benchmark.cli.text_table import text_table, without_constants
 from benchmark.errors import UserError
 from benchmark.grid.schema import grid_schema
 from benchmark.registry import TABLES, grids, table
 from benchmark.run_reference import short_id
+from benchmark.text_table import text_table, without_constants
 from datasets.folder import PREFIX, SUMMARY
 from methods.backbones import timm_cards
 from methods.placement import SCHEMES

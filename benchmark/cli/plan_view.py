@@ -8,13 +8,13 @@ from collections.abc import Hashable
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.text_table import text_table, without_constants, wrapped
 from benchmark.cli.units import hours, size
 from benchmark.execution.image_sizes import shrinking
 from benchmark.execution.requirements import Requirements
 from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
+from benchmark.text_table import text_table, without_constants, wrapped
 
 SHOWN_PASSES = 5
 STAGE_TITLES = {
@@ -84,9 +84,8 @@ def _show_runs(console: Console, plan: Plan) -> None:
     }
     shown, constant = without_constants(columns, ["backbone", "dataset", "exits", "seed"])
     lines = text_table(shown, console.width, optional=["dataset", "backbone", "exits"], right=["seed"])
-    console.file.write(
-        "\n".join([*lines, f"all: {constant}" if constant else "", ""])
-    )  # rich is slow for thousands of lines
+    same = wrapped(f"all: {constant}", console.width) if constant else [""]
+    console.file.write("\n".join([*lines, *same, ""]))  # rich is slow for thousands of lines
 
 
 def _shared(counts: list[int]) -> str:

@@ -58,7 +58,7 @@ def command(
     Examples:
       python -m benchmark predict RUN photo.jpg
       python -m benchmark predict RUN photos/ 'more/*.png' --format csv
-      python -m benchmark predict RUN photos/ --point confidence/accuracy-drop-0.005
+      python -m benchmark predict RUN photos/ --point confidence/equal-macs-0.5
       python -m benchmark predict --deployed model.json photos/
     """
     if sum(option is not None for option in (point, threshold, max_ms, deployed)) > 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_report import format_option
+from benchmark.cli.grid_report import format_option, show_report
 from benchmark.cli.grid_runs import grid_run_ids
 from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, changes_option, data_dir_option, grid_option, out_option
 from benchmark.cli.units import size
@@ -15,7 +15,6 @@ from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.pictures import Pictures
 from benchmark.progress import Reporter
-from reports.report_folder import report_files
 from results.store.merged_folders import MergedFolders
 from results.store.tiers import SCORES, WEIGHTS
 from results.store.tiers import tiers as shared_tiers
@@ -35,6 +34,7 @@ from results.store.tiers import tiers as shared_tiers
 @data_dir_option
 @out_option
 @format_option()
+@click.option("--full", is_flag=True, help="Print all tables, not only the summary.")
 @click.option(
     "--with-scores",
     type=click.Choice(["fp16"]),
@@ -48,6 +48,7 @@ def command(
     data_dir: Path | None,
     out: Path | None,
     formats: tuple[str, ...],
+    full: bool,
     with_scores: str | None,
     with_weights: bool,
 ) -> None:
@@ -100,9 +101,7 @@ def command(
         )  # fmt: skip
     for problem in problems:
         console.print(f"left out: {problem}", markup=False, highlight=False, soft_wrap=True)
-    console.print((target / "table.txt").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-    for path, what in report_files(target):
-        console.print(f"{path}  {what}", markup=False, highlight=False, soft_wrap=True)
+    show_report(console, target, full=full)
     if "records" in formats:
         for tier in shared_tiers(store, run_ids, target, tiers):
             options = {SCORES: "--with-scores fp16", WEIGHTS: "--with-weights"}

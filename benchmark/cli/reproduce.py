@@ -73,8 +73,8 @@ def command(
 
     \b
     Examples:
-      python -m benchmark reproduce lgvit-vit_nano_patch4_28-fashion-mnist-mini-paper-s0-0123abcd
-      python -m benchmark reproduce RUN --results /mnt/theirs/results --into second-run
+      python -m benchmark reproduce 0123abcd
+      python -m benchmark reproduce RUN --results /mnt/theirs --into second-run
     """
     console = Console(highlight=False)
     recorded = Store(results_dir)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmark.cli.grid_report import format_option, report_folder, report_on
 from benchmark.cli.grid_run import check_data, check_processes, load_with_weights
-from benchmark.cli.options import DEFAULT_GRID, execution_options, grid_option
+from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
@@ -33,8 +33,14 @@ NEVER = tuple(cause for cause, rule in RULES.items() if not rule.retried)
 @grid_option("The grid: a shipped name or a YAML file; without a value, quick.")
 @click.option("--failed", is_flag=True, help="Required: run the failed runs, and the runs blocked by them.")
 @click.option(
-    "--cause", "causes", type=click.Choice(CAUSES), multiple=True, help="Only failures with this cause; repeatable."
+    "--cause",
+    "causes",
+    type=click.Choice(CAUSES),
+    metavar="CAUSE",
+    multiple=True,
+    help=f"Only failures with this cause: {', '.join(CAUSES)}. Repeatable.",
 )
+@changes_option
 @execution_options
 @format_option(optional=True)
 @slurm_options
@@ -42,6 +48,7 @@ def command(
     grid_name: str | None,
     failed: bool,
     causes: tuple[FailureCause, ...],
+    changes: tuple[str, ...],
     results_dir: Path,
     data_dir: Path | None,
     offline: bool,
@@ -68,8 +75,8 @@ def command(
     \b
     Examples:
       python -m benchmark retry --grid quick --failed
-      python -m benchmark retry --grid quick --failed --cause oom --cause killed --workers 1
-      python -m benchmark retry --grid quick --failed --cause oom --executor slurm --mem 64G
+      python -m benchmark retry --grid quick --failed --cause oom --workers 1
+      python -m benchmark retry --failed --cause oom --executor slurm --mem 64G
     """
     if not failed:
         raise UserError("retry needs --failed; --cause selects some of the failed runs")
@@ -80,7 +87,7 @@ def command(
     if log == "tensorboard":
         require_tensorboard()
     console = Console()
-    grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, here=executor == "local")
+    grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, changes, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store)
     target = report_folder(out, grid.name, store, formats)

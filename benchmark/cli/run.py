@@ -69,11 +69,11 @@ def command(
       python -m benchmark run --grid smoke           a shipped grid
       python -m benchmark run --grid my/grid.yaml    your own
       python -m benchmark run --grid quick --set recipes.finetune.epochs=5
-      python -m benchmark run --grid quick --workers 2   two processes, half of the cores each
-      python -m benchmark run --grid paper-cifar100 --gpus 4     one training at a time, on four GPUs
-      python -m benchmark run --grid quick --format html         instead of the PDF, a page; none: no report
+      python -m benchmark run --grid quick --workers 2      two processes
+      python -m benchmark run --grid quick --format html    a page, no PDF
       python -m benchmark run --grid paper-cifar100 --rehearse
-      python -m benchmark run --grid paper-cifar100 --executor slurm --partition gpu --gpus-per-node 1 --time 8:00:00
+      python -m benchmark run --grid paper-cifar100 --gpus 4
+      python -m benchmark run --grid paper-cifar100 --executor slurm
     """
     if grid_name is None:
         raise UserError(

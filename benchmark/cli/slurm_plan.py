@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmark.cli.text_table import text_table, wrapped
 from benchmark.cli.units import size
 from benchmark.execution.slurm.estimate import Estimate, total
 from benchmark.execution.slurm.layout import ArrayTask, JobArray
 from benchmark.execution.slurm.options import SlurmOptions
 from benchmark.stages.plan import counted
+from benchmark.text_table import text_table, wrapped
 
 SHOWN_TASKS = 3
 SHOWN_UNITS = 2

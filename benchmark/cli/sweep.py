@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.grid_runs import selected_run_ids
 from benchmark.cli.option_values import configured
-from benchmark.cli.options import data_dir_option, grid_option, results_option
+from benchmark.cli.options import changes_option, data_dir_option, grid_option, results_option
 from benchmark.cli.sweep_view import points
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
@@ -24,6 +24,7 @@ from results.store.output import write_table
 
 @click.command("sweep")
 @grid_option("Only the runs of this grid; without the option, every run in the results folder.")
+@changes_option
 @results_option
 @data_dir_option
 @click.option(
@@ -47,6 +48,7 @@ from results.store.output import write_table
 )
 def command(
     grid_name: str | None,
+    changes: tuple[str, ...],
     results_dir: Path,
     data_dir: Path | None,
     policies: tuple[str, ...],
@@ -88,7 +90,7 @@ def command(
     console = Console()
     store = Store(results_dir)
     chosen_policies = _policies(policies)
-    records = _records(store, grid_name, data_dir)
+    records = _records(store, grid_name, data_dir, changes)
     if best:
         from benchmark.cli.sweep_best import show_best  # as above
 
@@ -148,13 +150,13 @@ def _policies(texts: tuple[str, ...]) -> list[Configured]:
     return policies
 
 
-def _records(store: Store, grid_name: str | None, data_dir: Path | None) -> list[DoneRecord]:
+def _records(store: Store, grid_name: str | None, data_dir: Path | None, changes: tuple[str, ...]) -> list[DoneRecord]:
     """The records of finished runs with early exits.
 
     Raises:
         UserError: there is none.
     """
-    run_ids = selected_run_ids(store, grid_name, data_dir)
+    run_ids = selected_run_ids(store, grid_name, data_dir, changes)
     records = [store.done_record(run_id) for run_id in run_ids if store.is_done(run_id)]
     records = [record for record in records if len(record.exits) > 1]
     if not records:

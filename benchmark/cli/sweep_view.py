@@ -6,12 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from benchmark.cli.text_table import text_table, wrapped
+from benchmark.text_table import text_table, wrapped
 from results.judge.policy_ranking import RankedPolicy
 
 HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs", "budget_drift": "drift", "falls_0.1": "falls"}
 OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
 """Columns that are left out first where the terminal is too narrow."""
+LEGEND = {
+    "accuracy": "accuracy: % of the test images.",
+    "drop": "drop: against the backbone without exits, in points.",
+    "layers": "layers: speed-up as depth over mean exit block.",
+    "MACs": "MACs: speed-up in MACs, with every evaluated head.",
+    "drift": "drift: cost on test of the settings that cost the budget on val, over the budget.",
+    "falls": "falls: % of the test images whose probability of the true class falls along the exits by more than 0.1.",
+}
+NOT_REACHED = (
+    "-: the policy does not reach the point: with exits, no threshold keeps the drop on val, or none costs as little or as "
+    "much as the budget on val and test."
+)
 
 
 def points(table: pd.DataFrame, width: int) -> list[str]:
@@ -32,17 +44,15 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
     shown["budget_drift"] = table["budget_drift"].map("{:.3f}".format).where(table["budget_drift"].notna(), "-")
     shown["falls_0.1"] = (100 * table["falls_0.1"]).map("{:.1f}".format).where(table["falls_0.1"].notna(), "-")
     columns = ["method", "policy", "point", "settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
-    shown.loc[table["accuracy"].isna(), columns[3:]] = "-"
+    missed = table["accuracy"].isna()
+    shown.loc[missed, columns[3:]] = "-"
     columns += ["budget_drift", "falls_0.1"]
     cells = {HEADINGS.get(name, name): shown[name].astype(str).tolist() for name in columns}
-    legend = (
-        "Accuracy and drop (against the backbone without exits) in % of the test images; thresholds are chosen on val. "
-        "Speed-up in layers: depth over mean exit block; in MACs: every evaluated head is counted. drift: cost on test of the "
-        "settings that cost the budget on val, over the budget. falls: % of the test images for which the probability of the "
-        "true class falls along the exits by more than 0.1."
-    )
-    lines = text_table(cells, width, optional=OPTIONAL, right=["accuracy", "drop", "layers", "MACs", "drift", "falls"])
-    return [*lines, "", *wrapped(legend, width)]
+    lines = text_table(cells, width, optional=OPTIONAL, right=[*LEGEND])
+    legend = ["Thresholds are chosen on val.", *(text for name, text in LEGEND.items() if name in lines[0].split())]
+    if missed.any():
+        legend.append(NOT_REACHED)
+    return [*lines, "", *wrapped(" ".join(legend), width)]
 
 
 def ranking(

@@ -244,9 +244,10 @@ def slurm() -> Check:
         return Check("slurm", "ok", "not installed; runs are local")
     if missing:
         return Check("slurm", "warn", f"{missing[0]} is not in PATH", "load your site's Slurm module")
-    return Check(
-        "slurm", "ok", f"{_output('sinfo', '--version') or 'sinfo does not respond'}, sbatch: {paths['sbatch']}"
-    )
+    version = _output("sinfo", "--version")
+    if not version:
+        return Check("slurm", "warn", "sinfo does not respond", "ask the cluster's staff; runs on this machine work")
+    return Check("slurm", "ok", f"{version}, sbatch: {paths['sbatch']}")
 
 
 def _project() -> dict[str, Any]:

@@ -38,6 +38,9 @@ from methods.model import ExitHeads, MultiExitModel
 from results.store.attempts import this_process
 from results.store.folder import Store
 
+SHOWN_NAMES = 40
+"""Characters of the names of methods in a title; the number of methods replaces longer ones."""
+
 
 @dataclass
 class StageMaker:
@@ -242,4 +245,5 @@ def _title(stages: Sequence[Stage]) -> str:
     if stage.kind == "joint":
         return f"training {train.method.label} together with {train.backbone}, seed {train.seed}"
     methods = counted(one.run.train.method.label for one in stages)
+    methods = methods if len(methods) <= SHOWN_NAMES else f"{len(stages)} methods"
     return f"training the exits of {methods} on the frozen {train.backbone}, seed {train.seed}"

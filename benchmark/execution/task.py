@@ -16,6 +16,7 @@ from benchmark.execution.process_group import process_group
 from benchmark.execution.rank_worker import follow
 from benchmark.execution.recording import FATAL
 from benchmark.progress import Reporter
+from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from results.record import DoneRecord, FailedRecord, FailureCause
@@ -176,7 +177,7 @@ class _Task:
 
     def _sentence(self, record: DoneRecord | FailedRecord) -> str:
         if record.status == "done":
-            return f"{record.run_id} is recorded"
+            return f"{short_id(record.run_id)} ({record.label}) is recorded"
         details = self.store.run(record.run_id) / "traceback.txt"
         see = f" (see {details})" if details.is_file() else ""
         return f"{record.run_id} failed: {record.cause}{see}"

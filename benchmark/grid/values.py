@@ -17,7 +17,7 @@ from datasets.folder import absolute, absolute_path, is_folder
 from datasets.shift import mistake as corruption_mistake
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
-from methods.lookup import configured, nearest, shortened, unknown
+from methods.lookup import configured, listed, nearest, shortened, unknown
 from methods.placement import PUBLISHED, SCHEMES
 from methods.policies.option_types import options_class
 from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
@@ -250,4 +250,4 @@ class ValueReader:
 
 def unknown_key(key: str, known: list[str]) -> str:
     """The message about a key that is not allowed."""
-    return f"unknown key {shortened(key)}; {nearest(key, known)}allowed: {', '.join(known)}"
+    return f"unknown key {shortened(key)}; {nearest(key, known)}allowed: {listed(known)}"

@@ -139,7 +139,7 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
     unit = {"layer": "layers", "mac": "MACs"}[claim.metric]
     if not reached:
         verdict = for_a_headline("not reproduced", len(chosen))
-        seeds = "" if len(chosen) >= SEEDS else f"; {len(chosen)} of the {SEEDS} training seeds that a headline needs"
+        seeds = "" if len(chosen) >= SEEDS else f"; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"
         return Decision(verdict, f"no setting is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
     if len({len(drop) for drop in reached}) > 1:
         return Decision("inconclusive", "the seeds were tested on different numbers of images", chosen)
@@ -155,7 +155,7 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
         reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no setting that is this fast"
         return Decision("inconclusive", reason, chosen, drop)
     if len(chosen) < SEEDS:
-        reason = f"{reason}; {len(chosen)} of the {SEEDS} training seeds that a headline needs"
+        reason = f"{reason}; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"
     verdict = for_a_headline(judge_drop(drop, claim.drop), len(chosen))
     return Decision(verdict, reason, chosen, drop)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,20 +92,54 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
     return table
 
 
-def set_differences(first: list[Run], second: list[Run]) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Compare the runs with equal specs in two sets.
+@dataclass(frozen=True)
+class Matched:
+    """The runs of two sets, in pairs that can be compared.
 
-    Returns:
-        one row per point of each pair, with the columns of `point_differences` and run_id (of the first run); the ids of the
-        runs that are only in the first set; and the ids of those that are only in the second set.
+    Attributes:
+        equal: pairs with the same spec.
+        similar: pairs of the rest with the same values of `AXES`; their recipes or policies differ.
+        only_first: ids of the runs of the first set without a partner.
+        only_second: likewise of the second set.
     """
-    by_spec = {spec_text(run): run for run in second}
-    pairs = [(run, by_spec[spec_text(run)]) for run in first if spec_text(run) in by_spec]
-    tables = [point_differences(*pair).assign(run_id=pair[0].record.run_id) for pair in pairs]
-    matched = {spec_text(run) for run, _ in pairs}
-    only_first = [run.record.run_id for run in first if spec_text(run) not in matched]
-    only_second = [run.record.run_id for run in second if spec_text(run) not in matched]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), only_first, only_second
+
+    equal: list[tuple[Run, Run]]
+    similar: list[tuple[Run, Run]]
+    only_first: list[str]
+    only_second: list[str]
+
+
+def match(first: list[Run], second: list[Run]) -> Matched:
+    """Pair the runs of two sets."""
+    equal, first, second = _matched(first, second, spec_text)
+    similar, first, second = _matched(first, second, axes)
+    return Matched(equal, similar, [run.record.run_id for run in first], [run.record.run_id for run in second])
+
+
+def _matched(
+    first: list[Run], second: list[Run], key: Callable[[Run], Any]
+) -> tuple[list[tuple[Run, Run]], list[Run], list[Run]]:
+    """Pairs of runs with equal keys, and the runs of both sets without a partner."""
+    by_key = {key(run): run for run in second}
+    pairs = {key(run): (run, by_key[key(run)]) for run in first if key(run) in by_key}
+    partners = {id(run) for pair in pairs.values() for run in pair}
+    left, right = ([run for run in runs if id(run) not in partners] for runs in (first, second))
+    return list(pairs.values()), left, right
+
+
+AXES = ("method", "backbone", "data", "exits", "seed")
+
+
+def axes(run: Run) -> tuple[str, ...]:
+    """The values of `AXES` of a run."""
+    train = run.record.spec.train
+    return train.method.label, train.backbone, train.dataset.label, run.record.spec.scheme, str(train.seed)
+
+
+def disjoint_axes(first: list[Run], second: list[Run]) -> dict[str, tuple[list[str], list[str]]]:
+    """The axes in which two sets of runs have no value in common, each with the values of both sets."""
+    values = [[sorted(set(column)) for column in zip(*map(axes, runs), strict=True)] for runs in (first, second)]
+    return {name: (a, b) for name, a, b in zip(AXES, *values, strict=True) if not set(a) & set(b)}
 
 
 def spec_text(run: Run) -> str:

@@ -13,7 +13,8 @@ from reports.abstract import abstract
 from reports.captioned import readable_tables
 from reports.sections.claims import claims_table
 from reports.study import Study
-from reports.tables import interval, percent, plain, signed, times
+from reports.tables import interval, percent, signed, times
+from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
 from reports.words import p_value
 from results.store.folder import Store

@@ -136,7 +136,7 @@ def test_every_format_from_copied_records_without_torch(
     done = torch_free(without_torch, "report", "--results", smoke.results, "--out", out, *formats)
     assert done.returncode == 0, done.stderr
     for name in ("report.html", "table.tex", "paper-table.tex", "table.txt", "points.csv", "points.parquet"):
-        assert str(out / name) in done.stdout or name == "table.txt"
+        assert name in done.stdout
         assert (out / name).is_file()
     assert not (out / "paper.pdf").exists()
     assert not (out / "table.md").exists()

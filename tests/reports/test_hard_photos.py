@@ -13,7 +13,7 @@ from reports.sections.closing import limits_and_failures
 from reports.sections.data import data
 from reports.setup import facts
 from reports.study import Study
-from reports.tables import plain
+from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
 from results.store.folder import Store
 from results.tables.loading import load_runs

@@ -22,7 +22,8 @@ from reports.report_folder import code_files, is_current
 from reports.setup import facts
 from reports.study import Study
 from reports.style import looks
-from reports.tables import Table, budget_table, markdown, plain, signed
+from reports.tables import Table, budget_table, markdown, signed
+from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
 from reports.words import compared, p_value
 from results.judge.claims import BUDGETS

@@ -14,7 +14,7 @@ from benchmark.cli.compare import command as compare
 from results.judge.failures import failures
 from results.stats.significance import holm
 from results.store.folder import Store
-from results.tables.compare import differences, point_differences, record_differences, set_differences
+from results.tables.compare import differences, disjoint_axes, match, point_differences, record_differences
 from results.tables.iso_accuracy import iso_table
 from results.tables.loading import load_runs
 from results.tables.outcomes import split_by_point
@@ -92,10 +92,27 @@ def test_only_runs_on_the_same_images_are_paired(runs: dict[str, Run], differ: s
 def test_results_are_paired_by_their_spec(runs: dict[str, Run]) -> None:
     first = [runs["lgvit"], runs["vanilla"]]
     renamed = replace(runs["lgvit"], record=runs["lgvit"].record.model_copy(update={"run_id": "elsewhere"}))
-    table, only_first, only_second = set_differences(first, [renamed, runs["homogeneous-local"]])
-    assert set(table["run_id"]) == {runs["lgvit"].record.run_id}
-    assert only_first == [runs["vanilla"].record.run_id]
-    assert only_second == [runs["homogeneous-local"].record.run_id]
+    matched = match(first, [renamed, runs["homogeneous-local"]])
+    assert matched.equal == [(runs["lgvit"], renamed)]
+    assert matched.similar == []
+    assert matched.only_first == [runs["vanilla"].record.run_id]
+    assert matched.only_second == [runs["homogeneous-local"].record.run_id]
+
+
+def test_runs_of_other_recipes_are_paired_by_what_they_compare(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    train = run.record.spec.train
+
+    def changed(**fields: object) -> Run:
+        spec = run.record.spec.model_copy(update={"train": train.model_copy(update=fields)})
+        return replace(run, record=run.record.model_copy(update={"spec": spec}))
+
+    longer = train.recipes.model_copy(update={"exits": train.recipes.exits.model_copy(update={"epochs": 9})})
+    matched = match([run], [changed(recipes=longer)])
+    assert [len(matched.equal), len(matched.similar)] == [0, 1]
+    other = changed(backbone="vit_pico_patch4_28")
+    assert match([run], [other]).similar == []
+    assert disjoint_axes([run], [other]) == {"backbone": ([train.backbone], ["vit_pico_patch4_28"])}
 
 
 def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benchmark_command: Command) -> None:
@@ -111,7 +128,7 @@ def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benc
     shutil.rmtree(tmp_path / "copy" / "runs" / names[1])
     done = benchmark_command("compare", smoke.results, tmp_path / "copy")
     assert done.returncode == 0, done.stderr
-    assert f"only in {smoke.results}: {names[1]}" in " ".join(done.stdout.split())
+    assert f"only in {smoke.results}: {names[1][-8:]} ({names[1][:-9]})" in " ".join(done.stdout.split())
     assert f"{len(runs) - 1} of {len(runs) - 1} pairs" in done.stdout  # told in one line, not point by point
     assert "confidence" not in done.stdout
 
@@ -130,7 +147,7 @@ def test_the_command(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path, benc
     (tmp_path / "empty").mkdir()
     none = benchmark_command("compare", smoke.results, tmp_path / "empty")
     assert none.returncode == 2
-    assert "have no run with the same spec" in none.stderr
+    assert "no finished run in" in none.stderr
 
 
 def test_runs_without_a_common_point_are_not_called_the_same() -> None:

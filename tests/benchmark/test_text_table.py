@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.cli.text_table import text_table, without_constants
+from benchmark.text_table import text_table, without_constants
 
 COLUMNS = {
     "run": ["0a", "1b"],

@@ -16,10 +16,8 @@ from reports.tables import Table
 from results.operating_point import OperatingPoint
 from results.tables.run import Run
 
-EACH = 20
-"""Images of each exit."""
-MORE = 28
-"""The same in the paper of a single method: smaller images take less room."""
+EACH = 36
+"""Images of each exit; the more, the smaller, and the less room they take."""
 IDS = 12
 """Ids of each exit, where no images are shown."""
 
@@ -48,7 +46,7 @@ def exit_atlas(study: Study) -> list[Block]:
     point = _point(run)
     if point is None:
         return []
-    samples = exit_samples(run, point, MORE if study.has_one_method else EACH)
+    samples = exit_samples(run, point, EACH)
     sample_ids = [sample for row in samples for sample in row.sample_id]
     images = study.pictures(run.record, sample_ids) if study.pictures is not None else None
     if images is None:

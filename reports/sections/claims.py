@@ -25,14 +25,16 @@ def is_own(study: Study) -> bool:
 
 
 def unjudged(study: Study) -> str:
-    """Why no claim is listed; empty if the table of claims is shown."""
+    """What stands instead of the table of claims; empty if it is shown, which is where the paper's own claims are decided."""
     if is_own(study):
         return "The images are the user's own: no claim of the LGViT paper is judged by them."
     rows = claim_rows(study)
     findings = rows["finding"].str.split(":").str[0]
-    if rows["verdict"].isin(OPEN).all() and findings.isin(["", *OPEN]).all():
+    if not rows["verdict"].isin(OPEN).all():
+        return ""
+    if findings.isin(["", *OPEN]).all():
         return "These runs decide no claim of the LGViT paper, at its scale or at a smaller one."
-    return ""
+    return " ".join(["These runs decide no claim of the LGViT paper.", *verdict_sentence(study)])
 
 
 def claim_rows(study: Study) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.study import ComparisonGroup, Study, of_setting
 from reports.style import Look
-from reports.tables import DASH, interval, percent, signed, times
+from reports.tables import DASH, interval, percent, points, signed, times
 from reports.words import p_value
 from results.tables.points import summary
 from results.tables.run import NO_POLICY, STATIC, Run, labels
@@ -18,6 +18,8 @@ from results.tables.run import NO_POLICY, STATIC, Run, labels
 POINTS = 20_000
 """Limit for all curves together; each keeps an equal share, between `FEWEST` and `MOST`, evenly spread over its cost."""
 FEWEST, MOST = 6, 40
+RECALLS = 60_000
+"""Limit of recalls of classes in the page; if there are more, it has none, and classes.csv has all."""
 NUMBERS = ("Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs", "Time")
 
 
@@ -27,35 +29,57 @@ def drawing(study: Study) -> list[dict[str, Any]]:
     curves = sum(len(run.policies) for _, runs in settings for run in runs)
     limit = int(np.clip(POINTS // max(curves, 1), FEWEST, MOST))
     rows = dict(list(study.points.groupby("run_id")))
+    recalls = _recalls(study)
     return [
         {
             "name": setting.name,
             "curves": [
                 curve
                 for run in runs
-                for curve in _curves(study, setting, run, rows[run.record.run_id], limit)
+                for curve in _curves(study, setting, run, rows[run.record.run_id], limit, recalls)
             ],
         }
         for setting, runs in settings
     ]  # fmt: skip
 
 
-def _curves(study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
+Recalls = dict[tuple[str, str], pd.DataFrame]
+"""The rows of the table of classes, by run id and operating point."""
+
+
+def _recalls(study: Study) -> Recalls:
+    table = study.tidy.get("classes", pd.DataFrame())
+    if table.empty or len(table) > RECALLS:
+        return {}
+    return {(str(run_id), str(point)): rows for (run_id, point), rows in table.groupby(["run_id", "point"], sort=False)}
+
+
+def _curves(
+    study: Study, setting: ComparisonGroup, run: Run, rows: pd.DataFrame, limit: int, recalls: Recalls
+) -> list[dict[str, Any]]:
     """The curves of a run, one per policy; for a model without exits, one with a single point."""
     curves = []
-    for label, points in rows.groupby("label", sort=False):
-        name, policy = str(label), str(points["policy"].iloc[0])
+    for label, of_label in rows.groupby("label", sort=False):
+        name, policy = str(label), str(of_label["policy"].iloc[0])
         look = study.looks.get(name) or study.looks.get(run.method) or Look("#7F7F7F", "o", (1, 0))
+        reached = of_label[of_label["reached"]]
+        by_class = [recalls.get((run.record.run_id, str(point))) for point in reached["point"]]
+        classes = next((table for table in by_class if table is not None), None)
         curves.append(
             {
-                "name": name, "run": run.record.run_id, "seed": run.seed, "policy": policy,
+                "name": study.display.get(name, name), "run": run.record.run_id, "seed": run.seed, "policy": policy,
                 "command": f"python -m benchmark reproduce {shlex.quote(run.record.run_id)}",
                 "predict": f"python -m benchmark predict {shlex.quote(run.record.run_id)} IMAGES" if run.has_exits else "",
                 "first": policy == next(iter(run.policies), ""),
                 "exits": " ".join(str(exit_.block) for exit_ in run.record.exits[:-1]) if run.has_exits else "",
                 "color": look.color, "marker": look.marker, "dash": _dash(look),
                 "line": _line(run, policy, limit),
-                "marks": [_mark(run, row) for _, row in points.iterrows() if row["reached"]],
+                "classes": [] if classes is None else classes["name"].tolist(),
+                "without": [] if classes is None else _percentages(classes["static_accuracy"]),
+                "marks": [
+                    _mark(run, row) | {"recall": [] if table is None else _percentages(table["accuracy"])}
+                    for (_, row), table in zip(reached.iterrows(), by_class, strict=True)
+                ],
             }
         )  # fmt: skip
     return curves
@@ -72,6 +96,10 @@ def _line(run: Run, policy: str, limit: int) -> list[list[float | None]]:
     columns = [curve["threshold"].to_numpy(), share]
     columns += [100 * curve[name].to_numpy() for name in ("accuracy", "low", "high")] + [curve["mean_block"].to_numpy()]
     return [[_short(column[i]) for column in columns] for i in order]
+
+
+def _percentages(shares: pd.Series) -> list[float]:
+    return [round(100 * float(share), 1) for share in shares]
 
 
 def _mark(run: Run, row: pd.Series) -> dict[str, Any]:
@@ -101,7 +129,7 @@ def point_name(row: pd.Series) -> str:
         return f"{row['target']:g} × MACs"
     if row["kind"] == "fixed":
         return f"fixed at {row['target']:g}"
-    return "no drop" if row["target"] == 0 else f"≤ {100 * row['target']:g} points"
+    return "no drop" if row["target"] == 0 else f"≤ {points(row['target'])}"
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
@@ -117,7 +145,8 @@ def rows(study: Study) -> list[dict[str, Any]]:
     for _, row in summary(study.points).iterrows():
         where = tuple(row[name] for name in ("backbone", "dataset", "scheme", "recipes"))
         setting = names.get(where, f"{row['backbone']}, {row['dataset']}")
-        texts = [*([setting] if several else []), row["label"], point_name(row)]
+        name = study.display.get(row["label"], row["label"])
+        texts = [*([setting] if several else []), name, point_name(row)]
         cells = [{"text": text, "sort": text, "number": False} for text in texts]
         cells.append({"text": str(row["seeds"]), "sort": int(row["seeds"]), "number": True})
         shown = (
@@ -131,7 +160,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
         result = results.get((where, row["label"], row["target"]), "") if row["kind"] == "equal-macs" else ""
         cells.append({"text": result, "sort": result, "number": False})
         numbers = " ".join(map(str, sorted(shown_in.get(where, ()))))
-        marks = {"setting": numbers, "method": row["label"], "point": point_name(row)}
+        marks = {"setting": numbers, "method": name, "point": point_name(row)}
         table_rows.append({"cells": cells, **marks})
     return table_rows
 
@@ -150,7 +179,8 @@ def _results(study: Study) -> dict[tuple[tuple[str, ...], str, float], str]:
         for (label, budget), contrast in setting.contrasts.items():
             result = contrast.reversed().result
             words = {"ahead": "ahead of", "behind": "behind"}.get(result, f"{result} from")
-            texts[where, names[label], budget] = f"{words} {setting.reference}, {p_value(contrast.p)}"
+            reference = study.display.get(setting.reference, setting.reference)
+            texts[where, names[label], budget] = f"{words} {reference}, {p_value(contrast.p)}"
     return texts
 
 

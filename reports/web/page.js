@@ -142,6 +142,39 @@
     `${spot.curve.name}${spot.name ? ", " + spot.name : ""}: ${percent(spot.accuracy)}${between(spot)} at ` +
     `${spot.share.toFixed(3)} of the MACs${spot.threshold ? ", threshold " + spot.threshold : ""}`;
 
+  // Recall by class at an operating point, the largest loss first; it stays open when another point is selected.
+  let classesOpen = false;
+  const showClasses = ({ recall, curve: { classes, without } }) => {
+    const box = html("details", details);
+    box.open = classesOpen;
+    box.addEventListener("toggle", () => (classesOpen = box.open));
+    html("summary", box, "Recall by class");
+    const scroll = html("div", box);
+    scroll.className = "scroll";
+    const table = html("table", scroll);
+    table.id = "classes";
+    const names = ["Class", "Recall (%)", "Without exits (%)", "Difference (points)"];
+    const head = html("tr", html("thead", table));
+    names.forEach((name, column) => {
+      const cell = html("th", head, name);
+      cell.scope = "col";
+      if (column) cell.className = "number";
+    });
+    const body = html("tbody", table);
+    const order = classes.map((_, index) => index).sort((a, b) => recall[a] - without[a] - (recall[b] - without[b]));
+    for (const index of order) {
+      const change = (recall[index] - without[index]).toFixed(1);
+      const sign = change > 0 ? "+" : "";
+      const cells = [classes[index], recall[index].toFixed(1), without[index].toFixed(1), sign + change.replace("-", "\u2212")];
+      const row = html("tr", body);
+      cells.forEach((text, column) => {
+        const cell = html("td", row, text);
+        cell.dataset.name = names[column];
+        if (column) cell.className = "number";
+      });
+    }
+  };
+
   const show = (spot) => {
     details.replaceChildren();
     const list = html("dl", details);
@@ -165,6 +198,7 @@
     else if (predict && first) add("Classify images", `${predict} --threshold ${spot.threshold}`, true);
     if (predict) add("As JSON", JSON.stringify({ run, policy, threshold: spot.threshold }), true);
     add("Reproduce", spot.curve.command, true);
+    if (spot.recall?.length) showClasses(spot);
     for (const { element, spot: other } of drawnCurves.flat()) {
       element.classList.toggle("chosen", other === spot);
       element.parentNode.classList.toggle("active", other.curve === spot.curve);

@@ -119,7 +119,7 @@ def test_the_table_has_every_operating_point(browser: Any, study: Study) -> None
     expected = summary(study.points)
     assert len(rows) == len(expected)
     for _, point in expected.iterrows():
-        row = rows[point["label"], point_name(point)]
+        row = rows[study.display[point["label"]], point_name(point)]
         if point["reached"]:
             assert row[3].startswith(f"{100 * point['accuracy']:.1f}")
             assert row[7] == f"{point['mac_speedup']:.2f}×"
@@ -133,9 +133,9 @@ def test_filters_apply_to_table_curves_and_csv(browser: Any, study: Study) -> No
     assert numbers == sorted(numbers, reverse=True)
     choose(browser, "point", "0.75 × MACs")
     (field,) = all_of(browser, "#search")
-    field.send_keys("HOMOGENEOUS")
+    field.send_keys("AT EVERY EXIT")
     rows = shown_rows(browser)
-    assert {row[0] for row in rows} == {"homogeneous-local", "homogeneous-global"}
+    assert {row[0] for row in rows} == {"LPH at every exit", "GAH at every exit"}
     assert {str(group.get_attribute("data-name")) for group in all_of(browser, ".curve")} == {row[0] for row in rows}
     assert all_of(browser, "#count")[0].text == f"{len(rows)} of {every} rows"
     # What the button saves, without the browser's download.
@@ -159,8 +159,8 @@ def test_the_result_of_a_row_is_that_of_the_test(browser: Any, study: Study) -> 
     (group,) = study.main
     for (label, budget), contrast in group.contrasts.items():
         if budget == 0.5:
-            text = results[label, "0.5 × MACs"]
-            assert group.reference in text
+            text = results[study.display[label], "0.5 × MACs"]
+            assert study.display[group.reference] in text
             assert text.startswith({"ahead": "behind", "behind": "ahead"}.get(contrast.result, contrast.result))
 
 
@@ -178,7 +178,7 @@ def test_the_budget_ranks_the_curves(browser: Any, study: Study) -> None:
     run = next(run for run in study.runs if run.method == "lgvit")
     curve = run.curves[run.curves["split"] == "test"].sort_values("mean_macs")
     expected = np.interp(0.75 * run.record.costs.baseline, curve["mean_macs"], 100 * curve["accuracy"])
-    assert float(values["lgvit"].split()[0]) == pytest.approx(expected, abs=0.5)  # the page keeps some of the settings
+    assert float(values["LGViT"].split()[0]) == pytest.approx(expected, abs=0.5)  # the page keeps some of the settings
     browser.execute_script(
         "const b = document.getElementById('budget'); b.value = 0.1; b.dispatchEvent(new Event('input'))"
     )
@@ -223,7 +223,7 @@ def test_a_heading_sorts_both_ways(browser: Any, with_keys: bool) -> None:
 def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
     run = next(run for run in study.runs if run.method == "lgvit")
     point = next(point for point in run.record.points if point.name.endswith("equal-macs-0.75"))
-    (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("lgvit, 0.75 × MACs:")]
+    (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("LGViT, 0.75 × MACs:")]
     browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseenter'))", spot)
     shown = details(browser)
     row = study.points[(study.points["run_id"] == run.record.run_id) & (study.points["point"] == point.name)].iloc[0]
@@ -236,6 +236,25 @@ def test_a_point_shows_its_run_and_settings(browser: Any, study: Study) -> None:
     assert shown["Reproduce"] == f"python -m benchmark reproduce {run.record.run_id}"
     assert shown["Classify images"] == f"python -m benchmark predict {run.record.run_id} IMAGES --point {point.name}"
     assert json.loads(shown["As JSON"])["run"] == run.record.run_id
+
+
+def test_a_click_shows_the_recall_of_each_class(browser: Any, study: Study) -> None:
+    (spot,) = [s for s in all_of(browser, ".spot") if s.get_attribute("aria-label").startswith("LGViT, 0.5 × MACs:")]
+    browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('click'))", spot)
+    (summary_line,) = all_of(browser, "#details summary")
+    summary_line.click()
+    rows = [
+        [cell.text for cell in row.find_elements("css selector", "td")] for row in all_of(browser, "#classes tbody tr")
+    ]
+    run = next(run for run in study.runs if run.method == "lgvit")
+    table = study.tidy["classes"]
+    point = table[(table["run_id"] == run.record.run_id) & (table["point"] == "confidence/equal-macs-0.5")]
+    expected = {row["name"]: f"{100 * row['accuracy']:.1f}" for _, row in point.iterrows()}
+    assert {row[0]: row[1] for row in rows} == expected
+    changes = [float(row[3].replace("\u2212", "-")) for row in rows]
+    assert changes == sorted(changes)
+    all_of(browser, ".spot")[0].send_keys("")
+    assert all_of(browser, "#details details[open]") or not all_of(browser, "#details details")
 
 
 def test_the_curves_can_be_used_by_keyboard(browser: Any) -> None:
@@ -268,10 +287,10 @@ def test_a_method_can_be_hidden_and_shown(browser: Any) -> None:
     def names() -> set[str]:
         return {str(group.get_attribute("data-name")) for group in all_of(browser, ".curve")}
 
-    (button,) = [button for button in all_of(browser, "#legend button") if button.text == "lgvit"]
+    (button,) = [button for button in all_of(browser, "#legend button") if button.text == "LGViT"]
     before = names()
     button.click()
-    assert names() == before - {"lgvit"}
+    assert names() == before - {"LGViT"}
     assert button.get_attribute("aria-pressed") == "false"
     button.click()
     assert names() == before

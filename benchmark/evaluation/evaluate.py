@@ -103,11 +103,13 @@ def evaluate(
         redrawn = redraw(decided_on_val, decided_on_test, without_exits, costs, blocks, drops) if drops else {}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks, redrawn):
             points.append(point)
-            outcomes += [tables.outcomes(point, setting, policy, scores["test"]) for setting in point.settings]
+            outcomes += [
+                tables.outcomes(point, setting, decided_on_test, policy, scores["test"]) for setting in point.settings
+            ]
         curves += [tables.curve(selection.label, split, swept, costs, blocks) for split, swept in sweeps.items()]
         cost = val.mean(costs.cumulative)
         for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
-            corners.append(tables.corner(selection.label, float(settings[t]), policy, scores["test"]))
+            corners.append(tables.corner(selection.label, int(t), decided_on_test, scores["test"].sample_id.numpy()))
     return Evaluation(
         tuple(points),
         {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},

@@ -12,8 +12,7 @@ from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import choose, look_up, prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.sweep import Sweep, decide, true_class_probability
-from benchmark.evaluation.tables import corner
+from benchmark.evaluation.sweep import Decisions, Sweep, decide, true_class_probability
 from benchmark.external import evaluation as external
 from methods.policies.policy import ExitPolicy
 from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
@@ -106,13 +105,12 @@ def correct_at_budget(
     scores = load_run_scores(store, record)
     blocks = [exit_.block for exit_ in record.exits]
     correct: dict[str, np.ndarray | None] = {}
-    for selection, policy, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
+    for selection, _, decisions in _decisions(store, record, scores, policies, skip_unsupported=skip_unsupported):
+        sweeps = {split: decided.sweep() for split, decided in decisions.items()}
         chosen = choose(sweeps["val"], record.costs, record.static_accuracy.val, (), (budget,))
         (point,) = look_up(selection.label, chosen, sweeps, record.costs, blocks)
-        shares = [
-            setting.weight * corner(selection.label, setting.threshold, policy, scores["test"])["right"].to_numpy()
-            for setting in point.settings
-        ]
+        test = decisions["test"]
+        shares = [setting.weight * test.correct[test.row(setting.threshold)] for setting in point.settings]
         correct[selection.label] = np.sum(shares, axis=0) if shares else None
     return correct
 
@@ -128,20 +126,21 @@ def _sweeps(
         return
     scores = load_run_scores(store, record)
     names = [f"falls_{margin:g}" for margin in MARGINS]
-    for selection, policy, sweeps in _own_sweeps(store, record, scores, policies, skip_unsupported=skip_unsupported):
+    for selection, policy, decisions in _decisions(store, record, scores, policies, skip_unsupported=skip_unsupported):
+        sweeps = {split: decided.sweep() for split, decided in decisions.items()}
         shares = share_that_falls(true_class_probability(policy, scores["test"]))
         yield selection, sweeps, dict(zip(names, shares, strict=True))
 
 
-def _own_sweeps(
+def _decisions(
     store: Store,
     record: DoneRecord,
     scores: dict[str, ExitScores],
     policies: Sequence[Configured],
     *,
     skip_unsupported: bool,
-) -> Iterator[tuple[Configured, ExitPolicy, dict[str, Sweep]]]:
-    """Each policy that the exits support, fitted on val, with its sweeps on the run's logits."""
+) -> Iterator[tuple[Configured, ExitPolicy, dict[str, Decisions]]]:
+    """Each policy that the exits support, fitted on val, with its decisions on the run's logits by split."""
     for selection in policies:
         reads_gates = registry.card("policy", selection.name).load().reads_gates
         if reads_gates and scores["val"].errors is None:
@@ -150,8 +149,8 @@ def _own_sweeps(
             raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")
         try:
             policy, settings = prepare(selection, scores["val"], record.costs)
-            sweeps = {split: decide(policy, split_scores, settings).sweep() for split, split_scores in scores.items()}
+            decisions = {split: decide(policy, split_scores, settings) for split, split_scores in scores.items()}
         except ValueError as error:
             folder = store.stage(stage_name(record, "scores"))
             raise StoreError(f"{folder}: {selection.label}: {error}") from error
-        yield selection, policy, sweeps
+        yield selection, policy, decisions

@@ -59,6 +59,10 @@ class Decisions:
     exit_taken: np.ndarray
     correct: np.ndarray
 
+    def row(self, setting: float) -> int:
+        """The row of a setting."""
+        return int(np.flatnonzero(self.settings == setting)[0])
+
     def sweep(self) -> Sweep:
         """Accuracy and exit shares of every setting."""
         samples = self.correct.shape[1]
@@ -90,14 +94,6 @@ def decide(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> Deci
         exit_taken[:, chunk] = taken.numpy()
         correct[:, chunk] = (bound.predictions(logits) == labels).gather(0, taken).numpy()
     return Decisions(settings, exits, exit_taken, correct)
-
-
-def exits_taken(policy: ExitPolicy, scores: ExitScores, setting: float) -> torch.Tensor:
-    """The exit of every sample of a split under one setting, int64 [N]."""
-    if policy.ordered:
-        return _exits_in_order(policy, scores, np.array([setting]))[0]
-    bound = policy.with_context(scores.labels, scores.errors)
-    return bound.exits(bound.signal(scores.logits), setting)
 
 
 def _exits_in_order(policy: ExitPolicy, scores: ExitScores, settings: np.ndarray) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import Sweep, exits_taken
+from benchmark.evaluation.sweep import Decisions, Sweep
 from methods.policies.policy import ExitPolicy, confidences
 from results.operating_point import OperatingPoint, WeightedThreshold
 from results.record import CostTable
@@ -47,10 +47,12 @@ def static_outcomes(scores: ExitScores) -> pd.DataFrame:
     )
 
 
-def outcomes(point: OperatingPoint, setting: WeightedThreshold, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
+def outcomes(
+    point: OperatingPoint, setting: WeightedThreshold, decisions: Decisions, policy: ExitPolicy, scores: ExitScores
+) -> pd.DataFrame:
     """Exit and prediction of every test sample under one setting; ``score`` is the largest probability of the answer."""
     bound = policy.with_context(scores.labels, scores.errors)
-    exits = exits_taken(policy, scores, setting.threshold)
+    exits = torch.from_numpy(decisions.exit_taken[decisions.row(setting.threshold)].astype(np.int64))
     samples = torch.arange(len(exits))
     return outcome_frame(
         point.name,
@@ -88,12 +90,10 @@ def outcome_frame(
     )
 
 
-def corner(label: str, setting: float, policy: ExitPolicy, scores: ExitScores) -> pd.DataFrame:
-    """Exit and correctness of every test sample at one corner of a hull."""
-    bound = policy.with_context(scores.labels, scores.errors)
-    exits = exits_taken(policy, scores, setting)
-    right = bound.predictions(scores.logits)[exits, torch.arange(len(exits))] == scores.labels
-    return corner_frame(label, setting, scores.sample_id.numpy(), exits.numpy(), right.numpy())
+def corner(label: str, row: int, decisions: Decisions, sample_id: np.ndarray) -> pd.DataFrame:
+    """Exit and correctness of every test sample at one corner of a hull, which is a row of the decisions."""
+    setting = float(decisions.settings[row])
+    return corner_frame(label, setting, sample_id, decisions.exit_taken[row], decisions.correct[row])
 
 
 def no_corners() -> pd.DataFrame:

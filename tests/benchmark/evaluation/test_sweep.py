@@ -140,7 +140,7 @@ def test_an_order_of_arrival_is_undone_in_the_tables(monkeypatch: pytest.MonkeyP
     order = policy.arrival_order(300)
     assert order is not None
     moved, _ = policy.choose(scores.logits[:, order])
-    exits = sweep_module.exits_taken(policy, scores, 0.6)
+    exits = torch.from_numpy(decide(policy, scores, np.array([0.6])).exit_taken[0]).long()
     assert torch.equal(exits[order], moved)
     assert not torch.equal(exits, policy.choose(scores.logits)[0])
     swept = decide(policy, scores, np.array([0.6])).sweep()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,13 +56,31 @@ def cancel_jobs(store: Store, grid: str) -> str | None:
     """
     # Imports submitit, which only folders with submissions need.
     from benchmark.execution.slurm import scheduler
+    from benchmark.execution.slurm.failures import note_cancelled
     from benchmark.execution.slurm.jobs import tasks_in_flight
 
-    jobs = [task.job for _, task in tasks_in_flight(store.root, grid)]
-    if not jobs:
+    tasks = tasks_in_flight(store.root, grid)
+    if not tasks:
         return None
-    scheduler.cancel({job.split("_")[0] for job in jobs})
-    return f"cancelled {len(jobs)} Slurm tasks; running ones write a checkpoint, from which 'run' resumes"
+    others = Counter(one.submission.owner for one in tasks if one.submission.owner != os.getuid())
+    own = [one for one in tasks if one.submission.owner == os.getuid()]
+    sentences = [
+        f"{number} Slurm tasks belong to {_user(owner)}, who can cancel them" for owner, number in others.items()
+    ]
+    if own:
+        scheduler.cancel({one.task.job.split("_")[0] for one in own})
+        for one in own:
+            if one.state.waits:  # it has no process that could record its end
+                note_cancelled(store, one.submission, one.task)
+        sentences.append(f"cancelled {len(own)} Slurm tasks; running ones write a checkpoint, from which 'run' resumes")
+    return "\n".join(sentences)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the user with id {uid}"
 
 
 def cancel_local(store: Store, grid: str, *, now: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark import registry
 from benchmark.cli.follow import follow
-from benchmark.cli.options import DEFAULT_RESULTS
+from benchmark.cli.selection import selection
 from benchmark.cli.slurm_options import COMMAND_ONLY
 from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
 from benchmark.environment import require_torch
@@ -27,7 +25,6 @@ from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_option
 from benchmark.execution.slurm.submission import Manifest, Settings, Submission, latest_tasks
 from benchmark.execution.slurm.submit import scripts_of, submit_plan
 from benchmark.execution.status import StageStatus, Status
-from benchmark.grid.load import Grid
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
 
@@ -107,7 +104,7 @@ def run_on_slurm(
     else:
         console.print("You may log out. To see the progress, and to cancel:", highlight=False)
         for command in ("status", "cancel"):
-            text = f"  python -m benchmark {command} {_selection(plan.grid, store)}"
+            text = f"  python -m benchmark {command} {selection(plan.grid, store)}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return submission
 
@@ -161,13 +158,6 @@ def _show_submission(console: Console, submission: Submission, manifest: Manifes
         text = f"  {array.job}  {array.name}: {counted_tasks(len(array.tasks))}{after}"
         console.print(text, highlight=False, soft_wrap=True)
     console.print(f"Logs: {submission.jobs}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _selection(grid: Grid, store: Store) -> str:
-    """The options that select this grid and these results in another command."""
-    name = grid.name if registry.grids().get(grid.name) == grid.source else str(grid.source)
-    results = "" if store.root == DEFAULT_RESULTS else f" --results {shlex.quote(str(store.root))}"
-    return f"--grid {shlex.quote(name)}{results}"
 
 
 def _follow(console: Console, plan: Plan, store: Store, submission: Submission) -> None:

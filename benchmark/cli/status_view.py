@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.cli.selection import selection
 from benchmark.execution.status import STATES, RunStatus, StageStatus, Status, last_lines
 from benchmark.progress import duration
-from benchmark.registry import grids
 from benchmark.stages.plan import counted
 from results.store.attempts import Worker
 from results.store.commands import Command
@@ -98,7 +97,8 @@ def _running(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
 def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     lost = [stage for stage in stages if stage.state == "lost"]
-    for group in _grouped(lost, _worker_key):
+    groups = _grouped(lost, _worker_key)
+    for group in groups[:SHOWN_GROUPS]:
         heartbeat = group[0].heartbeat
         epoch = f", in epoch {heartbeat.epoch} of {heartbeat.epochs}" if heartbeat and heartbeat.epochs else ""
         last_heartbeat = f"last heartbeat {duration(group[0].silent_seconds)} ago{epoch} ({_worker(group[0])})"
@@ -106,7 +106,7 @@ def _lost(status: Status, stages: list[StageStatus]) -> list[RenderableType]:
         reason = scheduled.reason if scheduled and scheduled.reason else last_heartbeat
         lines.append(_line(f"{_description(group)}: {reason}"))
         lines += _log(status, group[0].log)
-    return lines
+    return [*lines, *_more(len(groups), "lost tasks")]
 
 
 def _failed(status: Status) -> list[RenderableType]:
@@ -121,9 +121,8 @@ def _failed(status: Status) -> list[RenderableType]:
         log = group[0].at.log if group[0].at else None
         lines += _log(status, log or (str(traceback) if traceback.is_file() else None))
     if lines:
-        grid = status.plan.grid
-        name = grid.name if grid.name in grids() else shlex.quote(str(grid.source))
-        retry = f"python -m benchmark retry --grid {name} --failed"
+        on_slurm = " --executor slurm" if any(run.at and run.at.last and run.at.last.by.job for run in failed) else ""
+        retry = f"python -m benchmark retry {selection(status.plan.grid, status.store)} --failed{on_slurm}"
         lines.append(_line(f"run them again: {retry}; --cause CAUSE selects some", style="dim"))
     return [*lines, *_more(len(groups), "causes")]
 
@@ -169,7 +168,7 @@ def as_json(status: Status, command: Command | None) -> dict[str, Any]:
                 "run_id": run.run.run_id,
                 "state": run.state,
                 "failure": run.failure,
-                "cause": run.record and run.record.cause,
+                "cause": run.record.cause if run.record else run.sentence if run.state == "failed" else None,
                 "blocked_by": run.record and run.record.blocked_by,
                 "stage": run.at and run.at.stage.name,
             }

@@ -59,6 +59,7 @@ class Attempts:
 
         Raises:
             Interrupted: the user asked to stop during the wait.
+            StoreError: a lock belongs to another user, who does not share it.
         """
         with ExitStack() as held:
             yield all(self._lock(name, held, wait) for name in sorted(names))
@@ -76,6 +77,10 @@ class Attempts:
                 if self.reporter.stop_requested():
                     raise Interrupted
                 time.sleep(POLL_SECONDS)
+        except PermissionError as error:
+            raise StoreError(
+                f"cannot write {lock.path}, which belongs to another user; in a team's folder everybody sets umask 002"
+            ) from error
         except CannotLockError:
             if not self.cannot_lock:
                 self.cannot_lock = True

@@ -16,6 +16,7 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from results.record import FailedRecord, FailureCause
 from results.store.attempts import Attempt, Heartbeat, now
+from results.store.commands import Command
 from results.store.files import is_alive
 from results.store.folder import Store
 
@@ -122,6 +123,8 @@ class RunStatus:
         """One line about the run: its error, or the state or name of its current stage."""
         if self.record is not None:
             return self.record.cause.partition("\n")[0]
+        if self.state == "failed" and self.at is not None and self.at.last is not None:
+            return self.at.last.sentence.partition("\n")[0]
         if self.at is None:
             return ""
         return self.at.note if self.state == "queued" else self.at.stage.name
@@ -199,9 +202,20 @@ class Status:
             )
         for state in ("running", "lost", "queued", "failed"):
             for stage in stages:
+                if stage.state == state and state == "failed" and not self._is_expected(stage):
+                    # There is no record, because none could be written (a full disk) or nothing was left to write one.
+                    return RunStatus(run, "failed", stage, failure=stage.last.failure if stage.last else None)
                 if stage.state == state:
                     return RunStatus(run, "queued" if state == "failed" else state, stage)
         return RunStatus(run, "queued")
+
+    def _is_expected(self, stage: StageStatus) -> bool:
+        """Whether a command or a job in flight will try a failed stage again, or record the failure."""
+        return self._has_command or (stage.scheduled is not None and stage.scheduled.state != "lost")
+
+    @cached_property
+    def _has_command(self) -> bool:
+        return Command.running(self.store) is not None
 
     def _is_tried_again(self, record: FailedRecord, stages: list[StageStatus]) -> bool:
         """Whether a process works on the stage that made the run fail: a stage of this run alone, or the one that blocks it."""

@@ -24,12 +24,13 @@ from benchmark.execution.device import check_devices, set_up_device, set_up_torc
 from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
 from benchmark.execution.launch import launch
 from benchmark.execution.maker import builder_for
+from benchmark.execution.recording import Recorder
 from benchmark.execution.task import run_plan
 from benchmark.grid.load import Grid
 from benchmark.progress import LINE_SECONDS, Reporter
 from benchmark.stages.plan import Plan, make_plan
 from datasets.api import DataError
-from results.store.attempts import this_process
+from results.store.attempts import Worker, this_process
 from results.store.folder import Store, StoreError
 
 DISPLAY_SECONDS = 0.25
@@ -74,14 +75,24 @@ def work(job: WorkerJob, pipe: Connection) -> None:
     except RankError as error:
         _reporter(job, pipe).send("rank lost", str(error), error.failure)
         worker = this_process(job.config.session, job.config.log)
-        Attempts(Store(job.config.results), Reporter(Console(quiet=True)), worker, job.config.device).rank_lost(
-            plan.missing_stages, error
-        )
+        record_rank_lost(plan, job.config, worker, error)
         _exit(EXIT_RANK_LOST)
     except (UserError, DataError, StoreError) as error:
         messages = error.messages if isinstance(error, UserError) else [str(error)]
         _reporter(job, pipe).send("mistakes", *messages)
         _exit(EXIT_MISTAKE)
+
+
+def record_rank_lost(plan: Plan, config: ExecutionConfig, worker: Worker, error: RankError) -> None:
+    """Record the failure of the stages that the ranks were making, and of the runs that need them."""
+    store = Store(config.results)
+    attempts = Attempts(store, Reporter(Console(quiet=True)), worker, config.device)
+    attempts.rank_lost(plan.missing_stages, error)
+    recorder = Recorder(plan, store, attempts, builder_for(config, torch.device("cpu")).inputs)
+    for run in plan.missing_runs:
+        missing = recorder.first_missing(run)
+        if missing is not None and attempts.failed(missing.name):
+            recorder.fail_by(run, missing)
 
 
 def _exit(code: int) -> None:

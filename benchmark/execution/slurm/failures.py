@@ -13,7 +13,7 @@ from contextlib import suppress
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.scheduler import LOST, JobState
-from benchmark.execution.slurm.submission import latest_tasks
+from benchmark.execution.slurm.submission import Submission, TaskEntry, latest_tasks
 from benchmark.execution.slurm.task import NOT_REQUEUED
 from benchmark.stages.stage import RunStages
 from results.record import FailureCause
@@ -39,6 +39,7 @@ CAUSES: dict[str, tuple[FailureCause, str]] = {
 """Kind of cause and description by the final state of a job."""
 EXIT_CODES: dict[str, tuple[FailureCause, str]] = {
     r"(9|137):0|\d+:9": ("killed", "one of its processes was killed, often because memory ran out"),
+    "0:53": ("error", "its node cannot open the log: the results folder must be on a file system that all nodes share"),
     f"{NOT_REQUEUED}:0": ("time-limit", "Slurm ended it and refused to requeue it; the same command resumes it"),
 }
 """Causes by exit code, for jobs in the state FAILED. SIGKILL is 9 or 137, or the signal after the colon."""
@@ -103,6 +104,15 @@ def final_failure(store: Store, name: str, worker: Worker) -> Attempt | None:
     """The failure that ended the last attempt of a stage, if the worker's session counts it as final."""
     last = last_failure(store, name)
     return last if last and last.is_final_for(worker) else None
+
+
+def note_cancelled(store: Store, submission: Submission, task: TaskEntry) -> None:
+    """Record that a task was cancelled before it started, for each stage that it would have made."""
+    if task.kind in ("records", "report"):
+        return
+    worker = this_process(submission.name, submission.log(task.job)).model_copy(update={"job": task.job})
+    names = [name for name in task.names if not store.has_stage(name)]
+    note_end(store, worker, names, "cancelled", f"its job was cancelled (job {task.job}, before it started)")
 
 
 def note_end(store: Store, worker: Worker, names: Sequence[str], failure: FailureCause | None, sentence: str) -> None:

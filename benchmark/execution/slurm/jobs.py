@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.checkout import ROOT
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of
 from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm.scheduler import JobState
 from benchmark.execution.slurm.submission import Submission, TaskEntry, latest_tasks, submissions
 from benchmark.execution.status import Scheduled
 from benchmark.stages.plan import Plan
 from results.store.folder import Store
 
 
-def tasks_in_flight(root: Path, grid: str | None = None) -> list[tuple[Submission, TaskEntry]]:
+@dataclass(frozen=True)
+class TaskInFlight:
+    """A submitted task that waits or runs."""
+
+    submission: Submission
+    task: TaskEntry
+    state: JobState
+
+
+def tasks_in_flight(root: Path, grid: str | None = None) -> list[TaskInFlight]:
     """The submitted tasks of a results folder that wait or run.
 
     Args:
@@ -26,9 +37,9 @@ def tasks_in_flight(root: Path, grid: str | None = None) -> list[tuple[Submissio
         UserError: squeue does not respond.
     """
     earlier = submissions(root)
-    live = scheduler.live_jobs() if earlier else {}
+    live = scheduler.live_jobs({submission.owner for submission, _ in earlier}) if earlier else {}
     return [
-        (submission, task)
+        TaskInFlight(submission, task, live[task.job])
         for submission, manifest in earlier
         if grid in (None, manifest.grid)
         for task in manifest.tasks
@@ -42,7 +53,7 @@ def in_flight(root: Path) -> dict[str, str]:
     Raises:
         UserError: squeue does not respond.
     """
-    return {name: task.job for _, task in tasks_in_flight(root) for name in task.names}
+    return {name: one.task.job for one in tasks_in_flight(root) for name in one.task.names}
 
 
 def other_code(root: Path) -> list[str]:
@@ -51,9 +62,7 @@ def other_code(root: Path) -> list[str]:
     Raises:
         UserError: squeue or git does not respond.
     """
-    active = (
-        {submission.name: submission for submission, _ in tasks_in_flight(root)} if scheduler.is_installed() else {}
-    )
+    active = {one.submission.name: one.submission for one in tasks_in_flight(root)} if scheduler.is_installed() else {}
     here = code_hash(ROOT) if active else ""
     codes = {name: submission.manifest().code for name, submission in active.items()}
     return [
@@ -73,7 +82,8 @@ def scheduled_stages(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
     submitted = {stage.name: tasks[stage.name] for stage in plan.missing_stages if stage.name in tasks}
     if not submitted or not scheduler.is_installed():
         return {}
-    states = scheduler.states_of({task.job for _, task in submitted.values()})
+    owners = {submission.owner for submission, _ in submitted.values()}
+    states = scheduler.states_of({task.job for _, task in submitted.values()}, owners)
     stages = {}
     for name, (submission, task) in submitted.items():
         state, log = states[task.job], str(submission.log(task.job))

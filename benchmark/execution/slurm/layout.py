@@ -129,13 +129,18 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], max
     for number, level in enumerate(levels):
         for resources, tasks in _by_resources(level, choice):
             chunks = [tasks[i : i + max_array_size] for i in range(0, len(tasks), max_array_size)]
-            parallelism = max(1, choice.options.array_parallelism // len(chunks))
+            first, chains = len(arrays), min(len(chunks), choice.options.array_parallelism)
+            share, rest = divmod(choice.options.array_parallelism, chains)
             for i, chunk in enumerate(chunks, start=1):
                 kinds = "+".join(dict.fromkeys(task.kind for task in chunk))
                 name = f"{number}-{kinds}" + (f"-{i}" if len(chunks) > 1 else "")
                 units = [unit for task in chunk for unit in task.units]
                 parents = {parent for unit in units for parent in unit.parents}
-                after = sorted({array_of[parent] for parent in parents if parent in array_of})
+                needed = {array_of[parent] for parent in parents if parent in array_of}
+                if i > chains:  # more pieces than tasks that may run at once: a piece waits for one before it
+                    needed.add(first + i - 1 - chains)
+                after = sorted(needed)
+                parallelism = share + ((i - 1) % chains < rest)
                 after_jobs = sorted({in_flight[parent] for parent in parents if parent in in_flight})
                 array_of |= {name: len(arrays) for unit in units for name in unit.names}
                 arrays.append(JobArray(name, resources, chunk, min(parallelism, len(chunk)), after, after_jobs))

@@ -56,13 +56,17 @@ class JobState:
         return self.waits or self.runs
 
 
-def live_jobs() -> dict[str, JobState]:
-    """The user's jobs that wait, run or have just ended: ``job`` or ``array_task`` to state.
+def live_jobs(owners: Iterable[int] = ()) -> dict[str, JobState]:
+    """Jobs that wait, run or have just ended: ``job`` or ``array_task`` to state.
+
+    Args:
+        owners: ids of the users whose jobs are listed, besides this user.
 
     Raises:
         UserError: squeue does not respond.
     """
-    result = _run("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%F|%K|%T|%r|%N")
+    users = ",".join(map(str, sorted({os.getuid(), *owners})))
+    result = _run("squeue", "--noheader", "--array", "--states=all", f"--user={users}", "--format=%F|%K|%T|%r|%N")
     if result is None or result.returncode:
         raise UserError(
             f"squeue does not respond ({_problem(result)}), so it is unknown which jobs wait or run; try again later"
@@ -110,13 +114,17 @@ def _tasks(job: str) -> set[str]:
     }
 
 
-def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
+def states_of(jobs: Iterable[str], owners: Iterable[int] = ()) -> dict[str, JobState]:
     """The state of every job. For an ended job accounting knows more than the queue.
+
+    Args:
+        jobs: their ids.
+        owners: see `live_jobs`.
 
     Raises:
         UserError: squeue does not respond.
     """
-    jobs, live = list(jobs), live_jobs()
+    jobs, live = list(jobs), live_jobs(owners)
     gone = [job for job in jobs if job not in live or not live[job].in_flight]
     ended = ended_jobs(gone) if gone else {}
     return {job: ended.get(job) or live.get(job) or JobState(LOST) for job in jobs}

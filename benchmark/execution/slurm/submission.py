@@ -1,6 +1,6 @@
 """The folder of a submission: what was submitted, from which code, and where the logs are.
 
-results/submissions/<time>-<grid>-<code>/    mode 0700
+results/submissions/<time>-<grid>-<code>/    only its owner may write there
     code/             the code that its tasks run, with frozen.json and uncommitted.diff
     settings.json     what the tasks need to know of the command: runs, report, execution
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
@@ -10,6 +10,7 @@ results/submissions/<time>-<grid>-<code>/    mode 0700
 from __future__ import annotations
 
 import itertools
+import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +107,11 @@ class Submission:
         return self.folder.name
 
     @property
+    def owner(self) -> int:
+        """Id of the user who submitted it."""
+        return self.folder.stat().st_uid
+
+    @property
     def code(self) -> Path:
         return self.folder / "code"
 
@@ -131,15 +137,20 @@ class Submission:
 
 
 def new_submission(root: Path, grid: str, code: str) -> Submission:
-    """A new folder, named by time, grid and code, that only its owner may enter."""
+    """A new folder, named by time, grid and code.
+
+    Only its owner may write into it, because its tasks run its code, and only its owner may enter it; if the results folder is
+    group-writable, a team may enter it, too.
+    """
     base = root / SUBMISSIONS
-    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    base.mkdir(parents=True, exist_ok=True)
+    mode = 0o750 if root.stat().st_mode & stat.S_IWGRP else 0o700
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{grid}-{code[:8]}"
     for number in itertools.count(1):
         folder = base / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):  # submitted in the same second
-            folder.mkdir(mode=0o700)
-            (folder / "jobs").mkdir(mode=0o700)
+            folder.mkdir(mode=mode)
+            (folder / "jobs").mkdir(mode=mode)
             break
     return Submission(folder)
 

@@ -114,7 +114,10 @@ def submit_plan(
     names = {name for array in arrays for task in array.tasks for name in task.names}
     records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in names]
     failed = {path: path.stat().st_mtime_ns for path in records if path.is_file()}
-    submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
+    try:
+        submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
+    except OSError as error:
+        raise UserError(f"the submission cannot be written: {error}") from error
     try:
         code = freeze(submission.code)
         submission.write_settings(settings)

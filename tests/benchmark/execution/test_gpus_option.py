@@ -12,15 +12,16 @@ import torch
 from rich.console import Console
 
 from benchmark.cli.run import command
-from benchmark.errors import UserError
+from benchmark.errors import RankError, UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
+from benchmark.execution.worker import record_rank_lost
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import make_plan
 from results.judge.environment_diff import of_machines, same_bits_expected
 from results.store.folder import Store
 from tests.benchmark.execution.test_resume import contents
-from tests.benchmark.execution.test_workers import is_running
+from tests.benchmark.execution.test_workers import grid_file, is_running, maker_for
 from tests.conftest import call, start_command
 from tests.grids import bundled, write_grid
 from tests.results.builders import machine
@@ -130,3 +131,16 @@ def test_missing_gpus_are_one_sentence(tmp_path: Path) -> None:
         run_on(grid, tmp_path / "results", "auto")
     with pytest.raises(UserError, match="--device cuda:1"):
         run_on(grid, tmp_path / "results", "cuda:1")
+
+
+def test_a_lost_rank_leaves_records_of_the_runs_that_need_its_stage(tmp_path: Path) -> None:
+    maker = maker_for(grid_file(tmp_path), tmp_path / "results")
+    stage = next(stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
+    with maker.attempts.locked([stage.name], wait=False):
+        maker.attempts.startable([stage])
+        maker.attempts._start(stage.name)
+    error = RankError("rank 1 of 2 was killed (SIGKILL)", "killed")
+    record_rank_lost(maker.plan, maker.config, maker.attempts.worker, error)
+    records = [maker.store.record(run.run_id) for run in maker.plan.runs]
+    assert [record.status for record in records] == ["failed"] * len(records)
+    assert [record.failure for record in records if record.status == "failed"] == ["killed", "blocked"]

@@ -42,8 +42,8 @@ def contents(results: Path) -> dict[str, Any]:
             record = json.loads(path.read_text())
             del record["provenance"], record["sha256"]
             for stage in record["stages"]:
-                # These may differ: wall time and, after a kill between two writes, the number of stages in a pass.
-                del stage["seconds"], stage["shared_pass"]
+                # These may differ: wall time, interruptions and, after a kill between two writes, the stages in a pass.
+                del stage["seconds"], stage["earlier"], stage["shared_pass"]
             files[name] = record
         elif path.name != "provenance.json":
             files[name] = path.read_bytes()

@@ -34,6 +34,7 @@ from methods.vanilla import Vanilla
 from results.store.attempts import Heartbeat
 from results.store.files import StoreError, write_file
 from results.store.folder import Store
+from results.store.locks import Lock
 from tests.benchmark.execution.test_resume import contents
 from tests.conftest import call, start_command
 from tests.grids import write_grid
@@ -180,6 +181,19 @@ def test_two_runs_of_one_process_are_equal_and_leave_no_progress_files(tmp_path:
     execute_here(maker_for(grid, tmp_path / "results"))
     assert contents(tmp_path / "results") == contents(tmp_path / "alone")
     assert list(tmp_path.glob("results/progress/*")) == []
+
+
+def test_a_lock_of_another_user_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(lock: Lock) -> bool:
+        raise PermissionError(13, "Permission denied", str(lock.path))
+
+    maker = maker_for(grid_file(tmp_path), tmp_path / "results")
+    monkeypatch.setattr(Lock, "acquire", denied)
+    with (
+        pytest.raises(StoreError, match=r"progress/finetune-1/lock.*umask 002"),
+        maker.attempts.locked(["finetune-1"], wait=False),
+    ):
+        pass
 
 
 class Twin(Reporter):

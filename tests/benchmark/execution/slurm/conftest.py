@@ -45,7 +45,7 @@ class FakeSlurm:
         self.folder = folder
         programs = {
             "sbatch": SBATCH,
-            "squeue": TOLD % ("squeue", "squeue"),
+            "squeue": (TOLD % ("squeue", "squeue")).replace("cat", 'echo "$@" > "$FAKE/squeue-arguments"; cat'),
             "sacct": TOLD % ("sacct", "sacct"),
             "scancel": '#!/bin/sh\necho "$@" >> "$FAKE/cancelled"\n',
             "scontrol": "#!/bin/sh\necho 'MaxArraySize            = 4'\n",

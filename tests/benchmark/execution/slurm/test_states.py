@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
 
 import pytest
 from click.exceptions import Exit
 from rich.console import Console
 
+from benchmark.cli.cancel import cancel_jobs
 from benchmark.cli.slurm_options import check_executor
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of, note_end, note_job_failures
-from benchmark.execution.slurm.jobs import scheduled_stages
+from benchmark.execution.slurm.jobs import in_flight, scheduled_stages
+from benchmark.execution.slurm.submission import Submission
 from benchmark.execution.slurm.task import NOT_REQUEUED
 from benchmark.execution.status import status_of
 from results.store.attempts import this_process
@@ -90,6 +94,7 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
         ("FAILED", "exit code 0:9", "killed"),
         ("FAILED", f"exit code {NOT_REQUEUED}:0", "time-limit"),
         ("FAILED", "exit code 1:0", "error"),
+        ("FAILED", "exit code 0:53", "error"),
         ("COMPLETED", "exit code 0:0", "error"),
         ("SOMETHING_NEW", "", "error"),
         (scheduler.LOST, "", "killed"),
@@ -137,3 +142,66 @@ def test_options_require_their_executor() -> None:
     with pytest.raises(UserError, match=r"--workers .*--executor local"):
         check_executor("slurm", {}, rehearse=False, workers=True)
     check_executor("local", {}, workers=True)
+
+
+def in_queue(jobs: list[str], state: str) -> str:
+    return "".join(
+        "|".join([*(job.split("_") if "_" in job else [job, "N/A"]), state, "None", ""]) + "\n" for job in jobs
+    )
+
+
+def test_a_task_that_is_cancelled_while_it_waits_leaves_its_cause(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    jobs = [task.job for task in submission.manifest().tasks]
+    slurm.says("squeue", in_queue(jobs, "RUNNING"))
+    assert f"cancelled {len(jobs)} Slurm tasks" in str(cancel_jobs(store, plan.grid.name))
+    assert not list(store.root.glob("progress/*"))  # the processes of running tasks record their ends
+    slurm.says("squeue", in_queue(jobs, "PENDING"))
+    cancel_jobs(store, plan.grid.name)
+    slurm.says("squeue", "")  # nor has this site accounting
+    status = status_of(plan, store, scheduled_stages)
+    assert status.totals["failed"] == len(plan.runs)
+    assert {one.failure for one in status.runs} == {"cancelled"}
+    assert "its job was cancelled (job" in status.runs[0].sentence
+
+
+def test_tasks_of_another_user_are_in_flight_and_not_cancelled(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    jobs = [task.job for task in submission.manifest().tasks]
+    slurm.says("squeue", in_queue(jobs, "PENDING"))
+    monkeypatch.setattr(Submission, "owner", 1)
+    assert len(in_flight(store.root)) > len(jobs)
+    sentence = cancel_jobs(store, plan.grid.name)
+    assert f"{len(jobs)} Slurm tasks belong to {pwd.getpwuid(1).pw_name}" in str(sentence)
+    assert not (slurm.folder / "cancelled").exists()
+    assert f"--user={os.getuid()},1" in (slurm.folder / "squeue-arguments").read_text().replace("1,0", "0,1")
+
+
+def test_a_failed_stage_without_a_record_is_shown_with_its_cause(store: Store) -> None:
+    plan = plan_of(store)
+    stage = plan.runs[0].reference
+    note_end(store, this_process("ended"), [stage.name], "disk-full", "OSError: no space left")
+    status = status_of(plan, store)
+    failed = [one for one in status.runs if one.state == "failed"]
+    assert {one.failure for one in failed} == {"disk-full"}
+    console = Console(file=io.StringIO(), width=120)
+    console.print(screen(status, None))
+    shown = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "OSError: no space left" in shown
+    assert "--results" in shown
+
+
+def test_many_lost_tasks_fit_on_a_screen(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store, seeds=list(range(20)))
+    run(plan, store)
+    status = status_of(plan, store, scheduled_stages)  # neither squeue nor sacct knows the jobs
+    assert status.totals["lost"] == len(plan.runs)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(screen(status, None))
+    assert len(console.file.getvalue().splitlines()) < 60  # type: ignore[attr-defined]

@@ -84,6 +84,14 @@ def test_submissions_of_the_same_second_have_folders_of_their_own(tmp_path: Path
     assert all(submission.jobs.is_dir() and "-many-01234567" in submission.name for submission in made)
 
 
+@pytest.mark.parametrize(("mode", "expected"), [(0o755, 0o700), (0o2775, 0o750)])
+def test_a_team_may_read_the_submissions_of_its_folder(mode: int, expected: int, tmp_path: Path) -> None:
+    tmp_path.chmod(mode)
+    folder = new_submission(tmp_path, "many", "0123456789abcdef").folder
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == expected
+    assert folder.parent.stat().st_mode & 0o050 == 0o050  # a second user can submit, too
+
+
 def test_a_refused_array_cancels_the_others(slurm: FakeSlurm, store: Store) -> None:
     slurm.says("refuse", "")
     with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; the 2 arrays before it were cancelled"):
@@ -176,6 +184,22 @@ def test_every_array_depends_on_the_arrays_that_it_needs(grid: str, most: int, t
     made = [name for names in before for name in names]
     assert sorted(made) == sorted(name for unit in units_of(plan, {}) for name in unit.names)
     assert closure(arrays, arrays[-1]) == set(range(len(arrays) - 1))  # the report depends on everything
+
+
+def test_the_pieces_of_a_split_array_keep_the_limit_together(tmp_path: Path) -> None:
+    plan = make_plan(load_grid(find_grid("paper-cifar100")), Store(tmp_path))
+    for parallelism, most in ((4, 8), (7, 3), (32, 8), (1, 2)):
+        arrays = arrays_of(plan, read_options({"array_parallelism": parallelism}, None), {}, most)
+        pieces = [i for i, array in enumerate(arrays) if array.name.startswith("0-")]
+        if len(pieces) < 2:
+            continue
+        unblocked = [i for i in pieces if not arrays[i].after]
+        assert sum(arrays[i].parallelism for i in unblocked) <= parallelism
+        for i in pieces:  # each piece waits for at most one other, and no two for the same
+            assert len(arrays[i].after) <= 1
+        chained = [arrays[i].after[0] for i in pieces if arrays[i].after]
+        assert len(set(chained)) == len(chained)
+        assert all(arrays[i].parallelism <= arrays[arrays[i].after[0]].parallelism for i in pieces if arrays[i].after)
 
 
 def closure(arrays: list[JobArray], array: JobArray) -> set[int]:

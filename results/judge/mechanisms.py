@@ -1,0 +1,188 @@
+"""Four rules on why early exits work, one function each. docs/statistics.md states them; they were fixed before the numbers.
+
+Every rule compares values of training seeds. A statement is supported if the lower ends of all its intervals are above zero and
+all means are at least a margin, not supported if an upper end is below the margin, and open otherwise, or with fewer than
+`SEEDS` seeds. The margin is half a point of accuracy, or a rank correlation of 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from results.judge.verdicts import SEEDS
+from results.stats.statistics import LEVEL, over_seeds
+
+Verdict = Literal["supported", "not supported", "open"]
+MARGIN = 0.005
+"""Smallest difference of accuracies that counts."""
+CORRELATION = 0.5
+"""Smallest mean rank correlation that counts."""
+SCHEMES = 4
+"""Fewest exit schemes with which ranks are correlated."""
+PREDICTORS = ("cka", "probe_accuracy")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The mean of a quantity over training seeds with its t interval; the ends are NaN for a single seed."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rule finds.
+
+    Attributes:
+        rule: "a" to "d".
+        statement: that is judged.
+        verdict: supported, not supported or open.
+        effects: the numbers that decide; empty without data.
+        reason: why the answer is open although there are numbers, or are none; otherwise empty.
+    """
+
+    rule: str
+    statement: str
+    verdict: Verdict
+    effects: tuple[Effect, ...]
+    reason: str = ""
+
+
+def local_information(exits: pd.DataFrame, depth: int) -> Answer:
+    """Rule (a): shallow layers lack local information, which convolutions over patches add.
+
+    If so, at exits in the first half of the blocks an LPH with a 3x3 kernel is more accurate than one with kernel 0, which
+    mixes no patches, and than a linear classifier on the class token.
+
+    Args:
+        exits: columns seed, head (``lph-3``, ``lph-0``, ``linear``), block, accuracy (on test) and converged.
+        depth: number of blocks of the backbone.
+    """
+    heads = ("lph-3", "lph-0", "linear")
+    shallow = exits[(exits["block"] <= depth / 2) & exits["head"].isin(heads)]
+    by_block = shallow.pivot_table("accuracy", ["seed", "block"], "head").dropna()
+    statement = "shallow layers lack local information"
+    if missing := [head for head in heads if head not in by_block]:
+        return _no_data("a", statement, f"no shallow exits of {', '.join(missing)}")
+    means = by_block.groupby(level="seed").mean()
+    differences = {
+        f"LPH, kernel 3 minus {label}": (means["lph-3"] - means[head]).tolist()
+        for head, label in (("lph-0", "kernel 0"), ("linear", "linear"))
+    }
+    return _answer("a", statement, differences, MARGIN, converged=bool(shallow["converged"].all()))
+
+
+def deep_semantics(blocks: pd.DataFrame) -> Answer:
+    """Rule (b): deep layers lose semantics.
+
+    If so, a linear probe and the nearest class mean, both on class token and patch mean, are less accurate after the last block
+    than after an earlier one. For each seed the best block is chosen on val and compared with the last one on test.
+
+    Args:
+        blocks: columns seed, block, probe_val, probe_test, mean_val and mean_test; one row for every block of a seed.
+    """
+    losses: dict[str, list[float]] = {"linear probe": [], "nearest class mean": []}
+    for _, of_seed in blocks.groupby("seed"):
+        ordered = of_seed.sort_values("block").reset_index(drop=True)
+        for name, column in zip(losses, ("probe", "mean"), strict=True):
+            on_test = ordered[f"{column}_test"].to_numpy()
+            losses[name].append(float(on_test[ordered[f"{column}_val"].to_numpy().argmax()] - on_test[-1]))
+    named = {f"{name}, best block minus last block": values for name, values in losses.items()}
+    return _answer("b", "deep layers lose semantics", named, MARGIN)
+
+
+def distillation(runs: pd.DataFrame) -> Answer:
+    """Rule (c): distillation helps the mixture of heads more than homogeneous heads.
+
+    The interaction in a 2 x 2 table: gain by distillation with LGViT's heads minus the gain with homogeneous heads.
+
+    Args:
+        runs: columns seed, heads (``mixed``, ``homogeneous``), distilled, accuracy (on test at the common budget), converged.
+    """
+    statement = "distillation helps LGViT's mixture of heads more than homogeneous heads"
+    cells = runs.pivot_table("accuracy", "seed", ["heads", "distilled"]).dropna()
+    expected = [(heads, on) for heads in ("mixed", "homogeneous") for on in (True, False)]
+    if any(cell not in cells for cell in expected):
+        return _no_data("c", statement, "not all four of the runs with and without distillation are there")
+    mixed, same = (cells[heads, True] - cells[heads, False] for heads in ("mixed", "homogeneous"))
+    named = {"gain of mixed heads minus gain of homogeneous heads": (mixed - same).tolist()}
+    return _answer("c", statement, named, MARGIN, converged=bool(runs["converged"].all()))
+
+
+def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
+    """Rule (d): a measure of the representations at the chosen blocks predicts the ranking of exit schemes.
+
+    Spearman's rank correlation over the schemes of each seed. As two predictors are tried, the intervals are of 97.5 %. They
+    are over training seeds, for these schemes, and say nothing about others.
+
+    Args:
+        schemes: columns seed, scheme, accuracy (on test at the common budget), cka and probe_accuracy (means over the chosen
+            blocks; of the probes, on val).
+        predictor: one of `PREDICTORS`.
+
+    Raises:
+        ValueError: another predictor.
+    """
+    if predictor not in PREDICTORS:
+        raise ValueError(f"the predictor is one of {', '.join(PREDICTORS)}, not {predictor!r}")
+    label = {"cka": "CKA with the final tokens", "probe_accuracy": "the accuracy of linear probes"}[predictor]
+    statement = f"{label} at the chosen blocks predicts the ranking of exit schemes"
+    counts = schemes.groupby("seed")["scheme"].nunique()
+    if counts.empty or counts.min() < SCHEMES:
+        return _no_data("d", statement, f"each seed needs at least {SCHEMES} exit schemes")
+    values = [
+        rank_correlation(rows[predictor].tolist(), rows["accuracy"].tolist()) for _, rows in schemes.groupby("seed")
+    ]
+    level = 1 - (1 - LEVEL) / len(PREDICTORS)
+    return _answer("d", statement, {"rank correlation": values}, CORRELATION, level=level)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation, equal values with their mean rank; 0 if either has no two different values."""
+    ranks = [pd.Series(np.asarray(values, dtype=np.float64)).rank() for values in (first, second)]
+    if min(values.nunique() for values in ranks) < 2:
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _answer(
+    rule: str,
+    statement: str,
+    values: Mapping[str, list[float]],
+    margin: float,
+    *,
+    converged: bool = True,
+    level: float = LEVEL,
+) -> Answer:
+    """Apply the common rule to the values of each effect, one per seed."""
+    effects = tuple(_effect(name, of_seeds, level) for name, of_seeds in values.items() if of_seeds)
+    if len(effects) < len(values):
+        return _no_data(rule, statement, "no seed has all values")
+    seeds = min(effect.seeds for effect in effects)
+    if seeds < SEEDS:
+        return Answer(rule, statement, "open", effects, f"{seeds} training seeds of at least {SEEDS}")
+    if not converged:
+        return Answer(rule, statement, "open", effects, "heads have not converged")
+    if all(effect.low > 0 and effect.mean >= margin for effect in effects):
+        return Answer(rule, statement, "supported", effects)
+    if any(effect.high < margin for effect in effects):
+        return Answer(rule, statement, "not supported", effects)
+    return Answer(rule, statement, "open", effects, "the intervals do not decide")
+
+
+def _effect(name: str, values: list[float], level: float) -> Effect:
+    low, high = over_seeds(values, level) if len(values) > 1 else (float("nan"), float("nan"))
+    return Effect(name, float(np.mean(values)), low, high, len(values))
+
+
+def _no_data(rule: str, statement: str, reason: str) -> Answer:
+    return Answer(rule, statement, "open", (), reason)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.options import results_option
+from benchmark.cli.options import data_dir_option, results_option
 from benchmark.environment import require_torch
 from results.store.folder import Store
 
@@ -31,23 +32,41 @@ if TYPE_CHECKING:
     show_default="RUN.deployed.json here",
     help="The file to write.",
 )
-def command(run_id: str, budget: str, results_dir: Path, policy: str | None, out: Path | None) -> None:
+@click.option(
+    "--device", default="auto", show_default=True, help="Where times are measured: auto, cpu, cuda or cuda:N."
+)
+@data_dir_option
+def command(
+    run_id: str,
+    budget: str,
+    results_dir: Path,
+    policy: str | None,
+    out: Path | None,
+    device: str,
+    data_dir: Path | None,
+) -> None:
     """Choose the threshold of RUN for a budget on val, show what it costs on test, and write it to a small JSON file.
 
     The file holds the policy, its threshold, the classes, the normalisation, and the exits with their MACs. A budget in
-    milliseconds chooses among the operating points that the command latency measured with batches of one image.
+    milliseconds chooses among the operating points that the command latency measured with batches of one image; if none of the
+    policy was measured, they are measured now, on test images, and the times are stored.
 
     \b
     Examples:
       python -m benchmark deploy RUN --budget 0.5
       python -m benchmark deploy RUN --budget 1pt --policy entropy
+      python -m benchmark deploy RUN --budget 5ms
       python -m benchmark predict --deployed model.json photos/
     """
     require_torch()
-    # This imports torch, which takes seconds: --help is answered without it.
-    from benchmark.deployment.choice import Budget, choose_deployment
+    # These import torch, which takes seconds: --help is answered without it.
+    from benchmark.deployment.budget import Budget
+    from benchmark.deployment.choice import choose_deployment
+    from benchmark.deployment.measured_times import TimingSetup
+    from benchmark.execution.device import usable_device
 
-    deployed = choose_deployment(Store(results_dir), run_id, Budget.parse(budget), policy)
+    timing = TimingSetup(usable_device(device), data_dir, partial(click.echo, err=True))
+    deployed = choose_deployment(Store(results_dir), run_id, Budget.parse(budget), policy, timing)
     path = out or Path.cwd() / f"{deployed.run}.deployed.json"
     deployed.write(path)
     _show(deployed)

@@ -19,7 +19,8 @@ from results.store.folder import Store
 @click.argument("arguments", metavar="RUN IMAGES...", nargs=-1, required=True)
 @results_option
 @click.option("--point", metavar="NAME", help="Operating point; by default at most 1 point of accuracy lost on val.")
-@click.option("--threshold", type=float, metavar="T", help="Threshold of the run's first policy, instead of a point.")
+@click.option("--threshold", type=float, metavar="T", help="A threshold, instead of a point.")
+@click.option("--policy", metavar="NAME", help="The policy of --threshold or --max-ms; by default the run's first.")
 @click.option(
     "--max-ms",
     type=click.FloatRange(min=0, min_open=True),
@@ -42,6 +43,7 @@ def command(
     results_dir: Path,
     point: str | None,
     threshold: float | None,
+    policy: str | None,
     max_ms: float | None,
     deployed: Path | None,
     form: str,
@@ -63,25 +65,30 @@ def command(
     """
     if sum(option is not None for option in (point, threshold, max_ms, deployed)) > 1:
         raise UserError("use one of --point, --threshold, --max-ms and --deployed: each names a threshold")
+    if policy is not None and threshold is None and max_ms is None:
+        raise UserError("--policy goes with --threshold or --max-ms; a point and a file of deploy name their policy")
     if deployed is None and len(arguments) == 1:
         raise UserError(f"predict needs RUN and IMAGES, and got only {arguments[0]}")
     require_torch()
     # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
-    from benchmark.deployment.choice import Budget, choose_deployment
+    from benchmark.deployment.budget import Budget
+    from benchmark.deployment.choice import choose_deployment
     from benchmark.deployment.deployed import read_deployed
     from benchmark.deployment.image_files import image_files
     from benchmark.deployment.predictor import load_predictor
     from benchmark.execution.device import set_up_torch
 
-    store, policy = Store(results_dir), None
+    store = Store(results_dir)
     if deployed is None:
         run_id, *images = arguments
     else:
         content = read_deployed(deployed)
         run_id, images, policy, threshold = content.run, [*arguments], content.policy.label, content.setting
+        if run_id not in store.run_ids():
+            raise UserError(f"{deployed}: its run {run_id} is not in {store.root}; name its folder with --results")
     files = image_files(images)
     if max_ms is not None:
-        chosen = choose_deployment(store, run_id, Budget("time", max_ms, f"{max_ms:g}", "--max-ms"))
+        chosen = choose_deployment(store, run_id, Budget("time", max_ms, f"{max_ms:g}", "--max-ms"), policy)
         policy, threshold = chosen.policy.label, chosen.setting
     predictor = load_predictor(
         store, run_id, set_up_torch(device, threads), point=point, threshold=threshold, policy=policy

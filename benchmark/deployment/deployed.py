@@ -102,4 +102,7 @@ def read_deployed(path: Path) -> Deployed:
         return Deployed.model_validate_json(read_file(path, FILE_BYTES))
     except (ValidationError, StoreError, OSError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise UserError(f"{path}: not a file that deploy wrote ({reason})") from None
+        raise UserError(
+            f"{path}: not a file that deploy wrote ({reason}); make one with: python -m benchmark deploy RUN --budget 0.5 "
+            f"--out {path}"
+        ) from None

@@ -17,11 +17,10 @@ from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import load_scores, score_file
 from benchmark.evaluation.stored_runs import stage_name
 from benchmark.measure.dynamic import run_dynamic
-from benchmark.measure.finished import choose_point, finished_run, load_model, model_stages, policy_at
+from benchmark.measure.finished import choose_point, finished_run, load_model, model_stages, policy_at, policy_label
 from benchmark.training.inputs import input_card
 from datasets.api import DataError, DatasetCard
 from datasets.transforms import to_input
-from methods.lookup import unknown
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy, confidences
 from results.record import CostTable, DoneRecord
@@ -162,11 +161,8 @@ def load_predictor(
         operating_point = choose_point(record, point)
         name, chosen = operating_point.name, policy_at(record, operating_point, val)
     else:
-        labels = [selection.label for selection in record.spec.policies]
-        label = labels[0] if policy is None else policy
-        if label not in labels:
-            raise UserError(unknown("policy of this run", label, labels))
-        selection = record.spec.policies[labels.index(label)]
+        label = policy_label(record, policy)
+        selection = next(selection for selection in record.spec.policies if selection.label == label)
         chosen, _ = prepare(selection, val, record.costs)
         set_threshold(chosen, label, threshold)
         name = f"{label}/{chosen.swept}-{threshold:g}"

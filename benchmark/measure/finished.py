@@ -71,6 +71,23 @@ def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRec
     return record
 
 
+def policy_label(record: DoneRecord, policy: str | None) -> str:
+    """The label of a policy of a run; without a name, its first.
+
+    Raises:
+        UserError: the run has no such policy.
+    """
+    labels = [selection.label for selection in record.spec.policies]
+    if policy is None:
+        return labels[0]
+    if policy not in labels:
+        raise UserError(
+            f"--policy: {unknown('policy of this run', policy, labels)}; to add another, name it in policies of the grid and "
+            "run the grid again: the stored scores are used, and nothing is trained"
+        )
+    return policy
+
+
 def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
     """The named operating point; without a name, the point with an accuracy drop of 0.01, else the first with one threshold.
 

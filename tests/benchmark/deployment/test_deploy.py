@@ -12,14 +12,15 @@ from PIL import Image
 
 from benchmark.cli.deploy import command
 from benchmark.cli.predict import command as predict_command
-from benchmark.deployment.choice import Budget, choose_deployment
+from benchmark.deployment.budget import Budget
+from benchmark.deployment.choice import choose_deployment
 from benchmark.deployment.deployed import read_deployed
 from benchmark.errors import UserError
 from benchmark.evaluation.stored_runs import load_run_scores
 from methods.policies import get_policy
 from results.record import DoneRecord
 from results.store.folder import Store
-from results.store.latency import FILE
+from results.store.latency import FILE, read_latencies
 from tests.results.builders import latency, stage_provenance
 from tests.trained_runs import RUN
 
@@ -63,7 +64,7 @@ def test_a_drop_gives_the_records_point(results: Path, record: DoneRecord) -> No
 
 def test_milliseconds_choose_among_measured_points(results: Path) -> None:
     store = Store(results)
-    with pytest.raises(UserError, match="python -m benchmark latency --run"):
+    with pytest.raises(UserError, match=r"python -m benchmark deploy .* --budget 5ms"):
         choose_deployment(store, RUN, Budget.parse("5ms"))
     for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
         timed = latency(milliseconds, run_id=RUN, threshold=threshold)
@@ -73,6 +74,26 @@ def test_milliseconds_choose_among_measured_points(results: Path) -> None:
     assert (deployed.setting, deployed.milliseconds) in {(0.0, 2.0), (0.3, 4.0)}
     with pytest.raises(UserError, match="the smallest is 2 ms"):
         choose_deployment(store, RUN, Budget.parse("1ms"))
+
+
+def test_a_time_that_was_not_measured_is_measured(
+    results: Path, record: DoneRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.deployment.measured_times.IMAGES", 4)
+    monkeypatch.setattr("benchmark.deployment.measured_times.WARMUP", 1)
+    out = tmp_path / "model.json"
+    arguments = (RUN, "--budget", "1000ms", "--policy", "margin", "--device", "cpu", "--out", out)
+    done = deploy(results, *arguments)
+    assert done.exit_code == 0, done.output
+    assert "timing margin/" in done.stderr
+    deployed = read_deployed(out)
+    points = [p for p in record.points if p.policy == "margin" and len(p.settings) == 1]
+    measured = [times for times in read_latencies(Store(results))[RUN] if times.point.startswith("margin/")]
+    assert {times.threshold for times in measured} == {point.settings[0].threshold for point in points}
+    assert deployed.milliseconds == next(t.timings[0].dynamic.mean for t in measured if t.threshold == deployed.setting)
+    again = deploy(results, *arguments)
+    assert "timing" not in again.stderr
+    assert read_deployed(out) == deployed
 
 
 def test_predict_takes_a_time(results: Path, tmp_path: Path) -> None:
@@ -96,8 +117,14 @@ def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
     assert content["point"] == f"entropy/threshold-{read_deployed(out).setting:g}"
+    (tmp_path / "runs").mkdir()
+    elsewhere = CliRunner().invoke(predict_command, [*arguments[:-3], str(tmp_path), "--device", "cpu"]).exception
+    assert isinstance(elsewhere, UserError)
+    assert all(word in str(elsewhere) for word in (str(out), RUN, "--results"))
     out.write_text("{}")
-    assert isinstance(CliRunner().invoke(predict_command, arguments).exception, UserError)
+    error = CliRunner().invoke(predict_command, arguments).exception
+    assert isinstance(error, UserError)
+    assert "python -m benchmark deploy" in str(error)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -105,7 +132,7 @@ def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:
     ((RUN, "--budget", "0"), ("--budget 0",)),
     ((RUN, "--budget", "50"), ("--budget 50",)),
     ((RUN, "--budget", "0.01"), ("--budget 0.01", "of the MACs")),
-    ((RUN, "--budget", "0.5", "--policy", "entropi"), ("entropi", "entropy")),
+    ((RUN, "--budget", "0.5", "--policy", "entropi"), ("entropi", "entropy", "grid")),
     (("vanilla", "--budget", "0.5"), ("vanilla", RUN)),
     ((RUN, "--budget", "0.6", "--out", "none/model.json"), ("--out",)),
 ])  # fmt: skip

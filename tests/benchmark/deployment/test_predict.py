@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from benchmark.cli.predict import command
-from benchmark.deployment.choice import Budget, choose_deployment
+from benchmark.deployment.budget import Budget
+from benchmark.deployment.choice import choose_deployment
 from benchmark.deployment.image_files import image_files, stored_form
 from benchmark.deployment.predictor import load_predictor
 from benchmark.errors import UserError
@@ -83,6 +84,8 @@ def test_thresholds_at_both_ends_take_the_first_and_the_last_exit(results: Path,
     for threshold, exits in ((0, {"1"}), (1, {"3"})):
         done = predict(results, RUN, photos, "--threshold", threshold, "--format", "csv")
         assert {row["exit"] for row in csv.DictReader(io.StringIO(done.stdout))} == exits
+    done = predict(results, RUN, photos, "--threshold", 0, "--policy", "entropy", "--format", "csv")
+    assert {row["exit"] for row in csv.DictReader(io.StringIO(done.stdout))} == {"3"}
 
 
 def test_the_default_point_loses_at_most_a_point_on_val(results: Path, record: DoneRecord, photos: Path) -> None:
@@ -107,6 +110,9 @@ def test_damaged_images_are_named_and_skipped(results: Path, photos: Path, tmp_p
     (("lgvit-vit_nano_patch4_29", "00.png"), ("lgvit-vit_nano_patch4_29", "lgvit-vit_nano_patch4_28")),
     ((RUN, "00.png", "--point", "confidence/accuracy-drop-0.3"), ("--point", "confidence/accuracy-drop")),
     ((RUN, "00.png", "--threshold", "3"), ("--threshold 3", "between 0 and 1")),
+    ((RUN, "00.png", "--threshold", ".5", "--policy", "patience"), ("--policy", "patience", "entropy", "grid")),
+    ((RUN, "00.png", "--policy", "entropy"), ("--policy", "--threshold")),
+    ((RUN, "00.png", "--max-ms", "5"), ("--max-ms", f"deploy {RUN} --budget 5ms --policy 'confidence'")),
     ((RUN, "00.png", "--threshold", ".5", "--point", "x"), ("--threshold", "--point")),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(

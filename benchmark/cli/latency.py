@@ -18,7 +18,9 @@ from results.store.server import FILE as SERVER_FILE
 
 BATCH_SIZES = (1, 8, 32)
 QUEUE_BATCH = 8
-LOADS = (0.25, 0.5, 0.75, 1.0, 1.25)
+LOADS = (0.5, 0.8, 1.1)
+REQUESTS = 300
+IMAGES = 1000
 SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "limit_ms": "--p99-limit"}
 
 
@@ -45,14 +47,16 @@ SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "l
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
-@click.option("--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Test images.")
+@click.option(
+    "--images", type=click.IntRange(min=1), help="Test images; 1000 by default, with server as many as requests per load."
+)
 @click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Warm-up batches, not timed.")
 @click.option(
     "--load",
     "loads",
     multiple=True,
     type=click.FloatRange(min=0.01, max=10),
-    help="server: arrivals as a share of what the backbone serves in full batches; repeatable, by default 0.25 to 1.25.",
+    help="server: arrivals as a share of what the backbone serves in full batches; repeatable, by default 0.5, 0.8 and 1.1.",
 )
 @click.option("--requests", type=click.IntRange(min=10), help="server: requests per load; 300 by default.")
 @click.option("--seed", type=click.IntRange(min=0), help="server: of arrivals and images; 0 by default.")
@@ -80,7 +84,8 @@ def command(reference: str, results_dir: Path, scenario: str, **options: Any) ->
     """
     sizes = tuple(dict.fromkeys(options.pop("batch_sizes")))
     queue = {name: options.pop(name) for name in SERVER_ONLY}
-    warmup = options.pop("warmup")
+    warmup, requests = options.pop("warmup"), queue["requests"] or REQUESTS
+    options["images"] = options["images"] or (requests if scenario == "server" else IMAGES)
     _check(scenario, sizes, queue, options["images"])
     require_torch()
     # These import torch, which takes seconds: --help and mistakes in the options are answered without it.
@@ -96,7 +101,7 @@ def command(reference: str, results_dir: Path, scenario: str, **options: Any) ->
         setup = ServerSetup(
             batch_size=sizes[0] if sizes else QUEUE_BATCH,
             loads=tuple(sorted(set(queue["loads"]))) or LOADS,
-            requests=queue["requests"] or 300,
+            requests=requests,
             seed=queue["seed"] or 0,
             limit_ms=queue["limit_ms"],
             warmup=warmup,

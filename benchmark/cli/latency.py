@@ -48,7 +48,9 @@ SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "l
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
 @click.option(
-    "--images", type=click.IntRange(min=1), help="Test images; 1000 by default, with server as many as requests per load."
+    "--images",
+    type=click.IntRange(min=1),
+    help="Test images; 1000 by default, with server as many as requests per load.",
 )
 @click.option("--warmup", type=click.IntRange(min=1), default=50, show_default=True, help="Warm-up batches, not timed.")
 @click.option(

@@ -46,9 +46,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
 """Sections in their order, each with its parts; the title of a section names those that have content."""
 APPENDIX: tuple[tuple[Part, ...], ...] = (
     (("Figures of the other settings", figures_of_others),),
-    (("Operating points", closing.operating_points),),
-    (("Learning rates", costs.rates),),
-    (("Exit atlas", exit_atlas),),
+    (("Operating points", closing.operating_points), ("learning rates", costs.rates), ("exit atlas", exit_atlas)),
     (("Provenance", closing.provenance),),
 )
 """After the references."""

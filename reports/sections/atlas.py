@@ -16,7 +16,7 @@ from reports.tables import Table
 from results.operating_point import OperatingPoint
 from results.tables.run import Run
 
-EACH = 36
+EACH = 40
 """Images of each exit; the more, the smaller, and the less room they take."""
 IDS = 12
 """Ids of each exit, where no images are shown."""
@@ -53,7 +53,7 @@ def exit_atlas(study: Study) -> list[Block]:
         return _ids(study, setting, run, point)
     rest = iter(images)
     rows = [
-        Row(f"block {row.block}\n{100 * row.share:.1f} %", [next(rest) for _ in row.sample_id], row.right)
+        Row(f"{row.block}: {100 * row.share:.0f} %", [next(rest) for _ in row.sample_id], row.right)
         for row in samples
     ]
     caption = (

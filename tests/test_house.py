@@ -138,7 +138,7 @@ DEFERRED_IMPORTS = {
     "benchmark/doctor/checks.py": "the doctor starts where packages are missing",
     "benchmark/provenance.py": "reports and plans read provenance without torch",
     "benchmark/weights.py": "huggingface_hub is slow to import, and plans rarely need it",
-    "benchmark/execution/curves.py": "tensorboard is an optional package",
+    "benchmark/execution/tensorboard.py": "tensorboard is an optional package",
     "benchmark/execution/pool.py": "torch, in the process that works",
     "methods/policies/risk_control.py": "scipy is slow to import, and most policies do not need it",
     "methods/policies/temperature.py": "likewise",

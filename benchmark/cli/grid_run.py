@@ -45,7 +45,7 @@ def load_with_weights(
     return load_grid(source, data_dir, changes) if fetched else grid
 
 
-def check_data(plan: Plan, data_dir: Path | None) -> None:
+def require_data(plan: Plan, data_dir: Path | None) -> None:
     """
     Raises:
         UserError: one sentence for each dataset of the missing runs that is not on this machine.

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.grid_report import format_option, report_folder, report_on
-from benchmark.cli.grid_run import check_data, check_processes, load_with_weights
+from benchmark.cli.grid_run import check_processes, load_with_weights, require_data
 from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
@@ -113,7 +113,7 @@ def command(
         stages = {run.at.stage.name: run.at for run in chosen if run.at is not None}
         run_on_slurm(console, part, plan, config, target, formats, slurm, failed=list(stages.values()))
         return
-    check_data(part, data_dir)
+    require_data(part, data_dir)
     show_plan(console, part)
     require_torch()
     failed_again = run_locally(console, part, config).failed

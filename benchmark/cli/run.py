@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,18 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmark.cli.grid_report import format_option, report_folder, report_on, write_report
-from benchmark.cli.grid_run import check_data, check_processes, line_printer, load_with_weights
+from benchmark.cli.grid_report import format_option, report_folder, report_on
+from benchmark.cli.grid_run import check_processes, line_printer, load_with_weights, require_data
 from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
 from benchmark.cli.plan_view import show_plan, show_requirements
+from benchmark.cli.rehearsal import show_rehearsal
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
-from benchmark.execution.rehearse import rehearsal_of, rehearse
 from benchmark.execution.requirements import requirements
-from benchmark.grid.load import Grid, find_grid, load_grid
-from benchmark.progress import duration
+from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import Plan, make_plan
 from results.store.folder import Store
 from results.store.latency import read_latencies
@@ -89,7 +86,7 @@ def command(
         loader_processes=loader_workers, tensorboard=log == "tensorboard", hang_minutes=hang_minutes,
     )  # fmt: skip
     if rehearse:
-        _rehearse(console, load_grid(find_grid(grid_name), data_dir, changes), config, out, formats)
+        show_rehearsal(console, load_grid(find_grid(grid_name), data_dir, changes), config, out, formats)
         return
     console.print(f"Reading the grid {grid_name} ...", markup=False, highlight=False, soft_wrap=True)
     if slurm.get("dry_run"):
@@ -106,7 +103,7 @@ def command(
         return
     failed: list[str] = []
     if plan.missing_runs:
-        check_data(plan, data_dir)
+        require_data(plan, data_dir)
         show_plan(console, plan)
         show_requirements(console, requirements(plan, store, data_dir))
         require_torch()
@@ -133,30 +130,3 @@ def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         from benchmark.measure.grid_latency import measure_grid  # imports torch
 
         measure_grid(plan, config, run_ids, line_printer(console))
-
-
-def _rehearse(
-    console: Console, grid: Grid, config: ExecutionConfig, out: Path | None, formats: tuple[str, ...]
-) -> None:
-    """Rehearse a grid, report on it, and remove its useless weights."""
-    require_torch()
-    small = rehearsal_of(grid)
-    store = Store(config.results / "rehearsals" / grid.name)
-    target = report_folder(out, small.name, store, formats)
-    start = time.monotonic()
-    show_plan(console, make_plan(small, store))
-    changes = {"results": store.root, "data_dir": None, "loader_processes": 0, "kill_each_training": True}
-    result = rehearse(console, small, config.model_copy(update=changes))
-    run_ids = [run.run_id for run in make_plan(small, store).runs]
-    if formats:
-        write_report(console, store, run_ids, title=small.name, out=target, formats=formats)
-    shutil.rmtree(store.root / "stages", ignore_errors=True)
-    layout = f"; the report in {target} shows the layout, its numbers are meaningless" if formats else ""
-    console.print(
-        f"Rehearsed {grid.name} in {duration(time.monotonic() - start)}: "
-        f"{len(run_ids) - len(result.failed)} of {len(run_ids)} models finished, {result.deaths} trainings were killed and "
-        f"resumed{layout}",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    if result.failed:
-        raise click.exceptions.Exit(1)

@@ -16,9 +16,9 @@ from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.estimate import Estimator, total
 from benchmark.execution.retrying import FailedTask, adjustment
 from benchmark.execution.slurm import scheduler
-from benchmark.execution.slurm.estimate import Estimator
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of
 from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_options
@@ -140,7 +140,7 @@ def _check_estimate(
     if not dry_run and most_hours is None:
         return
     estimator, tflops = Estimator(plan, store), choice.options.tflops
-    estimates = [estimator.tasks(array) for array in arrays]
+    estimates = [[total(map(estimator.unit, task.units)) for task in array.tasks] for array in arrays]
     if dry_run:
         show_arrays(console, arrays, estimates, choice.options, plan.grid.name)
     hours = gpu_hours(arrays, estimates, tflops)

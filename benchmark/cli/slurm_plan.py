@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from benchmark.cli.units import size
-from benchmark.execution.slurm.estimate import Estimate, total
+from benchmark.execution.estimate import Estimate, total
 from benchmark.execution.slurm.layout import ArrayTask, JobArray
 from benchmark.execution.slurm.options import SlurmOptions
 from benchmark.stages.plan import counted

@@ -24,7 +24,7 @@ def write_data(stage: Stage, inputs: Inputs, folder: Path) -> None:
     (folder / DATA).write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
 
 
-def check_plan(stage: Stage, card: DatasetCard) -> None:
+def check_dataset_version(stage: Stage, card: DatasetCard) -> None:
     """Compare the dataset at hand with that of the plan, which may come from another machine.
 
     Args:

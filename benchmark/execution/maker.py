@@ -22,10 +22,10 @@ from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
 from benchmark.execution.causes import KilledError
 from benchmark.execution.config import ExecutionConfig
-from benchmark.execution.curves import CurveWriter
-from benchmark.execution.data_check import check_data, check_plan, write_data
+from benchmark.execution.data_check import check_data, check_dataset_version, write_data
 from benchmark.execution.process_group import DistributedContext
 from benchmark.execution.recording import COSTS, Recorder
+from benchmark.execution.tensorboard import CurveWriter
 from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.measure.price import price
 from benchmark.progress import Reporter
@@ -146,7 +146,7 @@ class StageMaker:
         assert recipe is not None
         inputs = self.builder.inputs(train)
         for stage in stages:
-            check_plan(stage, inputs.card)
+            check_dataset_version(stage, inputs.card)
             check_data(stage.name, inputs, stage.parents, self.store)
         learners, frozen = self.builder.learners(stages)
         steps = learners[0].total_steps
@@ -180,7 +180,7 @@ class StageMaker:
         (stage,) = stages
         train = stage.run.train
         inputs = self.builder.inputs(train)
-        check_plan(stage, inputs.card)
+        check_dataset_version(stage, inputs.card)
         check_data(stage.name, inputs, stage.parents, self.store)
         label = "the backbone without exits" if stage.parents[0].heads is None else train.method.label
         start = time.monotonic()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmark.execution.slurm.estimate import Estimator
-from benchmark.execution.slurm.layout import Unit, units_of
+from benchmark.execution.estimate import Estimator
+from benchmark.execution.units import Unit, units_of
 from benchmark.progress import duration
 from benchmark.stages.plan import Plan
 from results.store.folder import Store

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.execution.slurm.estimate import Estimator, total
-from benchmark.execution.slurm.layout import Unit, units_of
+from benchmark.execution.estimate import Estimator, total
+from benchmark.execution.units import Unit, units_of
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 from benchmark.weights import fetch_missing, missing

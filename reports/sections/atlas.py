@@ -53,8 +53,7 @@ def exit_atlas(study: Study) -> list[Block]:
         return _ids(study, setting, run, point)
     rest = iter(images)
     rows = [
-        Row(f"{row.block}: {100 * row.share:.0f} %", [next(rest) for _ in row.sample_id], row.right)
-        for row in samples
+        Row(f"{row.block}: {100 * row.share:.0f} %", [next(rest) for _ in row.sample_id], row.right) for row in samples
     ]
     caption = (
         "Test images by the block after which they leave, with the share of all images: "

@@ -12,7 +12,7 @@ import pytest
 from benchmark import provenance
 from benchmark.errors import UserError
 from benchmark.execution.checking import shrunk
-from benchmark.execution.data_check import check_data, check_plan, write_data
+from benchmark.execution.data_check import check_data, check_dataset_version, write_data
 from benchmark.execution.maker import check_packages
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
@@ -62,9 +62,9 @@ def test_a_stage_planned_for_other_data_ends_in_one_sentence(tmp_path: Path) -> 
     card = read_inputs(run.spec.train, None, workers=0).card
     other = replace(card, fingerprint="0" * 64)
     for stage in (run.reference, run.scores):
-        check_plan(stage, card)
+        check_dataset_version(stage, card)
         with pytest.raises(DataError) as refusal:
-            check_plan(stage, other)
+            check_dataset_version(stage, other)
         for word in (stage.name, "fashion-mnist-mini", card.fingerprint, other.fingerprint):
             assert word in str(refusal.value)
 

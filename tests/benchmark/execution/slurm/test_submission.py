@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.slurm_plan import show_arrays
 from benchmark.errors import UserError
-from benchmark.execution.slurm.estimate import Estimator, backbone_size, total
+from benchmark.execution.estimate import Estimator, backbone_size, total
 from benchmark.execution.slurm.freeze import code_files, code_hash
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
@@ -160,7 +160,7 @@ def test_a_plan_without_gpus_counts_no_gpu_hours(tmp_path: Path, capsys: pytest.
         choice = read_options({"gpus_per_node": gpus}, None)
         arrays = arrays_of(plan, choice, {}, 1001)
         estimator = Estimator(plan, Store(tmp_path))
-        estimates = [estimator.tasks(array) for array in arrays]
+        estimates = [[total(map(estimator.unit, task.units)) for task in array.tasks] for array in arrays]
         show_arrays(Console(width=80), arrays, estimates, choice.options, plan.grid.name)
         output = capsys.readouterr().out
         assert ("GPU-hours" in output) == bool(gpus)

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmark.cli.run import command as run_command
 from benchmark.errors import Interrupted, UserError
-from benchmark.execution.curves import FOLDER, CurveWriter, curve_name
+from benchmark.execution.tensorboard import FOLDER, CurveWriter, curve_name
 from benchmark.training.loop import Learner
 from tests.benchmark.training.loops import Loop, StopAt
 

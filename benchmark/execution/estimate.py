@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmark import registry
-from benchmark.execution.slurm.layout import JobArray, Unit
+from benchmark.execution.units import Unit
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 from datasets.split_rules import SplitRule
@@ -68,10 +68,6 @@ class Estimator:
             stage.name: run.cost for run in plan.runs if plan.is_done(run.cost) for stage in (*run.training, run.scores)
         }
         """Name of a stage that trains or scores heads to their finished cost stage."""
-
-    def tasks(self, array: JobArray) -> list[Estimate]:
-        """One estimate for each task of an array."""
-        return [total(self.unit(unit) for unit in task.units) for task in array.tasks]
 
     def unit(self, unit: Unit) -> Estimate:
         if not unit.stages:

@@ -22,6 +22,7 @@ from methods.backbones.timm_cards import is_timm, timm_card
 from methods.heads import HEADS
 from methods.losses import LOSSES
 from methods.policies import POLICIES
+from methods.reductions import REDUCTIONS
 from results.record import BackboneInfo, MethodInfo
 
 GRIDS_FOLDER = Path(__file__).with_name("grids")
@@ -32,6 +33,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "loss": LOSSES,
     "policy": POLICIES,
     "backbone": BACKBONES,
+    "reduction": REDUCTIONS,
     "dataset": DATASETS,
 }
 

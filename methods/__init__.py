@@ -24,6 +24,20 @@ METHODS: dict[str, MethodCard] = {
         display_name="Next smaller backbone",
         color="#555555", marker="P", dashes=(2, 2), table_order=2,
     ),
+    "tome": MethodCard(
+        target="methods.token_reduction:ToMe",
+        summary="merges r similar tokens in every block, without exits",
+        display_name="ToMe",
+        citation="Bolya et al., ICLR 2023, arXiv 2210.09461", reference="tome",
+        color="#555555", marker="v", dashes=(1, 1), table_order=2,
+    ),
+    "evit": MethodCard(
+        target="methods.token_reduction:EViT",
+        summary="three blocks keep the tokens that the class token attends to, without exits",
+        display_name="EViT",
+        citation="Liang et al., ICLR 2022, arXiv 2202.07800", reference="evit",
+        color="#555555", marker="^", dashes=(1, 1), table_order=2,
+    ),
     "lgvit": MethodCard(
         target="methods.lgvit:LGViT",
         summary="LPH at the lower half of the exits, GAH at the upper half",

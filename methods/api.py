@@ -211,6 +211,18 @@ class Method(ABC):
         """
         return None
 
+    def token_reduction(self, backbone: BackboneCard) -> Component | None:
+        """The token reduction with which the backbone runs; None to run it with all tokens.
+
+        Raises:
+            ValueError: tokens of this backbone cannot be removed.
+        """
+        return None
+
+    def trains_reduced(self) -> bool:
+        """Whether the backbone is fine-tuned with the token reduction; if False, it is fine-tuned with all tokens."""
+        return False
+
     def adds_second_stage_epochs(self) -> bool:
         """Whether a method with one stage adds the epochs of the second stage, so that all methods train equally long."""
         return False

@@ -14,10 +14,11 @@ class Tokens:
     Attributes:
         values: (B, P + N, C): P prefix tokens, then N = g * g patch tokens in row-major order. For Swin, (B, g, g, C)
             without prefix tokens.
-        grid: side length g of the patch grid.
+        grid: side length g of the patch grid; 0 for tokens that have none, because some were removed.
         prefix: number P of prefix tokens: class tokens first, then registers.
         registers: number of prefix tokens that no classifier reads.
         rotary: rotary positions that the blocks also read, the same for all images; None for backbones without.
+        sizes: float32 (B, P + N), number of original tokens in each merged token; None if none is merged.
     """
 
     values: Tensor
@@ -25,6 +26,7 @@ class Tokens:
     prefix: int = 0
     registers: int = 0
     rotary: Tensor | None = None
+    sizes: Tensor | None = None
 
     @property
     def class_tokens(self) -> Tensor:
@@ -46,6 +48,8 @@ class Tokens:
         """Patch tokens as a map (B, C, g, g), the layout of convolutions."""
         if self.values.ndim == 4:
             return self.values.permute(0, 3, 1, 2)
+        if not self.grid:
+            raise ValueError("these tokens have no grid, because some were removed")
         return self.patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def detach(self) -> Tokens:
@@ -53,4 +57,5 @@ class Tokens:
 
     def select(self, keep: Tensor) -> Tokens:
         """The tokens of the samples whose entry in the bool mask ``keep`` (B,) is True."""
-        return replace(self, values=self.values[keep])
+        sizes = None if self.sizes is None else self.sizes[keep]
+        return replace(self, values=self.values[keep], sizes=sizes)

@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save
 
 from benchmark import provenance, registry
-from benchmark.evaluation.evaluate import accuracies, evaluate, exit_metrics
+from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import SCORED, ExitScores, save_scores, score_file, score_split
 from benchmark.measure.price import price
 from benchmark.stages.graph import heads_of, method_of
 from benchmark.training.backbone import BACKBONE_WEIGHTS, build_backbone
 from benchmark.training.heads import HEADS_WEIGHTS, build_heads
 from benchmark.training.inputs import read_inputs
+from benchmark.training.reduced import reduced
 from methods.model import MultiExitModel
 from results.record import DoneRecord, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
@@ -47,13 +48,17 @@ def write_trained_run(
     for head in heads.in_order:
         for parameter in head.parameters():
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-    model = MultiExitModel(backbone_module, heads).eval()
+    reduction = method_of(train).token_reduction(registry.card("backbone", backbone))
+    model = MultiExitModel(reduced(backbone_module, reduction), heads).eval()
     inputs = read_inputs(train, None)
     scores = {split: score_split(model, inputs, split, torch.device("cpu")) for split in SCORED}
     static = {split: ExitScores(s.logits[-1:], s.labels, s.sample_id) for split, s in scores.items()}
     costs = price(backbone, method_of(train), exits, len(inputs.card.classes))
     blocks = [*exits, len(costs.blocks)]
-    evaluation = evaluate(scores, static, costs, blocks, list(spec.policies))
+    if exits:
+        evaluation = evaluate(scores, static, costs, blocks, list(spec.policies))
+    else:
+        evaluation = evaluate_without_exits(scores, static, costs)
 
     store = Store(root)
     store.prepare()

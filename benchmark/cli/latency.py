@@ -72,6 +72,8 @@ SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "l
 def command(reference: str, results_dir: Path, scenario: str, **options: Any) -> None:
     """Time dynamic inference: samples leave the batch at their exit, and the others continue in a smaller batch.
 
+    A model without exits other than static, such as a truncated backbone or one with fewer tokens, is timed in the same way.
+
     The model with exits and the backbone without exits process the same images in one process, batch by batch in turn. The
     quantiles are over batches; the speed-up is the ratio of mean times. A seeded 1 % of the answers of the timed runs must be
     the offline decisions, and one easy image is timed beside the real mix. The scenario server puts a queue with random

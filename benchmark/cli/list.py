@@ -28,6 +28,7 @@ PLURALS = {
     "loss": "losses",
     "policy": "policies",
     "backbone": "backbones",
+    "reduction": "token reductions",
     "dataset": "datasets",
 }
 

@@ -21,6 +21,7 @@ from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
 from benchmark.execution.requirements import requirements
 from benchmark.grid.load import find_grid, load_grid
+from benchmark.stages.graph import STATIC
 from benchmark.stages.plan import Plan, make_plan
 from results.store.folder import Store
 from results.store.latency import read_latencies
@@ -123,8 +124,8 @@ def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         return
     store = Store(config.results)
     measured = read_latencies(store, damaged=[])
-    with_exits = [run.run_id for run in plan.runs if run.spec.train.exits]
-    run_ids = [run_id for run_id in with_exits if store.is_done(run_id) and run_id not in measured]
+    others = [run.run_id for run in plan.runs if run.spec.train.method.name != STATIC.name]
+    run_ids = [run_id for run_id in others if store.is_done(run_id) and run_id not in measured]
     if run_ids:
         require_torch()
         from benchmark.measure.grid_latency import measure_grid  # imports torch

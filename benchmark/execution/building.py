@@ -18,6 +18,7 @@ from benchmark.training.inputs import Inputs, available_cpus, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner, Watcher, fit
 from benchmark.training.ranks import Ranks
+from benchmark.training.reduced import reduced
 from benchmark.weights import locate
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone
@@ -95,7 +96,8 @@ class Builder:
         """The model of a ``scores`` stage."""
         parent = stage.parents[0]
         heads = self.heads(parent) or ExitHeads((), ())
-        return MultiExitModel(self.backbone(parent.backbone), heads).to(self.device).eval()
+        backbone = reduced(self.backbone(parent.backbone), stage.reduction)
+        return MultiExitModel(backbone, heads).to(self.device).eval()
 
     def backbone(self, stage: Stage) -> BlockBackbone:
         """The frozen backbone that a stage has trained."""

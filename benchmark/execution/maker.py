@@ -182,7 +182,8 @@ class StageMaker:
         inputs = self.builder.inputs(train)
         check_dataset_version(stage, inputs.card)
         check_data(stage.name, inputs, stage.parents, self.store)
-        label = "the backbone without exits" if stage.parents[0].heads is None else train.method.label
+        is_plain = stage.parents[0].heads is None and stage.reduction is None
+        label = "the backbone without exits" if is_plain else train.method.label
         start = time.monotonic()
         with self.reporter.stage(f"{self.place}scoring {label} on {' and '.join(SCORED)}"):
             model = self.builder.scored_model(stage)
@@ -241,7 +242,8 @@ def _title(stages: Sequence[Stage]) -> str:
     if stage.kind == "finetune":
         whole = stage.blocks == registry.card("backbone", train.backbone).depth
         backbone = train.backbone if whole else f"the first {stage.blocks} blocks of {train.backbone}"
-        return f"fine-tuning {backbone} on {train.dataset.name}, seed {train.seed}"
+        tokens = f" with {stage.reduction.name}" if stage.reduction else ""
+        return f"fine-tuning {backbone}{tokens} on {train.dataset.name}, seed {train.seed}"
     if stage.kind == "joint":
         return f"training {train.method.label} together with {train.backbone}, seed {train.seed}"
     methods = counted(one.run.train.method.label for one in stages)

@@ -86,7 +86,7 @@ class GridFile(BaseModel):
     learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
     """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
     latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []
-    """Batch sizes at which `run` times the finished runs with early exits, on 500 test images; not on Slurm."""
+    """Batch sizes at which `run` times the finished runs other than ``static``, on 500 test images; not on Slurm."""
     include: list[dict[str, Any]] = []
     """Partial combinations to add, such as ``{method: lgvit, exits: [2, 6], seed: 1}``."""
     exclude: list[dict[str, Any]] = []
@@ -275,6 +275,7 @@ class _GridReader(ValueReader):
             return None
         try:
             truncated(card, method.blocks(card))
+            method.token_reduction(card)
             replacement = self.replacement(point, method.replacement_backbone(card))
             if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
                 blocks, exits = (), Configured(name="none")

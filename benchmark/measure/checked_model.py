@@ -18,8 +18,9 @@ from benchmark.measure.agreement import DEVICE_TOLERANCES, TOLERANCE, Agreement,
 from benchmark.measure.attention import attention_kernels
 from benchmark.measure.audit import TimedAnswers, audit
 from benchmark.measure.dynamic import PRECISIONS
-from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at
+from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at, reference_backbone
 from benchmark.training.inputs import Inputs, read_inputs
+from methods.backbones.backbone import BlockBackbone
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 from results.provenance import Machine
@@ -70,7 +71,7 @@ class Subject:
         Raises:
             UserError: the run or point does not exist or cannot be timed.
         """
-        record = finished_run(store, reference)
+        record = finished_run(store, reference, without_exits=True)
         operating_point = choose_point(record, point)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -101,6 +102,7 @@ class CheckedModel:
 
     Attributes:
         model: in evaluation mode, in the precision of the subject.
+        backbone: without exits, with which the model is compared; likewise.
         policy: with its threshold.
         pixels: preprocessed test images, (N, channels, H, W).
         stored: scores of test; their first N samples are the images.
@@ -110,6 +112,7 @@ class CheckedModel:
     """
 
     model: MultiExitModel
+    backbone: BlockBackbone
     policy: ExitPolicy
     pixels: Tensor
     stored: ExitScores
@@ -159,7 +162,10 @@ def checked_model(subject: Subject, say: Callable[[str], None]) -> CheckedModel:
             f"logits differ from the stored ones by {check.logit_error:.1e} of the largest: they were computed on "
             "other hardware or with another number of threads"
         )
-    return CheckedModel(model, policy, pixels, scores["test"], check, attention_kernels(model, pixels), subject)
+    backbone = reference_backbone(subject.store, record, model, subject.device).to(PRECISIONS[precision])
+    return CheckedModel(
+        model, backbone, policy, pixels, scores["test"], check, attention_kernels(model, pixels), subject
+    )
 
 
 def first_images(inputs: Inputs, count: int) -> Tensor:

@@ -152,7 +152,8 @@ def measure_shares(
     images = torch.randn(samples, card.channels, card.image_size, card.image_size, generator=generator)
     images = images.to(setup.device)
     policy = ScheduledExits(scheduled(shares, samples))
-    timing, _ = time_batches(model.to(setup.device), policy, images, costs, setup.batch_size, setup.warmup)
+    model.to(setup.device)
+    timing, _ = time_batches(model, model.backbone, policy, images, costs, setup.batch_size, setup.warmup)
 
     clock = stopwatch(setup.device)
     seconds: dict[str, float] = {}

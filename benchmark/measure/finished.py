@@ -1,23 +1,29 @@
-"""The trained model and the policy of a finished run."""
+"""The trained model and the policy of a finished run, and the backbone that it is compared with."""
 
 from __future__ import annotations
 
 import torch
 
+from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import stage_name
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
+from benchmark.stages.graph import method_of
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.heads import HEADS_WEIGHTS, load_heads
+from benchmark.training.reduced import reduced
+from methods.backbones.backbone import BlockBackbone
 from methods.lookup import unknown
-from methods.model import MultiExitModel
+from methods.model import ExitHeads, MultiExitModel
+from methods.policies.confidence import Confidence
 from methods.policies.policy import ExitPolicy
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
 from results.store.folder import Store
+from results.tables.run import NO_POLICY, STATIC
 
 
 def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiExitModel:
@@ -30,24 +36,47 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     if any(reference.stage == KIND for reference in record.stages):
         (imported,) = model_stages(record)
         return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
-    backbone_stage, heads_stage = model_stages(record)
-    blocks = len(record.costs.blocks)
-    backbone = load_backbone(train, blocks, store.artifact(backbone_stage, BACKBONE_WEIGHTS), device)
-    heads = load_heads(train, store.artifact(heads_stage, HEADS_WEIGHTS), device)
+    backbone_stage, *heads_stages = model_stages(record)
+    weights = store.artifact(backbone_stage, BACKBONE_WEIGHTS)
+    if train.replacement is not None:
+        of_backbone = train.model_copy(update={"backbone": train.replacement.backbone, "replacement": None})
+        backbone = load_backbone(of_backbone, len(record.costs.blocks), weights, device)
+    else:
+        backbone = load_backbone(train, len(record.costs.blocks), weights, device)
+        backbone = reduced(backbone, method_of(train).token_reduction(registry.card("backbone", train.backbone)))
+    heads = ExitHeads((), ())
+    for stage in heads_stages:
+        heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
+def reference_backbone(store: Store, record: DoneRecord, model: MultiExitModel, device: torch.device) -> BlockBackbone:
+    """The backbone without exits with which the `model` of a run is compared: its own, or if it has no exits, the whole one.
+
+    Raises:
+        StoreError: an artifact is missing or was changed.
+    """
+    if model.exit_heads.exits:
+        return model.backbone
+    train = record.spec.train
+    reference = next(stage for stage in record.stages if stage.stage == "finetune")  # precedes the run's own
+    weights = store.artifact(reference.name, BACKBONE_WEIGHTS)
+    return load_backbone(train, registry.card("backbone", train.backbone).depth, weights, device)
+
+
 def model_stages(record: DoneRecord) -> tuple[str, ...]:
-    """The stages with the weights of a run with early exits: backbone and heads, or the imported model."""
+    """The stages with the weights of a run: the backbone, and the heads if it has any; or the imported model."""
     kinds = {reference.stage for reference in record.stages}
     if KIND in kinds:
         return (stage_name(record, KIND),)
     backbone = stage_name(record, "joint" if "joint" in kinds else "finetune")
+    if len(record.exits) < 2:
+        return (backbone,)
     return backbone, stage_name(record, "exits" if "exits" in kinds else "joint")
 
 
-def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRecord:
-    """The record of a finished run with early exits.
+def finished_run(store: Store, reference: str, option: str = "--run", *, without_exits: bool = False) -> DoneRecord:
+    """The record of a finished run with early exits, or with ``without_exits`` also of one without.
 
     Args:
         store: the results folder.
@@ -66,7 +95,9 @@ def finished_run(store: Store, reference: str, option: str = "--run") -> DoneRec
         raise UserError(
             f"{option} {run_id}: an external run, made from a table of answers; there is no model of it here"
         )
-    if len(record.exits) < 2:
+    if record.spec.train.method.name == STATIC:
+        raise UserError(f"{option} {run_id}: it has no early exits; it is the backbone with which others are compared")
+    if len(record.exits) < 2 and not without_exits:
         raise UserError(f"{option} {run_id}: it has no early exits")
     return record
 
@@ -111,7 +142,9 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
 
 
 def policy_at(record: DoneRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
-    """The policy of an operating point, fitted on val, with the point's threshold."""
+    """The policy of an operating point, fitted on val, with the point's threshold; any one for a run without early exits."""
+    if point.policy == NO_POLICY:
+        return Confidence(threshold=point.settings[0].threshold)
     selections = record.spec.policies
     selection = next(selection for selection in selections if selection.label == point.policy)
     policy, _ = prepare(selection, val, record.costs)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.dynamic import run_dynamic
@@ -21,6 +21,7 @@ REPETITIONS = 100
 
 def time_batches(
     model: MultiExitModel,
+    backbone: nn.Module,
     policy: ExitPolicy,
     images: Tensor,
     costs: CostTable,
@@ -34,6 +35,7 @@ def time_batches(
 
     Args:
         model: the model in evaluation mode, on the device and in the precision of the images.
+        backbone: the backbone without exits, likewise.
         policy: the policy with its threshold set.
         images: (N, channels, H, W), at least one batch.
         costs: cost table of the model.
@@ -49,14 +51,14 @@ def time_batches(
     answers: list[TimedAnswers] = []
     with torch.no_grad():
         for i in range(warmup):
-            model.backbone(batches[i % len(batches)])
+            backbone(batches[i % len(batches)])
             run_dynamic(model, policy, batches[i % len(batches)])
         for i, batch in enumerate(batches):
             order = ("backbone", "dynamic") if i % 2 == 0 else ("dynamic", "backbone")
             for model_kind in order:
                 start = clock()
                 if model_kind == "backbone":
-                    model.backbone(batch)
+                    backbone(batch)
                 else:
                     routed = run_dynamic(model, policy, batch)
                 seconds[model_kind].append(clock() - start)

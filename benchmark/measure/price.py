@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from benchmark import registry
 from benchmark.measure.cost import cost_table
 from benchmark.training.heads import make_head
+from benchmark.training.reduced import reduced
 from methods.api import Method
 from methods.backbones.cards import truncated
 from methods.model import ExitHeads, MultiExitModel
@@ -40,12 +41,13 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
             for block, choice in zip(exits if head_choices else (), head_choices, strict=True)
         ]
     replacement = method.replacement_backbone(card)
+    reduction = method.token_reduction(card)
     model_card = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
     with _UninitialisedParameters():
-        network = model_card.load()(model_card.architecture, classes)
+        network = reduced(model_card.load()(model_card.architecture, classes), reduction)
         model = MultiExitModel(network, ExitHeads(exits if head_choices else (), heads))
     table = cost_table(model, model_card)
-    if model_card is card:
+    if model_card is card and reduction is None:
         return table
     whole = _costs_without_exits(backbone, classes)
     reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid

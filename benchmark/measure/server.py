@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark import provenance
+from benchmark.errors import UserError
 from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.checked_model import CheckedModel, Subject, checked_model
 from benchmark.measure.dynamic import run_dynamic, run_to_end, run_to_exit
@@ -131,6 +132,8 @@ def measure_server(subject: Subject, setup: ServerSetup, say: Callable[[str], No
     Raises:
         UserError: answers disagree with the stored scores; see `checked_model` and `CheckedModel.audit`.
     """
+    if len(subject.record.exits) < 2:
+        raise UserError(f"--run {subject.record.run_id}: it has no early exits, so it has no survivors to merge")
     store = subject.store
     settings = {name: getattr(setup, name) for name in ("batch_size", "requests", "seed", "limit_ms", "warmup")}
     name, complete = latency_stage(subject.fields | settings | {"loads": list(setup.loads)}, kind="server")

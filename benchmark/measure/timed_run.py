@@ -42,7 +42,9 @@ def measure_run(
     answers: list[TimedAnswers] = []
     for size in usable(batch_sizes, len(checked.pixels)):
         say(f"timing batches of {size} ...")
-        timing, timed = time_batches(checked.model, checked.policy, checked.pixels, subject.record.costs, size, warmup)
+        timing, timed = time_batches(
+            checked.model, checked.backbone, checked.policy, checked.pixels, subject.record.costs, size, warmup
+        )
         timings.append(timing)
         answers.append(timed)
     latency = Latency(

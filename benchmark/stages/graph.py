@@ -48,11 +48,12 @@ def run_stages(run: RunSpec) -> RunStages:
     method = method_of(train)
     blocks = method.blocks(backbone)
 
+    reduction = method.token_reduction(backbone)
     reference = _finetune(run, train.recipes.finetune, backbone.depth)
     training = _training(run, method, blocks, reference)
     static_scores = _scores(reference)
-    scores = _scores(training[-1])
-    cost = _cost(run, blocks)
+    scores = _scores(training[-1], reduction)
+    cost = _cost(run, blocks, reduction)
     policies = run.policies if heads_of(train) else ()
     reads: dict[str, Any] = {"policies": [_versioned("policy", policy.name, policy.set) for policy in policies]}
     if run.learning_rates:
@@ -63,11 +64,11 @@ def run_stages(run: RunSpec) -> RunStages:
     return RunStages(run, run_id, reference, training, scores, static_scores, cost, evaluate)
 
 
-def _finetune(run: RunSpec, recipe: Recipe, blocks: int) -> Stage:
+def _finetune(run: RunSpec, recipe: Recipe, blocks: int, reduction: Component | None = None) -> Stage:
     """Stage 1: the backbone's first blocks and the final classifier."""
     train = run.train
-    reads = _initial_model(train, blocks) | {"recipe": _dumped(recipe), "seed": train.seed}
-    return Stage(kind="finetune", reads=reads, run=run, blocks=blocks, recipe=recipe)
+    reads = _initial_model(train, blocks) | {"recipe": _dumped(recipe), "seed": train.seed} | _reduced(reduction)
+    return Stage(kind="finetune", reads=reads, run=run, blocks=blocks, recipe=recipe, reduction=reduction)
 
 
 def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tuple[Stage, ...]:
@@ -75,10 +76,12 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
     train, recipes = run.train, run.train.recipes
     if train.replacement is not None:
         return (run_stages(_on_replacement(run)).reference,)
-    later = method.stages(registry.card("backbone", train.backbone))
+    card = registry.card("backbone", train.backbone)
+    later = method.stages(card)
     if not later:
         extra = recipes.exits.epochs if method.adds_second_stage_epochs() else 0
-        return (_finetune(run, _longer(recipes.finetune, extra), blocks),)
+        reduction = method.token_reduction(card) if method.trains_reduced() else None
+        return (_finetune(run, _longer(recipes.finetune, extra), blocks, reduction),)
     stages = [reference] if method.starts_finetuned else []
     for position, stage in enumerate(later, start=1):
         recipe = getattr(recipes, stage.recipe)
@@ -103,16 +106,19 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
     return tuple(stages)
 
 
-def _scores(trained: Stage) -> Stage:
+def _scores(trained: Stage, reduction: Component | None = None) -> Stage:
     """The logits of a trained model on val and test."""
     corruption = Corruption.of(trained.run.train.dataset.set)
     reads = {"dataset": _dataset(trained.run.train) | ({} if corruption is None else corruption.fields())}
-    return Stage(kind="scores", reads=reads, parents=(trained,), run=trained.run, blocks=trained.blocks)
+    reads |= _reduced(reduction)
+    return Stage(
+        kind="scores", reads=reads, parents=(trained,), run=trained.run, blocks=trained.blocks, reduction=reduction
+    )
 
 
-def _cost(run: RunSpec, blocks: int) -> Stage:
+def _cost(run: RunSpec, blocks: int, reduction: Component | None) -> Stage:
     """The MACs of the model. A replacement backbone has costs of its own."""
-    reads = {"backbone": _backbone(run.train, blocks)} | _exits(run.train)
+    reads = {"backbone": _backbone(run.train, blocks)} | _exits(run.train) | _reduced(reduction)
     if run.train.replacement is not None:
         reads["backbone"]["replacement"] = run_stages(_on_replacement(run)).cost.key
     return Stage(kind="cost", reads=reads, run=run, blocks=blocks)
@@ -148,6 +154,11 @@ def _backbone(train: TrainSpec, blocks: int) -> dict[str, Any]:
 def _exits(train: TrainSpec) -> dict[str, Any]:
     heads = [_versioned("head", head.name, head.options) for head in heads_of(train)]
     return {"exits": list(train.exits), "heads": heads}
+
+
+def _reduced(reduction: Component | None) -> dict[str, Any]:
+    """The token reduction, if there is one."""
+    return {} if reduction is None else {"reduction": _versioned("reduction", reduction.name, reduction.options)}
 
 
 def _dataset(train: TrainSpec) -> dict[str, Any]:

@@ -46,10 +46,11 @@ DOMAINS = {
     "backbones": Domain(
         1,
         (
-            "benchmark/seeds.py", "benchmark/training/backbone.py", "methods/backbones/backbone.py",
+            "benchmark/seeds.py", "benchmark/training/backbone.py", "benchmark/training/reduced.py",
+            "methods/backbones/backbone.py",
             "methods/backbones/cards.py",
             "methods/backbones/eva.py", "methods/backbones/pretrained.py", "methods/backbones/timm_models.py",
-            "methods/tokens.py",
+            "methods/reductions/reduction.py", "methods/tokens.py",
         ),
     ),
     "heads": Domain(1, ("benchmark/training/heads.py", "methods/heads/head.py", "methods/model.py")),

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from benchmark.stages.keys import code_versions, stage_key
-from methods.api import TrainStage
+from methods.api import Component, TrainStage
 from results.spec import Recipe, RunSpec
 
 STEP_FIELDS = {"lr", "weight_decay", "warmup", "schedule", "label_smoothing", "clip_grad"}
@@ -28,6 +28,7 @@ class Stage:
         blocks: number of the backbone's blocks in the model.
         recipe: of a stage that trains.
         training: the method's description of the stage, for ``joint`` and ``exits``.
+        reduction: the token reduction of the model that the stage trains or scores.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Stage:
     blocks: int
     recipe: Recipe | None = None
     training: TrainStage | None = None
+    reduction: Component | None = None
 
     @cached_property
     def fields(self) -> dict[str, Any]:

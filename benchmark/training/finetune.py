@@ -13,6 +13,7 @@ from benchmark.stages.stage import Stage
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
+from benchmark.training.reduced import reduced
 from datasets.loading import Batch
 
 
@@ -24,7 +25,8 @@ def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device:
     """
     train, recipe = stage.run.train, stage.recipe
     assert recipe is not None
-    backbone = initial_backbone(train, stage.blocks, weights, keep_classifier=recipe.epochs == 0).to(device).train()
+    backbone = initial_backbone(train, stage.blocks, weights, keep_classifier=recipe.epochs == 0)
+    backbone = reduced(backbone, stage.reduction).to(device).train()
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
         logits = backbone(batch.images)

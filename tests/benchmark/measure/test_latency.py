@@ -11,7 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmark.errors import UserError
+from benchmark.measure.checked_model import Subject, checked_model
 from benchmark.measure.latency import time_batches
+from benchmark.measure.server import ServerSetup, measure_server
+from benchmark.measure.timed_run import measure_run
+from methods.backbones.vit import ViT
 from methods.policies import get_policy
 from results.record import CostTable
 from results.store.files import sha256
@@ -22,6 +27,7 @@ from results.tables.points import points
 from tests.benchmark.measure.test_dynamic import images_for, small_model
 from tests.conftest import Command, SmokeRun
 from tests.results.edited import edit_json
+from tests.trained_runs import write_trained_run
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,7 @@ def test_the_macs_are_those_of_the_images_that_were_timed() -> None:
         stem=0, blocks=(1,) * 12, heads=(1,) * 5, cumulative=(10, 20, 30, 40, 50), depth=12, baseline=45, norms=0,
         linear_conv_cumulative=(10, 20, 30, 40, 50), linear_conv_baseline=45, parameters=0, heads_parameters=0, uncounted=(),
     )  # fmt: skip
-    timing, answers = time_batches(model, policy, images, costs, batch_size=10, warmup=1)
+    timing, answers = time_batches(model, model.backbone, policy, images, costs, batch_size=10, warmup=1)
     assert timing.images == 20  # the last five images do not fill a batch
     exits, _ = policy.choose(offline[:, :20])
     assert answers.samples.tolist() == list(range(20))
@@ -146,3 +152,21 @@ def test_weights_that_disagree_with_the_scores_are_not_timed(
     assert f"--run {run_id}" in done.stderr
     assert "stored scores" in done.stderr
     assert not list(results.glob("stages/latency-*"))
+
+
+def test_a_model_without_exits_is_timed_beside_the_backbone_with_all_tokens(tmp_path: Path) -> None:
+    record = write_trained_run(tmp_path, method="tome", exits=())
+    subject = Subject.of(
+        Store(tmp_path), record.run_id, None, torch.device("cpu"), precision="fp32", images=20, threads=None, data_dir=None
+    )  # fmt: skip
+    backbone = checked_model(subject, lambda line: None).backbone
+    assert type(backbone) is ViT
+    assert len(backbone.block(1, backbone.embed(torch.zeros(1, 1, 28, 28))).values[0]) == 50
+    _, latency = measure_run(subject, (10,), lambda line: None, warmup=0)
+    (timing,) = latency.timings
+    assert (latency.checked, latency.moved, latency.audit.answers) == (20, 0, 10)
+    assert timing.mac_speedup == pytest.approx(record.costs.baseline / record.costs.cumulative[0])
+    assert latency.attention
+    queue = ServerSetup(batch_size=2, loads=(1.0,), requests=1, seed=0, limit_ms=None, warmup=0)
+    with pytest.raises(UserError, match="no early exits"):
+        measure_server(subject, queue, lambda line: None)

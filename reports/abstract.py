@@ -11,6 +11,7 @@ from reports.tables import interval, percent, times
 from reports.weakness import weakness
 from reports.words import counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN
+from results.tables.convergence import not_converged
 from results.tables.run import STATIC
 
 NAMED = 3
@@ -20,12 +21,16 @@ SETTINGS = 3
 
 
 def abstract(study: Study) -> list[str]:
-    """At most five sentences. Of a setting that says little about early exits, they say why and name no speed-up."""
+    """At most five sentences. Of a setting that says little about early exits, they say why and name no speed-up.
+
+    Methods whose heads have not converged are not ranked.
+    """
     setting = study.main[0]
     first = [_question(setting), _setup(study)]
     if weak := weakness(study, setting):
         return [*first, *weak]
-    finding, sure = _finding(study, setting), _sure(setting)
+    unconverged = _unconverged(study, setting)
+    finding, sure = _finding(study, setting, ranks=not unconverged), unconverged or _sure(setting)
     return [*first, *finding, *sure, *(judged_sentence(study) or limits(study)[:1])]
 
 
@@ -57,8 +62,20 @@ def _places(study: Study) -> list[str]:
     return list(dict.fromkeys(f"{name} on {dataset}" for name, dataset in zip(names, data, strict=True)))
 
 
-def _finding(study: Study, setting: ComparisonGroup) -> list[str]:
-    """The speed-ups of the reference at `DROP`, its accuracy at `HALF`, and the tests against all others there."""
+def _unconverged(study: Study, setting: ComparisonGroup) -> list[str]:
+    """A sentence if heads of the setting have not converged: methods are then not ranked."""
+    gaps = not_converged(setting.exiting)
+    if not gaps:
+        return []
+    names = list(dict.fromkeys(study.display[label] for label in gaps))
+    return [
+        f"The methods are not ranked, because heads of {few(names)} have not converged: a linear probe of the same inputs is "
+        f"up to {100 * max(gaps.values()):.1f} points more accurate on val."
+    ]
+
+
+def _finding(study: Study, setting: ComparisonGroup, *, ranks: bool) -> list[str]:
+    """The speed-ups of the reference at `DROP`, its accuracy at `HALF`, and the tests there if methods may be ranked."""
     name = study.display[setting.reference]
     speeds, half = _row(setting.shown, setting.reference), _row(setting.at(HALF), setting.reference)
     parts = []
@@ -69,7 +86,7 @@ def _finding(study: Study, setting: ComparisonGroup) -> list[str]:
         parts.append(f"with the threshold {at}, the speed-up of {name} is {join(kinds)}")
     if half is not None:
         text = f"at half of the MACs it classifies {percent(half['accuracy'])} % of the test images correctly"
-        results = _against_others(study, setting)
+        results = _against_others(study, setting) if ranks else ""
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:
         return [f"{name} reaches none of the operating points."]

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from reports.blocks import Shown
+from reports.sections.convergence import heads
 from reports.sources import source
 from reports.study import ComparisonGroup, Study, of_setting
 from reports.tables import (
@@ -130,7 +131,7 @@ def readable_tables(study: Study) -> list[Shown]:
         ]
         if any(run.tried for run in runs):
             tables.append(learning_rates(setting.name, runs))
-    return [replace(shown, table=renamed(shown.table, study.display)) for shown in tables]
+    return [*(replace(shown, table=renamed(shown.table, study.display)) for shown in tables), *heads(study)]
 
 
 def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:

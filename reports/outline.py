@@ -14,6 +14,7 @@ from reports.sections import closing, costs, discrepancies, opening, placement, 
 from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
+from reports.sections.convergence import convergence
 from reports.sections.realised import counted_three_ways
 from reports.sections.results import figures_of_others, results
 from reports.sections.static_models import static_models
@@ -41,7 +42,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Policies", policies.other_policies),),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),
-    (("Limits and failures", closing.limits_and_failures),),
+    (("Limits and failures", closing.limits_and_failures), ("Limits and failures", convergence)),
 )
 """Sections in their order, each with its parts; the title of a section names those that have content."""
 APPENDIX: tuple[tuple[Part, ...], ...] = (

@@ -11,6 +11,7 @@ from results.judge.failures import failures
 from results.record import FailedRecord
 from results.tables import metrics
 from results.tables.backbones import backbone_table
+from results.tables.convergence import convergence_table
 from results.tables.iso_accuracy import iso_table
 from results.tables.points import comparisons, points
 from results.tables.run import Run
@@ -70,6 +71,11 @@ TIDY_TABLES = (
     ),
     TidyTable("classes", "recall, cost and accuracy drop of every class", metrics.class_table),
     TidyTable("backbones", "the backbones without exits beside always answering the largest class", backbone_table),
+    TidyTable(
+        "convergence",
+        "every head beside a linear probe of its inputs, and every backbone before the last quarter of its training",
+        convergence_table,
+    ),
     TidyTable("static-models", "published results of static models on ImageNet-1k, not measured here", static_models),
     TidyTable("learning-rates", "the learning rates that a grid tried, with val accuracy", _learning_rates),
 )
@@ -79,7 +85,8 @@ CONTRASTS = "contrasts"
 FAILURES = "failures"
 CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
     CONTRASTS: "LGViT against every other method at every budget, over all seeds, with corrected p-values",
-    FAILURES: "failure signatures: weak backbones, exits that do not learn, unstable speed-ups, costly heads, memory, devices",
+    FAILURES: "failure signatures: weak backbones, trainings that ended early, exits that do not learn, unstable speed-ups, "
+    "costly heads, memory, devices",
 }
 """Name of every tidy table to its contents in words."""
 

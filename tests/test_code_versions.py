@@ -27,6 +27,7 @@ MAKERS = {
     "evaluate": ("benchmark/evaluation/evaluate.py",),
     "latency": ("benchmark/measure/timed_run.py",),
     "server": ("benchmark/measure/server.py",),
+    "probes": ("benchmark/representations/probes.py",),
     "imported": ("benchmark/importing/model.py",),
     "external": ("benchmark/external/table.py",),
 }
@@ -37,6 +38,7 @@ PARENTS = {
     "evaluate": ("scores", "cost"),
     "latency": ("evaluate", "imported"),
     "server": ("evaluate", "imported"),
+    "probes": ("finetune", "joint"),
 }
 MODULES = sorted(
     {path.relative_to(ROOT).as_posix() for folder in COMPUTES for path in (ROOT / folder).rglob("*.py")}
@@ -134,6 +136,9 @@ def keys_by_kind() -> dict[str, list[str]]:
     last = [*by_kind["evaluate"], *by_kind["imported"]]
     for kind in ("latency", "server"):
         by_kind[kind] = [latency_stage({"run": key}, kind)[0] for key in last]
+    by_kind["probes"] = [
+        latency_stage({"backbone": key}, "probes")[0] for key in by_kind["finetune"] + by_kind["joint"]
+    ]
     return by_kind
 
 

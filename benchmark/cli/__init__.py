@@ -27,6 +27,7 @@ COMMANDS = {
     "costs": ("benchmark.cli.costs", "Count parameters and MACs of a method on a backbone."),
     "sweep": ("benchmark.cli.sweep", "Evaluate policies, thresholds and budgets on stored scores."),
     "latency": ("benchmark.cli.latency", "Measure the time of a finished run on a device."),
+    "explain": ("benchmark.cli.explain", "Probe what the blocks of finished runs represent."),
     "predict": ("benchmark.cli.predict", "Classify images with a finished run, by dynamic inference."),
     "deploy": ("benchmark.cli.deploy", "Choose the threshold of a run for a budget, and write it to a file."),
     "export": ("benchmark.cli.export", "Write the model of a run as ONNX or torch.export graphs."),

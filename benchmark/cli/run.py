@@ -25,6 +25,7 @@ from benchmark.stages.graph import STATIC
 from benchmark.stages.plan import Plan, make_plan
 from results.store.folder import Store
 from results.store.latency import read_latencies
+from results.store.probes import without_probes
 
 
 @click.command("run")
@@ -112,6 +113,7 @@ def command(
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
     _measure(console, plan, config)
+    _probe(console, plan, config)
     report_on(console, plan, store, target, formats, data_dir)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
@@ -131,3 +133,16 @@ def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         from benchmark.measure.grid_latency import measure_grid  # imports torch
 
         measure_grid(plan, config, run_ids, line_printer(console))
+
+
+def _probe(console: Console, plan: Plan, config: ExecutionConfig) -> None:
+    """Probe the backbones of the finished runs, if the grid asks for it and they are not probed yet."""
+    if not plan.grid.probes:
+        return
+    store = Store(config.results)
+    run_ids = [run.run_id for run in plan.runs if run.spec.train.exits and store.is_done(run.run_id)]
+    if missing := without_probes(store, run_ids):
+        require_torch()
+        from benchmark.representations.grid_probes import probe_grid  # imports torch
+
+        probe_grid(missing, config, line_printer(console))

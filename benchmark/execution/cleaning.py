@@ -82,6 +82,8 @@ class _Named:
             return kind[1] not in USES or self.any_weights
         if kind[1] in ("latency", "server"):
             return self.has_run(str(fields.get("run")))
+        if kind[1] == "probes":
+            return self.has_stage(str(fields.get("backbone")))
         if kind[1] not in USES or not isinstance(fields.get("parents"), Mapping):  # it was imported
             return True
         return self.any_weights and not self._known_weights(fields)

@@ -23,6 +23,8 @@ from benchmark.execution.building import Builder
 from benchmark.execution.causes import KilledError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.data_check import check_data, check_dataset_version, write_data
+from benchmark.execution.last_quarter import FILE as VAL
+from benchmark.execution.last_quarter import LastQuarterWatcher
 from benchmark.execution.process_group import DistributedContext
 from benchmark.execution.recording import COSTS, Recorder
 from benchmark.execution.tensorboard import CurveWriter
@@ -154,11 +156,13 @@ class StageMaker:
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
         shown = ValAccuracyWatcher(watcher, learners[0], inputs, lambda: self.builder.backbone(stages[0].parents[0]))
-        curves = CurveWriter(shown, stages, learners, self.config.results) if self.config.tensorboard else None
+        folder = self.store.progress_dir(stages[0].name)
+        watched = LastQuarterWatcher(shown, learners[0], inputs, folder / VAL) if stages[0].kind != "exits" else shown
+        curves = CurveWriter(watched, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
         with self.reporter.stage(title, steps, recipe.epochs), self.context.calling(stages) as ranks:
             try:
-                self.builder.fit(stages, learners, frozen, curves or shown, ranks)
+                self.builder.fit(stages, learners, frozen, curves or watched, ranks)
             finally:
                 if curves:
                     curves.close()
@@ -175,6 +179,8 @@ class StageMaker:
                     (folder / file).write_bytes(save(state))
                 write_data(stage, inputs, folder)
                 (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
+                if (val := self.store.progress_dir(stage.name) / VAL).is_file():
+                    (folder / VAL).write_bytes(val.read_bytes())
 
     def _score(self, stages: Sequence[Stage]) -> None:
         (stage,) = stages

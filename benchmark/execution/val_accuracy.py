@@ -91,6 +91,18 @@ class ValAccuracyWatcher:
         return float(torch.cat(correct).mean())
 
 
+def final_accuracy(learner: Learner, inputs: Inputs) -> float:
+    """The accuracy of the final classifier on all of val, in evaluation mode; the learner trains on as before."""
+    correct = count = 0
+    with in_evaluation(learner.module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for batch in inputs.scoring("val"):
+            logits = learner.module(batch.images.to(learner.device))
+            last = logits[-1] if isinstance(learner.module, MultiExitModel) else logits
+            correct += int((last.argmax(-1).cpu() == batch.labels).sum())
+            count += len(batch.labels)
+    return correct / count
+
+
 @contextmanager
 def in_evaluation(module: nn.Module) -> Iterator[None]:
     """The modules in evaluation mode; afterwards each is in its own mode again."""

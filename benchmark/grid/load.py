@@ -13,6 +13,7 @@ The form (all keys but the first four are optional):
     policies: [{name: confidence}]      # own: each method's own policy
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
     latency: []                         # batch sizes at which the finished runs are timed, such as [1, 32]
+    probes: false                       # whether `run` compares each head with a linear probe of its inputs
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """
@@ -26,7 +27,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from benchmark import registry
 from benchmark.errors import UserError
@@ -51,6 +52,7 @@ class Grid:
     source: Path
     runs: tuple[RunSpec, ...]
     latency: tuple[int, ...] = ()
+    probes: bool = False
 
 
 def file_name(name: str) -> str:
@@ -87,6 +89,8 @@ class GridFile(BaseModel):
     """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
     latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []
     """Batch sizes at which `run` times the finished runs other than ``static``, on 500 test images; not on Slurm."""
+    probes: StrictBool = False
+    """Whether `run` compares each head with a linear probe of its inputs, after all runs; not on Slurm."""
     include: list[dict[str, Any]] = []
     """Partial combinations to add, such as ``{method: lgvit, exits: [2, 6], seed: 1}``."""
     exclude: list[dict[str, Any]] = []
@@ -184,7 +188,7 @@ class _GridReader(ValueReader):
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
         self.raise_mistakes()
-        return Grid(file.name, self.path, tuple(runs.values()), tuple(dict.fromkeys(file.latency)))
+        return Grid(file.name, self.path, tuple(runs.values()), tuple(dict.fromkeys(file.latency)), file.probes)
 
     def report_readable_values(self, content: dict[str, Any]) -> None:
         """Report the mistakes in the keys that could be read, although others could not."""

@@ -80,6 +80,13 @@ DOMAINS = {
         ),
     ),
     "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),
+    "representations": Domain(
+        1,
+        (
+            "benchmark/representations/features.py", "benchmark/representations/logistic.py",
+            "benchmark/representations/probes.py", "benchmark/representations/subject.py",
+        ),
+    ),
     "timing": Domain(
         2,
         (
@@ -108,6 +115,7 @@ USES = {
     "evaluate": ("policies", "evaluation"),
     "latency": ("timing",),
     "server": ("timing",),
+    "probes": ("representations",),
     "imported": ("backbones", "heads", "importing"),
     "external": ("external",),
 }

@@ -12,6 +12,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from results.judge.convergence import not_converged
 from results.judge.symptom import Symptom
 from results.judge.weak_runs import weak_runs
 from results.record import DoneRecord, FailedRecord
@@ -52,6 +53,7 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.Dat
         *(symptom for run in exiting for symptom in unstable_between_splits(run)),
         *(symptom for run in exiting for symptom in heads_that_do_not_pay(run)),
         *(symptom for run in runs for symptom in best_rate_at_an_end(run)),
+        *not_converged(runs),
         *weak_runs(runs),
         *on_other_images(runs),
         *(symptom for run in runs for symptom in nearly_full(run.record)),

@@ -5,7 +5,7 @@ The columns `score`, `confidence` and `nll` take 90 % of the space. A report wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from results.record import DoneRecord
 from results.store.devices import read_checks, write_check
 from results.store.folder import Store, StoreError
 from results.store.latency import FILE, Latency
+from results.store.probes import FILE as PROBES
+from results.store.probes import KIND, Probes
 from results.store.run_files import TABLES, read_run_file
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ NARROW = ("exit", "prediction", "label")
 
 
 def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
-    """Copy runs to another results folder, with their measured times and the checks of devices.
+    """Copy runs to another results folder, with their measured times, the probes of their backbones and the checks of devices.
 
     Args:
         store: the results folder to copy from.
@@ -47,6 +49,7 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
             for name, table in tables.items():
                 _write(table, folder / f"{name}.parquet")
     _copy_latencies(store, copy)
+    _copy_probes(store, copy)
     for check in read_checks(store, []).values():
         write_check(copy, check)
 
@@ -87,13 +90,32 @@ def _write(table: Table, path: Path) -> None:
 def _copy_latencies(store: Store, copy: Store) -> None:
     """Copy the measured times of the copied runs."""
     run_ids = set(copy.run_ids())
-    for name in store.stages("latency"):
+    _copy_stages(store, copy, "latency", FILE, lambda content: Latency.model_validate_json(content).run_id in run_ids)
+
+
+def _copy_probes(store: Store, copy: Store) -> None:
+    """Copy the probes of the backbones of the copied runs."""
+    records = []
+    for run_id in copy.run_ids():
+        with suppress(StoreError):
+            records.append(copy.done_record(run_id))
+
+    def belongs(content: bytes) -> bool:
+        probes = Probes.model_validate_json(content)
+        return any(probes.fits(record) for record in records)
+
+    _copy_stages(store, copy, KIND, PROBES, belongs)
+
+
+def _copy_stages(store: Store, copy: Store, kind: str, file: str, belongs: Callable[[bytes], bool]) -> None:
+    """Copy the stages of a kind whose file belongs to the copied runs; damaged ones are skipped."""
+    for name in store.stages(kind):
         try:
-            content = store.plain_file(store.artifact(name, FILE)).read_bytes()
-            if Latency.model_validate_json(content).run_id not in run_ids:
+            content = store.plain_file(store.artifact(name, file)).read_bytes()
+            if not belongs(content):
                 continue
             fields, provenance = store.manifest(name)["fields"], store.provenance(name)
         except (StoreError, OSError, ValueError, KeyError, TypeError):
             continue
         with copy.write_stage(name, fields, provenance) as folder:
-            (folder / FILE).write_bytes(content)
+            (folder / file).write_bytes(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from results.record import DoneRecord
 from results.store.devices import DeviceCheck, read_checks
 from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
+from results.store.probes import Probes, read_probes
 from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
 from results.tables.recomputed import check_numbers
@@ -35,6 +36,7 @@ def load_runs(
     """
     runs, problems = [], store.conflicts(run_ids)
     latencies, checks = read_latencies(store, problems), read_checks(store, problems)
+    probes = read_probes(store, problems)
     for number, run_id in enumerate(run_ids):
         if number % 100 == 0:
             say(f"reading records, {number} of {len(run_ids)}")
@@ -43,14 +45,20 @@ def load_runs(
             if record.status == "failed":
                 problems.append(f"{run_id}: failed ({printable(record.cause)})")
                 continue
-            runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks))
+            runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks, probes))
         except StoreError as error:
             problems.append(str(error))
     distinct, repeats = without_repeats(chosen_on_val(runs))
     return distinct, [*problems, *repeats]
 
 
-def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], checks: Mapping[str, DeviceCheck]) -> Run:
+def _load(
+    store: Store,
+    record: DoneRecord,
+    latencies: tuple[Latency, ...],
+    checks: Mapping[str, DeviceCheck],
+    probes: Sequence[Probes],
+) -> Run:
     """A run with its tables.
 
     Raises:
@@ -65,6 +73,7 @@ def _load(store: Store, record: DoneRecord, latencies: tuple[Latency, ...], chec
             read_table(paths["curves"], record),
             folder,
             latencies,
+            probes=tuple(one for one in probes if one.fits(record)),
             device_checks=checks,
         )
         check_tables(run)

@@ -1,0 +1,72 @@
+"""The features of all images of a split: what a classifier on the tokens after a block can read at least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.representations.logistic import Split
+from benchmark.training.inputs import Inputs
+from methods.backbones.backbone import BlockBackbone
+from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, ProbeInputs
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a split at some blocks, on the device of the backbone.
+
+    Attributes:
+        class_tokens: by block, (N, P * C) for P class tokens.
+        patch_means: by block, (N, C).
+        labels: (N,).
+        final_accuracy: of the final classifier.
+    """
+
+    class_tokens: dict[int, Tensor]
+    patch_means: dict[int, Tensor]
+    labels: Tensor
+    final_accuracy: float
+
+    def inputs(self, block: int) -> tuple[ProbeInputs, ...]:
+        """The kinds of features at a block; without class tokens, only the mean of the patch tokens."""
+        every: tuple[ProbeInputs, ...] = (CLASS_TOKEN, PATCH_MEAN, BOTH)
+        return every if self.class_tokens[block].shape[1] else (PATCH_MEAN,)
+
+    def at(self, block: int, inputs: ProbeInputs) -> Split:
+        """The features of a kind at a block, with the labels."""
+        parts = {CLASS_TOKEN: [self.class_tokens], PATCH_MEAN: [self.patch_means]}
+        both = [self.class_tokens, self.patch_means]
+        return Split(torch.cat([part[block] for part in parts.get(inputs, both)], dim=1), self.labels)
+
+
+@torch.no_grad()
+def features(
+    backbone: BlockBackbone, inputs: Inputs, split: str, blocks: Sequence[int], device: torch.device
+) -> Features:
+    """One pass through a frozen backbone over a split, without augmentation."""
+    class_tokens: dict[int, list[Tensor]] = {block: [] for block in blocks}
+    patch_means: dict[int, list[Tensor]] = {block: [] for block in blocks}
+    labels: list[Tensor] = []
+    correct = 0
+    for batch in inputs.scoring(split):
+        tokens = backbone.embed(batch.images.to(device))
+        for number in range(1, backbone.depth + 1):
+            tokens = backbone.block(number, tokens)
+            if number in class_tokens:
+                class_tokens[number].append(
+                    tokens.class_tokens.flatten(1).float()
+                    if tokens.prefix
+                    else tokens.patches.new_zeros(len(batch.labels), 0)
+                )
+                patch_means[number].append(tokens.patches.mean(1).float())
+        labels.append(batch.labels.to(device))
+        correct += int((backbone.classify(tokens).argmax(1) == labels[-1]).sum())
+    return Features(
+        {block: torch.cat(parts) for block, parts in class_tokens.items()},
+        {block: torch.cat(parts) for block, parts in patch_means.items()},
+        torch.cat(labels),
+        correct / sum(map(len, labels)),
+    )

@@ -1,0 +1,113 @@
+"""Multinomial logistic regression, and the classifier by the nearest class mean. Both run on the device of their features.
+
+The features are tensors of a backbone, often on a GPU. torch's L-BFGS fits them there, so no further library is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRENGTHS = (1e-2, 1e-3, 1e-4)
+"""Strengths of the L2 penalty that are tried, from strong to weak; each fit starts from the one before."""
+ITERATIONS = 100
+TOLERANCE = 1e-4
+"""Largest entry of the gradient at which a fit ends."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear probe.
+
+    Attributes:
+        strength: of the L2 penalty, the one with the best val accuracy.
+        val_accuracy: in [0, 1].
+        test_accuracy: likewise; the test labels choose nothing.
+    """
+
+    strength: float
+    val_accuracy: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """The features (N, D) and labels (N,) of a split."""
+
+    features: Tensor
+    labels: Tensor
+
+
+def linear_probe(train: Split, val: Split, test: Split, classes: int, strengths: Sequence[float] = STRENGTHS) -> Probe:
+    """A linear probe (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", arXiv 1610.01644).
+
+    Logistic regression on features that are standardised by mean and standard deviation on train.
+    """
+    mean, scale = train.features.mean(0), train.features.std(0).clamp_min(1e-6)
+    standardised = [(split.features - mean) / scale for split in (train, val, test)]
+    weights = torch.zeros(train.features.shape[1] + 1, classes, device=train.features.device)
+    best: Probe | None = None
+    for strength in strengths:
+        weights = fit(standardised[0], train.labels, weights, strength)
+        on_val, on_test = (
+            accuracy(logits(features, weights).argmax(1), split.labels)
+            for features, split in zip(standardised[1:], (val, test), strict=True)
+        )
+        if best is None or on_val > best.val_accuracy:
+            best = Probe(strength, on_val, on_test)
+    assert best is not None
+    return best
+
+
+def fit(features: Tensor, labels: Tensor, start: Tensor, strength: float) -> Tensor:
+    """Minimise the mean cross-entropy plus ``strength`` / 2 times the sum of squared weights; the bias is not penalised.
+
+    Args:
+        features: (N, D).
+        labels: (N,).
+        start: initial weights, (D + 1, classes); the bias is the last row.
+        strength: of the penalty.
+
+    Returns:
+        the weights, (D + 1, classes).
+    """
+    weights = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=ITERATIONS, tolerance_grad=TOLERANCE, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(logits(features, weights), labels) + strength / 2 * weights[:-1].square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return weights.detach()
+
+
+def logits(features: Tensor, weights: Tensor) -> Tensor:
+    return torch.addmm(weights[-1], features, weights[:-1])
+
+
+def nearest_mean_accuracy(train: Split, split: Split, classes: int) -> float:
+    """The accuracy of the classifier that answers the class with the nearest mean on train, by Euclidean distance.
+
+    Neural collapse makes it agree with the network's own classifier (Papyan, Han and Donoho, "Prevalence of neural collapse
+    during the terminal phase of deep learning training", PNAS 2020). A class without train images is never the answer.
+    """
+    counts = torch.bincount(train.labels, minlength=classes)
+    sums = torch.zeros(classes, train.features.shape[1], device=train.features.device)
+    means = sums.index_add_(0, train.labels, train.features) / counts.clamp_min(1)[:, None]
+    distances = torch.cdist(split.features, means)
+    distances[:, counts == 0] = torch.inf
+    return accuracy(distances.argmin(1), split.labels)
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> float:
+    return float((predictions == labels).double().mean())

@@ -1,0 +1,76 @@
+"""Whether the heads and backbones of a report have converged, by the probes of the command ``explain``."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.blocks import Block, Shown, Text
+from reports.sources import source
+from reports.study import ComparisonGroup, Study
+from reports.tables import Table, signed
+from reports.words import counted
+from results.tables.convergence import BACKBONE_LIMIT, HEAD_LIMIT
+
+TABLE = "convergence"
+
+
+def convergence(study: Study) -> list[Block]:
+    """The gains of the backbones in words, and a table of the heads; nothing without probes."""
+    rows = study.tidy.get(TABLE)
+    if rows is None:
+        return []
+    return [Text(backbone_sentence(rows)), *heads(study)]
+
+
+def backbone_sentence(rows: pd.DataFrame) -> str:
+    """What the backbones gained on val in the last quarter of their training."""
+    backbones = rows[rows["part"] == "backbone"]
+    if backbones.empty:
+        return "Whether the backbones have converged is unknown: no val accuracy was measured while they were trained."
+    gains = sorted({signed(gain) for gain in (backbones["gap"].min(), backbones["gap"].max())}, key=_number)
+    late = int((~backbones["converged"]).sum())
+    return (
+        f"In the last quarter of their epochs the val accuracy of {counted(len(backbones), 'backbone')} changed by "
+        f"{' to '.join(gains)} points; {late or 'none'} gained more than {100 * BACKBONE_LIMIT:g} and counts as not converged."
+    )
+
+
+def heads(study: Study) -> list[Shown]:
+    """One table with a row for each method of each setting: its largest gap to the probes over all exits and seeds."""
+    rows = study.tidy.get(TABLE)
+    if rows is None:
+        return []
+    of_heads = rows[rows["part"] == "head"]
+    cells = [row for setting in study.settings for row in _rows(study, setting, of_heads)]
+    if not cells:
+        return []
+    caption = (
+        "Heads beside linear probes: val accuracy of a logistic regression on the inputs of a head minus that of the head, in "
+        f"points; the largest over exits and seeds. Above {100 * HEAD_LIMIT:g}, a head has not converged."
+    )
+    header: tuple[str, ...] = ("Method", "Largest gap", "After block", "Probe inputs", "Heads not converged")
+    if len(study.settings) > 1:
+        header = ("Setting", *header)
+    else:
+        cells = [row[1:] for row in cells]
+    runs = [run for run in study.runs if run.probes]
+    return [Shown(caption, Table(header, tuple(cells)), name=TABLE, source=source(runs, TABLE))]
+
+
+def _rows(study: Study, setting: ComparisonGroup, rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    own = rows[rows["run_id"].isin([run.record.run_id for run in setting.exiting])]
+    cells: list[tuple[str, ...]] = []
+    for method, of_method in own.groupby("method", sort=False):
+        worst = of_method.sort_values("gap").iloc[-1]
+        late = int((~of_method["converged"]).sum())
+        cells.append(
+            (
+                setting.name, study.display[str(method)], signed(worst["gap"]), str(worst["block"]), str(worst["inputs"]),
+                f"{late} of {len(of_method)}",
+            )
+        )  # fmt: skip
+    return cells
+
+
+def _number(text: str) -> float:
+    return float(text.replace("−", "-"))

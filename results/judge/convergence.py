@@ -1,0 +1,36 @@
+"""Symptoms of trainings that ended too early: heads below a linear probe of their inputs, and backbones that still improve.
+
+Differences between methods whose heads have not converged may be differences in the speed of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from results.judge.symptom import Symptom
+from results.tables.convergence import convergence_table
+from results.tables.run import Run
+
+HEAD = "head not converged"
+BACKBONE = "backbone not converged"
+
+
+def not_converged(runs: list[Run]) -> Iterator[Symptom]:
+    """Every head more than half a point below the linear probe, and every backbone that still gains more than 0.2 points."""
+    table = convergence_table(runs)
+    if table is None:
+        return
+    heads = {(run.record.run_id, exit_.block): exit_.head for run in runs for exit_ in run.record.exits}
+    for _, row in table[~table["converged"]].iterrows():
+        if row["part"] == "backbone":
+            yield Symptom(
+                BACKBONE, row["run_id"], "without exits", row["gap"], row["limit"],
+                f"{row['backbone']} gains {100 * row['gap']:.1f} points on val in the last quarter of its epochs",
+            )  # fmt: skip
+        else:
+            head = heads[row["run_id"], row["block"]]
+            yield Symptom(
+                HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
+                f"the {head} exit after block {row['block']} classifies {row['val_accuracy']:.1%} of val correctly, a linear "
+                f"probe of its inputs ({row['inputs']}) {row['reference']:.1%}",
+            )  # fmt: skip

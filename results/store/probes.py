@@ -1,0 +1,111 @@
+"""Linear probes of a trained backbone: the artifact of the stage ``probes``. Every run on that backbone reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, ValidationError
+
+from results.frozen import Frozen
+from results.operating_point import Share
+from results.record import Block, DoneRecord
+from results.record_parsing import refuse_control_characters
+from results.store.files import read_file
+from results.store.folder import Store, StoreError
+from results.text import printable
+
+KIND = "probes"
+FILE = "probes.json"
+FILE_BYTES = 2**22
+
+CLASS_TOKEN: Literal["class token"] = "class token"
+PATCH_MEAN: Literal["patch mean"] = "patch mean"
+BOTH: Literal["both"] = "both"
+ProbeInputs = Literal["class token", "patch mean", "both"]
+
+
+class BlockProbe(Frozen):
+    """Classifiers on the tokens after a block. Test chooses nothing."""
+
+    block: Block
+    inputs: ProbeInputs
+    """Class tokens, the mean of the patch tokens, or both concatenated."""
+    strength: Annotated[float, Field(gt=0)]
+    """Of the L2 penalty of the linear probe, the one with the best val accuracy."""
+    val_accuracy: Share
+    test_accuracy: Share
+    """Of the linear probe."""
+    mean_val_accuracy: Share
+    mean_test_accuracy: Share
+    """Of the nearest class mean."""
+
+
+class LastQuarter(Frozen):
+    """The val accuracy of the final classifier before the last quarter of the training and after it."""
+
+    epochs: PositiveInt
+    """Of the whole training."""
+    before_epoch: PositiveInt
+    """The epoch after which the last quarter begins."""
+    before: Share
+    after: Share
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before
+
+
+class Probes(Frozen):
+    """The probes of one backbone on one dataset."""
+
+    backbone: str
+    """Name of the stage that trained the backbone."""
+    content: dict[str, str]
+    """SHA-256 over the images, by split, as in `results.record.DataCard`."""
+    probes: tuple[BlockProbe, ...]
+    last_quarter: LastQuarter | None
+    """None if it was not measured while the backbone was trained."""
+
+    def fits(self, record: DoneRecord) -> bool:
+        """Whether they describe the backbone and the data of a run."""
+        own = backbone_stage(record)
+        return own == self.backbone and self.content == record.data.content
+
+    def at(self, block: int, inputs: str) -> BlockProbe | None:
+        return next((probe for probe in self.probes if (probe.block, probe.inputs) == (block, inputs)), None)
+
+
+def backbone_stage(record: DoneRecord) -> str | None:
+    """The stage that holds the backbone of a run's own model; None for imported and external runs."""
+    names = {reference.stage: reference.name for reference in record.stages}
+    return names.get("joint", names.get("finetune"))
+
+
+def read_probes(store: Store, damaged: list[str]) -> list[Probes]:
+    """All probes in a results folder; a sentence for each damaged artifact is appended to ``damaged``."""
+    probes = []
+    for name in store.stages(KIND):
+        try:
+            content = Probes.model_validate_json(read_file(store.plain_file(store.artifact(name, FILE)), FILE_BYTES))
+            refuse_control_characters(content.model_dump())
+            probes.append(content)
+        except (StoreError, OSError, ValueError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            damaged.append(f"{store.stage(name) / FILE}: {printable(str(reason))[:300]}")
+    return probes
+
+
+def without_probes(store: Store, run_ids: Sequence[str]) -> list[DoneRecord]:
+    """The records of runs with an exit whose tokens are not probed; external and imported runs have no backbone to probe.
+
+    Raises:
+        StoreError: a record is damaged.
+    """
+    stored = read_probes(store, [])
+    missing = []
+    for record in map(store.done_record, run_ids):
+        probed = {probe.block for probes in stored if probes.fits(record) for probe in probes.probes}
+        if backbone_stage(record) and not {exit_.block for exit_ in record.exits[:-1]} <= probed:
+            missing.append(record)
+    return missing

@@ -1,0 +1,86 @@
+"""The stage `probes` on the backbone of a real run, and what reports make of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.errors import UserError
+from benchmark.representations.probes import probe_backbone
+from benchmark.representations.subject import Subject
+from reports.abstract import abstract
+from reports.study import Study
+from reports.tidy_tables import tidy_tables
+from results.store.folder import Store
+from results.store.probes import without_probes
+from results.store.sharing import share
+from results.tables.loading import load_runs
+from tests.conftest import SmokeRun
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def probed(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A copy of the smoke runs with the probes of their backbone at all exits."""
+    folder = tmp_path_factory.mktemp("probes") / "results"
+    shutil.copytree(smoke.results, folder)
+    store = Store(folder)
+    record = next(store.done_record(name) for name in store.run_ids() if name.startswith("vanilla"))
+    assert [other.run_id for other in without_probes(store, [record.run_id])] == [record.run_id]
+    probe_backbone(Subject(store, record, CPU, None), record.spec.train.exits)
+    return store
+
+
+def test_all_runs_on_the_backbone_share_the_probes(probed: Store) -> None:
+    runs, problems = load_runs(probed, probed.run_ids())
+    assert problems == []
+    assert without_probes(probed, [run.record.run_id for run in runs if run.has_exits]) == []
+    (probes,) = {run.probes[0].model_dump_json(): run.probes[0] for run in runs}.values()
+    exits = runs[-1].record.spec.train.exits
+    assert {(probe.block, probe.inputs) for probe in probes.probes} == {
+        (block, inputs) for block in exits for inputs in ("class token", "patch mean", "both")
+    }
+    final = next(run.record.static_accuracy.val for run in runs)
+    assert probes.last_quarter is not None
+    assert probes.last_quarter.after == pytest.approx(final)
+    manifest = json.loads((probed.stage(probes.backbone) / "val.json").read_text())
+    assert probes.last_quarter.before == manifest["val_accuracy"]
+    (stage,) = probed.stages("probes")
+    record = runs[-1].record
+    assert probe_backbone(Subject(probed, record, CPU, None), exits)[0] == stage  # it exists
+
+
+def test_the_abstract_ranks_no_methods_whose_heads_have_not_converged(probed: Store) -> None:
+    runs, _ = load_runs(probed, probed.run_ids())
+    study = Study("t", runs, tidy := tidy_tables(runs, []))
+    assert "head not converged" in set(tidy["failures"]["signature"])  # smoke trains its heads for one epoch
+    # Else the abstract says only that the backbone is weak.
+    strong = Study("t", runs, tidy | {"failures": tidy["failures"].iloc[:0]})
+    text = " ".join(abstract(strong))
+    assert "not ranked" in text
+    assert "ahead of" not in text
+    assert "differ" not in text
+    assert "not ranked" not in " ".join(abstract(Study("t", [run.changed(probes=()) for run in runs], strong.tidy)))
+    assert study.tidy["convergence"]["converged"].dtype == bool
+
+
+def test_shared_records_keep_the_check_without_weights(probed: Store, tmp_path: Path) -> None:
+    share(probed, probed.run_ids(), tmp_path)
+    copy = Store(tmp_path)
+    assert copy.stages("probes") == probed.stages("probes")
+    assert not list(tmp_path.rglob("*.safetensors"))
+    runs, problems = load_runs(copy, copy.run_ids())
+    assert problems == []
+    assert all(run.probes for run in runs)
+
+
+def test_other_images_are_refused(probed: Store) -> None:
+    record = probed.done_record(probed.run_ids()[0])
+    other = record.model_copy(update={"data": record.data.model_copy(update={"content": {"train": "pixels:0"}})})
+    with pytest.raises(UserError, match=record.run_id):
+        probe_backbone(Subject(probed, other, CPU, None), [1])

@@ -15,8 +15,9 @@ from torch import Tensor
 from methods.api import BackboneCard
 from methods.heads import HEADS
 from methods.model import ExitHeads, MultiExitModel
-from methods.official_config import CheckpointError, describe
+from methods.official_config import describe
 from methods.official_names import IGNORED, backbone_sources, head_sources
+from methods.official_schema import CheckpointError
 
 
 def from_official(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> MultiExitModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,6 +13,7 @@ from methods.api import BackboneCard, Component
 from methods.backbones.cards import swin, vit
 from methods.lookup import unknown
 from methods.official_names import Family
+from methods.official_schema import CheckpointError, SwinConfig, ViTConfig, parse_config, short
 
 # A: LPH with the depthwise convolution; B: LPH without it; R1, R2 and R3: GAH with stride 1, 2 and 3.
 A, B = Component("lph", {"kernel": 3}), Component("lph", {"kernel": 0})
@@ -22,18 +22,6 @@ LGVIT = {2: (A, R2), 4: (A, B, R2, R3), 6: (A, B, R2, R2, R3, R3), 8: (A, A, B, 
 LGVIT_SWIN = (A, A, B, B, R1, R1, R2, R2)
 SWIN_STAGES = (0, 1, 6, 1)
 HIGHWAYS = ("LGViT", "linear", "vit", "self_attention", "conv_normal", "conv1_1", "conv2_1", "attention_rN")
-
-LIMIT = 100_000
-LIMITS = {
-    "num_hidden_layers": 1_000, "depths": 1_000, "hidden_size": 20_000, "embed_dim": 20_000, "num_attention_heads": 1_000,
-    "num_heads": 1_000, "image_size": 4_096, "patch_size": 1_024, "window_size": 1_024, "num_channels": 64,
-}  # fmt: skip
-"""Largest accepted values. They bound time and memory before the model is compared with the checkpoint."""
-MAX_STAGES = 8
-
-
-class CheckpointError(ValueError):
-    """The configuration or the state dict does not match the authors' code; the message names each problem."""
 
 
 @dataclass(frozen=True)
@@ -63,114 +51,98 @@ def describe(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> Off
     Raises:
         CheckpointError: a key is missing or has a value that the authors' code does not support.
     """
-    kind = _value(config, "model_type")
-    labels = config.get("id2label")
-    classes = len(labels) if labels and isinstance(labels, dict) else config.get("num_labels")
-    if not isinstance(classes, int) or isinstance(classes, bool) or not 1 <= classes <= LIMIT:
-        raise CheckpointError(f"config: neither id2label nor num_labels gives a number of classes from 1 to {LIMIT:,}")
-    if config.get("hidden_act", "gelu") != "gelu":
-        raise CheckpointError(
-            f"config: hidden_act must be gelu, as in the authors' models, not {_short(config['hidden_act'])}"
-        )
-    if kind == "swin":
-        return _swin(config, state_dict, classes)
-    if kind == "deit":
-        return _vit(config, state_dict, classes)
-    raise CheckpointError(f"config: model_type must be 'deit' (ViT and DeiT) or 'swin', not {_short(kind)}")
+    parsed = parse_config(config)
+    return _swin(parsed, state_dict) if isinstance(parsed, SwinConfig) else _vit(parsed, state_dict)
 
 
-def _vit(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
-    names = {"ViT": "vit", "DeiT": "deit"}
-    backbone = config.get("backbone", "ViT")
-    if not isinstance(backbone, str) or backbone not in names:
-        raise CheckpointError(f"config: backbone must be ViT or DeiT, not {_short(backbone)}")
-    family: Family = "deit" if backbone == "DeiT" else "vit"
+def _vit(config: ViTConfig, state_dict: Mapping[str, Tensor]) -> OfficialModel:
+    family: Family = "deit" if config.backbone == "DeiT" else "vit"
     idle = family == "vit" and "deit.embeddings.distillation_token" in state_dict
-    depth, width, image, patch = (
-        _count(config, key) for key in ("num_hidden_layers", "hidden_size", "image_size", "patch_size")
-    )
-    attention_heads, channels = _count(config, "num_attention_heads"), _count(config, "num_channels")
-    exits = _positions(config, depth)
-    if _json(config, "num_early_exits") != len(exits):
+    depth, exits = config.num_hidden_layers, tuple(config.position_exits)
+    if exits != tuple(sorted(set(exits))) or exits[-1] >= depth:
         raise CheckpointError(
-            f"config: num_early_exits is {_short(config['num_early_exits'])}, but position_exits is {list(exits)}"
+            f"config: position_exits must list blocks from 1 to {depth - 1}, ascending, not {short(list(exits))}"
+        )
+    if config.num_early_exits != len(exits):
+        raise CheckpointError(
+            f"config: num_early_exits is {config.num_early_exits}, but position_exits is {short(list(exits))}"
         )
     card = vit(
-        image_size=image,
-        patch_size=patch,
-        channels=channels,
-        width=width,
-        attention_heads=attention_heads,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        channels=config.num_channels,
+        width=config.hidden_size,
+        attention_heads=config.num_attention_heads,
         depth=depth,
         kind="distilled" if family == "deit" else "idle-distillation" if idle else "",
         summary="",
-        mlp_ratio=_count(config, "intermediate_size") / width,
-        qkv_bias=bool(config.get("qkv_bias", True)),
-        norm_eps=_number(config, "layer_norm_eps"),
+        mlp_ratio=config.intermediate_size / config.hidden_size,
+        qkv_bias=config.qkv_bias,
+        norm_eps=config.layer_norm_eps,
     )
-    block = {"attention_heads": attention_heads, "mlp_ratio": card.architecture["mlp_ratio"]}
+    block = {"attention_heads": config.num_attention_heads, "mlp_ratio": card.architecture["mlp_ratio"]}
     places = tuple(f"deit.encoder.highway.{i}" for i in range(len(exits)))
-    return OfficialModel(family, card, exits, _highways(config, len(exits), block), places, classes)
+    heads = _heads(config.highway_type, len(exits), block)
+    return OfficialModel(family, card, exits, heads, places, config.classes)
 
 
-def _swin(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], classes: int) -> OfficialModel:
-    stages, heads = _counts(config, "depths"), _counts(config, "num_heads")
-    if len(stages) != len(heads):
-        raise CheckpointError(f"config: depths has {len(stages)} stages and num_heads {len(heads)}")
-    width, image, patch = (_count(config, key) for key in ("embed_dim", "image_size", "patch_size"))
-    starts = [0, *accumulate(stages)]
-    positions = _json(config, "position_exits")
-    counts = _json(config, "num_early_exits")
-    nested = isinstance(positions, list) and all(isinstance(stage, list) for stage in positions)
-    if not nested or len(positions) != len(stages) or [len(stage) for stage in positions] != counts:
+def _swin(config: SwinConfig, state_dict: Mapping[str, Tensor]) -> OfficialModel:
+    stages, counts = config.depths, config.num_early_exits
+    if len(stages) != len(config.num_heads):
+        raise CheckpointError(f"config: depths has {len(stages)} stages and num_heads {len(config.num_heads)}")
+    exits, places = _swin_exits(config)
+    if config.highway_type == "LGViT" and tuple(counts) != SWIN_STAGES:
+        raise CheckpointError(f"config: LGViT on Swin requires num_early_exits {list(SWIN_STAGES)}, not {counts}")
+    card = swin(
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        channels=config.num_channels,
+        window=config.window_size,
+        width=config.embed_dim,
+        stages=tuple(stages),
+        attention_heads=tuple(config.num_heads),
+        drop_path=config.drop_path_rate,
+        summary="",
+        mlp_ratio=config.mlp_ratio,
+        qkv_bias=config.qkv_bias,
+        norm_eps=config.layer_norm_eps,
+    )
+    block: dict[str, Any] = {"attention_heads": 8}
+    for place, number in zip(places, exits, strict=True):
+        hidden = state_dict.get(f"{place}.layer.intermediate.dense.weight")
+        if hidden is not None and hidden.ndim:  # the authors' code uses 3072 for every width
+            block["mlp_ratio"] = hidden.shape[0] / card.dims[number - 1]
+    heads = _heads(config.highway_type, len(exits), block, swin=True)
+    return OfficialModel("swin", card, exits, heads, places, config.classes)
+
+
+def _swin_exits(config: SwinConfig) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The exits as block numbers over all stages, and the prefixes of their keys."""
+    stages, positions = config.depths, config.position_exits
+    if len(positions) != len(stages) or [len(stage) for stage in positions] != config.num_early_exits:
         raise CheckpointError(
             f"config: position_exits must list the exits of each of {len(stages)} stages and num_early_exits their counts, not "
-            f"{_short(config.get('position_exits'))} and {_short(config.get('num_early_exits'))}"
+            f"{short(positions)} and {short(config.num_early_exits)}"
         )
+    starts = [0, *accumulate(stages)]
     exits, places = [], []
     for stage, blocks in enumerate(positions):
         for i, block in enumerate(blocks):
-            if not isinstance(block, int) or not 1 <= block <= stages[stage]:
+            if block > stages[stage]:
                 raise CheckpointError(
-                    f"config: position_exits: stage {stage + 1} has blocks 1 to {stages[stage]}, not {block!r}"
+                    f"config: position_exits: stage {stage + 1} has blocks 1 to {stages[stage]}, not {block}"
                 )
             exits.append(starts[stage] + block)
             places.append(f"swin.encoder.layers.{stage}.highway.{i}")
     if exits and (exits != sorted(set(exits)) or exits[-1] >= sum(stages)):
         raise CheckpointError(
-            f"config: position_exits must be ascending and before the last of {sum(stages)} blocks, not {exits}"
+            f"config: position_exits must be ascending and before the last of {sum(stages)} blocks, not {short(exits)}"
         )
-    if config.get("highway_type") == "LGViT" and tuple(counts) != SWIN_STAGES:
-        raise CheckpointError(f"config: LGViT on Swin requires num_early_exits {list(SWIN_STAGES)}, not {counts}")
-    card = swin(
-        image_size=image,
-        patch_size=patch,
-        channels=_count(config, "num_channels"),
-        window=_count(config, "window_size"),
-        width=width,
-        stages=stages,
-        attention_heads=heads,
-        drop_path=_number(config, "drop_path_rate", 0.0),
-        summary="",
-        mlp_ratio=_number(config, "mlp_ratio", 4.0),
-        qkv_bias=bool(config.get("qkv_bias", True)),
-        norm_eps=_number(config, "layer_norm_eps"),
-    )
-    block = {"attention_heads": 8}
-    for place, number in zip(places, exits, strict=True):
-        hidden = state_dict.get(f"{place}.layer.intermediate.dense.weight")
-        if hidden is not None and hidden.ndim:  # the authors' code uses 3072 for every width
-            block["mlp_ratio"] = hidden.shape[0] / card.dims[number - 1]
-    return OfficialModel(
-        "swin", card, tuple(exits), _highways(config, len(exits), block, swin=True), tuple(places), classes
-    )
+    return tuple(exits), tuple(places)
 
 
-def _highways(
-    config: Mapping[str, Any], count: int, block: dict[str, Any], swin: bool = False
-) -> tuple[Component, ...]:
-    """The heads for the configuration's ``highway_type``, one for each of ``count`` exits."""
-    kind = str(_value(config, "highway_type"))
+def _heads(kind: str, count: int, block: dict[str, Any], swin: bool = False) -> tuple[Component, ...]:
+    """The heads for a ``highway_type``, one for each of ``count`` exits."""
     if kind == "LGViT":
         if swin:
             return LGVIT_SWIN
@@ -193,58 +165,3 @@ def _highways(
     if kind.startswith("attention_r") and stride.isdigit() and int(stride):
         return (Component("gah", {"stride": int(stride)}),) * count
     raise CheckpointError("config: " + unknown("highway_type", kind, HIGHWAYS))
-
-
-def _positions(config: Mapping[str, Any], depth: int) -> tuple[int, ...]:
-    """The exits of a ViT or DeiT as ascending 1-based block numbers below ``depth``."""
-    blocks = _json(config, "position_exits")
-    is_integer_list = isinstance(blocks, list) and bool(blocks) and all(isinstance(block, int) for block in blocks)
-    if not is_integer_list or blocks != sorted(set(blocks)) or not 1 <= blocks[0] <= blocks[-1] < depth:
-        raise CheckpointError(
-            f"config: position_exits must list blocks from 1 to {depth - 1}, ascending, not {_short(blocks)}"
-        )
-    return tuple(blocks)
-
-
-def _json(config: Mapping[str, Any], key: str) -> Any:
-    """A value that the authors store as text. It is parsed as JSON and never evaluated as code."""
-    value = _value(config, key)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"config: {key} is not JSON: {value[:60]!r}") from None
-
-
-def _count(config: Mapping[str, Any], key: str) -> int:
-    value = _value(config, key)
-    limit = LIMITS.get(key, LIMIT)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        raise CheckpointError(f"config: {key} must be an integer from 1 to {limit:,}, not {_short(value)}")
-    return value
-
-
-def _counts(config: Mapping[str, Any], key: str) -> tuple[int, ...]:
-    values = _value(config, key)
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_STAGES:
-        raise CheckpointError(f"config: {key} must list 1 to {MAX_STAGES} integers, not {_short(values)}")
-    return tuple(_count({key: value}, key) for value in values)
-
-
-def _number(config: Mapping[str, Any], key: str, default: float | None = None) -> float:
-    value = _value(config, key) if default is None else config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise CheckpointError(f"config: {key} must be a number from 0 to 100, not {_short(value)}")
-    return float(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _value(config: Mapping[str, Any], key: str) -> Any:
-    if config.get(key) is None:
-        raise CheckpointError(f"config: the key {key!r} is missing")
-    return config[key]

@@ -23,7 +23,8 @@ from benchmark.measure.cost import cost_table
 from benchmark.stages.keys import code_versions
 from benchmark.training.inputs import inputs_of
 from methods.official import from_official
-from methods.official_config import CheckpointError, OfficialModel, describe
+from methods.official_config import OfficialModel, describe
+from methods.official_schema import CheckpointError
 from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.files import StoreError, read_file, sha256

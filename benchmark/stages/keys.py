@@ -99,7 +99,7 @@ DOMAINS = {
     "importing": Domain(
         2,
         (
-            "benchmark/importing/model.py", "methods/official.py", "methods/official_config.py",
+            "benchmark/importing/model.py", "methods/official.py", "methods/official_config.py", "methods/official_schema.py",
             "methods/official_names.py",
         ),
     ),

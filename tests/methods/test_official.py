@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.heads import HEADS
 from methods.model import ExitHeads, MultiExitModel
 from methods.official import from_official
-from methods.official_config import CheckpointError, describe
+from methods.official_config import describe
 from methods.official_names import backbone_sources, head_sources
+from methods.official_schema import CheckpointError, SwinConfig, ViTConfig
 
 VIT = {
     "model_type": "deit", "backbone": "ViT", "hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 4,
@@ -114,12 +115,39 @@ def test_every_wrong_key_is_named() -> None:
     ({"num_early_exits": 3, "position_exits": "[3,6,9]"}, ["LGViT", "2, 4, 6, 8", "3"]),
     ({"highway_type": "linaer"}, ["highway_type", "'linaer'", "'linear'"]),
     ({"id2label": {}}, ["id2label", "num_labels"]),
+    ({"position_exits": "x"}, ["position_exits", "'x'"]),
+    ({"position_exits": [True, 2]}, ["position_exits.0", "True"]),
+    ({"num_early_exits": True}, ["num_early_exits", "True"]),
+    ({"qkv_bias": "no"}, ["qkv_bias", "'no'"]),
+    ({"layer_norm_eps": True}, ["layer_norm_eps", "True"]),
+    ({"highway_type": ["LGViT"]}, ["highway_type", "LGViT"]),
+    ({"hidden_size": 30_000}, ["hidden_size", "20000", "30000"]),
+    ({"id2label": "cat"}, ["id2label", "'cat'"]),
+    ({"num_labels": "10", "id2label": {}}, ["num_labels", "'10'"]),
     ({"hidden_act": "relu"}, ["hidden_act", "gelu", "'relu'"]),
 ])  # fmt: skip
 def test_an_unknown_configuration_is_an_error(change: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(CheckpointError) as error:
         describe(VIT | change, {})
     assert all(part in str(error.value) for part in parts)
+
+
+WRONG_TYPES = [True, 2.5, "x", "[", "[1, true]", [True, 2], [2.5], ["a"], [[]], {}, {"a": None}]
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_a_wrong_type_of_any_field_is_named(data: st.DataObject) -> None:
+    """Text, where it is allowed, must name a kind of head; so no drawn value describes a model."""
+    base, schema = data.draw(st.sampled_from([(VIT, ViTConfig), (SWIN, SwinConfig)]))
+    key = data.draw(st.sampled_from(sorted(schema.model_fields.keys() & base.keys())))
+    wrong = data.draw(st.sampled_from(WRONG_TYPES))
+    fits = {"qkv_bias": isinstance(wrong, bool), "id2label": isinstance(wrong, dict) and bool(wrong)}
+    fits |= dict.fromkeys(("mlp_ratio", "drop_path_rate", "layer_norm_eps"), wrong == 2.5)
+    assume(not fits.get(key, False))
+    with pytest.raises(CheckpointError, match=f"num_labels|{key}") as error:
+        describe(base | {key: wrong}, {})
+    assert "\n" not in str(error.value)
 
 
 def test_swins_layout_is_checked() -> None:

@@ -162,6 +162,8 @@ def test_slurm_is_complete_or_partial(tmp_path: Path, monkeypatch: pytest.Monkey
     assert doctor.slurm().status == "warn"
     program(tmp_path, "sbatch", "")
     assert doctor.slurm().result.startswith("slurm 24.05.1, sbatch: ")
+    program(tmp_path, "sinfo", "")
+    assert doctor.slurm().status == "warn"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch uses the GPU here")

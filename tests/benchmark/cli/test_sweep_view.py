@@ -1,0 +1,40 @@
+"""The legend of `sweep` explains the columns that are shown, and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from benchmark.cli import main
+from benchmark.cli.sweep_view import LEGEND, NOT_REACHED, points
+from benchmark.errors import UserError
+
+ROW = {
+    "method": "lgvit", "policy": "confidence", "point": "equal-macs", "target": 0.5, "settings": "0.5", "accuracy": 0.8,
+    "drop": 0.01, "mean_block": 6.0, "layer_speedup": 2.1, "mac_speedup": 2.0, "budget_drift": 1.0, "falls_0.1": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_legend_is_that_of_the_columns(width: int) -> None:
+    lines = points(pd.DataFrame([ROW]), width)
+    heading, text = lines[0].split(), " ".join(lines)
+    for name, sentence in LEGEND.items():
+        assert (sentence in text) is (name in heading)
+    assert NOT_REACHED not in text
+
+
+def test_a_point_that_is_not_reached_has_a_reason() -> None:
+    missed = ROW | {"policy": "pcee", "accuracy": np.nan, "drop": np.nan}
+    lines = points(pd.DataFrame([ROW, missed]), 80)
+    assert NOT_REACHED in " ".join(lines)
+    assert "-" in lines[2].split()
+
+
+@pytest.mark.parametrize("command", ["sweep", "claims", "clean"])
+def test_a_changed_value_needs_a_grid(command: str) -> None:
+    done = CliRunner().invoke(main, [command, "--set", "seeds=[1]"])
+    assert isinstance(done.exception, UserError)
+    assert "--grid" in str(done.exception)

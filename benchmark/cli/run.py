@@ -36,6 +36,9 @@ from results.store.probes import without_probes
 @click.option(
     "--rehearse", is_flag=True, help="Test every model at full size: two steps on noise, with a kill and a resume."
 )
+@click.option(
+    "--join", is_flag=True, help="Share the work with other commands in the results folder, also on other machines."
+)
 @slurm_options
 def command(
     grid_name: str | None,
@@ -52,6 +55,7 @@ def command(
     log: str | None,
     hang_minutes: float,
     rehearse: bool,
+    join: bool,
     out: Path | None,
     formats: tuple[str, ...],
     slurm: Mapping[str, Any],
@@ -78,7 +82,7 @@ def command(
         raise UserError(
             f"run needs --grid; without a value it means {DEFAULT_GRID!r}; 'python -m benchmark list' shows the others"
         )
-    check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse)
+    check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1, rehearse=rehearse, join=join)
     check_processes(workers, gpus, rehearse=rehearse)
     if log == "tensorboard":
         require_tensorboard()
@@ -86,6 +90,7 @@ def command(
     config = ExecutionConfig(
         results=results_dir, device=device, threads=threads, data_dir=data_dir, processes=gpus, workers=workers,
         loader_processes=loader_workers, tensorboard=log == "tensorboard", hang_minutes=hang_minutes,
+        join=join,
     )  # fmt: skip
     if rehearse:
         show_rehearsal(console, load_grid(find_grid(grid_name), data_dir, changes), config, out, formats)
@@ -112,6 +117,9 @@ def command(
         failed = run_locally(console, plan, config).failed
     else:
         console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
+    if join:  # the other commands may still work; `run` without --join, or `report`, writes the report
+        _end_join(console, plan, store)
+        return
     _measure(console, plan, config)
     _probe(console, plan, config)
     report_on(console, plan, store, target, formats, data_dir)
@@ -146,3 +154,12 @@ def _probe(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         from benchmark.representations.grid_probes import probe_grid  # imports torch
 
         probe_grid(missing, config, line_printer(console))
+
+
+def _end_join(console: Console, plan: Plan, store: Store) -> None:
+    """Say what the commands that share a folder have done; exit with 1 if some runs are not finished."""
+    unfinished = [run for run in plan.runs if not store.is_done(run.run_id)]
+    done = len(plan.runs) - len(unfinished)
+    console.print(f"{done} of {len(plan.runs)} runs are finished; the same command without --join writes the report")
+    if unfinished:
+        raise click.exceptions.Exit(1)

@@ -96,6 +96,7 @@ def run_on_slurm(
         execution=config.model_copy(update={"threads": config.threads or choice.options.cpus_per_task or 1}),
         max_requeues=choice.options.max_requeues,
         stage_data=choice.options.stage_data,
+        notify=choice.options.notify,
     )
     submission, manifest = submit_plan(plan, arrays, store, choice.options, settings)
     _show_submission(console, submission, manifest)

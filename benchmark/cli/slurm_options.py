@@ -34,6 +34,7 @@ OPTIONS = (
     click.option("--max-requeues", type=click.IntRange(min=0), help="Slurm: restarts of a task.  [default: 10]"),
     click.option("--signal-delay", type=click.IntRange(min=10), metavar="SECONDS", help=f"Slurm: {SIGNAL_DELAY}"),
     click.option("--stage-data", is_flag=True, help="Slurm: copy datasets to the node's own disk, once a node."),
+    click.option("--notify", metavar="CMD", help="Slurm: command that gets the summary on standard input at the end."),
     click.option("--tflops", type=click.FloatRange(min=0, min_open=True), help=f"Slurm: {TFLOPS}"),
     click.option("--profile", type=click.Path(path_type=Path, resolve_path=True), help=f"Slurm: {PROFILE}"),
     click.option("--dry-run", is_flag=True, help="Slurm: show tasks, arrays, estimates and scripts; submit nothing."),

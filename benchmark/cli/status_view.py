@@ -41,7 +41,8 @@ def screen(status: Status, command: Command | None, *, runs: bool = False) -> Gr
         command: the one that runs in the folder, if any.
         runs: whether to list every run.
     """
-    parts: list[RenderableType] = [_totals(status), _line(f"in {status.store.root}", 0, style="dim")]
+    used = f", {status.gpu_hours:.1f} GPU-hours used" if status.gpu_hours else ""
+    parts: list[RenderableType] = [_totals(status), _line(f"in {status.store.root}{used}", 0, style="dim")]
     if command is not None:
         about = f"running: process {command.pid} on {command.host}, session {command.session}"
         parts.append(Text(about if command.grid == status.plan.grid.name else f"{about}, grid {command.grid}"))
@@ -163,6 +164,7 @@ def as_json(status: Status, command: Command | None) -> dict[str, Any]:
         "results": str(status.store.root),
         "command": command and command.model_dump(mode="json"),
         "totals": status.totals,
+        "gpu_hours": status.gpu_hours,
         "runs": [
             {
                 "run_id": run.run.run_id,

@@ -37,6 +37,8 @@ class ExecutionConfig(BaseModel):
     """File that holds the output of this process; None for a terminal."""
     hang_minutes: float = Field(default=15.0, gt=0)
     """A training that makes no step for this long is ended, and resumes from its checkpoint."""
+    join: bool = False
+    """Whether other commands may run in the folder: failed records, which may be theirs, are not removed."""
     tensorboard: bool = False
     """Whether training curves for TensorBoard are written beside the results."""
     kill_each_training: bool = False

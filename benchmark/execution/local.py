@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
@@ -14,7 +16,7 @@ from benchmark.execution.interrupt import StopRequest
 from benchmark.execution.pool import WorkerPool
 from benchmark.progress import Reporter, duration
 from benchmark.stages.plan import Plan
-from results.store.commands import LOCK, Command
+from results.store.commands import LOCK, Command, new_session
 from results.store.folder import Store
 from results.store.locks import can_lock
 
@@ -52,21 +54,34 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
             f"{store.root} is on a file system without file locks, which several workers need: use another folder with "
             "--results, or omit --workers"
         )
+    if config.join and not can_lock(store.root):
+        raise UserError(f"{store.root} is on a file system without file locks, which --join needs")
     try:
-        with (
-            FileLock(store.root / LOCK, timeout=0),
-            Command.open(store, plan.grid.name) as command,
-            StopRequest() as stop,
-        ):
+        with _command(store, plan.grid.name, config) as session, StopRequest() as stop:
             reporter = Reporter(console, lambda: stop.requested)
-            pool = WorkerPool(plan, config.model_copy(update={"session": command.session}), reporter)
+            pool = WorkerPool(plan, config.model_copy(update={"session": session}), reporter)
             pool.run()
             reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
     except Timeout:
         raise UserError(
-            f"another command is running in {store.root}; wait for it, or use another folder with --results"
+            f"another command is running in {store.root}; wait for it, share its work with --join, or use another folder "
+            "with --results"
         ) from None
     failed = [run.run_id for run in plan.missing_runs if not store.is_done(run.run_id)]
     if not failed:
-        shutil.rmtree(store.logs(command.session), ignore_errors=True)
+        shutil.rmtree(store.logs(session), ignore_errors=True)
     return LocalResult(failed, pool.deaths)
+
+
+@contextmanager
+def _command(store: Store, grid: str, config: ExecutionConfig) -> Iterator[str]:
+    """The session of a command. It holds the folder, unless it joins other commands.
+
+    Raises:
+        Timeout: another command holds the folder.
+    """
+    if config.join:
+        yield new_session()
+        return
+    with FileLock(store.root / LOCK, timeout=0), Command.open(store, grid) as command:
+        yield command.session

@@ -7,6 +7,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from results.record import FailedRecord, FailureCause
 from results.store.attempts import Attempt, Heartbeat, now
 from results.store.commands import Command
 from results.store.files import is_alive
-from results.store.folder import Store
+from results.store.folder import Store, StoreError
 
 State = Literal["done", "running", "queued", "failed", "blocked", "lost"]
 STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "blocked", "lost")
@@ -158,6 +159,18 @@ class Status:
     def totals(self) -> dict[State, int]:
         count = Counter(run.state for run in self.runs)
         return {state: count[state] for state in STATES}
+
+    @cached_property
+    def gpu_hours(self) -> float:
+        """GPU time of the grid's finished stages. Stages of a shared pass have equal parts of its time."""
+        seconds = 0.0
+        for stage in self.plan.stages:
+            if self.plan.is_done(stage):
+                with suppress(StoreError):
+                    made = self.store.provenance(stage.name)
+                    on_gpu = made.machine.device.startswith("cuda")
+                    seconds += made.seconds / made.shared_pass * made.machine.ranks * on_gpu
+        return seconds / 3600
 
     def waiting_for(self, stage: Stage) -> int:
         """Number of missing runs that need a stage."""

@@ -118,8 +118,9 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
     warnings = check_plan(plan, builder_for(config, device))
     for sentence in (*warnings, *skipped_images(plan)):
         reporter.say(sentence)
-    for run in plan.missing_runs:
-        Store(config.results).remove_failed_run(run.run_id)
+    if not config.join:
+        for run in plan.missing_runs:
+            Store(config.results).remove_failed_run(run.run_id)
     reporter.send("checked")
 
 

@@ -22,6 +22,11 @@ FILE = "command.json"
 FILE_BYTES = 2**16
 
 
+def new_session() -> str:
+    """An id for a command: the time, and random digits."""
+    return f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
 class Command(Frozen):
     """A command and the grid that it runs."""
 
@@ -40,9 +45,7 @@ class Command(Frozen):
         Raises:
             StoreError: the file cannot be written.
         """
-        started = now()
-        session = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        command = cls(pid=os.getpid(), host=socket.gethostname(), session=session, grid=grid, started=started)
+        command = cls(pid=os.getpid(), host=socket.gethostname(), session=new_session(), grid=grid, started=now())
         path = store.root / FILE
         write_file(path, sealed(command.model_dump_json()).encode())
         try:

@@ -148,6 +148,8 @@ class SlurmOptions(Resources):
     """The most memory that `retry` requests for a task that ran out of it."""
     signal_delay: Annotated[int, Field(ge=10)] = 120
     """Seconds before its time limit at which a task writes its checkpoint and is requeued."""
+    notify: Text | None = None
+    """Shell command that the last job runs, with the summary on its standard input."""
     stage_data: bool = False
     """Whether datasets are copied to the node's own disk first."""
     tflops: Annotated[float, Field(gt=0)] = 10.0

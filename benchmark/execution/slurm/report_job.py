@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Iterator
 
 from benchmark.execution.slurm.node import NodeTask
 from benchmark.pictures import Pictures
 from reports.paper import build_report
 
+NOTIFY_SECONDS = 60.0
+
 
 def main(folder: str, kind: str, processes: str) -> int:
     """The exit code, 0."""
     task = NodeTask(folder, kind, processes)
-    settings, store = task.settings, task.store
-    unrecorded = [run.run_id for run in task.plan.runs if not (store.run(run.run_id) / "record.json").is_file()]
+    unrecorded = [run.run_id for run in task.plan.runs if not (task.store.run(run.run_id) / "record.json").is_file()]
     if unrecorded:
         task.record_runs(unrecorded)
-    run_ids = settings.report_runs
-    done = sum(store.is_done(run_id) for run_id in run_ids)
+    sentences = [f"grid {task.settings.grid} in {task.store.root}", *report(task)]
+    if task.settings.notify:
+        notify(task.settings.notify, "\n".join(sentences))
+    return 0
+
+
+def report(task: NodeTask) -> Iterator[str]:
+    """Write the report. Yields, and prints, what it contains and what it leaves out."""
+    settings, run_ids = task.settings, task.settings.report_runs
+    done = sum(task.store.is_done(run_id) for run_id in run_ids)
+    yield from _printed(f"{done} of {len(run_ids)} runs are finished")
     if not done:
-        print(f"none of the {len(run_ids)} runs is finished, so there is nothing to report", flush=True)
-        return 0
-    print(f"{done} of {len(run_ids)} runs are finished", flush=True)
-    if settings.formats:
+        yield from _printed("so there is nothing to report")
+    elif settings.formats:
         problems = build_report(
-            store, list(run_ids), title=settings.grid, out=settings.out, formats=settings.formats,
+            task.store, list(run_ids), title=settings.grid, out=settings.out, formats=settings.formats,
             pictures=Pictures(settings.execution.data_dir),
         )  # fmt: skip
-        for problem in problems:
-            print(problem, flush=True)
-        print(f"the report is in {settings.out}", flush=True)
-    return 0
+        yield from _printed(*problems, f"the report is in {settings.out}")
+
+
+def notify(command: str, summary: str) -> None:
+    """Run the user's command; its failure is printed and changes nothing else."""
+    try:
+        code = subprocess.run(
+            command, shell=True, input=summary + "\n", text=True, timeout=NOTIFY_SECONDS, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        code = -1
+    if code:
+        print(f"--notify {command!r} failed with exit code {code}", flush=True)
+
+
+def _printed(*sentences: str) -> Iterator[str]:
+    for sentence in sentences:
+        print(sentence, flush=True)
+        yield sentence
 
 
 if __name__ == "__main__":

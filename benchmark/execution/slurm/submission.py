@@ -50,6 +50,8 @@ class Settings(_Frozen):
     execution: ExecutionConfig
     """Its session, processes and log are those of the task."""
     max_requeues: int
+    notify: str | None = None
+    """Shell command that the last job runs, with the summary on its standard input."""
     stage_data: bool
 
     def plan(self, store: Store) -> Plan:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm.report_job import notify
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
 from results.store.folder import Store
@@ -78,3 +79,11 @@ def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
     messages: list[str] = []
     assert stage_data(tmp_path / "data", [card], messages.append) == tmp_path / "data"
     assert str(folder) in messages[0]
+
+
+def test_the_summary_goes_to_the_users_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notify(f"cat > {tmp_path}/mail", "3 of 4 runs are finished")
+    assert (tmp_path / "mail").read_text() == "3 of 4 runs are finished\n"
+    assert capsys.readouterr().out == ""
+    notify("exit 3", "")
+    assert "exit code 3" in capsys.readouterr().out

@@ -151,7 +151,7 @@ def test_figures_have_three_formats(smoke: SmokeRun) -> None:
     assert figures
     for path in figures:
         with Image.open(path.with_suffix(".png")) as image:
-            assert min(image.size) > 200
+            assert min(image.size) > 150
         assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
 
 

@@ -211,6 +211,8 @@ def test_one_training_in_two_grids_is_not_a_second_seed(smoke: SmokeRun, tmp_pat
     outcomes = pd.read_parquet(other / "outcomes.parquet")
     more = outcomes.assign(point=outcomes["point"].str.replace("confidence/", "entropy/"))
     pd.concat([outcomes, more[more["point"] != "static"]]).to_parquet(other / "outcomes.parquet", index=False)
+    curves = pd.read_parquet(other / "curves.parquet")
+    pd.concat([curves, curves.assign(policy="entropy")]).to_parquet(other / "curves.parquet", index=False)
 
     def in_another_grid(record: dict[str, Any]) -> None:
         again = [point | {"policy": "entropy"} for point in record["points"]]

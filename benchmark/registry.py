@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.plug_ins import package_hash
 from datasets import DATASETS
 from datasets.folder import folder_card, is_folder
 from datasets.synthetic import PREFIX, is_synthetic, synthetic_card
@@ -88,12 +89,12 @@ def is_outside(kind: str, name: str) -> bool:
 def code_version(kind: str, name: str) -> int | str:
     """The version of the code behind a registered thing, as in stage keys.
 
-    For one of an installed package, the version on its card and a hash of the package's Python files.
+    For one of an installed package, the version on its card and a hash of the package's files.
     """
     registered = card(kind, name)
     if not is_outside(kind, name):
         return registered.code_version
-    return f"{registered.code_version}+{lookup.package_hash(registered.target)}"
+    return f"{registered.code_version}+{package_hash(registered.target)}"
 
 
 def configured(kind: str, name: str, options: Mapping[str, Any]) -> Any:

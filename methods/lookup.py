@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,20 +39,6 @@ def registered_outside(kind: str) -> dict[str, Any]:
         if not hasattr(cards[point.name], "target"):
             raise EntryPointError(f"{where}: not a card (methods/api.py, datasets/api.py)")
     return cards
-
-
-def package_hash(target: str) -> str:
-    """12 hex digits of the SHA-256 over the Python files of the package, or single module, that holds ``module:attribute``."""
-    top = target.split(":")[0].split(".")[0]
-    spec = find_spec(top)
-    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
-        raise EntryPointError(f"{target}: there is no module {top!r}")
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = [path for folder in folders for path in folder.rglob("*.py")] or [Path(str(spec.origin))]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def shortened(value: object, limit: int = 100) -> str:

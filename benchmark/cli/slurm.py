@@ -13,12 +13,14 @@ from benchmark.cli.follow import follow
 from benchmark.cli.selection import selection
 from benchmark.cli.slurm_options import COMMAND_ONLY
 from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
+from benchmark.cli.units import size
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.estimate import Estimator, total
 from benchmark.execution.retrying import FailedTask, adjustment
 from benchmark.execution.slurm import scheduler
+from benchmark.execution.slurm.freeze import frozen_code
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of
 from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_options
@@ -77,6 +79,8 @@ def run_on_slurm(
         return None
     _check_estimate(console, plan, store, arrays, choice, slurm)
     if dry_run:
+        files = frozen_code({run.spec.train.dataset.name for run in plan.runs})
+        console.print(f"A submission copies {files.count} files of code, {size(files.size)}\n", highlight=False)
         show_scripts(console, arrays, scripts_of(arrays, store, choice.options, plan.grid.name))
         return None
     if "%" in str(store.root):

@@ -1,7 +1,7 @@
-"""The frozen code of a submission: a copy of the checkout, from which all its tasks run.
+"""The frozen code of a submission, from which all its tasks run: a copy of our packages and of the plug-ins.
 
-The copy has the tracked files with their uncommitted changes, and new source files of our packages that git does not ignore.
-The hash covers the files that affect results: a changed page of the documentation does not change it.
+The copy has the tracked files of our packages with their uncommitted changes, and new source files that git does not ignore. It
+has only what tasks read: no reference results, and bundled images only if the grid uses them. The hash covers all copied code.
 """
 
 from __future__ import annotations
@@ -9,17 +9,68 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import provenance
+from benchmark import provenance, registry
 from benchmark.checkout import PACKAGES, ROOT
 from benchmark.errors import UserError
+from benchmark.plug_ins import files_hash, files_of, plug_ins
 
-HASHED = (*(f"{package}/" for package in PACKAGES), "pyproject.toml", "constraints.txt")
-"""Path prefixes of the files that the hash covers."""
+BUNDLED = "datasets/bundled/"
+LEFT_OUT = ("results/reference/", BUNDLED)
+"""Path prefixes of tracked data in the folders of our packages."""
 SOURCE_SUFFIXES = (".py", ".yaml", ".typ")
 SUBMISSIONS = "submissions"
 """The folder of submissions in a results folder, which may lie in the checkout: a copy is not copied again."""
+
+
+@dataclass(frozen=True)
+class FrozenCode:
+    """The files that a submission copies.
+
+    Attributes:
+        code: files of the checkout that compute, relative to it.
+        data: bundled files of the grid's datasets, relative to the checkout.
+        plug_ins: files of plug-ins: path relative to the folder that is in sys.path, and path.
+    """
+
+    code: tuple[str, ...]
+    data: tuple[str, ...]
+    plug_ins: tuple[tuple[str, Path], ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.code) + len(self.data) + len(self.plug_ins)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        own = sum((ROOT / name).stat().st_size for name in (*self.code, *self.data))
+        return own + sum(path.stat().st_size for _, path in self.plug_ins)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over names and contents of the code and the plug-ins."""
+        return _hash(ROOT, self.code, self.plug_ins)
+
+
+def frozen_code(datasets: Iterable[str] = ()) -> FrozenCode:
+    """The files that a submission copies now.
+
+    Args:
+        datasets: names of the datasets that its tasks read.
+
+    Raises:
+        UserError: git does not list the files of the checkout.
+    """
+    bundled = [folder for name in datasets for folder in registry.card("dataset", name).fixed_folders]
+    ours = {folder for folder in bundled if folder.is_relative_to(ROOT / BUNDLED)}
+    data = {path for folder in ours for path in folder.iterdir() if path.is_file()}
+    names = tuple(sorted(path.relative_to(ROOT).as_posix() for path in data))
+    modules = {module for plug_in in plug_ins() for module in plug_in.modules}
+    return FrozenCode(tuple(code_files()), names, tuple(files_of(modules)))
 
 
 def code_files(root: Path = ROOT) -> list[str]:
@@ -28,7 +79,7 @@ def code_files(root: Path = ROOT) -> list[str]:
     Raises:
         UserError: git does not list them.
     """
-    tracked = _git(root, "ls-files", "-z")
+    tracked = _git(root, "ls-files", "-z", "--", *PACKAGES)
     untracked = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *PACKAGES)
     if tracked is None or untracked is None:
         raise UserError(
@@ -37,7 +88,8 @@ def code_files(root: Path = ROOT) -> list[str]:
     sources = {
         name for name in untracked.split("\0") if name.endswith(SOURCE_SUFFIXES) and SUBMISSIONS not in Path(name).parts
     }
-    return [name for name in sorted({*tracked.split("\0"), *sources} - {""}) if (root / name).is_file()]
+    names = sorted({*tracked.split("\0"), *sources} - {""})
+    return [name for name in names if not name.startswith(LEFT_OUT) and (root / name).is_file()]
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -48,28 +100,30 @@ def _git(root: Path, *arguments: str) -> str | None:
         return None
 
 
-def code_hash(root: Path, files: list[str] | None = None) -> str:
-    """16 hex digits over names and contents of the files that affect results."""
+def _hash(root: Path, code: Iterable[str], plug_ins: Iterable[tuple[str, Path]]) -> str:
     digest = hashlib.sha256()
-    for name in files if files is not None else code_files(root):
-        if name.startswith(HASHED):
-            digest.update(f"{name}\0{hashlib.sha256((root / name).read_bytes()).hexdigest()}\n".encode())
+    for name in code:
+        digest.update(f"{name}\0{hashlib.sha256((root / name).read_bytes()).hexdigest()}\n".encode())
+    digest.update(files_hash(plug_ins).encode())
     return digest.hexdigest()[:16]
 
 
-def freeze(target: Path, root: Path = ROOT) -> str:
-    """Copy the code to a new folder.
+def freeze(files: FrozenCode, code: Path, plug_ins_folder: Path) -> str:
+    """Copy the code, and the plug-ins if there are any, to new folders.
 
     Returns:
-        its hash, which every record of the submission contains.
+        the hash of the copy, which every record of the submission contains.
     """
-    files = code_files(root)
-    for name in files:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / name, target / name)
-    frozen = code_hash(target, files)
-    code = provenance.code().model_copy(update={"frozen": frozen})
-    (target / provenance.FROZEN).write_text(code.model_dump_json() + "\n", encoding="utf-8")
-    if changes := _git(root, "diff", "HEAD", "--binary"):
-        (target.parent / "uncommitted.diff").write_text(changes, encoding="utf-8")
+    for name in (*files.code, *files.data):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, code / name)
+    for plug_in in plug_ins():
+        plug_in.copy(plug_ins_folder)
+    copied = [(name, plug_ins_folder / name) for name, _ in files.plug_ins]
+    frozen = _hash(code, files.code, copied)
+    described = provenance.code().model_copy(update={"frozen": frozen})
+    (code / provenance.FROZEN).write_text(described.model_dump_json() + "\n", encoding="utf-8")
+    paths = (*PACKAGES, *(f":(exclude){name}" for name in LEFT_OUT))
+    if changes := _git(ROOT, "diff", "HEAD", "--binary", "--", *paths):
+        (code.parent / "uncommitted.diff").write_text(changes, encoding="utf-8")
     return frozen

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.checkout import ROOT
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of
-from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm.freeze import frozen_code
 from benchmark.execution.slurm.scheduler import JobState
 from benchmark.execution.slurm.submission import Submission, TaskEntry, latest_tasks, submissions
 from benchmark.execution.status import Scheduled
@@ -63,7 +62,7 @@ def other_code(root: Path) -> list[str]:
         UserError: squeue or git does not respond.
     """
     active = {one.submission.name: one.submission for one in tasks_in_flight(root)} if scheduler.is_installed() else {}
-    here = code_hash(ROOT) if active else ""
+    here = frozen_code().hash if active else ""
     codes = {name: submission.manifest().code for name, submission in active.items()}
     return [
         f"submission {name} runs the code {code}, the checkout is {here}"

@@ -88,6 +88,20 @@ class NodeTask:
             return FAILED if missing else 0
         return STOPPED  # rank 0 runs on another node, and was interrupted there
 
+    def is_of_other_code(self, names: Collection[str]) -> bool:
+        """Whether the code of this node makes other stages than those that were submitted, which becomes their cause."""
+        known = {stage.name for stage in self.plan.stages} | {run.run_id for run in self.plan.runs}
+        unknown = [name for name in names if name not in known]
+        if not unknown:
+            return False
+        self._note(
+            names,
+            "error",
+            f"the code on {node_name()} does not make {unknown[0]}: a plug-in or the checkout was edited while the grid was "
+            f"submitted, or {self.submission.folder} was edited afterwards; submit the grid again",
+        )
+        return True
+
     def is_started_too_often(self, names: Collection[str]) -> bool:
         """Whether this start exceeds --max-requeues, which then becomes the stages' cause of failure."""
         if self.restarts <= self.settings.max_requeues:
@@ -169,7 +183,7 @@ def main(folder: str, kind: str, processes: str, *names: str) -> int:
     missing = [name for name in names if not (task.store.has_stage(name) or task.store.is_done(name))]
     if not missing:
         return 0
-    if task.is_started_too_often(missing):
+    if task.is_of_other_code(missing) or task.is_started_too_often(missing):
         return FAILED
     return task.record_runs(missing) if kind == "records" else task.make_stages(missing)
 

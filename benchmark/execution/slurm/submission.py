@@ -1,7 +1,9 @@
 """The folder of a submission: what was submitted, from which code, and where the logs are.
 
 results/submissions/<time>-<grid>-<code>/    only its owner may write there
-    code/             the code that its tasks run, with frozen.json and uncommitted.diff
+    code/             our packages, as its tasks run them, with frozen.json
+    plug-ins/         the installed packages that register cards, if there are any
+    uncommitted.diff  changes of the copied code that were not committed, if there are any
     settings.json     what the tasks need to know of the command: runs, report, execution
     manifest.json     arrays, their job ids, and what each task makes; written again after every array
     jobs/             submitit's files: <array>_<task>_0_log.out is a task's log, over all its attempts
@@ -116,6 +118,10 @@ class Submission:
     @property
     def code(self) -> Path:
         return self.folder / "code"
+
+    @property
+    def plug_ins(self) -> Path:
+        return self.folder / "plug-ins"
 
     @property
     def jobs(self) -> Path:

@@ -15,10 +15,9 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env
 
-from benchmark.checkout import ROOT
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
-from benchmark.execution.slurm.freeze import SUBMISSIONS, code_hash, freeze
+from benchmark.execution.slurm.freeze import SUBMISSIONS, freeze, frozen_code
 from benchmark.execution.slurm.layout import JobArray
 from benchmark.execution.slurm.options import SlurmOptions
 from benchmark.execution.slurm.submission import (
@@ -58,7 +57,8 @@ def executor_for(
     python = f"{shlex.quote(sys.executable)} -P"
     # --max-requeues counts all starts, not only time-outs as submitit does, so the node checks it.
     executor = _Executor(submission.jobs, max_num_timeout=options.max_requeues + 1, python=python)
-    path = f'export PYTHONPATH={shlex.quote(str(submission.code))}"${{PYTHONPATH:+:$PYTHONPATH}}"'
+    folders = f"{submission.code}:{submission.plug_ins}"  # before the packages that are installed, or in PYTHONPATH
+    path = f'export PYTHONPATH={shlex.quote(folders)}"${{PYTHONPATH:+:$PYTHONPATH}}"'
     # A process that ends with an error ends the others of its task, which would wait for it.
     srun_args = ["--kill-on-bad-exit=1", "--export=ALL"]  # SBATCH_EXPORT=NONE may be the site's default
     # One task a node, whose processes share its CPUs.
@@ -114,12 +114,13 @@ def submit_plan(
     names = {name for array in arrays for task in array.tasks for name in task.names}
     records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in names]
     failed = {path: path.stat().st_mtime_ns for path in records if path.is_file()}
+    files = frozen_code({run.spec.train.dataset.name for run in plan.runs})
     try:
-        submission = new_submission(store.root, plan.grid.name, code_hash(ROOT))
+        submission = new_submission(store.root, plan.grid.name, files.hash)
     except OSError as error:
         raise UserError(f"the submission cannot be written: {error}") from error
     try:
-        code = freeze(submission.code)
+        code = freeze(files, submission.code, submission.plug_ins)
         submission.write_settings(settings)
         manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
         manifest = _submit_arrays(arrays, submission, manifest, options)

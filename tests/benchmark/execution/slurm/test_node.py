@@ -1,32 +1,132 @@
-"""The environment of a node: the frozen code, and data on its own disk."""
+"""The environment of a node: the frozen code and plug-ins, and data on its own disk."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmark import registry
-from benchmark.execution.slurm.freeze import code_hash
+from benchmark.execution.slurm import node
+from benchmark.execution.slurm.failures import last_failure
+from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.report_job import notify
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
+from benchmark.plug_ins import plug_ins
+from methods import lookup
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 from tests.conftest import ROOT
 
+PLUG_IN = """
+from methods.api import Card, Component, MethodCard, TrainStage
+from methods.losses.self_distillation import SelfDistillation as Loss
+from methods.vanilla import Vanilla
 
-def test_the_hash_covers_what_computes(tmp_path: Path) -> None:
-    names = ["methods/lgvit.py", "README.md"]
-    for name in names:
+class Theirs(Vanilla):
+    def stages(self, backbone):
+        return (TrainStage(loss=Component("their-loss")),)
+
+method = MethodCard(target="their_method:Theirs", summary="from outside")
+loss = Card(target="their_method:Loss", summary="from outside")
+"""
+
+
+@pytest.fixture
+def their_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file of an installed method, whose package has a second module."""
+    folder = tmp_path / "installed"
+    info = folder / "their_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "their_method.py").write_text(PLUG_IN)
+    (folder / "their_rules.py").write_text("LIMIT = 1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "RECORD").write_text("their_method.py,,\ntheir_rules.py,,\n")
+    groups = "[lgvit_bench.method]\ntheirs = their_method:method\n[lgvit_bench.loss]\ntheir-loss = their_method:loss\n"
+    (info / "entry_points.txt").write_text(groups)
+    monkeypatch.syspath_prepend(folder)
+    import_again()
+    yield folder / "their_method.py"
+    import_again()
+
+
+def import_again() -> None:
+    """As in a new process."""
+    lookup.registered_outside.cache_clear()
+    plug_ins.cache_clear()
+    sys.modules.pop("their_method", None)
+
+
+def test_a_submission_has_the_code_of_plug_ins(
+    slurm: FakeSlurm, store: Store, their_method: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"methods": ["static", "theirs"], "seeds": [0]}
+    plan = plan_of(store, **theirs)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    before, their_rules = frozen_code().hash, their_method.with_name("their_rules.py")
+    assert submission.manifest().code == before
+    assert all(f"{submission.code}:{submission.plug_ins}" in script.replace("'\"'\"'", "'") for script in slurm.scripts)
+    for path in (their_method, their_rules):  # edited while the job is queued
+        path.write_text(path.read_text() + "# edited\n")
+    assert frozen_code().hash != before
+    assert plan_of(store, **theirs).missing_stages != plan.missing_stages
+    monkeypatch.syspath_prepend(submission.plug_ins)  # as in the job
+    import_again()
+    assert [stage.name for stage in plan_of(store, **theirs).stages] == [stage.name for stage in plan.stages]
+    assert sys.modules["their_method"].__file__ == str(submission.plug_ins / "their_method.py")
+
+
+def test_a_task_of_other_code_says_so(
+    slurm: FakeSlurm,
+    store: Store,
+    their_method: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = plan_of(store, methods=["static", "theirs"], seeds=[0])
+    submission, _ = run(plan, store)
+    assert submission is not None
+    plan_stages = [stage for stage in plan.missing_stages if stage.kind == "exits"]
+    their_method.write_text(PLUG_IN + "# edited\n")
+    (stage,) = plan_stages
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}.items():
+        monkeypatch.setenv(name, value)
+    assert node.main(str(submission.folder), "exits", "1", stage.name) == node.FAILED
+    failure = last_failure(store, stage.name)
+    assert failure is not None
+    assert stage.name in failure.sentence
+    assert "plug-in" in failure.sentence
+    assert failure.sentence in capsys.readouterr().out
+
+
+def test_the_hash_covers_what_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = frozen_code({"cifar-10"})
+    assert "methods/lgvit.py" in files.code
+    assert files.code == frozen_code({"fashion-mnist-mini"}).code
+    for name in ("methods/lgvit.py", "reports/paper.typ"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text((ROOT / name).read_text())
-    before = code_hash(tmp_path, names)
-    (tmp_path / "README.md").write_text("another page")
-    assert code_hash(tmp_path, names) == before
-    with (tmp_path / names[0]).open("a") as file:
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.setattr("benchmark.execution.slurm.freeze.ROOT", tmp_path)
+    part = FrozenCode(("methods/lgvit.py", "reports/paper.typ"), (), ())
+    before = part.hash
+    with (tmp_path / "methods/lgvit.py").open("a") as file:
         file.write("# another line\n")
-    assert code_hash(tmp_path, names) != before
+    assert part.hash != before
+
+
+def test_a_submission_copies_only_what_tasks_read() -> None:
+    files = frozen_code({"cifar-10"})
+    assert files.data == ()
+    assert {name.partition("/")[0] for name in files.code} == {"benchmark", "datasets", "methods", "results", "reports"}
+    assert not [name for name in files.code if name.startswith("results/reference/")]
+    assert files.count < 500
+    assert files.size < 3_000_000
+    bundled = frozen_code({"cifar-10", "fashion-mnist-mini"}).data
+    assert "datasets/bundled/fashion_mnist_mini.safetensors.xz" in bundled
 
 
 def test_a_copy_of_the_code_differs_from_the_checkout(
@@ -40,7 +140,7 @@ def test_a_copy_of_the_code_differs_from_the_checkout(
     job = manifest.arrays[0].tasks[0].job
     slurm.says("squeue", f"{job.replace('_', '|')}|RUNNING|None|n1\n")
     assert other_code(store.root) == []
-    monkeypatch.setattr("benchmark.execution.slurm.jobs.code_hash", lambda root: "another")
+    monkeypatch.setattr(FrozenCode, "hash", "another")
     assert other_code(store.root) == [
         f"submission {submission.name} runs the code {manifest.code}, the checkout is another"
     ]

@@ -15,7 +15,7 @@ from benchmark import registry
 from benchmark.cli.slurm_plan import show_arrays
 from benchmark.errors import UserError
 from benchmark.execution.estimate import Estimator, backbone_size, total
-from benchmark.execution.slurm.freeze import code_files, code_hash
+from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
 from benchmark.execution.slurm.options import read_options
@@ -49,7 +49,10 @@ def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
     assert sorted(names) == sorted([stage.name for stage in plan.missing_stages] + [run.run_id for run in plan.runs])
     # The code is frozen, and only its owner can read it.
     assert stat.S_IMODE(submission.folder.stat().st_mode) == 0o700
-    assert code_hash(submission.code, [n for n in code_files() if (submission.code / n).is_file()]) == manifest.code
+    assert frozen_code().hash == manifest.code
+    copied = {path.relative_to(submission.code).as_posix() for path in submission.code.rglob("*") if path.is_file()}
+    files = frozen_code({"fashion-mnist-mini"})
+    assert copied == {*files.code, *files.data, "frozen.json"}
     assert json.loads((submission.code / "frozen.json").read_text())["frozen"] == manifest.code
     assert [run.spec for run in submission.settings().plan(store).runs] == [run.spec for run in plan.runs]
 
@@ -117,7 +120,7 @@ def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Stor
 def test_a_full_disk_is_one_sentence_and_leaves_no_files(
     slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(target: Path) -> str:
+    def full(files: FrozenCode, target: Path, plug_ins: Path) -> str:
         target.mkdir()
         raise OSError(errno.EDQUOT, "Disk quota exceeded", str(target))
 
@@ -151,6 +154,7 @@ def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], 
     assert done.returncode == 0, done.stderr
     assert "GPU-hours" in done.stdout
     assert "#SBATCH --gpus-per-node=1" in done.stdout
+    assert re.search(r"\d+ files of code, \d MB", done.stdout)
     assert not (tmp_path / "r").exists()
 
 

@@ -28,6 +28,8 @@ MAKERS = {
     "latency": ("benchmark/measure/timed_run.py",),
     "server": ("benchmark/measure/server.py",),
     "probes": ("benchmark/representations/probes.py",),
+    "representations": ("benchmark/representations/token_measures.py",),
+    "gradients": ("benchmark/representations/gradient_agreement.py",),
     "imported": ("benchmark/importing/model.py",),
     "external": ("benchmark/external/table.py",),
 }
@@ -39,6 +41,8 @@ PARENTS = {
     "latency": ("evaluate", "imported"),
     "server": ("evaluate", "imported"),
     "probes": ("finetune", "joint"),
+    "representations": ("finetune", "joint"),
+    "gradients": ("joint",),
 }
 MODULES = sorted(
     {path.relative_to(ROOT).as_posix() for folder in COMPUTES for path in (ROOT / folder).rglob("*.py")}
@@ -136,9 +140,9 @@ def keys_by_kind() -> dict[str, list[str]]:
     last = [*by_kind["evaluate"], *by_kind["imported"]]
     for kind in ("latency", "server"):
         by_kind[kind] = [latency_stage({"run": key}, kind)[0] for key in last]
-    by_kind["probes"] = [
-        latency_stage({"backbone": key}, "probes")[0] for key in by_kind["finetune"] + by_kind["joint"]
-    ]
+    for kind in ("probes", "representations", "gradients"):
+        backbones = by_kind["joint"] + (by_kind["finetune"] if kind != "gradients" else [])
+        by_kind[kind] = [latency_stage({"backbone": key}, kind)[0] for key in backbones]
     return by_kind
 
 

@@ -22,11 +22,15 @@ from results.store.folder import Store
 def command(
     references: tuple[str, ...], results_dir: Path, device: str, threads: int | None, data_dir: Path | None
 ) -> None:
-    """Probe the tokens of every block of the backbones of finished runs, with one pass over train, val and test.
+    """Measure what the tokens after every block of the backbones of finished runs represent.
 
-    For each block and for class token, patch mean and both: the accuracy of a linear probe and of the nearest class mean. Heads
-    below the probe of their inputs have not converged; reports say so. Runs on the same backbone share the result, which is
-    stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
+    With one pass over train, val and test: the accuracy of a linear probe and of the nearest class mean. With one pass over val
+    and test: the similarity (linear CKA) with the last block, the mean attention distance of every head, and the share of high
+    spatial frequencies. For every early exit: how often it differs from the final classifier and, where heads and backbone
+    trained together, whether their gradients agree.
+
+    Heads below the probe of their inputs have not converged; reports say so. Runs on the same backbone share the results, which
+    are stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
 
     \b
     Examples:
@@ -37,22 +41,42 @@ def command(
     # These import torch, which takes seconds: --help is answered without it.
     import torch
 
-    from benchmark.cli.explain_view import show_probes
+    from benchmark.cli.explain_view import show_disagreement, show_gradients, show_probes, show_tokens
     from benchmark.execution.device import usable_device
+    from benchmark.representations.gradient_agreement import gradient_refusal, measure_gradients
     from benchmark.representations.probes import probe_backbone
     from benchmark.representations.subject import Subject
+    from benchmark.representations.token_measures import measure_tokens
+    from results.tables.loading import load_runs
+    from results.tables.representations import disagreement_table
 
     console, store = Console(highlight=False), Store(results_dir)
-    records = [store.done_record(find_run(one, store.run_ids(), str(store.root))) for one in references]
+    run_ids = list(dict.fromkeys(find_run(one, store.run_ids(), str(store.root)) for one in references))
     if threads is not None:
         torch.set_num_threads(threads)
-    subjects = {
-        (subject.backbone, str(subject.fields)): subject
-        for subject in (Subject(store, record, usable_device(device), data_dir) for record in records)
-    }
-    for subject in subjects.values():
+    subjects = [Subject(store, store.done_record(run_id), usable_device(device), data_dir) for run_id in run_ids]
+    by_backbone = {(subject.backbone, str(subject.fields)): subject for subject in subjects}
+    for subject in by_backbone.values():
         train = subject.record.spec.train
-        console.print(f"{train.backbone}, seed {train.seed}: probing {subject.depth} blocks ...", markup=False)
-        name, probes = probe_backbone(subject, range(1, subject.depth + 1))
+        console.print(f"{train.backbone}, seed {train.seed}: measuring {subject.depth} blocks ...", markup=False)
+        probed, probes = probe_backbone(subject, range(1, subject.depth + 1))
         show_probes(console, probes)
-        console.print(f"{store.stage(name)}", markup=False, soft_wrap=True)
+        measured, tokens = measure_tokens(subject)
+        show_tokens(console, tokens)
+        console.print(f"{store.stage(probed)}\n{store.stage(measured)}", markup=False, soft_wrap=True)
+    runs, problems = load_runs(store, run_ids)
+    by_run = {run.record.run_id: run for run in runs}
+    for subject in subjects:
+        run_id = subject.record.run_id
+        if run_id in by_run:
+            exits = disagreement_table([by_run[run_id]])
+            if exits is not None:
+                show_disagreement(console, by_run[run_id].method, exits)
+            if refusal := gradient_refusal(subject.record):
+                console.print(refusal, markup=False)
+            else:
+                name, gradients = measure_gradients(subject)
+                show_gradients(console, by_run[run_id].method, gradients)
+                console.print(f"{store.stage(name)}", markup=False, soft_wrap=True)
+    for problem in problems:
+        console.print(problem, markup=False)

@@ -23,6 +23,7 @@ from results.store.commands import LOCK
 from results.store.files import unfinished
 from results.store.folder import Store, StoreError
 from results.store.locks import CannotLockError
+from results.store.representations import KINDS
 
 STAGE = re.compile(r"([a-z]+)-[0-9a-f]{16}")
 OUTSIDE_GRIDS = ("imported-", "external-")
@@ -82,7 +83,7 @@ class _Named:
             return kind[1] not in USES or self.any_weights
         if kind[1] in ("latency", "server"):
             return self.has_run(str(fields.get("run")))
-        if kind[1] == "probes":
+        if kind[1] in ("probes", *KINDS):
             return self.has_stage(str(fields.get("backbone")))
         if kind[1] not in USES or not isinstance(fields.get("parents"), Mapping):  # it was imported
             return True

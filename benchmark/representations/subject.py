@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmark.errors import UserError
+from benchmark.seeds import seed_for
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.inputs import Inputs, read_inputs
 from methods.backbones.backbone import BlockBackbone
@@ -40,12 +42,17 @@ class Subject:
         """The name of the stage that trained it.
 
         Raises:
-            UserError: no stage of the run did.
+            UserError: no stage of the run did, or it replaces the backbone that the run names.
         """
         name = backbone_stage(self.record)
         if name is None:
             raise UserError(
                 f"{self.record.run_id}: its backbone was not trained here, so it has no representations to measure"
+            )
+        if self.record.spec.train.replacement is not None:
+            raise UserError(
+                f"{self.record.run_id}: {self.record.spec.train.replacement.backbone} replaces its backbone; explain a run on "
+                "that one"
             )
         return name
 
@@ -62,8 +69,14 @@ class Subject:
         """The frozen backbone, in evaluation mode.
 
         Raises:
-            StoreError: its weights are missing or were changed.
+            UserError: its weights are not in the results folder, as with shared records.
+            StoreError: its weights were changed.
         """
+        if not self.store.has_stage(self.backbone):
+            raise UserError(
+                f"{self.record.run_id}: {self.store.root} does not contain the weights of its backbone ({self.backbone}), "
+                "which this measurement reads"
+            )
         weights = self.store.artifact(self.backbone, BACKBONE_WEIGHTS)
         return load_backbone(self.record.spec.train, self.depth, weights, self.device)
 
@@ -78,3 +91,9 @@ class Subject:
                 f"{self.record.run_id}: the images of {inputs.card.name} on this machine are not those of the run"
             )
         return inputs
+
+    def shuffled(self, inputs: Inputs, split: str, count: int | None = None) -> Inputs:
+        """The images of a split in an order that depends on the split alone, at most ``count``: a random sample."""
+        images = inputs.splits[split]
+        order = np.random.default_rng(seed_for("representations", split)).permutation(len(images))[:count]
+        return replace(inputs, splits={**inputs.splits, split: images.select(order)})

@@ -125,7 +125,7 @@ def _cost(run: RunSpec, blocks: int, reduction: Component | None) -> Stage:
 
 
 def latency_stage(fields: dict[str, Any], kind: str = "latency") -> tuple[str, dict[str, Any]]:
-    """Name and complete fields of a measurement (kind ``latency``, ``server`` or ``probes``), keyed by what it reads.
+    """Name and complete fields of a measurement such as ``latency`` or ``probes``, keyed by what it reads.
 
     No run waits for it.
     """

@@ -87,6 +87,14 @@ DOMAINS = {
             "benchmark/representations/probes.py", "benchmark/representations/subject.py",
         ),
     ),
+    "measures": Domain(
+        1,
+        (
+            "benchmark/representations/attention_distance.py", "benchmark/representations/frequencies.py",
+            "benchmark/representations/gradient_agreement.py", "benchmark/representations/measuring.py",
+            "benchmark/representations/similarity.py", "benchmark/representations/token_measures.py",
+        ),
+    ),
     "timing": Domain(
         2,
         (
@@ -116,6 +124,8 @@ USES = {
     "latency": ("timing",),
     "server": ("timing",),
     "probes": ("representations",),
+    "representations": ("representations", "measures"),
+    "gradients": ("representations", "measures"),
     "imported": ("backbones", "heads", "importing"),
     "external": ("external",),
 }

@@ -94,3 +94,39 @@ def agreement(prediction: np.ndarray, final: np.ndarray, weight: np.ndarray) -> 
         weight: [R], as in `exit_conditional`.
     """
     return float(weight @ (prediction == final) / weight.sum())
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """How often the predictions of each early exit differ from those of the final classifier, [K - 1] each.
+
+    Attributes:
+        all: share of all samples.
+        final_right: share of the samples that the final classifier predicts correctly; there the exit is wrong.
+        final_wrong: share of the samples that it predicts wrongly; NaN without such samples.
+        corrected: share of the latter that the exit predicts correctly. Times the share of errors it is the destructive
+            overthinking of Kaya et al. (ICML 2019) after this exit; see `overthinking` for all exits together.
+    """
+
+    all: np.ndarray
+    final_right: np.ndarray
+    final_wrong: np.ndarray
+    corrected: np.ndarray
+
+
+def disagreement(prediction: np.ndarray, label: np.ndarray) -> Disagreement:
+    """The disagreement of the early exits with the final classifier, split by whether that one is right.
+
+    Args:
+        prediction: classes, [K, N].
+        label: classes, [N].
+    """
+    early, final = prediction[:-1], prediction[-1]
+    differs, right = early != final, final == label
+    with np.errstate(invalid="ignore"):
+        return Disagreement(
+            differs.mean(axis=1),
+            (differs & right).sum(axis=1) / right.sum(),
+            (differs & ~right).sum(axis=1) / (~right).sum(),
+            ((early == label) & ~right).sum(axis=1) / (~right).sum(),
+        )

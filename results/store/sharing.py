@@ -18,6 +18,7 @@ from results.store.folder import Store, StoreError
 from results.store.latency import FILE, Latency
 from results.store.probes import FILE as PROBES
 from results.store.probes import KIND, Probes
+from results.store.representations import KINDS, file_of, read_stage
 from results.store.run_files import TABLES, read_run_file
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ NARROW = ("exit", "prediction", "label")
 
 
 def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
-    """Copy runs to another results folder, with their measured times, the probes of their backbones and the checks of devices.
+    """Copy runs to another results folder, with their times, what `explain` measured, and the checks of devices.
 
     Args:
         store: the results folder to copy from.
@@ -49,7 +50,7 @@ def share(store: Store, run_ids: Sequence[str], target: Path) -> None:
             for name, table in tables.items():
                 _write(table, folder / f"{name}.parquet")
     _copy_latencies(store, copy)
-    _copy_probes(store, copy)
+    _copy_explanations(store, copy)
     for check in read_checks(store, []).values():
         write_check(copy, check)
 
@@ -90,29 +91,39 @@ def _write(table: Table, path: Path) -> None:
 def _copy_latencies(store: Store, copy: Store) -> None:
     """Copy the measured times of the copied runs."""
     run_ids = set(copy.run_ids())
-    _copy_stages(store, copy, "latency", FILE, lambda content: Latency.model_validate_json(content).run_id in run_ids)
+
+    def belongs(name: str) -> bool:
+        content = store.artifact(name, FILE).read_bytes()
+        return Latency.model_validate_json(content).run_id in run_ids
+
+    _copy_stages(store, copy, "latency", FILE, belongs)
 
 
-def _copy_probes(store: Store, copy: Store) -> None:
-    """Copy the probes of the backbones of the copied runs."""
+def _copy_explanations(store: Store, copy: Store) -> None:
+    """Copy the probes and the measures of representations of the backbones of the copied runs."""
     records = []
     for run_id in copy.run_ids():
         with suppress(StoreError):
             records.append(copy.done_record(run_id))
 
-    def belongs(content: bytes) -> bool:
-        probes = Probes.model_validate_json(content)
+    def has_probed(name: str) -> bool:
+        probes = Probes.model_validate_json(store.artifact(name, PROBES).read_bytes())
         return any(probes.fits(record) for record in records)
 
-    _copy_stages(store, copy, KIND, PROBES, belongs)
+    def has_measured(name: str) -> bool:
+        return any(read_stage(store, name).fits(record) for record in records)
+
+    _copy_stages(store, copy, KIND, PROBES, has_probed)
+    for kind in KINDS:
+        _copy_stages(store, copy, kind, file_of(kind), has_measured)
 
 
-def _copy_stages(store: Store, copy: Store, kind: str, file: str, belongs: Callable[[bytes], bool]) -> None:
-    """Copy the stages of a kind whose file belongs to the copied runs; damaged ones are skipped."""
+def _copy_stages(store: Store, copy: Store, kind: str, file: str, belongs: Callable[[str], bool]) -> None:
+    """Copy the stages of a kind that belong to the copied runs, by name; damaged ones are skipped."""
     for name in store.stages(kind):
         try:
             content = store.plain_file(store.artifact(name, file)).read_bytes()
-            if not belongs(content):
+            if not belongs(name):
                 continue
             fields, provenance = store.manifest(name)["fields"], store.provenance(name)
         except (StoreError, OSError, ValueError, KeyError, TypeError):

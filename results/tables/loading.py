@@ -12,6 +12,7 @@ from results.store.devices import DeviceCheck, read_checks
 from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.store.probes import Probes, read_probes
+from results.store.representations import Measurements, read_measurements
 from results.store.run_files import TABLES
 from results.tables.outcomes import split_by_point
 from results.tables.recomputed import check_numbers
@@ -36,7 +37,7 @@ def load_runs(
     """
     runs, problems = [], store.conflicts(run_ids)
     latencies, checks = read_latencies(store, problems), read_checks(store, problems)
-    probes = read_probes(store, problems)
+    probes, measurements = read_probes(store, problems), read_measurements(store, problems)
     for number, run_id in enumerate(run_ids):
         if number % 100 == 0:
             say(f"reading records, {number} of {len(run_ids)}")
@@ -45,7 +46,7 @@ def load_runs(
             if record.status == "failed":
                 problems.append(f"{run_id}: failed ({printable(record.cause)})")
                 continue
-            runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks, probes))
+            runs.append(_load(store, record, tuple(latencies.get(run_id, ())), checks, probes, measurements))
         except StoreError as error:
             problems.append(str(error))
     distinct, repeats = without_repeats(chosen_on_val(runs))
@@ -58,6 +59,7 @@ def _load(
     latencies: tuple[Latency, ...],
     checks: Mapping[str, DeviceCheck],
     probes: Sequence[Probes],
+    measurements: Sequence[Measurements],
 ) -> Run:
     """A run with its tables.
 
@@ -74,6 +76,7 @@ def _load(
             folder,
             latencies,
             probes=tuple(one for one in probes if one.fits(record)),
+            measurements=tuple(table for table in measurements if table.fits(record)),
             device_checks=checks,
         )
         check_tables(run)

@@ -23,6 +23,7 @@ from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
 from results.store.probes import Probes
+from results.store.representations import Measurements
 from results.store.run_files import read_run_file
 from results.tables.answers import Answers
 from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_policy
@@ -62,6 +63,7 @@ class Run:
         latencies: measured times.
         tried: the learning rates that the grid tried, in ascending order, including the run's own; see `results.tables.tuning`.
         probes: linear probes of the run's backbone.
+        measurements: tables about the tokens and the gradients of the run's backbone.
         device_checks: checks of devices in the results folder, by the machine's fingerprint.
     """
 
@@ -72,6 +74,7 @@ class Run:
     latencies: tuple[Latency, ...] = ()
     tried: tuple[TriedRate, ...] = ()
     probes: tuple[Probes, ...] = ()
+    measurements: tuple[Measurements, ...] = ()
     device_checks: Mapping[str, DeviceCheck] = field(default_factory=dict)
 
     @property

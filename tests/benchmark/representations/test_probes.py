@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from benchmark.errors import UserError
+from benchmark.execution.config import ExecutionConfig
+from benchmark.representations.grid_probes import probe_grid
 from benchmark.representations.probes import probe_backbone
 from benchmark.representations.subject import Subject
 from reports.abstract import abstract
@@ -26,13 +28,16 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def probed(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A copy of the smoke runs with the probes of their backbone at all exits."""
+    """A copy of the smoke runs, probed as the last step of a grid does it."""
     folder = tmp_path_factory.mktemp("probes") / "results"
     shutil.copytree(smoke.results, folder)
     store = Store(folder)
-    record = next(store.done_record(name) for name in store.run_ids() if name.startswith("vanilla"))
-    assert [other.run_id for other in without_probes(store, [record.run_id])] == [record.run_id]
-    probe_backbone(Subject(store, record, CPU, None), record.spec.train.exits)
+    missing = without_probes(store, [name for name in store.run_ids() if not name.startswith("static")])
+    assert len(missing) == 4
+    lines: list[str] = []
+    probe_grid(missing, ExecutionConfig(results=folder, device="cpu"), lines.append)
+    assert len(lines) == 1  # all runs are on one backbone
+    assert "1 of 1" in lines[0]
     return store
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from results.stats.classes import per_class
 from results.stats.controls import first_correct, oracle_at_shares, random_at_shares, regret
-from results.stats.exits import agreement, exit_conditional, flips, overthinking
+from results.stats.exits import agreement, disagreement, exit_conditional, flips, overthinking
 from results.tables.answers import Answers
 
 # Exits x samples; the last row is the final head.
@@ -140,3 +140,19 @@ def test_answers_are_read_in_the_order_of_ids() -> None:
 def test_damaged_answers_are_refused(table: pd.DataFrame, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         Answers.from_table(table)
+
+
+def test_disagreement_is_split_by_whether_the_final_classifier_is_right() -> None:
+    label = np.array([0, 1, 2, 3])
+    prediction = np.array([
+        [0, 5, 2, 5],  # differs on samples 1 (final right), 2 (only the exit is right) and 3 (both are wrong)
+        [0, 1, 7, 7],
+        [0, 1, 7, 7],
+    ])  # fmt: skip
+    shares = disagreement(prediction, label)
+    assert shares.all.tolist() == [3 / 4, 0]
+    assert shares.final_right.tolist() == [1 / 2, 0]
+    assert shares.final_wrong.tolist() == [1, 0]
+    assert shares.corrected.tolist() == [1 / 2, 0]
+    assert overthinking(prediction == label, np.array([1.0, 2.0, 4.0])).destructive == 1 / 4
+    assert np.isnan(disagreement(prediction, prediction[-1]).corrected).all()

@@ -38,6 +38,13 @@ METHODS: dict[str, MethodCard] = {
         citation="Liang et al., ICLR 2022, arXiv 2202.07800", reference="evit",
         color="#555555", marker="^", dashes=(1, 1), table_order=2,
     ),
+    "two-resolutions": MethodCard(
+        target="methods.two_resolutions:TwoResolutions",
+        summary="the backbone on a smaller image, then on the whole one if it is not sure; same weights",
+        display_name="Two resolutions",
+        citation="the training-free part of CF-ViT, Chen et al., AAAI 2023, arXiv 2203.03821", reference="cf-vit",
+        color="#555555", marker="<", dashes=(3, 1), table_order=2,
+    ),
     "lgvit": MethodCard(
         target="methods.lgvit:LGViT",
         summary="LPH at the lower half of the exits, GAH at the upper half",

@@ -191,6 +191,10 @@ class Method(ABC):
         """
         return place_exits("paper", backbone.depth)
 
+    def fixed_exits(self, backbone: BackboneCard) -> tuple[int, ...] | None:
+        """Exit positions of a method that has the same ones whatever a grid names; None for all others."""
+        return None
+
     def policy(self) -> Component:
         """The method's own exit policy, selected by the policy name ``own``."""
         return Component("confidence")

@@ -151,6 +151,8 @@ class MultiExitModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.exit_heads = exit_heads
+        for head in exit_heads.in_order:
+            head.bind(backbone)
 
     def forward_all(self, images: Tensor) -> AllLogits:
         """The logits of all exits for all images (B, channels, H, W); no sample exits early."""

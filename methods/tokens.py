@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
+
+BY_SAMPLE = ("values", "sizes", "images")
+"""Fields of `Tokens` whose first axis is the batch."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class Tokens:
         registers: number of prefix tokens that no classifier reads.
         rotary: rotary positions that the blocks also read, the same for all images; None for backbones without.
         sizes: float32 (B, P + N), number of original tokens in each merged token; None if none is merged.
+        images: (B, channels, H, W), for a backbone that reads the images again in a later block; None for all others.
     """
 
     values: Tensor
@@ -27,6 +34,7 @@ class Tokens:
     registers: int = 0
     rotary: Tensor | None = None
     sizes: Tensor | None = None
+    images: Tensor | None = None
 
     @property
     def class_tokens(self) -> Tensor:
@@ -57,5 +65,14 @@ class Tokens:
 
     def select(self, keep: Tensor) -> Tokens:
         """The tokens of the samples whose entry in the bool mask ``keep`` (B,) is True."""
-        sizes = None if self.sizes is None else self.sizes[keep]
-        return replace(self, values=self.values[keep], sizes=sizes)
+        tensors: dict[str, Any] = {name: getattr(self, name) for name in BY_SAMPLE}
+        return replace(self, **{name: tensor[keep] for name, tensor in tensors.items() if tensor is not None})
+
+    @staticmethod
+    def joined(parts: Sequence[Tokens]) -> Tokens:
+        """The tokens of the samples of several batches after the same block."""
+        others = {name: [getattr(part, name) for part in parts] for name in BY_SAMPLE}
+        joined: dict[str, Any] = {
+            name: torch.cat(tensors) for name, tensors in others.items() if tensors[0] is not None
+        }
+        return replace(parts[0], **joined)

@@ -107,6 +107,8 @@ class CostTable(Frozen):
     parameters: Macs
     heads_parameters: Macs
     """Number of parameters of the early exits' heads."""
+    reduced_tokens: bool = False
+    """Whether the model's blocks run on other numbers of tokens than those of the reference backbone."""
     uncounted: tuple[str, ...]
     """Operators of the model that are not counted because they have few or no multiply-accumulates."""
 

@@ -31,6 +31,7 @@ from benchmark.execution.retrying import RULES
 from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.grid.load import GridFile
 from benchmark.grid.schema import attribute_docstrings
+from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
@@ -193,11 +194,14 @@ def _ranges(blocks: Sequence[int]) -> str:
 
 
 def method_options() -> str:
+    """The options of single methods, also of a base class that is no method; not the general ones, and none twice."""
     parts = []
-    for name, card in registry.TABLES["method"].items():
-        cls = card.load()
+    methods = {name: card.load() for name, card in registry.TABLES["method"].items()}
+    for name, cls in methods.items():
         texts = {key: text for base in reversed(cls.__mro__) for key, text in documented_attributes(base).items()}
-        own = [field for field in fields(cls) if field.name in documented_attributes(cls)]
+        elsewhere = {ExitMethod, *methods.values()} - {cls}
+        own_texts = [documented_attributes(base) for base in cls.__mro__ if base not in elsewhere]
+        own = [field for field in fields(cls) if any(field.name in documented for documented in own_texts)]
         if own:
             rows = [[code(f.name), code(f.default), texts[f.name]] for f in own]
             parts.append(f"**`{name}`**\n\n{table(['option', 'default', 'meaning'], rows)}")

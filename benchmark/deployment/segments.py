@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.errors import UserError
 from datasets.transforms import LUMINANCE
 from methods.backbones.backbone import BlockBackbone
 from methods.model import MultiExitModel
@@ -99,8 +100,16 @@ class Segment(nn.Module):
 
 @torch.no_grad()
 def segments(model: MultiExitModel, preprocess: Preprocess, image: Tensor) -> list[Segment]:
-    """All segments of a model in evaluation mode, in order; ``image`` (1, channels, H, W) is any input of the model."""
+    """All segments of a model in evaluation mode, in order; ``image`` (1, channels, H, W) is any input of the model.
+
+    Raises:
+        UserError: the model has exits, and its blocks run on fewer tokens or read the image again.
+    """
     backbone, exits = model.backbone, model.exit_heads.exits
+    if exits and backbone.is_reduced:
+        raise UserError(
+            "export has no graphs for a model with exits whose blocks remove tokens or read the image again"
+        )
     tokens = backbone.embed(image)
     before = {0: tokens}
     for block in range(1, backbone.depth):

@@ -13,7 +13,7 @@ from benchmark.stages.stage import Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
-from benchmark.training.heads import HEADS_WEIGHTS, load_heads
+from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
 from benchmark.training.inputs import Inputs, available_cpus, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner, Watcher, fit
@@ -95,7 +95,10 @@ class Builder:
     def scored_model(self, stage: Stage) -> MultiExitModel:
         """The model of a ``scores`` stage."""
         parent = stage.parents[0]
-        heads = self.heads(parent) or ExitHeads((), ())
+        heads = self.heads(parent)
+        if heads is None:
+            has_exits = stage.reduction is not None and stage.run.train.exits
+            heads = build_heads(stage.run.train) if has_exits else ExitHeads((), ())  # heads without weights
         backbone = reduced(self.backbone(parent.backbone), stage.reduction)
         return MultiExitModel(backbone, heads).to(self.device).eval()
 

@@ -273,7 +273,7 @@ class _GridReader(ValueReader):
         method = registry.configured("method", point.method.name, point.method.set)
         card = registry.card("backbone", point.backbone.name)
         try:
-            blocks = exit_blocks(point, method)
+            blocks = method.fixed_exits(card) or exit_blocks(point, method)
         except ValueError as error:
             self.wrong("exits", str(error))
             return None

@@ -31,7 +31,7 @@ NEGLIGIBLE = frozenset(
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
         "avg_pool2d", "amax", "max_pool2d", "silu", "ceil", "reshape_as", "repeat_interleave", "pow", "rsqrt", "rms_norm",
-        "argsort", "fill_", "log", "scatter_add", "sort",
+        "argsort", "fill_", "log", "scatter_add", "sort", "_upsample_bilinear2d_aa",
     )
 )  # fmt: skip
 
@@ -55,6 +55,8 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     image = torch.zeros(1, card.channels, card.image_size, card.image_size)
     analysis = FlopCountAnalysis(_Traced(model).eval(), image)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    if model.backbone.repeats_modules:
+        analysis.ancestor_mode("caller")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_module = analysis.by_module_and_operator()
     unknown = sorted(set(analysis.unsupported_ops()) - NEGLIGIBLE)

@@ -13,7 +13,7 @@ from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
 from benchmark.stages.graph import method_of
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
-from benchmark.training.heads import HEADS_WEIGHTS, load_heads
+from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
 from benchmark.training.reduced import reduced
 from methods.backbones.backbone import BlockBackbone
 from methods.lookup import unknown
@@ -42,21 +42,24 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
         of_backbone = train.model_copy(update={"backbone": train.replacement.backbone, "replacement": None})
         backbone = load_backbone(of_backbone, len(record.costs.blocks), weights, device)
     else:
-        backbone = load_backbone(train, len(record.costs.blocks), weights, device)
-        backbone = reduced(backbone, method_of(train).token_reduction(registry.card("backbone", train.backbone)))
-    heads = ExitHeads((), ())
+        method, card = method_of(train), registry.card("backbone", train.backbone)
+        backbone = load_backbone(train, method.blocks(card), weights, device)
+        backbone = reduced(backbone, method.token_reduction(card))
+    heads = build_heads(train) if train.exits and not heads_stages else ExitHeads((), ())
     for stage in heads_stages:
         heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
     return MultiExitModel(backbone, heads).to(device).eval()
 
 
 def reference_backbone(store: Store, record: DoneRecord, model: MultiExitModel, device: torch.device) -> BlockBackbone:
-    """The backbone without exits with which the `model` of a run is compared: its own, or if it has no exits, the whole one.
+    """The backbone without exits with which the `model` of a run is compared.
+
+    It is the model's own, or the fine-tuned whole one if the model has no exits or fewer tokens.
 
     Raises:
         StoreError: an artifact is missing or was changed.
     """
-    if model.exit_heads.exits:
+    if model.exit_heads.exits and not model.backbone.is_reduced:
         return model.backbone
     train = record.spec.train
     reference = next(stage for stage in record.stages if stage.stage == "finetune")  # precedes the run's own
@@ -65,12 +68,12 @@ def reference_backbone(store: Store, record: DoneRecord, model: MultiExitModel, 
 
 
 def model_stages(record: DoneRecord) -> tuple[str, ...]:
-    """The stages with the weights of a run: the backbone, and the heads if it has any; or the imported model."""
+    """The stages with the weights of a run: the backbone, and the heads if any have weights; or the imported model."""
     kinds = {reference.stage for reference in record.stages}
     if KIND in kinds:
         return (stage_name(record, KIND),)
     backbone = stage_name(record, "joint" if "joint" in kinds else "finetune")
-    if len(record.exits) < 2:
+    if len(record.exits) < 2 or not kinds & {"exits", "joint"}:
         return (backbone,)
     return backbone, stage_name(record, "exits" if "exits" in kinds else "joint")
 

@@ -25,7 +25,7 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     Args:
         backbone: registered name of the backbone.
         method: the method.
-        exits: 1-based block numbers; ignored by a method without early exits.
+        exits: 1-based block numbers; ignored by a method that has none, or always the same ones.
         classes: number of logits.
 
     Raises:
@@ -34,6 +34,7 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     """
     card = registry.card("backbone", backbone)
     blocks = method.blocks(card)
+    exits = method.fixed_exits(card) or exits
     head_choices = method.heads(exits, card)
     with _UninitialisedParameters():
         heads = [
@@ -51,7 +52,8 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
         return table
     whole = _costs_without_exits(backbone, classes)
     reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid
-    return table.model_copy(update={field: getattr(whole, field) for field in reference})
+    update = {field: getattr(whole, field) for field in reference}
+    return table.model_copy(update=update | {"reduced_tokens": reduction is not None})
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -112,10 +112,9 @@ class ExitServer:
 
 
 def _concatenated(groups: Sequence[tuple[Tokens, State]]) -> tuple[Tokens, State]:
-    tokens, states = [group[0] for group in groups], [group[1] for group in groups]
-    values = torch.cat([part.values for part in tokens])
+    states = [group[1] for group in groups]
     state = {name: torch.cat([part[name] for part in states]) for name in states[0]}
-    return replace(tokens[0], values=values), state
+    return Tokens.joined([group[0] for group in groups]), state
 
 
 def measure_server(subject: Subject, setup: ServerSetup, say: Callable[[str], None]) -> tuple[str, ServerLatency]:
@@ -183,14 +182,14 @@ def _full_batch_seconds(checked: CheckedModel, images: Tensor, setup: ServerSetu
     """Median time of a full batch of the backbone, after warming up all batch sizes of the queue."""
     for i in range(setup.warmup):
         batch = checked.pixels[images[: 1 + i % setup.batch_size]]
-        checked.model.backbone(batch)
+        checked.backbone(batch)
         run_dynamic(checked.model, checked.policy, batch)
     clock = stopwatch(checked.pixels.device)
     batch = checked.pixels[images[: setup.batch_size]]
     seconds = []
     for _ in range(CAPACITY_BATCHES):
         start = clock()
-        checked.model.backbone(batch)
+        checked.backbone(batch)
         seconds.append(clock() - start)
     return float(np.median(seconds))
 
@@ -206,7 +205,7 @@ def _serve(
     @torch.no_grad()
     def run_backbone(_: int, requests: list[int]) -> tuple[float, list[bool]]:
         start = clock()
-        checked.model.backbone(checked.pixels[images[requests]])
+        checked.backbone(checked.pixels[images[requests]])
         return clock() - start, [True] * len(requests)
 
     run = run_backbone if server == BACKBONE else exits.execute

@@ -58,7 +58,8 @@ class Subject:
 
     @property
     def depth(self) -> int:
-        return len(self.record.costs.blocks)
+        costs = self.record.costs
+        return min(len(costs.blocks), costs.depth)  # a model with two resolutions runs the blocks twice
 
     @property
     def fields(self) -> dict[str, Any]:

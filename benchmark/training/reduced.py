@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmark import registry
 from methods.api import Component
 from methods.backbones.backbone import BlockBackbone
-from methods.reductions.reduction import ReducedViT
+from methods.reductions.reduction import Reduction
 
 
 def reduced(backbone: BlockBackbone, reduction: Component | None) -> BlockBackbone:
@@ -19,4 +19,5 @@ def reduced(backbone: BlockBackbone, reduction: Component | None) -> BlockBackbo
     """
     if reduction is None:
         return backbone
-    return ReducedViT(backbone, registry.card("reduction", reduction.name).load()(**reduction.options))
+    rule: Reduction = registry.card("reduction", reduction.name).load()(**reduction.options)
+    return rule.reduce(backbone)

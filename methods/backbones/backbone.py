@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,10 +25,15 @@ class BlockBackbone(nn.Module, ABC):
     Attributes:
         model: the timm model.
         depth: number of blocks.
+        is_reduced: whether blocks run on fewer tokens than the model's own, or run more than once.
+        repeats_modules: whether several blocks run the same modules. The modules of `block_names` and `classifier_names` then
+            call them.
     """
 
     model: Any
     depth: int
+    is_reduced: ClassVar[bool] = False
+    repeats_modules: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tokens:

@@ -36,6 +36,10 @@ HEADS: dict[str, Card] = {
         target="methods.heads.boosted:BoostedHead",
         summary="another head whose logits are added to the answer of the exit before",
     ),
+    "final-classifier": Card(
+        target="methods.heads.final_classifier:FinalClassifierHead",
+        summary="the backbone's own final norm and classifier, without weights of its own",
+    ),
     "self-attention": Card(
         target="methods.heads.self_attention:SelfAttentionHead", summary="plain self-attention over all patches"
     ),

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from methods.backbones.backbone import BlockBackbone
 from methods.tokens import Tokens
 
 
@@ -47,6 +48,9 @@ class ExitHead(nn.Module, ABC):
     def after(self, tokens: Tokens, previous: Tensor | None) -> tuple[Tensor, Tensor]:
         """`forward` at an exit that follows another one, whose logits are ``previous`` (B, num_classes); None at the first."""
         return self(tokens)
+
+    def bind(self, backbone: BlockBackbone) -> None:
+        """Give a head that uses modules of the backbone access to it, when both become parts of a model."""
 
     def error_probability(self, feature: Tensor) -> Tensor | None:
         """The predicted probability (B,) that the head's prediction is wrong; None if the head has no learned gate."""

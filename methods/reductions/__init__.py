@@ -1,4 +1,4 @@
-"""The registry of token reductions, which run a ViT with fewer and fewer tokens."""
+"""The registry of token reductions, which run a ViT with fewer tokens."""
 
 from methods.api import Card
 
@@ -10,5 +10,9 @@ REDUCTIONS: dict[str, Card] = {
     "evit": Card(
         target="methods.reductions.evit:TokenReorganisation",
         summary="keeps the tokens that the class token attends to (keep, fuse)",
+    ),
+    "two-resolutions": Card(
+        target="methods.reductions.two_resolutions:TwoResolutions",
+        summary="a pass on a smaller image before the pass on the whole image (share)",
     ),
 }

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.reductions.reduction import Reducer, Reduction, descending, gathered, without_grid
+from methods.reductions.reduction import BlockReduction, Reducer, descending, gathered, without_grid
 from methods.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenReorganisation(Reduction):
+class TokenReorganisation(BlockReduction):
     """Removes tokens in three blocks; `methods.token_reduction.EViT` describes the options."""
 
     keep: float

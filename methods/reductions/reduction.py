@@ -1,4 +1,4 @@
-"""A ViT whose blocks remove tokens between attention and MLP. The grid of patches is lost."""
+"""Backbones with fewer tokens: the interface, and a ViT whose blocks remove tokens after their attention and lose the grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,22 @@ class Reducer(nn.Module, ABC):
 
 
 class Reduction(ABC):
+    """A way to run a backbone with fewer tokens."""
+
+    @abstractmethod
+    def reduce(self, backbone: BlockBackbone) -> BlockBackbone:
+        """The backbone with fewer tokens, which uses the backbone's modules.
+
+        Raises:
+            ValueError: tokens of this backbone cannot be removed.
+        """
+
+
+class BlockReduction(Reduction):
     """A rule that gives blocks of a ViT their reducers."""
+
+    def reduce(self, backbone: BlockBackbone) -> BlockBackbone:
+        return ReducedViT(backbone, self)
 
     @property
     def attention_by_size(self) -> bool:
@@ -54,7 +69,9 @@ class ReducedViT(ViT):
         ValueError: the backbone is no ViT of plain blocks whose classifier reads the class token.
     """
 
-    def __init__(self, backbone: BlockBackbone, reduction: Reduction) -> None:
+    is_reduced = True
+
+    def __init__(self, backbone: BlockBackbone, reduction: BlockReduction) -> None:
         if type(backbone) is not ViT:
             raise ValueError(f"tokens can be removed from a ViT or DeiT only, not from {type(backbone).__name__}")
         super().__init__(backbone.model)

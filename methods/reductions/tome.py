@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.reductions.reduction import Reducer, Reduction, descending, gathered, without_grid
+from methods.reductions.reduction import BlockReduction, Reducer, descending, gathered, without_grid
 from methods.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenMerging(Reduction):
+class TokenMerging(BlockReduction):
     """Merges tokens after the attention of each block; `methods.token_reduction.ToMe` describes the options."""
 
     r: int

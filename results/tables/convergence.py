@@ -64,6 +64,8 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
 
 
 def _heads(run: Run) -> Iterator[dict[str, Any]]:
+    if run.record.costs.reduced_tokens:  # probes read the tokens of the whole backbone
+        return
     for exit_ in run.record.exits[:-1]:
         probe = probe_of(run, exit_)
         if probe is not None:

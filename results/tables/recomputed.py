@@ -47,7 +47,8 @@ def _check_costs(record: DoneRecord) -> None:
         if cumulative != macs:
             raise ValueError(f"costs.cumulative of exit {number} is {cumulative:,}, and its parts add up to {macs:,}")
     whole = costs.stem + sum(costs.blocks) + costs.heads[-1]
-    if early and len(costs.blocks) == costs.depth and not record.is_external and costs.baseline != whole:
+    is_whole = len(costs.blocks) == costs.depth and not costs.reduced_tokens
+    if early and is_whole and not record.is_external and costs.baseline != whole:
         raise ValueError(f"costs.baseline is {costs.baseline:,}, and the parts of the backbone add up to {whole:,}")
 
 

@@ -67,8 +67,8 @@ recipes:
 @pytest.mark.parametrize("backbone", FAMILIES)
 @pytest.mark.parametrize("method", table("method"))
 def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path) -> None:
-    if method in ("tome", "evit") and backbone.startswith("swin"):
-        with pytest.raises(UserError, match=rf"{method}.*swin.*grid of patches"):
+    if method in ("tome", "evit", "two-resolutions") and backbone.startswith("swin"):
+        with pytest.raises(UserError, match=rf"{method}.*'swin'"):
             run_of(method, backbone, tmp_path)
     else:
         check_contract(run_of(method, backbone, tmp_path))
@@ -104,6 +104,9 @@ def check_contract(run: RunSpec) -> None:
             assert all(parameter.grad is None for parameter in frozen.parameters())
             heads = learner.module  # type: ignore[assignment]
 
+    if run.train.exits and not heads.exits:  # no stage trains them, because they have no weights
+        heads = build_heads(run.train)
+        assert not list(heads.parameters())
     model = MultiExitModel(reduced(backbone, stages.scores.reduction), heads).eval()
     exits = len(run.train.exits) + 1
     scores = score_split(model, inputs, "test", CPU)
@@ -117,7 +120,7 @@ def check_contract(run: RunSpec) -> None:
     if len(costs.blocks) == costs.depth and run.train.replacement is None and reduction is None:
         assert costs.baseline == costs.stem + sum(costs.blocks) + costs.heads[-1]
     else:
-        assert costs.baseline > costs.cumulative[-1]
+        assert costs.baseline > costs.cumulative[0]
     assert all(head > 0 for head in costs.heads)
     assert costs.parameters == sum(p.numel() for p in model.parameters())
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.registry import table
+from methods.backbones.backbone import BlockBackbone, FinalNorm
 from methods.heads.class_patch_mean import ClassPatchMeanHead
 from methods.heads.gah import GlobalAggregationHead
 from methods.heads.head import ExitHead
@@ -50,6 +51,16 @@ def golden(family: Any, kind: str, dim: int, grid: int) -> tuple[ExitHead, Token
     head.load_state_dict(weights)
     expected = {name.rsplit("/", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}/")}
     return head, Tokens(tensors["input"], grid, CLASS_TOKENS[family]), expected
+
+
+class _Classifier(BlockBackbone):
+    """The classifier of a backbone with five classes that reads the class tokens or, without any, the patches."""
+
+    embed = block = stage_end = block_names = classifier_names = None  # type: ignore[assignment]
+
+    def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
+        read = tokens.class_tokens if tokens.prefix > tokens.registers else tokens.patches
+        return read.mean(1)[:, :5]
 
 
 CASES = [
@@ -94,6 +105,7 @@ def test_heads_work_on_any_square_grid_and_prefix(name: str, grid: int, class_to
     """A register token that no classifier reads affects the output only through attention over all tokens."""
     torch.manual_seed(0)
     head = table("head")[name].load()(16, 5, grid, class_tokens, **REQUIRED_OPTIONS.get(name, {})).eval()
+    head.bind(_Classifier())
     values, previous = torch.randn(2, class_tokens + registers + grid**2, 16), torch.randn(2, 5)
     logits, _ = head.after(Tokens(values, grid, class_tokens + registers, registers), previous)
     assert logits.shape == (2, 5)

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmark.cli.follow import follow
 from benchmark.cli.selection import selection
 from benchmark.cli.slurm_options import COMMAND_ONLY
-from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts
+from benchmark.cli.slurm_plan import counted_tasks, gpu_hours, show_arrays, show_scripts, show_starts
 from benchmark.cli.units import size
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
@@ -26,6 +26,7 @@ from benchmark.execution.slurm.layout import JobArray, arrays_of
 from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_options
 from benchmark.execution.slurm.submission import Manifest, Settings, Submission, latest_tasks
 from benchmark.execution.slurm.submit import scripts_of, submit_plan
+from benchmark.execution.slurm.throughput import throughput
 from benchmark.execution.status import StageStatus, Status
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
@@ -77,11 +78,15 @@ def run_on_slurm(
             f"Nothing to submit: {len(plan.done_runs)} runs are finished, {waiting} in flight", highlight=False
         )
         return None
-    _check_estimate(console, plan, store, arrays, choice, slurm)
+    threads = config.threads or choice.options.cpus_per_task or 1
+    _check_estimate(console, plan, store, arrays, choice, slurm, threads)
     if dry_run:
         files = frozen_code({run.spec.train.dataset.name for run in plan.runs})
         console.print(f"A submission copies {files.count} files of code, {size(files.size)}\n", highlight=False)
-        show_scripts(console, arrays, scripts_of(arrays, store, choice.options, plan.grid.name))
+        scripts = scripts_of(arrays, store, choice.options, plan.grid.name)
+        if installed:
+            show_starts(console, arrays, scripts)
+        show_scripts(console, arrays, scripts)
         return None
     if "%" in str(store.root):
         raise UserError(f"--results {store.root}: the path must not contain '%', a placeholder in Slurm's log names")
@@ -97,7 +102,7 @@ def run_on_slurm(
         report_runs=tuple(run.run_id for run in whole.runs),
         out=out,
         formats=formats,
-        execution=config.model_copy(update={"threads": config.threads or choice.options.cpus_per_task or 1}),
+        execution=config.model_copy(update={"threads": threads}),
         max_requeues=choice.options.max_requeues,
         stage_data=choice.options.stage_data,
         notify=choice.options.notify,
@@ -134,7 +139,13 @@ def _adjusted(
 
 
 def _check_estimate(
-    console: Console, plan: Plan, store: Store, arrays: list[JobArray], choice: SlurmChoice, slurm: Mapping[str, Any]
+    console: Console,
+    plan: Plan,
+    store: Store,
+    arrays: list[JobArray],
+    choice: SlurmChoice,
+    slurm: Mapping[str, Any],
+    threads: int,
 ) -> None:
     """Estimate the arrays if an option requires it, and show them in a dry run.
 
@@ -144,14 +155,15 @@ def _check_estimate(
     dry_run, most_hours = slurm.get("dry_run", False), slurm.get("max_gpu_hours")
     if not dry_run and most_hours is None:
         return
-    estimator, tflops = Estimator(plan, store), choice.options.tflops
+    estimator, speed = Estimator(plan, store), throughput(plan, store, arrays, choice, threads)
     estimates = [[total(map(estimator.unit, task.units)) for task in array.tasks] for array in arrays]
     if dry_run:
-        show_arrays(console, arrays, estimates, choice.options, plan.grid.name)
-    hours = gpu_hours(arrays, estimates, tflops)
+        show_arrays(console, arrays, estimates, choice.options, speed, plan.grid.name)
+    hours = gpu_hours(arrays, estimates, speed.tflops)
     if most_hours is not None and hours > most_hours:
         raise UserError(
-            f"the estimate is {hours:.1f} GPU-hours at {tflops:g} TFLOP/s a GPU, above --max-gpu-hours {most_hours:g}"
+            f"the estimate is {hours:.1f} GPU-hours at {speed.tflops:.2g} TFLOP/s a GPU ({speed.basis}), above "
+            f"--max-gpu-hours {most_hours:g}"
         )
 
 

@@ -12,7 +12,7 @@ import click
 from benchmark.errors import UserError
 
 SIGNAL_DELAY = "time for the last checkpoint before the limit.  [default: 120]"
-TFLOPS = "assumed throughput of a GPU, for estimates.  [default: 10]"
+TFLOPS = "throughput of a GPU, for estimates.  [default: that of finished runs on the same GPU, else 10]"
 PROFILE = "a YAML file with these options as keys, also for one kind of stage."
 OPTIONS = (
     click.option("--partition", help="Slurm: the partition."),

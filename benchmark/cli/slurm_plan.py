@@ -9,8 +9,10 @@ from rich.console import Console
 
 from benchmark.cli.units import size
 from benchmark.execution.estimate import Estimate, total
+from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.layout import ArrayTask, JobArray
 from benchmark.execution.slurm.options import SlurmOptions
+from benchmark.execution.slurm.throughput import Throughput
 from benchmark.stages.plan import counted
 from benchmark.text_table import text_table, wrapped
 
@@ -25,11 +27,22 @@ def gpu_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]
     return sum(total(tasks).hours(tflops) for array, tasks in pairs if array.resources.gpus)
 
 
+def wall_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate]], tflops: float) -> float:
+    """From the first start to the last end, if every array gets all the tasks at once that it may run."""
+    ends: list[float] = []
+    for array, tasks in zip(arrays, estimates, strict=True):
+        together = total(tasks).hours(tflops) / max(1, array.resources.gpus) / array.parallelism
+        start = max((ends[i] for i in array.after), default=0.0)
+        ends.append(start + max(together, _longest(array, tasks, tflops)))
+    return max(ends, default=0.0)
+
+
 def show_arrays(
     console: Console,
     arrays: Sequence[JobArray],
     estimates: Sequence[Sequence[Estimate]],
     options: SlurmOptions,
+    speed: Throughput,
     grid: str,
 ) -> None:
     """A table of the arrays, warnings about time limits, and the tasks.
@@ -39,9 +52,10 @@ def show_arrays(
         arrays: in the order of submission.
         estimates: for every array, one for each task.
         options: of the command.
+        speed: of a device.
         grid: its name.
     """
-    tflops = options.tflops
+    tflops = speed.tflops
     rows = []
     warnings = []
     for number, (array, tasks) in enumerate(zip(arrays, estimates, strict=True), start=1):
@@ -68,7 +82,8 @@ def show_arrays(
     parts = [f"{on_gpus:.1f} GPU-hours"] if on_gpus else []
     hours = ", ".join([*parts, f"{on_cpus:.1f} hours without a GPU"] if on_cpus > 0.05 or not parts else parts)
     summary = (
-        f"Estimated at {tflops:g} TFLOP/s a {'GPU' if on_gpus else 'task'} (--tflops): {hours}; "
+        f"Estimated at {tflops:.2g} TFLOP/s a {'GPU' if on_gpus else 'task'} ({speed.basis}): {hours}, done in "
+        f"{hours_and_minutes(wall_hours(arrays, estimates, tflops))} h if no job waits for resources; "
         f"{size(whole.artifact_bytes)} of artifacts, and at most {size(whole.checkpoint_bytes)} of checkpoints"
     )
     console.print("\n".join(wrapped(summary, console.width)), highlight=False, soft_wrap=True)
@@ -94,6 +109,24 @@ def show_scripts(console: Console, arrays: Sequence[JobArray], scripts: Sequence
         console.print(f"# --- script {number}: {array.name}", markup=False, highlight=False, soft_wrap=True)
         console.print(script, markup=False, highlight=False, soft_wrap=True)
     console.print("Nothing was submitted.")
+
+
+def show_starts(console: Console, arrays: Sequence[JobArray], scripts: Sequence[str]) -> None:
+    """What Slurm says of one array for each set of resources: when its first task would start, or why it is refused.
+
+    Arrays that wait for others are tested as if they did not.
+    """
+    tested: set[str] = set()
+    for array, script in zip(arrays, scripts, strict=True):
+        if (resources := array.resources.model_dump_json()) in tested:
+            continue
+        tested.add(resources)
+        lines = [line for line in script.splitlines() if not line.startswith("#SBATCH --dependency")]
+        accepted, sentence = scheduler.test_only("\n".join(lines) + "\n")
+        shown = wrapped(f"sbatch --test-only: {array.name} {sentence}", console.width)
+        style = None if accepted else "red"
+        console.print("\n".join(shown), style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _longest(array: JobArray, estimates: Sequence[Estimate], tflops: float) -> float:

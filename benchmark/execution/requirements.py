@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.execution.estimate import Estimator, total
-from benchmark.execution.units import Unit, units_of
+from benchmark.execution.rates import measured_rates
+from benchmark.execution.units import units_of
 from benchmark.stages.plan import Plan
-from benchmark.stages.stage import Stage
 from benchmark.weights import fetch_missing, missing
 from datasets.api import DataError
 from results.spec import RunSpec
-from results.store.folder import Store, StoreError
+from results.store.folder import Store
 
 CORE_TFLOPS = 0.015
 """Assumed throughput of a CPU core in 10^12 operations a second: that of the CPU-sized backbones in results/reference."""
 GPU_TFLOPS = 10.0
 """Assumed throughput of a GPU, as for Slurm."""
-LEAST_SECONDS = 1.0
-"""Finished stages that took less say little about a machine's speed."""
-SAMPLED_STAGES = 200
-"""Finished stages whose speed is looked up."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def requirements(plan: Plan, store: Store, data_dir: Path | None) -> Requirement
     estimator = Estimator(plan, store)
     estimates = [estimator.unit(unit) for unit in units_of(plan, {})]
     whole = total(estimates)
-    tflops, basis = _throughput(plan, store, estimator)
+    tflops, basis = _throughput(plan, store)
     sources = dict.fromkeys(spec.train.weights.source for spec in specs)
     return Requirements(
         data={name: registry.card("dataset", name).how_to_get for name in missing_data(specs, data_dir)},
@@ -131,25 +125,10 @@ def _not_here(source: str, data_dir: Path | None, offline: bool) -> str:
     return f"{missing(source, data_dir)}{'' if source.startswith('file:') else f'; {action}'}"
 
 
-def _throughput(plan: Plan, store: Store, estimator: Estimator) -> tuple[float, str]:
+def _throughput(plan: Plan, store: Store) -> tuple[float, str]:
     """Operations a second in 10^12, and a phrase on where the number comes from."""
-    passes: dict[Hashable, list[Stage]] = defaultdict(list)
-    done = (stage for stage in plan.stages if plan.is_done(stage) and stage.kind != "cost")
-    for stage in islice(done, SAMPLED_STAGES):
-        passes[stage.shared_pass or stage.name].append(stage)
-    macs = seconds = 0.0
-    count = 0
-    for stages in passes.values():
-        try:
-            provenance = store.provenance(stages[0].name)
-        except StoreError:  # it is damaged, or was removed by another command
-            continue
-        if provenance.shared_pass != len(stages) or provenance.seconds < LEAST_SECONDS:
-            continue
-        unit = Unit(stages[0].kind, tuple(stage.name for stage in stages), frozenset(), tuple(stages))
-        macs, seconds, count = macs + estimator.unit(unit).macs, seconds + provenance.seconds, count + len(stages)
-    if macs:
-        return 2 * macs / seconds / 1e12, f"at the speed of {count} finished stage{'' if count == 1 else 's'}"
+    if rates := measured_rates(plan, store):
+        return rates[0].tflops, f"at the speed of {rates[0].basis}"
     if shutil.which("nvidia-smi"):
         return GPU_TFLOPS, f"assumed: {GPU_TFLOPS:g} TFLOP/s on one GPU"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

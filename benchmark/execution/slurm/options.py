@@ -152,8 +152,8 @@ class SlurmOptions(Resources):
     """Shell command that the last job runs, with the summary on its standard input."""
     stage_data: bool = False
     """Whether datasets are copied to the node's own disk first."""
-    tflops: Annotated[float, Field(gt=0)] = 10.0
-    """Assumed throughput of a GPU in 10^12 operations a second (a multiply-accumulate is two)."""
+    tflops: Annotated[float, Field(gt=0)] | None = None
+    """Throughput of a GPU in 10^12 operations a second (a multiply-accumulate is two); None to measure or assume it."""
 
 
 @dataclass(frozen=True)

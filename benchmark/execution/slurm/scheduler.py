@@ -142,6 +142,17 @@ def cancel(jobs: Iterable[str]) -> None:
             raise UserError(f"scancel: {_problem(result)}")
 
 
+def test_only(script: str) -> tuple[bool, str]:
+    """``sbatch --test-only``, which submits nothing.
+
+    Returns:
+        whether Slurm would accept the script, and Slurm's sentence: when and where its first task would start, or why not.
+    """
+    result = _run("sbatch", "--test-only", standard_input=script)
+    sentence = " ".join(result.stderr.split()).removeprefix("sbatch: ") if result else _problem(result)
+    return result is not None and result.returncode == 0, re.sub(r"^Job \d+ ", "", sentence)
+
+
 def max_array_size() -> int:
     """Maximum number of tasks of an array on this cluster; Slurm's default if it is unknown."""
     result = _run("scontrol", "show", "config")
@@ -154,9 +165,11 @@ def is_installed() -> bool:
     return all(shutil.which(program) for program in ("sbatch", "squeue", "scancel", "srun"))
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str] | None:
+def _run(*command: str, standard_input: str = "") -> subprocess.CompletedProcess[str] | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+        return subprocess.run(
+            command, input=standard_input, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
 

@@ -27,6 +27,11 @@ GRID: dict[str, Any] = {
     "seeds": [0, 1, 2],
 }
 SBATCH = """#!/bin/sh
+if [ "$1" = --test-only ]; then
+  grep -q dependency && exit 1
+  [ -e "$FAKE/refuse" ] && { echo "allocation failure: Requested node configuration is not available" >&2; exit 1; }
+  echo "sbatch: Job 7 to start at 2026-11-29T20:00:00 using 1 processors on nodes n1 in partition main" >&2; exit 0
+fi
 for last; do :; done
 count=$(ls "$FAKE" | grep -c script)
 if [ -e "$FAKE/refuse" ] && [ "$count" = 2 ]; then

@@ -12,20 +12,21 @@ import pytest
 from rich.console import Console
 
 from benchmark import registry
-from benchmark.cli.slurm_plan import show_arrays
+from benchmark.cli.slurm_plan import show_arrays, wall_hours
 from benchmark.errors import UserError
-from benchmark.execution.estimate import Estimator, backbone_size, total
+from benchmark.execution.estimate import Estimate, Estimator, backbone_size, total
 from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.jobs import in_flight
-from benchmark.execution.slurm.layout import JobArray, arrays_of, units_of
-from benchmark.execution.slurm.options import read_options
+from benchmark.execution.slurm.layout import ArrayTask, JobArray, arrays_of, units_of
+from benchmark.execution.slurm.options import Resources, read_options
 from benchmark.execution.slurm.submission import new_submission
+from benchmark.execution.slurm.throughput import Throughput, throughput
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import GRID, FakeSlurm, plan_of, run
 from tests.conftest import DATA, torch_free
-from tests.results.builders import failed_record
+from tests.results.builders import done_record, failed_record, machine, stage_provenance
 
 
 def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
@@ -133,7 +134,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_files(
 
 def test_a_plan_above_the_limit_of_gpu_hours_is_refused(slurm: FakeSlurm, store: Store) -> None:
     plan = make_plan(load_grid(find_grid("paper-cifar100")), store)
-    with pytest.raises(UserError, match=r"\d+\.\d GPU-hours at 10 TFLOP/s a GPU.* 100$"):
+    with pytest.raises(UserError, match=r"\d+\.\d GPU-hours at 10 TFLOP/s a GPU .*--tflops.* 100$"):
         run(plan, store, gpus_per_node=1, max_gpu_hours=100.0)
     assert not slurm.scripts
     assert not store.root.exists()
@@ -158,6 +159,64 @@ def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], 
     assert not (tmp_path / "r").exists()
 
 
+def test_a_dry_run_asks_slurm_when_tasks_would_start(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    for expected in ("start at 2026-11-29T20:00:00", "node configuration is not available"):
+        submission, output = run(plan, store, gpus_per_node=1, dry_run=True)
+        assert submission is None
+        tested = [line for line in output.splitlines() if line.startswith("sbatch --test-only")]
+        assert len(tested) == 2  # with a GPU, and without
+        assert output.count(expected) == len(tested)
+        slurm.says("refuse", "")
+    assert not slurm.scripts
+
+
+def test_the_longest_chain_of_arrays_is_the_wall_time() -> None:
+    resources = Resources(gpus_per_node=1)
+    tasks = [ArrayTask("finetune", ())] * 4
+    arrays = [
+        JobArray("0", resources, tasks, parallelism=2),
+        JobArray("1", Resources(gpus_per_node=4), tasks[:1], parallelism=1, after=[0]),
+        JobArray("2", resources, tasks[:1], parallelism=1),
+    ]
+    hour = Estimate(macs=3600e12 / 2)
+    hours = wall_hours(arrays, [[hour] * 4, [hour], [hour]], 1.0)
+    assert hours == pytest.approx(4 / 2 + 1 / 4)
+
+
+def test_the_throughput_is_stated_measured_or_assumed(store: Store) -> None:
+    plan = plan_of(store, methods=["static"])
+    (first, second, third) = [one.reference for one in plan.runs]
+    for stage, device in (
+        (first, {"gpu": "NVIDIA A100-SXM4-80GB"}),
+        (second, {"gpu": "NVIDIA H200", "ranks": 4}),
+        (third, {}),
+    ):
+        with store.write_stage(stage.name, stage.fields, stage_provenance(seconds=10.0, machine=machine(**device))):
+            pass
+    plan = plan_of(store, methods=["static", "vanilla"])
+
+    def estimated(**options: object) -> Throughput:
+        choice = read_options(options, None)
+        return throughput(plan, store, arrays_of(plan, choice, {}, 1001), choice, threads=1)
+
+    assert estimated(gpus_per_node=1, tflops=60).tflops == 60
+    a100, h200 = (estimated(sbatch=(f"gres=gpu:{name}:1",)) for name in ("a100", "h200"))
+    assert "A100" in a100.basis
+    assert "1 finished stage" in a100.basis
+    assert a100.tflops == pytest.approx(4 * h200.tflops)  # of one GPU
+    assert "H200" in estimated(gpus_per_node=1, constraint="h200").basis
+    assert "assumed" in estimated(sbatch=("gres=gpu:v100:1",)).basis
+    assert "EPYC" in estimated().basis
+    # Runs of other grids in the folder count, too.
+    plan = plan_of(store, methods=["vanilla"], seeds=[7])
+    assert "assumed" in estimated().basis
+    one = plan_of(store, methods=["static"]).runs[2]
+    with store.write_run(done_record(one.run_id, spec=one.spec)):
+        pass
+    assert "EPYC" in estimated().basis
+
+
 def test_a_plan_without_gpus_counts_no_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = make_plan(load_grid(find_grid("paper-cifar100")), Store(tmp_path))
     for gpus in (0, 1):
@@ -165,7 +224,7 @@ def test_a_plan_without_gpus_counts_no_gpu_hours(tmp_path: Path, capsys: pytest.
         arrays = arrays_of(plan, choice, {}, 1001)
         estimator = Estimator(plan, Store(tmp_path))
         estimates = [[total(map(estimator.unit, task.units)) for task in array.tasks] for array in arrays]
-        show_arrays(Console(width=80), arrays, estimates, choice.options, plan.grid.name)
+        show_arrays(Console(width=80), arrays, estimates, choice.options, Throughput(10.0, "stated"), plan.grid.name)
         output = capsys.readouterr().out
         assert ("GPU-hours" in output) == bool(gpus)
         assert re.search(r"[1-9]\d+\.\d (GPU-)?hours", output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from benchmark.run_reference import short_id
@@ -114,4 +115,4 @@ def _setting(row: pd.Series) -> str:
 def _value(row: pd.Series, claim: Claim) -> str:
     value, low, high = (round(100 * row[name], 1) + 0.0 for name in ("value", "low", "high"))  # + 0.0: no "-0.0"
     sign = "+" if claim.kind == "direction" else ""
-    return f"{value:{sign}.1f} [{low:.1f}, {high:.1f}]"
+    return f"{value:{sign}.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")

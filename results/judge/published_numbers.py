@@ -57,6 +57,8 @@ def _number(runs: list[Run], accuracy: Number, speedup: Number) -> Decision:
     used = [run for run, _ in reached]
     estimate = over_runs([value for _, (value, _, _) in reached], reached[0][1][1:])
     reason = f"{100 * estimate.value:.1f} % at the same speed-up; published {accuracy.value:g} %"
+    if np.isnan(estimate.low):
+        reason = f"{reason}; all seeds have the same accuracy, so that there is no interval"
     if len(used) < SEEDS:
         reason = f"{reason}; {len(used)} of the {SEEDS} training seeds that a verdict needs"
     return Decision(for_a_headline(judge_number(estimate, accuracy.value / 100), len(used)), reason, used, estimate)

@@ -20,6 +20,8 @@ SEEDS = 3
 class Spread:
     """Half of the 95 % prediction interval of one more seed: s t sqrt(1 + 1/n).
 
+    It is 0 where all seeds have the same value, which says nothing about the spread and so widens no tolerance.
+
     Attributes:
         seeds: n.
         accuracy: in [0, 1].
@@ -51,7 +53,7 @@ def _spread(values: np.ndarray) -> Spread:
     halves = []
     for column in values.T:
         low, high = over_seeds(column.tolist())  # of the mean: s t / sqrt(n)
-        halves.append((high - low) / 2 * np.sqrt(count + 1))
+        halves.append(np.nan_to_num((high - low) / 2 * np.sqrt(count + 1)))
     return Spread(count, float(halves[0]), float(halves[1] / values[:, 1].mean()))
 
 

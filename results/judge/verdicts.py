@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from results.stats.significance import sign_flip
-from results.stats.statistics import over_seeds, paired_interval
+from results.stats.statistics import are_equal, over_seeds, paired_interval
 
 Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
 SEEDS = 5
@@ -19,7 +19,7 @@ CLOSE_POINTS = 0.005
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval.
+    """A mean with its 95 % interval; the ends are NaN where there is none.
 
     Attributes:
         kind: what the interval is over: training seeds, or test samples given the trained models.
@@ -47,7 +47,7 @@ def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
     low, high = paired_interval(pooled)
     samples = Estimate(float(pooled.mean()), low, high, "test samples", sign_flip(pooled))
     means = [float(difference.mean()) for difference in differences]
-    if len(means) < SEEDS or not np.ptp(means):  # equal means say nothing about the variance over seeds
+    if len(means) < SEEDS or are_equal(means):  # equal means say nothing about the variance over seeds
         return samples
     from scipy.stats import ttest_1samp
 
@@ -65,7 +65,7 @@ def distinct(results: Sequence[np.ndarray]) -> int:
 
 
 def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:
-    """The mean over seeds with its t interval; for a single seed, its interval over test samples.
+    """The mean over seeds with its t interval, NaN for equal values; for a single seed, its interval over test samples.
 
     Args:
         values: one per seed.

@@ -38,8 +38,9 @@ class IsoAccuracy:
 
     Attributes:
         speedup: ratio on the original samples; NaN if either method does not reach the accuracy.
-        low: lower end of the 95 % interval; a replicate in which either method does not reach the accuracy counts as 0.
-        high: upper end; such a replicate counts as infinite.
+        low: lower end of the 95 % interval; a replicate in which either method does not reach the accuracy counts as 0. NaN if
+            the interval has no width.
+        high: upper end; such a replicate counts as infinite. NaN if the interval has no width.
         unreached: share of such replicates.
     """
 
@@ -117,6 +118,8 @@ def iso_accuracy(first: np.ndarray, second: np.ndarray) -> IsoAccuracy:
     is_unreached = np.isnan(replicates)
     low = np.quantile(np.where(is_unreached, 0.0, replicates), (1 - LEVEL) / 2, method="lower")
     high = np.quantile(np.where(is_unreached, np.inf, replicates), (1 + LEVEL) / 2, method="higher")
+    if low == high:
+        low = high = np.nan
     return IsoAccuracy(float(speedup), float(low), float(high), float(is_unreached.mean()))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8
+ROUNDING = 1e-12
+"""Values whose relative difference is at most this are equal."""
 
 
 def bounded_mean(values: np.ndarray, lowest: float, highest: float, level: float = LEVEL) -> tuple[float, float]:
@@ -82,14 +84,23 @@ def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
     return wilson(float(correct.sum()), len(correct))
 
 
+def are_equal(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether all values are the same, apart from rounding."""
+    return bool(np.ptp(values) <= ROUNDING * np.max(np.abs(values)))
+
+
 def over_seeds(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
     """t interval, by default of 95 %, with n - 1 degrees of freedom, of the mean over training seeds.
+
+    Equal values say nothing about the variance over seeds: both ends are then NaN.
 
     Raises:
         ValueError: fewer than two seeds.
     """
     if len(values) < 2:
         raise ValueError("an interval over seeds requires at least two seeds")
+    if are_equal(values):
+        return float("nan"), float("nan")
     from scipy.stats import t  # takes a second to import
 
     sample = np.asarray(values, dtype=np.float64)

@@ -50,9 +50,8 @@ def _static_row(run: Run) -> dict[str, object]:
     low, high = accuracy_interval(correct)
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
-        "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "drop_low": 0.0, "drop_high": 0.0,
-        "mean_block": float(run.record.depth), "layer_speedup": 1.0, "layer_low": 1.0, "layer_high": 1.0,
-        "mac_speedup": 1.0, "mac_low": 1.0, "mac_high": 1.0, "time_speedup": 1.0, "time_device": "",
+        "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "mean_block": float(run.record.depth),
+        "layer_speedup": 1.0, "mac_speedup": 1.0, "time_speedup": 1.0, "time_device": "",
         "official_swin_speedup": np.nan,
     }  # fmt: skip
 
@@ -89,15 +88,12 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
 
 
 def _redrawn(redrawn: Redrawn | None) -> dict[str, object]:
-    """The intervals over val and test images; NaN where there are none."""
-    none = (np.nan, np.nan)
-    intervals = {
-        "drop": redrawn.drop if redrawn else none,
-        "layer": redrawn.layer_speedup if redrawn else none,
-        "mac": redrawn.mac_speedup if redrawn else none,
-    }
-    ends = ("low", "high")
-    return {f"{name}_redrawn_{end}": v for name, pair in intervals.items() for end, v in zip(ends, pair, strict=True)}
+    """The intervals over val and test images; NaN where there are none, or all draws give the same value."""
+    intervals = (redrawn.drop, redrawn.layer_speedup, redrawn.mac_speedup) if redrawn else [(np.nan, np.nan)] * 3
+    row: dict[str, object] = {}
+    for name, (low, high) in zip(("drop", "layer", "mac"), intervals, strict=True):
+        row[f"{name}_redrawn_low"], row[f"{name}_redrawn_high"] = (low, high) if low < high else (np.nan, np.nan)
+    return row
 
 
 def _measured_speedup(run: Run, point: OperatingPoint) -> dict[str, object]:
@@ -115,8 +111,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means of `points` over seeds.
 
     The column `interval` is the kind of the interval (low, high): over test samples if there is one seed, else the t interval
-    over seeds. With several seeds, the intervals over val and test images (mac_redrawn_low, ...) are missing. A seed counts
-    once: of two runs with the same label and seed, the first by id.
+    over seeds, which is missing where all seeds have the same accuracy. With several seeds, the intervals over val and test
+    images (mac_redrawn_low, ...) are missing. A seed counts once: of two runs with the same label and seed, the first by id.
     """
     rows = []
     table = (

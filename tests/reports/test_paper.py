@@ -22,7 +22,7 @@ from reports.report_folder import code_files, is_current
 from reports.setup import facts
 from reports.study import Study
 from reports.style import looks
-from reports.tables import Table, budget_table, markdown, signed
+from reports.tables import Table, budget_table, markdown, plus_minus, signed
 from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
 from reports.words import compared, p_value
@@ -303,6 +303,7 @@ def test_an_interval_over_seeds_replaces_that_over_samples(smoke: SmokeRun) -> N
     one = points(runs)
     other = one.assign(seed=1, accuracy=one["accuracy"] + 0.01)
     both = summary(pd.concat([one, other]))
+    copies = summary(pd.concat([one, one.assign(seed=1)]))
     row = both[both["point"] == "static"].iloc[0]
     alone = summary(one)[summary(one)["point"] == "static"].iloc[0]
     assert row["seeds"] == 2
@@ -310,6 +311,11 @@ def test_an_interval_over_seeds_replaces_that_over_samples(smoke: SmokeRun) -> N
     assert alone["interval"] == "test samples"
     assert row["accuracy"] == pytest.approx(alone["accuracy"] + 0.005)
     assert row["high"] - row["low"] == pytest.approx(2 * 12.7062 * 0.005, rel=1e-3)  # t with 1 degree of freedom
+    # Equal seeds say nothing about the spread over seeds, and what is so by definition has no interval.
+    assert copies[["low", "high"]].isna().all(axis=None)
+    assert all("±" not in plus_minus(row) for _, row in copies.iterrows())
+    ends = [name.removesuffix("_low") for name in one.columns if name.endswith("_low")]
+    assert all((one[f"{name}_low"] < one[f"{name}_high"])[one[f"{name}_low"].notna()].all() for name in ends)
 
 
 def test_every_pair_is_compared_on_the_same_images(smoke: SmokeRun) -> None:

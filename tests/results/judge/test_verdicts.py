@@ -71,4 +71,7 @@ def test_the_two_intervals_are_never_mixed() -> None:
     assert paired_difference(differences).kind == "seeds"
     assert over_runs([1.5], (1.4, 1.6)) == Estimate(1.5, 1.4, 1.6, "test samples")
     assert over_runs([1.5, 1.6], (0, 0)).kind == "seeds"
+    same = over_runs([0.885] * 5, (0.8, 0.9))
+    assert np.isnan([same.low, same.high]).all()
+    assert judge_number(same, 0.885) == "inconclusive"
     assert paired_difference([np.zeros(10)]).p == 1.0

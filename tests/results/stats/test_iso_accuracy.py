@@ -46,6 +46,13 @@ def test_the_interval_covers_the_true_speed_up(monkeypatch: pytest.MonkeyPatch) 
     assert 0.90 <= np.mean(hits) <= 0.99
 
 
+def test_an_interval_without_width_is_not_given() -> None:
+    costs = np.full(1001, 0.5)
+    speedup = iso_accuracy(costs, np.ones(1001))
+    assert speedup.speedup == 2
+    assert np.isnan([speedup.low, speedup.high]).all()
+
+
 def test_points_that_are_not_reached() -> None:
     rng = np.random.default_rng(1)
     static = np.arange(500) < 400
@@ -65,7 +72,8 @@ def test_a_method_against_itself_has_speed_up_one() -> None:
     rng = np.random.default_rng(2)
     same = method(rng, 300, [0.6, 0.9], [0.4, 1.0])
     speedup = compared(same, same, np.arange(300) < 240, 0.02)
-    assert (speedup.speedup, speedup.low, speedup.high, speedup.unreached) == (1.0, 1.0, 1.0, 0.0)
+    assert (speedup.speedup, speedup.unreached) == (1.0, 0.0)
+    assert np.isnan([speedup.low, speedup.high]).all()  # no interval of zero width
 
 
 def test_methods_computed_together_equal_each_alone() -> None:

@@ -48,6 +48,8 @@ def test_no_interval_has_zero_width() -> None:
     assert all(high > low for low, high in intervals)
     low, high = bounded_mean(np.full(20, 3.0), 3.0, 9.0)
     assert low == 3.0 < high < 9.0
+    for equal in ([0.8] * 3, [0.1 + 0.2, 0.3], [0.0, 0.0]):
+        assert np.isnan(over_seeds(equal)).all()
 
 
 def test_one_discordant_image_does_not_exclude_zero() -> None:

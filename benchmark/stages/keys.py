@@ -105,7 +105,7 @@ DOMAINS = {
         ),
     ),
     "importing": Domain(
-        2,
+        3,
         (
             "benchmark/importing/model.py", "methods/official.py", "methods/official_config.py", "methods/official_schema.py",
             "methods/official_names.py",

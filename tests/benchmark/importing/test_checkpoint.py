@@ -12,8 +12,11 @@ import torch
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import load_scores
 from benchmark.importing.checkpoint import import_checkpoint, read_checkpoint
+from benchmark.importing.model import ANATOMY, WEIGHTS, read_model, write_model
 from benchmark.measure.finished import load_model
-from results.store.folder import Store
+from methods.official import from_official
+from methods.official_config import describe
+from results.store.folder import Store, StoreError
 from tests.conftest import Command
 from tests.methods.test_official import DEIT, SWIN, VIT, checkpoint
 
@@ -143,3 +146,32 @@ def test_a_configuration_that_is_not_an_object_is_an_error(tmp_path: Path, conte
     torch.save({"a": torch.zeros(1)}, file)
     with pytest.raises(UserError, match="--config"):
         read_checkpoint(file, config)
+
+
+@pytest.mark.parametrize("config", [VIT, SWIN], ids=["vit", "swin"])
+def test_a_stored_model_is_checked_before_it_is_built(tmp_path: Path, config: dict[str, object]) -> None:
+    official, _ = checkpoint(config)
+    described = describe(config, official)
+    model = from_official(official, config)
+    write_model(model, described, tmp_path)
+    weights, anatomy = tmp_path / WEIGHTS, tmp_path / ANATOMY
+    images = torch.randn(2, described.card.channels, described.card.image_size, described.card.image_size)
+    with torch.no_grad():
+        again = read_model(weights, anatomy, torch.device("cpu"))(images)
+        torch.testing.assert_close(again, model.eval()(images))
+    stored = json.loads(anatomy.read_text())
+    wrong = {
+        "no mapping": [], "exits": {**stored, "exits": [0, 99]}, "classes": {**stored, "classes": True},
+        "heads": {**stored, "heads": stored["heads"][1:]}, "options": {**stored, "heads": [{"name": "os", "options": {}}]},
+        "text": {**stored, "backbone": {**stored["backbone"], "embed_dim": "32"}},
+        "large": {**stored, "backbone": {**stored["backbone"], "embed_dim": 20_000}},
+        "zero": {**stored, "backbone": {**stored["backbone"], "patch_size": 0}},
+        "odd": {**stored, "backbone": {**stored["backbone"], "patch_size": 1_024}},
+        "target": {**stored, "backbone": {**stored["backbone"], "target": "os:system"}}, "code": {**stored, "run": "x"},
+    }  # fmt: skip
+    for content in wrong.values():
+        anatomy.write_text(json.dumps(content))
+        with pytest.raises(StoreError) as error:
+            read_model(weights, anatomy, torch.device("cpu"))
+        assert str(anatomy) in str(error.value) or str(weights) in str(error.value)
+        assert "\n" not in str(error.value)

@@ -95,11 +95,8 @@ def configured(kind: str, name: str, cls: type, options: Mapping[str, Any]) -> A
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
-        reason = (
-            f"option {option!r}: {first['msg']}"
-            if option
-            else first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
-        )
+        message = first["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
+        reason = f"option {option!r}: {message}" if option else message
         raise ValueError(f"{kind} {name!r}: {reason}; {described(option.partition('.')[0])}") from None
 
 

@@ -38,6 +38,7 @@ NO_EFFECT = {
     "methods/exit_method.py": "likewise",
     "methods/lookup.py": "looks names up",
     "methods/policies/option_types.py": "reads the options of policies for the check of a grid",
+    "methods/policies/ranges.py": "refuses values of options",
     "methods/backbones/card_check.py": "compares a card with the model",
     "methods/backbones/timm_cards.py": "stores cards, which `methods.backbones.timm_models` makes",
     "methods/backbones/normalisation.py": "the normalisation of a run's weights is a field of the keys",

@@ -157,11 +157,11 @@ class ValueReader:
         return selected
 
     def check_policy(self, policy: Configured) -> None:
-        """Check the names and types of a policy's options. Their ranges are checked at the start of a run, as this needs torch.
+        """Check the names, types and ranges of a policy's options, without importing torch.
 
         Raises:
             KeyError: no such policy.
-            ValueError: an option is unknown or of the wrong type.
+            ValueError: an option is unknown, of the wrong type or out of range.
         """
         options = options_class(registry.card("policy", policy.name).target)
         if options is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.policies.policy import State, ThresholdPolicy, confidences
+from methods.policies.ranges import NotNegative
 
 
 @dataclass(kw_only=True)
@@ -25,12 +26,8 @@ class BEEM(ThresholdPolicy):
 
     strict = False
 
-    threshold: float | None = None
+    threshold: NotNegative | None = None
     counting: Literal["paper", "released"] = "paper"
-
-    def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
-            raise ValueError(f"beem: threshold must be a sum of confidences of at least 0, not {self.threshold}")
 
     def signal(self, logits: Tensor) -> Tensor:
         sums, predictions = confidences(logits[:-1]), logits[:-1].argmax(-1)

@@ -13,11 +13,11 @@ from methods.policies.policy import (
     State,
     ThresholdPolicy,
     between,
-    check_probability,
     checked_labels,
     checked_logits,
     confidences,
 )
+from methods.policies.ranges import Probability
 
 BINS = 15
 
@@ -36,10 +36,10 @@ class BinAccuracy(ThresholdPolicy):
     strict = False
     learns = True
 
-    target: float | None = None
+    target: Probability | None = None
 
     def __post_init__(self) -> None:
-        check_probability("bin-accuracy", "target", self.target)
+        super().__post_init__()
         self._edges: Tensor | None = None  # [K - 1, BINS - 1]
         self._accuracy: Tensor | None = None  # [K - 1, BINS]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from methods.policies.policy import ExitPolicy, State, checked_logits, confidences
+from methods.policies.ranges import Positive
 
 # Ratios q between the shares of consecutive exits: MSDNet's range with a five times smaller step.
 RATIOS = np.arange(5, 196) / 100
@@ -34,11 +35,10 @@ class Budgeted(ExitPolicy):
     swept = "budget"
     learns = True
 
-    budget: float | None = None
+    budget: Positive | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is not None and not 0 < self.budget < float("inf"):
-            raise ValueError(f"budgeted: budget must be a positive mean cost, not {self.budget}")
+        super().__post_init__()
         self._cost: np.ndarray | None = None  # ascending, [Q]
         self._thresholds: Tensor | None = None  # [Q, K - 1]
 

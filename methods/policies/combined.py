@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability, confidences
+from methods.policies.policy import State, ThresholdPolicy, confidences
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -21,10 +22,7 @@ class Combined(ThresholdPolicy):
         threshold: in [0, 1].
     """
 
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        check_probability(type(self).__name__, "threshold", self.threshold)
+    threshold: Probability | None = None
 
     @abstractmethod
     def combine(self, exit_index: int | None, logits: Tensor, state: State) -> Tensor:

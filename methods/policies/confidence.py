@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability, confidences
+from methods.policies.policy import State, ThresholdPolicy, confidences
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -17,10 +18,7 @@ class Confidence(ThresholdPolicy):
         threshold: in [0, 1]. At 0 all samples exit at the first exit; at 1 none exits early.
     """
 
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        check_probability("confidence", "threshold", self.threshold)
+    threshold: Probability | None = None
 
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(logits[:-1])

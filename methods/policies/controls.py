@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.policies.policy import ExitPolicy, State, ThresholdPolicy, check_probability
+from methods.policies.policy import ExitPolicy, State, ThresholdPolicy
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -68,10 +69,7 @@ class Random(ThresholdPolicy):
     swept = "probability"
     above = False
 
-    probability: float | None = None
-
-    def __post_init__(self) -> None:
-        check_probability("random", "probability", self.probability)
+    probability: Probability | None = None
 
     def signal(self, logits: Tensor) -> Tensor:
         """The probability above which a sample has exited at or before each exit."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from methods.policies.eenet_net import Scheduler, features, thresholds_for
 from methods.policies.policy import ExitPolicy, State, between, checked_labels, checked_logits
+from methods.policies.ranges import Count, NotNegative, Positive, Seed
 
 SHARE_TERM, COST_TERM, BATCH, PERIOD, TOLERANCE = 1e-3, 1e-2, 512, 10, 0.1
 """The authors' weights of the share and the cost term, batch size, epochs per phase, permitted error of cost."""
@@ -48,23 +49,16 @@ class EENet(ExitPolicy):
     swept = "budget"
     learns = True
 
-    budget: float | None = None
+    budget: Positive | None = None
     assigner: Literal["sigmoid", "linear"] = "sigmoid"
-    epochs: int = 200
-    lr: float = 0.02
-    weight_decay: float = 0.01
-    restarts: int = 1
-    seed: int = 0
+    epochs: Count = 200
+    lr: Positive = 0.02
+    weight_decay: NotNegative = 0.01
+    restarts: Count = 1
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.budget is not None and not 0 < self.budget < float("inf"):
-            raise ValueError(f"eenet: budget must be a positive mean cost, not {self.budget}")
-        for name in ("epochs", "restarts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"eenet: {name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf"):
-            message = "eenet: lr must be greater than 0 and weight_decay at least 0, not"
-            raise ValueError(f"{message} {self.lr} and {self.weight_decay}")
+        super().__post_init__()
         self._val: tuple[Tensor, Tensor] | None = None  # probabilities [K, N, C] and whether they are right [K, N]
         self._cost = torch.empty(0, dtype=torch.float64)  # [K]
         self._solutions: dict[float, tuple[Scheduler, Tensor]] = {}  # by budget: networks and thresholds [K - 1]

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from methods.policies.policy import State, ThresholdPolicy, entropies
+from methods.policies.ranges import NotNegative
 
 
 @dataclass(kw_only=True)
@@ -23,12 +24,9 @@ class Entropy(ThresholdPolicy):
 
     above = False
 
-    threshold: float | None = None
+    threshold: NotNegative | None = None
     normalised: bool = False
     guarded: bool = True
-
-    def __post_init__(self) -> None:
-        check_entropy_threshold("entropy", self.threshold)
 
     def signal(self, logits: Tensor) -> Tensor:
         return self.entropies(logits[:-1])
@@ -45,16 +43,6 @@ class Entropy(ThresholdPolicy):
 
     def ends(self, exits: int, classes: int) -> tuple[float, float]:
         return entropy_ends(classes, self.normalised)
-
-
-def check_entropy_threshold(policy: str, threshold: float | None) -> None:
-    """Check that a threshold is None or a finite entropy of at least 0.
-
-    Raises:
-        ValueError: the threshold is negative, infinite or NaN.
-    """
-    if threshold is not None and not 0 <= threshold < np.inf:
-        raise ValueError(f"{policy}: threshold must be an entropy of at least 0, not {threshold}")
 
 
 def entropy_ends(classes: int, normalised: bool) -> tuple[float, float]:

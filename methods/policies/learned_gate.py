@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability
+from methods.policies.policy import State, ThresholdPolicy
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -24,10 +25,10 @@ class LearnedGate(ThresholdPolicy):
     above = False
     reads_gates = True
 
-    threshold: float | None = None
+    threshold: Probability | None = None
 
     def __post_init__(self) -> None:
-        check_probability("learned-gate", "threshold", self.threshold)
+        super().__post_init__()
         self._errors: Tensor | None = None
 
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:

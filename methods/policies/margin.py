@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability
+from methods.policies.policy import State, ThresholdPolicy
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -17,10 +18,7 @@ class Margin(ThresholdPolicy):
         threshold: in [0, 1].
     """
 
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        check_probability("margin", "threshold", self.threshold)
+    threshold: Probability | None = None
 
     def signal(self, logits: Tensor) -> Tensor:
         return margins(logits[:-1])

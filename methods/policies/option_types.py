@@ -6,15 +6,18 @@ import ast
 from dataclasses import field, make_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_origin
+
+from methods.policies import ranges
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+TYPES |= {name: value for name, value in vars(ranges).items() if get_origin(value) is Annotated}
 
 
 @lru_cache(maxsize=256)
 def options_class(target: str) -> type | None:
-    """A dataclass with the options of a policy and their types and defaults, without the policy's behaviour.
+    """A dataclass with the options of a policy, their types, ranges and defaults, without the policy's behaviour.
 
     It refuses NaN and infinite numbers, which no option takes.
 
@@ -64,7 +67,8 @@ def _options(module: str, name: str) -> dict[str, tuple[Any, bool, Any]]:
 
 
 def _type(annotation: ast.expr) -> Any:
-    """The type of an annotation: ``int``, ``float``, ``bool``, ``str``, a ``Literal``, or a union of them with None.
+    """The type of an annotation: ``int``, ``float``, ``bool``, ``str``, a type of `methods.policies.ranges`, a ``Literal``,
+    or a union of them with None.
 
     Raises:
         TypeError: it is another type.

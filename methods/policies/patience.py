@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from methods.policies.policy import State, ThresholdPolicy, checked_logits
+from methods.policies.ranges import Count
 
 
 @dataclass(kw_only=True)
@@ -26,11 +27,8 @@ class Patience(ThresholdPolicy):
     swept = "patience"
     strict = False
 
-    patience: int | None = None
+    patience: Count | None = None
     counting: Literal["pabee", "lgvit"] = "pabee"
-
-    def __post_init__(self) -> None:
-        check_patience("patience", self.patience)
 
     def signal(self, logits: Tensor) -> Tensor:
         return streaks(logits[:-1].argmax(-1)) - int(self.counting == "pabee")
@@ -58,13 +56,3 @@ def streaks(predictions: Tensor) -> Tensor:
     for k in range(1, len(predictions)):
         counts[k] += counts[k - 1] * (predictions[k] == predictions[k - 1])
     return counts
-
-
-def check_patience(policy: str, patience: int | None) -> None:
-    """Check that a patience is None or an integer of at least 1.
-
-    Raises:
-        ValueError: the patience is smaller than 1 or not an integer.
-    """
-    if patience is not None and (patience < 1 or patience != int(patience)):
-        raise ValueError(f"{policy}: patience must be an integer of at least 1, not {patience}")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.policies.entropy import check_entropy_threshold, entropy_ends
-from methods.policies.patience import check_patience
+from methods.policies.entropy import entropy_ends
 from methods.policies.policy import State, ThresholdPolicy, entropies
+from methods.policies.ranges import Count, NotNegative
 
 
 @dataclass(kw_only=True)
@@ -26,13 +26,9 @@ class PCEE(ThresholdPolicy):
 
     above = False
 
-    threshold: float | None = None
-    patience: int = 2
+    threshold: NotNegative | None = None
+    patience: Count = 2
     normalised: bool = True
-
-    def __post_init__(self) -> None:
-        check_entropy_threshold("pcee", self.threshold)
-        check_patience("pcee", self.patience)
 
     def signal(self, logits: Tensor) -> Tensor:
         """The largest entropy of the last ``patience`` exits; infinite at the first ``patience`` - 1 exits."""

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from methods.policies.ranges import check_ranges
+
 GRID_SIZE = 200
 State = dict[str, Tensor]
 
@@ -35,6 +37,9 @@ class ExitPolicy(ABC):
     learns: ClassVar[bool] = False
     reads_gates: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     @property
     def setting(self) -> float | None:
@@ -258,16 +263,6 @@ def checked_labels(labels: Any, logits: Tensor) -> Tensor:
     if len(outside):
         raise ValueError(f"labels are class indices from 0 to {classes - 1}, not {int(outside[0])}")
     return labels.long()
-
-
-def check_probability(policy: str, name: str, value: float | None) -> None:
-    """Check that the parameter ``name`` of a policy is None or a probability.
-
-    Raises:
-        ValueError: the value is outside [0, 1].
-    """
-    if value is not None and not 0 <= value <= 1:
-        raise ValueError(f"{policy}: {name} is between 0 and 1, not {value}")
 
 
 def survivors(state: State, keep: Tensor) -> State:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from methods.policies.confidence import Confidence
 from methods.policies.policy import ExitPolicy, State, checked_labels, checked_logits, confidences
+from methods.policies.ranges import Risk
 
 
 @dataclass(kw_only=True)
@@ -32,11 +33,11 @@ class RiskControl(ExitPolicy):
     swept = "risk"
     learns = True
 
-    risk: float | None = None
+    risk: Risk | None = None
     loss: Literal["disagreement", "accuracy-gap"] = "disagreement"
 
     def __post_init__(self) -> None:
-        _open_unit(type(self).__name__.lower(), "risk", self.risk)
+        super().__post_init__()
         self._thresholds: np.ndarray | None = None  # from the safest, 1, to the riskiest, 0; [T]
         self._risks: np.ndarray | None = None  # empirical, [T]
         self._samples = 0
@@ -108,11 +109,7 @@ class LTT(RiskControl):
         delta: upper bound of the probability that the guarantee fails, in (0, 1).
     """
 
-    delta: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _open_unit("ltt", "delta", self.delta)
+    delta: Risk = 0.1
 
     def certified(self, risks: np.ndarray, samples: int, bound: float) -> np.ndarray:
         return hoeffding_bentkus(risks, samples, bound) <= self.delta
@@ -129,8 +126,3 @@ def hoeffding_bentkus(risks: np.ndarray, samples: int, bound: float) -> np.ndarr
     # Rounding errors can put a product such as 1000 * 0.029 slightly above the exact integer.
     bentkus = np.e * binom.cdf(np.ceil(samples * risks - 1e-9), samples, bound)
     return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
-
-
-def _open_unit(policy: str, name: str, value: float | None) -> None:
-    if value is not None and not 0 < value < 1:
-        raise ValueError(f"{policy}: {name} is between 0 and 1, both excluded, not {value}")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from methods.policies.budgeted import RATIOS, solve
 from methods.policies.policy import ExitPolicy, State, checked_logits, confidences
+from methods.policies.ranges import Count, NotNegative, Positive, Seed
 
 DECAY = 0.6
 """Exponent of the step size; between 1/2 and 1 the estimate converges."""
@@ -58,18 +59,13 @@ class RunningQuantile(ExitPolicy):
     learns = True
     ordered = True
 
-    budget: float | None = None
-    prior: int = 100
-    rate: float = 1.0
-    order: int | None = None
+    budget: Positive | None = None
+    prior: Count = 100
+    rate: NotNegative = 1.0
+    order: Seed | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is not None and not 0 < self.budget < float("inf"):
-            raise ValueError(f"running-quantile: budget must be a positive mean cost, not {self.budget}")
-        if self.prior < 1:
-            raise ValueError(f"running-quantile: prior must be at least 1, not {self.prior}")
-        if not 0 <= self.rate < float("inf"):
-            raise ValueError(f"running-quantile: rate must be at least 0, not {self.rate}")
+        super().__post_init__()
         self._cost: np.ndarray | None = None  # of the solutions on val, ascending, [Q]
         self._start: np.ndarray | None = None  # thresholds on val, [Q, K - 1]
         self._share: np.ndarray | None = None  # a, [Q, K - 1]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy, check_probability, confidences
+from methods.policies.policy import State, ThresholdPolicy, confidences
+from methods.policies.ranges import Probability
 
 
 @dataclass(kw_only=True)
@@ -23,10 +24,7 @@ class SDN(ThresholdPolicy):
 
     strict = False
 
-    threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        check_probability("sdn", "threshold", self.threshold)
+    threshold: Probability | None = None
 
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(logits[:-1])

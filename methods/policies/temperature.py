@@ -29,7 +29,7 @@ class _Scaled(ExitPolicy):
     temperatures: Tensor | None
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[misc]
+        super().__post_init__()
         self.temperatures = None
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Any = None) -> Self:

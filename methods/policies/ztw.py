@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from methods.policies.combined import Combined
 from methods.policies.policy import State, checked_labels, checked_logits
+from methods.policies.ranges import Count, Positive, Seed
 
 BATCH = 64
 
@@ -38,14 +39,12 @@ class Ensemble(Combined):
 
     learns = True
 
-    steps: int = 1000
-    lr: float = 0.005
-    seed: int = 0
+    steps: Count = 1000
+    lr: Positive = 0.005
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1 or not 0 < self.lr < float("inf"):
-            raise ValueError(f"ztw: steps must be at least 1 and lr greater than 0, not {self.steps} and {self.lr}")
         self._log_weights: Tensor | None = None  # w, [K - 1, K - 1], lower triangular part
         self._bias: Tensor | None = None  # [K - 1, C]
 

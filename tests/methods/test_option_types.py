@@ -15,7 +15,7 @@ from methods.policies.option_types import options_class
 def test_options_read_from_the_source_are_those_of_the_class(name: str) -> None:
     policy, options = POLICIES[name].load(), options_class(POLICIES[name].target)
     assert options is not None
-    types = get_type_hints(policy)
+    types = get_type_hints(policy, include_extras=True)
     expected = {field.name: (types[field.name], field.default) for field in fields(policy) if field.init}
     assert {field.name: (field.type, field.default) for field in fields(options)} == expected
 

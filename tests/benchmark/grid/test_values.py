@@ -49,6 +49,8 @@ def test_a_value_that_cannot_be_used_is_one_short_sentence(tmp_path: Path, chang
     ("margin", "threshold: true", "threshold"), ("patience", "patience: 2.5", "patience"),
     ("pcee", "patience: .inf", "patience"), ("ltt", "delta: high", "delta"), ("ztw-geometric", "treshold: 1", "treshold"),
     ("pcee", "normalised: maybe", "normalised"), ("poe-relu", "weights: none", "weights"),
+    ("confidence", "threshold: 3", "threshold"), ("ltt", "risk: 1", "risk"), ("patience", "patience: 0", "patience"),
+    ("budgeted", "budget: -1", "budget"), ("eenet", "epochs: 1000000000000", "epochs"), ("ztw-geometric", "seed: -1", "seed"),
 ])  # fmt: skip
 def test_options_of_policies_are_checked_when_the_grid_is_read(
     tmp_path: Path, name: str, options: str, option: str

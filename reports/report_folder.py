@@ -55,6 +55,9 @@ def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT)
         part = next((part for part in PARTS if out.resolve().is_relative_to((root / part).resolve())), None)
         if part:
             raise StoreError(f"{out} lies in {root / part}, which holds results; name another folder with --out")
+    for folder in (out.resolve(), *out.resolve().parents):
+        if folder.name in PARTS and all((folder.parent / part).is_dir() for part in ("runs", "stages")):
+            raise StoreError(f"{out} lies in {folder}, which holds results; name another folder with --out")
     inside = [root for root in store.roots if root.resolve().is_relative_to(out.resolve())]
     if inside:
         raise StoreError(f"a report in {out} would replace the records in {inside[0]}; name another folder with --out")

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from results.text import whole_number
+
 # The checksum is the SHA-256 of the other keys as compact JSON with sorted keys, independent of indentation.
 KEY = "sha256"
 
@@ -23,7 +25,7 @@ def unsealed(text: bytes) -> dict[str, Any]:
         ValueError: the text is not a JSON object, is nested too deeply, or does not match its checksum.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=whole_number)
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
         checksum = content.pop(KEY, None)

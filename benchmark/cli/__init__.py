@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,10 @@ COMMANDS = {
 }
 
 
+LONG_WORD = re.compile(r"(\S{60})\S{60,}(\S{20})")
+"""A value of an option that would fill the screen in a message: its middle is left out."""
+
+
 class LazyGroup(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -91,7 +96,9 @@ def start() -> None:
         sys.stdout.flush()
         sys.exit(code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(LONG_WORD.sub(r"\1...\2", shown.getvalue()), err=True, nl=False)
         if isinstance(error, click.NoSuchOption) and error.ctx is not None and _takes_arguments(error.ctx.command):
             click.echo(
                 f"A run or file whose name begins with '-' follows '--': {error.ctx.command_path} -- NAME", err=True

@@ -11,6 +11,7 @@ import click
 from benchmark.cli.options import data_dir_option, results_option
 from benchmark.environment import require_torch
 from results.store.folder import Store
+from results.text import printable
 
 if TYPE_CHECKING:
     from benchmark.deployment.deployed import Deployed, Interval
@@ -48,8 +49,8 @@ def command(
     """Choose the threshold of RUN for a budget on val, show what it costs on test, and write it to a small JSON file.
 
     The file holds the policy, its threshold, the classes, the normalisation, and the exits with their MACs. A budget in
-    milliseconds chooses among the operating points that the command latency measured with batches of one image; if none of the
-    policy was measured, they are measured now, on test images, and the times are stored.
+    milliseconds chooses among the operating points that the command latency measured on this machine, in fp32 with batches of
+    one image; if none of the policy was measured here, they are measured now, on test images, and the times are stored.
 
     \b
     Examples:
@@ -84,7 +85,9 @@ def _show(deployed: Deployed) -> None:
     share = (value / deployed.baseline_macs for value in (test.mean_macs.mean, test.mean_macs.low, test.mean_macs.high))
     click.echo("MACs on test: {:.3f} [{:.3f}, {:.3f}] of the backbone without exits".format(*share))
     if deployed.milliseconds is not None:
-        click.echo(f"measured: {deployed.milliseconds:.2f} ms per image in batches of one")
+        click.echo(
+            f"measured: {deployed.milliseconds:.2f} ms per image in batches of one on {printable(str(deployed.measured_on))}"
+        )
     shares = ", ".join(
         f"block {exit_.block}: {share:.0%}" for exit_, share in zip(deployed.exits, test.exit_shares, strict=True)
     )

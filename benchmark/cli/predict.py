@@ -25,7 +25,7 @@ from results.store.folder import Store
     "--max-ms",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
-    help="Mean time of an image in batches of one, among the points that the command latency measured.",
+    help="Mean time of an image in batches of one, among the points that the command latency measured here.",
 )
 @click.option(
     "--deployed",
@@ -75,6 +75,7 @@ def command(
     from benchmark.deployment.choice import choose_deployment
     from benchmark.deployment.deployed import read_deployed
     from benchmark.deployment.image_files import image_files
+    from benchmark.deployment.measured_times import TimingSetup
     from benchmark.deployment.predictor import load_predictor
     from benchmark.execution.device import set_up_torch
 
@@ -87,12 +88,12 @@ def command(
         if run_id not in store.run_ids():
             raise UserError(f"{deployed}: its run {run_id} is not in {store.root}; name its folder with --results")
     files = image_files(images)
+    torch_device = set_up_torch(device, threads)
     if max_ms is not None:
-        chosen = choose_deployment(store, run_id, Budget("time", max_ms, f"{max_ms:g}", "--max-ms"), policy)
+        budget = Budget("time", max_ms, f"{max_ms:g}", "--max-ms")
+        chosen = choose_deployment(store, run_id, budget, policy, TimingSetup(torch_device))
         policy, threshold = chosen.policy.label, chosen.setting
-    predictor = load_predictor(
-        store, run_id, set_up_torch(device, threads), point=point, threshold=threshold, policy=policy
-    )
+    predictor = load_predictor(store, run_id, torch_device, point=point, threshold=threshold, policy=policy)
     skipped: list[str] = []
     rows = [
         {"image": str(path), **asdict(prediction)}

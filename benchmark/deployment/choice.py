@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark import registry
+from benchmark import provenance, registry
 from benchmark.deployment.budget import Budget
 from benchmark.deployment.deployed import Deployed, DeployedExit, InputForm, Interval, OnTest
 from benchmark.deployment.measured_times import TimingSetup, measured_times
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.stored_runs import load_run_scores, stage_name
+from benchmark.evaluation.stored_runs import load_run_scores
 from benchmark.evaluation.sweep import Sweep, decide
 from benchmark.measure.finished import finished_run, policy_label
 from benchmark.training.inputs import input_card
@@ -33,22 +33,22 @@ def choose_deployment(
     """The setting of a policy for a budget.
 
     MACs: of the settings whose mean cost on val is within the budget, the one with the highest val accuracy. Drop: the cheapest
-    setting whose val accuracy is at most that much below the backbone's. Time: of the operating points that were measured with
-    batches of one image, those within the budget; of these, the one with the highest val accuracy.
+    setting whose val accuracy is at most that much below the backbone's. Time: of the operating points that were measured on
+    this machine with batches of one image, those within the budget; of these, the one with the highest val accuracy.
 
     Args:
         store: the results folder, with the run's scores; weights are read for measurements only.
         reference: names a finished run with early exits; see `benchmark.run_reference`.
         budget: the limit.
         policy: label of a policy of the run; None for its first.
-        timing: measures times if none is stored; None to refuse instead.
+        timing: the device whose times count, and how times are measured; None for a budget that is no time.
 
     Raises:
         UserError: unknown run or policy, no scores, no measured times, or no setting within the budget.
         StoreError: an artifact was changed.
     """
     record = finished_run(store, reference, "RUN")
-    scores = _scores(store, record)
+    scores = load_run_scores(store, record)
     label = policy_label(record, policy)
     selection = next(selection for selection in record.spec.policies if selection.label == label)
     fitted, settings = prepare(selection, scores["val"], record.costs)
@@ -56,6 +56,8 @@ def choose_deployment(
         raise UserError(f"--policy {label}: a control that cannot run inside inference")
     times: dict[float, float] = {}
     if budget.kind == "time":
+        if timing is None:
+            raise ValueError("a budget of time needs the device on which it is meant")
         times = measured_times(store, record, label, budget.option, timing)
         settings = np.array(list(times))
     choice = _choose(decide(fitted, scores["val"], settings).sweep(), settings, times, record, budget, label)
@@ -79,6 +81,7 @@ def choose_deployment(
         val_accuracy=choice.val_accuracy,
         val_macs=choice.val_macs,
         milliseconds=times.get(choice.setting),
+        measured_on=provenance.machine(str(timing.device)).name if times and timing else None,
         test=_on_test(store, record, fitted, scores["test"]),
     )
 
@@ -108,16 +111,6 @@ def _choose(
     if index is None:
         raise UserError(f"{budget.option} {budget.text}: no setting of {label} stays within it; {nearest}")
     return _Choice(float(settings[index]), float(accuracy[index]), float(cost[index]))
-
-
-def _scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
-    stage = stage_name(record, "scores")
-    if not store.has_stage(stage):
-        raise UserError(
-            f"RUN {record.run_id}: its scores are not in {store.root} ({stage} is missing), as in records without scores; make "
-            f"them with: python -m benchmark reproduce {record.run_id} --results {store.root}"
-        )
-    return load_run_scores(store, record)
 
 
 def _input_form(record: DoneRecord, card: DatasetCard) -> InputForm:

@@ -80,6 +80,8 @@ class Deployed(Frozen):
     val_macs: float
     milliseconds: float | None = None
     """Measured mean time per image in batches of one, where the budget is a time."""
+    measured_on: str | None = None
+    """The GPU, or the CPU with its threads, on which it was measured."""
     test: OnTest
 
     def write(self, path: Path) -> None:

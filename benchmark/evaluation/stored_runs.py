@@ -23,8 +23,8 @@ def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
     """The run's own scores by split; in a folder of shared records with scores, the released ones.
 
     Raises:
-        UserError: the run is external.
-        StoreError: an artifact is missing or was changed.
+        UserError: the run is external, or its scores are not in the folder.
+        StoreError: an artifact was changed.
     """
     if record.is_external:
         raise UserError(f"{record.run_id}: an external run has predictions and confidences, and no logits")
@@ -34,6 +34,10 @@ def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
             released = {split: released_file(root, stage, split) for split in SCORED}
             if all(path.is_file() for path in released.values()):
                 return {split: released_scores(path) for split, path in released.items()}
+        raise UserError(
+            f"{record.run_id}: its scores are not in {store.root} ({stage} is missing), as in records without scores; make "
+            f"them with: python -m benchmark reproduce {record.run_id} --results {store.root}"
+        )
     return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
 
 

@@ -77,8 +77,8 @@ class GridFile(BaseModel):
     """Names, or ``{name: lgvit, set: {feature_terms: false}}``."""
     exits: list[Any] = ["paper"]
     """Schemes, ``{name: uniform, set: {count: 4}}``, or lists of 1-based block numbers such as ``[3, 6, 9]``."""
-    seeds: list[StrictInt] = [0]
-    """Training seeds; each gives a run of its own."""
+    seeds: list[Any] = [0]
+    """Training seeds, whole numbers from 0; each gives a run of its own."""
     recipes: dict[str, Any] = {}
     """How each stage trains: ``{finetune: {epochs: 30}, joint: {...}, exits: {...}}``; the other keys keep their default."""
     overrides: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from benchmark import registry
 from benchmark.grid.load import AXES, GridFile
-from benchmark.grid.values import OWN
+from benchmark.grid.values import MAX_SEED, OWN
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import PREFIX
 from methods.placement import PUBLISHED, SCHEMES
@@ -60,7 +60,7 @@ def _values() -> dict[str, dict[str, Any]]:
         "dataset": datasets,
         "method": _named(registry.table("method")),
         "exits": exits,
-        "seed": {"type": "integer"},
+        "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
     }
 
 

@@ -26,6 +26,7 @@ FILE = "file:"
 BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
 MAX_PLACE = 150
 """Characters of a place in the file that a message shows; a key can have any length."""
+MAX_SEED = 2**31 - 1
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
 
@@ -109,9 +110,9 @@ class ValueReader:
         return [value for value in checked if value is not None]
 
     def seed(self, where: str, value: Any) -> int | None:
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEED:
             return value
-        self.wrong(where, f"a seed is a whole number from 0 to {2**31 - 1}, not {shortened(value)}")
+        self.wrong(where, f"a seed is a whole number from 0 to {MAX_SEED}, not {shortened(value)}")
         return None
 
     def backbone(self, where: str, value: Any) -> Configured | None:

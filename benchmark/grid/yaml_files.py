@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from benchmark.errors import UserError
+from results.text import whole_number
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -64,7 +65,10 @@ class ValueLoader(TextLoader):
 
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(str(loader.construct_scalar(node)))
+    try:
+        return whole_number(str(loader.construct_scalar(node)))
+    except ValueError as error:
+        raise yaml.YAMLError(f"{error} {node.start_mark}") from None
 
 
 TextLoader.yaml_implicit_resolvers = {}

@@ -29,6 +29,7 @@ from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, Spli
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.files import StoreError, read_file, sha256
 from results.store.folder import Store
+from results.text import whole_number
 
 POLICIES = (
     Configured(name="confidence"),
@@ -49,7 +50,7 @@ def read_checkpoint(file: Path, config_file: Path) -> tuple[Mapping[str, Tensor]
         UserError: a file cannot be read, or the checkpoint is not a dictionary of tensors.
     """
     try:
-        config = json.loads(read_file(config_file, CONFIG_BYTES).decode())
+        config = json.loads(read_file(config_file, CONFIG_BYTES).decode(), parse_int=whole_number)
     except RecursionError:
         raise UserError(f"--config {config_file}: nested too deeply") from None
     except (StoreError, ValueError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -23,14 +25,27 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     if target.is_dir():
         raise StoreError(f"--out: {path} is a folder; set a file")
     if target.exists() and not target.is_file():
-        try:
-            target.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"--out: cannot write {path}: {error.strerror}") from error
+        _write_special(target, text.encode())
         return
     if target.is_file() and target.stat().st_size and not _has_header(target, text.partition("\n")[0]):
         raise StoreError(f"--out: {path} exists and is not a table of this command; use another file")
     write_file(target, text.encode())
+
+
+def _write_special(path: Path, content: bytes) -> None:
+    """Write into a device or a pipe. A pipe that no program reads is an error: the usual opening would wait for one for ever.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        reason = "no program reads from this pipe" if error.errno == errno.ENXIO else error.strerror
+        raise StoreError(f"--out: cannot write {path}: {reason}") from error
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:

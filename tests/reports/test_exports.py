@@ -16,12 +16,13 @@ from PIL import Image
 from reports.blocks import Shown
 from reports.exports import escaped, latex, write_csv, write_parquet
 from reports.figures.panels import legend_below, panel_figure
+from reports.report_folder import check_replaceable
 from reports.sections.main_table import paper_layout
 from reports.study import Study
 from reports.style import RC, legend_label, save_figure
 from reports.tables import Table, markdown
 from reports.tidy_tables import tidy_tables
-from results.store.folder import Store
+from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
 from tests.conftest import Command, SmokeRun, torch_free
 from tests.results.edited import edit_record
@@ -193,3 +194,13 @@ def test_without_runs_report_names_the_command(tmp_path: Path, benchmark_command
     assert "none of the runs can be reported" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["stages", "runs", "progress/x"])
+def test_no_report_lies_among_results(part: str, tmp_path: Path) -> None:
+    """Not among those that it shows, and not among those of another results folder."""
+    for name in ("stages", "runs"):
+        (tmp_path / "lab" / name).mkdir(parents=True)
+    for root in (tmp_path / "lab", tmp_path / "other"):
+        with pytest.raises(StoreError, match="name another folder with --out"):
+            check_replaceable(tmp_path / "lab" / part / "report", Store(root))

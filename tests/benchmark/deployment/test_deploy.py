@@ -7,22 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from benchmark import provenance
 from benchmark.cli.deploy import command
 from benchmark.cli.predict import command as predict_command
 from benchmark.deployment.budget import Budget
 from benchmark.deployment.choice import choose_deployment
 from benchmark.deployment.deployed import read_deployed
+from benchmark.deployment.measured_times import TimingSetup
 from benchmark.errors import UserError
 from benchmark.evaluation.stored_runs import load_run_scores
 from methods.policies import get_policy
+from results.provenance import Machine
 from results.record import DoneRecord
 from results.store.folder import Store
 from results.store.latency import FILE, read_latencies
 from tests.results.builders import latency, stage_provenance
 from tests.trained_runs import RUN
+
+TIMING = TimingSetup(torch.device("cpu"))
 
 
 def deploy(results: Path, *arguments: object) -> Result:
@@ -63,17 +69,29 @@ def test_a_drop_gives_the_records_point(results: Path, record: DoneRecord) -> No
 
 
 def test_milliseconds_choose_among_measured_points(results: Path) -> None:
-    store = Store(results)
-    with pytest.raises(UserError, match=r"python -m benchmark deploy .* --budget 5ms"):
-        choose_deployment(store, RUN, Budget.parse("5ms"))
-    for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
-        timed = latency(milliseconds, run_id=RUN, threshold=threshold)
+    store, here = Store(results), provenance.machine("cpu")
+    with pytest.raises(UserError, match=r"not timed.* python -m benchmark deploy .* --budget 5ms"):
+        choose_deployment(store, RUN, Budget.parse("5ms"), timing=TIMING)
+
+    def write(number: int, threshold: float, milliseconds: float, machine: Machine, precision: str = "fp32") -> None:
+        timed = latency(milliseconds, run_id=RUN, threshold=threshold, machine=machine, precision=precision)
         with store.write_stage(f"latency-{number:016x}", {}, stage_provenance()) as folder:
             (folder / FILE).write_text(timed.model_dump_json())
-    deployed = choose_deployment(store, RUN, Budget.parse("5ms"))
+
+    # Times of other hardware, of other threads and of another precision are not those of this machine.
+    write(0, 0.0, 1.0, here.model_copy(update={"cpu": "EPYC"}))
+    write(1, 0.3, 1.0, here.model_copy(update={"threads": here.threads + 1}))
+    write(2, 0.6, 1.0, here, "bf16")
+    with pytest.raises(UserError, match=rf"EPYC.* {here.threads + 1} threads.*not on this machine") as error:
+        choose_deployment(store, RUN, Budget.parse("5ms"), timing=TIMING)
+    assert "bf16" in str(error.value)
+    for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
+        write(number + 3, threshold, milliseconds, here)
+    deployed = choose_deployment(store, RUN, Budget.parse("5ms"), timing=TIMING)
     assert (deployed.setting, deployed.milliseconds) in {(0.0, 2.0), (0.3, 4.0)}
+    assert deployed.measured_on == here.name
     with pytest.raises(UserError, match="the smallest is 2 ms"):
-        choose_deployment(store, RUN, Budget.parse("1ms"))
+        choose_deployment(store, RUN, Budget.parse("1ms"), timing=TIMING)
 
 
 def test_a_time_that_was_not_measured_is_measured(
@@ -82,13 +100,21 @@ def test_a_time_that_was_not_measured_is_measured(
     monkeypatch.setattr("benchmark.deployment.measured_times.IMAGES", 4)
     monkeypatch.setattr("benchmark.deployment.measured_times.WARMUP", 1)
     out = tmp_path / "model.json"
+    timed = latency(1.0, run_id=RUN, point="margin/fixed")
+    with Store(results).write_stage(f"latency-{99:016x}", {}, stage_provenance()) as folder:
+        (folder / FILE).write_text(timed.model_dump_json())
     arguments = (RUN, "--budget", "1000ms", "--policy", "margin", "--device", "cpu", "--out", out)
     done = deploy(results, *arguments)
     assert done.exit_code == 0, done.output
     assert "timing margin/" in done.stderr
+    assert "EPYC" in done.stderr  # times of another machine are there, and are not used
     deployed = read_deployed(out)
     points = [p for p in record.points if p.policy == "margin" and len(p.settings) == 1]
-    measured = [times for times in read_latencies(Store(results))[RUN] if times.point.startswith("margin/")]
+    measured = [
+        times
+        for times in read_latencies(Store(results))[RUN]
+        if times.point.startswith("margin/") and times.machine.cpu != timed.machine.cpu
+    ]
     assert {times.threshold for times in measured} == {point.settings[0].threshold for point in points}
     assert deployed.milliseconds == next(t.timings[0].dynamic.mean for t in measured if t.threshold == deployed.setting)
     again = deploy(results, *arguments)
@@ -101,7 +127,7 @@ def test_predict_takes_a_time(results: Path, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.new("L", (28, 28), 90).save(image)
     arguments = [RUN, str(image), "--results", str(results), "--device", "cpu", "--max-ms"]
-    deployed = choose_deployment(Store(results), RUN, Budget.parse("5ms"))
+    deployed = choose_deployment(Store(results), RUN, Budget.parse("5ms"), timing=TIMING)
     done = CliRunner().invoke(predict_command, [*arguments, "5"])
     assert done.exit_code == 0, done.output
     assert f"confidence/threshold-{deployed.setting:g}" in done.output

@@ -97,7 +97,7 @@ def test_the_best_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "parts"), [
-    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["'entropy'", "patience", "at least 1"]),
+    (("--policy", "entrop", "--policy", "pcee:patience=0"), ["'entropy'", "patience", "between 1"]),
     (("--policy", "confidence:treshold=0.8"), ["'threshold'"]),
     (("--policy", "confidence:threshold=high"), ["'threshold'", "number"]),
     (("--budget", "0"), ["--budget"]),

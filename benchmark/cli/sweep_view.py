@@ -37,6 +37,7 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
     shown["point"] = [
         f"{kind} {target:g}" if target else kind for kind, target in zip(table["point"], table["target"], strict=True)
     ]
+    shown["settings"] = shown["settings"].astype(object)  # numbers where no point is reached
     for column in ("accuracy", "drop"):
         shown[column] = (100 * table[column]).map("{:.1f}".format)
     for column in ("layer_speedup", "mac_speedup"):

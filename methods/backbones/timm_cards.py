@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.api import BackboneCard, Normalisation
+from methods.lookup import shortened
 
 PREFIX = "timm:"
 SUMMARY = "any ViT, distilled DeiT, EVA, Swin or SwinV2 of timm by its name, such as timm:vit_small_patch14_reg4_dinov2"
@@ -24,6 +25,7 @@ CODE_VERSION = 1
 """Of `methods.backbones.timm_models`; part of the cards and of their file names."""
 TARGET = "methods.backbones.timm_models:build"
 FOLDER = "lgvit-bench-cards"
+MAX_NAME = 150
 
 
 def is_timm(name: str) -> bool:
@@ -38,8 +40,10 @@ def timm_card(name: str) -> BackboneCard:
         KeyError: timm has no such model, or it cannot be run block by block; the message is meant for the user.
     """
     model = name.removeprefix(PREFIX)
-    if not re.fullmatch(r"\w+(\.[\w-]+)?", model, re.ASCII):
-        raise KeyError(f"backbone {name!r}: write timm:NAME or timm:NAME.TAG, as in timm:vit_small_patch16_224")
+    if len(model) > MAX_NAME or not re.fullmatch(r"\w+(\.[\w-]+)?", model, re.ASCII):
+        raise KeyError(
+            f"backbone {shortened(name)}: write timm:NAME or timm:NAME.TAG, as in timm:vit_small_patch16_224"
+        )
     path = _folder() / f"{model}-timm{version('timm')}-v{CODE_VERSION}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         return _from_json(path.read_text(encoding="utf-8"))

@@ -132,3 +132,9 @@ def test_what_does_not_fit_is_refused_by_name(cache: Path, name: str, words: lis
         registry.card("backbone", f"timm:{name}")
     assert all(word in refusal.value.args[0] for word in words), refusal.value.args[0]
     assert not cache.exists()
+
+
+def test_a_long_name_is_cut_in_the_message() -> None:
+    with pytest.raises(KeyError) as error:
+        timm_card("timm:" + "x" * 5000)
+    assert len(str(error.value)) < 300

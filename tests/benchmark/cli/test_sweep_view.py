@@ -31,6 +31,9 @@ def test_a_point_that_is_not_reached_has_a_reason() -> None:
     lines = points(pd.DataFrame([ROW, missed]), 80)
     assert NOT_REACHED in " ".join(lines)
     assert "-" in lines[2].split()
+    # No row has settings, so the column holds missing numbers.
+    lines = points(pd.DataFrame([missed | {"settings": np.nan}]), 80)
+    assert NOT_REACHED in " ".join(lines)
 
 
 @pytest.mark.parametrize("command", ["sweep", "claims", "clean"])

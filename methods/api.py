@@ -60,6 +60,17 @@ class MethodCard(Card):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadCard(Card):
+    """An exit head.
+
+    Attributes:
+        reads_patches: whether the head reads patch tokens of a backbone with class tokens, so that none may be merged.
+    """
+
+    reads_patches: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyCard(Card):
     """An exit policy.
 
@@ -224,7 +235,7 @@ class Method(ABC):
         return None
 
     def trains_reduced(self) -> bool:
-        """Whether the backbone is fine-tuned with the token reduction; if False, it is fine-tuned with all tokens."""
+        """Whether the method's own training stages run with the token reduction; if False, the model gets it afterwards."""
         return False
 
     def adds_second_stage_epochs(self) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from methods.api import BackboneCard, Component, Method, TrainStage
+from methods.heads import HEADS
+from methods.token_reduction import ToMe, check_class_token
 
 Regime = Literal["frozen", "joint", "alternating", "mixed", "alternating-frozen"]
 JointWeights = Literal["uniform", "depth", "ramp", "final-double"]
@@ -31,9 +33,12 @@ class ExitMethod(Method):
         kd_weight: weight of the distillation term in self-distillation, in [0, 1]; 0 is plain cross-entropy.
         feature_terms: whether self-distillation includes LGViT's two feature terms, each with weight 0.01. The terms are
             zero for heads whose feature is not a token map.
+        merge: number of tokens that each block of the backbone merges by ToMe (`methods.token_reduction.ToMe`), in the training
+            of the heads and afterwards; 0 for none. For heads that read class tokens only. A frozen backbone is fine-tuned
+            without merging.
 
     Raises:
-        ValueError: ``kd_weight`` is outside [0, 1].
+        ValueError: ``kd_weight`` is outside [0, 1], or ``merge`` is negative.
     """
 
     regime: Regime = "frozen"
@@ -42,10 +47,13 @@ class ExitMethod(Method):
     gradients: Gradients = "sum"
     kd_weight: float = 0.3
     feature_terms: bool = True
+    merge: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.kd_weight <= 1:
             raise ValueError(f"kd_weight must be between 0 and 1, not {self.kd_weight}")
+        if self.merge < 0:
+            raise ValueError(f"merge must be at least 0 tokens, not {self.merge}")
 
     @property
     def starts_finetuned(self) -> bool:
@@ -53,6 +61,25 @@ class ExitMethod(Method):
 
     def adds_second_stage_epochs(self) -> bool:
         return self.equal_epochs
+
+    def token_reduction(self, backbone: BackboneCard) -> Component | None:
+        """
+        Raises:
+            ValueError: tokens are to be merged, and the backbone or a head reads the grid of patches.
+        """
+        if not self.merge:
+            return None
+        check_class_token(backbone)
+        for head in self.heads((1, 2), backbone):
+            name = head.options.get("head", head.name)  # a boosted head names the head within it
+            if name in HEADS and HEADS[name].reads_patches:
+                raise ValueError(
+                    f"merge removes patch tokens, which the head {name} reads; it takes heads on class tokens"
+                )
+        return ToMe(r=self.merge).component()
+
+    def trains_reduced(self) -> bool:
+        return True
 
     def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
         heads, everything = self.heads_stage(backbone), self.everything_stage()

@@ -9,6 +9,18 @@ from dataclasses import dataclass
 from methods.api import BackboneCard, Component, Method
 
 
+def check_class_token(backbone: BackboneCard) -> None:
+    """
+    Raises:
+        ValueError: the backbone needs its grid of patches or has no class token, so none of its tokens can be removed.
+    """
+    if backbone.family not in ("vit", "deit") or not backbone.class_tokens:
+        raise ValueError(
+            "tokens can be removed from a ViT or DeiT whose classifier reads a class token; a backbone of the family "
+            f"{backbone.family!r} with {backbone.class_tokens} class tokens needs its grid of patches"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenReduction(Method):
     """The backbone with token reduction.
@@ -33,15 +45,7 @@ class TokenReduction(Method):
         return self.trained
 
     def token_reduction(self, backbone: BackboneCard) -> Component:
-        """
-        Raises:
-            ValueError: the backbone needs its grid of patches or has no class token.
-        """
-        if backbone.family not in ("vit", "deit") or not backbone.class_tokens:
-            raise ValueError(
-                "tokens can be removed from a ViT or DeiT whose classifier reads a class token; a backbone of the family "
-                f"{backbone.family!r} with {backbone.class_tokens} class tokens needs its grid of patches"
-            )
+        check_class_token(backbone)
         return self.component()
 
     @abstractmethod

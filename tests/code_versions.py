@@ -59,7 +59,7 @@ NO_EFFECT = {
 """Modules in these folders that no key covers, each with the reason."""
 DESCRIPTION = {
     "summary", "citation", "licence", "how_to_get", "code_version", "redistributable", "target", "family",
-    "idle_token_variant_of", "normalisation", "fixed_threshold_ignores_val", "reads_gates",
+    "idle_token_variant_of", "normalisation", "fixed_threshold_ignores_val", "reads_gates", "reads_patches",
 }  # fmt: skip
 """Fields of cards that change no result."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -34,11 +36,12 @@ def write_trained_run(
     samples: int = 60,
     policies: tuple[str, ...] = ("confidence", "entropy", "margin"),
     weights: Weights = SCRATCH,
+    options: Mapping[str, Any] | None = None,
 ) -> DoneRecord:
     """Write the stages, tables and record of one run on the bundled images; its id is ``<method>-<backbone>``."""
     train = TrainSpec(
         dataset=Configured(name="fashion-mnist-mini", set={"train": 40, "val": samples, "test": samples}),
-        backbone=backbone, method=Configured(name=method), exits=exits, recipes=Recipes(), seed=0,
+        backbone=backbone, method=Configured(name=method, set=dict(options or {})), exits=exits, recipes=Recipes(), seed=0,
         weights=weights,
     )  # fmt: skip
     spec = RunSpec(train=train, scheme="paper", policies=tuple(Configured(name=name) for name in policies))

@@ -65,11 +65,12 @@ class Builder:
             return [finetune_learner(stage, inputs, self.weights(stage), self.device)], _no_frozen_pass
         if stage.kind == "joint":
             if stage.parents:
-                backbone = self.backbone(stage.parents[0])
+                backbone = self.start(stage)
             else:
-                backbone = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
+                whole = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
+                backbone = reduced(whole, stage.reduction)
             return [joint_learner(stage, backbone, inputs, self.device)], _no_frozen_pass
-        backbone = self.backbone(stage.parents[0])
+        backbone = self.start(stage)
         learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in stages]
         return learners, frozen_pass(backbone, stages)
 
@@ -101,6 +102,10 @@ class Builder:
             heads = build_heads(stage.run.train) if has_exits else ExitHeads((), ())  # heads without weights
         backbone = reduced(self.backbone(parent.backbone), stage.reduction)
         return MultiExitModel(backbone, heads).to(self.device).eval()
+
+    def start(self, stage: Stage) -> BlockBackbone:
+        """The frozen backbone of the stage before, with the tokens of this stage."""
+        return reduced(self.backbone(stage.parents[0]), stage.reduction)
 
     def backbone(self, stage: Stage) -> BlockBackbone:
         """The frozen backbone that a stage has trained."""

@@ -155,7 +155,7 @@ class StageMaker:
         images_per_step = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
-        shown = ValAccuracyWatcher(watcher, learners[0], inputs, lambda: self.builder.backbone(stages[0].parents[0]))
+        shown = ValAccuracyWatcher(watcher, learners[0], inputs, lambda: self.builder.start(stages[0]))
         folder = self.store.progress_dir(stages[0].name)
         watched = LastQuarterWatcher(shown, learners[0], inputs, folder / VAL) if stages[0].kind != "exits" else shown
         curves = CurveWriter(watched, stages, learners, self.config.results) if self.config.tensorboard else None

@@ -24,6 +24,8 @@ def gradient_refusal(record: DoneRecord) -> str:
     kinds = [reference.stage for reference in record.stages]
     if not record.spec.train.exits:
         return f"{record.run_id} has no early exits whose gradients could be compared"
+    if record.costs.reduced_tokens:
+        return f"{record.run_id}: its blocks run on fewer tokens than those of the backbone, which is what is measured"
     if "joint" not in kinds or "exits" in kinds:
         return f"{record.run_id}: its heads trained on a frozen backbone and share no trained parameters with the final exit"
     return ""

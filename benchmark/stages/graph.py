@@ -78,15 +78,15 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
         return (run_stages(_on_replacement(run)).reference,)
     card = registry.card("backbone", train.backbone)
     later = method.stages(card)
+    reduction = method.token_reduction(card) if method.trains_reduced() else None
     if not later:
         extra = recipes.exits.epochs if method.adds_second_stage_epochs() else 0
-        reduction = method.token_reduction(card) if method.trains_reduced() else None
         return (_finetune(run, _longer(recipes.finetune, extra), blocks, reduction),)
     stages = [reference] if method.starts_finetuned else []
     for position, stage in enumerate(later, start=1):
         recipe = getattr(recipes, stage.recipe)
         loss = _versioned("loss", stage.loss.name, stage.loss.options)
-        reads = _exits(train) | {"loss": loss, "seed": train.seed}
+        reads = _exits(train) | {"loss": loss, "seed": train.seed} | _reduced(reduction)
         if stage.trains == "heads":
             kind = "exits"
             reads |= {"frozen_mode": stage.frozen_mode}
@@ -101,8 +101,11 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
         reads |= {"recipe": _dumped(recipe)}
         parents = tuple(stages[-1:])
         stages.append(
-            Stage(kind=kind, reads=reads, parents=parents, run=run, blocks=blocks, recipe=recipe, training=stage)
-        )
+            Stage(
+                kind=kind, reads=reads, parents=parents, run=run, blocks=blocks, recipe=recipe, training=stage,
+                reduction=reduction,
+            )
+        )  # fmt: skip
     return tuple(stages)
 
 

@@ -63,12 +63,13 @@ class Stage:
         return hash(self.key)
 
     @cached_property
-    def shared_pass(self) -> tuple[str, str, str, int] | None:
+    def shared_pass(self) -> tuple[str, str, str, str, int] | None:
         """Stages with the same value are trained in one pass: heads on the same frozen backbone that see the same batches."""
         if self.kind != "exits" or self.recipe is None:
             return None
         batches = json.dumps(self.recipe.model_dump(mode="json", exclude=STEP_FIELDS), sort_keys=True)
-        return self.parents[0].key, batches, self.reads["frozen_mode"], self.run.train.seed
+        reduction = json.dumps(self.reads.get("reduction"), sort_keys=True)
+        return self.parents[0].key, batches, self.reads["frozen_mode"], reduction, self.run.train.seed
 
     @property
     def backbone(self) -> Stage:

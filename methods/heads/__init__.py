@@ -1,46 +1,59 @@
 """The registry of exit heads, the modules that map the tokens after a block to class logits."""
 
-from methods.api import Card
+from methods.api import HeadCard
 
-HEADS: dict[str, Card] = {
-    "lph": Card(
-        target="methods.heads.lph:LocalPerceptionHead", summary="LGViT's convolutional head (kernel: 3, 5 or 0)"
+HEADS: dict[str, HeadCard] = {
+    "lph": HeadCard(
+        target="methods.heads.lph:LocalPerceptionHead",
+        reads_patches=True,
+        summary="LGViT's convolutional head (kernel: 3, 5 or 0)",
     ),
-    "gah": Card(
+    "gah": HeadCard(
         target="methods.heads.gah:GlobalAggregationHead",
         code_version=2,
+        reads_patches=True,
         summary="LGViT's attention head (stride: 1, 2, 3, ...; pool: subsample, average; residual)",
     ),
-    "linear": Card(
+    "linear": HeadCard(
         target="methods.heads.linear:LinearHead",
         summary="pooler + linear classifier on the class token (shared_pooler, gate)",
     ),
-    "class-patch-mean": Card(
+    "class-patch-mean": HeadCard(
         target="methods.heads.class_patch_mean:ClassPatchMeanHead",
+        reads_patches=True,
         summary="one linear on the class token and the mean patch token",
     ),
-    "mixed-pool": Card(
+    "mixed-pool": HeadCard(
         target="methods.heads.mixed_pool:MixedPoolHead",
+        reads_patches=True,
         summary="SDN's mixture of largest and mean patch token, one linear",
     ),
-    "mlp": Card(target="methods.heads.mlp:MLPHead", summary="one hidden layer on the class token (hidden_ratio)"),
-    "vit-ee": Card(target="methods.heads.vit_ee:ViTEEHead", summary="one more transformer block, then the linear head"),
-    "convolution": Card(
-        target="methods.heads.convolution:ConvolutionHead", summary="plain 3x3 convolution over all channels"
+    "mlp": HeadCard(target="methods.heads.mlp:MLPHead", summary="one hidden layer on the class token (hidden_ratio)"),
+    "vit-ee": HeadCard(
+        target="methods.heads.vit_ee:ViTEEHead",
+        reads_patches=True,
+        summary="one more transformer block, then the linear head",
     ),
-    "ztw": Card(
+    "convolution": HeadCard(
+        target="methods.heads.convolution:ConvolutionHead",
+        reads_patches=True,
+        summary="plain 3x3 convolution over all channels",
+    ),
+    "ztw": HeadCard(
         target="methods.heads.ztw:ZTWHead",
         summary="linear classifier on the class token and the logits of the exit before (cascade, layers)",
     ),
-    "boosted": Card(
+    "boosted": HeadCard(
         target="methods.heads.boosted:BoostedHead",
         summary="another head whose logits are added to the answer of the exit before",
     ),
-    "final-classifier": Card(
+    "final-classifier": HeadCard(
         target="methods.heads.final_classifier:FinalClassifierHead",
         summary="the backbone's own final norm and classifier, without weights of its own",
     ),
-    "self-attention": Card(
-        target="methods.heads.self_attention:SelfAttentionHead", summary="plain self-attention over all patches"
+    "self-attention": HeadCard(
+        target="methods.heads.self_attention:SelfAttentionHead",
+        reads_patches=True,
+        summary="plain self-attention over all patches",
     ),
 }

@@ -80,6 +80,13 @@ def test_every_regime_keeps_the_contract(regime: str, backbone: str, tmp_path: P
     check_contract(run_of(f"{{name: lgvit, set: {{regime: {regime}}}}}", backbone, tmp_path))
 
 
+@pytest.mark.parametrize(("method", "regime", "backbone"), [
+    ("ztw", "frozen", FAMILIES[1]), ("berxit", "alternating", FAMILIES[0]), ("boosted", "joint", FAMILIES[0]),
+])  # fmt: skip
+def test_exits_above_merged_tokens_keep_the_contract(method: str, regime: str, backbone: str, tmp_path: Path) -> None:
+    check_contract(run_of(f"{{name: {method}, set: {{merge: 4, regime: {regime}}}}}", backbone, tmp_path))
+
+
 def check_contract(run: RunSpec) -> None:
     """Two optimizer steps of every training stage, then scores and costs."""
     inputs = read_inputs(run.train, None)
@@ -91,11 +98,11 @@ def check_contract(run: RunSpec) -> None:
         if stage.kind == "finetune":
             backbone = _finetuned(stage, inputs)
         elif stage.kind == "joint":
-            learner = joint_learner(stage, backbone, inputs, CPU)
+            learner = joint_learner(stage, reduced(backbone, stage.reduction), inputs, CPU)
             two_steps(learner, inputs, stage)
-            backbone, heads = learner.module.backbone, learner.module.exit_heads  # type: ignore[assignment]
+            heads = learner.module.exit_heads  # type: ignore[assignment]
         else:
-            frozen = backbone.eval().requires_grad_(False)
+            frozen = reduced(backbone, stage.reduction).eval().requires_grad_(False)
             frozen.zero_grad()
             before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
             learner = exits_learner(stage, heads if heads.exits else None, inputs, CPU)

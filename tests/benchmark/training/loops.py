@@ -13,6 +13,7 @@ from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.inputs import read_inputs
 from benchmark.training.loop import Learner, Watcher, fit
+from benchmark.training.reduced import reduced
 from tests.grids import bundled, tiny_grid, write_grid
 
 CPU = torch.device("cpu")
@@ -72,7 +73,8 @@ class Loop:
         self.stages = [run_stages(run) for run in load_grid(grid).runs]
         self.train = self.stages[0].spec.train
         self.inputs = read_inputs(self.train, None, workers=0)
-        self.backbone = build_backbone(self.train).eval().requires_grad_(False)
+        backbone = reduced(build_backbone(self.train), self.stages[0].training[-1].reduction)
+        self.backbone = backbone.eval().requires_grad_(False)
 
     def learners(self, *methods: int) -> list[Learner]:
         return [exits_learner(self.stages[i].training[-1], None, self.inputs, CPU) for i in methods]

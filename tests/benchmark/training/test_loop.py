@@ -26,7 +26,7 @@ from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 from results.store.folder import Store, StoreError
-from tests.benchmark.training.loops import CPU, STRONG_AUGMENTATION, Loop, StopAt, assert_same
+from tests.benchmark.training.loops import CPU, STRONG_AUGMENTATION, Loop, StopAt, assert_same, state
 from tests.grids import write_grid
 
 
@@ -49,6 +49,40 @@ def test_a_stop_at_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
     resumed = loop.learners(0, 1)
     for actual, whole in zip(loop.fit(resumed, tmp_path / "stopped"), expected, strict=True):
         assert_same(actual, whole)
+
+
+def test_a_stop_changes_no_bit_where_the_heads_read_merged_tokens(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, methods=[{"name": "vanilla", "set": {"merge": 3}}])
+    expected = loop.fit(loop.learners(0), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0), tmp_path / "stopped", stop=4)
+    assert_same(loop.fit(loop.learners(0), tmp_path / "stopped")[0], expected[0])
+    plain = Loop(tmp_path)
+    assert not torch.equal(plain.fit(plain.learners(2), tmp_path / "plain")[0]["heads.1.pooler.weight"],
+                           expected[0]["heads.1.pooler.weight"])  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [{"name": "tome", "set": {"r": 3}}, {"name": "evit", "set": {"keep": 0.6}}])
+def test_a_stop_of_fine_tuning_with_fewer_tokens_changes_no_bit(tmp_path: Path, method: dict[str, Any]) -> None:
+    loop = Loop(
+        tmp_path,
+        methods=[{**method, "set": {**method["set"], "trained": True}}],
+        recipes={"finetune": {"epochs": 1}, "exits": {"epochs": 1}},
+        learning_rates=None,
+    )
+    (stage,) = loop.stages[0].training
+    assert stage.reduction is not None
+
+    def fine_tuned(folder: Path, stop: int | None = None) -> dict[str, torch.Tensor]:
+        learner = finetune_learner(stage, loop.inputs, None, CPU)
+        fit([learner], lambda epoch, skip: loop.inputs.training(learner.recipe, "finetune", 0, epoch, skip),
+            lambda batch: None, lambda learner: folder / "checkpoint.pt", StopAt(stop), CPU)  # fmt: skip
+        return state(learner)
+
+    whole = fine_tuned(tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        fine_tuned(tmp_path / "stopped", stop=4)
+    assert_same(fine_tuned(tmp_path / "stopped"), whole)
 
 
 def test_a_kill_between_two_checkpoints_changes_no_bit(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def run_on_slurm(
         formats=formats,
         execution=config.model_copy(update={"threads": threads}),
         max_requeues=choice.options.max_requeues,
+        stages_at_once=choice.options.stages_at_once,
         stage_data=choice.options.stage_data,
         notify=choice.options.notify,
     )

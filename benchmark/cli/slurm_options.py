@@ -31,6 +31,7 @@ OPTIONS = (
     click.option("--sbatch", multiple=True, metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeatable."),
     click.option("--max-array-size", type=click.IntRange(min=1), help="Slurm: maximum number of tasks in an array."),
     click.option("--stages-per-task", type=click.IntRange(min=1), help="Slurm: short stages that share a task.  [default: 8]"),
+    click.option("--stages-at-once", type=click.IntRange(min=1), help="Slurm: trainings side by side in a task.  [default: 1]"),
     click.option("--max-requeues", type=click.IntRange(min=0), help="Slurm: restarts of a task.  [default: 10]"),
     click.option("--signal-delay", type=click.IntRange(min=10), metavar="SECONDS", help=f"Slurm: {SIGNAL_DELAY}"),
     click.option("--stage-data", is_flag=True, help="Slurm: copy datasets to the node's own disk, once a node."),

@@ -31,7 +31,7 @@ def wall_hours(arrays: Sequence[JobArray], estimates: Sequence[Sequence[Estimate
     """From the first start to the last end, if every array gets all the tasks at once that it may run."""
     ends: list[float] = []
     for array, tasks in zip(arrays, estimates, strict=True):
-        together = total(tasks).hours(tflops) / max(1, array.resources.gpus) / array.parallelism
+        together = total(tasks).hours(tflops) / _devices(array) / array.parallelism
         start = max((ends[i] for i in array.after), default=0.0)
         ends.append(start + max(together, _longest(array, tasks, tflops)))
     return max(ends, default=0.0)
@@ -130,8 +130,13 @@ def show_starts(console: Console, arrays: Sequence[JobArray], scripts: Sequence[
 
 
 def _longest(array: JobArray, estimates: Sequence[Estimate], tflops: float) -> float:
-    """Hours of the longest task, whose GPUs share the work."""
-    return max(estimate.hours(tflops) for estimate in estimates) / max(1, array.resources.gpus)
+    """Hours of the longest task, whose devices share the work."""
+    return max(estimate.hours(tflops) for estimate in estimates) / _devices(array)
+
+
+def _devices(array: JobArray) -> int:
+    """GPUs of a task, or its processes if it has no GPU."""
+    return array.resources.gpus or array.at_once
 
 
 def _description(task: ArrayTask) -> str:

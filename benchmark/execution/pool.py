@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
@@ -62,12 +63,16 @@ class WorkerPool:
         plan: its missing runs are made and recorded.
         config: of all workers; `config.workers` is their number.
         reporter: shows the workers' progress; says when to stop.
+        stages: names of the only stages to make; then nothing is checked before and no run is recorded. Empty for all.
+        logs: folder of the workers' logs, if it is not that of the session.
         deaths: how many workers were killed and replaced.
     """
 
     plan: Plan
     config: ExecutionConfig
     reporter: Reporter
+    stages: frozenset[str] = frozenset()
+    logs: Path | None = None
     deaths: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +93,7 @@ class WorkerPool:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Run the workers until every run has a record.
+        """Run the workers until every run has a record, or every stage of `stages` is made or has failed.
 
         Raises:
             UserError: a mistake of the user, or workers die repeatedly without progress.
@@ -101,10 +106,11 @@ class WorkerPool:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload([WORKER_MODULE, "timm"])
         self.finished = self._count_finished()
-        self.reporter.say("Loading torch, then checking models, data and weights ...")
+        self.reporter.say(f"Loading torch{'' if self.stages else ', then checking models, data and weights'} ...")
         try:
             with self.progress if self.reporter.console.is_terminal else nullcontext():
-                self._start(0, checks=True)
+                for number in range(self.config.workers if self.stages else 1):
+                    self._start(number, checks=not self.stages)
                 self._look_after()
         finally:
             for worker in self.workers:  # there are some only after a second Ctrl-C or an error in the pool
@@ -117,20 +123,23 @@ class WorkerPool:
             raise Interrupted
 
     def _start(self, number: int, *, checks: bool = False) -> None:
-        log = self.store.logs(self.config.session) / f"worker-{number + 1}.log"
+        log = self._log(number)
         log.parent.mkdir(parents=True, exist_ok=True)
         config = self.config.model_copy(update={"worker": number, "log": log})
         grid = Grid(self.plan.grid.name, self.plan.grid.source, tuple(run.spec for run in self.plan.runs))
         ours, theirs = self.context.Pipe()
         process = self.context.Process(
             target=_work,
-            args=(grid, config, checks, self.reporter.console.is_terminal, theirs),
+            args=(grid, config, checks, self.reporter.console.is_terminal, self.stages, theirs),
             name=f"worker {number + 1}",
         )
         process.start()
         theirs.close()
         bar = self.progress.add_task(self._prefix(number), total=None, state="starting")
         self.workers.append(_Worker(number, process, ours, bar, checks))
+
+    def _log(self, number: int) -> Path:
+        return (self.logs or self.store.logs(self.config.session)) / f"worker-{number + 1}.log"
 
     def _look_after(self) -> None:
         while self.workers:
@@ -148,7 +157,7 @@ class WorkerPool:
 
     def _end_hangs(self) -> None:
         """Kill workers whose training makes no steps. Others take their place and resume from the checkpoint."""
-        for heartbeat in self.watchdog.silent(stage.name for stage in self.plan.missing_stages):
+        for heartbeat in self.watchdog.silent(self.stages or (stage.name for stage in self.plan.missing_stages)):
             with suppress(ProcessLookupError):
                 group = os.getpgid(heartbeat.by.pid)
                 for worker in [worker for worker in self.workers if worker.process.pid == group]:
@@ -211,7 +220,7 @@ class WorkerPool:
         if code in (EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED):  # the others would meet the same
             self._stop()
             return
-        log = self.store.logs(self.config.session) / f"worker-{worker.number + 1}.log"
+        log = self._log(worker.number)
         finished = self._count_finished()
         self.deaths_without_progress = 1 if finished > self.finished else self.deaths_without_progress + 1
         self.finished = finished
@@ -249,8 +258,10 @@ class WorkerPool:
         worker.process.join()
 
 
-def _work(grid: Grid, config: ExecutionConfig, checks: bool, live: bool, pipe: Connection) -> None:
+def _work(
+    grid: Grid, config: ExecutionConfig, checks: bool, live: bool, stages: frozenset[str], pipe: Connection
+) -> None:
     """Runs in the worker's process. It imports the worker's module there, because that needs torch and the pool does not."""
     from benchmark.execution.worker import WorkerJob, work
 
-    work(WorkerJob(grid, config, checks, live), pipe)
+    work(WorkerJob(grid, config, checks, live, stages), pipe)

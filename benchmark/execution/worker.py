@@ -25,7 +25,7 @@ from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_ST
 from benchmark.execution.launch import launch
 from benchmark.execution.maker import builder_for
 from benchmark.execution.recording import Recorder
-from benchmark.execution.task import run_plan
+from benchmark.execution.task import run_plan, run_task
 from benchmark.grid.load import Grid
 from benchmark.progress import LINE_SECONDS, Reporter
 from benchmark.stages.plan import Plan, make_plan
@@ -44,15 +44,17 @@ class WorkerJob:
     """The job of a worker, sent by the pool.
 
     Attributes:
-        grid: the runs to record.
+        grid: the runs to record, or to which the stages belong.
         checks: whether this worker checks the plan before training; only the first one does.
         live: whether the pool updates a display several times a second, instead of printing lines.
+        stages: names of the only stages to make; then no run is recorded. Empty for all.
     """
 
     grid: Grid
     config: ExecutionConfig
     checks: bool
     live: bool
+    stages: frozenset[str] = frozenset()
 
 
 def work(job: WorkerJob, pipe: Connection) -> None:
@@ -128,7 +130,11 @@ def _work_on_plan(job: WorkerJob, pipe: Connection) -> None:
     """Runs in a worker, or in each of its ranks."""
     is_silent = int(os.environ.get("RANK", "0")) > 0
     reporter = Reporter(Console(quiet=True)) if is_silent else _reporter(job, pipe)
-    run_plan(make_plan(job.grid, Store(job.config.results)), job.config, reporter)
+    plan = make_plan(job.grid, Store(job.config.results))
+    if job.stages:
+        run_task(plan, job.config, reporter, stages=job.stages)
+    else:
+        run_plan(plan, job.config, reporter)
 
 
 def _reporter(job: WorkerJob, pipe: Connection) -> PipeReporter:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
-from benchmark.execution.slurm.options import KINDS, Resources, SlurmChoice
+from benchmark.execution.slurm.options import KINDS, TRAINING_KINDS, Resources, SlurmChoice
 from benchmark.execution.units import Unit, units_of
 from benchmark.stages.plan import Plan
 
@@ -21,10 +21,16 @@ SHORT_KINDS = ("cost", "scores", "records")
 
 @dataclass(frozen=True)
 class ArrayTask:
-    """The units that one task of an array makes, in order."""
+    """The units that one task of an array makes.
+
+    Attributes:
+        units: in order.
+        at_once: how many of them are made at the same time.
+    """
 
     kind: str
     units: tuple[Unit, ...]
+    at_once: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,6 +54,16 @@ class JobArray:
     parallelism: int
     after: list[int] = field(default_factory=list)
     after_jobs: list[str] = field(default_factory=list)
+
+    @property
+    def at_once(self) -> int:
+        """Stages that a task makes at the same time, equal for all tasks."""
+        return max(task.at_once for task in self.tasks)
+
+    @property
+    def processes(self) -> int:
+        """Ranks on each node that share a training; stages that are made at the same time have one process each."""
+        return 1 if self.at_once > 1 else max(1, self.resources.gpus_on_node)
 
 
 def levels_of(units: list[Unit]) -> list[list[Unit]]:
@@ -114,12 +130,14 @@ def arrays_of(plan: Plan, choice: SlurmChoice, in_flight: Mapping[str, str], max
 
 def _by_resources(level: list[Unit], choice: SlurmChoice) -> list[tuple[Resources, list[ArrayTask]]]:
     """The tasks of a level, grouped by the resources that they request; several kinds may request the same."""
-    groups: dict[str, tuple[Resources, list[ArrayTask]]] = {}
+    groups: dict[tuple[str, int], tuple[Resources, list[ArrayTask]]] = {}
+    options = choice.options
     for kind in KINDS:
         units = [unit for unit in level if unit.kind == kind]
-        size = choice.options.stages_per_task if kind in SHORT_KINDS else 1
-        tasks = [ArrayTask(kind, tuple(units[i : i + size])) for i in range(0, len(units), size)]
+        at_once = options.stages_at_once if kind in TRAINING_KINDS else 1
+        size = options.stages_per_task if kind in SHORT_KINDS else at_once
+        tasks = [ArrayTask(kind, tuple(units[i : i + size]), at_once) for i in range(0, len(units), size)]
         if tasks:
             resources = choice.resources(kind)
-            groups.setdefault(resources.model_dump_json(), (resources, []))[1].extend(tasks)
+            groups.setdefault((resources.model_dump_json(), at_once), (resources, []))[1].extend(tasks)
     return list(groups.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Collection, Iterable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from benchmark.errors import Interrupted, RankError, UserError
 from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.launch import launch
+from benchmark.execution.pool import WORKER_MODULE, WorkerPool
 from benchmark.execution.slurm.failures import final_failure, last_failure, note_end, note_job_failures
-from benchmark.execution.slurm.options import CPU_KINDS
+from benchmark.execution.slurm.options import CPU_KINDS, TRAINING_KINDS
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import Submission
 from benchmark.execution.slurm.task import STOPPED
@@ -71,7 +74,10 @@ class NodeTask:
         """Make stages in all ranks of the task. Returns the exit code."""
         failures: list[StageFailure] = []
         try:
-            failures = self._in_all_ranks(self.submission.folder, self.config(self._data_dir(names)), names)
+            config = self.config(self._data_dir(names))
+            if self.kind in TRAINING_KINDS and self.settings.stages_at_once > 1:
+                self._side_by_side(config, names)
+            failures = self._in_all_ranks(self.submission.folder, config, names)
         except Interrupted:
             return STOPPED
         except (
@@ -120,6 +126,22 @@ class NodeTask:
             return data_dir
         datasets = dict.fromkeys(stage.run.train.dataset.name for stage in stages)
         return stage_data(data_dir, [registry.card("dataset", name) for name in datasets], _say)
+
+    def _side_by_side(self, config: ExecutionConfig, names: Collection[str]) -> None:
+        """Make stages in a pool of processes, one for each stage. Failures are in the attempts of the stages.
+
+        Raises:
+            Interrupted: Slurm ends the job; the checkpoints are written.
+            UserError: the pool's processes die repeatedly.
+        """
+        for number in SIGNALS:  # for the processes of the pool, which asks them to stop
+            signal.signal(number, signal.SIG_IGN)
+        multiprocessing.get_context("forkserver").set_forkserver_preload([WORKER_MODULE, "timm"])
+        forkserver.ensure_running()
+        reporter = _reporter()
+        several = config.model_copy(update={"workers": min(self.settings.stages_at_once, len(names)), "join": True})
+        logs = self.submission.jobs / f"{self.job.job_id}_workers"
+        WorkerPool(self.plan, several, reporter, frozenset(names), logs).run()
 
     def _in_all_ranks(self, *arguments: Any) -> list[StageFailure]:
         """Call `make_stages` in every rank of the task. Returns the result of rank 0, if it is on this node."""

@@ -142,6 +142,8 @@ class SlurmOptions(Resources):
     """Maximum number of tasks in an array, if smaller than the cluster's MaxArraySize."""
     stages_per_task: Count = 8
     """Short stages (cost, scores, records) that share a task."""
+    stages_at_once: Count = 1
+    """Trainings that a task runs side by side, one process each, which take its GPUs in turn."""
     max_requeues: Annotated[int, Field(ge=0)] = 10
     """How often a task may start again, for any reason."""
     max_mem: Annotated[str, AfterValidator(_memory)] = "512G"
@@ -216,7 +218,14 @@ def read_options(command_line: Mapping[str, Any], profile: Path | None) -> Slurm
     in_command = _validated(SlurmOptions, command_line, "--", mistakes)
     if mistakes:
         raise UserError(*mistakes)
-    return SlurmChoice(SlurmOptions(**(in_profile | in_command)), sections)
+    choice = SlurmChoice(SlurmOptions(**(in_profile | in_command)), sections)
+    several = [kind for kind in TRAINING_KINDS if choice.resources(kind).nodes > 1]
+    if several and choice.options.stages_at_once > 1:
+        raise UserError(
+            f"--stages-at-once {choice.options.stages_at_once}: a training that shares a node with others cannot use several; "
+            f"{several[0]} requests {choice.resources(several[0]).nodes} nodes"
+        )
+    return choice
 
 
 def _validated(

@@ -52,6 +52,7 @@ class Settings(_Frozen):
     execution: ExecutionConfig
     """Its session, processes and log are those of the task."""
     max_requeues: int
+    stages_at_once: int = 1
     notify: str | None = None
     """Shell command that the last job runs, with the summary on its standard input."""
     stage_data: bool

@@ -62,7 +62,9 @@ def executor_for(
     # A process that ends with an error ends the others of its task, which would wait for it.
     srun_args = ["--kill-on-bad-exit=1", "--export=ALL"]  # SBATCH_EXPORT=NONE may be the site's default
     # One task a node, whose processes share its CPUs.
-    cpus = resources.cpus_per_task and resources.cpus_per_task * max(1, resources.gpus_on_node)
+    cpus = resources.cpus_per_task and resources.cpus_per_task * max(array.processes, array.at_once)
+    if array.at_once > 1 and not cpus:
+        cpus = array.at_once
     if cpus:
         srun_args += ["--cpus-per-task", str(cpus)]  # since Slurm 22.05 srun does not inherit it from sbatch
     parameters = {
@@ -148,12 +150,13 @@ def _submit_arrays(
     ids: list[str] = []
     for array in arrays:
         after = [*(ids[i] for i in array.after), *array.after_jobs]
-        processes, patience = max(1, array.resources.gpus_on_node), options.signal_delay / 2
+        patience = options.signal_delay / 2
         execution = submission.settings().execution
         work = [
             SlurmTask(
-                str(submission.folder), task.kind, task.names, processes, patience, str(execution.results),
-                execution.hang_minutes,
+                str(submission.folder), task.kind, task.names, array.processes, patience, str(execution.results),
+                # Stages side by side have a pool, which ends the silent one alone.
+                execution.hang_minutes * (2 if array.at_once > 1 else 1),
             )
             for task in array.tasks
         ]  # fmt: skip

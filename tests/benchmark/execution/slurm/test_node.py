@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmark import registry
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm import node
 from benchmark.execution.slurm.failures import last_failure
 from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.report_job import notify
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
+from benchmark.execution.task import run_task
 from benchmark.plug_ins import plug_ins
+from benchmark.progress import Reporter
 from methods import lookup
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
@@ -101,6 +106,40 @@ def test_a_task_of_other_code_says_so(
     assert stage.name in failure.sentence
     assert "plug-in" in failure.sentence
     assert failure.sentence in capsys.readouterr().out
+
+
+@pytest.fixture
+def signal_handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in node.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signal_handlers")
+def test_stages_side_by_side_have_the_bits_of_stages_alone(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = {"methods": ["static"], "seeds": [0, 1, 2], "recipes": {"finetune": {"epochs": 1, "batch_size": 50}}}
+    plan = plan_of(store, **tiny)
+    submission, _ = run(plan, store, stages_at_once=2)
+    assert submission is not None
+    tasks = [task.names for task in submission.manifest().tasks if task.kind == "finetune"]
+    assert [len(names) for names in tasks] == [2, 1]
+    assert any("--cpus-per-task=2" in script for script in slurm.scripts)
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}.items():
+        monkeypatch.setenv(name, value)
+    assert node.main(str(submission.folder), "finetune", "1", *tasks[0]) == 0
+    attempts = [store.provenance(name) for name in tasks[0]]
+    assert {one.machine.threads for one in attempts} == {1}
+    logs = list(submission.jobs.glob("7_workers/*.log"))
+    assert len(logs) == 2
+
+    alone = Store(store.root.parent / "alone")
+    alone.prepare()
+    config = ExecutionConfig(results=alone.root, session="s", device="cpu", threads=1, loader_processes=0)
+    run_task(plan, config, Reporter(Console(quiet=True)), stages=tasks[0])
+    assert [alone.manifest(name) for name in tasks[0]] == [store.manifest(name) for name in tasks[0]]
 
 
 def test_the_hash_covers_what_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from reports.blocks import Shown
 from reports.sections.convergence import heads
+from reports.sections.mechanisms import mechanisms
+from reports.sections.representations import block_tables
 from reports.sources import source
 from reports.study import ComparisonGroup, Study, of_setting
 from reports.tables import (
@@ -131,7 +133,8 @@ def readable_tables(study: Study) -> list[Shown]:
         ]
         if any(run.tried for run in runs):
             tables.append(learning_rates(setting.name, runs))
-    return [*(replace(shown, table=renamed(shown.table, study.display)) for shown in tables), *heads(study)]
+    named = [replace(shown, table=renamed(shown.table, study.display)) for shown in tables]
+    return [*named, *heads(study), *block_tables(study), *mechanisms(study)]
 
 
 def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:

@@ -15,7 +15,9 @@ from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.convergence import convergence
+from reports.sections.mechanisms import mechanisms
 from reports.sections.realised import counted_three_ways
+from reports.sections.representations import representations
 from reports.sections.results import figures_of_others, results
 from reports.sections.static_models import static_models
 from reports.sections.summary import summary
@@ -39,6 +41,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
         ("training", variants.ablation),
         ("official code", discrepancies.discrepancies),
     ),
+    (("What the blocks represent", representations), ("What the blocks represent", mechanisms)),
     (("Policies", policies.other_policies),),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from results.judge.failures import failures
+from results.judge.mechanism_evidence import mechanism_table
 from results.record import FailedRecord
 from results.tables import metrics
 from results.tables.backbones import backbone_table
 from results.tables.convergence import convergence_table
 from results.tables.iso_accuracy import iso_table
 from results.tables.points import comparisons, points
+from results.tables.representations import disagreement_table, representation_table
 from results.tables.run import Run
 from results.tables.static_models import static_models
 from results.tables.tuning import learning_rates
@@ -76,6 +78,17 @@ TIDY_TABLES = (
         "every head beside a linear probe of its inputs, and every backbone before the last quarter of its training",
         convergence_table,
     ),
+    TidyTable(
+        "representations",
+        "what each block of a backbone represents: probes, CKA, attention distance, spatial frequencies, gradients of exits",
+        representation_table,
+    ),
+    TidyTable(
+        "disagreement",
+        "how often each exit differs from the final classifier, by whether that one is right",
+        disagreement_table,
+    ),
+    TidyTable("mechanisms", "the answers to the rules on LGViT's mechanisms, with their numbers", mechanism_table),
     TidyTable("static-models", "published results of static models on ImageNet-1k, not measured here", static_models),
     TidyTable("learning-rates", "the learning rates that a grid tried, with val accuracy", _learning_rates),
 )

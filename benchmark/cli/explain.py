@@ -29,6 +29,8 @@ def command(
     spatial frequencies. For every early exit: how often it differs from the final classifier and, where heads and backbone
     trained together, whether their gradients agree.
 
+    Several runs also answer the rules on LGViT's mechanisms: supported, not supported or open.
+
     Heads below the probe of their inputs have not converged; reports say so. Runs on the same backbone share the results, which
     are stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
 
@@ -41,12 +43,13 @@ def command(
     # These import torch, which takes seconds: --help is answered without it.
     import torch
 
-    from benchmark.cli.explain_view import show_disagreement, show_gradients, show_probes, show_tokens
+    from benchmark.cli.explain_view import show_answers, show_disagreement, show_gradients, show_probes, show_tokens
     from benchmark.execution.device import usable_device
     from benchmark.representations.gradient_agreement import gradient_refusal, measure_gradients
     from benchmark.representations.probes import probe_backbone
     from benchmark.representations.subject import Subject
     from benchmark.representations.token_measures import measure_tokens
+    from results.judge.mechanism_evidence import mechanism_answers
     from results.tables.loading import load_runs
     from results.tables.representations import disagreement_table
 
@@ -68,7 +71,7 @@ def command(
     by_run = {run.record.run_id: run for run in runs}
     for subject in subjects:
         run_id = subject.record.run_id
-        if run_id in by_run:
+        if run_id in by_run:  # of several learning rates, only the chosen one
             exits = disagreement_table([by_run[run_id]])
             if exits is not None:
                 show_disagreement(console, by_run[run_id].method, exits)
@@ -78,5 +81,7 @@ def command(
                 name, gradients = measure_gradients(subject)
                 show_gradients(console, by_run[run_id].method, gradients)
                 console.print(f"{store.stage(name)}", markup=False, soft_wrap=True)
+    if len(runs) > 1:
+        show_answers(console, mechanism_answers(runs))
     for problem in problems:
         console.print(problem, markup=False)

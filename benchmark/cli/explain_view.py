@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from results.judge.mechanism_evidence import ScaledAnswer, effect_text
 from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, Probes
 from results.store.representations import Measurements
 
@@ -82,6 +84,18 @@ def show_gradients(console: Console, method: str, gradients: Measurements) -> No
         "minibatches of train, and how many are below 0:"
     )
     _show(console, title, ["block", "cosine", "conflicts (%)"], rows)
+
+
+def show_answers(console: Console, answers: Sequence[ScaledAnswer]) -> None:
+    """The rules on mechanisms, each with its numbers, at the scale of the runs."""
+    for scale, own in groupby(answers, key=lambda scaled: scaled.scale):
+        console.print(f"Rules on mechanisms (docs/statistics.md), {scale}:", markup=False)
+        for scaled in own:
+            answer = scaled.answer
+            reason = f" ({answer.reason})" if answer.reason else ""
+            console.print(f"({answer.rule}) {answer.statement}: {answer.verdict.upper()}{reason}", markup=False)
+            for effect in answer.effects:
+                console.print(f"    {effect_text(answer, effect)}", markup=False)
 
 
 def _show(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> None:

@@ -15,6 +15,8 @@ from reports.findings import is_paper_scale
 from reports.sections.claims import claims_table, unjudged
 from reports.sections.convergence import backbone_sentence
 from reports.sections.convergence import heads as shown_convergence
+from reports.sections.mechanisms import mechanisms
+from reports.sections.representations import block_tables, sentences
 from reports.sections.static_models import shown as shown_static_models
 from reports.setup import facts
 from reports.study import Study
@@ -71,6 +73,8 @@ def _content(study: Study) -> dict[str, Any]:
         "static_models": None if published is None else shown_static_models(published),
         "convergence": next(iter(shown_convergence(study)), None),
         "backbone_convergence": backbone_sentence(study.tidy["convergence"]) if "convergence" in study.tidy else "",
+        "representations": [*block_tables(study), *mechanisms(study)],
+        "represented": " ".join(sentences(study)) if block_tables(study) else "",
         "problems": study.problems,
         "header": header(study),
         "tests": " or ".join(str(tests) for tests in sorted({setting.tests for setting in study.settings} - {0}))

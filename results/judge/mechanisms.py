@@ -1,14 +1,16 @@
 """Four rules on why early exits work, one function each. docs/statistics.md states them; they were fixed before the numbers.
 
-Every rule compares values of training seeds. A statement is supported if the lower ends of all its intervals are above zero and
-all means are at least a margin, not supported if an upper end is below the margin, and open otherwise, or with fewer than
-`SEEDS` seeds. The margin is half a point of accuracy, or a rank correlation of 0.5.
+`results.judge.mechanism_evidence` applies them to the runs of a folder. Every rule compares values of training seeds. A
+statement is supported if the lower ends of all its intervals are above zero and all means are at least a margin, not supported
+if an upper end is below the margin, and open otherwise, with fewer than `SEEDS` seeds, or if a compared head has not converged
+or is not known to have. The margin is half a point of accuracy, or a rank correlation of 0.5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -47,7 +49,8 @@ class Answer:
         statement: that is judged.
         verdict: supported, not supported or open.
         effects: the numbers that decide; empty without data.
-        reason: why the answer is open although there are numbers, or are none; otherwise empty.
+        reason: why the answer is open, or what it needs; otherwise empty.
+        margin: smallest effect that counts.
     """
 
     rule: str
@@ -55,6 +58,7 @@ class Answer:
     verdict: Verdict
     effects: tuple[Effect, ...]
     reason: str = ""
+    margin: float = MARGIN
 
 
 def local_information(exits: pd.DataFrame, depth: int) -> Answer:
@@ -64,21 +68,24 @@ def local_information(exits: pd.DataFrame, depth: int) -> Answer:
     mixes no patches, and than a linear classifier on the class token.
 
     Args:
-        exits: columns seed, head (``lph-3``, ``lph-0``, ``linear``), block, accuracy (on test) and converged.
+        exits: columns seed, head (``lph-3``, ``lph-0``, ``linear``), block, accuracy (on test) and converged (None if that
+            is not known).
         depth: number of blocks of the backbone.
     """
-    heads = ("lph-3", "lph-0", "linear")
+    heads = {"lph-3": "homogeneous-local", "lph-0": "homogeneous-local with kernel 0", "linear": "vanilla"}
     shallow = exits[(exits["block"] <= depth / 2) & exits["head"].isin(heads)]
     by_block = shallow.pivot_table("accuracy", ["seed", "block"], "head").dropna()
     statement = "shallow layers lack local information"
-    if missing := [head for head in heads if head not in by_block]:
-        return _no_data("a", statement, f"no shallow exits of {', '.join(missing)}")
+    if missing := [name for head, name in heads.items() if head not in set(shallow["head"])]:
+        return no_data("a", statement, f"it needs exits in the first half of the blocks of {', '.join(missing)}")
+    if by_block.empty:
+        return no_data("a", statement, "no seed has all three heads after the same block")
     means = by_block.groupby(level="seed").mean()
     differences = {
         f"LPH, kernel 3 minus {label}": (means["lph-3"] - means[head]).tolist()
         for head, label in (("lph-0", "kernel 0"), ("linear", "linear"))
     }
-    return _answer("a", statement, differences, MARGIN, converged=bool(shallow["converged"].all()))
+    return _answer("a", statement, differences, MARGIN, converged=_all(shallow["converged"]))
 
 
 def deep_semantics(blocks: pd.DataFrame) -> Answer:
@@ -90,6 +97,10 @@ def deep_semantics(blocks: pd.DataFrame) -> Answer:
     Args:
         blocks: columns seed, block, probe_val, probe_test, mean_val and mean_test; one row for every block of a seed.
     """
+    if blocks.empty:
+        return no_data(
+            "b", "deep layers lose semantics", "it needs probes after every block: explain RUN for each seed"
+        )
     losses: dict[str, list[float]] = {"linear probe": [], "nearest class mean": []}
     for _, of_seed in blocks.groupby("seed"):
         ordered = of_seed.sort_values("block").reset_index(drop=True)
@@ -112,10 +123,12 @@ def distillation(runs: pd.DataFrame) -> Answer:
     cells = runs.pivot_table("accuracy", "seed", ["heads", "distilled"]).dropna()
     expected = [(heads, on) for heads in ("mixed", "homogeneous") for on in (True, False)]
     if any(cell not in cells for cell in expected):
-        return _no_data("c", statement, "not all four of the runs with and without distillation are there")
+        return no_data(
+            "c", statement, "it needs lgvit and homogeneous-local, each also with kd_weight 0 and feature_terms false"
+        )
     mixed, same = (cells[heads, True] - cells[heads, False] for heads in ("mixed", "homogeneous"))
     named = {"gain of mixed heads minus gain of homogeneous heads": (mixed - same).tolist()}
-    return _answer("c", statement, named, MARGIN, converged=bool(runs["converged"].all()))
+    return _answer("c", statement, named, MARGIN, converged=_all(runs["converged"]))
 
 
 def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
@@ -138,7 +151,7 @@ def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
     statement = f"{label} at the chosen blocks predicts the ranking of exit schemes"
     counts = schemes.groupby("seed")["scheme"].nunique()
     if counts.empty or counts.min() < SCHEMES:
-        return _no_data("d", statement, f"each seed needs at least {SCHEMES} exit schemes")
+        return no_data("d", statement, f"it needs lgvit with {SCHEMES} exit schemes of equally many exits in each seed")
     values = [
         rank_correlation(rows[predictor].tolist(), rows["accuracy"].tolist()) for _, rows in schemes.groupby("seed")
     ]
@@ -160,23 +173,34 @@ def _answer(
     values: Mapping[str, list[float]],
     margin: float,
     *,
-    converged: bool = True,
+    converged: bool | None = True,
     level: float = LEVEL,
 ) -> Answer:
     """Apply the common rule to the values of each effect, one per seed."""
     effects = tuple(_effect(name, of_seeds, level) for name, of_seeds in values.items() if of_seeds)
+    decided = partial(Answer, rule, statement, margin=margin, effects=effects)
     if len(effects) < len(values):
-        return _no_data(rule, statement, "no seed has all values")
+        return no_data(rule, statement, "no seed has all values")
     seeds = min(effect.seeds for effect in effects)
     if seeds < SEEDS:
-        return Answer(rule, statement, "open", effects, f"{seeds} training seeds of at least {SEEDS}")
+        return decided(verdict="open", reason=f"{seeds} of at least {SEEDS} training seeds")
+    if converged is None:
+        return decided(
+            verdict="open", reason="it needs explain RUN for each seed, to know whether the heads have converged"
+        )
     if not converged:
-        return Answer(rule, statement, "open", effects, "heads have not converged")
+        return decided(verdict="open", reason="heads have not converged")
     if all(effect.low > 0 and effect.mean >= margin for effect in effects):
-        return Answer(rule, statement, "supported", effects)
+        return decided(verdict="supported")
     if any(effect.high < margin for effect in effects):
-        return Answer(rule, statement, "not supported", effects)
-    return Answer(rule, statement, "open", effects, "the intervals do not decide")
+        return decided(verdict="not supported")
+    return decided(verdict="open", reason="the intervals do not decide")
+
+
+def _all(converged: pd.Series) -> bool | None:
+    """Whether all heads have converged; None if that is not known of one, and no other has not."""
+    states = set(converged)
+    return False if False in states else None if converged.isna().any() else True
 
 
 def _effect(name: str, values: list[float], level: float) -> Effect:
@@ -184,5 +208,6 @@ def _effect(name: str, values: list[float], level: float) -> Effect:
     return Effect(name, float(np.mean(values)), low, high, len(values))
 
 
-def _no_data(rule: str, statement: str, reason: str) -> Answer:
+def no_data(rule: str, statement: str, reason: str) -> Answer:
+    """An open answer without numbers."""
     return Answer(rule, statement, "open", (), reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from click.testing import CliRunner, Result
 
 from benchmark.cli import main
 from benchmark.errors import UserError
+from reports.blocks import Drawn, Shown, Text
+from reports.sections.mechanisms import mechanisms
+from reports.sections.representations import representations
+from reports.study import Study
+from reports.tidy_tables import tidy_tables
+from reports.web.page import page
 from results.record import StageRef
 from results.store.folder import Store
 from results.store.sharing import share
@@ -69,6 +76,28 @@ def test_nothing_is_measured_twice_and_shared_records_need_no_weights(
     assert table.equals(copy)
     assert set(table["measure"]) >= {"cka", "attention-distance", "high-frequency-share", "probe-accuracy"}
     assert not table.duplicated(["measure", "split", "block", "part"]).any()
+
+
+def test_the_report_has_a_section_whose_numbers_are_in_its_tables(explained: tuple[Store, str]) -> None:
+    runs, _ = load_runs(explained[0], explained[0].run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    text, figure, table = representations(study)
+    (rules,) = mechanisms(study)
+    assert isinstance(text, Text)
+    assert isinstance(figure, Drawn)
+    assert isinstance(table, Shown)
+    assert len(table.table.rows) == 12
+    assert {row[0] for row in rules.table.rows} == {"(a)", "(b)", "(c)", "(d)"}
+    shown = {number for row in table.table.rows for cell in row for number in re.findall(r"[0-9.]+", cell)}
+    exits = study.tidy["disagreement"].select_dtypes("number").to_numpy().ravel()
+    shown |= {f"{100 * value:.1f}" for value in exits} | {str(int(value)) for value in exits}
+    sentence = text.text.partition(": ")[2].partition("{")[0]
+    assert set(re.findall(r"[0-9]+(?:[.][0-9]+)?", sentence)) <= shown
+    assert page(study).count("What the blocks represent") == 2  # a title and a caption
+    bare = [run.changed(measurements=(), probes=()) for run in runs]
+    without = Study("t", bare, tidy_tables(bare, []))
+    assert [*representations(without), *mechanisms(without)] == []
+    assert "What the blocks represent" not in page(without)
 
 
 def test_a_damaged_table_is_named_and_left_out(explained: tuple[Store, str], tmp_path: Path) -> None:

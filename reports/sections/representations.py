@@ -1,0 +1,151 @@
+"""What the blocks of the backbones represent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from reports.blocks import Block, Drawn, Shown, Text
+from reports.figures.representations import representations as drawn
+from reports.numbering import ref
+from reports.sources import source
+from reports.study import Study
+from reports.tables import DASH, Table, percent
+from reports.words import counted
+from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN
+from results.tables.representations import NEAREST_MEAN, PROBE
+
+TABLE = "representations"
+FIGURE = "blocks"
+COLUMNS = {
+    "probe": (PROBE, (BOTH, PATCH_MEAN)), "nearest_mean": (NEAREST_MEAN, (BOTH, PATCH_MEAN)),
+    "cka_class": ("cka", (CLASS_TOKEN,)), "cka_mean": ("cka", (PATCH_MEAN,)), "uniform": ("uniform-distance", ("",)),
+    "high": ("high-frequency-share", ("",)), "noise": ("white-noise-share", ("",)),
+}  # fmt: skip
+"""Columns of `by_block`: the measure, and the first of these parts that it has."""
+CAPTION = (
+    "What the blocks represent, on test. Probe: accuracy of logistic regression on class token and patch mean, in %; nearest "
+    "mean: of the nearest class mean. CKA with the tokens after the last block. Distance: mean attention distance in pixels, "
+    "smallest to largest head; uniform: that of equal weights. High: share of high spatial frequencies; noise: that of white "
+    "noise."
+)
+DRAWN = (
+    "What the blocks represent, on test. From left: linear probe on class token and patch mean (dotted: nearest class mean); "
+    "CKA with the last block of class token (dotted: patch mean); attention distance, mean and range of the heads "
+    "(dotted: uniform attention); share of high spatial frequencies of the token map (dotted: white noise)."
+)
+
+
+def representations(study: Study) -> list[Block]:
+    """Sentences, a figure, and a table for each backbone; nothing without measured tokens."""
+    groups = by_block(study)
+    if not groups:
+        return []
+    runs = [run for run in study.runs if run.measurements]
+    figure = Drawn(f"{DRAWN}{_over_seeds(study)}", drawn(groups), FIGURE, source(runs, TABLE))
+    return [Text(f"{' '.join(sentences(study))} {ref(FIGURE)} shows all blocks."), figure, *block_tables(study)]
+
+
+def by_block(study: Study) -> dict[str, pd.DataFrame]:
+    """For each backbone and dataset a table with one row per block: means over training seeds, on test."""
+    rows = study.tidy.get(TABLE)
+    if rows is None:
+        return {}
+    groups = {}
+    for (backbone, dataset), own in rows[rows["split"] == "test"].groupby(["backbone", "dataset"], sort=False):
+        means = own.groupby(["measure", "part", "block"])["value"].mean()
+        table = pd.DataFrame(index=pd.Index(sorted(own["block"].unique()), name="block"))
+        for column, (measure, parts) in COLUMNS.items():
+            part = next((part for part in parts if (measure, part) in means.index), None)
+            table[column] = np.nan if part is None else means[measure, part]
+        heads = (
+            own[(own["measure"] == "attention-distance")].groupby(["block", "part"])["value"].mean().groupby("block")
+        )
+        for column, values in (
+            ("distance", heads.mean()),
+            ("distance_low", heads.min()),
+            ("distance_high", heads.max()),
+        ):
+            table[column] = values
+        name = study.backbones.get(str(backbone), str(backbone))
+        groups[f"{name}, {dataset}" if rows["dataset"].nunique() > 1 else name] = table
+    return groups
+
+
+def sentences(study: Study) -> list[str]:
+    """What the tables say about the first backbone, and about the exits of the leading method on it."""
+    name, table = next(iter(by_block(study).items()))
+    first, last = table.index[0], table.index[-1]
+    probed = table["probe"].dropna()
+    text = []
+    if len(probed):
+        best = probed.idxmax()
+        text.append(
+            f"{name}: a linear probe is {percent(probed.iloc[0])} % accurate after block {probed.index[0]} and "
+            f"{percent(probed.iloc[-1])} % after block {probed.index[-1]}, most accurate after block {best} "
+            f"({percent(probed[best])} %); CKA with the last block is {table['cka_mean'][first]:.2f} (patch mean) after block "
+            f"{first}."
+        )
+    reach = ""
+    if table["distance"].notna().any():
+        low, high = table["distance_low"].min(), table["distance_high"].max()
+        reach = f"The attention heads reach {low:.1f} to {high:.1f} pixels, uniform attention {table['uniform'][first]:.1f}; "
+    text.append(
+        f"{reach}{'t' if reach else 'T'}he share of high spatial frequencies is {table['high'][first]:.2f} after block {first} "
+        f"and {table['high'][last]:.2f} after block {last}, that of white noise {table['noise'][last]:.2f}."
+    )
+    return text + _of_exits(study)
+
+
+def _of_exits(study: Study) -> list[str]:
+    """The disagreement of the first exit of the leading method with the final classifier."""
+    rows = study.tidy.get("disagreement")
+    if rows is None or not study.settings:
+        return []
+    leading = study.settings[0].leading
+    alike = [run.record.run_id for run in study.settings[0].exiting if run.method == leading.method]
+    own = rows[rows["run_id"].isin(alike)]
+    shallow = own[own["block"] == own["block"].min()][["final_right", "final_wrong", "corrected"]].mean()
+    return [
+        f"{study.display[leading.method]}'s exit after block {own['block'].min()} differs from the final classifier on "
+        f"{percent(shallow['final_right'])} % of the test images that this one classifies correctly and on "
+        f"{percent(shallow['final_wrong'])} % of the others, of which the exit classifies {percent(shallow['corrected'])} % "
+        "correctly."
+    ]
+
+
+def block_tables(study: Study) -> list[Shown]:
+    """A table for each backbone."""
+    runs = [run for run in study.runs if run.measurements]
+    groups = by_block(study)
+    shown = []
+    for number, (name, table) in enumerate(groups.items(), start=1):
+        place = f" {name}." if len(groups) > 1 else ""
+        caption = f"{CAPTION}{place}{_over_seeds(study)}"
+        shown.append(Shown(caption, _block_table(table), name=f"blocks-{number}", source=source(runs, TABLE)))
+    return shown
+
+
+def _block_table(table: pd.DataFrame) -> Table:
+    header = ("Block", "Probe", "Nearest mean", "CKA, class", "CKA, patches", "Distance", "Uniform", "High", "Noise")
+    rows = []
+    for block, row in table.iterrows():
+        distance = (
+            DASH if np.isnan(row["distance_low"]) else f"{row['distance_low']:.1f}{DASH}{row['distance_high']:.1f}"
+        )
+        rows.append(
+            (
+                str(block), _cell(100 * row["probe"], 1), _cell(100 * row["nearest_mean"], 1), _cell(row["cka_class"], 2),
+                _cell(row["cka_mean"], 2), distance, _cell(row["uniform"], 1), _cell(row["high"], 2), _cell(row["noise"], 2),
+            )
+        )  # fmt: skip
+    return Table(header, tuple(rows))
+
+
+def _over_seeds(study: Study) -> str:
+    seeds = study.tidy[TABLE].groupby(["backbone", "dataset"])["seed"].nunique().max()
+    return f" Means over {counted(int(seeds), 'training seed')}." if seeds > 1 else ""
+
+
+def _cell(value: float, digits: int) -> str:
+    return DASH if np.isnan(value) else f"{value:.{digits}f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from reports.tables import timing
 from reports.weakness import weakness
 from reports.words import counted, join
 
-Part = tuple[str, Callable[[Study], list[Block]]]
+Part = tuple[str, Callable[[Study], Sequence[Block]]]
 SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Question and setup", opening.question_and_setup),),
     (("Results", results), ("Results", calibration), ("Results", summary)),

@@ -79,11 +79,11 @@ def sentences(study: Study) -> list[str]:
     probed = table["probe"].dropna()
     text = []
     if len(probed):
-        best = probed.idxmax()
+        best = probed.index.tolist()[int(probed.to_numpy().argmax())]
         text.append(
             f"{name}: a linear probe is {percent(probed.iloc[0])} % accurate after block {probed.index[0]} and "
             f"{percent(probed.iloc[-1])} % after block {probed.index[-1]}, most accurate after block {best} "
-            f"({percent(probed[best])} %); CKA with the last block is {table['cka_mean'][first]:.2f} (patch mean) after block "
+            f"({percent(probed.max())} %); CKA with the last block is {table['cka_mean'][first]:.2f} (patch mean) after block "
             f"{first}."
         )
     reach = ""

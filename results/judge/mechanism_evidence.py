@@ -218,8 +218,10 @@ def _runs(runs: list[Run], converged: dict[tuple[str, int], bool]) -> pd.DataFra
     rows = []
     for run in runs:
         heads = {LGVIT: "mixed", LPH: "homogeneous"}.get(_method(run))
-        switched = {name: _options(run).get(name) for name in DISTILLATION}
-        distilled = {(None, None): True, tuple(DISTILLATION.values()): False}.get(tuple(switched.values()))
+        switched = {name: value for name, value in _options(run).items() if name in DISTILLATION}
+        distilled = (
+            {0: True, len(DISTILLATION): False}.get(len(switched)) if switched.items() <= DISTILLATION.items() else None
+        )
         accuracy = _at_half(run)
         if heads and distilled is not None and accuracy is not None:
             states = [converged.get((run.record.run_id, exit_.block)) for exit_ in run.record.exits[:-1]]

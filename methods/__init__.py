@@ -192,6 +192,13 @@ METHODS: dict[str, MethodCard] = {
         citation="Wołczyk et al., NeurIPS 2021; Neural Networks 2023", reference="ztw",
         color="#661100", marker="p",
     ),
+    "jei-dnn": MethodCard(
+        target="methods.jei_dnn:JEIDNN",
+        summary="linear heads and gates on the frozen backbone, trained in turns; gates weigh loss against cost",
+        display_name="JEI-DNN",
+        citation="Regol et al., ICLR 2024, arXiv 2310.09163", reference="jei-dnn",
+        color="#AA3377", marker="8",
+    ),
     "boosted": MethodCard(
         target="methods.boosted:Boosted",
         summary="any method's heads, each added to the answer of the exit before; gradients in equilibrium",

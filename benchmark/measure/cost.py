@@ -31,7 +31,7 @@ NEGLIGIBLE = frozenset(
         "add", "add_", "sub", "rsub", "mul", "mul_", "div", "neg", "mean", "sum", "pad", "gelu", "tanh", "relu", "sigmoid",
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
         "avg_pool2d", "amax", "max_pool2d", "silu", "ceil", "reshape_as", "repeat_interleave", "pow", "rsqrt", "rms_norm",
-        "argsort", "fill_", "log", "scatter_add", "sort", "_upsample_bilinear2d_aa",
+        "argsort", "fill_", "log", "scatter_add", "sort", "_upsample_bilinear2d_aa", "topk", "special_entr",
     )
 )  # fmt: skip
 

@@ -43,6 +43,10 @@ HEADS: dict[str, HeadCard] = {
         target="methods.heads.ztw:ZTWHead",
         summary="linear classifier on the class token and the logits of the exit before (cascade, layers)",
     ),
+    "jei": HeadCard(
+        target="methods.heads.jei:JEIHead",
+        summary="linear classifier after the backbone's final norm, with a gate on its answer",
+    ),
     "boosted": HeadCard(
         target="methods.heads.boosted:BoostedHead",
         summary="another head whose logits are added to the answer of the exit before",

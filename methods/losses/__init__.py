@@ -13,4 +13,8 @@ LOSSES: dict[str, Card] = {
         code_version=2,
         summary="backbone and heads together: cross-entropy of all exits, weighted or in turns with the final one alone",
     ),
+    "jei": Card(
+        target="methods.losses.jei:JEILoss",
+        summary="heads and gates of JEI-DNN in turns: which exit is worth its cost",
+    ),
 }

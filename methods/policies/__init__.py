@@ -88,6 +88,12 @@ POLICIES: dict[str, PolicyCard] = {
     "entropy-scaled": PolicyCard(
         target="methods.policies.temperature:ScaledEntropy", summary="entropy at temperatures fitted on val"
     ),
+    "jei": PolicyCard(
+        target="methods.policies.jei:JEI",
+        summary="the exit's gate takes a share >= threshold of what earlier gates left of 1",
+        fixed_threshold_ignores_val=True,
+        reads_gates=True,
+    ),
     "learned-gate": PolicyCard(
         target="methods.policies.learned_gate:LearnedGate",
         summary="the gate's predicted error < threshold; needs heads that have a gate (berxit)",

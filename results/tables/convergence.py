@@ -18,7 +18,8 @@ HEAD_LIMIT = 0.005
 BACKBONE_LIMIT = 0.002
 """A backbone has not converged if its val accuracy rose by more than this in the last quarter of its epochs."""
 READS = {
-    "linear": CLASS_TOKEN, "mlp": CLASS_TOKEN, "ztw": CLASS_TOKEN, "mixed-pool": PATCH_MEAN, "class-patch-mean": BOTH,
+    "linear": CLASS_TOKEN, "mlp": CLASS_TOKEN, "ztw": CLASS_TOKEN, "jei": CLASS_TOKEN, "mixed-pool": PATCH_MEAN,
+    "class-patch-mean": BOTH,
     "lph": BOTH, "gah": BOTH, "vit-ee": BOTH, "convolution": BOTH, "self-attention": BOTH,
 }  # fmt: skip
 """The probe inputs that a head of each kind reads, so that it should be at least as accurate as the probe."""

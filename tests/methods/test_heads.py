@@ -56,6 +56,7 @@ def golden(family: Any, kind: str, dim: int, grid: int) -> tuple[ExitHead, Token
 class _Classifier(BlockBackbone):
     """The classifier of a backbone with five classes that reads the class tokens or, without any, the patches."""
 
+    model = None
     embed = block = stage_end = block_names = classifier_names = None  # type: ignore[assignment]
 
     def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:

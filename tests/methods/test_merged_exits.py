@@ -35,7 +35,7 @@ from tests.trained_runs import write_trained_run
 NANO = "vit_nano_patch4_28"
 CLASS_TOKEN_METHODS = {
     "vanilla", "homogeneous-mlp", "sdn-port", "deebert", "pabee", "pabee-port", "pcee", "pcee-port", "berxit", "berxit-port",
-    "ztw", "boosted",
+    "ztw", "boosted", "jei-dnn",
 }  # fmt: skip
 
 

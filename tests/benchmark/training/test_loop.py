@@ -62,6 +62,16 @@ def test_a_stop_changes_no_bit_where_the_heads_read_merged_tokens(tmp_path: Path
                            expected[0]["heads.1.pooler.weight"])  # fmt: skip
 
 
+def test_a_stop_between_the_turns_of_heads_and_gates_changes_no_bit(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, methods=[{"name": "jei-dnn", "set": {"warmup": 0.3, "interval": 1}}], learning_rates=None)
+    expected = loop.fit(loop.learners(0), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        loop.fit(loop.learners(0), tmp_path / "stopped", stop=3)
+    resumed = loop.learners(0)
+    assert_same(loop.fit(resumed, tmp_path / "stopped")[0], expected[0])
+    assert {"cross_entropy", "gate_error"} <= resumed[0].history[-1].keys()
+
+
 @pytest.mark.parametrize("method", [{"name": "tome", "set": {"r": 3}}, {"name": "evit", "set": {"keep": 0.6}}])
 def test_a_stop_of_fine_tuning_with_fewer_tokens_changes_no_bit(tmp_path: Path, method: dict[str, Any]) -> None:
     loop = Loop(

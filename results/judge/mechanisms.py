@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from results.judge.verdicts import SEEDS
-from results.stats.statistics import LEVEL, over_seeds
+from results.stats.statistics import LEVEL, ROUNDING, over_seeds
 
 Verdict = Literal["supported", "not supported", "open"]
 MARGIN = 0.005
@@ -92,7 +92,8 @@ def deep_semantics(blocks: pd.DataFrame) -> Answer:
     """Rule (b): deep layers lose semantics.
 
     If so, a linear probe and the nearest class mean, both on class token and patch mean, are less accurate after the last block
-    than after an earlier one. For each seed the best block is chosen on val and compared with the last one on test.
+    than after an earlier one. For each seed the best block is chosen on val and compared with the last one on test. If it is
+    the last one in every seed, nothing is lost: equal values have no interval, and the statement is not supported.
 
     Args:
         blocks: columns seed, block, probe_val, probe_test, mean_val and mean_test; one row for every block of a seed.
@@ -108,7 +109,9 @@ def deep_semantics(blocks: pd.DataFrame) -> Answer:
             on_test = ordered[f"{column}_test"].to_numpy()
             losses[name].append(float(on_test[ordered[f"{column}_val"].to_numpy().argmax()] - on_test[-1]))
     named = {f"{name}, best block minus last block": values for name, values in losses.items()}
-    return _answer("b", "deep layers lose semantics", named, MARGIN)
+    last_is_best = any(not any(values) for values in losses.values())
+    equal: Verdict = "not supported" if last_is_best else "open"
+    return _answer("b", "deep layers lose semantics", named, MARGIN, equal=equal)
 
 
 def distillation(runs: pd.DataFrame) -> Answer:
@@ -134,8 +137,9 @@ def distillation(runs: pd.DataFrame) -> Answer:
 def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
     """Rule (d): a measure of the representations at the chosen blocks predicts the ranking of exit schemes.
 
-    Spearman's rank correlation over the schemes of each seed. As two predictors are tried, the intervals are of 97.5 %. They
-    are over training seeds, for these schemes, and say nothing about others.
+    Spearman's rank correlation over the schemes of each seed. If it is 1 in every seed, the statement is supported, and if it
+    is -1, not supported: equal values have no interval. As two predictors are tried, the intervals are of 97.5 %. They are
+    over training seeds, for these schemes, and say nothing about others.
 
     Args:
         schemes: columns seed, scheme, accuracy (on test at the common budget), cka and probe_accuracy (means over the chosen
@@ -156,7 +160,10 @@ def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
         rank_correlation(rows[predictor].tolist(), rows["accuracy"].tolist()) for _, rows in schemes.groupby("seed")
     ]
     level = 1 - (1 - LEVEL) / len(PREDICTORS)
-    return _answer("d", statement, {"rank correlation": values}, CORRELATION, level=level)
+    ends: dict[float, Verdict] = {1.0: "supported", -1.0: "not supported"}
+    at_end = [verdict for end, verdict in ends.items() if np.allclose(values, end, atol=ROUNDING)]
+    equal: Verdict = at_end[0] if at_end else "open"
+    return _answer("d", statement, {"rank correlation": values}, CORRELATION, equal=equal, level=level)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -174,9 +181,14 @@ def _answer(
     margin: float,
     *,
     converged: bool | None = True,
+    equal: Verdict = "open",
     level: float = LEVEL,
 ) -> Answer:
-    """Apply the common rule to the values of each effect, one per seed."""
+    """Apply the common rule to the values of each effect, one per seed.
+
+    Args:
+        equal: the verdict where the seeds of an effect have equal values, which have no interval.
+    """
     effects = tuple(_effect(name, of_seeds, level) for name, of_seeds in values.items() if of_seeds)
     decided = partial(Answer, rule, statement, margin=margin, effects=effects)
     if len(effects) < len(values):
@@ -194,6 +206,8 @@ def _answer(
         return decided(verdict="supported")
     if any(effect.high < margin for effect in effects):
         return decided(verdict="not supported")
+    if any(np.isnan(effect.low) for effect in effects):
+        return decided(verdict=equal, reason="" if equal != "open" else "equal values of all seeds have no interval")
     return decided(verdict="open", reason="the intervals do not decide")
 
 

@@ -136,6 +136,13 @@ def test_exit_schemes_correlates_ranks_within_each_seed() -> None:
         exit_schemes(rising, "ckaa")
 
 
+def test_equal_values_have_no_interval_and_decide_only_at_the_ends() -> None:
+    assert outcome(exit_schemes(schemes([[0.1, 0.2, 0.3, 0.4]] * 5), "cka")) == ("supported", [1.0])
+    constant = exit_schemes(schemes([[0.1, 0.2, 0.4, 0.3]] * 5), "cka")
+    assert outcome(constant) == ("open", [0.8])
+    assert "interval" in constant.reason
+
+
 def test_the_rank_correlation_is_spearmans() -> None:
     first, second = [3.0, 1.0, 2.0, 2.0, 7.0], [1.0, 0.0, 5.0, 2.0, 2.0]
     assert rank_correlation(first, second) == pytest.approx(spearmanr(first, second).statistic)

@@ -78,8 +78,8 @@ class LoadedRun:
             split: ``val`` or ``test``.
 
         Raises:
-            UserError: unknown split, or an external run, which has no logits.
-            StoreError: the scores are not in the results folder, or were changed.
+            UserError: unknown split, an external run, which has no logits, or the scores are not in the results folder.
+            StoreError: the scores were changed.
         """
         if split not in SCORED:
             raise UserError(unknown("split", split, SCORED))

@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from benchmark.cli.options import results_option
+from benchmark.cli.options import InputFile, results_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
 
-FILE = click.Path(path_type=Path, resolve_path=True, dir_okay=False)
-
 
 @click.command("evaluate")
-@click.argument("file", metavar="FILE", type=FILE)
+@click.argument("file", metavar="FILE", type=InputFile())
 @results_option
 @click.option("--name", metavar="NAME", show_default="name of FILE", help="The method's name in tables and figures.")
-@click.option("--val-ids", type=FILE, help="Text file with the ids of the val samples; without it, the column split.")
+@click.option(
+    "--val-ids", type=InputFile(), help="Text file with the ids of the val samples; without it, the column split."
+)
 @click.option("--macs", metavar="N,N,...", help="Cost of leaving at each exit; without it, the column macs.")
 @click.option(
     "--baseline", type=float, metavar="N", show_default="of --like, or the last exit's",

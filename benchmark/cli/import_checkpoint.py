@@ -8,18 +8,17 @@ import click
 from rich.console import Console
 
 from benchmark.cli.option_values import registered
-from benchmark.cli.options import data_dir_option
+from benchmark.cli.options import InputFile, data_dir_option
 from benchmark.environment import require_torch
 from results.spec import Configured
 from results.store.folder import Store
 
 
 @click.command("import-checkpoint")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True))
+@click.argument("file", type=InputFile())
 @click.option(
-    "--config", "config_file", required=True, metavar="config.json",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True), help="Its config.json.",
-)  # fmt: skip
+    "--config", "config_file", required=True, metavar="config.json", type=InputFile(), help="Its config.json."
+)
 @click.option(
     "--out",
     required=True,

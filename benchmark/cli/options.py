@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,31 @@ from typing import Any, TypeVar
 import click
 
 from benchmark.checkout import ROOT
+from benchmark.errors import UserError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_GRID = "quick"
 DEFAULT_RESULTS = ROOT / "results"
 REPORTS_OUT = ROOT / "reports" / "out"
+
+
+class InputFile(click.Path):
+    """A file that is read. A pipe or a device is refused: it would be waited for, or read without an end."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, resolve_path=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """
+        Raises:
+            UserError: there is no plain file.
+        """
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.is_file():
+            name = param.opts[0] if isinstance(param, click.Option) else "FILE"
+            raise UserError(f"{name}: {path} is no file" if path.exists() else f"{name}: there is no file {path}")
+        return path
 
 
 def grid_option(help_text: str):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from benchmark.cli.options import device_option, results_option, threads_option
+from benchmark.cli.options import InputFile, device_option, results_option, threads_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
@@ -29,7 +29,7 @@ from results.store.folder import Store
 )
 @click.option(
     "--deployed",
-    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    type=InputFile(),
     help="A file that deploy wrote; it names run and threshold, so RUN is left out.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)

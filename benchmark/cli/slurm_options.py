@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmark.cli.options import InputFile
 from benchmark.errors import UserError
 
 SIGNAL_DELAY = "time for the last checkpoint before the limit.  [default: 120]"
@@ -37,7 +37,7 @@ OPTIONS = (
     click.option("--stage-data", is_flag=True, help="Slurm: copy datasets to the node's own disk, once a node."),
     click.option("--notify", metavar="CMD", help="Slurm: command that gets the summary on standard input at the end."),
     click.option("--tflops", type=click.FloatRange(min=0, min_open=True), help=f"Slurm: {TFLOPS}"),
-    click.option("--profile", type=click.Path(path_type=Path, resolve_path=True), help=f"Slurm: {PROFILE}"),
+    click.option("--profile", type=InputFile(), help=f"Slurm: {PROFILE}"),
     click.option("--dry-run", is_flag=True, help="Slurm: show tasks, arrays, estimates and scripts; submit nothing."),
     click.option("--max-gpu-hours", type=click.FloatRange(min=0), help="Slurm: refuse a plan with a higher estimate."),
     click.option("--wait", is_flag=True, help="Slurm: show progress until all jobs have ended."),

@@ -108,9 +108,10 @@ def command(
         try:
             rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
         except UserError as error:  # a policy reads what this run lacks
-            left_out.append(f"{record.run_id}: {error}")
+            left_out.append(f"{record.run_id}: {str(error).removeprefix(f'{record.run_id}: ')}")
     if not rows:
-        raise UserError(*left_out)
+        more = f" (and {len(left_out) - 1} more runs in the same way)" if len(left_out) > 1 else ""
+        raise UserError(left_out[0] + more)
     for sentence in left_out:
         console.print(f"left out: {sentence}", highlight=False, markup=False, soft_wrap=True)
     table = pd.DataFrame(rows)

@@ -11,6 +11,7 @@ from benchmark.errors import UserError
 from results.frozen import Frozen
 from results.spec import Configured
 from results.store.files import StoreError, read_file
+from results.store.output import write_output
 
 FILE_BYTES = 2**22
 
@@ -87,12 +88,17 @@ class Deployed(Frozen):
     def write(self, path: Path) -> None:
         """
         Raises:
-            UserError: the file cannot be written.
+            StoreError: another file is there, or the file cannot be written.
         """
-        try:
-            path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {path} ({error.strerror}); choose another file with --out") from None
+        write_output(path, self.model_dump_json(indent=1) + "\n", _is_deployed, "a file")
+
+
+def _is_deployed(path: Path) -> bool:
+    try:
+        read_deployed(path)
+    except UserError:
+        return False
+    return True
 
 
 def read_deployed(path: Path) -> Deployed:

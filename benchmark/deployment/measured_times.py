@@ -66,8 +66,8 @@ def measured_times(
     if times:
         return times
     others = sorted({printable(f"{latency.machine.name}, {latency.precision}") for latency in stored})
-    elsewhere = f"was timed only on {' and '.join(others)}" if others else "was not timed"
-    sentence = f"{record.run_id} with {label} {elsewhere}, and not on this machine ({machine.name}, {PRECISION})"
+    elsewhere = f" (but on {' and '.join(others)})" if others else ""
+    sentence = f"{record.run_id} with {label} was not timed on this machine, {machine.name}, {PRECISION}{elsewhere}"
     if timing.say is None:
         raise UserError(
             f"{option}: {sentence}; measure it with: "

@@ -17,13 +17,20 @@ from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import load_scores, score_file
 from benchmark.evaluation.stored_runs import stage_name
 from benchmark.measure.dynamic import run_dynamic
-from benchmark.measure.finished import choose_point, finished_run, load_model, model_stages, policy_at, policy_label
+from benchmark.measure.finished import (
+    choose_point,
+    finished_run,
+    load_model,
+    policy_at,
+    policy_label,
+    refuse_without_weights,
+)
 from benchmark.training.inputs import input_card
 from datasets.api import DataError, DatasetCard
 from datasets.transforms import to_input
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy, confidences
-from results.record import CostTable, DoneRecord
+from results.record import CostTable
 from results.store.folder import Store
 
 BATCH_SIZE = 64
@@ -181,19 +188,6 @@ def load_predictor(
         blocks=tuple(exit_.block for exit_ in record.exits),
         device=device,
     )
-
-
-def refuse_without_weights(store: Store, record: DoneRecord) -> None:
-    """
-    Raises:
-        UserError: weights or scores of the run are not in the results folder, as in shared records.
-    """
-    missing = [name for name in (*model_stages(record), stage_name(record, "scores")) if not store.has_stage(name)]
-    if missing:
-        raise UserError(
-            f"RUN {record.run_id}: its weights are not in {store.root} ({', '.join(missing)} missing), as in records without "
-            f"weights; train it again with: python -m benchmark reproduce {record.run_id} --results {store.root}"
-        )
 
 
 def set_threshold(policy: Any, label: str, threshold: float) -> None:

@@ -19,6 +19,12 @@ def stage_name(record: DoneRecord, kind: str) -> str:
     return [reference.name for reference in record.stages if reference.stage == kind][-1]
 
 
+def train_again(store: Store, record: DoneRecord) -> str:
+    """What to do where the weights or scores of a run are not in the folder, for a message."""
+    command = f"python -m benchmark reproduce {record.run_id} --results {store.root} --into FOLDER"
+    return f"train the run again with: {command}, and use it with --results FOLDER"
+
+
 def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
     """The run's own scores by split; in a folder of shared records with scores, the released ones.
 
@@ -35,8 +41,8 @@ def load_run_scores(store: Store, record: DoneRecord) -> dict[str, ExitScores]:
             if all(path.is_file() for path in released.values()):
                 return {split: released_scores(path) for split, path in released.items()}
         raise UserError(
-            f"{record.run_id}: its scores are not in {store.root} ({stage} is missing), as in records without scores; make "
-            f"them with: python -m benchmark reproduce {record.run_id} --results {store.root}"
+            f"{record.run_id}: its scores are not in {store.root} ({stage} is missing), as in records without scores; "
+            f"{train_again(store, record)}"
         )
     return {split: load_scores(store.artifact(stage, score_file(split))) for split in SCORED}
 

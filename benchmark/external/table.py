@@ -126,8 +126,9 @@ def _read(path: Path) -> pd.DataFrame:
 def _checked_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     missing = [name for name in REQUIRED if name not in table]
     if missing:
-        hints = "".join(f"; {name}: {nearest(name, map(str, table.columns))}" for name in missing).replace("?", "")
-        raise UserError(f"{path}: no column {', '.join(missing)}{hints.rstrip()}; needed are {', '.join(REQUIRED)}")
+        nearest_columns = {name: nearest(name, map(str, table.columns)).rstrip() for name in missing}
+        described = [f"{name} ({hint})" if hint else name for name, hint in nearest_columns.items()]
+        raise UserError(f"{path}: no column {', '.join(described)}; needed are {', '.join(REQUIRED)}")
     if table.empty:
         raise UserError(f"{path}: the table has no rows")
     table = table.copy()

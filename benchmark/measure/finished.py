@@ -8,7 +8,7 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.stored_runs import stage_name
+from benchmark.evaluation.stored_runs import stage_name, train_again
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
 from benchmark.stages.graph import method_of
@@ -30,8 +30,10 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     """The trained model of a run, in evaluation mode.
 
     Raises:
-        StoreError: an artifact is missing or was changed.
+        UserError: weights or scores of the run are not in the results folder.
+        StoreError: an artifact was changed.
     """
+    refuse_without_weights(store, record)
     train = record.spec.train
     if any(reference.stage == KIND for reference in record.stages):
         (imported,) = model_stages(record)
@@ -49,6 +51,19 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     for stage in heads_stages:
         heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
     return MultiExitModel(backbone, heads).to(device).eval()
+
+
+def refuse_without_weights(store: Store, record: DoneRecord) -> None:
+    """
+    Raises:
+        UserError: weights or scores of the run are not in the results folder, as in shared records.
+    """
+    missing = [name for name in (*model_stages(record), stage_name(record, "scores")) if not store.has_stage(name)]
+    if missing:
+        raise UserError(
+            f"{record.run_id}: its weights are not in {store.root} ({', '.join(missing)} missing), as in records without "
+            f"weights; {train_again(store, record)}"
+        )
 
 
 def reference_backbone(store: Store, record: DoneRecord, model: MultiExitModel, device: torch.device) -> BlockBackbone:

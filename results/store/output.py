@@ -1,9 +1,10 @@
-"""Tables that a command writes to a path given by the user. Other files are not replaced."""
+"""Files that a command writes to a path given by the user. Other files are not replaced."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +22,30 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         StoreError: the path is a folder or another file, or cannot be written.
     """
     text = without_formulas(table).to_csv(index=False)
+    header = text.partition("\n")[0]
+    write_output(path, text, lambda earlier: _has_header(earlier, header), "a table")
+
+
+def write_output(path: Path, text: str, is_earlier: Callable[[Path], bool], kind: str) -> None:
+    """Write a file to a path given by the user. A device or a pipe is written to.
+
+    Args:
+        path: of the file; missing folders are created.
+        text: its content.
+        is_earlier: whether an existing file is an earlier output of the command, which is replaced.
+        kind: of the file, with its article, for the message.
+
+    Raises:
+        StoreError: the path is a folder or another file, or cannot be written.
+    """
     target = path.resolve()
     if target.is_dir():
         raise StoreError(f"--out: {path} is a folder; set a file")
     if target.exists() and not target.is_file():
         _write_special(target, text.encode())
         return
-    if target.is_file() and target.stat().st_size and not _has_header(target, text.partition("\n")[0]):
-        raise StoreError(f"--out: {path} exists and is not a table of this command; use another file")
+    if target.is_file() and target.stat().st_size and not is_earlier(target):
+        raise StoreError(f"--out: {path} exists and is not {kind} of this command; use another file")
     write_file(target, text.encode())
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from benchmark.cli import start
+from benchmark.cli import main, start
+from benchmark.errors import UserError
 
 
 def test_a_run_that_begins_with_a_dash_is_explained(
@@ -29,3 +33,17 @@ def test_a_long_value_does_not_fill_the_screen(
     message = capsys.readouterr().err
     assert "--workers" in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("arguments", [
+    ("import-checkpoint", "PATH", "--config", "PATH", "--out", "x"), ("evaluate", "PATH"),
+    ("evaluate", __file__, "--val-ids", "PATH"),
+    ("predict", "--deployed", "PATH", "x.png"), ("run", "--grid", "--executor", "slurm", "--profile", "PATH"),
+])  # fmt: skip
+def test_a_pipe_is_not_waited_for(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing"):
+        path = str(tmp_path / name)
+        error = CliRunner().invoke(main, [path if word == "PATH" else word for word in arguments]).exception
+        assert isinstance(error, UserError)
+        assert path in str(error)

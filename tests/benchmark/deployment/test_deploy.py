@@ -23,7 +23,7 @@ from benchmark.evaluation.stored_runs import load_run_scores
 from methods.policies import get_policy
 from results.provenance import Machine
 from results.record import DoneRecord
-from results.store.folder import Store
+from results.store.folder import Store, StoreError
 from results.store.latency import FILE, read_latencies
 from tests.results.builders import latency, stage_provenance
 from tests.trained_runs import RUN
@@ -82,7 +82,7 @@ def test_milliseconds_choose_among_measured_points(results: Path) -> None:
     write(0, 0.0, 1.0, here.model_copy(update={"cpu": "EPYC"}))
     write(1, 0.3, 1.0, here.model_copy(update={"threads": here.threads + 1}))
     write(2, 0.6, 1.0, here, "bf16")
-    with pytest.raises(UserError, match=rf"EPYC.* {here.threads + 1} threads.*not on this machine") as error:
+    with pytest.raises(UserError, match=rf"not timed on this machine.*EPYC.* {here.threads + 1} threads") as error:
         choose_deployment(store, RUN, Budget.parse("5ms"), timing=TIMING)
     assert "bf16" in str(error.value)
     for number, (threshold, milliseconds) in enumerate([(0.0, 2.0), (0.3, 4.0), (1.0, 9.0)]):
@@ -160,12 +160,14 @@ def test_predict_takes_the_file(results: Path, tmp_path: Path) -> None:
     ((RUN, "--budget", "0.01"), ("--budget 0.01", "of the MACs")),
     ((RUN, "--budget", "0.5", "--policy", "entropi"), ("entropi", "entropy", "grid")),
     (("vanilla", "--budget", "0.5"), ("vanilla", RUN)),
-    ((RUN, "--budget", "0.6", "--out", "none/model.json"), ("--out",)),
+    ((RUN, "--budget", "0.6", "--out", "notes.txt"), ("--out", "notes.txt")),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(
     arguments: tuple[str, ...], words: tuple[str, ...], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("mine")
     error = deploy(results, *arguments).exception
-    assert isinstance(error, UserError)
+    assert isinstance(error, UserError | StoreError)
     assert all(word in str(error) for word in words), str(error)
+    assert Path("notes.txt").read_text() == "mine"

@@ -22,6 +22,7 @@ from benchmark.grid import load as grid
 from benchmark.measure import cost
 from benchmark.stages.graph import run_stages
 from methods import lookup
+from methods.policies import get_policy
 from results.check import Check
 from results.store.devices import read_checks
 from results.store.folder import Store
@@ -104,13 +105,14 @@ def test_a_package_with_one_of_our_names_is_listed(tmp_path: Path, monkeypatch: 
     assert f"datasets in {tmp_path}" in check.result
 
 
-@pytest.mark.parametrize("kind", ["method", "backbone", "dataset"])
+@pytest.mark.parametrize("kind", ["method", "backbone", "dataset", "policy"])
 def test_a_broken_plug_in_is_its_own_check(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     point = EntryPoint("theirs", "no_such_module:card", f"lgvit_bench.{kind}")
     monkeypatch.setattr(lookup, "entry_points", lambda group: [point] if group == point.group else [])
     lookup.registered_outside.cache_clear()
     try:
         lines = {name: doctor.examine(name, check) for name, check in doctor.plain_checks(tmp_path, None).items()}
+        assert get_policy("confidence", threshold=0.5)
     finally:
         lookup.registered_outside.cache_clear()
     assert [name for name, line in lines.items() if line.status == "fail"] == ["plug-ins"]

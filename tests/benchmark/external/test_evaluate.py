@@ -195,6 +195,7 @@ def _with(column: str, value: object, row: int = 0):  # type: ignore[no-untyped-
 
 MISTAKES = {
     "missing column": (lambda t: t.rename(columns={"confidence": "confidences"}), (), ["confidence", "confidences"]),
+    "no column": (lambda t: t.drop(columns="confidence"), (), ["no column confidence; needed are"]),
     "missing sample": (lambda t: t.drop(index=0), (), ["exit 1", "every exit"]),
     "duplicate row": (lambda t: pd.concat([t, t[:1]]), (), ["duplicate", "exit 1"]),
     "confidence": (_with("confidence", 1.5, 3), (), ["row 4", "[0, 1]", "1.5"]),

@@ -12,6 +12,9 @@ from PIL import Image
 from benchmark.cli.predict import command as predict
 from benchmark.cli.report import command as report
 from benchmark.cli.sweep import command as sweep
+from benchmark.errors import UserError
+from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.measure.finished import load_model
 from benchmark.notebook import load_run, read_scores
 from results.store.folder import Store
 from results.store.tiers import tiers
@@ -77,3 +80,16 @@ def test_scores_that_are_missing_are_named(results: Path, tmp_path: Path) -> Non
     done = shared(first, second, "--with-scores", "fp16")
     assert RUN in done.output
     assert "scores are not included" in done.output
+    # What needs the scores or the weights names the command that makes them.
+    store = Store(first)
+    record = store.done_record(RUN)
+    swept = CliRunner().invoke(sweep, ["--results", str(first), "--policy", "entropy"]).exception
+    with pytest.raises(UserError) as scores:
+        load_run_scores(store, record)
+    with pytest.raises(UserError) as model:
+        load_model(store, record, torch.device("cpu"))
+    for error in (swept, scores.value, model.value):
+        assert isinstance(error, UserError)
+        (message,) = error.messages
+        assert f"python -m benchmark reproduce {RUN} --results {first}" in message
+        assert message.count(f"{RUN}: ") == 1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.api import Archive, DataError, DatasetCard
-from datasets.integrity import CHUNK_BYTES, digest_of, is_archive, unpack
+from datasets.integrity import CHUNK_BYTES, DamagedArchiveError, digest_of, is_archive, unpack
 
 TIMEOUT_SECONDS = 30.0
 
@@ -43,8 +43,17 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
             _download(archive, path, progress)
         lines.append(f"{path}  {_verify(archive, path)}")
         if is_archive(archive.name):
-            unpack(path, folder)
+            _unpack(path, folder)
     return lines
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """`unpack`. A damaged archive is removed, so that the next attempt downloads it again."""
+    try:
+        unpack(path, folder)
+    except DamagedArchiveError as error:
+        path.unlink()
+        raise DataError(f"{error}. It was removed; fetch it again") from error
 
 
 def _verify(archive: Archive, path: Path) -> str:

@@ -32,6 +32,10 @@ def digest_of(path: Path, algorithm: str) -> str:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
 
 
+class DamagedArchiveError(DataError):
+    """An archive cannot be read to its end."""
+
+
 def is_archive(name: str) -> bool:
     return name.endswith((".zip", ".tar", ".tar.gz", ".tgz"))
 
@@ -49,7 +53,8 @@ def unpack(archive: Path, target: Path, *, max_growth: int = MAX_GROWTH, max_ent
         max_entries: largest number of files and folders.
 
     Raises:
-        DataError: the archive is damaged or refused; no file was added to ``target``.
+        DamagedArchiveError: the archive is damaged; no file was added to ``target``.
+        DataError: the archive is refused, or the files cannot be written; likewise.
     """
     staging = target / f"{STAGING_PREFIX}{archive.name}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -63,7 +68,7 @@ def unpack(archive: Path, target: Path, *, max_growth: int = MAX_GROWTH, max_ent
         for path in sorted(staging.iterdir()):
             _move(path, target / path.name)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(f"{archive} is damaged or not an archive ({error}); nothing was unpacked") from error
+        raise DamagedArchiveError(f"{archive} is damaged or not an archive ({error}); nothing was unpacked") from error
     except OSError as error:
         raise DataError(f"cannot unpack {archive} below {target} ({error})") from error
     finally:

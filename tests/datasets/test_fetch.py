@@ -135,6 +135,18 @@ def test_without_a_published_checksum_the_hash_is_printed(publisher: Publisher, 
     assert hashlib.sha256(publisher.content).hexdigest() in line
 
 
+def test_a_damaged_archive_without_a_published_checksum_is_not_kept(publisher: Publisher, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for content in (b"no archive", publisher.content[: len(publisher.content) // 2]):
+        (data / NAME).write_bytes(content)
+        with pytest.raises(DataError, match="fetch it again"):
+            fetch(card_of(publisher, md5=None), data, quiet)
+        assert not (data / NAME).exists()
+    fetch(card_of(publisher, md5=None), data, quiet)
+    assert (data / "cifar-100-python" / "test").is_file()
+
+
 def test_offline_the_error_names_url_and_path_and_a_local_file_is_used(publisher: Publisher, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (archive,) = card_of(publisher).archives

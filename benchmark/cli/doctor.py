@@ -16,6 +16,7 @@ import click
 
 from benchmark.cli.options import data_dir_option, results_option
 from benchmark.doctor.checks import examine, plain_checks
+from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.check import Check
 
@@ -26,10 +27,14 @@ DEVICES = re.compile(r"cpu|cuda(:\d+)?")
 
 @click.command("doctor")
 @click.option("--device", metavar="cpu|cuda|cuda:N", help="Also check that this device computes correctly.")
+@click.option("--rendezvous", metavar="HOST:PORT", help="Instead: test whether nodes meet there, on each of them.")
+@click.option("--nodes", type=click.IntRange(min=2), default=2, show_default=True, help="Nodes that meet.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @results_option
 @data_dir_option
-def command(device: str | None, as_json: bool, results_dir: Path, data_dir: Path | None) -> None:
+def command(
+    device: str | None, rendezvous: str | None, nodes: int, as_json: bool, results_dir: Path, data_dir: Path | None
+) -> None:
     """Check Python, packages, hardware, disk, data and weights. Each line is ok, warn or fail, and says how to fix a problem.
 
     With --device it also runs the grid smoke on that device, in a temporary folder and for some minutes. It checks that the
@@ -37,18 +42,28 @@ def command(device: str | None, as_json: bool, results_dir: Path, data_dir: Path
     predicts, and that a killed training resumes to the same bits. The result is stored in the results folder; until a GPU has
     passed, reports call it an unverified device. Exits with 1 if a check fails.
 
+    With --rendezvous, start the same command on each node within two minutes. They meet at a free port of one node, connect to
+    each other, and sum a tensor; a failure names the interface and the port.
+
     \b
     Examples:
       python -m benchmark doctor
       python -m benchmark doctor --device cuda
       python -m benchmark doctor --device cpu --json
+      srun -N 2 python -m benchmark doctor --rendezvous n1:29500
     """
     if device is not None and not DEVICES.fullmatch(device):
         raise UserError(f"--device: cpu, cuda or cuda:N, not {device!r}")
+    if device and rendezvous:
+        raise UserError("--device and --rendezvous exclude each other")
     screen = _Screen(quiet=as_json)
-    for name, check in plain_checks(results_dir, data_dir).items():
-        screen.show(name, check)
-    stored = _examine_device(screen, device, results_dir) if device else None
+    stored = None
+    if rendezvous is not None:
+        _meet(screen, rendezvous, nodes)
+    else:
+        for name, check in plain_checks(results_dir, data_dir).items():
+            screen.show(name, check)
+        stored = _examine_device(screen, device, results_dir) if device else None
     lines = screen.lines
     failed, warned = (sum(line.status == status for line in lines) for status in ("fail", "warn"))
     if as_json:
@@ -86,6 +101,24 @@ def _examine_device(screen: _Screen, name: str, results_dir: Path) -> str | None
         for step, check in Examination(load_grid(find_grid("smoke")), device, Path(work)).steps.items():
             screen.show(step, check)
     return str(store_checks(screen.lines[first:], device, results_dir))
+
+
+def _meet(screen: _Screen, endpoint: str, nodes: int) -> None:
+    """Test whether the nodes reach each other; the first failure ends the test.
+
+    Raises:
+        UserError: the endpoint is invalid.
+    """
+    match = re.fullmatch(r"([^:\s]+):(\d{1,5})", endpoint)
+    if match is None or not 1024 <= int(match[2]) < 65536:
+        raise UserError(f"--rendezvous: HOST:PORT with a port from 1024 to 65535, such as n1:29500, not {endpoint!r}")
+    require_torch()
+    from benchmark.doctor.rendezvous import Rendezvous  # imports torch, like the device
+
+    for name, check in Rendezvous(match[1], int(match[2]), nodes).steps.items():
+        screen.show(name, check)
+        if screen.lines[-1].status == "fail":
+            break
 
 
 class _Screen:

@@ -29,6 +29,10 @@ class Interrupted(Exception):
     """The user or the scheduler asked to stop; the checkpoint is written."""
 
 
+class HeldElsewhereError(Interrupted):
+    """Another command or submission has been making all that is left of a task for a while."""
+
+
 class NotFiniteError(Exception):
     """A loss, weights or scores are NaN or infinite."""
 

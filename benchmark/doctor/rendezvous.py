@@ -1,7 +1,7 @@
 """``doctor --rendezvous``: whether the nodes of a training reach each other, and by which interface and port they do not.
 
-The same command runs once on every node. One process hosts a key-value store at the endpoint, as rank 0 of a training does. Then each
-process connects to a port of every other, and all sum a tensor with gloo.
+The same command runs once on every node. One process hosts a key-value store at the endpoint, as rank 0 of a training does.
+Then each process connects to a port of every other, and all sum a tensor with gloo.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Rendezvous:
             address = socket.getaddrinfo(self.host, self.port, socket.AF_INET)[0][4][0]
         except OSError as error:
             advice = "use an address, as with --setup 'export MASTER_ADDR=$(hostname -i)'"
-            return Check("endpoint", "fail", f"{self.host} does not resolve on {socket.gethostname()} ({error})", advice)
+            return Check(
+                "endpoint", "fail", f"{self.host} does not resolve on {socket.gethostname()} ({error})", advice
+            )
         self.own = _address_towards(str(address), self.port)
         interface = interface_of(self.own)
         if (chosen := os.environ.get(INTERFACE)) and chosen not in interfaces():
@@ -116,8 +118,11 @@ class Rendezvous:
         self.rank = self.store.add("arrived", 1) - 1
         self.store.set(f"peer {self.rank}", json.dumps(asdict(own)))
         if not self._all_have("arrived"):
-            text = f"{self.store.add('arrived', 0)} of {self.nodes} nodes reached {self.host}:{self.port} in {self.seconds:.0f} s"
-            return Check("nodes", "fail", text, "see the line endpoint of the others; --nodes states how many there are")
+            place = f"{self.host}:{self.port}"
+            text = f"{self.store.add('arrived', 0)} of {self.nodes} nodes reached {place} in {self.seconds:.0f} s"
+            return Check(
+                "nodes", "fail", text, "see the line endpoint of the others; --nodes states how many there are"
+            )
         self.peers = [Peer(**json.loads(self.store.get(f"peer {rank}"))) for rank in range(self.nodes)]
         return Check("nodes", "ok", f"{self.nodes} of {self.nodes}; this is rank {self.rank}, {own}")
 
@@ -139,7 +144,9 @@ class Rendezvous:
         if failures:
             advice = f"{FIREWALL}: export {INTERFACE}=NAME, with one of {', '.join(interfaces())}"
             return Check("links", "fail", f"not reached: {'; '.join(failures)}", advice)
-        return Check("links", "ok", f"every port of {self.nodes - 1} other node{'s' if self.nodes > 2 else ''} was reached")
+        return Check(
+            "links", "ok", f"every port of {self.nodes - 1} other node{'s' if self.nodes > 2 else ''} was reached"
+        )
 
     def gloo(self) -> Check:
         """Sum a tensor over all processes."""

@@ -149,9 +149,15 @@ class Attempts:
                     if stage.name == failed and not stopped:
                         details = "".join(traceback.format_exception(error))
                         self._note(stage.name, "failed", error, details)
-                    else:
+                    elif not self._is_ended(stage.name):
                         self._note(stage.name, "stopped")
             raise
+
+    def _is_ended(self, name: str) -> bool:
+        """Whether the watchdog has recorded the end of the present attempt."""
+        attempts = self.store.progress(name).attempts()
+        last = attempts[-1] if attempts else None
+        return last is not None and last.number == self.numbers[name] and last.outcome != "started"
 
     def rank_lost(self, stages: Sequence[Stage], error: RankError) -> None:
         """Record why the ranks ended, for the stages that they were making; called by the process that started them."""

@@ -37,6 +37,8 @@ class ExecutionConfig(BaseModel):
     """File that holds the output of this process; None for a terminal."""
     hang_minutes: float = Field(default=15.0, gt=0)
     """A training that makes no step for this long is ended, and resumes from its checkpoint."""
+    lock_seconds: float | None = Field(default=None, gt=0)
+    """A task ends if other sessions have been making all that is left of it for this long; None to wait for them."""
     join: bool = False
     """Whether other commands may run in the folder: failed records, which may be theirs, are not removed."""
     tensorboard: bool = False

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.errors import HeldElsewhereError, Interrupted, RankError, UserError
 from benchmark.execution.causes import failure_of
 from datasets.api import DataError
 from results.store.folder import StoreError
@@ -91,7 +91,8 @@ def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
         time.sleep(BLAME_SECONDS)
         raise
     except Interrupted as error:
-        raise _ReportedError(json.dumps({"interrupted": True})) from error
+        held = str(error) if isinstance(error, HeldElsewhereError) else None
+        raise _ReportedError(json.dumps({"interrupted": True, "held": held})) from error
     except (UserError, DataError, StoreError) as error:
         kind = next(name for name, type_ in SENTENCES.items() if isinstance(error, type_))
         raise _ReportedError(json.dumps({"kind": kind, "text": str(error)})) from error
@@ -111,7 +112,7 @@ def _raise_cause(name: str, failure: ProcessFailure) -> NoReturn:
         raise RankError(f"{name} ended with exit code {failure.exitcode}{': ' + text if text else ''}; {RESUME}")
     reported = json.loads(content)
     if "interrupted" in reported:
-        raise Interrupted
+        raise HeldElsewhereError(reported["held"]) if reported["held"] else Interrupted
     if "text" in reported:
         raise SENTENCES[reported["kind"]](reported["text"])
     raise RankError(f"{name} failed: {reported['sentence']}; {RESUME}", reported["failure"])

@@ -26,6 +26,7 @@ from benchmark.execution.watchdog import Watchdog
 from benchmark.grid.load import Grid
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
+from results.store.attempts import this_process
 from results.store.folder import Store
 
 POLL_SECONDS = 0.5
@@ -77,7 +78,8 @@ class WorkerPool:
 
     def __post_init__(self) -> None:
         self.store = Store(self.config.results)
-        self.watchdog = Watchdog(self.store, self.config.session, self.config.hang_minutes)
+        restarts = this_process(self.config.session).restarts
+        self.watchdog = Watchdog(self.store, self.config.session, self.config.hang_minutes, restarts)
         self.workers: list[_Worker] = []
         self.errors: list[UserError] = []
         self.stopping = False

@@ -16,6 +16,8 @@ from results.store.attempts import Attempt
 
 FAILURES_IN_A_ROW = 2
 """A node with this many suspect failures in a row is excluded."""
+ON_GPU = re.compile(r"CUDA|OutOfMemoryError")
+"""In the sentences of failures for want of GPU memory."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -42,7 +44,7 @@ IN_A_ROW = "resumes from the checkpoint; a node with two such failures in a row 
 RULES: dict[FailureCause, RetryRule] = {
     "oom": RetryRule(
         "memory of the machine or GPU ran out",
-        "requests twice the memory of the failed task, at most `--max-mem`; `--mem` overrides it",
+        "requests twice the memory of the failed task, at most `--max-mem`; `--mem` overrides it; says so if a GPU ran out",
         memory=True,
     ),
     "nan": RetryRule("a loss or weight is not finite", "never: the same step would give the same bits", retried=False),
@@ -106,7 +108,10 @@ def adjustment(failures: Iterable[FailedTask], attempts: Iterable[Attempt], max_
     sentences = []
     for failure in failures:
         rule = RULES[failure.last.failure or "error"]
-        if rule.memory and failure.mem is None:
+        if rule.memory and ON_GPU.search(failure.last.sentence):
+            action = "request a larger GPU, or set accumulate in its recipe"
+            sentences.append(f"{failure.name} ran out of GPU memory, so --mem does not help: {action}")
+        elif rule.memory and failure.mem is None:
             sentences.append(f"{failure.name} ran out of memory with the cluster's default; --mem requests more")
         elif rule.memory and failure.mem is not None:
             more = doubled(failure.mem, max_mem)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmark.errors import Interrupted, RankError
+from benchmark.errors import HeldElsewhereError, Interrupted, RankError
 from benchmark.execution.causes import failure_of, sentence_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.device import set_up_device
@@ -60,6 +60,7 @@ def run_task(
 
     Raises:
         Interrupted: the reporter asked to stop; the checkpoint is written.
+        HeldElsewhereError: see `ExecutionConfig.lock_seconds`.
         UserError, DataError, StoreError: an error that affects every run.
         RankError: another rank failed or died.
     """
@@ -98,6 +99,7 @@ class _Task:
 
     def carry_out(self) -> None:
         left = [*enumerate(self.work, start=1)]
+        progress_at = time.monotonic()
         while left:
             progressed = False
             remaining = []
@@ -108,11 +110,30 @@ class _Task:
                 if not done:
                     remaining.append((number, (stages, run)))
             left = remaining
-            if left and not progressed:
+            if progressed:
+                progress_at = time.monotonic()
+            elif left:
                 if self.maker.reporter.stop_requested():
                     raise Interrupted
+                self._check_wait(time.monotonic() - progress_at)
                 self.maker.reporter.waiting()
                 time.sleep(POLL_SECONDS)
+
+    def _check_wait(self, seconds: float) -> None:
+        """
+        Raises:
+            HeldElsewhereError: another session has been making the missing stages for longer than is allowed.
+        """
+        limit, own = self.maker.config.lock_seconds, self.maker.config.session
+        if limit is None or seconds < limit:
+            return
+        missing = [stage.name for stages, _ in self.work for stage in stages if not self.store.has_stage(stage.name)]
+        makers = {name: beat.by for name in missing if (beat := self.store.progress(name).heartbeat())}
+        others = {name: worker for name, worker in makers.items() if worker.session != own}
+        if others and len(others) == len(makers):
+            name, worker = next(iter(others.items()))
+            by = f"job {worker.job}" if worker.job else f"process {worker.pid} on {worker.host}"
+            raise HeldElsewhereError(f"{name} has been made by {by} of another submission for {seconds:.0f} s")
 
     def _advance(self, stages: Sequence[Stage], run: RunStages | None) -> tuple[bool, bool]:
         """Make the stages that can be made now, then record the run.

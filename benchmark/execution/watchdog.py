@@ -24,10 +24,11 @@ class Watchdog:
         store: the results folder.
         session: of the command or submission.
         minutes: of silence that are allowed after the first step of an attempt.
+        restarts: number of earlier starts of the scheduler's job; their heartbeats say nothing about this start.
     """
 
-    def __init__(self, store: Store, session: str, minutes: float) -> None:
-        self.store, self.session, self.minutes = store, session, minutes
+    def __init__(self, store: Store, session: str, minutes: float, restarts: int = 0) -> None:
+        self.store, self.session, self.minutes, self.restarts = store, session, minutes, restarts
         self._changes: dict[str, tuple[datetime, float]] = {}
         self._polled = time.monotonic()
 
@@ -40,7 +41,7 @@ class Watchdog:
         silent = []
         for name in names:
             heartbeat = self.store.progress(name).heartbeat()
-            if heartbeat is None or heartbeat.by.session != self.session or heartbeat.step >= heartbeat.steps:
+            if heartbeat is None or not self._is_watched(heartbeat):
                 self._changes.pop(name, None)
                 continue
             updated, since = self._changes.get(name, (None, at))
@@ -50,6 +51,10 @@ class Watchdog:
             if at - since > self.minutes * 60:
                 silent.append(heartbeat)
         return silent
+
+    def _is_watched(self, heartbeat: Heartbeat) -> bool:
+        by = heartbeat.by
+        return by.session == self.session and by.restarts == self.restarts and heartbeat.step < heartbeat.steps
 
     def note(self, heartbeat: Heartbeat, outcome: Outcome) -> str:
         """Record the end of a silent attempt. Returns the sentence of the record."""

@@ -17,7 +17,7 @@ from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
 from benchmark import registry
-from benchmark.errors import Interrupted, RankError, UserError
+from benchmark.errors import HeldElsewhereError, Interrupted, RankError, UserError
 from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.launch import launch
@@ -26,7 +26,7 @@ from benchmark.execution.slurm.failures import final_failure, last_failure, note
 from benchmark.execution.slurm.options import CPU_KINDS, TRAINING_KINDS
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import Submission
-from benchmark.execution.slurm.task import STOPPED
+from benchmark.execution.slurm.task import HELD, STOPPED
 from benchmark.execution.task import StageFailure, run_task
 from benchmark.progress import Reporter
 from datasets.api import DataError
@@ -35,6 +35,8 @@ from results.store.attempts import this_process
 from results.store.folder import Store
 
 FAILED = 1
+LOCK_SECONDS = 60.0
+"""How long a task holds its resources while another submission makes its stages."""
 SIGNALS = (JobEnvironment._usr_sig(), signal.SIGTERM)
 
 
@@ -60,6 +62,7 @@ class NodeTask:
 
     def config(self, data_dir: Path | None) -> ExecutionConfig:
         changes = {"session": self.submission.name, "log": self.log, "processes": self.processes, "data_dir": data_dir}
+        changes["lock_seconds"] = LOCK_SECONDS
         if self.kind in CPU_KINDS:
             changes["device"] = "cpu"
         return self.settings.execution.model_copy(update=changes)
@@ -78,6 +81,9 @@ class NodeTask:
             if self.kind in TRAINING_KINDS and self.settings.stages_at_once > 1:
                 self._side_by_side(config, names)
             failures = self._in_all_ranks(self.submission.folder, config, names)
+        except HeldElsewhereError as error:
+            _say(f"{error}; the job is requeued, and waits without its resources")
+            return HELD
         except Interrupted:
             return STOPPED
         except (
@@ -139,7 +145,8 @@ class NodeTask:
         multiprocessing.get_context("forkserver").set_forkserver_preload([WORKER_MODULE, "timm"])
         forkserver.ensure_running()
         reporter = _reporter()
-        several = config.model_copy(update={"workers": min(self.settings.stages_at_once, len(names)), "join": True})
+        workers = min(self.settings.stages_at_once, len(names))
+        several = config.model_copy(update={"lock_seconds": None, "workers": workers, "join": True})
         logs = self.submission.jobs / f"{self.job.job_id}_workers"
         WorkerPool(self.plan, several, reporter, frozenset(names), logs).run()
 

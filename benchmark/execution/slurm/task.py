@@ -24,6 +24,8 @@ from results.store.folder import Store
 
 STOPPED = 130
 """Exit code of a worker that stopped at a checkpoint."""
+HELD = 131
+"""Exit code of a worker whose stages another submission is making."""
 NOT_REQUEUED = 124
 """Exit code of a task that Slurm ended and refused to requeue."""
 TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
@@ -67,11 +69,14 @@ class SlurmTask:
         try:
             self.worker = subprocess.Popen([sys.executable, "-P", *TIMM_WARNING, "-m", module, *arguments])
             # Not wait(): it would hold the lock that poll() in the signal handler needs.
-            watchdog = Watchdog(Store(Path(self.results)), Path(self.folder).name, self.hang_minutes)
+            restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+            watchdog = Watchdog(Store(Path(self.results)), Path(self.folder).name, self.hang_minutes, restarts)
             while (code := self.worker.poll()) is None:
                 self._end_hang(watchdog)
                 time.sleep(POLL_SECONDS)
-            if code == STOPPED:
+            if code == HELD:
+                self._requeue_after_others()
+            if code in (STOPPED, HELD):
                 time.sleep(END_SECONDS)
         except subprocess.SubprocessError as error:  # from scontrol, in submitit's handler
             print(f"the job is not requeued: {error}", flush=True)
@@ -90,6 +95,19 @@ class SlurmTask:
         if job := os.environ.get("SLURM_JOB_ID"):
             subprocess.run(["scontrol", "requeue", job], timeout=REQUEUE_SECONDS, check=True)
             time.sleep(END_SECONDS)
+
+    def _requeue_after_others(self) -> None:
+        """On the first node: requeue the job, to start after the jobs of other submissions that make its stages."""
+        job = os.environ.get("SLURM_JOB_ID")
+        if job is None or int(os.environ.get("SLURM_PROCID", "0")):
+            return
+        store, own = Store(Path(self.results)), Path(self.folder).name
+        beats = [store.progress(name).heartbeat() for name in self.names if not store.has_stage(name)]
+        jobs = sorted({beat.by.job for beat in beats if beat and beat.by.job and beat.by.session != own})
+        subprocess.run(["scontrol", "requeue", job], timeout=REQUEUE_SECONDS, check=True)
+        if jobs:  # if Slurm refuses, the job starts again at once and waits again
+            after = f"Dependency=afterany:{':'.join(jobs)}"
+            subprocess.run(["scontrol", "update", f"JobId={job}", after], timeout=REQUEUE_SECONDS, check=False)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit's signal handler before it requeues the job. Work that does not stop in time is ended by Slurm.

@@ -40,6 +40,17 @@ def test_memory_is_doubled_up_to_the_limit_for_the_kind_of_stage() -> None:
     assert [choice.resources(kind).mem for kind in ("joint", "exits")] == ["64G", "8G"]
 
 
+def test_gpu_memory_is_not_that_of_the_machine() -> None:
+    gpu = ended("oom").model_copy(
+        update={"sentence": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."}
+    )
+    changes = adjustment([FailedTask("joint-1", "joint", gpu, "48G")], [], "512G")
+    assert not changes.mem
+    (sentence,) = changes.sentences
+    for word in ("joint-1", "GPU", "accumulate"):
+        assert word in sentence
+
+
 @pytest.mark.parametrize(("before", "after"), [("2048", "4096"), ("700G", "700G"), ("300G", "512G"), ("1T", "1T")])
 def test_memory_in_slurms_notation(before: str, after: str) -> None:
     assert doubled(before, "512G") == after

@@ -8,20 +8,24 @@ import os
 import signal
 import time
 from datetime import timedelta
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmark.cli.status_view import as_json, screen
+from benchmark.errors import HeldElsewhereError, Interrupted
 from benchmark.execution.attempts import MAX_DEATHS
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.pool import WorkerPool, _Worker
 from benchmark.execution.status import Status
+from benchmark.execution.task import run_task
 from benchmark.execution.watchdog import Watchdog
 from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
 from results.store.attempts import Heartbeat, now, this_process
+from results.store.locks import Lock
 from tests.benchmark.execution.test_workers import grid_file, maker_for
 
 MINUTES = 0.001
@@ -66,6 +70,54 @@ def test_a_training_is_silent_after_the_minutes_without_a_step(maker: StageMaker
     assert silent(watchdog, name) == []
     beat(maker, 10, session="another")
     assert silent(watchdog, name) == []
+
+
+def test_the_heartbeat_of_an_earlier_start_of_the_job_says_nothing(maker: StageMaker) -> None:
+    name, watchdog = beat(maker, 10), Watchdog(maker.store, "s", MINUTES, restarts=1)
+    for _ in range(2):
+        assert silent(watchdog, name) == []
+        time.sleep(2 * 60 * MINUTES)
+
+
+def test_a_training_that_goes_on_after_its_hang_was_recorded_notes_no_other_end(
+    maker: StageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = finetune(maker)
+
+    def hang(stages: object) -> None:
+        heartbeat = maker.store.progress(stage.name).heartbeat()
+        assert heartbeat is not None
+        Watchdog(maker.store, "s", 15).note(heartbeat, "failed")
+        raise Interrupted  # Slurm lets a stopped process continue before it ends it
+
+    monkeypatch.setattr(maker, "_train", hang)
+    with pytest.raises(Interrupted):
+        maker.make(stage)
+    assert [attempt.failure for attempt in maker.attempts.earlier(stage.name)] == ["hang"]
+
+
+def test_a_task_does_not_wait_for_ever_for_another_submission(maker: StageMaker) -> None:
+    name = beat(maker, 10, session="another")
+    context = multiprocessing.get_context("fork")
+    holds, ends = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(maker.store.progress(name).folder / "lock", holds, ends))
+    process.start()
+    try:
+        assert holds.wait(30)
+        config = maker.config.model_copy(update={"lock_seconds": 0.1})
+        with pytest.raises(HeldElsewhereError) as held:
+            run_task(maker.plan, config, maker.reporter, stages=[name])
+        assert name in str(held.value)
+        assert str(os.getpid()) in str(held.value)
+    finally:
+        ends.set()
+        process.join()
+
+
+def _hold(path: Path, holds: Event, ends: Event) -> None:
+    assert Lock(path).acquire()
+    holds.set()
+    ends.wait(60)
 
 
 def test_a_stage_that_hangs_repeatedly_fails_with_that_cause(maker: StageMaker) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.execution.slurm import task as module
-from benchmark.execution.slurm.task import NOT_REQUEUED, STOPPED, SlurmTask
+from benchmark.execution.slurm.task import HELD, NOT_REQUEUED, STOPPED, SlurmTask
 from results.store.attempts import Attempt, Heartbeat, Worker, now
 from results.store.folder import Store
 
@@ -107,6 +107,25 @@ def test_a_failure_is_final_except_in_an_earlier_start_of_the_same_job() -> None
     assert failed.is_final_for(by("8", 1))
     assert not failed.is_final_for(by("7", 1))  # Slurm has requeued the job
     assert not failed.is_final_for(by("7", 0, session="another"))
+
+
+def test_a_task_whose_stage_another_submission_makes_is_requeued_after_it(
+    task: SlurmTask, shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.write_text(f"#!/bin/sh\nexit {HELD}\n")
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    task.results = str(tmp_path / "results")
+    progress = Store(Path(task.results)).progress("exits-1")
+    progress.folder.mkdir(parents=True)
+    by = Worker(pid=1, host="n1", session="another", job="5")
+    progress.write_heartbeat(Heartbeat(stage="exits-1", by=by, device="cpu", attempt=1, started=now(), updated=now()))
+    with pytest.raises(SystemExit):
+        task()
+    assert (tmp_path / "calls").read_text().splitlines() == ["requeue 7", "update JobId=7 Dependency=afterany:5"]
 
 
 @pytest.mark.parametrize(("answer", "code"), [("exit 0", 137), ("exit 1", NOT_REQUEUED)])

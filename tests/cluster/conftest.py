@@ -15,13 +15,17 @@ from typing import Any
 
 import pytest
 
+from results.store.folder import Store
 from tests.conftest import call, environment
+from tests.grids import bundled, write_grid
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "local-slurm.sh"
 ASKED_FOR = "CLUSTER_TESTS"
 MOST_TASKS = 2
 """The cluster's MaxArraySize."""
+# A training that reaches its time limit in the first start of its job, and takes no time in the second.
+SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,44 @@ def cluster() -> Iterator[Cluster]:
     finally:
         subprocess.run(["bash", SCRIPT, "stop"], env=env, capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def cluster_grid(folder: Path, name: str, methods: list[str], seeds: tuple[int, ...] = (0,)) -> Path:
+    return write_grid(
+        folder / f"{name}.yaml",
+        name=name,
+        datasets=[bundled(200, 100, 100)],
+        methods=methods,
+        exits=None,
+        seeds=list(seeds),
+        recipes={"finetune": {"epochs": 1, "batch_size": 50}, "exits": {"epochs": 4}},
+    )
+
+
+def arguments(grid: Path, results: Path) -> list[object]:
+    return ["run", "--grid", grid, "--results", results, "--out", results / "report", "--device", "cpu"]
+
+
+def on_slurm(grid: Path, results: Path, *more: object) -> list[object]:
+    return [*arguments(grid, results), "--executor", "slurm", *more]
+
+
+def records(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(results.glob("runs/*/record.json"))]
+
+
+def same_bits(results: Path, expected: Path, kinds: tuple[str, ...] = ("finetune", "exits", "scores")) -> None:
+    for kind in kinds:
+        names = Store(results).stages(kind)
+        assert names == Store(expected).stages(kind)
+        assert [Store(results).manifest(name) for name in names] == [Store(expected).manifest(name) for name in names]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the same training on this machine, without Slurm."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    grid = cluster_grid(folder, "limited", ["slow"])
+    done = cluster.command(*arguments(grid, folder / "results"))
+    assert done.returncode == 0, done.stderr
+    return folder / "results"

@@ -13,38 +13,21 @@ from typing import Any
 import pytest
 
 from results.store.folder import Store
-from tests.cluster.conftest import MOST_TASKS, Cluster, manifests, until
-from tests.grids import bundled, write_grid
+from tests.cluster.conftest import (
+    MOST_TASKS,
+    SLOW_AT_FIRST,
+    Cluster,
+    cluster_grid,
+    manifests,
+    on_slurm,
+    records,
+    same_bits,
+    until,
+)
 
-# A training that reaches its time limit in the first start of its job, and takes no time in the second.
-SLOW_AT_FIRST = 'export SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 3 || echo 0)'
 # A training that fails in the first start of its job.
 FAILS_AT_FIRST = 'export SLOW_FAILS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1 || echo 0)'
 RESUMED = re.compile(r"from the checkpoint in epoch \d")
-
-
-def cluster_grid(folder: Path, name: str, methods: list[str], seeds: tuple[int, ...] = (0,)) -> Path:
-    return write_grid(
-        folder / f"{name}.yaml",
-        name=name,
-        datasets=[bundled(200, 100, 100)],
-        methods=methods,
-        exits=None,
-        seeds=list(seeds),
-        recipes={"finetune": {"epochs": 1, "batch_size": 50}, "exits": {"epochs": 4}},
-    )
-
-
-def arguments(grid: Path, results: Path) -> list[object]:
-    return ["run", "--grid", grid, "--results", results, "--out", results / "report", "--device", "cpu"]
-
-
-def on_slurm(grid: Path, results: Path, *more: object) -> list[object]:
-    return [*arguments(grid, results), "--executor", "slurm", *more]
-
-
-def records(results: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(results.glob("runs/*/record.json"))]
 
 
 def exits_stage(results: Path) -> str:
@@ -68,16 +51,6 @@ def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submi
     done = cluster.command(*on_slurm(grid, folder / "results", *options))
     assert done.returncode == 0, done.stderr
     return Submitted(grid, folder / "results")
-
-
-@pytest.fixture(scope="session")
-def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the same training on this machine, without Slurm."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    grid = cluster_grid(folder, "limited", ["slow"])
-    done = cluster.command(*arguments(grid, folder / "results"))
-    assert done.returncode == 0, done.stderr
-    return folder / "results"
 
 
 @pytest.fixture(scope="session")
@@ -271,10 +244,3 @@ def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
     assert "start 2" in output
     assert RESUMED.search(output)
     same_bits(limited.results, undisturbed)
-
-
-def same_bits(results: Path, expected: Path) -> None:
-    for kind in ("finetune", "exits", "scores"):
-        names = Store(results).stages(kind)
-        assert names == Store(expected).stages(kind)
-        assert [Store(results).manifest(name) for name in names] == [Store(expected).manifest(name) for name in names]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark import registry
+from benchmark import provenance, registry
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm import node
 from benchmark.execution.slurm.failures import last_failure
-from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
+from benchmark.execution.slurm.freeze import FrozenCode, code_files, frozen_code
 from benchmark.execution.slurm.report_job import notify
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
@@ -155,6 +155,14 @@ def test_the_hash_covers_what_computes(monkeypatch: pytest.MonkeyPatch, tmp_path
     with (tmp_path / "methods/lgvit.py").open("a") as file:
         file.write("# another line\n")
     assert part.hash != before
+
+
+def test_the_checkout_of_another_user_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch
+    assert "methods/lgvit.py" in code_files()
+    provenance.code.cache_clear()
+    assert provenance.code().commit is not None
+    provenance.code.cache_clear()
 
 
 def test_a_submission_copies_only_what_tasks_read() -> None:

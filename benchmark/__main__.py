@@ -1,5 +1,6 @@
 """``python -m benchmark``."""
 
+import signal
 import sys
 
 from benchmark.checkout import put_checkout_first
@@ -10,9 +11,11 @@ if __name__ == "__main__":
     try:
         put_checkout_first()
         switch_environment(sys.argv[1:])
+        from benchmark.cli import start
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    from benchmark.cli import start
-
+    except KeyboardInterrupt:  # while packages are imported; later `start` handles it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(130)
     start()

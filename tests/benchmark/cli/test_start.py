@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -47,3 +49,14 @@ def test_a_pipe_is_not_waited_for(arguments: tuple[str, ...], tmp_path: Path) ->
         error = CliRunner().invoke(main, [path if word == "PATH" else word for word in arguments]).exception
         assert isinstance(error, UserError)
         assert path in str(error)
+
+
+def test_ctrl_c_while_packages_are_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.environment.switch_environment", interrupt)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("benchmark", run_name="__main__")
+    assert ended.value.code == 130

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.notebook import build, load_results, load_run
+from tests.conftest import ROOT
 from tests.trained_runs import RUN, write_trained_run
 
 
@@ -33,6 +36,18 @@ def test_a_run_gives_its_tables_scores_and_predictions(results: Path) -> None:
     assert list(run.predict([]).columns) == ["label", "name", "confidence", "exit", "block", "macs"]
     with pytest.raises(UserError, match="unknown split 'train'"):
         run.scores("train")
+
+
+def test_the_notebook_in_docs_runs(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "docs")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    namespace: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), namespace)
+            namespace["RESULTS"] = results
+    assert namespace["RUN"] == "lgvit"
 
 
 def test_a_folder_gives_its_operating_points(results: Path) -> None:

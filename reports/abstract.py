@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 import pandas as pd
 
 from reports.findings import limits
@@ -23,15 +25,19 @@ SETTINGS = 3
 def abstract(study: Study) -> list[str]:
     """At most five sentences. Of a setting that says little about early exits, they say why and name no speed-up.
 
-    Methods whose heads have not converged are not ranked.
+    Methods whose heads have not converged are not ranked. If the reference is one of them, no method is.
     """
     setting = study.main[0]
     first = [_question(setting), _setup(study)]
     if weak := weakness(study, setting):
         return [*first, *weak]
-    unconverged = _unconverged(study, setting)
-    finding, sure = _finding(study, setting, ranks=not unconverged), unconverged or _sure(setting)
-    return [*first, *finding, *sure, *(judged_sentence(study) or limits(study)[:1])]
+    gaps = not_converged(setting.exiting)
+    finding, sure, last = _finding(study, setting, gaps), _sure(setting), judged_sentence(study) or limits(study)[:1]
+    if setting.reference in gaps:
+        sure = _unconverged(study, gaps, "the methods are not ranked")
+    elif gaps:
+        last = judged_sentence(study) or _unconverged(study, gaps, "the comparison leaves them out")
+    return [*first, *finding, *sure, *last]
 
 
 def _question(setting: ComparisonGroup) -> str:
@@ -62,20 +68,17 @@ def _places(study: Study) -> list[str]:
     return list(dict.fromkeys(f"{name} on {dataset}" for name, dataset in zip(names, data, strict=True)))
 
 
-def _unconverged(study: Study, setting: ComparisonGroup) -> list[str]:
-    """A sentence if heads of the setting have not converged: methods are then not ranked."""
-    gaps = not_converged(setting.exiting)
-    if not gaps:
-        return []
-    names = list(dict.fromkeys(study.display[label] for label in gaps))
+def _unconverged(study: Study, gaps: Mapping[str, float], consequence: str) -> list[str]:
+    """The methods with heads that have not converged, and what follows from it."""
+    names = few(list(dict.fromkeys(study.display[label] for label in gaps)))
     return [
-        f"The methods are not ranked, because heads of {few(names)} have not converged: a linear probe of the same inputs is "
-        f"up to {100 * max(gaps.values()):.1f} points more accurate on val."
+        f"Heads of {names} have not converged: a linear probe of the same inputs is up to {100 * max(gaps.values()):.1f} points "
+        f"more accurate on test, so {consequence}."
     ]
 
 
-def _finding(study: Study, setting: ComparisonGroup, *, ranks: bool) -> list[str]:
-    """The speed-ups of the reference at `DROP`, its accuracy at `HALF`, and the tests there if methods may be ranked."""
+def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]) -> list[str]:
+    """The speed-ups of the reference at `DROP`, its accuracy at `HALF`, and the tests there against converged methods."""
     name = study.display[setting.reference]
     speeds, half = _row(setting.shown, setting.reference), _row(setting.at(HALF), setting.reference)
     parts = []
@@ -86,7 +89,7 @@ def _finding(study: Study, setting: ComparisonGroup, *, ranks: bool) -> list[str
         parts.append(f"with the threshold {at}, the speed-up of {name} is {join(kinds)}")
     if half is not None:
         text = f"at half of the MACs it classifies {percent(half['accuracy'])} % of the test images correctly"
-        results = _against_others(study, setting) if ranks else ""
+        results = "" if setting.reference in unconverged else _against_others(study, setting, unconverged)
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:
         return [f"{name} reaches none of the operating points."]
@@ -96,9 +99,13 @@ def _finding(study: Study, setting: ComparisonGroup, *, ranks: bool) -> list[str
     return [text[0].upper() + text[1:]]
 
 
-def _against_others(study: Study, setting: ComparisonGroup) -> str:
+def _against_others(study: Study, setting: ComparisonGroup, unconverged: Container[str]) -> str:
     """``ahead of 7, behind 1 and not shown to differ from 4 others``; few others are named."""
-    contrasts = {label: contrast for (label, target), contrast in setting.contrasts.items() if target == HALF[1]}
+    contrasts = {
+        label: contrast
+        for (label, target), contrast in setting.contrasts.items()
+        if target == HALF[1] and label not in unconverged
+    }
     parts = []
     for result, words in ((AHEAD, "ahead of"), (BEHIND, "behind"), (OPEN, "not shown to differ from")):
         names = [study.display[label] for label, contrast in contrasts.items() if contrast.result == result]

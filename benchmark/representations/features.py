@@ -22,12 +22,14 @@ class Features:
         class_tokens: by block, (N, P * C) for P class tokens.
         patch_means: by block, (N, C).
         labels: (N,).
+        sample_id: (N,), on the CPU.
         final_accuracy: of the final classifier.
     """
 
     class_tokens: dict[int, Tensor]
     patch_means: dict[int, Tensor]
     labels: Tensor
+    sample_id: Tensor
     final_accuracy: float
 
     def inputs(self, block: int) -> tuple[ProbeInputs, ...]:
@@ -50,6 +52,7 @@ def features(
     class_tokens: dict[int, list[Tensor]] = {block: [] for block in blocks}
     patch_means: dict[int, list[Tensor]] = {block: [] for block in blocks}
     labels: list[Tensor] = []
+    sample_id: list[Tensor] = []
     correct = 0
     for batch in inputs.scoring(split):
         tokens = backbone.embed(batch.images.to(device))
@@ -63,10 +66,12 @@ def features(
                 )
                 patch_means[number].append(tokens.patches.mean(1).float())
         labels.append(batch.labels.to(device))
+        sample_id.append(batch.sample_id)
         correct += int((backbone.classify(tokens).argmax(1) == labels[-1]).sum())
     return Features(
         {block: torch.cat(parts) for block, parts in class_tokens.items()},
         {block: torch.cat(parts) for block, parts in patch_means.items()},
         torch.cat(labels),
+        torch.cat(sample_id),
         correct / sum(map(len, labels)),
     )

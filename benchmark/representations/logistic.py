@@ -26,12 +26,16 @@ class Probe:
     Attributes:
         strength: of the L2 penalty, the one with the best val accuracy.
         val_accuracy: in [0, 1].
-        test_accuracy: likewise; the test labels choose nothing.
+        test_correct: whether it classifies each test sample correctly, bool (N,); the test labels choose nothing.
     """
 
     strength: float
     val_accuracy: float
-    test_accuracy: float
+    test_correct: Tensor
+
+    @property
+    def test_accuracy(self) -> float:
+        return float(self.test_correct.double().mean())
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,12 @@ def linear_probe(train: Split, val: Split, test: Split, classes: int, strengths:
     for strength in strengths:
         weights = fit(standardised[0], train.labels, weights, strength)
         on_val, on_test = (
-            accuracy(logits(features, weights).argmax(1), split.labels)
+            logits(features, weights).argmax(1) == split.labels
             for features, split in zip(standardised[1:], (val, test), strict=True)
         )
-        if best is None or on_val > best.val_accuracy:
-            best = Probe(strength, on_val, on_test)
+        val_accuracy = float(on_val.double().mean())
+        if best is None or val_accuracy > best.val_accuracy:
+            best = Probe(strength, val_accuracy, on_test)
     assert best is not None
     return best
 

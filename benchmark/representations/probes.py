@@ -11,7 +11,7 @@ from benchmark.representations.features import features
 from benchmark.representations.logistic import STRENGTHS, linear_probe, nearest_mean_accuracy
 from benchmark.representations.subject import VAL, Subject
 from benchmark.stages.graph import latency_stage
-from results.store.probes import FILE, KIND, BlockProbe, LastQuarter, Probes
+from results.store.probes import FILE, KIND, BlockProbe, LastQuarter, Probes, packed
 
 
 def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes]:
@@ -37,7 +37,7 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
     start = time.monotonic()
     # Fits depend on the number of threads only in rounding; augmentation and order play no part.
     splits = {split: features(backbone, inputs, split, blocks, subject.device) for split in ("train", "val", "test")}
-    classes = len(inputs.card.classes)
+    classes, order = len(inputs.card.classes), splits["test"].sample_id.argsort()
     probes = []
     for block in blocks:
         for kind in splits["train"].inputs(block):
@@ -47,7 +47,8 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
             probes.append(
                 BlockProbe(
                     block=block, inputs=kind, strength=probe.strength, val_accuracy=probe.val_accuracy,
-                    test_accuracy=probe.test_accuracy, mean_val_accuracy=means[0], mean_test_accuracy=means[1],
+                    test_accuracy=probe.test_accuracy, test_correct=packed(probe.test_correct[order].cpu().numpy()),
+                    mean_val_accuracy=means[0], mean_test_accuracy=means[1],
                 )
             )  # fmt: skip
     content = Probes(

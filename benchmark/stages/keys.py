@@ -81,7 +81,7 @@ DOMAINS = {
     ),
     "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),
     "representations": Domain(
-        1,
+        2,
         (
             "benchmark/representations/features.py", "benchmark/representations/logistic.py",
             "benchmark/representations/probes.py", "benchmark/representations/subject.py",

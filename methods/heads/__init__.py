@@ -20,6 +20,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "class-patch-mean": HeadCard(
         target="methods.heads.class_patch_mean:ClassPatchMeanHead",
+        code_version=2,
         reads_patches=True,
         summary="one linear on the class token and the mean patch token",
     ),

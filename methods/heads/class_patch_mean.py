@@ -10,15 +10,17 @@ from methods.tokens import Tokens
 
 
 class ClassPatchMeanHead(ExitHead):
-    """LayerNorm and one Linear on the class tokens and the mean of the patch tokens, concatenated.
+    """BatchNorm and one Linear on the class tokens and the mean of the patch tokens, concatenated.
 
     A baseline of this suite: it separates what a head gains from seeing the patches at all from what it gains from convolution
-    or attention over them. The feature is the input of the Linear, (B, (P + 1) C) with P class tokens.
+    or attention over them. The BatchNorm has no affine parameters, as in the linear probes of MAE (He et al., CVPR 2022): class
+    token and patch mean differ in scale, and without it the Linear trains slowly. The feature is the input of the Linear,
+    (B, (P + 1) C) with P class tokens.
     """
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
-        self.norm = nn.LayerNorm((class_tokens + 1) * dim)
+        self.norm = nn.BatchNorm1d((class_tokens + 1) * dim, affine=False)
         self.linear = nn.Linear((class_tokens + 1) * dim, num_classes)
         self.reset_parameters()
 

@@ -9,7 +9,7 @@ from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table, signed
 from reports.words import counted
-from results.tables.convergence import BACKBONE_LIMIT, HEAD_LIMIT
+from results.tables.convergence import ALPHA, BACKBONE_LIMIT, HEAD_LIMIT
 
 TABLE = "convergence"
 
@@ -45,8 +45,9 @@ def heads(study: Study) -> list[Shown]:
     if not cells:
         return []
     caption = (
-        "Heads beside linear probes: val accuracy of a logistic regression on the inputs of a head minus that of the head, in "
-        f"points; the largest over exits and seeds. Above {100 * HEAD_LIMIT:g}, a head has not converged."
+        "Heads beside linear probes: test accuracy of a logistic regression on the inputs of a head minus that of the head, in "
+        f"points; the largest over exits and seeds. A head has not converged if more than {100 * HEAD_LIMIT:g} points below the "
+        f"probe, beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
     )
     header: tuple[str, ...] = ("Method", "Largest gap", "After block", "Probe inputs", "Heads not converged")
     if len(study.settings) > 1:

@@ -16,7 +16,7 @@ BACKBONE = "backbone not converged"
 
 
 def not_converged(runs: list[Run]) -> Iterator[Symptom]:
-    """Every head more than half a point below the linear probe, and every backbone that still gains more than 0.2 points."""
+    """Every head that is shown to be more than half a point below the linear probe, and every backbone that still gains more than 0.2 points."""
     table = convergence_table(runs)
     if table is None:
         return
@@ -31,6 +31,6 @@ def not_converged(runs: list[Run]) -> Iterator[Symptom]:
             head = heads[row["run_id"], row["block"]]
             yield Symptom(
                 HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
-                f"the {head} exit after block {row['block']} classifies {row['val_accuracy']:.1%} of val correctly, a linear "
+                f"the {head} exit after block {row['block']} classifies {row['accuracy']:.1%} of test correctly, a linear "
                 f"probe of its inputs ({row['inputs']}) {row['reference']:.1%}",
             )  # fmt: skip

@@ -40,6 +40,18 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(np.clip(2 * probability[total : length // 2].sum(), 0.0, 1.0)) if total else 1.0
 
 
+def one_sided(gains: int, losses: int) -> float:
+    """P-value of McNemar's exact test that the second of two classifiers is not more accurate than the first.
+
+    Args:
+        gains: samples that only the second classifies correctly.
+        losses: samples that only the first classifies correctly.
+    """
+    from scipy.special import bdtr
+
+    return float(bdtr(losses, gains + losses, 0.5))
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """P-values adjusted by the step-down method of Holm (1979), which controls the family-wise error rate.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt, ValidationError
 
 from results.frozen import Frozen
@@ -36,9 +38,29 @@ class BlockProbe(Frozen):
     val_accuracy: Share
     test_accuracy: Share
     """Of the linear probe."""
+    test_correct: Annotated[str, Field(max_length=2**18)]
+    """Whether the linear probe classifies each test image correctly: see `packed`."""
     mean_val_accuracy: Share
     mean_test_accuracy: Share
     """Of the nearest class mean."""
+
+
+def packed(correct: np.ndarray) -> str:
+    """One bit per image, in ascending order of the sample ids, in base64.
+
+    Args:
+        correct: bool [N].
+    """
+    return base64.b64encode(np.packbits(correct).tobytes()).decode("ascii")
+
+
+def unpacked(text: str, count: int) -> np.ndarray | None:
+    """The inverse of `packed` for ``count`` images, bool [count]; None if the text does not hold that many."""
+    try:
+        bits = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
+    except ValueError:
+        return None
+    return np.unpackbits(bits, count=count).astype(bool) if len(bits) == -(-count // 8) else None
 
 
 class LastQuarter(Frozen):

@@ -7,14 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from results.record import ExitMetrics
-from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, BlockProbe
+from results.stats.significance import holm, one_sided
+from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, BlockProbe, unpacked
 from results.tables.run import Run
 
 HEAD_LIMIT = 0.005
-"""A head has not converged if its val accuracy is further than this below that of the probe."""
+"""A head has not converged if its test accuracy is shown to be below that of the probe, and by more than this."""
+ALPHA = 0.05
+"""Level of the exact one-sided test that the probe is more accurate, after Holm's correction over the exits of a run."""
 BACKBONE_LIMIT = 0.002
 """A backbone has not converged if its val accuracy rose by more than this in the last quarter of its epochs."""
 READS = {
@@ -24,7 +28,7 @@ READS = {
 }  # fmt: skip
 """The probe inputs that a head of each kind reads, so that it should be at least as accurate as the probe."""
 COLUMNS = [
-    "run_id", "method", "backbone", "seed", "part", "block", "inputs", "val_accuracy", "reference", "gap", "limit",
+    "run_id", "method", "backbone", "seed", "part", "block", "inputs", "split", "accuracy", "reference", "gap", "limit", "p",
     "converged",
 ]  # fmt: skip
 
@@ -32,8 +36,10 @@ COLUMNS = [
 def convergence_table(runs: list[Run]) -> pd.DataFrame | None:
     """One row per early exit (part ``head``) and per trained backbone (part ``backbone``); None without probes.
 
-    val_accuracy: of the head, or of the final classifier. reference: of the probe of the head's inputs, or of the final
-    classifier before the last quarter of the epochs. gap: reference minus val_accuracy of a head; the gain of a backbone.
+    split: test for heads, since val chose the probe; val for backbones. accuracy: of the head, or of the final classifier.
+    reference: of the probe of the head's inputs, or of the final classifier before the last quarter of the epochs. gap:
+    reference minus accuracy of a head; the gain of a backbone. p: that chance alone makes the probe so much more accurate than
+    the head, after Holm's correction over the exits of the run; empty for backbones.
     """
     rows = [row for run in runs for row in _heads(run)] + list(_backbones(runs))
     return pd.DataFrame(rows, columns=COLUMNS) if rows else None
@@ -64,14 +70,21 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     return None
 
 
-def _heads(run: Run) -> Iterator[dict[str, Any]]:
-    if run.record.costs.reduced_tokens:  # probes read the tokens of the whole backbone
-        return
-    for exit_ in run.record.exits[:-1]:
+def _heads(run: Run) -> list[dict[str, Any]]:
+    """One row per early exit whose block is probed on the test images of the run."""
+    exits, probes, p = [], [], []
+    for number, exit_ in enumerate(run.record.exits[:-1]):
         probe = probe_of(run, exit_)
-        if probe is not None:
-            gap = probe.val_accuracy - exit_.val_accuracy
-            yield _row(run, "head", exit_.block, probe.inputs, exit_.val_accuracy, probe.val_accuracy, gap, HEAD_LIMIT)
+        head = run.answers.correct[number] if probe else np.empty(0, dtype=bool)
+        by_probe = unpacked(probe.test_correct, len(head)) if probe else None
+        if probe is not None and by_probe is not None:
+            exits.append(exit_)
+            probes.append(probe)
+            p.append(one_sided(int((by_probe & ~head).sum()), int((head & ~by_probe).sum())))
+    return [
+        _row(run, "head", exit_.block, probe.inputs, "test", exit_.test_accuracy, probe.test_accuracy, HEAD_LIMIT, adjusted)
+        for exit_, probe, adjusted in zip(exits, probes, holm(np.array(p)).tolist(), strict=True)
+    ]
 
 
 def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
@@ -83,14 +96,24 @@ def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
             if last is not None and probes.backbone not in shown:
                 shown.add(probes.backbone)
                 depth = len(run.record.costs.blocks)
-                yield _row(run, "backbone", depth, "", last.after, last.before, last.gain, BACKBONE_LIMIT)
+                yield _row(run, "backbone", depth, "", "val", last.after, last.before, BACKBONE_LIMIT)
 
 
 def _row(
-    run: Run, part: str, block: int, inputs: str, accuracy: float, reference: float, gap: float, limit: float
+    run: Run,
+    part: str,
+    block: int,
+    inputs: str,
+    split: str,
+    accuracy: float,
+    reference: float,
+    limit: float,
+    p: float = np.nan,
 ) -> dict[str, Any]:
+    gap = reference - accuracy if part == "head" else accuracy - reference
+    above = gap > limit + 1e-9
     values = (
-        run.record.run_id, run.method, run.backbone, run.seed, part, block, inputs, accuracy, reference, gap, limit,
-        bool(gap <= limit + 1e-9),
+        run.record.run_id, run.method, run.backbone, run.seed, part, block, inputs, split, accuracy, reference, gap, limit, p,
+        not (above and (np.isnan(p) or p < ALPHA)),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))

@@ -92,7 +92,7 @@ def test_class_patch_mean_is_linear_on_what_its_name_says(class_tokens: int) -> 
     values = torch.randn(5, class_tokens + 4, 8)
     parts = [values[:, i] for i in range(class_tokens)] + [values[:, class_tokens:].mean(1)]
     joined = torch.cat(parts, dim=1)
-    normed = (joined - joined.mean(1, keepdim=True)) / torch.sqrt(joined.var(1, keepdim=True, correction=0) + 1e-5)
+    normed = (joined - joined.mean(0)) / torch.sqrt(joined.var(0, correction=0) + 1e-5)
     logits, feature = head(Tokens(values, 2, class_tokens))
     torch.testing.assert_close(feature, normed, atol=1e-5, rtol=0)
     torch.testing.assert_close(logits, normed @ head.linear.weight.T, atol=1e-5, rtol=0)

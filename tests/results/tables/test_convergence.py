@@ -5,45 +5,67 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from results.judge.convergence import not_converged as symptoms
 from results.record import ExitMetrics, StageRef
-from results.store.probes import BlockProbe, LastQuarter, ProbeInputs, Probes
-from results.tables.convergence import convergence_table, not_converged
+from results.stats.significance import holm, one_sided
+from results.store.probes import BlockProbe, LastQuarter, ProbeInputs, Probes, packed, unpacked
+from results.tables.answers import Answers
+from results.tables.convergence import ALPHA, HEAD_LIMIT, convergence_table, not_converged
 from results.tables.run import Run
 from tests.results.builders import done_record, run_spec
 
 BACKBONE = "finetune-" + "0" * 16
 
 
-def block_probe(inputs: ProbeInputs, val: float, block: int = 1) -> BlockProbe:
+IMAGES = 1000
+
+
+def correct(accuracy: float) -> np.ndarray:
+    """The first images are classified correctly, so of two classifiers one is nowhere worse."""
+    return np.arange(IMAGES) < round(accuracy * IMAGES)
+
+
+def block_probe(inputs: ProbeInputs, test: float, by_image: np.ndarray | None = None) -> BlockProbe:
+    bits = packed(correct(test) if by_image is None else by_image)
     return BlockProbe(
-        block=block, inputs=inputs, strength=0.1, val_accuracy=val, test_accuracy=0.5, mean_val_accuracy=0.5,
+        block=1, inputs=inputs, strength=0.1, val_accuracy=test, test_accuracy=test, test_correct=bits, mean_val_accuracy=0.5,
         mean_test_accuracy=0.5,
     )  # fmt: skip
 
 
-def run_with(head: str, val: float, probes: tuple[BlockProbe, ...], last: LastQuarter | None = None) -> Run:
+def run_with(head: str, test: float, probes: tuple[BlockProbe, ...], last: LastQuarter | None = None) -> Run:
     """A run with one early exit after block 1."""
     exits = tuple(
-        ExitMetrics(block=block, head=name, val_accuracy=accuracy, test_accuracy=0.5)
-        for block, name, accuracy in ((1, head, val), (2, "final classifier", 0.9))
+        ExitMetrics(block=block, head=name, val_accuracy=0.5, test_accuracy=accuracy)
+        for block, name, accuracy in ((1, head, test), (2, "final classifier", 0.9))
     )
     stage = StageRef(stage="finetune", key="0" * 16, code={}, seconds=1, shared_pass=1, artifacts=())
     record = done_record(spec=run_spec(exits=(1,)), exits=exits, stages=(stage,))
     content = Probes(backbone=BACKBONE, content=record.data.content, probes=probes, last_quarter=last)
     assert content.fits(record)
     assert not content.model_copy(update={"backbone": "finetune-" + "1" * 16}).fits(record)
-    return Run(record, {}, pd.DataFrame(), Path(), probes=(content,))
+    return with_answers(Run(record, {}, pd.DataFrame(), Path(), probes=(content,)))
+
+
+def with_answers(run: Run) -> Run:
+    """The run, whose heads classify the first images correctly."""
+    right = np.stack([correct(exit_.test_accuracy) for exit_ in run.record.exits])
+    unknown = np.full(right.shape, np.nan)
+    answers = Answers(np.arange(IMAGES), np.zeros(IMAGES, dtype=int), (~right).astype(int), unknown, unknown)
+    run.__dict__["answers"] = answers  # instead of its file
+    return run
 
 
 THREE = (block_probe("class token", 0.6), block_probe("patch mean", 0.5), block_probe("both", 0.8))
 
 
 @pytest.mark.parametrize(
-    ("head", "val", "gap"),
+    ("head", "test", "gap"),
     [
         ("linear", 0.595, None),  # half a point below the probe of the class token
         ("linear", 0.594, 0.006),
@@ -53,12 +75,46 @@ THREE = (block_probe("class token", 0.6), block_probe("patch mean", 0.5), block_
         ("of-a-package", 0.4, 0.1),
     ],
 )
-def test_a_head_is_compared_with_the_probe_of_its_inputs(head: str, val: float, gap: float | None) -> None:
-    run = run_with(head, val, THREE)
+def test_a_head_is_compared_with_the_probe_of_its_inputs(head: str, test: float, gap: float | None) -> None:
+    run = run_with(head, test, THREE)
     assert not_converged([run]) == ({} if gap is None else {run.method: pytest.approx(gap)})
     assert [(symptom.place, symptom.value) for symptom in symptoms([run])] == (
         [] if gap is None else [("block 1", pytest.approx(gap))]
     )
+
+
+def test_a_gap_within_chance_is_no_symptom() -> None:
+    """0.6 points of 1,000 images: 30 images that only the probe classifies correctly, and 24 that only the head does."""
+    by_probe = correct(0.6)
+    by_probe[570:594], by_probe[594:624] = False, True
+    run = run_with("linear", 0.594, (block_probe("class token", 0.6, by_probe), *THREE[1:]))
+    table = convergence_table([run])
+    assert table is not None
+    (row,) = table.to_dict("records")
+    assert row["gap"] == pytest.approx(0.006)
+    assert row["p"] == pytest.approx(binomtest(30, 54, alternative="greater").pvalue)
+    assert row["converged"]
+    assert not not_converged([run])
+
+
+def test_equally_good_heads_are_rarely_named() -> None:
+    """Eight heads that are as accurate as their probes, on 4,000 images, disagreeing with them on 8 %."""
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(4000, [0.04, 0.04, 0.92], size=(400, 8))
+    gaps = (counts[..., 0] - counts[..., 1]) / 4000
+    p = np.array([holm(np.array([one_sided(*pair[:2]) for pair in run])) for run in counts])
+    assert (gaps > HEAD_LIMIT).any(axis=1).mean() > 0.5
+    assert ((gaps > HEAD_LIMIT) & (p < ALPHA)).any(axis=1).mean() < 0.07
+
+
+@pytest.mark.parametrize("count", [1, 8, 13])
+def test_bits_of_images_survive_packing(count: int) -> None:
+    bits = np.arange(count) % 3 == 0
+    restored = unpacked(packed(bits), count)
+    assert restored is not None
+    assert restored.tolist() == bits.tolist()
+    assert unpacked(packed(bits), count + 8) is None
+    assert unpacked("no base64", count) is None
 
 
 def test_without_class_tokens_there_is_one_probe() -> None:
@@ -72,7 +128,7 @@ def test_a_backbone_that_still_gains_is_named_once() -> None:
     (symptom,) = symptoms([run, run])
     assert (symptom.signature, symptom.value) == ("backbone not converged", pytest.approx(0.003))
     done = run.probes[0].model_copy(update={"last_quarter": late.model_copy(update={"after": 0.802})})
-    assert not list(symptoms([replace(run, probes=(done,))]))
+    assert not list(symptoms([with_answers(replace(run, probes=(done,)))]))
 
 
 def test_without_probes_nothing_is_known() -> None:

@@ -70,10 +70,10 @@ def _places(study: Study) -> list[str]:
 
 def _unconverged(study: Study, gaps: Mapping[str, float], consequence: str) -> list[str]:
     """The methods with heads that have not converged, and what follows from it."""
-    names = few(list(dict.fromkeys(study.display[label] for label in gaps)))
+    names, gap = few(list(dict.fromkeys(study.display[label] for label in gaps))), 100 * max(gaps.values())
     return [
-        f"Heads of {names} have not converged: a linear probe of the same inputs is up to {100 * max(gaps.values()):.1f} points "
-        f"more accurate on test, so {consequence}."
+        f"Heads of {names} have not converged: a linear probe of the same inputs is up to {gap:.1f} points more accurate on "
+        f"test, so {consequence}."
     ]
 
 

@@ -46,8 +46,8 @@ def heads(study: Study) -> list[Shown]:
         return []
     caption = (
         "Heads beside linear probes: test accuracy of a logistic regression on the inputs of a head minus that of the head, in "
-        f"points; the largest over exits and seeds. A head has not converged if more than {100 * HEAD_LIMIT:g} points below the "
-        f"probe, beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
+        f"points; the largest over exits and seeds. A head has not converged if this is above {100 * HEAD_LIMIT:g} and beyond "
+        f"chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
     )
     header: tuple[str, ...] = ("Method", "Largest gap", "After block", "Probe inputs", "Heads not converged")
     if len(study.settings) > 1:

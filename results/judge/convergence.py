@@ -16,7 +16,8 @@ BACKBONE = "backbone not converged"
 
 
 def not_converged(runs: list[Run]) -> Iterator[Symptom]:
-    """Every head that is shown to be more than half a point below the linear probe, and every backbone that still gains more than 0.2 points."""
+    """Every head that is more than half a point below the linear probe, beyond chance, and every backbone that still gains
+    more than 0.2 points."""
     table = convergence_table(runs)
     if table is None:
         return

@@ -82,7 +82,17 @@ def _heads(run: Run) -> list[dict[str, Any]]:
             probes.append(probe)
             p.append(one_sided(int((by_probe & ~head).sum()), int((head & ~by_probe).sum())))
     return [
-        _row(run, "head", exit_.block, probe.inputs, "test", exit_.test_accuracy, probe.test_accuracy, HEAD_LIMIT, adjusted)
+        _row(
+            run,
+            "head",
+            exit_.block,
+            probe.inputs,
+            "test",
+            exit_.test_accuracy,
+            probe.test_accuracy,
+            HEAD_LIMIT,
+            adjusted,
+        )
         for exit_, probe, adjusted in zip(exits, probes, holm(np.array(p)).tolist(), strict=True)
     ]
 

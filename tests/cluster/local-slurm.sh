@@ -24,7 +24,8 @@
 #   LOCAL_SLURM_ACCOUNTING  1: slurmdbd + mariadbd, sacct works (default); 0: none, about 5 s faster, no sacct
 #   LOCAL_SLURM_INSTALL     0: never call apt-get, fail if something is missing (1)
 #
-# Partitions: main (default, all nodes) and low (same nodes; its jobs are preempted and requeued by jobs in main).
+# Partitions: main (default, all nodes); low, now and lost (same nodes), whose jobs are preempted by jobs in main: requeued 20 s
+# after the warning, requeued at once, and cancelled at once.
 # Features: n1 "fast", the others "slow" (for --constraint). Accounts: root's default and "bench". QOS: normal, high.
 set -euo pipefail
 
@@ -234,6 +235,8 @@ END
     done
     echo "PartitionName=main Nodes=ALL Default=YES DefaultTime=10 MaxTime=UNLIMITED PriorityTier=10 PreemptMode=OFF"
     echo "PartitionName=low Nodes=ALL DefaultTime=10 MaxTime=UNLIMITED PriorityTier=1 PreemptMode=REQUEUE GraceTime=20"
+    echo "PartitionName=now Nodes=ALL DefaultTime=10 MaxTime=UNLIMITED PriorityTier=1 PreemptMode=REQUEUE GraceTime=0"
+    echo "PartitionName=lost Nodes=ALL DefaultTime=10 MaxTime=UNLIMITED PriorityTier=1 PreemptMode=CANCEL GraceTime=0"
   } >"$D/etc/slurm.conf"
 
   if [ "$ACCT" != 0 ]; then (umask 077; cat >"$D/etc/slurmdbd.conf" <<END

@@ -1,7 +1,11 @@
-"""A plug-in method with linear exits. Each step takes SLOW_SECONDS longer, which changes no bit, or fails with SLOW_FAILS=1."""
+"""A plug-in method with linear exits. Each step takes SLOW_SECONDS longer, which changes no bit, or fails with SLOW_FAILS=1.
+
+The first SLOW_AFTER steps of a process are not slow.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from dataclasses import dataclass
@@ -18,10 +22,14 @@ class Slow(Vanilla):
         return (TrainStage(loss=Component("slow-loss")),)
 
 
+STEPS = itertools.count()
+
+
 @dataclass(frozen=True)
 class SlowLoss(SelfDistillation):
     def __call__(self, *arguments: Any) -> Any:
-        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        if next(STEPS) >= int(os.environ.get("SLOW_AFTER", "0")):
+            time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
         if os.environ.get("SLOW_FAILS") == "1":
             raise RuntimeError("planned failure")
         return super().__call__(*arguments)

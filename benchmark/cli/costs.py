@@ -40,7 +40,8 @@ def command(backbone: str, method_text: str, num_classes: int, exits_text: str, 
     """
     card = registered("backbone", backbone, "--backbone")
     config, method = configured("method", method_text, "--method")
-    exits = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
+    named = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
+    exits = method.fixed_exits(card) or named
     require_torch()
     # This imports torch, which takes seconds: --help and mistakes in the options are answered without it.
     from benchmark.measure.price import price

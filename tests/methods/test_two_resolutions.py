@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
+from benchmark.cli.costs import command
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import load_scores
 from benchmark.grid.load import load_grid
@@ -151,3 +154,12 @@ def test_mistakes_are_refused() -> None:
         TwoPassViT(ViT(VisionTransformer(**SMALL)), 0.9)
     with pytest.raises(ValueError, match="final-classifier"):
         FinalClassifierHead(16, 5, 4, 1)(Tokens(torch.zeros(1, 17, 16), 4, 1))
+
+
+def test_the_command_costs_shows_both_answers() -> None:
+    shown = CliRunner().invoke(
+        command, ["--backbone", NANO, "--method", "two-resolutions", "--num-classes", "10", "--format", "json"]
+    )
+    (counted,) = json.loads(shown.stdout)[1:]
+    assert counted["exits"] == [12]
+    assert counted["macs_cumulative"] == list(price(NANO, TwoResolutions(), (), 10).cumulative)

@@ -68,7 +68,7 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     try:
         return whole_number(str(loader.construct_scalar(node)))
     except ValueError as error:
-        raise yaml.YAMLError(f"{error} {node.start_mark}") from None
+        raise yaml.YAMLError(f"{error}; line {node.start_mark.line + 1}") from None
 
 
 TextLoader.yaml_implicit_resolvers = {}

@@ -72,6 +72,8 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
 
 def _heads(run: Run) -> list[dict[str, Any]]:
     """One row per early exit whose block is probed on the test images of the run."""
+    if run.record.costs.reduced_tokens:  # probes read the tokens of the whole backbone
+        return []
     exits, probes, p = [], [], []
     for number, exit_ in enumerate(run.record.exits[:-1]):
         probe = probe_of(run, exit_)

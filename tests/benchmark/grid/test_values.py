@@ -22,7 +22,7 @@ from tests.grids import write_grid
     ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:~nouser/w"}}]}, "backbones[0]"),
     ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:loop"}}]}, "backbones[0]"),
     ({"backbones": [{"name": "vit_nano_patch4_28", "set": {"weights": "file:a\0b"}}]}, "backbones[0]"),
-    ({"seeds": [int("9" * 4000)]}, "seeds[0]"),
+    ({"seeds": [int("9" * 400)]}, "seeds[0]"),
     ({"datasets": [{"name": "fashion-mnist-mini", "set": {"train": int("9" * 400)}}]}, "datasets[0].set.train"),
     ({"datasets": [{"name": "fashion-mnist-mini", "set": {"x" * 900: 1}}]}, "datasets[0].set"),
     ({"exits": [[int("9" * 400)]]}, "exits"),

@@ -131,5 +131,13 @@ def test_a_backbone_that_still_gains_is_named_once() -> None:
     assert not list(symptoms([with_answers(replace(run, probes=(done,)))]))
 
 
+def test_heads_on_reduced_tokens_are_not_compared() -> None:
+    run = run_with("linear", 0.1, THREE)
+    costs = run.record.costs.model_copy(update={"reduced_tokens": True})
+    reduced = with_answers(replace(run, record=run.record.model_copy(update={"costs": costs})))
+    assert convergence_table([run]) is not None
+    assert convergence_table([reduced]) is None
+
+
 def test_without_probes_nothing_is_known() -> None:
     assert convergence_table([replace(run_with("lph", 0.1, THREE), probes=())]) is None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,13 +13,14 @@ from results.judge.mechanism_evidence import ScaledAnswer, effect_text, mechanis
 from results.operating_point import Measured, OperatingPoint, WeightedThreshold
 from results.record import ExitMetrics, StageRef
 from results.spec import Configured
-from results.store.probes import BlockProbe, Probes
+from results.store.probes import BlockProbe, Probes, packed
 from results.store.representations import Measurement, Measurements
+from results.tables.answers import Answers
 from results.tables.run import Run
 from tests.results.builders import done_record, run_spec
 
 JITTER = (-0.002, -0.001, 0.0, 0.001, 0.002)
-DEPTH = 12
+DEPTH, IMAGES = 12, 8
 EXITS = (2, 8)
 HEADS = {"vanilla": "linear", "homogeneous-local": "lph", "lgvit": "lph"}
 
@@ -50,12 +51,17 @@ def run(
         BlockProbe(
             block=block, inputs=kind, strength=0.1, val_accuracy=0.9 - abs(block - 6) / 100, mean_val_accuracy=block / 100,
             test_accuracy=0.9 - abs(block - 6) / 100 + JITTER[seed] * (block == 6), mean_test_accuracy=block / 100,
+            test_correct=packed(np.ones(IMAGES, dtype=bool)),
         )
         for block in range(1, DEPTH + 1)
         for kind in ("class token", "both")
     )  # fmt: skip
     own = Probes(backbone=stage.name, content={}, probes=probes, last_quarter=None)
-    return Run(record, {}, pd.DataFrame(), Path(), probes=(own,))
+    made = Run(record, {}, pd.DataFrame(), Path(), probes=(own,))
+    shape, labels = (len(metrics), IMAGES), np.zeros(IMAGES, dtype=int)
+    answers = Answers(labels, labels, np.zeros(shape, dtype=int), np.full(shape, np.nan), np.full(shape, np.nan))
+    made.__dict__["answers"] = answers  # instead of its file: every head and probe is right on these images
+    return made
 
 
 def by_rule(runs: list[Run]) -> dict[str, ScaledAnswer]:
@@ -80,7 +86,7 @@ def test_local_information_is_read_from_equal_runs_with_kernel_3_and_0_and_linea
     text = effect_text(scaled.answer, scaled.answer.effects[0])
     assert text == "LPH, kernel 3 minus kernel 0: 5.00 [4.80, 5.20] points, 5 seeds"
     assert "b, 1 train images" in scaled.scale
-    unknown = by_rule([replace(one, probes=()) for one in runs])["a"].answer
+    unknown = by_rule([one.changed(probes=()) for one in runs])["a"].answer
     assert (unknown.verdict, len(unknown.effects)) == ("open", 2)  # nobody knows whether the heads have converged
     other_regime = [one if one.method == "vanilla" else run(one.record.spec.train.method.name, one.seed, 0.9, regime="joint")
                     for one in runs]  # fmt: skip
@@ -125,7 +131,7 @@ def test_exit_schemes_need_as_many_exits_and_the_measures_at_their_blocks() -> N
         for part in ("patch mean", "both")
     )
     measured = [
-        replace(one, measurements=(Measurements("representations", one.probes[0].backbone, {}, rows),)) for one in runs
+        one.changed(measurements=(Measurements("representations", one.probes[0].backbone, {}, rows),)) for one in runs
     ]
     assert next(one.answer for one in mechanism_answers(measured) if one.answer.rule == "d").verdict == "not supported"
 
@@ -137,6 +143,6 @@ def test_the_table_says_what_a_folder_lacks_and_is_absent_without_any_number() -
     assert set(table["verdict"]) == {"open"}
     assert (table["reason"] != "").all()
     assert table.loc[table["rule"] == "a", "mean"].tolist() == pytest.approx([0.048, 0.098])
-    without = [replace(one, probes=()) for one in seed_0[:1]]
+    without = [one.changed(probes=()) for one in seed_0[:1]]
     assert "homogeneous-local with kernel 0, vanilla" in by_rule(without)["a"].answer.reason
     assert mechanism_table(without) is None

@@ -10,7 +10,7 @@ from reports.findings import limits
 from reports.sections.claims import judged_sentence
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, times
-from reports.weakness import weakness
+from reports.weakness import one_exit, weak_backbone, weakness
 from reports.words import counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN
 from results.tables.convergence import not_converged
@@ -23,14 +23,14 @@ SETTINGS = 3
 
 
 def abstract(study: Study) -> list[str]:
-    """At most five sentences. Of a setting that says little about early exits, they say why and name no speed-up.
+    """At most five sentences. Of a setting with a weak backbone, they say why it says little and name no speed-up.
 
     Methods whose heads have not converged are not ranked. If the reference is one of them, no method is.
     """
     setting = study.main[0]
     first = [_question(setting), _setup(study)]
-    if weak := weakness(study, setting):
-        return [*first, *weak]
+    if weak_backbone(study, setting):
+        return [*first, *weakness(study, setting)]
     gaps = not_converged(setting.exiting)
     finding, sure, last = _finding(study, setting, gaps), _sure(setting), judged_sentence(study) or limits(study)[:1]
     if setting.reference in gaps:
@@ -86,9 +86,14 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
         at = "that loses at most 1 point on val" if speeds["kind"] == DROP[0] else "that its grid fixed"
         kinds = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
         kinds += [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
-        parts.append(f"with the threshold {at}, the speed-up of {name} is {join(kinds)}")
+        where = one_exit(setting, study)
+        parts.append(
+            f"{where}: a speed-up of {join(kinds)} without any decision"
+            if where
+            else f"with the threshold {at}, the speed-up of {name} is {join(kinds)}"
+        )
     if half is not None:
-        text = f"at half of the MACs it classifies {percent(half['accuracy'])} % of the test images correctly"
+        text = f"at half of the MACs {name} classifies {percent(half['accuracy'])} % of the test images correctly"
         results = "" if setting.reference in unconverged else _against_others(study, setting, unconverged)
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:

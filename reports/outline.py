@@ -25,7 +25,7 @@ from reports.setup import cited
 from reports.sources import source
 from reports.study import Study
 from reports.tables import timing
-from reports.weakness import weakness
+from reports.weakness import weak_backbone
 from reports.words import counted, join
 
 Part = tuple[str, Callable[[Study], Sequence[Block]]]
@@ -98,7 +98,7 @@ def _teaser(study: Study) -> Drawn:
     """The figure of page one."""
     setting = study.main[0]
     speeds = counted_three_ways(setting, study.points)
-    if weakness(study, setting):
+    if weak_backbone(study, setting):
         speeds = speeds.iloc[:0]  # they say nothing there
     beside = ""
     if not speeds.empty:

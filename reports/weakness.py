@@ -12,18 +12,47 @@ from results.judge.weak_runs import NEAR_MAJORITY, NEVER_PREDICTED, ONE_EXIT, SM
 
 def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
     """At most three sentences; empty if nothing is wrong."""
-    backbone = _backbone(study, setting)
-    rows = study.tidy.get("failures", pd.DataFrame(columns=["signature", "run_id", "place", "sentence"]))
-    of_setting = rows[rows["run_id"].isin([run.record.run_id for run in setting.runs])]
-    found = set(of_setting["signature"])
-    sentences = []
-    if backbone is not None and {NEAR_MAJORITY, NEVER_PREDICTED} & found:
-        sentences.append(_weak_backbone(study.backbones[setting.where["backbone"]], backbone))
-    sentences += _one_exit(setting, of_setting[of_setting["signature"] == ONE_EXIT])
-    if sentences and SMALL_VAL in found:
+    sentences = weak_backbone(study, setting)
+    where = one_exit(setting, study)
+    if where:
+        sentences.append(f"{where[0].upper()}{where[1:]}, so this speed-up needs no early exits.")
+    if sentences and SMALL_VAL in set(_symptoms(study, setting)["signature"]):
         images = setting.runs[0].record.data.sizes["val"]
         sentences.append(f"The val split of {images:,} images is too small to choose thresholds by the drop on it.")
     return sentences
+
+
+def weak_backbone(study: Study, setting: ComparisonGroup) -> list[str]:
+    """A sentence if the backbone is hardly better than the largest class, or never predicts a class."""
+    row = _backbone(study, setting)
+    if row is None or not {NEAR_MAJORITY, NEVER_PREDICTED} & set(_symptoms(study, setting)["signature"]):
+        return []
+    return [_weak_backbone(study.backbones[setting.where["backbone"]], row)]
+
+
+def one_exit(setting: ComparisonGroup, study: Study) -> str:
+    """A clause if the reference of the group sends all images to its first exit at `DROP`; else nothing."""
+    rows = _symptoms(study, setting)
+    run = setting.leading
+    point = run.point(run.judged_policy, *DROP)
+    if point is None or point.test is None:
+        return ""
+    if run.record.run_id not in set(rows.loc[rows["signature"] == ONE_EXIT, "run_id"]):
+        return ""
+    if point.test.exit_shares[0] < max(point.test.exit_shares[1:]):
+        return ""
+    block = run.record.exits[0].block
+    cut = next((other for other in setting.runs if _is_cut(other.record.costs.blocks, block, other.has_exits)), None)
+    same = f" ({percent(cut.record.exits[-1].test_accuracy)} % where it was run)" if cut is not None else ""
+    return (
+        "with the threshold that loses at most 1 point on val, all test images leave at the first exit, and the backbone "
+        f"truncated after block {block} does the same{same}"
+    )
+
+
+def _symptoms(study: Study, setting: ComparisonGroup) -> pd.DataFrame:
+    rows = study.tidy.get("failures", pd.DataFrame(columns=["signature", "run_id", "place", "sentence"]))
+    return rows[rows["run_id"].isin([run.record.run_id for run in setting.runs])]
 
 
 def _backbone(study: Study, setting: ComparisonGroup) -> pd.Series | None:
@@ -44,23 +73,6 @@ def _weak_backbone(name: str, row: pd.Series) -> str:
         f"accuracy, the mean recall over the {row['classes']} classes, is {percent(row['balanced_accuracy'])} %"
         + (f", and it never predicts {names}." if names else ".")
     )
-
-
-def _one_exit(setting: ComparisonGroup, rows: pd.DataFrame) -> list[str]:
-    """A sentence if the reference of the group sends all images to its first exit at `DROP`."""
-    run = setting.leading
-    point = run.point(run.judged_policy, *DROP)
-    if point is None or point.test is None or run.record.run_id not in set(rows["run_id"]):
-        return []
-    if point.test.exit_shares[0] < max(point.test.exit_shares[1:]):
-        return []
-    block = run.record.exits[0].block
-    cut = next((other for other in setting.runs if _is_cut(other.record.costs.blocks, block, other.has_exits)), None)
-    same = f" ({percent(cut.record.exits[-1].test_accuracy)} % where it was run)" if cut is not None else ""
-    return [
-        f"With the threshold that loses at most 1 point on val, all test images leave at the first exit: the backbone "
-        f"truncated after block {block} does the same{same}, and the speed-up says nothing about early exits."
-    ]
 
 
 def _is_cut(blocks: tuple[int, ...], block: int, has_exits: bool) -> bool:

@@ -7,7 +7,7 @@ from reports.blocks import Block, Shown, Text
 from reports.sources import source
 from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent
-from reports.weakness import weakness
+from reports.weakness import weak_backbone, weakness
 from results.stats.classes import Balance
 from results.tables.run import STATIC
 
@@ -22,7 +22,7 @@ def data(study: Study) -> list[Block]:
         sentences = weakness(study, setting)
         if sentences:
             blocks.append(Text(" ".join(sentences)))
-        if sentences or setting.leading.record.data.is_own:
+        if weak_backbone(study, setting) or setting.leading.record.data.is_own:
             blocks.append(recall_table(setting, study.display[setting.reference], study.where(setting)))
     return blocks
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.representations.grid_probes import probe_grid
 from benchmark.representations.probes import probe_backbone
 from benchmark.representations.subject import Subject
+from benchmark.training.heads import make_head
+from methods.api import Component
+from methods.tokens import Tokens
 from reports.abstract import abstract
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from results.store.folder import Store
 from results.store.probes import without_probes
 from results.store.sharing import share
+from results.tables.convergence import READS
 from results.tables.loading import load_runs
 from tests.conftest import SmokeRun
 
@@ -89,3 +95,21 @@ def test_other_images_are_refused(probed: Store) -> None:
     other = record.model_copy(update={"data": record.data.model_copy(update={"content": {"train": "pixels:0"}})})
     with pytest.raises(UserError, match=record.run_id):
         probe_backbone(Subject(probed, other, CPU, None), [1])
+
+
+@pytest.mark.parametrize(("name", "inputs"), READS.items())
+@torch.no_grad()
+def test_heads_read_the_tokens_whose_probe_they_are_compared_with(name: str, inputs: str) -> None:
+    card = registry.card("backbone", "vit_nano_patch4_28")
+    torch.manual_seed(0)
+    head = make_head(Component(name), 4, card, 10).eval()
+    head.bind(card.load()(card.architecture, 10).eval())  # whose final norm some heads read
+    tokens = Tokens(torch.randn(2, 1 + card.grids[3] ** 2, card.dims[3]), card.grids[3], 1)
+    reads = set()
+    for kind, part in (("class token", slice(0, 1)), ("patch mean", slice(1, None))):
+        values = tokens.values.clone()
+        values[:, part] = torch.randn_like(values[:, part])
+        one, other = (head.after(read, torch.zeros(2, 10))[0] for read in (tokens, replace(tokens, values=values)))
+        if not torch.equal(one, other):
+            reads.add(kind)
+    assert reads == ({"class token", "patch mean"} if inputs == "both" else {inputs})

@@ -147,7 +147,7 @@ def test_command_lines_in_documents_parse(
     words = words_of(line)
     monkeypatch.chdir(tmp_path)
     for word in words:
-        if re.search(r"\.(bin|json|yaml)$", word):
+        if re.search(r"\.(bin|csv|json|parquet|txt|yaml)$", word):
             (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / word).touch()
     parsed(words)

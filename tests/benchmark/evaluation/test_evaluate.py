@@ -137,8 +137,10 @@ def test_intervals_of_speed_ups_and_tests_of_pairs(smoke: SmokeRun) -> None:
     table = points(runs)
     reached = table[table["reached"]]
     for name in ("layer", "mac"):
-        assert (reached[f"{name}_low"] <= reached[f"{name}_speedup"] + 1e-9).all()
-        assert (reached[f"{name}_speedup"] <= reached[f"{name}_high"] + 1e-9).all()
+        bounded = reached[reached[f"{name}_low"].notna()]  # points that all images reach alike have no interval
+        assert len(bounded) > len(reached) / 2
+        assert (bounded[f"{name}_low"] <= bounded[f"{name}_speedup"] + 1e-9).all()
+        assert (bounded[f"{name}_speedup"] <= bounded[f"{name}_high"] + 1e-9).all()
     assert table["official_swin_speedup"].isna().all()  # none of these is a Swin
     pairs = comparisons(runs)
     equal = pairs[pairs["kind"] == "equal-macs"]

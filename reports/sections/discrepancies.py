@@ -124,7 +124,7 @@ def _swin(study: Study) -> list[str]:
     table = study.points[study.points["official_swin_speedup"].notna() & (study.points["label"] == LGVIT)]
     rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == 0.01)]
     return [
-        "D3, exits of Swin counted one block too low: the official code would report "
+        "D3 of docs/discrepancies.md, exits of Swin counted one block too low: the official code would report "
         f"{times(row['official_swin_speedup'])} in layers where it is {times(row['layer_speedup'])} "
         f"({study.backbones[row['backbone']]} on {row['dataset']}, seed {row['seed']})."
         for _, row in rows.iterrows()

@@ -46,7 +46,7 @@ class BERxiTPort(Competitor):
     """The original's ``alternate`` training with losses averaged over exits, and the confidence policy.
 
     Attributes:
-        idle_heads: see `methods.lgvit.LGViT`.
+        idle_heads: as for ``lgvit``.
     """
 
     regime: Regime = "alternating"

@@ -17,7 +17,7 @@ class Boosted(Competitor):
 
     Attributes:
         base: registered name of the method whose heads are used, such as ``vanilla`` or ``lgvit``.
-        weight: of the earlier answer.
+        weight: factor of the earlier exits' logits in the sum.
     """
 
     regime: Regime = "joint"

@@ -14,10 +14,10 @@ class JEIDNN(Competitor):
     Attributes:
         tradeoff: lambda, the weight of an exit's cost in the targets of the gates. The paper has no threshold: each value is a
             training and a point.
-        weighting: of the exits in the loss of the heads: ``detached``, by the gates, as the paper describes; or ``uniform``, as
-            the authors' code computes it.
+        weighting: weights of the exits in the loss of the heads: ``detached``, by the gates, as the paper describes; or
+            ``uniform``, as the authors' code computes it.
         warmup: share of the steps in which the heads train alone.
-        interval: optimizer steps of the gates, and then of the heads.
+        interval: number of optimizer steps that train the gates, then as many for the heads, in turns.
 
     Raises:
         ValueError: the regime is not ``frozen``, or a distillation term is set.

@@ -13,7 +13,7 @@ class TwoResolutions(Method):
     sample that goes on runs all blocks twice.
 
     Attributes:
-        share: side of the smaller image as a share of the side, rounded up to whole patches; above 0 and below 1.
+        share: side of the smaller image as a share of the full image's side, rounded up to whole patches; above 0 and below 1.
     """
 
     share: float = 0.5

@@ -36,7 +36,7 @@ def abstract(study: Study) -> list[str]:
     if setting.reference in gaps:
         sure = _unconverged(study, gaps, "the methods are not ranked")
     elif gaps:
-        last = judged_sentence(study) or _unconverged(study, gaps, "the comparison leaves them out")
+        last = judged_sentence(study) or _unconverged(study, gaps, "they are not ranked here")
     return [*first, *finding, *sure, *last]
 
 
@@ -88,7 +88,7 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
         kinds += [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
         where = one_exit(setting, study)
         parts.append(
-            f"{where}: a speed-up of {join(kinds)} without any decision"
+            f"{where}: {join(kinds)}, which a backbone truncated there with that head gives as well"
             if where
             else f"with the threshold {at}, the speed-up of {name} is {join(kinds)}"
         )

@@ -13,12 +13,12 @@ from results.judge.weak_runs import NEAR_MAJORITY, NEVER_PREDICTED, ONE_EXIT, SM
 def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
     """At most three sentences; empty if nothing is wrong."""
     sentences = weak_backbone(study, setting)
-    where = one_exit(setting, study)
+    where, block = one_exit(setting, study), setting.leading.record.exits[0].block
     if where:
-        sentences.append(f"{where[0].upper()}{where[1:]}, so this speed-up needs no early exits.")
+        sentences.append(f"{where[0].upper()}{where[1:]}, so a backbone truncated after block {block} does the same.")
     if sentences and SMALL_VAL in set(_symptoms(study, setting)["signature"]):
         images = setting.runs[0].record.data.sizes["val"]
-        sentences.append(f"The val split of {images:,} images is too small to choose thresholds by the drop on it.")
+        sentences.append(f"With {images:,} val images, thresholds for the smallest drops cannot be chosen reliably.")
     return sentences
 
 
@@ -43,10 +43,12 @@ def one_exit(setting: ComparisonGroup, study: Study) -> str:
         return ""
     block = run.record.exits[0].block
     cut = next((other for other in setting.runs if _is_cut(other.record.costs.blocks, block, other.has_exits)), None)
-    same = f" ({percent(cut.record.exits[-1].test_accuracy)} % where it was run)" if cut is not None else ""
+    accuracy = "" if cut is None else percent(cut.record.exits[-1].test_accuracy)
+    same = f" (truncated there, the backbone reaches {accuracy} %)" if accuracy else ""
+    name = study.display[setting.reference]
     return (
-        "with the threshold that loses at most 1 point on val, all test images leave at the first exit, and the backbone "
-        f"truncated after block {block} does the same{same}"
+        f"at the cheapest threshold that loses at most 1 point on val, all test images leave {name} at its first exit, "
+        f"after block {block}{same}"
     )
 
 

@@ -219,7 +219,7 @@ def policies() -> str:
             text = texts.get(field.name, "")
             options.append(f"{code(field.name)}{default}: {text}" if text else f"{code(field.name)}{default}")
         rows.append([code(name), card.summary, "<br>".join(options) or "none"])
-    return table(["policy", "leaves at the first exit where", "options"], rows)
+    return table(["policy", "rule; most leave at the first exit where", "options"], rows)
 
 
 def datasets() -> str:

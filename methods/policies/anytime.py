@@ -25,7 +25,8 @@ class Product(Combined):
     Computed as a sum of logarithms in double precision, so that it does not overflow.
 
     Attributes:
-        weights: w_i: ``equal``: 1; ``depth``: i / K, as in the paper; i is 1-based, and K counts the final exit.
+        weights: weight of exit i in the product: ``equal`` is 1, ``depth`` is i / K as in the paper; i counts from 1, and K
+            includes the final exit.
     """
 
     weights: Literal["equal", "depth"] = "equal"

@@ -39,7 +39,7 @@ class EENet(ExitPolicy):
         budget: mean cost as for ``budgeted``; in the benchmark, the share of the MACs of the backbone without exits.
         assigner: last activation of the network that assigns samples to exits. ``sigmoid``, as published, keeps the share of
             every exit between 1 / (1 + (K - 1) e) and e / (e + K - 1), for K exits; ``linear`` does not.
-        epochs: of one fit; published: 1000.
+        epochs: epochs of one fit; published: 1000.
         lr: learning rate of Adam; published: 3e-5, with which a fit on few samples hardly moves.
         weight_decay: of Adam; the published 0.01 pulls the shares towards equal ones, so that few budgets are reached.
         restarts: fits with different initial weights; published: 10.

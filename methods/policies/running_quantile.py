@@ -50,7 +50,7 @@ class RunningQuantile(ExitPolicy):
 
     Attributes:
         budget: mean cost as for ``budgeted``; in the benchmark, the share of the MACs of the backbone without exits.
-        prior: n_k at the start, at least 1.
+        prior: number of images that the threshold from val counts as at the start (n_k above), at least 1.
         rate: step size, at least 0; at 0 the thresholds stay those of val.
         order: seed of a random order in which an evaluation presents the samples of a split; None for their stored order.
     """

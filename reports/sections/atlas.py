@@ -66,7 +66,10 @@ def exit_atlas(study: Study) -> list[Block]:
     ]
 
 
-TEXT = "Images that leave early should look easy; these were selected by their ids alone (" + ref("exit-atlas") + ")."
+TEXT = (
+    ref("exit-atlas")
+    + " shows test images by exit, selected by their ids alone; those that leave early should look easy."
+)
 
 
 def exit_samples(run: Run, point: OperatingPoint, each: int = EACH) -> list[ExitSamples]:

@@ -58,12 +58,10 @@ def _training(study: Study) -> str:
     if not parts:
         return ""
     count = sum(len(passes[kind]) for kind in TRAINED if kind in passes)
-    passes_of = "pass" if count == 1 else "passes"
     peak = max((float(run.record.provenance.peak_memory_bytes) for run in study.runs), default=0.0)
     memory = f"; the peak memory was {peak / 2**30:.1f} GiB" if peak else ""
-    return (
-        f"Training took {count} {passes_of} over the data for {counted(len(study.runs), 'run')}: {join(parts)}{memory}."
-    )
+    made = f"The {counted(len(study.runs), 'run')} took {counted(count, 'training')}"
+    return f"{made}, where heads that train side by side count as one: {join(parts)}{memory}."
 
 
 def rates(study: Study) -> list[Block]:

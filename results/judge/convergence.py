@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from results.judge.symptom import Symptom
+from results.store.probes import BOTH
 from results.tables.convergence import convergence_table
 from results.tables.run import Run
 
 HEAD = "head not converged"
 BACKBONE = "backbone not converged"
+WORDS = {BOTH: "class token and patch mean"}
 
 
 def not_converged(runs: list[Run]) -> Iterator[Symptom]:
@@ -33,5 +35,5 @@ def not_converged(runs: list[Run]) -> Iterator[Symptom]:
             yield Symptom(
                 HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
                 f"the {head} exit after block {row['block']} classifies {row['accuracy']:.1%} of test correctly, a linear "
-                f"probe of its inputs ({row['inputs']}) {row['reference']:.1%}",
+                f"probe of its inputs ({WORDS.get(row['inputs'], row['inputs'])}) {row['reference']:.1%}",
             )  # fmt: skip

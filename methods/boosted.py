@@ -29,6 +29,8 @@ class Boosted(Competitor):
         super().__post_init__()
         if self.base not in METHODS:
             raise ValueError(unknown("method", self.base, METHODS))
+        if self.base in ("jei-dnn", "two-resolutions"):
+            raise ValueError(f"boosted: the heads of {self.base} read parts of the backbone, so they cannot be boosted")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"boosted: weight must be at least 0, not {self.weight}")
 

@@ -31,12 +31,12 @@ def abstract(study: Study) -> list[str]:
     first = [_question(setting), _setup(study)]
     if weak_backbone(study, setting):
         return [*first, *weakness(study, setting)]
-    gaps = not_converged(setting.exiting)
+    gaps = _gaps(setting)
     finding, sure, last = _finding(study, setting, gaps), _sure(setting), judged_sentence(study) or limits(study)[:1]
     if setting.reference in gaps:
         sure = _unconverged(study, gaps, "the methods are not ranked")
     elif gaps:
-        last = judged_sentence(study) or _unconverged(study, gaps, "they are not ranked here")
+        last = _unconverged(study, gaps, "they are not ranked here")
     return [*first, *finding, *sure, *last]
 
 
@@ -68,6 +68,13 @@ def _places(study: Study) -> list[str]:
     return list(dict.fromkeys(f"{name} on {dataset}" for name, dataset in zip(names, data, strict=True)))
 
 
+def _gaps(setting: ComparisonGroup) -> dict[str, float]:
+    """The labels of the rows with heads that have not converged, with their largest gaps; rows of one run may be policies."""
+    gaps = not_converged(setting.exiting)
+    rows = {setting.label(run, policy): run.method for run in setting.exiting for policy in run.policies}
+    return {label: gaps[method] for label, method in rows.items() if method in gaps}
+
+
 def _unconverged(study: Study, gaps: Mapping[str, float], consequence: str) -> list[str]:
     """The methods with heads that have not converged, and what follows from it."""
     names, gap = few(list(dict.fromkeys(study.display[label] for label in gaps))), 100 * max(gaps.values())
@@ -86,7 +93,7 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
         at = "that loses at most 1 point on val" if speeds["kind"] == DROP[0] else "that its grid fixed"
         kinds = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
         kinds += [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
-        where = one_exit(setting, study)
+        where = one_exit(setting, study) if speeds["kind"] == DROP[0] else ""
         parts.append(
             f"{where}: {join(kinds)}, which a backbone truncated there with that head gives as well"
             if where

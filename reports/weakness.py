@@ -7,7 +7,7 @@ import pandas as pd
 from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import percent
 from reports.words import few
-from results.judge.weak_runs import NEAR_MAJORITY, NEVER_PREDICTED, ONE_EXIT, SMALL_VAL
+from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL
 
 
 def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
@@ -31,15 +31,11 @@ def weak_backbone(study: Study, setting: ComparisonGroup) -> list[str]:
 
 
 def one_exit(setting: ComparisonGroup, study: Study) -> str:
-    """A clause if the reference of the group sends all images to its first exit at `DROP`; else nothing."""
-    rows = _symptoms(study, setting)
+    """A clause if the reference of the group sends all images to its first exit at `DROP`, with every seed; else nothing."""
     run = setting.leading
-    point = run.point(run.judged_policy, *DROP)
-    if point is None or point.test is None:
-        return ""
-    if run.record.run_id not in set(rows.loc[rows["signature"] == ONE_EXIT, "run_id"]):
-        return ""
-    if point.test.exit_shares[0] < max(point.test.exit_shares[1:]):
+    seeds = setting.contenders.get(setting.reference, {}).values()
+    points = [seed.point(policy, *DROP) for seed, policy in seeds]
+    if not points or not all(point and point.test and point.test.exit_shares[0] >= ALL for point in points):
         return ""
     block = run.record.exits[0].block
     cut = next((other for other in setting.runs if _is_cut(other.record.costs.blocks, block, other.has_exits)), None)

@@ -163,7 +163,7 @@ def _check_estimate(
     hours = gpu_hours(arrays, estimates, speed.tflops)
     if most_hours is not None and hours > most_hours:
         raise UserError(
-            f"the estimate is {hours:.1f} GPU-hours at {speed.tflops:.2g} TFLOP/s a GPU ({speed.basis}), above "
+            f"the estimate is {hours:.1f} GPU-hours at {speed.tflops:.3g} TFLOP/s a GPU ({speed.basis}), above "
             f"--max-gpu-hours {most_hours:g}"
         )
 

@@ -82,7 +82,7 @@ def show_arrays(
     parts = [f"{on_gpus:.1f} GPU-hours"] if on_gpus else []
     hours = ", ".join([*parts, f"{on_cpus:.1f} hours without a GPU"] if on_cpus > 0.05 or not parts else parts)
     summary = (
-        f"Estimated at {tflops:.2g} TFLOP/s a {'GPU' if on_gpus else 'task'} ({speed.basis}): {hours}, done in "
+        f"Estimated at {tflops:.3g} TFLOP/s a {'GPU' if on_gpus else 'task'} ({speed.basis}): {hours}, done in "
         f"{hours_and_minutes(wall_hours(arrays, estimates, tflops))} h if no job waits for resources; "
         f"{size(whole.artifact_bytes)} of artifacts, and at most {size(whole.checkpoint_bytes)} of checkpoints"
     )

@@ -102,16 +102,19 @@ def command(
     if not drops and not budgets:
         drops, budgets = (0.01,), (0.5,)
     rows, left_out = [], []
+    alike: dict[str, list[str]] = {}  # sentences that differ only in the run
     for number, record in enumerate(records, start=1):
         if console.is_terminal:
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
         try:
             rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
         except UserError as error:  # a policy reads what this run lacks
-            left_out.append(f"{record.run_id}: {str(error).removeprefix(f'{record.run_id}: ')}")
+            sentence = f"{record.run_id}: {str(error).removeprefix(f'{record.run_id}: ')}"
+            left_out.append(sentence)
+            alike.setdefault(sentence.replace(record.run_id, ""), []).append(sentence)
     if not rows:
-        more = f" (and {len(left_out) - 1} more runs in the same way)" if len(left_out) > 1 else ""
-        raise UserError(left_out[0] + more)
+        more = " (and {} more runs in the same way)"
+        raise UserError(*(first + more.format(len(rest)) * bool(rest) for first, *rest in alike.values()))
     for sentence in left_out:
         console.print(f"left out: {sentence}", highlight=False, markup=False, soft_wrap=True)
     table = pd.DataFrame(rows)

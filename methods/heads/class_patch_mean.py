@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.heads.head import ExitHead
 from methods.tokens import Tokens
@@ -26,5 +27,10 @@ class ClassPatchMeanHead(ExitHead):
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         parts = [tokens.class_tokens.flatten(1)] if self.class_tokens else []
-        feature = self.norm(torch.cat([*parts, tokens.patches.mean(1)], dim=1))
+        joined = torch.cat([*parts, tokens.patches.mean(1)], dim=1)
+        norm = self.norm
+        if norm.training and len(joined) == 1 and isinstance(norm, nn.BatchNorm1d):  # one image has no variance
+            feature = F.batch_norm(joined, norm.running_mean, norm.running_var, eps=norm.eps)
+        else:
+            feature = norm(joined)
         return self.linear(feature), feature

@@ -9,11 +9,12 @@ from reports.blocks import Block, Drawn, Shown, Text
 from reports.figures.representations import representations as drawn
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import Study
+from reports.study import ComparisonGroup, Study
 from reports.tables import DASH, Table, percent
 from reports.words import counted
 from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN
 from results.tables.representations import NEAREST_MEAN, PROBE
+from results.tables.run import Run
 
 TABLE = "representations"
 FIGURE = "blocks"
@@ -47,12 +48,15 @@ def representations(study: Study) -> list[Block]:
 
 
 def by_block(study: Study) -> dict[str, pd.DataFrame]:
-    """For each backbone and dataset a table with one row per block: means over training seeds, on test."""
+    """For each backbone, dataset and training a table with one row per block: means over training seeds, on test."""
     rows = study.tidy.get(TABLE)
     if rows is None:
         return {}
-    groups = {}
-    for (backbone, dataset), own in rows[rows["split"] == "test"].groupby(["backbone", "dataset"], sort=False):
+    training = {run.record.run_id: _training(study, run) for run in study.runs}
+    rows = rows[(rows["split"] == "test") & rows["run_id"].isin(training.keys())]
+    rows = rows.assign(training=rows["run_id"].map(training))
+    groups: dict[str, pd.DataFrame] = {}
+    for (backbone, dataset, trained), own in rows.groupby(["backbone", "dataset", "training"], sort=False):
         means = own.groupby(["measure", "part", "block"])["value"].mean()
         table = pd.DataFrame(index=pd.Index(sorted(own["block"].unique()), name="block"))
         for column, (measure, parts) in COLUMNS.items():
@@ -68,8 +72,17 @@ def by_block(study: Study) -> dict[str, pd.DataFrame]:
         ):
             table[column] = values
         name = study.backbones.get(str(backbone), str(backbone))
-        groups[f"{name}, {dataset}" if rows["dataset"].nunique() > 1 else name] = table
+        with_data = f"{name}, {dataset}" if rows["dataset"].nunique() > 1 else name
+        groups[f"{with_data}{trained}"] = table
     return groups
+
+
+def _training(study: Study, run: Run) -> str:
+    """What the name of a backbone needs beside that of its model: backbones of different trainings are not averaged."""
+    if any(reference.stage == "joint" for reference in run.record.stages):
+        return f", trained with {study.display[run.method]}"
+    recipes = list(dict.fromkeys(other.record.spec.train.recipes.finetune for other in study.runs))
+    return "" if len(recipes) == 1 else f", recipe {1 + recipes.index(run.record.spec.train.recipes.finetune)}"
 
 
 def sentences(study: Study) -> list[str]:
@@ -94,16 +107,19 @@ def sentences(study: Study) -> list[str]:
         f"{reach}{'t' if reach else 'T'}he share of high spatial frequencies is {table['high'][first]:.2f} after block {first} "
         f"and {table['high'][last]:.2f} after block {last}, that of white noise {table['noise'][last]:.2f}."
     )
-    return text + _of_exits(study)
+    first_row = study.tidy[TABLE].iloc[0]
+    where = (first_row["backbone"], first_row["dataset"])
+    setting = next((s for s in study.settings if (s.where["backbone"], s.where["dataset"]) == where), None)
+    return text + (_of_exits(study, setting) if setting else [])
 
 
-def _of_exits(study: Study) -> list[str]:
+def _of_exits(study: Study, setting: ComparisonGroup) -> list[str]:
     """The disagreement of the first exit of the leading method with the final classifier."""
     rows = study.tidy.get("disagreement")
-    if rows is None or not study.settings:
+    if rows is None:
         return []
-    leading = study.settings[0].leading
-    alike = [run.record.run_id for run in study.settings[0].exiting if run.method == leading.method]
+    leading = setting.leading
+    alike = [run.record.run_id for run in setting.exiting if run.method == leading.method]
     own = rows[rows["run_id"].isin(alike)]
     shallow = own[own["block"] == own["block"].min()][["final_right", "final_wrong", "corrected"]].mean()
     return [

@@ -71,7 +71,7 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
             [local_information(_exits(group, converged), own[0].record.depth) for group in _alike(own, ("kernel",))],
             [deep_semantics(_blocks(group)) for group in _same_backbone(own)],
             [distillation(_runs(group, converged)) for group in _alike(own, tuple(DISTILLATION))],
-            *([_schemes(group, predictor) for group in _same_count(own)] for predictor in PREDICTORS),
+            *([_schemes(group, converged, predictor) for group in _same_count(own)] for predictor in PREDICTORS),
         ):
             lacks_least = min(rule_answers, key=lambda answer: len(answer.reason))
             with_numbers = [answer for answer in rule_answers if answer.effects] or [lacks_least]
@@ -224,13 +224,17 @@ def _runs(runs: list[Run], converged: dict[tuple[str, int], bool]) -> pd.DataFra
         )
         accuracy = _at_half(run)
         if heads and distilled is not None and accuracy is not None:
-            states = [converged.get((run.record.run_id, exit_.block)) for exit_ in run.record.exits[:-1]]
-            known = False if False in states else None if None in states else True
-            rows.append((run.seed, heads, distilled, accuracy, known))
+            rows.append((run.seed, heads, distilled, accuracy, _all_converged(run, converged)))
     return pd.DataFrame(rows, columns=["seed", "heads", "distilled", "accuracy", "converged"])
 
 
-def _schemes(runs: list[Run], predictor: str) -> Answer:
+def _all_converged(run: Run, converged: dict[tuple[str, int], bool]) -> bool | None:
+    """Whether all heads of a run have converged; None if that is not known of one, and no other has not."""
+    states = [converged.get((run.record.run_id, exit_.block)) for exit_ in run.record.exits[:-1]]
+    return False if False in states else None if None in states else True
+
+
+def _schemes(runs: list[Run], converged: dict[tuple[str, int], bool], predictor: str) -> Answer:
     """Rule (d) on the runs of LGViT."""
     rows = []
     for run in runs:
@@ -242,9 +246,9 @@ def _schemes(runs: list[Run], predictor: str) -> Answer:
         accuracy = _at_half(run)
         if accuracy is not None:
             mean = sum(known) / len(known) if known and len(known) == len(values) else None
-            rows.append((run.seed, run.record.spec.scheme, accuracy, mean))
-    table = pd.DataFrame(rows, columns=["seed", "scheme", "accuracy", predictor])
-    answer = exit_schemes(table.dropna(), predictor)
+            rows.append((run.seed, run.record.spec.scheme, accuracy, mean, _all_converged(run, converged)))
+    table = pd.DataFrame(rows, columns=["seed", "scheme", "accuracy", predictor, "converged"])
+    answer = exit_schemes(table.dropna(subset=[predictor]), predictor)
     if not answer.effects and table[predictor].isna().any():
         return no_data("d", answer.statement, "it needs the measurements of explain on the backbones of all schemes")
     return answer

@@ -143,7 +143,7 @@ def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
 
     Args:
         schemes: columns seed, scheme, accuracy (on test at the common budget), cka and probe_accuracy (means over the chosen
-            blocks; of the probes, on val).
+            blocks; of the probes, on val), converged (all heads; None if unknown).
         predictor: one of `PREDICTORS`.
 
     Raises:
@@ -163,7 +163,9 @@ def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
     ends: dict[float, Verdict] = {1.0: "supported", -1.0: "not supported"}
     at_end = [verdict for end, verdict in ends.items() if np.allclose(values, end, atol=ROUNDING)]
     equal: Verdict = at_end[0] if at_end else "open"
-    return _answer("d", statement, {"rank correlation": values}, CORRELATION, equal=equal, level=level)
+    known = _all(schemes["converged"])
+    named = {"rank correlation": values}
+    return _answer("d", statement, named, CORRELATION, converged=known, equal=equal, level=level)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:

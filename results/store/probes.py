@@ -113,8 +113,11 @@ def read_probes(store: Store, damaged: list[str]) -> list[Probes]:
             refuse_control_characters(content.model_dump())
             probes.append(content)
         except (StoreError, OSError, ValueError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            damaged.append(f"{store.stage(name) / FILE}: {printable(str(reason))[:300]}")
+            reason = str(error)
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            damaged.append(f"{store.stage(name) / FILE}: {printable(reason)[:300]}")
     return probes
 
 

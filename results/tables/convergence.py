@@ -27,6 +27,8 @@ READS = {
     "lph": BOTH, "gah": BOTH, "vit-ee": BOTH, "convolution": BOTH, "self-attention": BOTH,
 }  # fmt: skip
 """The probe inputs that a head of each kind reads, so that it should be at least as accurate as the probe."""
+MEAN_OF_CLASS_TOKENS = ("jei", "ztw")
+"""Heads that read the mean of two class tokens (DeiT), and so less than the probe, which reads both: they are not compared."""
 COLUMNS = [
     "run_id", "method", "backbone", "seed", "part", "block", "inputs", "split", "accuracy", "reference", "gap", "limit", "p",
     "converged",
@@ -61,6 +63,8 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     Of a head whose inputs are unknown, such as one of an installed package, the probe with the lowest val accuracy. A backbone
     without class tokens has only the mean of the patch tokens.
     """
+    if exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
+        return None
     for probes in run.probes:
         at_block = [probe for probe in probes.probes if probe.block == exit_.block]
         if not at_block:

@@ -96,6 +96,11 @@ def test_class_patch_mean_is_linear_on_what_its_name_says(class_tokens: int) -> 
     logits, feature = head(Tokens(values, 2, class_tokens))
     torch.testing.assert_close(feature, normed, atol=1e-5, rtol=0)
     torch.testing.assert_close(logits, normed @ head.linear.weight.T, atol=1e-5, rtol=0)
+    # A batch of one image is normalised by the running statistics, which it does not change.
+    before = head.norm.running_mean.clone()
+    alone, _ = head(Tokens(values[:1], 2, class_tokens))
+    torch.testing.assert_close(alone, head.eval()(Tokens(values[:1], 2, class_tokens))[0])
+    torch.testing.assert_close(head.norm.running_mean, before, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("name", table("head"))

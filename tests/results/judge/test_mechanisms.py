@@ -118,7 +118,7 @@ def test_distillation_is_an_interaction(gain: float, verdict: str) -> None:
 def schemes(accuracies: list[list[float]]) -> pd.DataFrame:
     """Four schemes in each seed, in ascending order of CKA and in descending order of the probes."""
     return pd.DataFrame(
-        {"seed": seed, "scheme": name, "accuracy": value, "cka": number, "probe_accuracy": -number}
+        {"seed": seed, "scheme": name, "accuracy": value, "cka": number, "probe_accuracy": -number, "converged": True}
         for seed, values in enumerate(accuracies)
         for number, (name, value) in enumerate(zip("abcd", values, strict=True))
     )
@@ -138,6 +138,9 @@ def test_exit_schemes_correlates_ranks_within_each_seed() -> None:
 
 def test_equal_values_have_no_interval_and_decide_only_at_the_ends() -> None:
     assert outcome(exit_schemes(schemes([[0.1, 0.2, 0.3, 0.4]] * 5), "cka")) == ("supported", [1.0])
+    late = schemes([[0.1, 0.2, 0.3, 0.4]] * 5)
+    assert exit_schemes(late.assign(converged=late["scheme"] != "a"), "cka").verdict == "open"
+    assert exit_schemes(late.assign(converged=None), "cka").verdict == "open"
     constant = exit_schemes(schemes([[0.1, 0.2, 0.4, 0.3]] * 5), "cka")
     assert outcome(constant) == ("open", [0.8])
     assert "interval" in constant.reason

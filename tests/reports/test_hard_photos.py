@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reports.abstract import abstract
@@ -15,6 +17,7 @@ from reports.setup import facts
 from reports.study import Study
 from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
+from reports.weakness import one_exit
 from results.store.folder import Store
 from results.tables.loading import load_runs
 
@@ -36,6 +39,23 @@ def test_the_abstract_calls_no_speed_up(study: Study) -> None:
         assert words in text
     for words in ("×", "holds", "speed-up in MACs", "paper's claims"):
         assert words not in text
+
+
+def test_exits_that_decide_something_are_not_called_useless(study: Study) -> None:
+    """The first exit has the largest share, but not all images."""
+    (group,) = study.main
+    leading = group.leading.record
+    block = leading.exits[0].block
+    assert f"first exit, after block {block}" in one_exit(group, study)
+    shares = (0.6, 0.4, *[0.0] * (len(leading.exits) - 2))
+    points = tuple(
+        point.model_copy(update={"test": point.test and point.test.model_copy(update={"exit_shares": shares})})
+        for point in leading.points
+    )
+    record = leading.model_copy(update={"points": points})
+    runs = [replace(run, record=record) if run.record.run_id == leading.run_id else run for run in study.runs]
+    other = Study("photos", runs, study.tidy)
+    assert one_exit(other.main[0], other) == ""
 
 
 def test_no_claim_is_judged_on_own_images(study: Study) -> None:

@@ -93,3 +93,9 @@ def test_wrong_options_are_errors(options: dict[str, Any], parts: list[str]) -> 
 def test_a_head_that_shares_parts_with_other_exits_is_refused() -> None:
     with pytest.raises(ValueError, match="linear"):
         BoostedHead(8, 3, 3, 1, head="linear", options={"shared_pooler": True}, head_version=1, first=False)
+
+
+@pytest.mark.parametrize("base", ["jei-dnn", "two-resolutions"])
+def test_heads_that_read_the_backbone_cannot_be_boosted(base: str) -> None:
+    with pytest.raises(ValueError, match=base):
+        configured("method", "boosted", {"base": base})

@@ -80,12 +80,18 @@ CASES = {
     "backbone and heads": Case(
         [{"name": "homogeneous-global", "set": {"regime": "joint", "equal_epochs": False}}], recipe={"accumulate": 3}
     ),
+    "heads that read the exit before": Case(["ztw", {"name": "boosted", "set": {"regime": "frozen"}}]),
+    "boosted, with equilibrium in the backbone": Case(
+        [{"name": "boosted", "set": {"equal_epochs": False}}], recipe={"lr": 1e-4}
+    ),
 }
 SHARED = CASES["a shared pass, accumulated, uneven"]
 WITH_NORMS = Case(
     [{"name": "lgvit", "set": {"regime": "alternating", "alternate_by": "forward", "equal_epochs": False}}],
     recipe={"accumulate": 2},
 )
+# A step of the heads, one of the gates, and another of the heads.
+GATES = Case([{"name": "jei-dnn", "set": {"warmup": 0.3, "interval": 1}}])
 
 
 @dataclass
@@ -170,11 +176,13 @@ def work(folder: Path) -> None:
     results: dict[str, Any] = {}
     with process_group(CPU) as context:
         ranks = context.ranks
-        for name, case in [*CASES.items(), ("norms", WITH_NORMS)]:
+        for name, case in [*CASES.items(), ("norms", WITH_NORMS), ("gates", GATES)]:
             results[name] = train(case, folder / name, ranks)
         results["scores"] = score(folder / "scores", ranks)
         results["stopped"] = message_of(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
         results["resumed"] = train(SHARED, folder / "stopped", ranks)
+        message_of(Interrupted, lambda: train(GATES, folder / "stopped gates", ranks, stop=1))
+        results["resumed gates"] = train(GATES, folder / "stopped gates", ranks)
         results["ruined"] = message_of(TrainingDivergedError, lambda: train(SHARED, folder / "ruined", ranks, ruin=1))
         results["other image"] = message_of(DataError, lambda: compare_data(folder / "data", ranks))
         message_of(Interrupted, lambda: train(SHARED, folder / "half", ranks, stop=1))
@@ -221,7 +229,17 @@ def test_two_processes_have_the_gradients_and_losses_of_one(name: str, two: Resu
             assert step == pytest.approx(shared_step, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [*CASES, "norms"])
+def test_gates_of_two_processes_learn_from_the_targets_of_their_shares(two: Results, tmp_path: Path) -> None:
+    """The rule in docs/multi-gpu.md: rare targets are weighted by their number among the images of a process."""
+    (alone,), (shared,) = train(GATES, tmp_path).gradients.values(), two[1][0]["gates"].gradients.values()
+    parts = [{key.split(".")[-2] for key in step} for step in shared]
+    assert parts == [{"linear"}, {"gate"}, {"linear"}] == [{key.split(".")[-2] for key in step} for step in alone]
+    for step in (0, 2):
+        differences = {key: alone[step][key] - shared[step][key] for key in alone[step]}
+        assert largest(differences) < 1e-5 * largest(alone[step])
+
+
+@pytest.mark.parametrize("name", [*CASES, "norms", "gates"])
 def test_both_processes_end_with_the_same_bits(name: str, two: Results) -> None:
     assert_same(two[1][0][name], two[1][1][name])
 
@@ -278,6 +296,7 @@ def test_stopped_and_resumed_together_changes_no_bit(two: Results) -> None:
     for result in two[1]:
         assert result["stopped"] == ""  # Interrupted, on both
         assert_same(result["resumed"], result[next(iter(CASES))])
+        assert_same(result["resumed gates"], result["gates"])
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Results) -> None:

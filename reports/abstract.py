@@ -12,7 +12,7 @@ from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, times
 from reports.weakness import one_exit, weak_backbone, weakness
 from reports.words import counted, few, join
-from results.judge.contrast import AHEAD, BEHIND, OPEN
+from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 from results.tables.convergence import not_converged
 from results.tables.run import STATIC
 
@@ -115,7 +115,7 @@ def _against_others(study: Study, setting: ComparisonGroup, unconverged: Contain
     """``ahead of 7, behind 1 and not shown to differ from 4 others``; few others are named."""
     contrasts = {
         label: contrast
-        for (label, target), contrast in setting.contrasts.items()
+        for (label, target), contrast in _decisive(setting).items()
         if target == HALF[1] and label not in unconverged
     }
     parts = []
@@ -126,6 +126,12 @@ def _against_others(study: Study, setting: ComparisonGroup, unconverged: Contain
     return join(parts) if parts else ""
 
 
+def _decisive(setting: ComparisonGroup) -> dict[tuple[str, float], Contrast]:
+    """The comparisons that the grid declared as primary; all, if it declared none at this point."""
+    primary = {key: contrast for key, contrast in setting.contrasts.items() if contrast.is_primary}
+    return primary if any(target == HALF[1] for _, target in primary) else setting.contrasts
+
+
 def _sure(setting: ComparisonGroup) -> list[str]:
     row = _row(setting.at(HALF), setting.reference)
     if row is None or pd.isna(row["low"]):
@@ -133,7 +139,7 @@ def _sure(setting: ComparisonGroup) -> list[str]:
     over = "training seeds" if row["interval"] == "seeds" else "test images"
     tests = ""
     if setting.contrasts:
-        tests = f"; differences are tested in pairs, with Holm's correction over {counted(setting.tests, 'comparison')}"
+        tests = f"; differences are tested in pairs, with Holm's correction over {setting.tests}"
     return [f"The 95 % interval of this accuracy over {over} is {interval(row['low'], row['high'])}{tests}."]
 
 

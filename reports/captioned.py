@@ -89,7 +89,7 @@ def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType
     name = labels.get(setting.reference, setting.reference)
     return (
         f" Bold: significantly more accurate than {name}; underlined: significantly less (paired tests, Holm's "
-        f"correction over {setting.tests} comparisons); without a mark: not shown to differ."
+        f"correction over {setting.tests}); without a mark: not shown to differ."
     )
 
 

@@ -108,13 +108,24 @@ def limits(study: Study) -> list[str]:
 def against_others(
     setting: ComparisonGroup, budget: float, names: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """One sentence that compares the reference with every other label at a budget."""
-    contrasts = {
-        names.get(label, label): contrast for (label, target), contrast in setting.contrasts.items() if target == budget
-    }
-    if not contrasts:
-        return []
-    corrected = f"p after Holm's correction over {setting.tests} comparisons"
-    own = names.get(setting.reference, setting.reference)
+    """What compares the reference with every other label at a budget: one sentence, or one on the comparisons that the grid
+    declared as primary and one on the others."""
     at = "half" if budget == HALF[1] else f"{budget:g}"
-    return [f"At {at} of the MACs, on the same images, {own} is {'; '.join(compared(contrasts))} ({corrected})."]
+    starts = {True: f"Primary endpoint: at {at}", False: f"At {at}"}
+    own = names.get(setting.reference, setting.reference)
+    sentences: list[str] = []
+    for is_primary in (True, False):
+        contrasts = {
+            names.get(label, label): contrast
+            for (label, target), contrast in setting.contrasts.items()
+            if target == budget and contrast.is_primary == is_primary
+        }
+        if not contrasts:
+            continue
+        start = (
+            "Exploratory: at the same cost" if sentences else f"{starts[is_primary]} of the MACs, on the same images,"
+        )
+        tests = max(contrast.tests for contrast in contrasts.values())
+        corrected = f"p after Holm's correction over {counted(tests, 'comparison')}"
+        sentences.append(f"{start} {own} is {'; '.join(compared(contrasts))} ({corrected}).")
+    return sentences

@@ -12,6 +12,7 @@ import pandas as pd
 
 from reports.names import WITHOUT_EXITS, backbone_names, method_name, recipe_words, scheme_words
 from reports.style import Look, looks
+from reports.words import counted
 from results.judge.claims import judge
 from results.judge.contrast import Contrast, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
@@ -112,9 +113,13 @@ class ComparisonGroup:
         return at_point(self.contenders.get(label, {}), *point)
 
     @property
-    def tests(self) -> int:
-        """The number of comparisons in the larger family of the group."""
-        return max((contrast.tests for contrast in self.contrasts.values()), default=0)
+    def tests(self) -> str:
+        """The number of comparisons in the larger family of the group, in words; a primary endpoint is a family of its own."""
+        primary = sum(contrast.is_primary for contrast in self.contrasts.values())
+        others = max((contrast.tests for contrast in self.contrasts.values() if not contrast.is_primary), default=0)
+        if not primary:
+            return counted(others, "comparison")
+        return counted(primary, "primary comparison") + (f" and, apart, {others} exploratory ones" if others else "")
 
 
 @dataclass
@@ -145,14 +150,14 @@ class Study:
 
         Columns: the setting's, target, first, second (labels), difference (accuracy of first minus second, mean over seeds)
         with its 95 % interval (low, high) over `interval` (seeds or test samples), seeds, p (unadjusted), p_holm (adjusted over
-        `tests` comparisons) and result.
+        `tests` comparisons), primary (whether the grid declared the comparison as its primary endpoint) and result.
         """
         rows = [
             group.where
             | {"target": budget, "first": group.reference, "second": label, "difference": contrast.estimate.value}
             | {"low": contrast.estimate.low, "high": contrast.estimate.high, "interval": contrast.estimate.kind}
             | {"seeds": contrast.seeds, "p": contrast.estimate.p, "p_holm": contrast.p, "tests": contrast.tests}
-            | {"result": contrast.result}
+            | {"primary": contrast.is_primary, "result": contrast.result}
             for group in self.settings
             for (label, budget), contrast in group.contrasts.items()
         ]
@@ -168,6 +173,7 @@ class Study:
             "p",
             "p_holm",
             "tests",
+            "primary",
         ]
         return pd.DataFrame(rows, columns=[*SETTING, *columns, "result"])
 

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from results.frozen import Frozen
 
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
+BUDGETS = (0.4, 0.5, 0.6, 0.75)
+"""The mean costs of the points of kind ``equal-macs``, as shares of the MACs of the backbone without exits."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """An accuracy, or a share of samples."""

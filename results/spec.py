@@ -156,6 +156,17 @@ class TrainSpec(Frozen):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
+class PrimaryEndpoint(Frozen):
+    """The comparison that a grid declares before training. All other comparisons of its runs are exploratory."""
+
+    method: Name
+    """Label of a method of the grid."""
+    against: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Labels of the methods that it is compared with; Holm's correction covers these comparisons alone."""
+    macs: Annotated[Number, Field(gt=0, lt=1)]
+    """The mean cost at which accuracies are compared, as a share of the MACs of the backbone without exits."""
+
+
 class RunSpec(Frozen):
     """One run: a training, and the policies that are evaluated on its stored scores."""
 
@@ -165,6 +176,8 @@ class RunSpec(Frozen):
     policies: tuple[Configured, ...]
     learning_rates: tuple[float, ...] = ()
     """Factors of the learning rate that the grid tries, one per run; the best on val is reported. Empty if none are tried."""
+    primary: PrimaryEndpoint | None = None
+    """As the grid declared it when the run was recorded; part of no key."""
 
     @property
     def is_tuned(self) -> bool:

@@ -20,7 +20,7 @@ from benchmark.evaluation.sweep import Sweep, decide
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
-from results.operating_point import OperatingPoint, PointKind, Redrawn, WeightedThreshold
+from results.operating_point import BUDGETS, OperatingPoint, PointKind, Redrawn, WeightedThreshold
 from results.record import CostTable, ExitMetrics
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
@@ -28,7 +28,6 @@ from results.stats.hull import upper_hull
 from results.tables.run import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
-BUDGETS = (0.4, 0.5, 0.6, 0.75)
 
 
 @dataclass(frozen=True)

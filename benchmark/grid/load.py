@@ -14,6 +14,7 @@ The form (all keys but the first four are optional):
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
     latency: []                         # batch sizes at which the finished runs are timed, such as [1, 32]
     probes: false                       # whether `run` compares each head with a linear probe of its inputs
+    primary: null                       # the one comparison that counts: {method: lgvit, against: [vanilla], macs: 0.5}
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """
@@ -21,7 +22,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -39,7 +40,8 @@ from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, weights_of, weights_source
 from methods.backbones.cards import truncated
 from methods.lookup import shortened, unknown
-from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
+from results.operating_point import BUDGETS
+from results.spec import Configured, Number, PrimaryEndpoint, Recipes, ReplacementBackbone, RunSpec
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -60,6 +62,16 @@ def file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("a name has letters, digits, '.', '_' and '-', and starts with a letter or digit")
     return name
+
+
+class PrimaryKey(BaseModel):
+    """The key ``primary`` of a grid file, before names are looked up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Any
+    against: Annotated[list[Any], Field(min_length=1)]
+    macs: Number
 
 
 class GridFile(BaseModel):
@@ -91,6 +103,8 @@ class GridFile(BaseModel):
     """Batch sizes at which `run` times the finished runs other than ``static``, on 500 test images; not on Slurm."""
     probes: StrictBool = False
     """Whether `run` compares each head with a linear probe of its inputs, after all runs; not on Slurm."""
+    primary: PrimaryKey | None = None
+    """The comparison to decide by: ``{method: lgvit, against: [vanilla], macs: 0.5}``; reports call all others exploratory."""
     include: list[dict[str, Any]] = []
     """Partial combinations to add, such as ``{method: lgvit, exits: [2, 6], seed: 1}``."""
     exclude: list[dict[str, Any]] = []
@@ -179,9 +193,13 @@ class _GridReader(ValueReader):
         overrides = self.overrides(file, recipes)
         points = list(self.resolved_points(file))
         self.raise_mistakes()
+        primary = self.primary(file.primary, {point.point.method.label for point, _ in points if point.blocks})
         runs: dict[str, RunSpec] = {}
         for point, seeds in points:
-            runs_of_point = list(self.runs(point, seeds, recipes, overrides, policies, tuple(file.learning_rates)))
+            runs_of_point = [
+                run.model_copy(update={"primary": primary})
+                for run in self.runs(point, seeds, recipes, overrides, policies, tuple(file.learning_rates))
+            ]
             self.check_run(runs_of_point[0])
             for run in runs_of_point:
                 runs.setdefault(run.train.model_dump_json(), run)
@@ -234,6 +252,23 @@ class _GridReader(ValueReader):
             for factor in learning_rates or (1.0,):
                 scaled = _scaled(overridden, resolved.trained, factor)
                 yield resolved.run(scaled, seed, policies, learning_rates)
+
+    def primary(self, key: PrimaryKey | None, methods: Set[str]) -> PrimaryEndpoint | None:
+        """The primary endpoint, whose methods must be among the labels ``methods``; None, after noting a mistake, if not."""
+        if key is None:
+            return None
+        named = self.each("primary", [key.method, *key.against], self.readers["methods"])
+        labels = [method.label for method in named]
+        for label in labels:
+            if label not in methods:
+                self.wrong("primary", f"{unknown('method with exits of this grid', label, sorted(methods))}")
+        if len(set(labels)) < len(labels):
+            self.wrong("primary", "each method is named once")
+        if key.macs not in BUDGETS:
+            self.wrong("primary.macs", f"must be one of {', '.join(map(str, BUDGETS))}, not {key.macs}")
+        if self.mistakes:
+            return None
+        return PrimaryEndpoint(method=labels[0], against=tuple(labels[1:]), macs=key.macs)
 
     def overrides(self, file: GridFile, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(partial combination, changed recipes) in order; a later override wins over an earlier one."""

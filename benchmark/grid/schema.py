@@ -15,6 +15,7 @@ from benchmark.grid.values import MAX_SEED, OWN
 from datasets.augment import AUGMENTATIONS
 from datasets.folder import PREFIX
 from methods.placement import PUBLISHED, SCHEMES
+from results.operating_point import BUDGETS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -31,6 +32,9 @@ def grid_schema() -> dict[str, Any]:
     combination = _object(values)
     properties["include"]["items"] = properties["exclude"]["items"] = combination
     properties["overrides"]["items"] = _object({**values, "recipes": _recipes()}) | {"required": ["recipes"]}
+    endpoint = {"method": values["method"], "against": {"type": "array", "items": values["method"], "minItems": 1}}
+    endpoint["macs"] = {"enum": list(BUDGETS)}
+    properties["primary"]["anyOf"][0] = _object(endpoint) | {"required": list(endpoint)}
     required = [key for key, field in GridFile.model_fields.items() if field.is_required()]
     return {"$schema": DRAFT, "title": "Grid of LGViT-Bench", **_object(properties), "required": required}
 

@@ -11,6 +11,8 @@ from reports.sections.data import data
 from reports.setup import differences, facts, judged_by
 from reports.study import Study
 from reports.tables import DASH, Table
+from reports.words import join
+from results.judge.family import primary_endpoint
 
 MOST = 30
 """Most rows in the table of methods."""
@@ -52,8 +54,22 @@ def question_and_setup(study: Study) -> list[Block]:
     terms = Terms(tuple((term, text) for term, text in items if text))
     if study.has_one_method:
         return [Text(QUESTION), Text(SPEEDS), *data(study), terms, Terms((("Rules", RULES),))]
-    rules = Terms((("Rules", RULES), ("Tests", TESTS)))
+    rules = Terms((("Rules", RULES), ("Tests", f"{TESTS}{primary(study)}")))
     return [Text(f"{QUESTION} {COMPARED}"), Text(SPEEDS), methods(study), *data(study), terms, rules]
+
+
+def primary(study: Study) -> str:
+    """The primary endpoints that grids declared, with a space before each; empty if there are none."""
+    sentences = []
+    for group in study.main:
+        endpoint = primary_endpoint(group.contenders.get(group.reference, {}))
+        if endpoint is not None:
+            others = join([study.display.get(label, label) for label in endpoint.against])
+            sentences.append(
+                f" The grid declared one comparison as primary: {study.display[group.reference]} against {others} at "
+                f"{endpoint.macs:g} of the MACs, corrected by themselves; all others are exploratory."
+            )
+    return "".join(dict.fromkeys(sentences))
 
 
 def methods(study: Study) -> Shown:

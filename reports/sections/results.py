@@ -69,7 +69,7 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     if setting.contrasts:
         caption += (
             f" Right: accuracy minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
-            f"together with 95 % (Bonferroni, {setting.tests} comparisons, over {setting.over}). Filled: significant by the "
+            f"together with 95 % (Bonferroni, {setting.tests}, over {setting.over}). Filled: significant by the "
             "tests of Section 1; grey: not shown to differ."
         )
         if len(rows) < len(setting.methods) - 1:

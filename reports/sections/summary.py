@@ -72,11 +72,11 @@ def _names(study: Study, labels: list[str], chosen: np.ndarray) -> str:
 
 
 def _caption(study: Study, settings: list[ComparisonGroup]) -> str:
-    tests = join([str(setting.tests) for setting in settings])
+    tests = join(list(dict.fromkeys(setting.tests for setting in settings)))
     name = study.display[settings[0].reference]
     return (
         f"Accuracy minus that of {name} at half of the MACs, in points. Bold: significantly more accurate than {name}, "
-        f"underlined: significantly less (Holm's correction over {tests} comparisons). Area: under the performance profile "
+        f"underlined: significantly less (Holm's correction over {tests}). Area: under the performance profile "
         "between 1 and 2 times the cheapest MACs, 1 is best. Improvability: by how much the best method of a setting lowers "
         "the error at half of the MACs, mean over settings, 0 is best."
     )

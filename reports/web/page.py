@@ -77,8 +77,7 @@ def _content(study: Study) -> dict[str, Any]:
         "represented": " ".join(sentences(study)) if block_tables(study) else "",
         "problems": study.problems,
         "header": header(study),
-        "tests": " or ".join(str(tests) for tests in sorted({setting.tests for setting in study.settings} - {0}))
-        or "no",
+        "tests": " or ".join(dict.fromkeys(setting.tests for setting in study.settings)),
         "rows": rows(study),
         "drawing": drawing(study),
     }

@@ -28,10 +28,10 @@ from results.judge.judgement import (
 from results.judge.literature import Claim, Claims, Number, Reading
 from results.judge.published_numbers import judge_numbers
 from results.judge.verdicts import SEEDS, Verdict, distinct, for_a_headline, judge_drop, paired_difference
+from results.operating_point import BUDGETS
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.run import Run, have_equal_images
 
-BUDGETS = (0.4, 0.5, 0.6, 0.75)
 Contrasts = Callable[[tuple[str, ...], str], Mapping[tuple[str, float], Contrast]]
 """From a setting and the label of a reading to its contrasts with every other method of the setting."""
 SMALL = "not the paper's data and models: says nothing about the published claim"

@@ -39,6 +39,7 @@ class Contrast:
         seeds_run: training seeds in which at least one of them was run.
         p: adjusted for the family.
         tests: comparisons in the family.
+        is_primary: whether the grid declared the comparison as its primary endpoint.
     """
 
     estimate: Estimate
@@ -47,6 +48,7 @@ class Contrast:
     seeds_run: int
     p: float
     tests: int = 1
+    is_primary: bool = False
 
     @property
     def result(self) -> Result:

@@ -5,9 +5,11 @@ Claims, tables and sentences all read these contrasts, so that a difference has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from results.judge.contrast import Contrast, Seeds, contrast, corrected
+from results.spec import PrimaryEndpoint
 from results.tables.points import comparable
 from results.tables.run import Run, have_equal_images
 
@@ -33,8 +35,8 @@ def contenders(rows: Iterable[tuple[str, Run, str]]) -> dict[str, Contender]:
 def against_others(reference: str, among: Mapping[str, Contender]) -> dict[tuple[str, float], Contrast]:
     """The reference minus every other contender, at every budget of the reference.
 
-    Two families are corrected, each by itself: the comparisons with other methods, and those with other options of the
-    reference's own method.
+    The families are corrected each by itself: the comparisons that the grid declared as primary, if it did; those with other
+    methods; and those with other options of the reference's own method.
 
     Returns:
         by label of the other contender and budget (share of the MACs of the backbone without exits), in the order of
@@ -42,22 +44,35 @@ def against_others(reference: str, among: Mapping[str, Contender]) -> dict[tuple
         in which both reach the budget.
     """
     own = among[reference]
-    method = _method(own)
-    families: tuple[dict[tuple[str, float], Contrast], ...] = ({}, {})
+    method, declared = _method(own), primary_endpoint(own)
+    as_declared: dict[tuple[str, float], Contrast] = {}
+    others: dict[tuple[str, float], Contrast] = {}
+    variants: dict[tuple[str, float], Contrast] = {}
     for label, other in among.items():
         if label == reference or not _comparable(own, other):
             continue
         for budget in budgets(own):
             result = contrast(*(at_point(side, "equal-macs", budget) for side in (own, other)))
-            if result is not None:
-                families[_method(other) == method][label, budget] = result
-    tested = corrected(families[0]) | corrected(families[1])
+            if result is None:
+                continue
+            if declared is not None and budget == declared.macs and _is_judged_as(other, declared.against):
+                as_declared[label, budget] = replace(result, is_primary=True)
+            else:
+                (variants if _method(other) == method else others)[label, budget] = result
+    tested = corrected(as_declared) | corrected(others) | corrected(variants)
     return {
         (label, budget): tested[label, budget]
         for label in among
         for budget in budgets(own)
         if (label, budget) in tested
     }
+
+
+def primary_endpoint(contender: Contender) -> PrimaryEndpoint | None:
+    """The primary endpoint that the grid declared for this contender; None if it declared none, or if the records differ."""
+    declared = {run.record.spec.primary for run, _ in contender.values()}
+    endpoint = declared.pop() if len(declared) == 1 else None
+    return endpoint if endpoint is not None and _is_judged_as(contender, (endpoint.method,)) else None
 
 
 def budgets(contender: Contender) -> list[float]:
@@ -72,6 +87,11 @@ def at_point(contender: Contender, kind: str, target: float) -> Seeds:
         seed: (run, point.name if (point := run.point(policy, kind, target)) else None)
         for seed, (run, policy) in contender.items()
     }
+
+
+def _is_judged_as(contender: Contender, methods: Collection[str]) -> bool:
+    """Whether the contender is one of these methods, under the policy that judges it."""
+    return all(run.method in methods and policy == run.judged_policy for run, policy in contender.values())
 
 
 def _method(contender: Contender) -> str:

@@ -1,0 +1,69 @@
+"""Families of comparisons: what a correction for multiple tests covers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.grid.load import grid_of
+from reports.findings import against_others as sentences
+from reports.sections.opening import primary
+from reports.study import ComparisonGroup, Study
+from reports.tidy_tables import tidy_tables
+from results.judge.contrast import Contrast
+from results.stats.significance import holm
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from tests.grids import tiny_grid
+from tests.made_up_runs import make_finished
+
+METHODS = ["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global", "homogeneous-mlp"]
+HALF = 0.5
+
+
+@pytest.fixture(
+    scope="module", params=[None, {"method": "lgvit", "against": ["vanilla", "homogeneous-mlp"], "macs": HALF}]
+)
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Random scores of five methods, from a grid without and with a primary endpoint."""
+    folder = tmp_path_factory.mktemp("family")
+    store = Store(folder / "results")
+    grid = grid_of(tiny_grid(methods=METHODS, primary=request.param), folder / "grid.yaml")
+    make_finished(grid, store)
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    return Study("t", runs, tidy_tables(runs, []))
+
+
+def group_of(study: Study) -> tuple[ComparisonGroup, dict[tuple[str, float], Contrast]]:
+    (group,) = study.main
+    return group, group.contrasts
+
+
+def test_holm_covers_the_primary_comparisons_alone_and_the_others_apart(study: Study) -> None:
+    _, contrasts = group_of(study)
+    declared = study.runs[0].record.spec.primary
+    expected = {(label, HALF) for label in declared.against} if declared else set()
+    assert {key for key, contrast in contrasts.items() if contrast.is_primary} == expected
+    for is_primary in (True, False):
+        family = [contrast for contrast in contrasts.values() if contrast.is_primary == is_primary]
+        assert {contrast.tests for contrast in family} <= {len(family)}
+        adjusted = holm(np.array([contrast.estimate.p for contrast in family]))
+        assert [contrast.p for contrast in family] == pytest.approx(list(adjusted))
+
+
+def test_the_report_names_the_primary_comparisons_and_calls_the_others_exploratory(study: Study) -> None:
+    group, contrasts = group_of(study)
+    first, *rest = sentences(group, HALF)
+    if study.runs[0].record.spec.primary is None:
+        assert rest == []
+        assert "exploratory" not in primary(study) + first + group.tests
+        return
+    assert "Primary endpoint" in first
+    assert "over 2 comparisons" in first
+    assert ("vanilla" in first, "homogeneous-local" in first) == (True, False)
+    assert "Exploratory" in rest[0]
+    assert f"over {len(contrasts) - 2} comparisons" in rest[0]
+    assert "2 primary comparisons" in group.tests
+    assert study.contrasts["primary"].sum() == 2
+    assert "exploratory" in primary(study)

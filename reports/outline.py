@@ -19,6 +19,7 @@ from reports.sections.mechanisms import mechanisms
 from reports.sections.realised import counted_three_ways
 from reports.sections.representations import representations
 from reports.sections.results import figures_of_others, results
+from reports.sections.shift import shifted
 from reports.sections.static_models import static_models
 from reports.sections.summary import summary
 from reports.setup import cited
@@ -42,7 +43,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
         ("official code", discrepancies.discrepancies),
     ),
     (("What the blocks represent", representations), ("What the blocks represent", mechanisms)),
-    (("Policies", policies.other_policies),),
+    (("Policies", policies.other_policies), ("shifted test images", shifted)),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),
     (("Limits and failures", closing.limits_and_failures), ("Limits and failures", convergence)),

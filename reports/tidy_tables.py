@@ -55,6 +55,11 @@ TIDY_TABLES = (
         metrics.area_table,
     ),
     TidyTable(
+        "budget-drift",
+        "what the settings that cost a budget on val cost on test, and their accuracy there",
+        metrics.drift_table,
+    ),
+    TidyTable(
         "iso-accuracy",
         "speed-up at equal accuracy, with the share of replicates that do not reach it",
         iso_table,

@@ -12,6 +12,7 @@ from results.operating_point import OperatingPoint
 from results.stats.calibration import expected_calibration_error
 from results.stats.classes import per_class
 from results.stats.controls import first_correct, regret
+from results.stats.curves import enclosing_settings
 from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.stats.hull import SHARES, accuracy_at, area, upper_hull
 from results.stats.optimism import optimism
@@ -45,6 +46,27 @@ def area_table(runs: list[Run]) -> pd.DataFrame:
                     f"drop_{point.target:g}_honest_drop": gap.honest_drop,
                 }
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def drift_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run, policy and budget that its settings reach on val: what the settings for the budget do on test.
+
+    Where test images differ from val, as with the dataset option ``corruption``, so does their cost. Columns: those of `_base`,
+    policy, target (the budget), macs and accuracy (realised on test), drift (macs / target). Costs are shares of the MACs
+    without exits.
+    """
+    rows = []
+    for run, label, policy in _policies(runs):
+        (_, val_cost), (accuracy, cost) = (_curve(run, policy, split) for split in ("val", "test"))
+        for point in run.record.points:
+            if point.policy != policy or point.kind != "equal-macs":
+                continue
+            mixture = enclosing_settings(val_cost, point.target)
+            if mixture:
+                macs, right = (sum(weight * values[t] for t, weight in mixture) for values in (cost, accuracy))
+                row = _base(run, label) | {"policy": policy, "target": point.target, "macs": macs, "accuracy": right}
+                rows.append(row | {"drift": macs / point.target})
     return pd.DataFrame(rows)
 
 

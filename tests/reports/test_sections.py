@@ -18,6 +18,7 @@ from reports.blocks import Shown
 from reports.paper import build_report
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.shift import shifted
 from reports.sections.summary import summary
 from reports.study import Study
 from reports.tables import signed
@@ -204,6 +205,33 @@ def test_over_several_settings_a_table_compares_all(smoke: SmokeRun) -> None:
     assert all(0 <= float(cells[2]) <= 1 for cells in rows.values() if cells[2] != "–")
     assert "LGViT" in rows
     assert summary(Study("t", runs, tidy_tables(runs, []))) == []
+
+
+def test_on_shifted_images_a_table_says_what_the_budget_costs(tmp_path: Path, smoke: SmokeRun) -> None:
+    shift = {"name": "fashion-mnist-mini", "set": {"corruption": {"name": "fog", "severity": 3}}}
+    grid = write_grid(
+        tmp_path / "shift.yaml",
+        datasets=["fashion-mnist-mini", shift],
+        methods=["static", "lgvit", "vanilla"],
+        policies=[{"name": "confidence"}, {"name": "entropy"}],
+    )
+    store = Store(tmp_path / "results")
+    make_finished(load_grid(grid), store)
+    runs, _ = load_runs(store, store.run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    _, shown = shifted(study)
+    assert isinstance(shown, Shown)
+    drift = study.tidy["budget-drift"]
+    moved = drift[drift["dataset"].str.contains("fog") & (drift["target"] == 0.5)]
+    for policy, _, clean, _, _, cost, _, accuracy in shown.table.rows:
+        rows = moved[moved["policy"] == policy]
+        assert len(rows) == 2
+        assert (cost, accuracy) == (f"{100 * rows['macs'].mean():.1f}", f"{100 * rows['accuracy'].mean():.1f}")
+        assert float(cost) > float(clean) + 5
+    assert build_report(store, store.run_ids(), title="shift", out=tmp_path / "report", formats=["pdf"]) == []
+    assert "Policies and shifted test images" in pdf_text(tmp_path / "report" / "paper.pdf")
+    smoke_runs, _ = load_runs(Store(smoke.results), Store(smoke.results).run_ids())
+    assert shifted(Study("t", smoke_runs, tidy_tables(smoke_runs, []))) == []
 
 
 def with_epochs(run: Run, epochs: int) -> Run:

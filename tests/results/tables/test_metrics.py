@@ -13,11 +13,21 @@ import pytest
 import torch
 
 from benchmark.evaluation.scores import ExitScores, load_scores, score_file
+from benchmark.evaluation.stored_sweeps import evaluate_policies
 from results.record import Artifact
+from results.spec import Configured
 from results.store.files import sha256
 from results.store.folder import Store, StoreError
 from results.tables.loading import load_runs
-from results.tables.metrics import area_table, class_table, exit_table, head_table, leaving_table, routing_table
+from results.tables.metrics import (
+    area_table,
+    class_table,
+    drift_table,
+    exit_table,
+    head_table,
+    leaving_table,
+    routing_table,
+)
 from results.tables.run import Run
 from tests.conftest import SmokeRun
 
@@ -181,6 +191,33 @@ def test_areas_equal_an_independent_computation(runs: list[Run], scores: dict[st
     assert row["area"] == pytest.approx(sum(heights) / len(heights), abs=2e-3)
     for share in (0.5, 0.75, 1.0):
         assert row[f"accuracy_at_{100 * share:.0f}"] == pytest.approx(_height(points, share), abs=2e-3)
+
+
+def test_budget_drift_equals_an_independent_computation_and_the_command_sweep(
+    runs: list[Run], scores: dict[str, dict[str, ExitScores]], smoke: SmokeRun
+) -> None:
+    run = next(run for run in runs if run.method == "lgvit")
+    costs = run.record.costs
+    ran = [
+        costs.stem + sum(costs.blocks[: e.block]) + sum(costs.heads[: k + 1]) for k, e in enumerate(run.record.exits)
+    ]
+    settings = json.loads((run.folder / "thresholds.json").read_text())["policies"][0]["settings"]
+    sure = _sure(scores, run)
+    val, test = ([_at(sure[split], threshold, ran) for threshold in settings] for split in ("val", "test"))
+    budget = 0.5 * costs.baseline
+    below = max((t for t in range(len(val)) if val[t][0] <= budget), key=lambda t: val[t][0])
+    above = min((t for t in range(len(val)) if val[t][0] > budget), key=lambda t: val[t][0])
+    weight = (val[above][0] - budget) / (val[above][0] - val[below][0])
+    cost, accuracy = (weight * test[below][i] + (1 - weight) * test[above][i] for i in (0, 1))
+    table = drift_table(runs)
+    row = table[(table["run_id"] == run.record.run_id) & (table["target"] == 0.5)].iloc[0]
+    assert row["macs"] == pytest.approx(cost / costs.baseline, abs=2e-3)
+    assert row["accuracy"] == pytest.approx(accuracy, abs=2e-3)
+    assert row["drift"] == pytest.approx(2 * row["macs"])
+    policy = Configured(name="confidence")
+    points = evaluate_policies(Store(smoke.results), run.record, [policy], (), (0.5,), skip_unsupported=False)
+    assert points[0]["budget_drift"] == pytest.approx(row["drift"])
+    assert points[0]["realised_accuracy"] == pytest.approx(row["accuracy"])
 
 
 def _sure(scores: dict[str, dict[str, ExitScores]], run: Run) -> dict[str, list[list[tuple[float, bool]]]]:

@@ -22,12 +22,17 @@ from results.record import CostTable
 @click.option("--num-classes", type=click.IntRange(min=1), required=True, metavar="K")
 @click.option("--exits", "exits_text", default="paper", show_default=True, metavar="SCHEME|BLOCKS",
               help="An exit scheme, or block numbers: 4,5,6.")  # fmt: skip
+@click.option("--policy", "policy_text", metavar="NAME[:KEY=VALUE,...]",
+              help="The exit policy whose own MACs are shown; by default the method's.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(backbone: str, method_text: str, num_classes: int, exits_text: str, form: str) -> None:
+def command(
+    backbone: str, method_text: str, num_classes: int, exits_text: str, policy_text: str | None, form: str
+) -> None:
     """Count the parameters, and the multiply-accumulates (MACs) for leaving at each exit, all evaluated heads included.
 
     linear_conv counts linear and convolution layers only, as most published values do. matrix_products also counts the matrix
-    products of attention; the suite's speed-ups use it.
+    products of attention; the suite's speed-ups use it. Shown apart are the MACs of gates and of choosing tokens, which the
+    table includes, and those of the policy's ensemble or scores, which it does not.
 
     \b
     Examples:
@@ -42,20 +47,32 @@ def command(backbone: str, method_text: str, num_classes: int, exits_text: str, 
     config, method = configured("method", method_text, "--method")
     named = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
     exits = method.fixed_exits(card) or named
+    own = method.policy()
+    rule, policy = configured("policy", policy_text or own.name, "--policy")
     require_torch()
     # This imports torch, which takes seconds: --help and mistakes in the options are answered without it.
-    from benchmark.measure.price import price
+    from benchmark.measure.price import priced
 
     try:
-        table = price(backbone, method, exits, num_classes)
+        table, parts = priced(backbone, method, exits, num_classes)
     except ValueError as error:
         raise UserError(f"{config.label} on {backbone}: {error}") from None
     blocks = [*(exits if len(table.heads) > 1 else ()), len(table.blocks)]
+    deciding = sum(policy.macs(exit_index, num_classes) for exit_index in range(len(blocks) - 1))
     if form == "json":
         about = {"backbone": backbone, "method": config.label, "num_classes": num_classes, "exits": blocks[:-1]}
+        about |= {"gates_macs": parts.gates, "token_choice_macs": parts.token_choice}
+        about |= {"policy": rule.label, "policy_macs": deciding}
         click.echo(json.dumps([about | convention for convention in conventions(table)], indent=1))
     else:
         _show(table, blocks, f"{config.label} on {backbone}, {num_classes} classes")
+        for count, what in (
+            (parts.gates, "of these in gates"),
+            (parts.token_choice, "of these to choose the tokens that are merged or dropped"),
+            (deciding, f"more, not in the table, for {rule.label} at all early exits"),
+        ):
+            if count:
+                click.echo(f"{count:,} {what}")
 
 
 def conventions(table: CostTable) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ the stem, the blocks up to exit k, and the heads of all exits up to k.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from copy import deepcopy
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -40,7 +41,19 @@ class UncountedOperatorError(Exception):
     """The model runs an operator that has no count and is not listed as negligible."""
 
 
+class Parts(NamedTuple):
+    """MACs that are part of a cost table: of the gates in the early exits' heads, and of choosing tokens in the blocks."""
+
+    gates: int
+    token_choice: int
+
+
 def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
+    """The table of `counted`."""
+    return counted(model, card)[0]
+
+
+def counted(model: MultiExitModel, card: BackboneCard) -> tuple[CostTable, Parts]:
     """Trace the model on one image and count the MACs of every exit.
 
     Args:
@@ -84,6 +97,10 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
     lean_stem, lean_blocks, lean_heads = table(LINEAR_CONV)
     exits = [*model.exit_heads.exits, len(blocks)]
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    apart = Parts(
+        gates=_count(_matching(by_module, r"exit_heads\..*\.gate"), headline),
+        token_choice=_count(_matching(by_module, r"backbone\.reducers\.\d+"), headline),
+    )
     return CostTable(
         stem=stem,
         blocks=tuple(per_block),
@@ -97,7 +114,7 @@ def cost_table(model: MultiExitModel, card: BackboneCard) -> CostTable:
         parameters=parameters,
         heads_parameters=sum(parameter.numel() for parameter in model.exit_heads.parameters()),
         uncounted=tuple(sorted(analysis.unsupported_ops())),
-    )
+    ), apart
 
 
 class _Traced(MultiExitModel):
@@ -120,6 +137,11 @@ def _cumulative(stem: int, blocks: list[int], heads: list[int], exits: list[int]
     """MACs of exiting at each exit: stem, blocks up to it, and all heads up to it."""
     evaluated_heads = accumulate(heads)
     return tuple(stem + sum(blocks[:block]) + head for block, head in zip(exits, evaluated_heads, strict=True))
+
+
+def _matching(by_module: dict[str, Counter[str]], pattern: str) -> Counter[str]:
+    """The counts of the modules with such names."""
+    return sum((counter for name, counter in by_module.items() if re.fullmatch(pattern, name)), Counter())
 
 
 def _count(counter: Counter[str], operators: frozenset[str]) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from benchmark import registry
-from benchmark.measure.cost import cost_table
+from benchmark.measure.cost import Parts, cost_table, counted
 from benchmark.training.heads import make_head
 from benchmark.training.reduced import reduced
 from methods.api import Method
@@ -20,7 +20,12 @@ from results.record import CostTable
 
 
 def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -> CostTable:
-    """The cost table of a method's model.
+    """The table of `priced`."""
+    return priced(backbone, method, exits, classes)[0]
+
+
+def priced(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -> tuple[CostTable, Parts]:
+    """The cost table of a method's model, and parts of its MACs.
 
     Args:
         backbone: registered name of the backbone.
@@ -47,13 +52,13 @@ def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -
     with _UninitialisedParameters():
         network = reduced(model_card.load()(model_card.architecture, classes), reduction)
         model = MultiExitModel(network, ExitHeads(exits if head_choices else (), heads))
-    table = cost_table(model, model_card)
+    table, parts = counted(model, model_card)
     if model_card is card and reduction is None:
-        return table
+        return table, parts
     whole = _costs_without_exits(backbone, classes)
     reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid
     update = {field: getattr(whole, field) for field in reference}
-    return table.model_copy(update=update | {"reduced_tokens": reduction is not None})
+    return table.model_copy(update=update | {"reduced_tokens": reduction is not None}), parts
 
 
 @functools.cache

@@ -74,6 +74,9 @@ class EENet(ExitPolicy):
         self._solutions = {}
         return self
 
+    def macs(self, exit_index: int, classes: int) -> int:
+        return classes + 2 + exit_index
+
     def signal(self, logits: Tensor) -> Tensor:
         """The probabilities of the early exits, [K - 1, N, C]: the scores depend on the setting."""
         return logits[:-1].double().softmax(-1)

@@ -60,6 +60,10 @@ class ExitPolicy(ABC):
         checked_logits(logits)
         return self
 
+    def macs(self, exit_index: int, classes: int) -> int:
+        """Multiply-accumulates of the policy's own weights on a sample at an early exit, which no cost table includes."""
+        return 0
+
     def with_context(self, labels: Any = None, errors: Tensor | None = None) -> ExitPolicy:
         """A copy of the policy with additional data about the samples of the next call.
 

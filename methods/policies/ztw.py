@@ -84,6 +84,9 @@ class Ensemble(Combined):
         self._log_weights, self._bias = weights.detach(), bias.detach()
         return self
 
+    def macs(self, exit_index: int, classes: int) -> int:
+        return (exit_index + 1) * classes
+
     def combine(self, exit_index: int | None, logits: Tensor, state: State) -> Tensor:
         if exit_index is None:
             return logits.float()

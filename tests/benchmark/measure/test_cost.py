@@ -180,6 +180,28 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     assert all(f"{macs:,}" in shown for macs in (*counted.cumulative, *counted.linear_conv_cumulative))
 
 
+@pytest.mark.parametrize(("text", "gates", "token_choice", "policy"), [
+    ("tome:r=4", 0, 5.92e6, 0),
+    ("tome:r=8", 0, 4.64e6, 0),
+    ("tome:r=13", 0, 3.41e6, 0),
+    ("tome:r=16", 0, 2.87e6, 0),
+    ("evit:keep=0.5", 0, (197 + 100 + 52) * 768, 0),
+    ("ztw:merge=8", 0, 4.64e6, 100 * 36),  # the ensemble of exit j has j weights per class, and there are 8 early exits
+    ("jei-dnn", 8 * 4, 0, 0),
+    ("berxit --policy eenet", 8 * 768, 0, 8 * 102 + 28),  # the score of exit k reads 100 + 2 + k numbers
+])  # fmt: skip
+def test_the_command_shows_gates_matching_and_policies_apart(
+    benchmark_command: Command, text: str, gates: int, token_choice: float, policy: int
+) -> None:
+    arguments = f"costs --backbone vit_base_patch16_224 --num-classes 100 --method {text}".split()
+    first, _ = json.loads(benchmark_command(*arguments, "--format", "json").stdout)
+    assert (first["gates_macs"], first["policy_macs"]) == (gates, policy)
+    assert first["token_choice_macs"] == pytest.approx(token_choice, abs=0.005e6)
+    shown = benchmark_command(*arguments).stdout
+    for count in (first["gates_macs"], first["token_choice_macs"], first["policy_macs"]):
+        assert not count or f"{count:,} " in shown
+
+
 @pytest.mark.parametrize(("changed", "parts"), [
     (("--backbone", "vit_base"), ["--backbone", "'vit_base'"]),
     (("--method", "lgvitt"), ["--method", "'lgvitt'", "'lgvit'"]),

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from methods import METHODS
 from methods.api import BackboneCard, Component, TrainStage
 from methods.exit_method import Competitor, every_block
+from methods.heads import HEADS
+from methods.lookup import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +15,7 @@ class JEIDNN(Competitor):
     """Linear heads with gates on the frozen backbone, trained in turns.
 
     Attributes:
+        base: registered name of the method whose heads get the gates, such as ``lgvit``; None for the paper's linear heads.
         tradeoff: lambda, the weight of an exit's cost in the targets of the gates. The paper has no threshold: each value is a
             training and a point.
         weighting: weights of the exits in the loss of the heads: ``detached``, by the gates, as the paper describes; or
@@ -23,6 +27,7 @@ class JEIDNN(Competitor):
         ValueError: the regime is not ``frozen``, or a distillation term is set.
     """
 
+    base: str | None = None
     tradeoff: float = 0.15
     weighting: Literal["detached", "uniform"] = "detached"
     warmup: float = 0.4
@@ -30,6 +35,12 @@ class JEIDNN(Competitor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.base is not None and self.base not in METHODS:
+            raise ValueError(unknown("method", self.base, METHODS))
+        if self.base in ("jei-dnn", "two-resolutions"):
+            raise ValueError(
+                f"jei-dnn: the heads of {self.base} read parts of the backbone, so they cannot be its base"
+            )
         if self.regime != "frozen":
             raise ValueError(f"jei-dnn: gates train on a frozen backbone, so regime must be frozen, not {self.regime}")
         if self.kd_weight or self.feature_terms:
@@ -42,7 +53,20 @@ class JEIDNN(Competitor):
             raise ValueError(f"jei-dnn: tradeoff must be at least 0, not {self.tradeoff}")
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
-        return (Component("jei", {"gate": True}),) * len(exits)
+        if self.base is None:
+            return (Component("jei", {"gate": True}),) * len(exits)
+        return tuple(
+            Component(
+                "jei",
+                {
+                    "gate": True,
+                    "head": head.name,
+                    "options": dict(head.options),
+                    "head_version": HEADS[head.name].code_version,
+                },
+            )
+            for head in METHODS[self.base].load()().heads(exits, backbone)
+        )
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return every_block(backbone)

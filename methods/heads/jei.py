@@ -1,11 +1,11 @@
-"""The head of JEI-DNN: a linear classifier on the backbone's own final norm, and a gate on its answer.
+"""The head of JEI-DNN: a linear classifier on the backbone's own final norm, or another head, and a gate on its answer.
 
 Source: Regol et al., ICLR 2024, arXiv 2310.09163. Written from the formulas; networkslab/dynn was read at commit 8dd598d.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.backbones.backbone import BlockBackbone, final_norm
+from methods.heads import HEADS
 from methods.heads.head import ExitHead
 from methods.tokens import Tokens
 
@@ -27,17 +28,42 @@ class JEIHead(ExitHead):
 
     Args:
         gate: must be True; names the gate in the head's description.
+        head: registered name of another head, whose logits replace those of the linear classifier.
+        options: of the other head.
+        head_version: code version of the other head, so that it is part of stage keys.
+
+    Raises:
+        ValueError: the other head has a gate, or reads or shares parts of other exits.
     """
 
-    def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int, *, gate: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        grid: int,
+        class_tokens: int,
+        *,
+        gate: bool = True,
+        head: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        head_version: int = 0,
+    ) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
         if not gate:
             raise ValueError("the head jei has a gate; without one it is a linear classifier")
         self.gated = True
-        self.linear = nn.Linear(dim, num_classes)
+        if head is None:
+            self.linear = nn.Linear(dim, num_classes)
         self.gate = nn.Linear(4, 1)
         self.norm: Callable[[Tensor], Tensor] | None = None
         self.reset_parameters()
+        self.inner: ExitHead | None = None
+        if head is not None:
+            self.inner = HEADS[head].load()(dim, num_classes, grid, class_tokens, **(options or {}))
+            if self.inner.shared or self.inner.cascades or self.inner.gated:
+                raise ValueError(
+                    f"the head jei cannot contain {head} with these options: it has a gate, or parts of other exits"
+                )
 
     def bind(self, backbone: BlockBackbone) -> None:
         module: Any = getattr(backbone.model, "norm", None)
@@ -49,6 +75,9 @@ class JEIHead(ExitHead):
         Raises:
             ValueError: `bind` was not called.
         """
+        if self.inner is not None:
+            logits, _ = self.inner(tokens)
+            return logits, logits
         if self.norm is None:
             raise ValueError("the head jei reads the backbone's final norm: make it part of a model with a backbone")
         logits = self.linear(self.norm(tokens.class_tokens if self.class_tokens else tokens.patches).mean(1))

@@ -16,5 +16,6 @@ LOSSES: dict[str, Card] = {
     "jei": Card(
         target="methods.losses.jei:JEILoss",
         summary="heads and gates of JEI-DNN in turns: which exit is worth its cost",
+        code_version=2,
     ),
 }

@@ -117,7 +117,11 @@ def gate_targets(losses: Tensor, costs: Tensor, tradeoff: float) -> tuple[Tensor
 
 
 def head_loss(losses: Tensor, probabilities: Tensor) -> Tensor:
-    """The mean of P * L * ratio for losses L and exit probabilities P, [G, B]; the ratio has no gradient."""
-    weighted = probabilities * losses
-    ratio = losses.sum(0) / weighted.sum(0).clamp(min=torch.finfo(losses.dtype).tiny)
-    return (weighted * ratio.detach()).mean()
+    """The mean of P * L * ratio for losses L and exit probabilities P, [G, B]; the ratio has no gradient.
+
+    An image adds nothing if the exits that have a share of it have no loss: the float32 loss of a certain answer is 0.
+    """
+    chances, values = probabilities.double(), losses.detach().double()
+    weighted = (chances * values).sum(0)
+    ratio = torch.where(weighted > 0, values.sum(0) / weighted, 0)
+    return ((chances * ratio).to(losses.dtype) * losses).mean()

@@ -87,6 +87,11 @@ def test_exits_above_merged_tokens_keep_the_contract(method: str, regime: str, b
     check_contract(run_of(f"{{name: {method}, set: {{merge: 4, regime: {regime}}}}}", backbone, tmp_path))
 
 
+@pytest.mark.parametrize("backbone", FAMILIES[:3])
+def test_lgvits_heads_with_gates_keep_the_contract(backbone: str, tmp_path: Path) -> None:
+    check_contract(run_of("{name: jei-dnn, set: {base: lgvit}}", backbone, tmp_path))
+
+
 def check_contract(run: RunSpec) -> None:
     """Two optimizer steps of every training stage, then scores and costs."""
     inputs = read_inputs(run.train, None)
@@ -208,6 +213,8 @@ def test_a_shared_module_is_counted_per_exit_and_its_parameters_once() -> None:
     ("pcee-port", range(1, 12), (4, 7, 10, 13, 16, 19, 22, 23)),
     ("vit-ee", (6,), (12,)),
     ("branchynet", (1, 4), (1, 8)),
+    ("ztw", range(2, 12), range(2, 24)),
+    ("jei-dnn", range(1, 12), range(1, 24)),
 ])  # fmt: skip
 def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -> None:
     instance = table("method")[method].load()()

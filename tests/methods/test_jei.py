@@ -18,6 +18,7 @@ from methods.backbones import BACKBONES
 from methods.backbones.backbone import BlockBackbone
 from methods.heads.jei import JEIHead, gate_features
 from methods.jei_dnn import JEIDNN
+from methods.lgvit import LGViT
 from methods.losses.jei import JEILoss, exit_probabilities, gate_targets, head_loss
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, backbone_pass
@@ -73,6 +74,14 @@ def test_the_released_loss_of_the_heads_is_their_mean_and_the_detached_one_is_we
     torch.testing.assert_close(detached, torch.tensor(0.85))
     (gradient,) = torch.autograd.grad(detached, losses)
     torch.testing.assert_close(gradient, probabilities * 2.266667 / 2)
+
+
+def test_an_image_whose_exits_are_certain_adds_nothing_to_the_loss_of_the_heads() -> None:
+    losses = torch.tensor([[0.0, 1.2], [5, 0.5]], requires_grad=True)
+    loss = head_loss(losses, torch.tensor([[1, 0.5], [0, 0.3]]))
+    torch.testing.assert_close(loss, torch.tensor(0.85 / 2))
+    (gradient,) = torch.autograd.grad(loss, losses)
+    torch.testing.assert_close(gradient, torch.tensor([[0, 0.5], [0, 0.3]]) * 2.266667 / 4)
 
 
 def test_features_of_a_gate() -> None:
@@ -147,8 +156,23 @@ def test_the_head_reads_the_backbones_norm_and_costs_its_classifier_and_gate(bac
     assert costs.cumulative[-1] == costs.stem + sum(costs.blocks) + sum(costs.heads)
 
 
-def test_a_finished_run_answers_as_its_scores(tmp_path: Path) -> None:
-    record = write_trained_run(tmp_path, method="jei-dnn", samples=30, policies=("confidence", "jei"))
+def test_gates_on_the_heads_of_another_method_cost_only_the_gates() -> None:
+    plain, gated = (price(NANO, method, (3, 6), 10) for method in (LGViT(), JEIDNN(base="lgvit")))
+    assert [more - less for more, less in zip(gated.heads, plain.heads, strict=True)] == [4, 4, 0]
+    assert gated.heads_parameters - plain.heads_parameters == 2 * 5
+
+
+@pytest.mark.parametrize(("base", "words"), [
+    ("lgvitt", "'lgvit'"), ("two-resolutions", "two-resolutions"), ("berxit", "gate"), ("ztw", "other exits"),
+])  # fmt: skip
+def test_heads_that_cannot_have_a_gate_are_refused(base: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        price(NANO, JEIDNN(base=base), (3, 6), 10)
+
+
+@pytest.mark.parametrize("options", [{}, {"base": "lgvit"}])
+def test_a_finished_run_answers_as_its_scores(tmp_path: Path, options: dict[str, str]) -> None:
+    record = write_trained_run(tmp_path, method="jei-dnn", samples=30, policies=("confidence", "jei"), options=options)
     store = Store(tmp_path)
     (scored,) = (reference for reference in record.stages if reference.stage == "scores")
     scores = load_scores(store.artifact(scored.name, "test.safetensors"))

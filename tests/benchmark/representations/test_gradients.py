@@ -1,17 +1,28 @@
-"""Cosines of gradients on made-up tensors and on a small jointly trained model."""
+"""Cosines of gradients on made-up tensors, on a small model, and on a jointly trained run."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from benchmark import registry
-from benchmark.representations.gradient_agreement import cosine, gradient_cosines, gradient_refusal
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.task import run_plan
+from benchmark.grid.load import grid_of
+from benchmark.progress import Reporter
+from benchmark.representations.gradient_agreement import cosine, gradient_cosines, gradient_refusal, measure_gradients
+from benchmark.representations.subject import Subject
+from benchmark.stages.plan import make_plan
 from methods.heads.head import ExitHead
 from methods.model import ExitHeads, MultiExitModel
 from methods.tokens import Tokens
 from results.record import StageRef
+from results.store.folder import Store
+from tests.grids import bundled, tiny_grid
 from tests.results.builders import done_record, run_spec
 
 
@@ -64,3 +75,28 @@ def test_gradients_are_compared_where_heads_and_backbone_train_together(
     record = done_record(spec=run_spec(exits=exits), stages=references)
     assert bool(gradient_refusal(record)) == refused
     assert record.run_id in (gradient_refusal(record) or record.run_id)
+
+
+def test_a_jointly_trained_run_is_measured_on_its_own_images_and_weights(tmp_path: Path) -> None:
+    joint = {"name": "lgvit", "set": {"regime": "joint"}}
+    grid = grid_of(
+        tiny_grid(methods=[joint], datasets=[bundled(train=80)], recipes={"joint": {"epochs": 1}}),
+        tmp_path / "grid.yaml",
+    )
+    store = Store(tmp_path / "results")
+    store.prepare()
+    config = ExecutionConfig(results=store.root, session="s", device="cpu", threads=1, loader_processes=0)
+    run_plan(make_plan(grid, store), config, Reporter(Console(quiet=True)))
+    record = store.done_record(store.run_ids()[0])
+    subject = Subject(store, record, torch.device("cpu"), None)
+    name, measured = measure_gradients(subject)
+    assert store.stages("gradients") == [name]
+    cosines = {row.block: row.value for row in measured.rows if row.measure == "gradient-cosine"}
+    conflicts = {row.block: row.value for row in measured.rows if row.measure == "gradient-conflicts"}
+    assert set(cosines) == set(conflicts) == {3, 7}
+    # Two minibatches, so half of them may conflict.
+    for block, value in cosines.items():
+        assert -1 <= value <= 1
+        assert conflicts[block] in (0, 0.5, 1)
+        assert value < 0 if conflicts[block] == 1 else value > 0 if conflicts[block] == 0 else True
+    assert cosines[7] > cosines[3]  # the deeper exit shares more with the final one

@@ -119,7 +119,9 @@ class ComparisonGroup:
         others = max((contrast.tests for contrast in self.contrasts.values() if not contrast.is_primary), default=0)
         if not primary:
             return counted(others, "comparison")
-        return counted(primary, "primary comparison") + (f" and, apart, {others} exploratory ones" if others else "")
+        if not others:
+            return counted(primary, "primary comparison")
+        return f"{primary} primary and, separately, {counted(others, 'exploratory comparison')}"
 
 
 @dataclass

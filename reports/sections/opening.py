@@ -66,8 +66,8 @@ def primary(study: Study) -> str:
         if endpoint is not None:
             others = join([study.display.get(label, label) for label in endpoint.against])
             sentences.append(
-                f" The grid declared one comparison as primary: {study.display[group.reference]} against {others} at "
-                f"{endpoint.macs:g} of the MACs, corrected by themselves; all others are exploratory."
+                f" The grid declared its primary endpoint: {study.display[group.reference]} against {others} at "
+                f"{endpoint.macs:g} of the MACs. Holm's correction covers these comparisons alone; all others are exploratory."
             )
     return "".join(dict.fromkeys(sentences))
 

@@ -64,6 +64,6 @@ def test_the_report_names_the_primary_comparisons_and_calls_the_others_explorato
     assert ("vanilla" in first, "homogeneous-local" in first) == (True, False)
     assert "Exploratory" in rest[0]
     assert f"over {len(contrasts) - 2} comparisons" in rest[0]
-    assert "2 primary comparisons" in group.tests
+    assert "2 primary" in group.tests
     assert study.contrasts["primary"].sum() == 2
     assert "exploratory" in primary(study)

@@ -65,9 +65,11 @@ class HeadCard(Card):
 
     Attributes:
         reads_patches: whether the head reads patch tokens of a backbone with class tokens, so that none may be merged.
+        reads_backbone: whether the head reads modules of the backbone, so that it cannot stand within another head.
     """
 
     reads_patches: bool = False
+    reads_backbone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

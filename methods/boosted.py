@@ -29,13 +29,17 @@ class Boosted(Competitor):
         super().__post_init__()
         if self.base not in METHODS:
             raise ValueError(unknown("method", self.base, METHODS))
-        if self.base in ("jei-dnn", "two-resolutions"):
-            raise ValueError(f"boosted: the heads of {self.base} read parts of the backbone, so they cannot be boosted")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"boosted: weight must be at least 0, not {self.weight}")
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        """
+        Raises:
+            ValueError: a head of the other method reads modules of the backbone.
+        """
         inner = METHODS[self.base].load()().heads(exits, backbone)
+        if any(HEADS[head.name].reads_backbone for head in inner):
+            raise ValueError(f"boosted: the heads of {self.base} read parts of the backbone, so they cannot be boosted")
         return tuple(
             Component(
                 "boosted",

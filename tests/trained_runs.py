@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from benchmark import provenance, registry
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
-from benchmark.evaluation.scores import SCORED, ExitScores, save_scores, score_file, score_split
+from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, save_scores, score_file, score_split
 from benchmark.measure.price import price
 from benchmark.stages.graph import heads_of, method_of
 from benchmark.training.backbone import BACKBONE_WEIGHTS, build_backbone
@@ -100,3 +101,10 @@ def write_trained_run(
     with store.write_run(record) as folder:
         evaluation.write(folder)
     return record
+
+
+def scored_test_images(store: Store, record: DoneRecord) -> tuple[ExitScores, Tensor]:
+    """The stored scores of a run's test images, and the images, float [N, 1, H, W]."""
+    (scored,) = (reference for reference in record.stages if reference.stage == "scores")
+    scores = load_scores(store.artifact(scored.name, score_file("test")))
+    return scores, next(iter(read_inputs(record.spec.train, None).scoring("test"))).images

@@ -26,7 +26,7 @@ from benchmark.execution.data_check import check_data, check_dataset_version, wr
 from benchmark.execution.last_quarter import FILE as VAL
 from benchmark.execution.last_quarter import LastQuarterWatcher
 from benchmark.execution.process_group import DistributedContext
-from benchmark.execution.recording import COSTS, Recorder
+from benchmark.execution.recorder import COSTS, Recorder
 from benchmark.execution.tensorboard import CurveWriter
 from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.measure.price import price

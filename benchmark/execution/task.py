@@ -14,7 +14,7 @@ from benchmark.execution.device import set_up_device
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.process_group import process_group
 from benchmark.execution.rank_worker import follow
-from benchmark.execution.recording import FATAL
+from benchmark.execution.recorder import FATAL
 from benchmark.progress import Reporter
 from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan

@@ -24,7 +24,7 @@ from benchmark.execution.device import check_devices, set_up_device, set_up_torc
 from benchmark.execution.exit_codes import EXIT_MISTAKE, EXIT_RANK_LOST, EXIT_STOPPED
 from benchmark.execution.launch import launch
 from benchmark.execution.maker import builder_for
-from benchmark.execution.recording import Recorder
+from benchmark.execution.recorder import Recorder
 from benchmark.execution.task import run_plan, run_task
 from benchmark.grid.load import Grid
 from benchmark.progress import LINE_SECONDS, Reporter

@@ -46,6 +46,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "jei": HeadCard(
         target="methods.heads.jei:JEIHead",
+        reads_backbone=True,
         summary="linear classifier after the backbone's final norm, with a gate on its answer",
     ),
     "boosted": HeadCard(
@@ -54,6 +55,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "final-classifier": HeadCard(
         target="methods.heads.final_classifier:FinalClassifierHead",
+        reads_backbone=True,
         summary="the backbone's own final norm and classifier, without weights of its own",
     ),
     "self-attention": HeadCard(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from methods.policies.policy import State, ThresholdPolicy
+from methods.policies.learned_gate import GatePolicy, predicted_errors
+from methods.policies.policy import State
 from methods.policies.ranges import Probability
 
 LEFT = "stick_left"
@@ -16,7 +16,7 @@ LEFT = "stick_left"
 
 
 @dataclass(kw_only=True)
-class JEI(ThresholdPolicy):
+class JEI(GatePolicy):
     """Exit at the first exit whose gate takes at least the share ``threshold`` of what earlier gates left of 1.
 
     With gates g, the share is g_k / (1 - sum of earlier g), at most 1; it is 1 where nothing is left. A gate is 1 minus the
@@ -27,28 +27,13 @@ class JEI(ThresholdPolicy):
     """
 
     strict = False
-    reads_gates = True
 
     threshold: Probability | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._errors: Tensor | None = None
-
-    def with_context(self, labels: Any = None, errors: Tensor | None = None) -> Self:
-        if errors is None:
-            raise ValueError("jei reads the learned gate of an exit, and these exits have none")
-        copy = replace(self)
-        copy._errors = errors
-        return copy
-
     def signal(self, logits: Tensor) -> Tensor:
-        if self._errors is None or self._errors.shape[1] != logits.shape[1]:
-            raise ValueError("jei: call with_context(errors=...) with the gates' predictions for these samples first")
-        errors = self._errors.to(logits.device).float()
-        left, shares = torch.ones_like(errors[0]) if len(errors) else None, []
+        errors = self.errors(logits)
+        left, shares = torch.ones(errors.shape[1], device=errors.device), []
         for error in errors:
-            assert left is not None
             share, left = taken(error, left)
             shares.append(share)
         return torch.stack(shares) if shares else errors
@@ -57,9 +42,7 @@ class JEI(ThresholdPolicy):
         return {LEFT: torch.ones(batch, device=device)}
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        if "error" not in state:
-            raise ValueError("jei reads the learned gate of an exit, and this exit has none")
-        share, state[LEFT] = taken(state["error"].float(), state[LEFT])
+        share, state[LEFT] = taken(predicted_errors(state).float(), state[LEFT])
         return self.leave(share, self.required_setting())
 
 

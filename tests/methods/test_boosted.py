@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmark.measure.price import price
 from benchmark.registry import card, configured
+from methods.backbones import BACKBONES
 from methods.heads.boosted import BoostedHead
 from methods.model import ExitHeads, backbone_pass
 from methods.tokens import Tokens
@@ -98,4 +99,4 @@ def test_a_head_that_shares_parts_with_other_exits_is_refused() -> None:
 @pytest.mark.parametrize("base", ["jei-dnn", "two-resolutions"])
 def test_heads_that_read_the_backbone_cannot_be_boosted(base: str) -> None:
     with pytest.raises(ValueError, match=base):
-        configured("method", "boosted", {"base": base})
+        configured("method", "boosted", {"base": base}).heads((3, 6), BACKBONES["vit_nano_patch4_28"])

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.evaluation.scores import load_scores
 from benchmark.measure.agreement import dynamic_agreement
 from benchmark.measure.finished import load_model
 from benchmark.measure.price import price
-from benchmark.training.inputs import read_inputs
 from methods.backbones import BACKBONES
 from methods.backbones.backbone import BlockBackbone
 from methods.heads.jei import JEIHead, gate_features
@@ -25,7 +23,7 @@ from methods.model import ExitHeads, backbone_pass
 from methods.policies.jei import JEI
 from methods.tokens import Tokens
 from results.store.folder import Store
-from tests.trained_runs import write_trained_run
+from tests.trained_runs import scored_test_images, write_trained_run
 
 NANO = "vit_nano_patch4_28"
 
@@ -174,9 +172,7 @@ def test_heads_that_cannot_have_a_gate_are_refused(base: str, words: str) -> Non
 def test_a_finished_run_answers_as_its_scores(tmp_path: Path, options: dict[str, str]) -> None:
     record = write_trained_run(tmp_path, method="jei-dnn", samples=30, policies=("confidence", "jei"), options=options)
     store = Store(tmp_path)
-    (scored,) = (reference for reference in record.stages if reference.stage == "scores")
-    scores = load_scores(store.artifact(scored.name, "test.safetensors"))
-    pixels = next(iter(read_inputs(record.spec.train, None).scoring("test"))).images[:30]
+    scores, pixels = scored_test_images(store, record)
     assert scores.errors is not None
     policy = JEI(threshold=float((1 - scores.errors[0]).median()))
     check = dynamic_agreement(load_model(store, record, torch.device("cpu")), policy, pixels, scores)

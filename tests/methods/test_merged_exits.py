@@ -12,14 +12,12 @@ from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.deployment.segments import segments
 from benchmark.errors import UserError
-from benchmark.evaluation.scores import load_scores
 from benchmark.grid.load import load_grid
 from benchmark.measure.agreement import dynamic_agreement
 from benchmark.measure.finished import load_model, reference_backbone
 from benchmark.measure.price import price
 from benchmark.representations.gradient_agreement import gradient_refusal
 from benchmark.stages.graph import run_stages
-from benchmark.training.inputs import read_inputs
 from benchmark.training.reduced import reduced
 from methods import METHODS
 from methods.backbones import BACKBONES
@@ -30,7 +28,7 @@ from methods.policies.confidence import Confidence
 from methods.vanilla import Vanilla
 from results.store.folder import Store
 from tests.grids import write_grid
-from tests.trained_runs import write_trained_run
+from tests.trained_runs import scored_test_images, write_trained_run
 
 NANO = "vit_nano_patch4_28"
 CLASS_TOKEN_METHODS = {
@@ -106,9 +104,7 @@ def test_a_finished_run_answers_as_its_scores(tmp_path: Path) -> None:
     record = write_trained_run(tmp_path, method="vanilla", samples=30, options={"merge": 5})
     store, cpu = Store(tmp_path), torch.device("cpu")
     model = load_model(store, record, cpu)
-    (scored,) = (reference for reference in record.stages if reference.stage == "scores")
-    scores = load_scores(store.artifact(scored.name, "test.safetensors"))
-    pixels = next(iter(read_inputs(record.spec.train, None).scoring("test"))).images[:30]
+    scores, pixels = scored_test_images(store, record)
     policy = Confidence(threshold=float(scores.logits[0].softmax(-1).amax(-1).median()))
     check = dynamic_agreement(model, policy, pixels, scores)
     assert check.within()

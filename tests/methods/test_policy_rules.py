@@ -154,11 +154,11 @@ def test_a_policy_that_reads_gates_requires_them() -> None:
     policy = get_policy("learned-gate", threshold=0.5)
     exits, _ = policy.with_context(errors=errors).choose(logits)
     assert exits.tolist() == [0, 2]
-    with pytest.raises(ValueError, match="learned-gate"):
+    with pytest.raises(ValueError, match="learned gate"):
         policy.with_context()
     with pytest.raises(ValueError, match="with_context"):
         policy.choose(logits)
-    with pytest.raises(ValueError, match="learned-gate"):
+    with pytest.raises(ValueError, match="learned gate"):
         policy.step(0, logits[0], {})
 
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from benchmark.cli.costs import command
 from benchmark.errors import UserError
-from benchmark.evaluation.scores import load_scores
 from benchmark.grid.load import load_grid
 from benchmark.measure.agreement import dynamic_agreement
 from benchmark.measure.attention import attention_kernels
@@ -24,7 +23,6 @@ from benchmark.measure.finished import load_model, reference_backbone
 from benchmark.measure.latency import time_batches
 from benchmark.measure.price import price
 from benchmark.stages.graph import run_stages
-from benchmark.training.inputs import read_inputs
 from methods.backbones.vit import ViT
 from methods.heads.final_classifier import FinalClassifierHead
 from methods.model import ExitHeads, MultiExitModel
@@ -33,7 +31,7 @@ from methods.reductions.two_resolutions import TwoPassViT
 from methods.tokens import Tokens
 from methods.two_resolutions import TwoResolutions
 from results.store.folder import Store
-from tests.trained_runs import write_trained_run
+from tests.trained_runs import scored_test_images, write_trained_run
 
 NANO = "vit_nano_patch4_28"
 SMALL: dict[str, Any] = {
@@ -98,9 +96,7 @@ def test_a_finished_run_answers_as_its_scores_and_only_unsure_samples_run_the_se
     assert [exit_.block for exit_ in record.exits] == [12, 24]
     store = Store(tmp_path)
     model = load_model(store, record, CPU)
-    (scored,) = (reference for reference in record.stages if reference.stage == "scores")
-    scores = load_scores(store.artifact(scored.name, "test.safetensors"))
-    pixels = next(iter(read_inputs(record.spec.train, None).scoring("test"))).images[:30]
+    scores, pixels = scored_test_images(store, record)
     policy = Confidence(threshold=float(scores.logits[0].softmax(-1).amax(-1).median()))
     check = dynamic_agreement(model, policy, pixels, scores)
     assert check.within()

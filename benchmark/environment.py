@@ -32,7 +32,7 @@ def switch_environment(arguments: list[str]) -> None:
     lacks = f"this Python ({sys.executable}) lacks {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
     if not PYTHON.is_file() or SWITCHED in os.environ:
         raise UserError(
-            f"{lacks}. This command makes an environment with all packages and runs the grid quick in it: python -m tox -e demo"
+            f"{lacks}. This command makes an environment with all packages and runs the grid quick in it: pipx run tox -e demo"
         )
     print(f"{lacks}; using {PYTHON.relative_to(ROOT)} of the checkout", file=sys.stderr, flush=True)
     options = ["-P"] if sys.flags.safe_path else []

@@ -29,6 +29,7 @@ from benchmark import registry
 from benchmark.cli import COMMANDS
 from benchmark.execution.retrying import RULES
 from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
+from benchmark.execution.slurm.scheduler import LOST
 from benchmark.grid.load import GridFile
 from benchmark.grid.schema import attribute_docstrings
 from methods.exit_method import ExitMethod
@@ -111,21 +112,18 @@ def exit_schemes() -> str:
 
 
 def failure_causes() -> str:
-    """What happened, the cause in the record, and what `retry` does, from the tables that the code uses."""
+    """The cause in the record, what happened, and what `retry` does, from the tables that the code uses."""
     states: dict[str, list[str]] = {cause: [] for cause in RULES}
     for state, (cause, _) in CAUSES.items():
-        states[cause].append(code(state))
-    for exit_code, (cause, _) in EXIT_CODES.items():
-        states[cause].append(f"exit code {code(exit_code)}")
-    rows = [
-        [
-            "; ".join([rule.events, *(["Slurm: " + ", ".join(states[cause])] if states[cause] else [])]),
-            code(cause),
-            rule.action,
-        ]
-        for cause, rule in RULES.items()
-    ]
-    return table(["what happened", "cause in the record", "what `retry --failed` does"], rows)
+        if state != LOST:  # not a word of Slurm's
+            states[cause].append(code(state))
+    for cause, _ in EXIT_CODES.values():
+        if code("FAILED") not in states[cause]:
+            states[cause].append(code("FAILED"))
+    rows = [[code(cause), rule.events, ", ".join(states[cause]) or "–", rule.action] for cause, rule in RULES.items()]
+    return table(
+        ["cause in the record", "what happened", "state of the job in Slurm", "what `retry --failed` does"], rows
+    )
 
 
 def commands() -> str:

@@ -81,7 +81,7 @@ def command(
     if not failed:
         raise UserError("retry needs --failed; --cause selects some of the failed runs")
     if never := [cause for cause in causes if cause in NEVER]:
-        raise UserError(f"--cause {never[0]}: {RULES[never[0]].action}; change the recipe, such as lr or precision")
+        raise UserError(f"--cause {never[0]}: {RULES[never[0]].action} Change the recipe, such as lr or precision")
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     if log == "tensorboard":

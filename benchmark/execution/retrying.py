@@ -26,8 +26,8 @@ class RetryRule:
     """What `retry` does with a cause.
 
     Attributes:
-        events: what happened, besides the states of jobs that `benchmark.execution.slurm.failures` maps to the cause.
-        action: what `retry` does, in words.
+        events: what happened, as a sentence of docs/slurm.md.
+        action: what `retry` does, likewise.
         retried: whether `retry` runs these failures at all.
         memory: whether the task requests twice the memory.
         node: whether the node of the failure is excluded: always, after `FAILURES_IN_A_ROW` failures, or never.
@@ -40,25 +40,32 @@ class RetryRule:
     node: Literal["always", "in a row", "never"] = "never"
 
 
-IN_A_ROW = "resumes from the checkpoint; a node with two such failures in a row is excluded"
+AGAIN = "It runs again."
+RESUMES = "It resumes from the checkpoint."
+IN_A_ROW = f"{RESUMES} A node with two such failures in a row is excluded."
 RULES: dict[FailureCause, RetryRule] = {
     "oom": RetryRule(
-        "memory of the machine or GPU ran out",
-        "requests twice the memory of the failed task, at most `--max-mem`; `--mem` overrides it; says so if a GPU ran out",
+        "The memory of the machine or of the GPU ran out.",
+        "It runs again with twice the memory, at most `--max-mem`, or with that of `--mem`. Where a GPU ran out of memory, "
+        "`retry` says what to change instead.",
         memory=True,
     ),
-    "nan": RetryRule("a loss or weight is not finite", "never: the same step would give the same bits", retried=False),
-    "disk-full": RetryRule("no room in the results folder", "runs again"),
-    "missing-data": RetryRule("images or weights are missing or damaged", "runs again"),
-    "time-limit": RetryRule("Slurm refused to requeue the task at its limit", "resumes from the checkpoint"),
-    "hang": RetryRule("a training made no step for `--hang-minutes`", IN_A_ROW, node="in a row"),
-    "node-failure": RetryRule(
-        "a machine failed", "resumes from the checkpoint on other nodes: excludes it", node="always"
+    "nan": RetryRule(
+        "A loss or a weight became infinite or NaN.",
+        "It never runs again: the same step would give the same bits.",
+        retried=False,
     ),
-    "cancelled": RetryRule("`cancel` or `scancel`", "resumes from the checkpoint"),
-    "killed": RetryRule("a process was killed, or crashed without an error", IN_A_ROW, node="in a row"),
-    "blocked": RetryRule("a stage that the run needs is missing", "as the cause of that stage"),
-    "error": RetryRule("any other exception", "runs again"),
+    "disk-full": RetryRule("The results folder has no room left.", AGAIN),
+    "missing-data": RetryRule("Images or weights are missing or damaged.", AGAIN),
+    "time-limit": RetryRule("The task reached its time limit and was not requeued.", RESUMES),
+    "hang": RetryRule("A training made no step for `--hang-minutes`.", IN_A_ROW, node="in a row"),
+    "node-failure": RetryRule("The machine failed.", f"{RESUMES} The failed machine is excluded.", node="always"),
+    "cancelled": RetryRule("Somebody ran `cancel` or `scancel`, or the job was preempted and not requeued.", RESUMES),
+    "killed": RetryRule(
+        "A process was killed or crashed without an error, or Slurm no longer knows its job.", IN_A_ROW, node="in a row"
+    ),
+    "blocked": RetryRule("A stage that the run needs is missing.", "It runs again with that stage."),
+    "error": RetryRule("Any other exception, or the job ended without a result.", AGAIN),
 }
 """The rule of every cause."""
 

@@ -49,5 +49,5 @@ def test_without_an_environment_it_explains_how_to_make_one(checkout: Path) -> N
     done = run_bare(checkout, "run", "--grid")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "python -m tox -e demo" in line
+    assert "tox -e demo" in line
     assert "click" in line

@@ -28,6 +28,15 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def remaining(seconds: float) -> str:
+    """An estimate, to the minute from one minute on.
+
+    >>> remaining(50), remaining(140), remaining(7500)
+    ('50 s', '2 min', '2 h 05 min')
+    """
+    return duration(seconds).partition(" min ")[0] + " min" if 59.5 <= seconds < 3599.5 else duration(seconds)
+
+
 class Reporter:
     """Reports one stage at a time.
 
@@ -94,11 +103,10 @@ class Reporter:
         if "total" in metrics:
             parts.append(f"loss {metrics['total']:.3f}")
         if "accuracy" in metrics:
-            parts.append(f"train accuracy {100 * metrics['accuracy']:.1f} %")
-        if "val accuracy" in metrics:
-            parts.append(f"val accuracy {100 * metrics['val accuracy']:.1f} %")
+            val = f" (val {100 * metrics['val accuracy']:.1f} %)" if "val accuracy" in metrics else ""
+            parts.append(f"accuracy {100 * metrics['accuracy']:.1f} %{val}")
         done = step - (self._first_step or 0)
         if done > 0:
             left = (now - self._first_step_time) / done * (self._total - step)
-            parts.append(f"{duration(left)} left")
+            parts.append(f"{remaining(left)} left")
         return ", ".join(parts)

@@ -141,8 +141,14 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
             return [{"kind": "listing", "header": table.header, "rows": table.rows, "widths": widths}]
         case Drawn(caption, figure, name, source):
             save_figure(figure, figures / f"{name}.pdf")
-            data = {"wide": is_wide(figure), "caption": caption, "path": f"figures/{name}.pdf"}
+            data = {"wide": is_wide(figure), "caption": caption + _cut_axis(figure), "path": f"figures/{name}.pdf"}
             return [{"kind": "figure", "name": name, "source": source, **data}]
+
+
+def _cut_axis(figure: Figure) -> str:
+    """For the caption: whether an axis of accuracies is cut."""
+    cut = any("accuracy" in axes.get_ylabel() and axes.get_ylim()[0] > 0 for axes in figure.axes)
+    return " The accuracy axis does not start at 0." if cut else ""
 
 
 def parts(caption: str, table: Table) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 REFERENCE = re.compile("\ue000(.*?)\ue001")
 """Characters of Unicode's private use area, which no font draws."""
+PERCENT = re.compile(r"(?<=\d) %")
 
 
 def ref(name: str) -> str:
@@ -17,6 +18,8 @@ def ref(name: str) -> str:
 
 def number_floats(content: dict[str, Any]) -> dict[str, Any]:
     """The content of the paper with a number on each table and figure, in their order, and references resolved.
+
+    No line breaks between a number and its %.
 
     A reference to something that the paper does not contain becomes "the files of the report".
     """
@@ -44,5 +47,6 @@ def _resolved(value: Any, numbers: dict[str, str]) -> Any:
     if isinstance(value, list | tuple):
         return [_resolved(part, numbers) for part in value]
     if isinstance(value, str):
-        return REFERENCE.sub(lambda match: numbers.get(match[1], "the files of the report"), value)
+        value = REFERENCE.sub(lambda match: numbers.get(match[1], "the files of the report"), value)
+        return PERCENT.sub("\u00a0%", value)
     return value

@@ -15,7 +15,7 @@ from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.convergence import convergence
-from reports.sections.mechanisms import mechanisms
+from reports.sections.mechanisms import mechanisms_with_reference
 from reports.sections.realised import counted_three_ways
 from reports.sections.representations import representations
 from reports.sections.results import figures_of_others, results
@@ -42,7 +42,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
         ("training", variants.ablation),
         ("official code", discrepancies.discrepancies),
     ),
-    (("What the blocks represent", representations), ("What the blocks represent", mechanisms)),
+    (("What the blocks represent", representations), ("What the blocks represent", mechanisms_with_reference)),
     (("Policies", policies.other_policies), ("shifted test images", shifted)),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),

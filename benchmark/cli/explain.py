@@ -43,7 +43,14 @@ def command(
     # These import torch, which takes seconds: --help is answered without it.
     import torch
 
-    from benchmark.cli.explain_view import show_answers, show_disagreement, show_gradients, show_probes, show_tokens
+    from benchmark.cli.explain_view import (
+        show_answers,
+        show_disagreement,
+        show_gradients,
+        show_probes,
+        show_refusals,
+        show_tokens,
+    )
     from benchmark.execution.device import usable_device
     from benchmark.representations.gradient_agreement import gradient_refusal, measure_gradients
     from benchmark.representations.probes import probe_backbone
@@ -66,21 +73,24 @@ def command(
         show_probes(console, probes)
         measured, tokens = measure_tokens(subject)
         show_tokens(console, tokens)
-        console.print(f"{store.stage(probed)}\n{store.stage(measured)}", markup=False, soft_wrap=True)
+        for name in (probed, measured):
+            console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
     runs, problems = load_runs(store, run_ids)
-    by_run = {run.record.run_id: run for run in runs}
+    exits = disagreement_table(runs)
+    if exits is not None:
+        show_disagreement(console, exits)
+    kept = {run.record.run_id for run in runs}  # of several learning rates, only the chosen one
+    refusals = {}
     for subject in subjects:
         run_id = subject.record.run_id
-        if run_id in by_run:  # of several learning rates, only the chosen one
-            exits = disagreement_table([by_run[run_id]])
-            if exits is not None:
-                show_disagreement(console, by_run[run_id].method, exits)
+        if run_id in kept:
             if refusal := gradient_refusal(subject.record):
-                console.print(refusal, markup=False)
+                refusals[run_id] = refusal
             else:
                 name, gradients = measure_gradients(subject)
-                show_gradients(console, by_run[run_id].method, gradients)
-                console.print(f"{store.stage(name)}", markup=False, soft_wrap=True)
+                show_gradients(console, run_id, gradients)
+                console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
+    show_refusals(console, refusals)
     if len(runs) > 1:
         show_answers(console, mechanism_answers(runs))
     for problem in problems:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from benchmark.execution.estimate import Estimator
 from benchmark.execution.units import Unit, units_of
-from benchmark.progress import duration
+from benchmark.progress import remaining
 from benchmark.stages.plan import Plan
 from results.store.folder import Store
 
@@ -36,7 +36,7 @@ class OverallProgress:
         if done <= self.before or not self.total:
             return None
         left = (self.clock() - self.started) / (done - self.before) * (self.total - done)
-        return f"all stages: {100 * done / self.total:.0f} % done, about {duration(left)} left"
+        return f"all stages: {100 * done / self.total:.0f} % done, about {remaining(left)} left"
 
     def _done(self) -> float:
         finished = self.store.done_stages()

@@ -25,8 +25,9 @@ IMAGES = 2_000
 class ValAccuracyWatcher:
     """Watches a training like the watcher that it wraps, and adds the first learner's accuracy on val to the metrics.
 
-    It is computed at the ends of epochs, as often as `SHARE` permits. A step depends only on the weights and its number, and
-    the weights and modes of all modules are as before, so the bits of the training do not change.
+    It is computed at the ends of epochs, as often as `SHARE` permits, and shown during the next epoch. A step depends only on
+    the weights and its number, and the weights and modes of all modules are as before, so the bits of the training do not
+    change.
 
     Args:
         watcher: receives everything as well.
@@ -57,11 +58,13 @@ class ValAccuracyWatcher:
         self.watcher.damaged(sentence)
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
-        if step % self.learner.steps_per_epoch == 0 and self._is_due():
-            start = self.clock()
-            self.accuracy = {"val accuracy": self._measure()}
-            self.last = self.clock() - start
-            self.spent += self.last
+        if step % self.learner.steps_per_epoch == 0:
+            self.accuracy = {}
+            if self._is_due():
+                start = self.clock()
+                self.accuracy = {"val accuracy": self._measure()}
+                self.last = self.clock() - start
+                self.spent += self.last
         self.watcher.step(step, epoch, lambda: {**metrics(), **self.accuracy})
 
     def stop_requested(self) -> bool:

@@ -23,11 +23,11 @@ def gradient_refusal(record: DoneRecord) -> str:
     """Why the gradients of a run's exits are not compared; empty if they are."""
     kinds = [reference.stage for reference in record.stages]
     if not record.spec.train.exits:
-        return f"{record.run_id} has no early exits whose gradients could be compared"
+        return "it has no early exits"
     if record.costs.reduced_tokens:
-        return f"{record.run_id}: its blocks run on fewer tokens than those of the backbone, which is what is measured"
+        return "its blocks run on fewer tokens than those of the backbone, which is what is measured"
     if "joint" not in kinds or "exits" in kinds:
-        return f"{record.run_id}: its heads trained on a frozen backbone and share no trained parameters with the final exit"
+        return "the heads trained on a frozen backbone and share no trained parameters with the final exit"
     return ""
 
 

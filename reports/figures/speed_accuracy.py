@@ -87,11 +87,11 @@ def _curves(
         look, x, y = looks[row["label"]], 1 / row["mac_speedup"], 100 * row["accuracy"]
         axes.plot(x, y, look.marker, color=look.color, ms=4)
         labels.append(Label(display[row["label"]], (x, y), look.color))
-    label_starts(axes, labels, size[1], size[0])
     if not static.empty:
         accuracy = 100 * static.iloc[0]["accuracy"]
-        axes.axhline(accuracy, color="black", lw=0.7, ls=":")
-        axes.text(right, accuracy, display[STATIC], fontsize=6.5, ha="right", va="bottom")
+        axes.plot([left, right], [accuracy, accuracy], color="black", lw=0.7, ls=":")
+        labels.append(Label(display[STATIC], (left, accuracy), "black"))
+    label_starts(axes, labels, size[1], size[0])
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
     axes.set_xticks([tick for tick in axes.get_xticks() if left - 0.02 <= tick <= right + 1e-9])
 

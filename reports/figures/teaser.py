@@ -71,7 +71,7 @@ def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]
         margin = max(0.08 * (max(highest) - min(lowest)), 0.5)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
-    axes.legend(loc="lower right", fontsize=6.5)
+    axes.legend(loc="best", fontsize=6.5, frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:

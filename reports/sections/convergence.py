@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
+from reports.numbering import ref
 from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table, signed
@@ -19,7 +20,9 @@ def convergence(study: Study) -> list[Block]:
     rows = study.tidy.get(TABLE)
     if rows is None:
         return []
-    return [Text(backbone_sentence(rows)), *heads(study)]
+    shown = heads(study)
+    compared = f" {ref(TABLE)} compares the heads with linear probes." if shown else ""
+    return [Text(backbone_sentence(rows) + compared), *shown]
 
 
 def backbone_sentence(rows: pd.DataFrame) -> str:

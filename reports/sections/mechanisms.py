@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from reports.blocks import Shown
+from reports.blocks import Block, Shown, Text
+from reports.numbering import ref
 from reports.sources import source
 from reports.study import Study
 from reports.tables import Table
 from results.judge.mechanism_evidence import ScaledAnswer, effect_text, mechanism_answers
 
 RULES = "mechanisms"
+
+
+def mechanisms_with_reference(study: Study) -> list[Block]:
+    """`mechanisms`, after a sentence that refers to the table."""
+    shown = mechanisms(study)
+    return (
+        [Text(f"{ref(RULES)} holds rules on the mechanisms that LGViT's design assumes, and their answers."), *shown]
+        if shown
+        else []
+    )
 
 
 def mechanisms(study: Study) -> list[Shown]:

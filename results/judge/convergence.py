@@ -34,6 +34,6 @@ def not_converged(runs: list[Run]) -> Iterator[Symptom]:
             head = heads[row["run_id"], row["block"]]
             yield Symptom(
                 HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
-                f"the {head} exit after block {row['block']} classifies {row['accuracy']:.1%} of test correctly, a linear "
-                f"probe of its inputs ({WORDS.get(row['inputs'], row['inputs'])}) {row['reference']:.1%}",
+                f"the {head} exit after block {row['block']} classifies {100 * row['accuracy']:.1f} % of test correctly, a "
+                f"linear probe of its inputs ({WORDS.get(row['inputs'], row['inputs'])}) {100 * row['reference']:.1f} %",
             )  # fmt: skip

@@ -84,8 +84,8 @@ def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
         if exit_.test_accuracy < limit:
             yield Symptom(
                 "exit does not learn", run.record.run_id, f"block {exit_.block}", exit_.test_accuracy, limit,
-                f"the {exit_.head} exit after block {exit_.block} classifies {exit_.test_accuracy:.1%} correctly, the "
-                f"final head {run.record.exits[-1].test_accuracy:.1%}",
+                f"the {exit_.head} exit after block {exit_.block} classifies {100 * exit_.test_accuracy:.1f} % correctly, the "
+                f"final head {100 * run.record.exits[-1].test_accuracy:.1f} %",
             )  # fmt: skip
 
 

@@ -49,8 +49,8 @@ def near_majority(result: BackboneResult) -> Iterator[Symptom]:
     if len(result.balance.classes) > 1 and (result.accuracy < limit or result.low <= share):
         yield Symptom(
             NEAR_MAJORITY, result.run.record.run_id, "without exits", result.accuracy, limit,
-            f"{result.run.backbone} without exits classifies {result.accuracy:.1%} of the test images correctly; always "
-            f"answering {data.class_name(result.balance.majority)} gives {share:.1%}",
+            f"{result.run.backbone} without exits classifies {100 * result.accuracy:.1f} % of the test images correctly; "
+            f"always answering {data.class_name(result.balance.majority)} gives {100 * share:.1f} %",
         )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _truncated(run: Run, block: int, runs: Iterable[Run]) -> str:
     for other in runs:
         is_cut = not other.has_exits and not other.is_static and len(other.record.costs.blocks) == block
         if is_cut and (other.backbone, other.dataset, other.seed) == (run.backbone, run.dataset, run.seed):
-            return f" ({other.method} was run: {other.record.exits[-1].test_accuracy:.1%} of the test images correct)"
+            return f" ({other.method} was run: {100 * other.record.exits[-1].test_accuracy:.1f} % of the test images correct)"
     return ""
 
 

@@ -52,7 +52,7 @@ def test_the_output_shows_each_step(smoke: SmokeRun) -> None:
         "In one pass over the data: lgvit, vanilla, homogeneous-local, homogeneous-global",
         "run 1/5: fine-tuning vit_nano_patch4_28 on fashion-mnist-mini, seed 0",
         "loss ",
-        "train accuracy ",
+        "accuracy ",
         " left",
         "½ MACs",
         str(smoke.out),

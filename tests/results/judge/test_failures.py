@@ -75,8 +75,8 @@ def test_an_exit_that_does_not_learn(runs: list[Run]) -> None:
     (row,) = found(bent(runs, accuracies(0.49)), "exit does not learn").to_dict("records")
     assert row["place"] == "block 4"
     assert row["limit"] == pytest.approx(0.5)
-    assert "49.0%" in row["sentence"]
-    assert "90.0%" in row["sentence"]
+    assert "49.0 %" in row["sentence"]
+    assert "90.0 %" in row["sentence"]
 
 
 def scaled_costs(record: DoneRecord, split: str, factor: float) -> dict[str, Any]:

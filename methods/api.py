@@ -77,6 +77,7 @@ class PolicyCard(Card):
     """An exit policy.
 
     Attributes:
+        citation: authors, venue and year; empty for a control of this suite and for common rules.
         fixed_threshold_ignores_val: whether the policy reads no val data if its threshold is fixed. It can then be used with
             weights that were trained on the val images.
         reads_gates: whether the policy requires heads that predict their own error.
@@ -84,6 +85,7 @@ class PolicyCard(Card):
             only if it is named.
     """
 
+    citation: str = ""
     fixed_threshold_ignores_val: bool = False
     reads_gates: bool = False
     trains_networks: bool = False

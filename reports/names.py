@@ -129,3 +129,8 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def without_order(policy: str) -> str:
+    """A policy without the order in which it gets the images."""
+    return re.sub(r"order=\d+(, )?", "", policy).replace("()", "").replace(", )", ")")

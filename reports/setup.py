@@ -16,6 +16,11 @@ from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
 REFERENCES = Path(__file__).with_name("references.yaml")
+POLICY_REFERENCES = {
+    "patience": "pabee", "pcee": "pcee", "sdn": "sdn", "learned-gate": "berxit", "jei": "jei-dnn", "eenet": "eenet",
+    "ztw-geometric": "ztw", "ztw-arithmetic": "ztw", "poe-relu": "anytime", "poe-softmax": "anytime", "caching": "anytime",
+}  # fmt: skip
+"""Policies to keys in references.yaml."""
 SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
@@ -40,11 +45,12 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
 
 
 def cited(runs: list[Run]) -> list[str]:
-    """Keys into references.yaml: LGViT, the backbones and methods that were run, and the libraries used."""
+    """Keys into references.yaml: LGViT, the backbones, methods and policies that were run, and the libraries used."""
     known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
     families = [run.record.backbone.family for run in runs]
     methods = [reference for run in runs if (reference := run.record.method.reference) is not None]
-    return [key for key in dict.fromkeys((LGVIT, *families, *methods, "timm", "fvcore")) if key in known]
+    rules = [POLICY_REFERENCES.get(policy.name, "") for run in runs for policy in run.record.spec.policies]
+    return [key for key in dict.fromkeys((LGVIT, *families, *methods, *rules, "timm", "fvcore")) if key in known]
 
 
 def differences(study: Study) -> str:

@@ -216,8 +216,8 @@ def policies() -> str:
             default = "" if field.default in (None, MISSING) else f", default {code(field.default)}"
             text = texts.get(field.name, "")
             options.append(f"{code(field.name)}{default}: {text}" if text else f"{code(field.name)}{default}")
-        rows.append([code(name), card.summary, "<br>".join(options) or "none"])
-    return table(["policy", "rule; most leave at the first exit where", "options"], rows)
+        rows.append([code(name), card.summary, card.citation or "–", "<br>".join(options) or "none"])
+    return table(["policy", "rule; most leave at the first exit where", "source", "options"], rows)
 
 
 def datasets() -> str:

@@ -74,7 +74,8 @@ class ResolvedPoint:
             train=train,
             scheme=self.scheme,
             policies=tuple({policy.label: policy for policy in chosen}.values()),
-            learning_rates=learning_rates if self.trained else (),
+            # Also where the exits have nothing to train, so that the run is compared with those whose rates were chosen.
+            learning_rates=learning_rates if self.blocks else (),
         )
 
 

@@ -22,20 +22,36 @@ POLICIES: dict[str, PolicyCard] = {
         fixed_threshold_ignores_val=True,
     ),
     "entropy": PolicyCard(
-        target="methods.policies.entropy:Entropy", summary="entropy < threshold", fixed_threshold_ignores_val=True
+        target="methods.policies.entropy:Entropy",
+        summary="entropy < threshold",
+        fixed_threshold_ignores_val=True,
+        citation="Teerapittayanon et al., ICPR 2016",
     ),
-    "patience": PolicyCard(target="methods.policies.patience:Patience", summary="enough successive exits agree"),
-    "pcee": PolicyCard(target="methods.policies.pcee:PCEE", summary="entropy < threshold at several exits in a row"),
+    "patience": PolicyCard(
+        target="methods.policies.patience:Patience",
+        summary="enough successive exits agree",
+        citation="Zhou et al., NeurIPS 2020",
+    ),
+    "pcee": PolicyCard(
+        target="methods.policies.pcee:PCEE",
+        summary="entropy < threshold at several exits in a row",
+        citation="Zhang et al., NAACL Findings 2022",
+    ),
     "sdn": PolicyCard(
-        target="methods.policies.sdn:SDN", summary="confidence >= threshold, else the most confident of all predictions"
+        target="methods.policies.sdn:SDN",
+        summary="confidence >= threshold, else the most confident of all predictions",
+        citation="Kaya et al., ICML 2019",
     ),
     "beem": PolicyCard(
-        target="methods.policies.beem:BEEM", summary="confidences of agreeing exits add up to the threshold"
+        target="methods.policies.beem:BEEM",
+        summary="confidences of agreeing exits add up to the threshold",
+        citation="ICLR 2025, arXiv 2502.00745",
     ),
     "poe-relu": PolicyCard(
         target="methods.policies.anytime:ReLUProduct",
         summary="product of the positive logits of all exits so far: largest probability > threshold",
         fixed_threshold_ignores_val=True,
+        citation="Jazbec et al., NeurIPS 2023, arXiv 2306.02652",
     ),
     "poe-softmax": PolicyCard(
         target="methods.policies.anytime:SoftmaxProduct",
@@ -46,58 +62,77 @@ POLICIES: dict[str, PolicyCard] = {
         target="methods.policies.anytime:Caching",
         summary="confidence > threshold; the answer is that of the most confident exit so far",
         fixed_threshold_ignores_val=True,
+        citation="Jazbec et al., NeurIPS 2023, arXiv 2306.02652",
     ),
     "ztw-geometric": PolicyCard(
         target="methods.policies.ztw:GeometricEnsemble",
         summary="ensemble fitted on val (weighted mean of log-probabilities): largest probability > threshold",
+        citation="Wołczyk et al., NeurIPS 2021; Neural Networks 2023",
     ),
     "ztw-arithmetic": PolicyCard(
         target="methods.policies.ztw:ArithmeticEnsemble",
         summary="ensemble fitted on val (weighted sum of probabilities): largest probability > threshold",
+        citation="Wołczyk et al., NeurIPS 2021; Neural Networks 2023",
     ),
     "bin-accuracy": PolicyCard(
         target="methods.policies.bin_accuracy:BinAccuracy",
         summary="accuracy on val of exits with similar confidence >= target",
+        citation="arXiv 2412.19325",
     ),
     "budgeted": PolicyCard(
         target="methods.policies.budgeted:Budgeted",
         code_version=3,
         summary="one threshold per exit, solved on val for a mean cost",
+        citation="Huang et al., ICLR 2018",
     ),
     "running-quantile": PolicyCard(
         target="methods.policies.running_quantile:RunningQuantile",
         summary="thresholds of budgeted that follow the confidences at each exit, so that the cost stays on budget",
+        citation="the idea of BASHLab/jolt-early-exit, 2026",
     ),
     "eenet": PolicyCard(
         target="methods.policies.eenet:EENet",
         summary="learned exit score >= threshold, from a schedule learned on val for a mean cost",
         trains_networks=True,
+        citation="Ilhan et al., WACV 2024, arXiv 2301.07099",
     ),
     "crc": PolicyCard(
-        target="methods.policies.risk_control:CRC", summary="conformal risk control: bounds the risk in expectation"
+        target="methods.policies.risk_control:CRC",
+        summary="conformal risk control: bounds the risk in expectation",
+        citation="Angelopoulos et al., arXiv 2208.02814",
     ),
     "ltt": PolicyCard(
-        target="methods.policies.risk_control:LTT", summary="learn then test: bounds the risk with high probability"
+        target="methods.policies.risk_control:LTT",
+        summary="learn then test: bounds the risk with high probability",
+        citation="Angelopoulos et al., arXiv 2110.01052",
     ),
     "confidence-scaled": PolicyCard(
-        target="methods.policies.temperature:ScaledConfidence", summary="confidence at temperatures fitted on val"
+        target="methods.policies.temperature:ScaledConfidence",
+        summary="confidence at temperatures fitted on val",
+        citation="Guo et al., ICML 2017",
     ),
     "margin-scaled": PolicyCard(
-        target="methods.policies.temperature:ScaledMargin", summary="margin at temperatures fitted on val"
+        target="methods.policies.temperature:ScaledMargin",
+        summary="margin at temperatures fitted on val",
+        citation="Guo et al., ICML 2017",
     ),
     "entropy-scaled": PolicyCard(
-        target="methods.policies.temperature:ScaledEntropy", summary="entropy at temperatures fitted on val"
+        target="methods.policies.temperature:ScaledEntropy",
+        summary="entropy at temperatures fitted on val",
+        citation="Guo et al., ICML 2017",
     ),
     "jei": PolicyCard(
         target="methods.policies.jei:JEI",
         summary="the exit's gate takes a share >= threshold of what earlier gates left of 1",
         fixed_threshold_ignores_val=True,
         reads_gates=True,
+        citation="Regol et al., ICLR 2024, arXiv 2310.09163",
     ),
     "learned-gate": PolicyCard(
         target="methods.policies.learned_gate:LearnedGate",
         summary="the gate's predicted error < threshold; needs heads that have a gate (berxit)",
         reads_gates=True,
+        citation="Xin et al., EACL 2021",
     ),
     "oracle": PolicyCard(
         target="methods.policies.controls:Oracle", summary="control: the first exit that classifies correctly"

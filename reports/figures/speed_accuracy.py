@@ -71,6 +71,7 @@ def _curves(
 ) -> None:
     curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
     marks = _marks(setting, shown)
+    marks = marks[~marks["label"].isin(off_the_scale(setting, shown))]
     static = setting.totals[setting.totals["kind"] == STATIC]
     (left, right), (bottom, top) = _window(curves, marks, static)
     axes.set_xlim(left, right)
@@ -94,6 +95,17 @@ def _curves(
     label_starts(axes, labels, size[1], size[0])
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
     axes.set_xticks([tick for tick in axes.get_xticks() if left - 0.02 <= tick <= right + 1e-9])
+
+
+def off_the_scale(setting: ComparisonGroup, shown: Sequence[str]) -> list[str]:
+    """The labels of points so far below the curves that the figure leaves them out: with them it would be twice as high."""
+    curves = {name: curve for name in shown if len(curve := curve_of(setting, name)) > 1}
+    marks = _marks(setting, shown)
+    if not curves or marks.empty:
+        return []
+    static = setting.totals[setting.totals["kind"] == STATIC]
+    _, (bottom, top) = _window(curves, marks.iloc[:0], static)
+    return marks[100 * marks["accuracy"] < bottom - (top - bottom)]["label"].tolist()
 
 
 def _marks(setting: ComparisonGroup, shown: Sequence[str]) -> pd.DataFrame:

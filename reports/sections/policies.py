@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pandas as pd
+
 from reports.blocks import Block, Shown, Text
+from reports.names import without_order
+from reports.sections.shift import is_shifted
 from reports.sources import source
 from reports.study import DROP, HALF, Study
-from reports.tables import DASH, Table, plus_minus, times
+from reports.tables import DASH, Table, percent, plus_minus, times
 from results.tables.points import summary
 
-MANY = 40
+MANY = 24
+"""Most rows of a table with speed-ups; with more, a table has methods and policies on its two sides, and accuracies alone."""
 
 
 def other_policies(study: Study) -> list[Block]:
@@ -17,34 +24,35 @@ def other_policies(study: Study) -> list[Block]:
         return []
     blocks: list[Block] = []
     for setting in study.main:
-        ids = {run.record.run_id for run in setting.exiting}
+        ids = {run.record.run_id for run in setting.exiting if not is_shifted(run)}
         rows = study.points[study.points["run_id"].isin(ids) & study.points["kind"].isin([DROP[0], HALF[0], "fixed"])]
+        rows = rows.assign(policy=rows["policy"].map(without_order))
         rules = list(dict.fromkeys(rows["policy"]))
         if len(rules) < 2:
             continue
-        totals = summary(rows)
+        totals = _means(summary(rows))
         half = totals[(totals["kind"] == HALF[0]) & (totals["target"] == HALF[1])]
         drop = totals[(totals["kind"] == DROP[0]) & (totals["target"] == DROP[1])]
-        cells = []
-        for method in dict.fromkeys(rows["method"]):
-            for rule in rules:
-                at, fast = (t[(t["method"] == method) & (t["policy"] == rule) & t["reached"]] for t in (half, drop))
-                if not at.empty or not fast.empty:
-                    speed = (
-                        [DASH] * 2
-                        if fast.empty
-                        else [times(fast.iloc[0][f"{name}_speedup"]) for name in ("layer", "mac")]
-                    )
-                    cells.append(
-                        (f"{study.display[method]}, {rule}", DASH if at.empty else plus_minus(at.iloc[0]), *speed)
-                    )
-        more = f" {len(cells) - MANY} more rows are in table.md." if len(cells) > MANY else ""
-        caption = (
-            f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "
-            f"at most 1 point is lost on val. ±: half of the 95 % interval.{more}"
-        )
-        table = Table(("Method and policy", "½ MACs", "layers", "MACs"), tuple(cells[:MANY]))
-        blocks.append(Shown(caption, table, source=source(setting.exiting, "points")))
+        methods = [m for m in dict.fromkeys(rows["method"]) if m in {*half["method"], *drop["method"]}]
+        in_orders = any(study.points["policy"].map(without_order) != study.points["policy"])
+        orders = " running-quantile: mean over its orders." if in_orders else ""
+        if len(methods) * len(rules) > MANY:
+            caption = f"Test accuracy (%) at half of the MACs by method and policy{study.where(setting)}."
+            shown = Shown(
+                f"{caption} Bold: the highest of a method. points.csv has intervals and other points.{orders}",
+                _crossed(half, methods, rules, study.display),
+                source=source(setting.exiting, "points"),
+            )
+        else:
+            caption = (
+                f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "
+                f"at most 1 point is lost on val. ±: half of the 95 % interval.{orders}"
+            )
+            table = Table(
+                ("Method and policy", "½ MACs", "layers", "MACs"), _listed(half, drop, methods, rules, study.display)
+            )
+            shown = Shown(caption, table, source=source(setting.exiting, "points"))
+        blocks.append(shown)
     if not blocks:
         return []
     own = list(dict.fromkeys(rule for run in study.runs if (rule := run.judged_policy) and run.has_exits))
@@ -52,3 +60,44 @@ def other_policies(study: Study) -> list[Block]:
         f"Section 2 uses one policy per method, its own or the first of the grid ({', '.join(own)}); the table has all."
     )
     return [Text(text), *blocks]
+
+
+def _means(totals: pd.DataFrame) -> pd.DataFrame:
+    """Means over orders of the images, which have one policy."""
+    keys = ["method", "policy", "kind", "target"]
+    means = totals.groupby(keys, sort=False)[["accuracy", "low", "high", "layer_speedup", "mac_speedup"]].mean()
+    return means.join(totals.groupby(keys, sort=False)["reached"].all()).reset_index()
+
+
+def _listed(
+    half: pd.DataFrame, drop: pd.DataFrame, methods: list[str], rules: list[str], names: Mapping[str, str]
+) -> tuple[tuple[str, ...], ...]:
+    """One row per method and policy."""
+    cells: list[tuple[str, ...]] = []
+    for method in methods:
+        for rule in rules:
+            at, fast = (t[(t["method"] == method) & (t["policy"] == rule) & t["reached"]] for t in (half, drop))
+            if not at.empty or not fast.empty:
+                speed = (
+                    [DASH] * 2 if fast.empty else [times(fast.iloc[0][f"{name}_speedup"]) for name in ("layer", "mac")]
+                )
+                cells.append((f"{names[method]}, {rule}", DASH if at.empty else plus_minus(at.iloc[0]), *speed))
+    return tuple(cells)
+
+
+def _crossed(half: pd.DataFrame, methods: list[str], rules: list[str], names: Mapping[str, str]) -> Table:
+    """Methods against policies; the fewer are the columns."""
+    accuracy = half[half["reached"]].set_index(["method", "policy"])["accuracy"]
+    is_tall = len(methods) > len(rules)
+    first, second = (methods, rules) if is_tall else (rules, methods)
+    rows, bold = [], set()
+    for r, one in enumerate(first):
+        cells = [names.get(one, one)]
+        for c, other in enumerate(second, start=1):
+            key = (one, other) if is_tall else (other, one)
+            cells.append(percent(accuracy[key]) if key in accuracy.index else DASH)
+            if key in accuracy.index and accuracy[key] == accuracy[key[0]].max():
+                bold.add((r, c))
+        rows.append(tuple(cells))
+    header = ("Method" if is_tall else "Policy", *(names.get(other, other) for other in second))
+    return Table(header, tuple(rows), frozenset(bold))

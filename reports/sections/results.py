@@ -7,7 +7,7 @@ from dataclasses import replace
 from reports.blocks import Block, Drawn, Heading, Text
 from reports.figures.exits import exit_accuracy, exit_distribution
 from reports.figures.honesty import honesty
-from reports.figures.speed_accuracy import controls, speed_accuracy
+from reports.figures.speed_accuracy import controls, off_the_scale, speed_accuracy
 from reports.figures.teaser import CURVES
 from reports.findings import details
 from reports.numbering import ref
@@ -17,6 +17,7 @@ from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
+from reports.words import few
 
 LINES = 10
 """Largest number of curves in a figure."""
@@ -65,6 +66,8 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     parts = ["test accuracy over mean MACs" + (", where the curves differ" if len(shown) > 1 else "")]
     if len(shown) < len(setting.methods):
         parts[0] += f" (the {len(shown)} most accurate at half of the MACs; curves.csv has all)"
+    if below := off_the_scale(setting, shown):
+        parts[0] += f"; below its range: {few([study.display[name] for name in below])}"
     caption = f"{'Left: t' if setting.contrasts else 'T'}{parts[0][1:]}{study.where(setting)}."
     if setting.contrasts:
         caption += (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
+from reports.names import without_order
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import HALF, Study
@@ -19,13 +20,14 @@ def shifted(study: Study) -> list[Block]:
     """Empty without test sets of the dataset option ``corruption``. Policies are compared over all methods that have them."""
     runs = {run.record.run_id: run for setting in study.main for run in setting.exiting}
     table = study.tidy["budget-drift"]
-    if table.empty or not any(map(_is_shifted, runs.values())):
+    if table.empty or not any(map(is_shifted, runs.values())):
         return []
     rows = table[(table["target"] == HALF[1]) & table["run_id"].isin(runs)]
     if rows.empty:
         return []
-    rows = rows.assign(shifted=[_is_shifted(runs[run_id]) for run_id in rows["run_id"]])
-    sets = len({run.dataset for run in runs.values() if _is_shifted(run)})
+    rows = rows.assign(policy=rows["policy"].map(without_order))
+    rows = rows.assign(shifted=[is_shifted(runs[run_id]) for run_id in rows["run_id"]])
+    sets = len({run.dataset for run in runs.values() if is_shifted(run)})
     over = "methods" if sets == 1 else "methods and shifts"
     caption = (
         "Settings that cost half of the MACs of the backbone without exits on val, applied to test, by policy: the cost in % "
@@ -43,7 +45,7 @@ def shifted(study: Study) -> list[Block]:
         + (f" and {percent(moved[farthest])} % with {farthest}" if nearest != farthest else "")
         + f" ({ref(TABLE)})."
     )
-    origin = source([run for run in runs.values() if _is_shifted(run)], "budget-drift")
+    origin = source([run for run in runs.values() if is_shifted(run)], "budget-drift")
     return [Text(text), Shown(caption, Table(header, tuple(cells), groups=groups), name=TABLE, source=origin)]
 
 
@@ -58,5 +60,6 @@ def _row(policy: str, group: pd.DataFrame) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _is_shifted(run: Run) -> bool:
+def is_shifted(run: Run) -> bool:
+    """Whether the test images are corrupted."""
     return "corruption" in run.record.spec.train.dataset.set

@@ -20,7 +20,8 @@ COLUMNS = ["method", "backbone", "dataset", "scheme", "seed", "learning_rate", "
 def chosen_on_val(runs: Sequence[Run]) -> list[Run]:
     """The runs whose learning rate is the best on val, with all tried rates in `Run.tried`, and the runs that are not tuned.
 
-    Rates are compared between runs that differ only in the learning rate. Of equally good rates, the smallest is chosen.
+    Rates are compared between runs that differ only in the learning rate. Of equally good rates, the smallest is chosen. A run
+    without others to compare with has none in `Run.tried`.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -30,8 +31,10 @@ def chosen_on_val(runs: Sequence[Run]) -> list[Run]:
     for members in groups.values():
         members.sort(key=_rates)
         best = max(members, key=_val_accuracy)
-        names = _varied(members)
-        tried = (TriedRate(name, _val_accuracy(run), run is best) for name, run in zip(names, members, strict=True))
+        names = _varied(members) if len(members) > 1 else []
+        tried = (
+            TriedRate(name, _val_accuracy(run), run is best) for name, run in zip(names, members, strict=bool(names))
+        )
         tried_rates[best.record.run_id] = tuple(tried)
     return [
         run.changed(tried=tried_rates.get(run.record.run_id, ()))

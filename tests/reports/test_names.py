@@ -6,9 +6,13 @@ import re
 from dataclasses import replace
 
 import pytest
+import yaml
 
+from methods import METHODS
 from methods.backbones import BACKBONES
+from methods.policies import POLICIES
 from reports.names import backbone_names, method_name, point_words, recipe_words, scheme_words
+from reports.setup import POLICY_REFERENCES, REFERENCES
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from results.spec import Weights
@@ -82,3 +86,11 @@ def test_no_setting_is_named_by_a_hash(runs: list[Run]) -> None:
     assert study.where(second).startswith(", heads 99 epochs")
     assert not [group for group in study.settings if re.search(r"\b[0-9a-f]{6}\b", group.name)]
     assert first.name != second.name
+
+
+def test_the_sources_of_methods_and_policies_are_in_the_references() -> None:
+    known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
+    assert set(POLICY_REFERENCES) <= set(POLICIES)
+    assert set(POLICY_REFERENCES.values()) <= set(known)
+    assert {card.reference for card in METHODS.values() if card.reference} <= set(known)
+    assert {name for name, card in METHODS.items() if card.citation and not card.reference} == set()

@@ -16,6 +16,7 @@ from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
 from reports.blocks import Shown
 from reports.paper import build_report
+from reports.sections import policies
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
 from reports.sections.shift import shifted
@@ -207,13 +208,15 @@ def test_over_several_settings_a_table_compares_all(smoke: SmokeRun) -> None:
     assert summary(Study("t", runs, tidy_tables(runs, []))) == []
 
 
-def test_on_shifted_images_a_table_says_what_the_budget_costs(tmp_path: Path, smoke: SmokeRun) -> None:
+def test_tables_of_policies_on_images_as_they_are_and_on_shifted_ones(
+    tmp_path: Path, smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shift = {"name": "fashion-mnist-mini", "set": {"corruption": {"name": "fog", "severity": 3}}}
     grid = write_grid(
         tmp_path / "shift.yaml",
         datasets=["fashion-mnist-mini", shift],
         methods=["static", "lgvit", "vanilla"],
-        policies=[{"name": "confidence"}, {"name": "entropy"}],
+        policies=["confidence", "entropy", *({"name": "running-quantile", "set": {"order": i}} for i in range(2))],
     )
     store = Store(tmp_path / "results")
     make_finished(load_grid(grid), store)
@@ -223,13 +226,29 @@ def test_on_shifted_images_a_table_says_what_the_budget_costs(tmp_path: Path, sm
     assert isinstance(shown, Shown)
     drift = study.tidy["budget-drift"]
     moved = drift[drift["dataset"].str.contains("fog") & (drift["target"] == 0.5)]
+    assert [row[0] for row in shown.table.rows] == ["confidence", "entropy", "running-quantile"]
     for policy, _, clean, _, _, cost, _, accuracy in shown.table.rows:
-        rows = moved[moved["policy"] == policy]
-        assert len(rows) == 2
+        rows = moved[moved["policy"].str.startswith(policy)]
+        assert len(rows) == (4 if policy == "running-quantile" else 2)
         assert (cost, accuracy) == (f"{100 * rows['macs'].mean():.1f}", f"{100 * rows['accuracy'].mean():.1f}")
-        assert float(cost) > float(clean) + 5
+        assert float(cost) > float(clean) + (0.5 if policy == "running-quantile" else 5)
     assert build_report(store, store.run_ids(), title="shift", out=tmp_path / "report", formats=["pdf"]) == []
     assert "Policies and shifted test images" in pdf_text(tmp_path / "report" / "paper.pdf")
+    half = study.points[(study.points["target"] == 0.5) & ~study.points["dataset"].str.contains("fog")]
+    expected = {
+        (policy, name): f"{100 * rows['accuracy'].mean():.1f}"
+        for policy in ("confidence", "entropy", "running-quantile")
+        for name, method in (("LGViT", "lgvit"), ("Vanilla early exit", "vanilla"))
+        if len(rows := half[half["policy"].str.startswith(policy) & (half["method"] == method)])
+    }
+    (listed,) = [block.table for block in policies.other_policies(study) if isinstance(block, Shown)]
+    assert {tuple(row[0].split(", ")[::-1]): row[1].split(" ")[0] for row in listed.rows} == expected
+    monkeypatch.setattr(policies, "MANY", 3)
+    (crossed,) = [block.table for block in policies.other_policies(study) if isinstance(block, Shown)]
+    cells = {
+        (row[0], name): cell for row in crossed.rows for name, cell in zip(crossed.header[1:], row[1:], strict=True)
+    }
+    assert cells == expected
     smoke_runs, _ = load_runs(Store(smoke.results), Store(smoke.results).run_ids())
     assert shifted(Study("t", smoke_runs, tidy_tables(smoke_runs, []))) == []
 

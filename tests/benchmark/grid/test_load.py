@@ -254,10 +254,11 @@ def test_own_policy_and_published_exits_are_those_of_each_method(tmp_path: Path)
 
 
 def test_learning_rates_scale_what_a_method_trains_with_and_nothing_else(tmp_path: Path) -> None:
-    methods = "[static, lgvit, sdn, {name: lgvit, set: {regime: alternating-frozen}}]"
+    methods = "[static, two-resolutions, lgvit, sdn, {name: lgvit, set: {regime: alternating-frozen}}]"
     runs = expand(tmp_path, SOUND.replace("[static, lgvit]", methods) + "learning_rates: [0.5, 2]\n")
-    static, *tuned = runs
+    static, untrained, *tuned = runs
     assert static.learning_rates == ()
+    assert untrained.learning_rates == (0.5, 2)  # so that it is compared with the others, although it has one run
     rates = [tuple(getattr(run.train.recipes, stage).lr for stage in ("finetune", "joint", "exits")) for run in tuned]
     assert rates == [
         (3e-3, 3e-3, 1e-3), (3e-3, 3e-3, 4e-3),  # frozen

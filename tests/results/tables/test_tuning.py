@@ -54,6 +54,13 @@ def test_of_equal_learning_rates_the_smaller_is_chosen(tried: list[tuple[float, 
     assert chosen.record.run_id == "lgvit-0-0.002-1.0"
 
 
+def test_a_run_with_nothing_to_tune_has_the_setting_of_the_tuned_ones() -> None:
+    alone, best = chosen_on_val([run("two-resolutions", 0.001, [0.3]), run("m", 0.002, [0.5]), run("m", 0.001, [0.3])])
+    assert (alone.method, alone.tried) == ("two-resolutions", ())
+    assert len(best.tried) == 2
+    assert alone.setting == best.setting
+
+
 def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
     runs = [
         run("lgvit", 0.001, [0.3]), run("lgvit", 0.002, [0.5]), run("lgvit", 0.001, [0.6], seed=1),

@@ -11,14 +11,16 @@
 #
 # Real slurmctld, slurmd (one per node), munged, and slurmdbd + mariadbd so that `sacct` works (submitit polls
 # job states through sacct). Every daemon listens on loopback only or on a unix socket, keeps all its files
-# below one directory and runs as the user who started it. No systemd, no cgroups, no GPU needed.
+# below one directory and runs as the user who started it. No systemd and no GPU needed; cgroups only for memory limits.
 #
 # Settings (environment):
 #   LOCAL_SLURM_DIR         where config, state, logs and sockets live  (start: a fresh mktemp -d; stop/status:
 #                           required, or found from SLURM_CONF). Keep it short: unix socket paths are limited.
 #   LOCAL_SLURM_NODES       number of compute nodes n1..nN     (2)
 #   LOCAL_SLURM_CPUS        CPUs that each node claims         (4; a claim only, may exceed the real ones)
-#   LOCAL_SLURM_MEM_MB      memory that each node claims       (16000; a claim only, never enforced)
+#   LOCAL_SLURM_MEM_MB      memory that each node claims       (16000; a claim only)
+#   LOCAL_SLURM_MEM_LIMITS  1: a job that exceeds its --mem is killed by its memory cgroup, where this machine has a
+#                           memory hierarchy of cgroup v1 to write to, else as 0; 0: memory is not enforced (0)
 #   LOCAL_SLURM_GPUS        fake GPUs of each node             (2; 0: none)
 #   LOCAL_SLURM_MAX_ARRAY   MaxArraySize                       (1001, Slurm's default)
 #   LOCAL_SLURM_ACCOUNTING  1: slurmdbd + mariadbd, sacct works (default); 0: none, about 5 s faster, no sacct
@@ -30,7 +32,7 @@
 set -euo pipefail
 
 NODES=${LOCAL_SLURM_NODES:-2} CPUS=${LOCAL_SLURM_CPUS:-4} MEM=${LOCAL_SLURM_MEM_MB:-16000}
-GPUS=${LOCAL_SLURM_GPUS:-2} MAX_ARRAY=${LOCAL_SLURM_MAX_ARRAY:-1001} ACCT=${LOCAL_SLURM_ACCOUNTING:-1} HOSTNS=0
+GPUS=${LOCAL_SLURM_GPUS:-2} MEM_LIMITS=${LOCAL_SLURM_MEM_LIMITS:-0} MAX_ARRAY=${LOCAL_SLURM_MAX_ARRAY:-1001} ACCT=${LOCAL_SLURM_ACCOUNTING:-1} HOSTNS=0
 ME=$(id -un) HOST=$(hostname -s)
 PATH=$PATH:/usr/sbin:/sbin                      # the daemons live there; a plain user's PATH may lack it
 
@@ -121,6 +123,9 @@ daemons() {
   echo munged; [ "$ACCT" = 0 ] || printf 'mariadbd\nslurmdbd\n'
   echo slurmctld; local i; for ((i = 1; i <= NODES; i++)); do echo "slurmd-n$i"; done
 }
+# The memory cgroup of node $1's jobs; Slurm chooses its name.
+memory_cgroup() { echo "/sys/fs/cgroup/memory/slurm_$1"; }
+can_limit_memory() { mkdir "$(memory_cgroup probe)" 2>/dev/null && rmdir "$(memory_cgroup probe)"; }
 nodelist() { [ "$NODES" = 1 ] && echo n1 || echo "n[1-$NODES]"; }
 
 # --- configuration --------------------------------------------------------------------------------------------
@@ -128,6 +133,7 @@ write_config() {
   mkdir -p "$D"/{etc,log,run,munge,state,spool,scratch,dev}
   # munged insists that every folder above its socket may be entered by all; --force below covers private parents.
   chmod 711 "$D" "$D/munge"
+  local i; for ((i = 1; i <= NODES; i++)); do mkdir -p "$D/scratch/n$i"; chmod 1777 "$D/scratch/n$i"; done  # of every user
   [ -s "$D/munge/key" ] || (umask 077; head -c 128 /dev/urandom >"$D/munge/key")
   BASE=$(pick_ports $((NODES + 2)))
 
@@ -141,7 +147,7 @@ write_config() {
 
   # Fake GPUs: gres.conf needs character devices (Count= alone, or plain files, leaves the node "inval"): nodes
   # that behave as /dev/null, or, where mknod is not allowed, harmless devices that every Linux has.
-  local i devs="" have=(/dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx)
+  local devs="" have=(/dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx)
   for ((i = 0; i < GPUS; i++)); do
     if [ -c "$D/dev/gpu$i" ] || mknod "$D/dev/gpu$i" c 1 3 2>/dev/null; then devs="$D/dev/gpu[0-$((GPUS - 1))]"
     else rm -f "$D"/dev/gpu*; devs=""; break; fi
@@ -152,7 +158,12 @@ write_config() {
       [ $i -lt ${#have[@]} ] || die "at most ${#have[@]} fake GPUs without mknod"
       echo "NodeName=$(nodelist) Name=gpu File=${have[i]}"; done; fi
   } >"$D/etc/gres.conf"
-  echo "CgroupPlugin=cgroup/v1" >"$D/etc/cgroup.conf"       # never used, but spares slurmd the autodetection
+  echo "CgroupPlugin=cgroup/v1" >"$D/etc/cgroup.conf"       # even if it is not used: it spares slurmd the autodetection
+  local task=task/none
+  if [ "$MEM_LIMITS" != 0 ] && can_limit_memory; then
+    task=task/cgroup
+    echo "ConstrainRAMSpace=yes" >>"$D/etc/cgroup.conf"
+  fi
 
   # Node-local scratch, as sites have it: TaskProlog exports SLURM_TMPDIR to each srun task, Epilog empties it.
   cat >"$D/etc/task_prolog" <<END
@@ -189,24 +200,24 @@ TaskProlog=$D/etc/task_prolog
 Epilog=$D/etc/epilog
 # Job ids of two clusters shouldn't collide: an old file of the same job would pass for a new one.
 FirstJobId=$((1000 + RANDOM))
-# No cgroups, no CPU binding, no MPI: none of them works (or is wanted) in a container or small VM.
+# No CPU binding, no MPI: none of them works (or is wanted) in a container or small VM.
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=$task
 MpiDefault=none
 PropagateResourceLimits=NONE
 # Take the CPUs and memory that the NodeName lines claim, not what the machine has.
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=100
+DefMemPerCPU=$((MEM / CPUS))
 # Look for work every second instead of every 30 to 60.
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
-# Dead nodes are noticed after about 10 s, and come back by themselves. Killed jobs get 5 s between TERM and KILL.
+# Dead nodes are noticed after about 10 s, and come back by themselves. Killed jobs get 2 s between TERM and KILL.
 SlurmdTimeout=10
 SlurmctldTimeout=10
 ReturnToService=2
-KillWait=5
+KillWait=2
 JobRequeue=1
 MinJobAge=3600
 MaxArraySize=$MAX_ARRAY
@@ -324,6 +335,7 @@ stop_all() {
   for d in $(daemons | tac); do end "$d"; done
   for ((i = 1; i <= NODES; i++)); do                                # what outlived its slurmd, if anything
     kill_tasks "n$i"
+    find "$(memory_cgroup "n$i")" -depth -type d -exec rmdir {} + 2>/dev/null || true  # those of killed shepherds
   done
   [ "${1:-}" = quiet ] || say "stopped; its files are still in $D"
 }

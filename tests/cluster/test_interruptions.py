@@ -1,78 +1,21 @@
-"""Interruptions of a training on a real Slurm: a stopped rank, preemption, a dead node. Each resumes from its checkpoint."""
+"""Interruptions of a training on a real Slurm. It resumes from its checkpoint, or its record says why it does not."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from benchmark.execution.slurm import scheduler
-from results.store.attempts import Attempt, Heartbeat
-from results.store.folder import Store
-from tests.cluster.conftest import (
-    SCRIPT,
-    SLOW_AT_FIRST,
-    Cluster,
-    cluster_grid,
-    manifests,
-    on_slurm,
-    records,
-    same_bits,
-    until,
-)
+from tests.cluster.conftest import SCRIPT, Cluster, arguments, cluster_grid, same_bits, until
+from tests.cluster.training import Training
 
-# A training whose steps after the first epoch are slow in the first start of its job.
-SLOW_LATER = 'export SLOW_AFTER=10 SLOW_SECONDS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 12 || echo 0)'
+FAILS_AT_FIRST = 'export SLOW_FAILS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1 || echo 0)'
 PREEMPTING = {"low": "requeued after 20 s", "now": "requeued at once", "lost": "cancelled at once"}
-
-
-class Training:
-    """A slow training of exits that was submitted; everything before it is finished.
-
-    Args:
-        finished: results whose stages are copied, except those of the slow method.
-        slow: command that makes its first start slow.
-    """
-
-    def __init__(
-        self, cluster: Cluster, finished: Path, folder: Path, *options: object, slow: str = SLOW_AT_FIRST
-    ) -> None:
-        self.cluster, self.results = cluster, folder / "results"
-        self.store = Store(self.results)
-        self.grid = cluster_grid(folder, "limited", ["slow"])
-        for kind in ("finetune", "cost"):
-            for name in Store(finished).stages(kind):
-                shutil.copytree(Store(finished).stage(name), self.store.stage(name))
-        done = cluster.command(*on_slurm(self.grid, self.results, "--setup", slow, *options))
-        assert done.returncode == 0, done.stderr
-        tasks = [task for array in manifests(self.results)[0]["arrays"] for task in array["tasks"]]
-        ((self.job, self.stage),) = [(task["job"], task["units"][0][0]) for task in tasks if task["kind"] == "exits"]
-
-    def heartbeat(self) -> Heartbeat | None:
-        """The heartbeat of a training that has a checkpoint."""
-        beat = self.store.progress(self.stage).heartbeat()
-        return beat if beat is not None and beat.epoch > 1 else None
-
-    def started(self) -> Heartbeat:
-        until(self.heartbeat, 150, lambda: self.cluster.logs(self.results))
-        beat = self.heartbeat()
-        assert beat is not None
-        return beat
-
-    def failures(self) -> list[Attempt]:
-        return [attempt for attempt in self.store.progress(self.stage).attempts() if attempt.failure is not None]
-
-    def ends(self) -> None:
-        """Wait for the stage, and cancel what comes after it."""
-        until(lambda: self.store.has_stage(self.stage), 150, lambda: self.cluster.says("squeue") + self.output())
-        self.cluster.says("scancel", *self.cluster.queue(self.results))
-
-    def output(self) -> str:
-        return self.cluster.logs(self.results)
 
 
 def test_a_stopped_rank_is_ended_and_the_training_goes_on(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
@@ -84,59 +27,121 @@ def test_a_stopped_rank_is_ended_and_the_training_goes_on(cluster: Cluster, undi
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     (rank_1,) = {int(child) for child in children} - {rank_0}
     os.kill(rank_1, signal.SIGSTOP)
-    until(training.failures, 60, training.output)
-    assert [failure.failure for failure in training.failures()] == ["hang"]
-    training.ends()
-    earlier = training.store.provenance(training.stage).earlier
-    assert [attempt.failure for attempt in earlier] == ["hang"]
+    assert [attempt.failure for attempt in training.ends()] == ["hang"]
     assert "from the checkpoint in epoch" in training.output()
 
 
 def test_preempted_trainings_go_on_or_are_cancelled(
-    cluster: Cluster, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    without_accounting: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """On a cluster without accounting, where the queue alone tells how jobs ended."""
     trainings = {}
     for partition in PREEMPTING:
         (tmp_path / partition).mkdir()
         options = ("--partition", partition, "--signal-delay", 20)
-        trainings[partition] = Training(cluster, undisturbed, tmp_path / partition, *options, slow=SLOW_LATER)
+        trainings[partition] = Training(without_accounting, undisturbed, tmp_path / partition, *options)
     for training in trainings.values():
         training.started()
-    both_nodes = ("-p", "main", "-N", "2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 5")
-    urgent = cluster.says("sbatch", "--parsable", *both_nodes)
+    both_nodes = ("-p", "main", "-N", "2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
+    without_accounting.says("sbatch", *both_nodes)
     for partition in ("low", "now"):
         trainings[partition].ends()
         assert "start 2" in trainings[partition].output()
         same_bits(trainings[partition].results, undisturbed, kinds=("finetune", "exits"))
-    cluster.wait(trainings["lost"].results, 150)
-    (record,) = records(trainings["lost"].results)
+    record = trainings["lost"].record()
     assert (record["status"], record["failure"]) == ("failed", "cancelled"), record["cause"]
+    trainings["lost"].submit(*trainings["lost"].command)
+    assert trainings["lost"].record()["status"] == "done"
+    same_bits(trainings["lost"].results, undisturbed)
 
-    # The queue alone, on a cluster without accounting, gives the same final states.
-    jobs = [urgent.strip(), *(training.job for training in trainings.values())]
-    for name in ("PATH", "SLURM_CONF"):
-        monkeypatch.setenv(name, cluster.env[name])
-    accounted = scheduler.states_of(jobs)
-    (tmp_path / "sacct").write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2; exit 1\n")
-    (tmp_path / "sacct").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{cluster.env['PATH']}")
-    assert {job: state.state for job, state in scheduler.states_of(jobs).items()} == {
-        job: state.state for job, state in accounted.items()
-    }
+
+@contextmanager
+def dead(cluster: Cluster, node: str) -> Iterator[None]:
+    """Kill a node with all that runs there; it is repaired afterwards."""
+    subprocess.run(["bash", SCRIPT, "node-down", node], env=cluster.env, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["bash", SCRIPT, "node-up", node], env=cluster.env, check=True, capture_output=True)
+        cluster.says("scontrol", "update", f"nodename={node}", "state=resume")
 
 
 def test_a_training_goes_on_after_its_node_has_died(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     training = Training(cluster, undisturbed, tmp_path)
     node = training.started().by.node
     assert node is not None
-    subprocess.run(["bash", SCRIPT, "node-down", node], env=cluster.env, check=True, capture_output=True)
-    try:
-        cluster.says("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        training.ends()
-    finally:
-        subprocess.run(["bash", SCRIPT, "node-up", node], env=cluster.env, check=True, capture_output=True)
-        cluster.says("scontrol", "update", f"nodename={node}", "state=resume")
-    provenance = training.store.provenance(training.stage)
-    assert [attempt.node for attempt in provenance.earlier] == [node]
+    with dead(cluster, node):
+        cluster.says("scontrol", "update", f"nodename={node}", "state=down", "reason=test")  # else Slurm notices later
+        earlier = training.ends()
+    assert [attempt.node for attempt in earlier] == [node]
     assert "start 2" in training.output()
     same_bits(training.results, undisturbed, kinds=("finetune", "exits"))
+
+
+def test_a_training_on_two_nodes_survives_the_loss_of_one(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "profile.yaml").write_text("exits: {nodes: 2}\n")
+    # The names of this cluster's nodes do not resolve.
+    options = ("--profile", tmp_path / "profile.yaml", "--setup", "export MASTER_ADDR=127.0.0.1")
+    training = Training(cluster, undisturbed, tmp_path, *options)
+    (node,) = {"n1", "n2"} - {training.started().by.node}
+    with dead(cluster, node):
+        until(lambda: "PENDING" in cluster.says("squeue", "-h", "-o", "%T", "-j", training.job), 120)
+    training.ends()
+    assert "start 2" in training.output()
+    assert training.store.provenance(training.stage).machine.ranks == 2
+    assert cluster.says("sacct", "-n", "-P", "-X", "--format=NNodes", "-j", training.job).split() == ["2"]
+    grid, two_processes = cluster_grid(tmp_path, "limited", ["slow"]), tmp_path / "two processes"
+    done = cluster.command(*arguments(grid, two_processes), "--gpus", 2)
+    assert done.returncode == 0, done.stderr
+    same_bits(training.results, two_processes, kinds=("exits",))
+
+
+def test_a_task_that_ran_out_of_memory_gets_twice_as_much(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+    if "ConstrainRAMSpace" not in (cluster.folder / "etc" / "cgroup.conf").read_text():
+        pytest.skip("this machine has no memory cgroup to write to")
+    (tmp_path / "profile.yaml").write_text("exits: {gpus-per-node: 2, mem: 2G}\n")
+    options = ("--profile", tmp_path / "profile.yaml")
+    training = Training(cluster, undisturbed, tmp_path, *options, setup="export SLOW_MEGABYTES=900")
+    record = training.record()
+    assert (record["status"], record["failure"]) == ("failed", "oom"), record["cause"]
+    output = training.submit(
+        "retry", "--failed", "--cause", "oom", *training.command[1:], "--setup", "export SLOW_MEGABYTES=900"
+    )
+    assert f"{training.stage} ran out of memory with 2G: it gets 4G" in output
+    assert [attempt.failure for attempt in training.ends()][-1] == "oom"
+    assert cluster.says("sacct", "-n", "-P", "-X", "--format=ReqMem", "-j", training.job).split() == ["4G"]
+
+
+def test_a_killed_task_resumes_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+    training = Training(cluster, undisturbed, tmp_path)
+    os.kill(training.started().by.pid, signal.SIGKILL)
+    record = training.record()
+    assert (record["status"], record["failure"]) == ("failed", "killed"), record["cause"]
+    assert "one of its processes was killed" in record["cause"]
+    training.submit(*training.command)
+    assert training.record()["status"] == "done", training.output()
+    assert "from the checkpoint in epoch" in training.output()
+    same_bits(training.results, undisturbed)
+
+
+def test_a_requeued_task_retries_failures_of_its_first_start(
+    cluster: Cluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    training = Training(cluster, undisturbed, tmp_path, setup=FAILS_AT_FIRST)
+    record = training.record()
+    assert record["status"] == "failed"
+    assert "planned failure" in record["cause"]
+    cluster.says("scontrol", "requeue", training.job)
+    training.ends()
+
+
+def test_a_task_that_is_cancelled_while_it_waits_leaves_its_cause(
+    cluster: Cluster, undisturbed: Path, tmp_path: Path
+) -> None:
+    mail = tmp_path / "mail"
+    training = Training(cluster, undisturbed, tmp_path, "--sbatch", "hold", "--notify", f"cat > {mail}")
+    cluster.says("scancel", training.job)
+    cluster.says("scontrol", "release", *cluster.queue(training.results))
+    record = training.record()
+    assert (record["status"], record["failure"]) == ("failed", "cancelled"), record["cause"]
+    assert "0 of 1 runs are finished" in mail.read_text()

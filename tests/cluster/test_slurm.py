@@ -1,19 +1,23 @@
-"""Grids on a real Slurm: arrays, dependencies, GPUs, time limits, kills, failures and messages."""
+"""Grids on a real Slurm: arrays, dependencies, GPUs, time limits, failures, messages and several users."""
 
 from __future__ import annotations
 
-import json
 import os
+import pwd
 import re
-import signal
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from results.store.folder import Store
 from tests.cluster.conftest import (
+    HERE,
     MOST_TASKS,
     SLOW_AT_FIRST,
     Cluster,
@@ -22,39 +26,32 @@ from tests.cluster.conftest import (
     on_slurm,
     records,
     same_bits,
-    until,
+    tasks_of,
 )
-
-# A training that fails in the first start of its job.
-FAILS_AT_FIRST = 'export SLOW_FAILS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1 || echo 0)'
-RESUMED = re.compile(r"from the checkpoint in epoch \d")
-
-
-def exits_stage(results: Path) -> str:
-    (name,) = Store(results).stages("exits")
-    return name
-
-
-@dataclass(frozen=True)
-class Submitted:
-    grid: Path
-    results: Path
+from tests.conftest import ROOT, call
 
 
 @pytest.fixture(scope="session")
-def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submitted:
-    """Submitted before anything else, as it takes longest: a training whose first attempt meets its limit of two minutes."""
+def limited(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of two trainings side by side, which meet their limit of two minutes.
+
+    Submitted before anything else, as it takes longest. The plug-in with their method is broken afterwards.
+    """
     folder = tmp_path_factory.mktemp("limited")
-    grid = cluster_grid(folder, "limited", ["slow"])
-    (folder / "profile.yaml").write_text("time: 10\nsignal-delay: 20\nexits: {time: 0:02:00}\n")
+    shutil.copytree(HERE / "plugin", folder / "plugin")
+    grid = cluster_grid(folder, "limited", ["slow"], (0, 1))
+    profile = "time: 10\nsignal-delay: 20\nstages-at-once: 2\nexits: {time: 0:02:00}\n"
+    (folder / "profile.yaml").write_text(profile)
     options = ("--profile", folder / "profile.yaml", "--setup", SLOW_AT_FIRST)
-    done = cluster.command(*on_slurm(grid, folder / "results", *options))
+    env = cluster.env | {"PYTHONPATH": str(folder / "plugin")}
+    done = call(*on_slurm(grid, folder / "results", *options), env=env)
     assert done.returncode == 0, done.stderr
-    return Submitted(grid, folder / "results")
+    (folder / "plugin" / "slow_method.py").write_text("raise RuntimeError('edited while the grid is queued')\n")
+    return folder / "results"
 
 
 @pytest.fixture(scope="session")
-def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def arrays(limited: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a grid of six runs, submitted from a folder with special characters in its name."""
     folder = tmp_path_factory.mktemp("arrays") / 'it\'s a "home"'
     (folder / "datasets").mkdir(parents=True)  # another package `datasets` in the current folder
@@ -62,10 +59,10 @@ def arrays(limited: Submitted, cluster: Cluster, tmp_path_factory: pytest.TempPa
     grid = cluster_grid(folder, "many", ["static", "vanilla", "homogeneous-local"], (0, 1))
     (folder / "profile.yaml").write_text("gpus-per-node: 1\nfinetune: {gpus-per-node: 2}\n")
     options = ("--profile", "profile.yaml", "--array-parallelism", 1, "--stages-per-task", 4, "--account", "bench")
-    env = cluster.env | {"PYTHONPATH": f"{Path.cwd()}:{cluster.env['PYTHONPATH']}"}
-    done = Cluster(cluster.folder, env).command(
+    env = cluster.env | {"PYTHONPATH": f"{ROOT}:{cluster.env['PYTHONPATH']}"}
+    done = call(
         "run", "--grid", grid.name, "--results", "my results", "--out", "report", "--device", "cpu", "--executor", "slurm",
-        *options, cwd=folder, safe_path=True,
+        *options, cwd=folder, env=env, safe_path=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     cluster.wait(folder / "my results")
@@ -90,22 +87,20 @@ def test_arrays_are_split_limited_and_tied_by_level(arrays: Path, cluster: Clust
     assert [len(task["units"][0]) for task in tasks if task["kind"] == "exits"] == [2, 2]
     assert sum(task["kind"] == "finetune" for task in tasks) == 2
     started, ended = {}, {}
-    for line in cluster.says(
-        "sacct",
-        "-n",
-        "-P",
-        "-X",
-        "--format=JobID,Start,End",
-        "-j",
-        ",".join(array["job"] for array in manifest["arrays"]),
-    ).splitlines():
+    ids = ",".join(array["job"] for array in manifest["arrays"])
+    for line in cluster.says("sacct", "-n", "-P", "-X", "--format=JobID,Start,End", "-j", ids).splitlines():
         job, started[job], ended[job] = line.split("|")
     for array in manifest["arrays"]:
-        names = [task["job"] for task in array["tasks"]]
-        for job in names:
-            # Every task starts after its dependencies have ended, and an array runs one task at a time.
-            assert all(started[job] >= end for other, end in ended.items() if other.split("_")[0] in array["after"])
-            assert sum(started[other] < ended[job] and started[job] < ended[other] for other in names) == 1
+        for task in array["tasks"]:  # starts after its dependencies have ended
+            assert all(started[task["job"]] >= end for job, end in ended.items() if job.split("_")[0] in array["after"])
+    pieces = [array for array in manifest["arrays"] if array["name"] in ("1-exits-1", "1-scores-2")]
+    for together in (
+        pieces,
+        *([array] for array in manifest["arrays"]),
+    ):  # one task of an array, or of its pieces, runs
+        jobs = [task["job"] for array in together for task in array["tasks"]]
+        for job in jobs:
+            assert sum(started[other] < ended[job] and started[job] < ended[other] for other in jobs) == 1
 
 
 def test_tasks_get_the_gpus_of_their_kind_and_share_a_training(arrays: Path, cluster: Cluster) -> None:
@@ -152,6 +147,9 @@ def test_a_failure_has_a_cause_and_blocks_dependent_stages(cluster: Cluster, tmp
     assert "dataset cifar-10 was not found" in shown.stdout
     assert "_0_log.out" in shown.stdout
     assert "Traceback" not in cluster.logs(results)
+    refused = cluster.command("retry", "--failed", *on_slurm(grid, results, "--partition", "nowhere")[1:])
+    assert refused.returncode == 2
+    assert [record["status"] for record in records(results)] == ["failed"] * 2
 
 
 def test_jobs_in_flight_stay_until_they_are_cancelled(cluster: Cluster, tmp_path: Path) -> None:
@@ -172,75 +170,104 @@ def test_jobs_in_flight_stay_until_they_are_cancelled(cluster: Cluster, tmp_path
     )
 
 
-def test_a_killed_task_resumes_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
-    grid, results = cluster_grid(tmp_path, "limited", ["slow"]), tmp_path / "results"
-    slowly = ("--setup", "export SLOW_SECONDS=0.3")
-    assert cluster.command(*on_slurm(grid, results, *slowly)).returncode == 0
+def test_nodes_test_where_they_meet(cluster: Cluster, tmp_path: Path) -> None:
+    test = f"srun {sys.executable} -m benchmark doctor --nodes 2 --rendezvous 127.0.0.1:29517"
+    cluster.says("sbatch", "--wait", "-N", "2", "--chdir", str(ROOT), "-o", str(tmp_path / "log"), "--wrap", test)
+    log = (tmp_path / "log").read_text()
+    assert len(re.findall(r"ok +gloo", log)) == 2, log
 
-    def heartbeat() -> dict[str, Any] | None:
-        heartbeats = [json.loads(path.read_text()) for path in results.glob("progress/exits-*/heartbeat.json")]
-        return next((beat for beat in heartbeats if beat["epoch"] > 1), None)
 
-    until(heartbeat, 120, lambda: cluster.logs(results))
-    beat = heartbeat()
-    assert beat is not None
-    os.kill(beat["by"]["pid"], signal.SIGKILL)
+def test_a_full_disk_is_one_sentence(cluster: Cluster, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", results], capture_output=True).returncode:
+        pytest.skip("this user cannot mount a small disk")
+    try:
+        done = cluster.command(*on_slurm(cluster_grid(tmp_path, "full", ["static"]), results))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "No space left" in done.stderr
+        assert not list(results.glob("submissions/*"))
+    finally:
+        subprocess.run(["umount", results], check=True)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user whose files their group may write."""
+
+    cluster: Cluster
+    uid: int
+    gid: int
+    home: Path
+
+    def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark", *map(str, arguments)],
+            cwd=ROOT, env=self.cluster.env | {"HOME": str(self.home)}, user=self.uid, group=self.gid, extra_groups=[],
+            umask=0o002, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def team(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[User, User, Path]]:
+    """Two users of one group, and a folder of the group."""
+    name = f"colleague{os.getpid()}"
+    if os.getuid() or subprocess.run(["useradd", "--no-create-home", name], capture_output=True).returncode:
+        pytest.skip("this user cannot add another")
+    folder = Path(tempfile.mkdtemp(prefix="team", dir="/tmp"))  # pytest's own folder is private
+    try:
+        colleague = pwd.getpwnam(name)
+        cluster.says("sacctmgr", "--immediate", "add", "user", name, "account=bench")
+        os.chown(folder, 0, colleague.pw_gid)
+        folder.chmod(0o2775)
+        users = [User(cluster, uid, gid, folder) for uid, gid in ((0, 0), (colleague.pw_uid, colleague.pw_gid))]
+        needed = ["-x", sys.executable, "-a", "-r", __file__]
+        if subprocess.run(["test", *needed], user=name, group=name, extra_groups=[]).returncode:
+            pytest.skip(f"another user cannot run {sys.executable} or read this checkout")
+        yield users[0], users[1], folder
+    finally:
+        subprocess.run(["userdel", name], check=True)
+        shutil.rmtree(folder)
+
+
+def test_two_users_share_a_folder(team: tuple[User, User, Path], cluster: Cluster, undisturbed: Path) -> None:
+    first, second, folder = team
+    results = folder / "results"
+    results.mkdir(mode=0o2775)
+    results.chmod(0o2775)
+    small = cluster_grid(folder, "small", ["static"])
+    assert first.command(*on_slurm(small, results, "--sbatch", "hold")).returncode == 0
+    selection = ("--grid", small, "--results", results)
+    assert "1 in flight" in second.command(*on_slurm(small, results)).stdout
+    assert f"belong to {pwd.getpwuid(0).pw_name}" in second.command("cancel", *selection).stdout
+    # A larger grid waits for what the first user's tasks make.
+    larger = cluster_grid(folder, "small", ["static", "vanilla"])
+    submitted = second.command(*on_slurm(larger, results))
+    assert submitted.returncode == 0, submitted.stderr
+    cluster.says("scontrol", "release", *cluster.queue(results))
     cluster.wait(results)
-    (record,) = records(results)
-    assert record["status"] == "failed"
-    assert (record["failure"], "one of its processes was killed" in record["cause"]) == ("killed", True), record[
-        "cause"
-    ]
-    assert cluster.command(*on_slurm(grid, results)).returncode == 0
-    cluster.wait(results)
-    (record,) = records(results)
-    assert record["status"] == "done", cluster.logs(results)
-    assert RESUMED.search(cluster.logs(results))
-    same_bits(results, undisturbed)
+    assert [record["status"] for record in records(results)] == ["done"] * 2, cluster.logs(results)
+    owners = {
+        kind: {Store(results).stage(name).stat().st_uid for name in Store(results).stages(kind)}
+        for kind in ("finetune", "exits")
+    }
+    assert owners == {"finetune": {first.uid}, "exits": {second.uid}}
+
+    refused = second.command("run", "--grid", larger, "--results", undisturbed)
+    assert refused.returncode == 2
+    assert (refused.stderr.count("\n"), "ermission denied" in refused.stderr) == (1, True), refused.stderr
 
 
-def test_two_nodes_share_a_training(cluster: Cluster, tmp_path: Path) -> None:
-    grid, results = cluster_grid(tmp_path, "nodes", ["static"]), tmp_path / "results"
-    (tmp_path / "profile.yaml").write_text("finetune: {nodes: 2}\n")
-    # The names of this cluster's nodes do not resolve.
-    options = ("--profile", tmp_path / "profile.yaml", "--setup", "export MASTER_ADDR=127.0.0.1")
-    assert cluster.command(*on_slurm(grid, results, *options)).returncode == 0
-    cluster.wait(results)
-    (record,) = records(results)
-    assert record["status"] == "done", cluster.logs(results)
-    (name,) = Store(results).stages("finetune")
-    assert Store(results).provenance(name).machine.ranks == 2
-    (job,) = {task["job"] for task in tasks_of(results) if task["kind"] == "finetune"}
-    assert cluster.says("sacct", "-n", "-P", "-X", "--format=NNodes", "-j", job).split() == ["2"]
-
-
-def test_a_requeued_task_retries_failures_of_its_first_start(cluster: Cluster, tmp_path: Path) -> None:
-    grid, results = cluster_grid(tmp_path, "again", ["slow"]), tmp_path / "results"
-    assert cluster.command(*on_slurm(grid, results, "--setup", FAILS_AT_FIRST)).returncode == 0
-    cluster.wait(results)
-    (record,) = records(results)
-    assert record["status"] == "failed"
-    assert "planned failure" in record["cause"]
-    (job,) = {task["job"] for task in tasks_of(results) if task["kind"] == "exits"}
-    cluster.says("scontrol", "requeue", job)
-    until(lambda: Store(results).stages("exits"), 120, lambda: cluster.logs(results))
-    cluster.wait(results)
-
-
-def tasks_of(results: Path) -> list[dict[str, Any]]:
-    return [task for manifest in manifests(results) for array in manifest["arrays"] for task in array["tasks"]]
-
-
-def test_a_task_at_its_time_limit_is_requeued_and_ends_with_the_same_bits(
-    limited: Submitted, undisturbed: Path, cluster: Cluster
+def test_trainings_at_their_time_limit_are_requeued_and_end_with_the_same_bits(
+    limited: Path, undisturbed: Path, cluster: Cluster
 ) -> None:
-    manifest = cluster.wait(limited.results)
-    (record,) = records(limited.results)
-    assert record["status"] == "done", cluster.logs(limited.results)
-    (task,) = [task for array in manifest["arrays"] for task in array["tasks"] if task["kind"] == "exits"]
-    (log,) = limited.results.glob(f"submissions/*/jobs/{task['job']}_0_log.out")
+    cluster.wait(limited)
+    assert [record["status"] for record in records(limited)] == ["done"] * 2, cluster.logs(limited)
+    (task,) = [task for task in tasks_of(limited) if task["kind"] == "exits"]
+    (log,) = limited.glob(f"submissions/*/jobs/{task['job']}_0_log.out")
     output = log.read_text()
     assert f"Requeued job {task['job']}" in output
     assert "start 2" in output
-    assert RESUMED.search(output)
-    same_bits(limited.results, undisturbed)
+    for name in Store(limited).stages("exits"):
+        assert [attempt.outcome for attempt in Store(limited).provenance(name).earlier] == ["stopped"]
+    same_bits(limited, undisturbed)

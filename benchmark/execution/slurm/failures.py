@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
@@ -37,6 +38,8 @@ CAUSES: dict[str, tuple[FailureCause, str]] = {
     LOST: ("killed", "Slurm no longer knows its job"),
 }  # fmt: skip
 """Kind of cause and description by the final state of a job."""
+CANCELLED_EARLY: tuple[FailureCause, str] = ("cancelled", "its job was cancelled before it started")
+"""Of a job that Slurm does not know and that has no log: a task that is cancelled while its array waits leaves no trace."""
 EXIT_CODES: dict[str, tuple[FailureCause, str]] = {
     r"(9|137):0|\d+:9": ("killed", "one of its processes was killed, often because memory ran out"),
     "0:53": ("error", "its node cannot open the log: the results folder must be on a file system that all nodes share"),
@@ -47,9 +50,17 @@ KNOWN_TO_SLURM_ALONE = ("oom", "node-failure")
 """Causes that replace the one recorded by a process of the task, which may only have seen the death of another process."""
 
 
-def cause_of(job: str, state: JobState) -> tuple[FailureCause, str]:
-    """The kind of cause, and a sentence for the record."""
+def cause_of(job: str, state: JobState, log: Path) -> tuple[FailureCause, str]:
+    """The kind of cause, and a sentence for the record.
+
+    Args:
+        job: its id.
+        state: its final state.
+        log: its log, which exists once it has started.
+    """
     failure, meaning = CAUSES.get(state.state, ("error", f"Slurm reports {state.state}"))
+    if state.state == LOST and not log.exists():
+        failure, meaning = CANCELLED_EARLY
     if state.state == "FAILED":
         causes = (cause for code, cause in EXIT_CODES.items() if re.fullmatch(f"exit code ({code})", state.reason))
         failure, meaning = next(causes, (failure, meaning))
@@ -74,9 +85,10 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
         state = states.get(task.job)
         if state is None or state.in_flight:
             continue
-        failure, sentence = cause_of(task.job, state)
+        log = submission.log(task.job)
+        failure, sentence = cause_of(task.job, state, log)
         if not is_noted or failure in KNOWN_TO_SLURM_ALONE:
-            worker = this_process(submission.name, submission.log(task.job))
+            worker = this_process(submission.name, log)
             worker = worker.model_copy(update={"job": task.job, "node": state.node or None})
             note_end(store, worker, [name], failure, sentence)
 

@@ -85,11 +85,12 @@ def scheduled_stages(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
     states = scheduler.states_of({task.job for _, task in submitted.values()}, owners)
     stages = {}
     for name, (submission, task) in submitted.items():
-        state, log = states[task.job], str(submission.log(task.job))
+        state, path = states[task.job], submission.log(task.job)
+        log = str(path)
         if state.waits:
             stages[name] = Scheduled("queued", task.job, state.reason, log)
         elif state.runs:
             stages[name] = Scheduled("running", task.job, "", log)
         else:
-            stages[name] = Scheduled("lost", task.job, cause_of(task.job, state)[1], log)
+            stages[name] = Scheduled("lost", task.job, cause_of(task.job, state, path)[1], log)
     return stages

@@ -1,6 +1,8 @@
-"""A plug-in method with linear exits. Each step takes SLOW_SECONDS longer, which changes no bit, or fails with SLOW_FAILS=1.
+"""A plug-in method with linear exits. The environment makes its steps slow, or fail, or take memory, which changes no bit:
 
-The first SLOW_AFTER steps of a process are not slow.
+SLOW_SECONDS    what each step takes longer, except the first SLOW_AFTER steps of a process
+SLOW_FAILS      1: the first step fails
+SLOW_MEGABYTES  memory that the first step takes
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ class Slow(Vanilla):
 
 
 STEPS = itertools.count()
+TAKEN = bytearray()
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class SlowLoss(SelfDistillation):
             time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
         if os.environ.get("SLOW_FAILS") == "1":
             raise RuntimeError("planned failure")
+        if not TAKEN:
+            TAKEN.extend(bytes(int(os.environ.get("SLOW_MEGABYTES", "0")) << 20))
         return super().__call__(*arguments)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 from click.exceptions import Exit
@@ -100,11 +101,16 @@ def test_slurms_cause_replaces_what_a_surviving_process_saw(
         (scheduler.LOST, "", "killed"),
     ],
 )
-def test_slurms_final_state_is_a_kind_of_cause(state: str, reason: str, failure: str) -> None:
-    cause, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"))
+def test_slurms_final_state_is_a_kind_of_cause(state: str, reason: str, failure: str, tmp_path: Path) -> None:
+    cause, sentence = cause_of("7_0", scheduler.JobState(state, reason, "n1"), tmp_path)
     assert cause == failure
     assert "job 7_0" in sentence
     assert state in sentence
+
+
+def test_a_lost_job_without_a_log_was_cancelled_while_it_waited(tmp_path: Path) -> None:
+    cause, _ = cause_of("7_0", scheduler.JobState(scheduler.LOST), tmp_path / "7_0_0_log.out")
+    assert cause == "cancelled"
 
 
 def test_status_shows_waiting_and_impossible_jobs(slurm: FakeSlurm, store: Store) -> None:

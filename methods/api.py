@@ -168,7 +168,6 @@ class TrainStage:
         trains: ``heads``: the heads, on the frozen backbone of the previous stage; ``everything``: backbone, final
             classifier and heads together.
         loss: a loss of `methods.LOSSES` and its options.
-        recipe: the field of `results.spec.Recipes` with its epochs, learning rates and batch size.
         frozen_mode: mode of the frozen backbone in a ``heads`` stage: ``eval``, or ``train``, in which dropout and drop-path
             are active, as in the official LGViT code.
         gradients: how the gradients of the exits meet in the backbone of an ``everything`` stage: their ``sum``, or
@@ -177,9 +176,13 @@ class TrainStage:
 
     trains: Literal["heads", "everything"] = "heads"
     loss: Component
-    recipe: Literal["joint", "exits"] = "exits"
     frozen_mode: Literal["eval", "train"] = "eval"
     gradients: Literal["sum", "equilibrium"] = "sum"
+
+    @property
+    def recipe(self) -> Literal["joint", "exits"]:
+        """The field of `results.spec.Recipes` with its learning rate, batch size and augmentation."""
+        return "exits" if self.trains == "heads" else "joint"
 
 
 @dataclass(frozen=True, kw_only=True)

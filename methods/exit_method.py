@@ -22,7 +22,7 @@ class ExitMethod(Method):
             - ``frozen``: fine-tune the backbone, freeze it, then train the heads by self-distillation.
             - ``joint``: train backbone and heads together, from the backbone's initial weights.
             - ``alternating``: like ``joint``, but every second step uses only the loss of the final exit.
-            - ``mixed``: fine-tune the backbone, then train backbone and heads together.
+            - ``mixed``: fine-tune the backbone, then train backbone and heads together, for the epochs of the second stage.
             - ``alternating-frozen``: ``alternating``, then train the heads by self-distillation on the frozen backbone.
         equal_epochs: if True, a regime with one stage adds the epochs of the missing second stage, so that all regimes
             train for the same number of epochs. If False, it trains only for the epochs of its own stage, as the
@@ -105,9 +105,8 @@ class ExitMethod(Method):
         """The stage that trains backbone and heads together."""
         alternate = "step" if self.regime.startswith("alternating") else "never"
         options = {"weights": self.joint_weights, "alternate": alternate}
-        recipe: Literal["joint", "exits"] = "exits" if self.regime == "mixed" else "joint"
         loss = Component("joint-cross-entropy", options)
-        return TrainStage(trains="everything", loss=loss, recipe=recipe, gradients=self.gradients)
+        return TrainStage(trains="everything", loss=loss, gradients=self.gradients)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ class Recipe(Frozen):
 DEFAULT_RECIPES = {
     "finetune": Recipe(epochs=30, lr=3e-3, warmup=0.2),
     "joint": Recipe(epochs=30, lr=3e-3, warmup=0.2),
-    "exits": Recipe(epochs=8, lr=2e-3),
+    "exits": Recipe(epochs=12, lr=3e-2, weight_decay=0.0, augment="none"),
 }
 
 
@@ -89,9 +89,10 @@ class Recipes(Frozen):
     finetune: Recipe = DEFAULT_RECIPES["finetune"]
     """Stage 1: backbone and final classifier."""
     joint: Recipe = DEFAULT_RECIPES["joint"]
-    """Stage 1 of methods that train heads and backbone together; without a stage 2, the epochs of ``exits`` are added."""
+    """Backbone and heads together, as stage 1; without a stage 2, the epochs of ``exits`` are added. In the regime ``mixed``
+    it is stage 2, with the epochs of ``exits``."""
     exits: Recipe = DEFAULT_RECIPES["exits"]
-    """Stage 2: the heads, on the frozen backbone (in the regime ``mixed``: with the backbone)."""
+    """Stage 2: the heads, on the frozen backbone."""
 
     def without_learning_rates(self) -> dict[str, Any]:
         """The recipes as JSON, without the learning rates that a grid's ``learning_rates`` vary."""

@@ -8,7 +8,7 @@ The form (all keys but the first four are optional):
     methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: false}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
     seeds: [0]
-    recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 8}}
+    recipes: {finetune: {epochs: 30}, joint: {epochs: 30}, exits: {epochs: 12}}
     overrides: []                       # other recipes for a part of the grid: {backbone: swin_..., recipes: {...}}
     policies: [{name: confidence}]      # own: each method's own policy
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts

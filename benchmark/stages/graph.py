@@ -94,7 +94,9 @@ def _training(run: RunSpec, method: Method, blocks: int, reference: Stage) -> tu
             kind = "joint"
             if stage.gradients != "sum":
                 reads |= {"gradients": stage.gradients}
-            if stage.recipe == "joint" and position == len(later) and method.adds_second_stage_epochs():
+            if method.starts_finetuned:
+                recipe = recipe.model_copy(update={"epochs": recipes.exits.epochs})
+            elif position == len(later) and method.adds_second_stage_epochs():
                 recipe = _longer(recipe, recipes.exits.epochs)
             if not stages:
                 reads |= _initial_model(train, blocks)

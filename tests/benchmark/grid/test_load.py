@@ -261,9 +261,9 @@ def test_learning_rates_scale_what_a_method_trains_with_and_nothing_else(tmp_pat
     assert untrained.learning_rates == (0.5, 2)  # so that it is compared with the others, although it has one run
     rates = [tuple(getattr(run.train.recipes, stage).lr for stage in ("finetune", "joint", "exits")) for run in tuned]
     assert rates == [
-        (3e-3, 3e-3, 1e-3), (3e-3, 3e-3, 4e-3),  # frozen
-        (3e-3, 1.5e-3, 2e-3), (3e-3, 6e-3, 2e-3),  # joint
-        (3e-3, 1.5e-3, 1e-3), (3e-3, 6e-3, 4e-3),  # both
+        (3e-3, 3e-3, 1.5e-2), (3e-3, 3e-3, 6e-2),  # frozen
+        (3e-3, 1.5e-3, 3e-2), (3e-3, 6e-3, 3e-2),  # joint
+        (3e-3, 1.5e-3, 1.5e-2), (3e-3, 6e-3, 6e-2),  # both
     ]  # fmt: skip
     # A run of its own, with the same settings, is not a candidate of the tuning: it has another id.
     (_, alone) = expand(tmp_path, SOUND)
@@ -280,7 +280,21 @@ def test_competitors_with_equal_training_share_it(tmp_path: Path) -> None:
     assert keys[0] == keys[1] == keys[2]
     assert keys[3] == keys[4] != keys[0]
     recipes = [run_stages(run).training[-1].recipe for run in (runs[1], runs[-1])]
-    assert [recipe.epochs for recipe in recipes if recipe] == [30 + 8, 30]
+    assert [recipe.epochs for recipe in recipes if recipe] == [30 + 12, 30]
+
+
+def test_a_second_stage_with_the_backbone_has_the_recipe_of_joint_training_and_the_epochs_of_the_second_stage(
+    tmp_path: Path,
+) -> None:
+    methods = "[{name: lgvit, set: {regime: mixed}}, {name: lgvit, set: {regime: alternating-frozen}}]"
+    mixed, both = (run_stages(run).training for run in expand(tmp_path, SOUND.replace("[static, lgvit]", methods)))
+    finetuned, together = (stage.recipe for stage in mixed)
+    recipes = mixed[0].run.train.recipes
+    assert (finetuned, together) == (
+        recipes.finetune,
+        recipes.joint.model_copy(update={"epochs": recipes.exits.epochs}),
+    )
+    assert [stage.recipe for stage in both] == [recipes.joint, recipes.exits]
 
 
 @pytest.mark.parametrize(("extra", "sentence"), [

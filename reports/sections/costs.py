@@ -7,6 +7,7 @@ from dataclasses import replace
 from reports import captioned
 from reports.blocks import Block, Text
 from reports.numbering import ref
+from reports.sections.shift import is_shifted
 from reports.sources import source
 from reports.study import Study
 from reports.tables import Table, renamed
@@ -73,7 +74,9 @@ def rates(study: Study) -> list[Block]:
                 "Each learning rate comes from the same small grid. Only the rate that is best on val is reported elsewhere."
             )
         )
-    for setting in study.settings:
+    # Test images that are shifted change no learning rate.
+    as_they_are = [setting for setting in study.settings if not any(map(is_shifted, setting.exiting))]
+    for setting in as_they_are or study.settings:
         if any(run.tried for run in setting.runs):
             shown = captioned.learning_rates(setting.name, setting.runs)
             blocks.append(replace(shown, table=renamed(shown.table, study.display)))

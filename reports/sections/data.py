@@ -19,9 +19,9 @@ def data(study: Study) -> list[Block]:
     """The table of backbones, and recall by class where a backbone is weak or the images are the user's own."""
     blocks: list[Block] = [captioned.backbones(study)]
     for setting in study.main:
-        sentences = weakness(study, setting)
-        if sentences:
-            blocks.append(Text(" ".join(sentences)))
+        text = Text(" ".join(weakness(study, setting)))
+        if text.text and text not in blocks:  # settings that share val may share their sentences
+            blocks.append(text)
         if weak_backbone(study, setting) or setting.leading.record.data.is_own:
             blocks.append(recall_table(setting, study.display[setting.reference], study.where(setting)))
     return blocks

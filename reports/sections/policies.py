@@ -12,6 +12,7 @@ from reports.sections.shift import is_shifted
 from reports.sources import source
 from reports.study import DROP, HALF, Study
 from reports.tables import DASH, Table, percent, plus_minus, times
+from reports.words import join
 from results.tables.points import summary
 
 MANY = 24
@@ -37,12 +38,15 @@ def other_policies(study: Study) -> list[Block]:
         in_orders = any(study.points["policy"].map(without_order) != study.points["policy"])
         orders = " running-quantile: mean over its orders." if in_orders else ""
         if len(methods) * len(rules) > MANY:
-            caption = f"Test accuracy (%) at half of the MACs by method and policy{study.where(setting)}."
-            shown = Shown(
-                f"{caption} Bold: the highest of a method. points.csv has intervals and other points.{orders}",
-                _crossed(half, methods, rules, study.display),
-                source=source(setting.exiting, "points"),
+            reached = set(half.loc[half["reached"], "policy"])
+            never = [rule for rule in rules if rule not in reached]
+            caption = (
+                f"Test accuracy (%) at half of the MACs by method and policy{study.where(setting)}. Bold: the highest of a "
+                f"method. points.csv has intervals and other points.{orders}"
+                + (f" No method reaches half of the MACs with {join(never)}." if never else "")
             )
+            table = _crossed(half, methods, [rule for rule in rules if rule in reached], study.display)
+            shown = Shown(caption, table, source=source(setting.exiting, "points"))
         else:
             caption = (
                 f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "

@@ -19,11 +19,7 @@ def text_table(
         optional: headings of columns that may be left out where the table is too wide, the first one first.
         right: headings of columns that are aligned to the right.
     """
-    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items() if cells}
-    for name in optional:
-        if sum(widths.values()) + len(GAP) * (len(widths) - 1) <= width:
-            break
-        widths.pop(name, None)
+    widths = _widths(columns, width, optional)
     rows = [list(widths), *zip(*(columns[name] for name in widths), strict=True)]
     return [
         GAP.join(
@@ -32,6 +28,22 @@ def text_table(
         ).rstrip()
         for row in rows
     ]
+
+
+def left_out(columns: Mapping[str, Sequence[str]], width: int, optional: Sequence[str]) -> list[str]:
+    """The headings of the columns that `text_table` leaves out."""
+    kept = _widths(columns, width, optional)
+    return [name for name, cells in columns.items() if cells and name not in kept]
+
+
+def _widths(columns: Mapping[str, Sequence[str]], width: int, optional: Sequence[str]) -> dict[str, int]:
+    """The widths of the columns that fit the terminal."""
+    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items() if cells}
+    for name in optional:
+        if sum(widths.values()) + len(GAP) * (len(widths) - 1) <= width:
+            break
+        widths.pop(name, None)
+    return widths
 
 
 def without_constants(

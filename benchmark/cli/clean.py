@@ -142,5 +142,8 @@ def _listed(entries: list[Unused], width: int, most: int | None) -> list[str]:
 
 
 def _run(run_id: str, width: int) -> str:
-    """The id of a run, or its short id where the terminal is too narrow."""
-    return run_id if len(run_id) <= width - 20 else f"{short_id(run_id)} ({run_id.partition('-')[0]})"
+    """The id of a run; where the terminal is too narrow its short id, with the method if that is registered."""
+    if len(run_id) <= width - 20:
+        return run_id
+    methods = [name for name in registry.TABLES["method"] if run_id.startswith(f"{name}-")]
+    return short_id(run_id) + (f" ({max(methods, key=len)})" if methods else "")

@@ -190,5 +190,5 @@ def _summary(table: pd.DataFrame) -> str:
     first, second = int((clear["difference"] > 0).sum()), int((clear["difference"] < 0).sum())
     return (
         f"Of {len(tested)} points, the first is more accurate at {first} and the second at {second} (corrected p below 0.05); "
-        f"at the other {len(tested) - len(clear)} no difference is shown."
+        f"no difference is shown at {len(tested) - len(clear)}."
     )

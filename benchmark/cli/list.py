@@ -15,7 +15,7 @@ from benchmark.errors import UserError
 from benchmark.grid.schema import grid_schema
 from benchmark.registry import TABLES, grids, table
 from benchmark.run_reference import short_id
-from benchmark.text_table import text_table, without_constants
+from benchmark.text_table import left_out, text_table, without_constants
 from datasets.folder import PREFIX, SUMMARY
 from methods.backbones import timm_cards
 from methods.placement import SCHEMES
@@ -106,7 +106,8 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
         ["backbone", "dataset", "scheme", "seed"],
     )
     columns = {HEADINGS.get(name, name): cells for name, cells in shown.items()}
-    lines = text_table(columns, console.width, optional=["layers", "dataset", "backbone", "scheme"], right=NUMBERS)
+    optional = ["layers", "dataset", "backbone", "scheme"]
+    lines = text_table(columns, console.width, optional=optional, right=NUMBERS)
     console.file.write("\n".join([*lines, ""]))  # rich is slow for thousands of lines
     for run_id, cause in table.loc[table["status"] != "done", ["run_id", "cause"]].itertuples(index=False, name=None):
         first_line = printable(str(cause).splitlines()[0])
@@ -116,6 +117,8 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
         f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: accuracy "
         "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val."
     )
+    if missing := left_out(columns, console.width, optional):
+        text += f" A wider terminal also shows: {', '.join(missing)}."
     console.print(text, markup=False, highlight=False)
 
 

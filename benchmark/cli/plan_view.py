@@ -14,7 +14,7 @@ from benchmark.execution.requirements import Requirements
 from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
-from benchmark.text_table import text_table, without_constants, wrapped
+from benchmark.text_table import left_out, text_table, without_constants, wrapped
 
 SHOWN_PASSES = 5
 STAGE_TITLES = {
@@ -83,9 +83,13 @@ def _show_runs(console: Console, plan: Plan) -> None:
         "seed": [str(train.seed) for train in trains],
     }
     shown, constant = without_constants(columns, ["backbone", "dataset", "exits", "seed"])
-    lines = text_table(shown, console.width, optional=["dataset", "backbone", "exits"], right=["seed"])
-    same = wrapped(f"all: {constant}", console.width) if constant else [""]
-    console.file.write("\n".join([*lines, *same, ""]))  # rich is slow for thousands of lines
+    optional = ["dataset", "backbone", "exits"]
+    lines = text_table(shown, console.width, optional=optional, right=["seed"])
+    missing = left_out(shown, console.width, optional)
+    notes = [f"all: {constant}"] if constant else []
+    notes += [f"a wider terminal also shows: {', '.join(missing)}"] if missing else []
+    below = wrapped("; ".join(notes), console.width) or [""]
+    console.file.write("\n".join([*lines, *below, ""]))  # rich is slow for thousands of lines
 
 
 def _shared(counts: list[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.text_table import text_table, without_constants
+from benchmark.text_table import left_out, text_table, without_constants
 
 COLUMNS = {
     "run": ["0a", "1b"],
@@ -26,6 +26,8 @@ def test_columns_are_aligned() -> None:
 def test_optional_columns_leave_in_their_order_until_the_table_fits() -> None:
     assert text_table(COLUMNS, 30, optional=["exits", "method"])[0] == "run  method             MACs"
     assert text_table(COLUMNS, 12, optional=["exits", "method"])[0] == "run  MACs"
+    assert left_out(COLUMNS, 80, ["exits", "method"]) == []
+    assert left_out(COLUMNS, 30, ["exits", "method"]) == ["exits"]
 
 
 def test_what_all_rows_share_is_said_once() -> None:

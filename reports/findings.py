@@ -68,10 +68,12 @@ def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str
         )
     half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
     over = "seeds" if any(contrast.estimate.kind == "seeds" for contrast in half) else "test images"
-    sentences.append(
-        f"With these {over}, a true difference at half of the MACs may be missed if it is below "
-        f"{100 * max(contrast.detectable for contrast in half):.1f} points (80 % power, the pair that varies most)."
-    )
+    detectable = max(contrast.detectable for contrast in half)
+    if detectable > 0:  # it is 0 where all methods give the same answers
+        sentences.append(
+            f"With these {over}, a true difference at half of the MACs may be missed if it is below "
+            f"{100 * detectable:.1f} points (80 % power, the pair that varies most)."
+        )
     return [" ".join(sentences)]
 
 

@@ -15,6 +15,7 @@ from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.convergence import convergence
+from reports.sections.learning_curves import learning_curves
 from reports.sections.mechanisms import mechanisms_with_reference
 from reports.sections.realised import counted_three_ways
 from reports.sections.representations import representations
@@ -46,7 +47,11 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Policies", policies.other_policies), ("shifted test images", shifted)),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),
-    (("Limits and failures", closing.limits_and_failures), ("Limits and failures", convergence)),
+    (
+        ("Limits and failures", closing.limits_and_failures),
+        ("Limits and failures", convergence),
+        ("Limits and failures", learning_curves),
+    ),
 )
 """Sections in their order, each with its parts; the title of a section names those that have content."""
 APPENDIX: tuple[tuple[Part, ...], ...] = (

@@ -88,7 +88,7 @@ def data_rows(runs: list[Run]) -> list[list[str]]:
 def _data(run: Run) -> str:
     data = run.record.data
     sizes = " / ".join(f"{data.sizes[split]:,}" for split in ("train", "val", "test"))
-    source = "".join(f" {text}." for text in (data.citation, data.licence) if text)
+    source = "".join(f" {text[0].upper()}{text[1:]}." for text in (data.citation, data.licence) if text)
     return f"{data.name}: {sizes} images for train / val / test, {data.classes} classes.{source}"
 
 

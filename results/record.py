@@ -58,6 +58,10 @@ class Artifact(Frozen):
         return path
 
 
+FEW_EPOCHS = 10
+"""Longer trainings keep no accuracies in the record: the check of convergence says more."""
+
+
 class StageRef(Frozen):
     """A stage that the run depends on."""
 
@@ -73,6 +77,8 @@ class StageRef(Frozen):
     artifacts: tuple[Artifact, ...]
     earlier: tuple[EarlierAttempt, ...] = ()
     """Attempts at the stage that did not finish it, with their reasons."""
+    accuracies: Annotated[tuple[Share, ...], Field(max_length=FEW_EPOCHS)] = ()
+    """Accuracy on train in each epoch, mean over its steps, of a training of at most `FEW_EPOCHS`; else empty."""
 
     @property
     def name(self) -> str:

@@ -16,7 +16,9 @@ from rich.text import Text
 from benchmark.cli.selection import selection
 from benchmark.execution.status import STATES, RunStatus, StageStatus, Status, last_lines
 from benchmark.progress import duration
+from benchmark.run_reference import short_id
 from benchmark.stages.plan import counted
+from benchmark.text_table import without_constants
 from results.store.attempts import Worker
 from results.store.commands import Command
 from results.text import printable
@@ -117,7 +119,7 @@ def _failed(status: Status) -> list[RenderableType]:
     groups = _grouped(failed, lambda run: (run.failure, _without_names(run.sentence)))
     for group in groups[:SHOWN_GROUPS]:
         lines.append(_line(f"{group[0].failure}: {_count(group)}: {group[0].sentence}", style="red"))
-        lines += _run_ids(group)
+        lines += _names_of(status, group)
         traceback = status.store.run(group[0].run.run_id) / "traceback.txt"
         log = group[0].at.log if group[0].at else None
         lines += _log(status, log or (str(traceback) if traceback.is_file() else None))
@@ -134,7 +136,7 @@ def _blocked(status: Status) -> list[RenderableType]:
     groups = _grouped(blocked, lambda run: run.record and run.record.blocked_by)
     for group in groups[:SHOWN_GROUPS]:
         lines.append(_line(f"{_count(group)}: {group[0].sentence}", style="yellow"))
-        lines += _run_ids(group)
+        lines += _names_of(status, group)
         lines += _log(status, group[0].at.log if group[0].at else None)
     return [*lines, *_more(len(groups), "stages")]
 
@@ -149,8 +151,9 @@ def _queued(status: Status) -> list[RenderableType]:
 
 def _all_runs(status: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
+    names = _names(status)
     for run in status.runs:
-        lines.append(_line(f"{run.state:<8} {run.run.run_id}", style=COLOURS[run.state]))
+        lines.append(_line(f"{run.state:<8} {names[run.run.run_id]}", style=COLOURS[run.state]))
         cause = f"{run.failure}: " if run.state == "failed" else ""
         if cause + run.sentence:
             lines.append(_line(cause + run.sentence, 11, style="dim", cut=True))
@@ -257,9 +260,29 @@ def _log(status: Status, path: str | None) -> list[RenderableType]:
     ]
 
 
-def _run_ids(group: list[RunStatus]) -> Iterator[RenderableType]:
+def _names(status: Status) -> dict[str, str]:
+    """The short id and the method of each run by its id, with what else differs among the runs of the grid."""
+    trains = [run.run.spec.train for run in status.runs]
+    columns = {
+        "id": [short_id(run.run.run_id) for run in status.runs],
+        "method": [train.method.label for train in trains],
+        "backbone": [train.backbone for train in trains],
+        "dataset": [train.dataset.label for train in trains],
+        "exits": [f"exits {run.run.spec.scheme}" for run in status.runs],
+        "seed": [f"seed {train.seed}" for train in trains],
+    }
+    shown, _ = without_constants(columns, ["backbone", "dataset", "exits", "seed"])
+    ids, *others = shown.values()
+    return {
+        run.run.run_id: f"{ids[number]}  {', '.join(cells[number] for cells in others)}"
+        for number, run in enumerate(status.runs)
+    }
+
+
+def _names_of(status: Status, group: list[RunStatus]) -> Iterator[RenderableType]:
+    names = _names(status)
     for run in group[:SHOWN_RUNS]:
-        yield _line(run.run.run_id, 4)
+        yield _line(names[run.run.run_id], 4)
     if len(group) > SHOWN_RUNS:
         yield _line(f"... and {len(group) - SHOWN_RUNS} more", 4)
 

@@ -26,7 +26,7 @@ from benchmark.execution.data_check import check_data, check_dataset_version, wr
 from benchmark.execution.last_quarter import FILE as VAL
 from benchmark.execution.last_quarter import LastQuarterWatcher
 from benchmark.execution.process_group import DistributedContext
-from benchmark.execution.recorder import COSTS, Recorder
+from benchmark.execution.recorder import COSTS, HISTORY, Recorder
 from benchmark.execution.tensorboard import CurveWriter
 from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.measure.price import price
@@ -178,7 +178,7 @@ class StageMaker:
                     state = {name: tensor.cpu().contiguous().clone() for name, tensor in part.state_dict().items()}
                     (folder / file).write_bytes(save(state))
                 write_data(stage, inputs, folder)
-                (folder / "history.json").write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
+                (folder / HISTORY).write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
                 if (val := self.store.progress_dir(stage.name) / VAL).is_file():
                     (folder / VAL).write_bytes(val.read_bytes())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Callable
@@ -20,12 +21,13 @@ from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.api import DataError
 from datasets.split_rules import SplitRule
-from results.record import CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
+from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.folder import Store, StoreError
 
 COSTS = "cost.json"
-
+HISTORY = "history.json"
+"""The means of the losses and of the accuracy over each epoch of a training."""
 
 FATAL = (UserError, DataError, StoreError, Interrupted, KeyboardInterrupt)
 """Errors that would affect every other run, and requests to stop. They end the task."""
@@ -145,4 +147,14 @@ class Recorder:
             shared_pass=made.shared_pass,
             artifacts=self.store.artifacts(stage.name),
             earlier=made.earlier,
+            accuracies=self._accuracies(stage),
         )
+
+    def _accuracies(self, stage: Stage) -> tuple[float, ...]:
+        """The accuracy on train in each epoch of a short training."""
+        if not (self.store.stage(stage.name) / HISTORY).is_file():
+            return ()
+        epochs = json.loads(self.store.artifact(stage.name, HISTORY).read_text(encoding="utf-8"))
+        if len(epochs) > FEW_EPOCHS or not all("accuracy" in epoch for epoch in epochs):  # a loss may state none
+            return ()
+        return tuple(epoch["accuracy"] for epoch in epochs)

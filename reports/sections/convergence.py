@@ -48,17 +48,18 @@ def heads(study: Study) -> list[Shown]:
     if not cells:
         return []
     caption = (
-        "Heads beside linear probes: test accuracy of a logistic regression on the inputs of a head minus that of the head, in "
-        f"points; the largest over exits and seeds. A head has not converged if this is above {100 * HEAD_LIMIT:g} and beyond "
-        f"chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
+        "Heads beside linear probes. Gap: test accuracy of a logistic regression on the inputs of a head minus that of the "
+        f"head, in points; the largest over exits and seeds. A head has not converged if its gap is above {100 * HEAD_LIMIT:g} "
+        f"and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
     )
-    header: tuple[str, ...] = ("Method", "Largest gap", "After block", "Probe inputs", "Heads not converged")
+    header: tuple[str, ...] = ("Method", "Gap", "Block", "Probe inputs", "Not converged")
     if len(study.settings) > 1:
         header = ("Setting", *header)
     else:
         cells = [row[1:] for row in cells]
     runs = [run for run in study.runs if run.probes]
-    return [Shown(caption, Table(header, tuple(cells)), name=TABLE, source=source(runs, TABLE))]
+    narrow = len(study.settings) == 1
+    return [Shown(caption, Table(header, tuple(cells)), narrow=narrow, name=TABLE, source=source(runs, TABLE))]
 
 
 def _rows(study: Study, setting: ComparisonGroup, rows: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from textwrap import fill
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reports.style import COLUMN_WIDTH, RC, legend_label
 
@@ -30,6 +31,6 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], str]]) -> Figure
                 range(1, len(shares) + 1), shares, color=color, marker="o", ms=2.5, label=fill(legend_label(name), WRAP)
             )
         axes.set(xlabel="epoch", ylabel="train accuracy (%)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6.5)
     return figure

@@ -59,6 +59,12 @@ class ComparisonGroup:
         """Labels of the rows with exits."""
         return list(dict.fromkeys(self.label(run, policy) for run in self.exiting for policy in run.policies))
 
+    @cached_property
+    def repeating(self) -> frozenset[str]:
+        """Labels of rows whose models run the backbone more than once: they have exits after more blocks than it has."""
+        runs = [run for run in self.exiting if len(run.record.costs.blocks) > run.record.depth]
+        return frozenset(self.label(run, policy) for run in runs for policy in run.policies)
+
     @property
     def seeds(self) -> int:
         return len({run.seed for run in self.exiting})

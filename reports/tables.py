@@ -183,8 +183,9 @@ def cost_columns(runs: list[Run]) -> Table:
         cells = [_millions(at[block]) if block in at else DASH for block in blocks]
         parameters = DASH if run.record.is_external else f"{costs.heads_parameters / 1e3:.1f}"
         rows.append((method, *cells, parameters))
-    baseline = next((run.record.costs.baseline for run in runs if run.record.costs), 0)
-    rows.append((STATIC, *[DASH] * (len(blocks) - 1), _millions(baseline), DASH))
+    costs = runs[0].record.costs
+    last = costs.depth if costs.depth in blocks else blocks[-1]
+    rows.append((STATIC, *(_millions(costs.baseline) if block == last else DASH for block in blocks), DASH))
     return Table(header, tuple(rows))
 
 

@@ -73,7 +73,7 @@ def _curves(
     marks = _marks(setting, shown)
     marks = marks[~marks["label"].isin(off_the_scale(setting, shown))]
     static = setting.totals[setting.totals["kind"] == STATIC]
-    (left, right), (bottom, top) = _window(curves, marks, static)
+    (left, right), (bottom, top) = _window(_leading(curves, setting), marks, static)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     labels = []
@@ -104,8 +104,13 @@ def off_the_scale(setting: ComparisonGroup, shown: Sequence[str]) -> list[str]:
     if not curves or marks.empty:
         return []
     static = setting.totals[setting.totals["kind"] == STATIC]
-    _, (bottom, top) = _window(curves, marks.iloc[:0], static)
+    _, (bottom, top) = _window(_leading(curves, setting), marks.iloc[:0], static)
     return marks[100 * marks["accuracy"] < bottom - (top - bottom)]["label"].tolist()
+
+
+def _leading(curves: Mapping[str, pd.DataFrame], setting: ComparisonGroup) -> Mapping[str, pd.DataFrame]:
+    """The curves that set the range of the axes: those of models that run the backbone once, if there are any."""
+    return {name: curve for name, curve in curves.items() if name not in setting.repeating} or curves
 
 
 def _marks(setting: ComparisonGroup, shown: Sequence[str]) -> pd.DataFrame:

@@ -14,7 +14,8 @@ from reports.style import RC, TEXT_WIDTH, legend_label
 from results.tables.run import STATIC
 
 CURVES = 5
-"""Methods in the left panel: the reference, and the others that are first and last at half of the MACs."""
+"""Methods in the left panel: the reference, and the others that are first and last at half of the MACs; only where these are
+fewer, also those that run the backbone more than once."""
 HEIGHT, LOW = 2.2, 1.8
 """In inches; the second with a single method."""
 LEAST_SHARE = 0.3
@@ -44,8 +45,10 @@ def _chosen(setting: ComparisonGroup) -> list[str]:
     """The reference first, then others by decreasing accuracy at half of the MACs."""
     half = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]
     others = [name for name in dict.fromkeys([*half, *setting.methods]) if name != setting.reference]
-    if len(others) >= CURVES:
-        others = [*others[: CURVES - 2], others[len(set(half) - {setting.reference}) - 1]]
+    once = [name for name in others if name not in setting.repeating]
+    if len(once) >= CURVES:
+        last = len(set(half) - {setting.reference} - setting.repeating)
+        others = [*once[: CURVES - 2], once[last - 1]]
     return [setting.reference, *dict.fromkeys(others)]
 
 

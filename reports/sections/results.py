@@ -85,6 +85,10 @@ def exits_figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     """Accuracy of every exit, and the share of images that leave there."""
     shown, _ = _shown(study, setting)
     where = study.where(setting)
+    once = [name for name in shown if name not in setting.repeating]
+    if once and len(once) < len(shown):
+        left_out = [study.display[name] for name in shown if name not in once]
+        shown, where = once, f"{where}; without {few(left_out)}, which runs the backbone more than once"
     blocks: list[Block] = [
         Drawn(
             f"Accuracy of every exit on all test images{where}.",

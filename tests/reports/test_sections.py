@@ -14,15 +14,16 @@ from pypdf import PdfReader
 from benchmark.grid.load import load_grid
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
-from reports.blocks import Shown
+from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.results import exits_figures
 from reports.sections.shift import shifted
 from reports.sections.summary import summary
 from reports.study import Study
-from reports.tables import signed
+from reports.tables import cost_columns, signed
 from reports.tidy_tables import tidy_tables
 from results.spec import Configured
 from results.store.folder import Store
@@ -251,6 +252,24 @@ def test_tables_of_policies_on_images_as_they_are_and_on_shifted_ones(
     assert cells == expected
     smoke_runs, _ = load_runs(Store(smoke.results), Store(smoke.results).run_ids())
     assert shifted(Study("t", smoke_runs, tidy_tables(smoke_runs, []))) == []
+
+
+def test_a_model_that_runs_its_blocks_twice_does_not_stretch_the_figures_of_exits(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path / "twice.yaml", methods=["static", "lgvit", "two-resolutions"])
+    store = Store(tmp_path / "results")
+    make_finished(load_grid(grid), store)
+    runs, _ = load_runs(store, store.run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    (setting,) = study.main
+    assert setting.repeating == {"two-resolutions"}
+    for block in exits_figures(study, setting):
+        assert isinstance(block, Drawn)
+        assert "without Two resolutions" in block.caption
+        assert [tick.get_text() for tick in block.figure.axes[0].get_xticklabels()][-1] == "12"
+    table = cost_columns(setting.runs)
+    backbone = dict(zip(table.header, table.rows[-1], strict=True))
+    assert backbone["12"] == f"{runs[0].record.costs.baseline / 1e6:.2f}"
+    assert backbone["24"] == "–"
 
 
 def with_epochs(run: Run, epochs: int) -> Run:

@@ -215,14 +215,15 @@ class Attempts:
         self.store.progress(name).write_heartbeat(first)
 
     def _note(self, name: str, outcome: Outcome, error: BaseException | None = None, details: str = "") -> None:
+        failure = None if error is None else failure_of(error)
         attempt = Attempt(
             number=self.numbers[name],
             at=now(),
             by=self.worker,
             outcome=outcome,
-            failure=None if error is None else failure_of(error),
+            failure=failure,
             sentence="" if error is None else sentence_of(error),
-            details=details,
+            details="" if failure == "disk-full" else details,  # a short line may still fit into the log's last block
         )
         self.store.progress(name).append(attempt)
 

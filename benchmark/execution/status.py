@@ -213,11 +213,12 @@ class Status:
             return RunStatus(
                 run, "blocked" if record.failure == "blocked" else "failed", at, record, cause_of(record, at)
             )
+        over = [stage for stage in stages if stage.state == "failed" and not self._is_expected(stage)]
+        if over and not any(stage.state == "running" for stage in stages):
+            # There is no record, because none could be written (a full disk) or nothing was left to write one.
+            return RunStatus(run, "failed", over[0], failure=over[0].last.failure if over[0].last else None)
         for state in ("running", "lost", "queued", "failed"):
             for stage in stages:
-                if stage.state == state and state == "failed" and not self._is_expected(stage):
-                    # There is no record, because none could be written (a full disk) or nothing was left to write one.
-                    return RunStatus(run, "failed", stage, failure=stage.last.failure if stage.last else None)
                 if stage.state == state:
                     return RunStatus(run, "queued" if state == "failed" else state, stage)
         return RunStatus(run, "queued")

@@ -63,6 +63,11 @@ class Cluster:
         ids = {array["job"] for manifest in manifests(results) for array in manifest["arrays"]}
         return [line for line in self.says("squeue", "-h", "-o", "%F").split() if line in ids]
 
+    def cancel(self, results: Path) -> None:
+        """Cancel the arrays that wait or run."""
+        if jobs := self.queue(results):
+            self.says("scancel", *jobs)
+
     def logs(self, results: Path) -> str:
         return "\n".join(path.read_text() for path in sorted(results.glob("submissions/*/jobs/*_log.out")))
 
@@ -121,6 +126,19 @@ def without_accounting(login: str) -> Iterator[Cluster]:
     """A Slurm whose sacct says that accounting is disabled."""
     with running(login, ACCOUNTING=0) as cluster:
         yield cluster
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """A disk of this size at a new folder."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user cannot mount a disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def cluster_grid(folder: Path, name: str, methods: list[str], seeds: tuple[int, ...] = (0,)) -> Path:

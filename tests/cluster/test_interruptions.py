@@ -6,13 +6,24 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import SCRIPT, Cluster, arguments, cluster_grid, same_bits, until
-from tests.cluster.training import Training
+from tests.cluster.conftest import (
+    SCRIPT,
+    Cluster,
+    arguments,
+    cluster_grid,
+    on_slurm,
+    records,
+    same_bits,
+    small_disk,
+    tasks_of,
+    until,
+)
+from tests.cluster.training import LONGEST, Training, copy_backbone
 
 FAILS_AT_FIRST = 'export SLOW_FAILS=$([ "${SLURM_RESTART_COUNT:-0}" = 0 ] && echo 1 || echo 0)'
 PREEMPTING = {"low": "requeued after 20 s", "now": "requeued at once", "lost": "cancelled at once"}
@@ -91,6 +102,7 @@ def test_a_training_on_two_nodes_survives_the_loss_of_one(cluster: Cluster, undi
     assert training.store.provenance(training.stage).machine.ranks == 2
     assert cluster.says("sacct", "-n", "-P", "-X", "--format=NNodes", "-j", training.job).split() == ["2"]
     grid, two_processes = cluster_grid(tmp_path, "limited", ["slow"]), tmp_path / "two processes"
+    copy_backbone(undisturbed, two_processes)
     done = cluster.command(*arguments(grid, two_processes), "--gpus", 2)
     assert done.returncode == 0, done.stderr
     same_bits(training.results, two_processes, kinds=("exits",))
@@ -110,6 +122,25 @@ def test_a_task_that_ran_out_of_memory_gets_twice_as_much(cluster: Cluster, undi
     assert f"{training.stage} ran out of memory with 2G: it gets 4G" in output
     assert [attempt.failure for attempt in training.ends()][-1] == "oom"
     assert cluster.says("sacct", "-n", "-P", "-X", "--format=ReqMem", "-j", training.job).split() == ["4G"]
+
+
+def test_a_disk_that_fills_up_is_the_cause(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "results", megabytes=64):
+        training = Training(cluster, undisturbed, tmp_path)
+        training.started()
+        rest = training.results / "rest"
+        with suppress(OSError), rest.open("wb", buffering=0) as file:
+            while file.write(bytes(2**20)):
+                pass
+        until(training.failures, LONGEST, training.output)
+        cluster.cancel(training.results)
+        cluster.wait(training.results)
+        status = cluster.command("status", *training.selection).stdout  # without a record, for which there is no room
+        assert "disk-full" in status
+        rest.unlink()
+        training.submit("retry", "--failed", "--cause", "disk-full", *training.command[1:])
+        assert [attempt.failure for attempt in training.ends()] == ["disk-full"]
+        cluster.wait(training.results)
 
 
 def test_a_killed_task_resumes_at_the_next_run(cluster: Cluster, undisturbed: Path, tmp_path: Path) -> None:
@@ -138,10 +169,15 @@ def test_a_requeued_task_retries_failures_of_its_first_start(
 def test_a_task_that_is_cancelled_while_it_waits_leaves_its_cause(
     cluster: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
-    mail = tmp_path / "mail"
-    training = Training(cluster, undisturbed, tmp_path, "--sbatch", "hold", "--notify", f"cat > {mail}")
-    cluster.says("scancel", training.job)
-    cluster.says("scontrol", "release", *cluster.queue(training.results))
-    record = training.record()
-    assert (record["status"], record["failure"]) == ("failed", "cancelled"), record["cause"]
-    assert "0 of 1 runs are finished" in mail.read_text()
+    results, mail = tmp_path / "results", tmp_path / "mail"
+    grid = cluster_grid(tmp_path, "two", ["slow"], (0, 1))
+    copy_backbone(undisturbed, results)
+    done = cluster.command(*on_slurm(grid, results, "--sbatch", "hold", "--notify", f"cat > {mail}"))
+    assert done.returncode == 0, done.stderr
+    cancelled, _ = [task["job"] for task in tasks_of(results) if task["kind"] == "exits"]  # of one array
+    cluster.says("scancel", cancelled)
+    cluster.says("scontrol", "release", *cluster.queue(results))
+    cluster.wait(results)
+    causes = {record["spec"]["train"]["seed"]: record.get("failure") for record in records(results)}
+    assert causes == {0: "cancelled", 1: None}
+    assert "1 of 2 runs are finished" in mail.read_text()

@@ -26,6 +26,7 @@ from tests.cluster.conftest import (
     on_slurm,
     records,
     same_bits,
+    small_disk,
     tasks_of,
 )
 from tests.conftest import ROOT, call
@@ -164,10 +165,9 @@ def test_jobs_in_flight_stay_until_they_are_cancelled(cluster: Cluster, tmp_path
     assert f"cancelled {count} Slurm tasks" in cluster.command("cancel", *options).stdout
     shown = cluster.command("status", *options).stdout
     assert "its job was cancelled (job" in shown
-    assert (
-        f"{count} tasks in {len(manifest['arrays'])} arrays"
-        in cluster.command(*on_slurm(grid, results, "--dry-run")).stdout
-    )
+    planned = cluster.command(*on_slurm(grid, results, "--dry-run")).stdout
+    assert f"{count} tasks in {len(manifest['arrays'])} arrays" in planned
+    assert re.search(r"sbatch --test-only: 0-\S+ to start at", planned), planned
 
 
 def test_nodes_test_where_they_meet(cluster: Cluster, tmp_path: Path) -> None:
@@ -179,16 +179,11 @@ def test_nodes_test_where_they_meet(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_sentence(cluster: Cluster, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    results.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", results], capture_output=True).returncode:
-        pytest.skip("this user cannot mount a small disk")
-    try:
+    with small_disk(results, megabytes=1):
         done = cluster.command(*on_slurm(cluster_grid(tmp_path, "full", ["static"]), results))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "No space left" in done.stderr
         assert not list(results.glob("submissions/*"))
-    finally:
-        subprocess.run(["umount", results], check=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,14 @@ LONGEST = 300.0
 """Seconds to wait for what takes half a minute on an idle machine."""
 
 
+def copy_backbone(finished: Path, results: Path) -> None:
+    """Copy the stages that do not depend on the training of exits."""
+    store = Store(finished)
+    scores = [name for name in store.stages("scores") if "0:finetune" in store.manifest(name)["fields"]["parents"]]
+    for name in (*store.stages("finetune"), *store.stages("cost"), *scores):
+        shutil.copytree(store.stage(name), Store(results).stage(name))
+
+
 class Training:
     """A training of exits that was submitted; everything before it is finished.
 
@@ -31,10 +39,10 @@ class Training:
     ) -> None:
         self.cluster, self.results = cluster, folder / "results"
         self.store = Store(self.results)
-        self.command = on_slurm(cluster_grid(folder, "limited", ["slow"]), self.results, *options)
-        for kind in ("finetune", "cost"):
-            for name in Store(finished).stages(kind):
-                shutil.copytree(Store(finished).stage(name), self.store.stage(name))
+        grid = cluster_grid(folder, "limited", ["slow"])
+        self.selection = ("--grid", grid, "--results", self.results)
+        self.command = on_slurm(grid, self.results, *options)
+        copy_backbone(finished, self.results)
         self.submit(*self.command, "--setup", setup)
 
     def submit(self, *command: object) -> str:
@@ -63,11 +71,13 @@ class Training:
     def ends(self) -> tuple[EarlierAttempt, ...]:
         """Wait for the stage, and cancel what comes after it. Returns its earlier attempts."""
         until(lambda: self.store.has_stage(self.stage), LONGEST, lambda: self.cluster.says("squeue") + self.output())
-        self.cluster.says("scancel", *self.cluster.queue(self.results))
+        self.cluster.cancel(self.results)
         return self.store.provenance(self.stage).earlier
 
     def record(self) -> dict[str, Any]:
-        """Wait until its jobs have ended. Returns the record of its run."""
+        """Wait for the record of its run, and cancel what comes after it."""
+        until(lambda: records(self.results), LONGEST, lambda: self.cluster.says("squeue") + self.output())
+        self.cluster.cancel(self.results)
         self.cluster.wait(self.results)
         (record,) = records(self.results)
         return record

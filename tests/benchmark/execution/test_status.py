@@ -27,6 +27,7 @@ from datasets.api import DataError
 from results.store.folder import Store
 from tests.benchmark.execution.test_workers import grid_file, maker_for
 from tests.conftest import ROOT, call, environment, torch_free
+from tests.results.builders import machine, stage_provenance
 
 MANY = {"methods": ["lgvit", "vanilla", "homogeneous-local", "homogeneous-global"], "seeds": list(range(25))}
 
@@ -74,6 +75,15 @@ def test_a_hundred_runs_fit_on_a_screen(tmp_path: Path, width: int) -> None:
     assert all(len(line) <= width for line in text.splitlines())
     every = shown(maker, width, runs=True)
     assert len(every.splitlines()) > 100
+
+
+def test_the_gpu_hours_of_finished_stages_are_shown(tmp_path: Path) -> None:
+    maker = maker_for(grid_file(tmp_path), tmp_path / "results")
+    four_gpus = stage_provenance(seconds=1800.0, machine=machine(device="cuda:0", gpu="NVIDIA H200", ranks=4))
+    stage = maker.plan.runs[0].reference
+    with maker.store.write_stage(stage.name, stage.fields, four_gpus):
+        pass
+    assert "2.0 GPU-hours used" in " ".join(shown(maker).split())
 
 
 def test_the_state_of_a_stage_is_running_then_lost_then_queued(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.execution.slurm.scheduler import LOST
 from benchmark.grid.load import GridFile
 from benchmark.grid.schema import attribute_docstrings
+from methods.api import TrainStage
 from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
@@ -175,15 +176,35 @@ def methods() -> str:
                 card.display_name,
                 card.citation or "control of this suite",
                 code(regime) if regime else "–",
+                _losses(method.stages(backbone)) if regime else "–",
                 heads or "none",
                 _ranges(exits) or "none",
                 code(method.policy().name) if heads else "–",
+                card.summary,
             ]
         )
     return table(
-        ["name", "in reports", "source", "regime", "heads", "`exits: [published]` on 12 blocks", "`policies: [own]`"],
+        [
+            "name", "in reports", "source", "regime", "loss", "heads", "`exits: [published]` on 12 blocks", "`policies: [own]`",
+            "in short",
+        ],
         rows,
-    )
+    )  # fmt: skip
+
+
+def _losses(stages: Iterable[TrainStage]) -> str:
+    """The losses of the stages that train heads."""
+    texts = []
+    for stage in stages:
+        options = stage.loss.options
+        if stage.loss.name == "self-distillation":
+            terms = options["weight"], options["heterogeneous_weight"], options["homogeneous_weight"]
+            texts.append("self-distillation" if any(terms) else "cross-entropy")
+        elif "weights" in options:
+            texts.append(f"cross-entropy, weights `{options['weights']}`")
+        else:
+            texts.append(code(stage.loss.name))
+    return ", then ".join(texts)
 
 
 def _ranges(blocks: Sequence[int]) -> str:
@@ -217,7 +238,10 @@ def policies() -> str:
             text = texts.get(field.name, "")
             options.append(f"{code(field.name)}{default}: {text}" if text else f"{code(field.name)}{default}")
         rows.append([code(name), card.summary, card.citation or "–", "<br>".join(options) or "none"])
-    return table(["policy", "rule; most leave at the first exit where", "source", "options"], rows)
+    return table(
+        ["policy", "rule: a sample leaves at the first exit where ... (unless stated otherwise)", "source", "options"],
+        rows,
+    )
 
 
 def datasets() -> str:

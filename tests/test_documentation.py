@@ -73,7 +73,7 @@ def test_the_worked_example_of_contributing(checkout: Path) -> None:
         [sys.executable, "-m", "benchmark", "plan", "--grid", "order.yaml"],
         cwd=checkout, env=environment(), capture_output=True, text=True,
     )  # fmt: skip
-    assert "In one pass over the data: lgvit, reversed-lgvit" in planned.stdout, planned.stderr
+    assert "in one pass over the data: lgvit, reversed-lgvit" in planned.stdout, planned.stderr
 
 
 def test_a_method_of_an_installed_package_is_registered(tmp_path: Path) -> None:

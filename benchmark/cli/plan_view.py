@@ -63,7 +63,7 @@ def show_requirements(console: Console, needs: Requirements) -> None:
     if needs.checkpoint_bytes:
         disk += f", and up to {size(needs.checkpoint_bytes)} while a stage trains"
     lines.append(("disk", f"{disk}; {size(needs.free_bytes)} free", "" if needs.fits else "red"))
-    lines.append(("time", f"about {hours(needs.hours)} ({needs.basis})", ""))
+    lines.append(("time", f"about {hours(needs.hours)} of training and scoring ({needs.basis})", ""))
     console.print("To run the missing runs:", style="bold")
     for name, text, style in lines:
         shown = "\n".join(wrapped(text, console.width, f"  {name:<9}"))
@@ -114,6 +114,8 @@ def _show_passes(console: Console, plan: Plan) -> None:
     methods = Counter(counted(stage.run.train.method.label for stage in stages) for stages in together)
     for names, count in methods.most_common(SHOWN_PASSES):
         times = f", {count} times" if count > 1 else ""
-        console.print(f"In one pass over the data{times}: {names}", markup=False, highlight=False)
+        console.print(
+            f"Heads trained together, in one pass over the data{times}: {names}", markup=False, highlight=False
+        )
     if len(methods) > SHOWN_PASSES:
         console.print(f"... and {sum(methods.values())} shared passes in all", highlight=False)

@@ -76,7 +76,7 @@ POLICIES: dict[str, PolicyCard] = {
     ),
     "bin-accuracy": PolicyCard(
         target="methods.policies.bin_accuracy:BinAccuracy",
-        summary="accuracy on val of exits with similar confidence >= target",
+        summary="accuracy on val of the images with similar confidence at this exit >= target",
         citation="arXiv 2412.19325",
     ),
     "budgeted": PolicyCard(

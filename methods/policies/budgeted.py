@@ -28,8 +28,8 @@ class Budgeted(ExitPolicy):
     cheapest solution if all exceed it.
 
     Attributes:
-        budget: mean cost, in the unit of the argument ``cost`` of `fit`: by default the share of exits evaluated; in the
-            benchmark, the share of the MACs of the backbone without exits.
+        budget: mean cost as a share of the MACs of the backbone without exits; where `fit` is called from Python without costs,
+            as a share of the exits.
     """
 
     swept = "budget"

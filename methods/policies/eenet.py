@@ -36,7 +36,7 @@ class EENet(ExitPolicy):
     At inference the score of exit k costs C + k + 1 multiply-accumulates, which are not in the cost table.
 
     Attributes:
-        budget: mean cost as for ``budgeted``; in the benchmark, the share of the MACs of the backbone without exits.
+        budget: mean cost as a share of the MACs of the backbone without exits, as for ``budgeted``.
         assigner: last activation of the network that assigns samples to exits. ``sigmoid``, as published, keeps the share of
             every exit between 1 / (1 + (K - 1) e) and e / (e + K - 1), for K exits; ``linear`` does not.
         epochs: epochs of one fit; published: 1000.

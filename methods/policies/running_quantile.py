@@ -49,8 +49,8 @@ class RunningQuantile(ExitPolicy):
     samples before it. `sweep` starts from val; `choose` and dynamic inference continue from the samples of dynamic inference.
 
     Attributes:
-        budget: mean cost as for ``budgeted``; in the benchmark, the share of the MACs of the backbone without exits.
-        prior: number of images that the threshold from val counts as at the start (n_k above), at least 1.
+        budget: mean cost as a share of the MACs of the backbone without exits, as for ``budgeted``.
+        prior: weight of the threshold from val at the start, as a number of images (the first n_k), at least 1.
         rate: step size, at least 0; at 0 the thresholds stay those of val.
         order: seed of a random order in which an evaluation presents the samples of a split; None for their stored order.
     """

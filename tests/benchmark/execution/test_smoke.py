@@ -49,7 +49,7 @@ def test_the_output_shows_each_step(smoke: SmokeRun) -> None:
     for part in (
         "Grid smoke: 5 runs, 0 finished, 5 to run",
         "shared by 5 runs",
-        "In one pass over the data: lgvit, vanilla, homogeneous-local, homogeneous-global",
+        "in one pass over the data: lgvit, vanilla, homogeneous-local, homogeneous-global",
         "run 1/5: fine-tuning vit_nano_patch4_28 on fashion-mnist-mini, seed 0",
         "loss ",
         "accuracy ",

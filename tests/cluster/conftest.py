@@ -53,7 +53,7 @@ class Cluster:
     def says(self, *command: str) -> str:
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
 
-    def wait(self, results: Path, seconds: float = 420) -> dict[str, Any]:
+    def wait(self, results: Path, seconds: float = 700) -> dict[str, Any]:
         """Until no job of the results folder's submissions is left; the last manifest."""
         until(lambda: not self.queue(results), seconds, lambda: self.says("squeue") + self.logs(results))
         return manifests(results)[-1]

@@ -91,13 +91,14 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
     parts = []
     if speeds is not None:
         at = "that loses at most 1 point on val" if speeds["kind"] == DROP[0] else "that its grid fixed"
-        kinds = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
-        kinds += [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
+        counts = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
+        timed = [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
         where = one_exit(setting, study) if speeds["kind"] == DROP[0] else ""
         parts.append(
-            f"{where}: {join(kinds)}, which a backbone truncated there with that head gives as well"
+            # The time of the truncated backbone, which needs no dynamic inference, was not measured.
+            f"{where}: {join(counts)}, as with a backbone truncated there{''.join(f', and {time}' for time in timed)}"
             if where
-            else f"with the threshold {at}, the speed-up of {name} is {join(kinds)}"
+            else f"with the threshold {at}, the speed-up of {name} is {join([*counts, *timed])}"
         )
     if half is not None:
         text = f"at half of the MACs {name} classifies {percent(half['accuracy'])} % of the test images correctly"
@@ -139,7 +140,10 @@ def _sure(setting: ComparisonGroup) -> list[str]:
     over = "training seeds" if row["interval"] == "seeds" else "test images"
     tests = ""
     if setting.contrasts:
-        tests = f"; differences are tested in pairs, with Holm's correction over {setting.tests}"
+        few_seeds = (
+            "" if row["interval"] == "seeds" else f", for the models of {counted(setting.seeds, 'training seed')} alone"
+        )
+        tests = f"; differences are tested in pairs{few_seeds}, with Holm's correction over {setting.tests}"
     return [f"The 95 % interval of this accuracy over {over} is {interval(row['low'], row['high'])}{tests}."]
 
 

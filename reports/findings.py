@@ -102,6 +102,8 @@ def limits(study: Study) -> list[str]:
         sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
         sentences.append(f"There are {len(seeds)} training seeds; a verdict on the paper needs at least 5.")
+    if any(run.has_exits and not run.probes for run in runs):
+        sentences.append("Whether all heads have converged was not checked (grid key probes, or the command explain).")
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
     return sentences
@@ -128,6 +130,8 @@ def against_others(
             "Exploratory: at the same cost" if sentences else f"{starts[is_primary]} of the MACs, on the same images,"
         )
         tests = max(contrast.tests for contrast in contrasts.values())
-        corrected = f"p after Holm's correction over {counted(tests, 'comparison')}"
+        on_images = all(contrast.estimate.kind != "seeds" for contrast in contrasts.values())
+        scope = f" for the models of {counted(setting.seeds, 'training seed')}" if on_images else ""
+        corrected = f"p{scope} after Holm's correction over {counted(tests, 'comparison')}"
         sentences.append(f"{start} {own} is {'; '.join(compared(contrasts))} ({corrected}).")
     return sentences

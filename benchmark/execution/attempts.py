@@ -18,7 +18,7 @@ from results.store.folder import Store, StoreError
 from results.store.locks import CannotLockError, Lock
 
 MAX_DEATHS = 3
-"""Crashes tolerated per stage and session."""
+"""Crashes of a stage after which it fails, in a session; a requeued job counts anew, and --max-requeues limits its starts."""
 EARLIER_ATTEMPTS = 50
 REASON_LENGTH = 300
 """Maximum characters of a reason in the provenance of a stage."""
@@ -175,9 +175,9 @@ class Attempts:
         return self.deaths(name) >= MAX_DEATHS - 1
 
     def deaths(self, name: str) -> int:
-        """Number of crashes of processes that made a stage in this session. This process must not hold the stage's lock."""
+        """Number of crashes of processes that made a stage, as `MAX_DEATHS` counts them. This process must not hold its lock."""
         progress = self.store.progress(name)
-        attempts = [attempt for attempt in progress.attempts() if attempt.by.session == self.worker.session]
+        attempts = [attempt for attempt in progress.attempts() if attempt.counts_for(self.worker)]
         recorded = sum(attempt.outcome == "killed" for attempt in attempts)
         not_yet_recorded = bool(attempts) and attempts[-1].outcome == "started" and progress.is_locked() is False
         return recorded + not_yet_recorded
@@ -201,7 +201,7 @@ class Attempts:
             crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
             progress.append(crash)
             attempts.append(crash)
-        deaths = sum(attempt.outcome == "killed" and attempt.by.session == self.worker.session for attempt in attempts)
+        deaths = sum(attempt.outcome == "killed" and attempt.counts_for(self.worker) for attempt in attempts)
         if deaths >= MAX_DEATHS:
             self._note(name, "failed", _repeated(attempts[-1], f"{deaths} processes that made {name}"))
 

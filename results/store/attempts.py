@@ -104,10 +104,14 @@ class Attempt(Frozen):
     details: str = ""
     """A traceback."""
 
+    def counts_for(self, worker: Worker) -> bool:
+        """Whether it belongs to the worker's session, and not to an earlier start of the worker's own job."""
+        earlier_start = self.by.job == worker.job and self.by.restarts < worker.restarts
+        return self.by.session == worker.session and not earlier_start
+
     def is_final_for(self, worker: Worker) -> bool:
         """Whether the stage failed in the worker's session, not counting earlier starts of the worker's own job."""
-        earlier_start = self.by.job == worker.job and self.by.restarts < worker.restarts
-        return self.outcome == "failed" and self.by.session == worker.session and not earlier_start
+        return self.outcome == "failed" and self.counts_for(worker)
 
 
 class Progress:

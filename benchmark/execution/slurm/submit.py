@@ -21,7 +21,6 @@ from benchmark.execution.slurm.freeze import SUBMISSIONS, freeze, frozen_code
 from benchmark.execution.slurm.layout import JobArray
 from benchmark.execution.slurm.options import SlurmOptions
 from benchmark.execution.slurm.submission import (
-    MANIFEST,
     ArrayEntry,
     Manifest,
     Settings,
@@ -121,16 +120,21 @@ def submit_plan(
         submission = new_submission(store.root, plan.grid.name, files.hash)
     except OSError as error:
         raise UserError(f"the submission cannot be written: {error}") from error
+    ids: list[str] = []
     try:
         code = freeze(files, submission.code, submission.plug_ins)
         submission.write_settings(settings)
         manifest = Manifest(grid=plan.grid.name, submitted=datetime.now(UTC), code=code)
-        manifest = _submit_arrays(arrays, submission, manifest, options)
-    except BaseException as error:
-        if not (submission.folder / MANIFEST).exists():
+        manifest = _submit_arrays(arrays, submission, manifest, options, ids)
+    except BaseException as error:  # also Ctrl-C: the arrays before it would run without a report
+        outcome = _withdraw(ids)
+        if not ids:  # else jobs that cannot be cancelled still need it
             shutil.rmtree(submission.folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise UserError(f"the submission cannot be written: {error}") from error
+            raise UserError(f"the submission cannot be written: {error}; {outcome}") from error
+        if isinstance(error, UserError | KeyboardInterrupt):
+            raise UserError(f"{str(error) or 'interrupted'}; {outcome}") from error
+        error.add_note(outcome)
         raise
     for path, written in failed.items():
         with suppress(FileNotFoundError):
@@ -140,14 +144,14 @@ def submit_plan(
 
 
 def _submit_arrays(
-    arrays: Sequence[JobArray], submission: Submission, manifest: Manifest, options: SlurmOptions
+    arrays: Sequence[JobArray], submission: Submission, manifest: Manifest, options: SlurmOptions, ids: list[str]
 ) -> Manifest:
-    """Submit arrays in order, and write the manifest after each.
+    """Submit arrays in order, add their job ids to ``ids``, and write the manifest after each.
 
     Raises:
-        UserError: sbatch refuses one; those before it are cancelled.
+        UserError: sbatch refuses one.
+        OSError: the manifest cannot be written.
     """
-    ids: list[str] = []
     for array in arrays:
         after = [*(ids[i] for i in array.after), *array.after_jobs]
         patience = options.signal_delay / 2
@@ -164,10 +168,7 @@ def _submit_arrays(
             with _outside_of_job():
                 jobs = executor_for(array, submission, options, after, manifest.grid).submit_array(work)
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
-            with suppress(UserError):
-                scheduler.cancel(ids)
-            before = f"the {len(ids)} arrays before it were cancelled" if ids else "nothing was submitted"
-            raise UserError(f"sbatch refuses the array {array.name}: {_message(error)}; {before}") from error
+            raise UserError(f"sbatch refuses the array {array.name}: {_message(error)}") from error
         ids.append(jobs[0].job_id.split("_")[0])
         tasks = tuple(
             TaskEntry(
@@ -183,6 +184,17 @@ def _submit_arrays(
         manifest = manifest.model_copy(update={"arrays": (*manifest.arrays, entry)})
         submission.write_manifest(manifest)
     return manifest
+
+
+def _withdraw(ids: Sequence[str]) -> str:
+    """Cancel the arrays that were submitted. Returns what became of them."""
+    if not ids:
+        return "nothing was submitted"
+    try:
+        scheduler.cancel(ids)
+    except UserError as error:
+        return f"{len(ids)} submitted arrays could not be cancelled ({error}); cancel them: scancel {' '.join(ids)}"
+    return f"{len(ids)} submitted arrays were cancelled"
 
 
 @contextmanager

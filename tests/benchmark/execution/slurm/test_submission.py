@@ -19,7 +19,7 @@ from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import ArrayTask, JobArray, arrays_of, units_of
 from benchmark.execution.slurm.options import Resources, read_options
-from benchmark.execution.slurm.submission import new_submission
+from benchmark.execution.slurm.submission import Manifest, Submission, new_submission
 from benchmark.execution.slurm.throughput import Throughput, throughput
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
@@ -98,10 +98,28 @@ def test_a_team_may_read_the_submissions_of_its_folder(mode: int, expected: int,
 
 def test_a_refused_array_cancels_the_others(slurm: FakeSlurm, store: Store) -> None:
     slurm.says("refuse", "")
-    with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; the 2 arrays before it were cancelled"):
+    with pytest.raises(UserError, match=r"Job violates accounting/QOS policy; 2 submitted arrays were cancelled"):
         run(plan_of(store), store)
     assert (slurm.folder / "cancelled").read_text().split() == ["100", "101"]
     assert in_flight(store.root) == {}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("scancel", ["exit 0", "exit 1"])
+def test_a_submission_that_ends_early_cancels_its_jobs_and_keeps_their_folder(
+    error: BaseException, scancel: str, slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(submission: Submission, manifest: Manifest) -> None:
+        raise error
+
+    monkeypatch.setattr(Submission, "write_manifest", fails)
+    (slurm.folder / "bin" / "scancel").write_text(f'#!/bin/sh\necho "$@" >> "$FAKE/cancelled"\n{scancel}\n')
+    with pytest.raises(UserError) as ended:
+        run(plan_of(store), store)
+    assert (slurm.folder / "cancelled").read_text().split() == ["100"]
+    assert ("scancel 100" in str(ended.value)) == (scancel == "exit 1")
+    (folder,) = (store.root / "submissions").iterdir()
+    assert (folder / "code").is_dir()  # a job that could not be cancelled runs from it
 
 
 def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Store) -> None:

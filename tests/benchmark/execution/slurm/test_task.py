@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from benchmark.execution.attempts import MAX_DEATHS, Attempts
 from benchmark.execution.slurm import task as module
 from benchmark.execution.slurm.task import HELD, NOT_REQUEUED, STOPPED, SlurmTask
+from benchmark.progress import Reporter
 from results.store.attempts import Attempt, Heartbeat, Worker, now
 from results.store.folder import Store
 
@@ -107,6 +110,25 @@ def test_a_failure_is_final_except_in_an_earlier_start_of_the_same_job() -> None
     assert failed.is_final_for(by("8", 1))
     assert not failed.is_final_for(by("7", 1))  # Slurm has requeued the job
     assert not failed.is_final_for(by("7", 0, session="another"))
+
+
+def test_deaths_in_earlier_starts_of_a_job_do_not_end_a_stage(tmp_path: Path) -> None:
+    def attempts(restarts: int) -> Attempts:
+        by = Worker(pid=1, host="n1", session="s", job="7", restarts=restarts)
+        return Attempts(Store(tmp_path), Reporter(Console(quiet=True)), by, "cpu")
+
+    for restarts in range(MAX_DEATHS):  # three nodes failed
+        by = Worker(pid=1, host="n1", session="s", job="7", restarts=restarts)
+        Store(tmp_path).progress("exits-1").append(Attempt(number=1, at=now(), by=by, outcome="killed"))
+    assert attempts(MAX_DEATHS).deaths("exits-1") == 0
+    requeued = attempts(MAX_DEATHS)
+    requeued._note_crash("exits-1")
+    assert requeued.failed("exits-1") is None
+    progress = Store(tmp_path).progress("exits-1")
+    for _ in range(MAX_DEATHS):  # three in one start
+        progress.append(Attempt(number=1, at=now(), by=requeued.worker, outcome="killed"))
+    requeued._note_crash("exits-1")
+    assert requeued.failed("exits-1") is not None
 
 
 def test_a_task_whose_stage_another_submission_makes_is_requeued_after_it(

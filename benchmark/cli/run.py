@@ -103,10 +103,13 @@ def command(
     store = Store(results_dir)
     plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
     target = report_folder(out, grid.name, store, formats)
-    if executor == "slurm" and plan.missing_runs:
-        from benchmark.cli.slurm import run_on_slurm  # imports submitit
+    if executor == "slurm":
+        if plan.missing_runs:
+            from benchmark.cli.slurm import run_on_slurm  # imports submitit
 
-        run_on_slurm(console, plan, plan, config, target, formats, slurm)
+            run_on_slurm(console, plan, plan, config, target, formats, slurm)
+        else:
+            _finish_slurm(console, plan, store, target, formats, data_dir, dry_run=slurm.get("dry_run", False))
         return
     failed: list[str] = []
     if plan.missing_runs:
@@ -116,7 +119,7 @@ def command(
         require_torch()
         failed = run_locally(console, plan, config).failed
     else:
-        console.print(f"Grid {grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
+        _say_finished(console, plan)
     if join:  # the other commands may still work; `run` without --join, or `report`, writes the report
         _end_join(console, plan, store)
         return
@@ -128,28 +131,60 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
-    """Time the finished runs for which the grid asks for latencies and that have none yet, on any device."""
+def _say_finished(console: Console, plan: Plan) -> None:
+    console.print(f"Grid {plan.grid.name}: all {len(plan.runs)} runs are finished, nothing to run\n", highlight=False)
+
+
+def _finish_slurm(
+    console: Console,
+    plan: Plan,
+    store: Store,
+    out: Path,
+    formats: tuple[str, ...],
+    data_dir: Path | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """The report of a grid whose jobs have made every run. Computes nothing: this machine is a login node."""
+    _say_finished(console, plan)
+    missing = {"latencies": _without_latency(plan, store), "probes": _without_probes(plan, store)}
+    if what := " and ".join(name for name, runs in missing.items() if runs):
+        console.print(
+            f"The {what} of the grid are not measured, which jobs of a submission do not do: run the command without "
+            "--executor slurm inside a job",
+            highlight=False,
+        )
+    if not dry_run:
+        report_on(console, plan, store, out, formats, data_dir)
+
+
+def _without_latency(plan: Plan, store: Store) -> list[str]:
+    """Ids of the finished runs for which the grid asks for latencies and that have none yet, on any device."""
     if not plan.grid.latency:
-        return
-    store = Store(config.results)
+        return []
     measured = read_latencies(store, damaged=[])
     others = [run.run_id for run in plan.runs if run.spec.train.method.name != STATIC.name]
-    run_ids = [run_id for run_id in others if store.is_done(run_id) and run_id not in measured]
-    if run_ids:
+    return [run_id for run_id in others if store.is_done(run_id) and run_id not in measured]
+
+
+def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
+    if run_ids := _without_latency(plan, Store(config.results)):
         require_torch()
         from benchmark.measure.grid_latency import measure_grid  # imports torch
 
         measure_grid(plan, config, run_ids, line_printer(console))
 
 
-def _probe(console: Console, plan: Plan, config: ExecutionConfig) -> None:
-    """Probe the backbones of the finished runs, if the grid asks for it and they are not probed yet."""
+def _without_probes(plan: Plan, store: Store) -> list[str]:
+    """Ids of the finished runs whose backbones the grid asks to probe and that are not probed yet."""
     if not plan.grid.probes:
-        return
-    store = Store(config.results)
+        return []
     run_ids = [run.run_id for run in plan.runs if run.spec.train.exits and store.is_done(run.run_id)]
-    if missing := without_probes(store, run_ids):
+    return without_probes(store, run_ids)
+
+
+def _probe(console: Console, plan: Plan, config: ExecutionConfig) -> None:
+    if missing := _without_probes(plan, Store(config.results)):
         require_torch()
         from benchmark.representations.grid_probes import probe_grid  # imports torch
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from benchmark.execution.slurm.node import NodeTask
+from benchmark.execution.causes import sentence_of
+from benchmark.execution.slurm.node import FAILED, NodeTask
 from benchmark.pictures import Pictures
 from reports.paper import build_report
 
@@ -14,15 +15,21 @@ NOTIFY_SECONDS = 60.0
 
 
 def main(folder: str, kind: str, processes: str) -> int:
-    """The exit code, 0."""
+    """The exit code: 1 if runs of the grid are not finished. An error is part of the summary for --notify."""
     task = NodeTask(folder, kind, processes)
     unrecorded = [run.run_id for run in task.plan.runs if not (task.store.run(run.run_id) / "record.json").is_file()]
-    if unrecorded:
-        task.record_runs(unrecorded)
-    sentences = [f"grid {task.settings.grid} in {task.store.root}", *report(task)]
-    if task.settings.notify:
-        notify(task.settings.notify, "\n".join(sentences))
-    return 0
+    sentences = [f"grid {task.settings.grid} in {task.store.root}"]
+    try:
+        if unrecorded:
+            task.record_runs(unrecorded)
+        sentences += report(task)
+    except BaseException as error:
+        sentences.append(f"the report failed: {sentence_of(error)}")
+        raise
+    finally:
+        if task.settings.notify:
+            notify(task.settings.notify, "\n".join(sentences))
+    return 0 if all(task.store.is_done(run_id) for run_id in task.settings.report_runs) else FAILED
 
 
 def report(task: NodeTask) -> Iterator[str]:

@@ -12,10 +12,9 @@ from rich.console import Console
 
 from benchmark import provenance, registry
 from benchmark.execution.config import ExecutionConfig
-from benchmark.execution.slurm import node
+from benchmark.execution.slurm import node, report_job
 from benchmark.execution.slurm.failures import last_failure
 from benchmark.execution.slurm.freeze import FrozenCode, code_files, frozen_code
-from benchmark.execution.slurm.report_job import notify
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
 from benchmark.execution.task import run_task
@@ -229,8 +228,29 @@ def test_a_full_node_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_summary_goes_to_the_users_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    notify(f"cat > {tmp_path}/mail", "3 of 4 runs are finished")
+    report_job.notify(f"cat > {tmp_path}/mail", "3 of 4 runs are finished")
     assert (tmp_path / "mail").read_text() == "3 of 4 runs are finished\n"
     assert capsys.readouterr().out == ""
-    notify("exit 3", "")
+    report_job.notify("exit 3", "")
     assert "exit code 3" in capsys.readouterr().out
+
+
+def test_the_report_job_tells_its_user_of_an_error_and_of_missing_runs(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = store.root.parent / "mail"
+    submission, _ = run(plan_of(store, methods=["static"], seeds=[0]), store, notify=f"cat > '{mail}'")
+    assert submission is not None
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(report_job.NodeTask, "record_runs", lambda task, run_ids: 1)
+    assert report_job.main(str(submission.folder), "report", "1") == node.FAILED
+    assert "0 of 1 runs are finished" in mail.read_text()
+
+    def fails(task: node.NodeTask, run_ids: list[str]) -> int:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(report_job.NodeTask, "record_runs", fails)
+    with pytest.raises(OSError, match="No space"):
+        report_job.main(str(submission.folder), "report", "1")
+    assert "No space left on device" in mail.read_text()

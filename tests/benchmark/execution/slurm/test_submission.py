@@ -26,6 +26,7 @@ from benchmark.stages.plan import make_plan
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import GRID, FakeSlurm, plan_of, run
 from tests.conftest import DATA, torch_free
+from tests.grids import write_grid
 from tests.results.builders import done_record, failed_record, machine, stage_provenance
 
 
@@ -104,8 +105,10 @@ def test_a_refused_array_cancels_the_others(slurm: FakeSlurm, store: Store) -> N
     assert in_flight(store.root) == {}
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("scancel", ["exit 0", "exit 1"])
+@pytest.mark.parametrize(
+    ("error", "scancel"),
+    [(OSError(errno.ENOSPC, "No space left on device"), "exit 0"), (KeyboardInterrupt(), "exit 1")],
+)
 def test_a_submission_that_ends_early_cancels_its_jobs_and_keeps_their_folder(
     error: BaseException, scancel: str, slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +178,20 @@ def test_a_dry_run_needs_neither_slurm_nor_torch(without_torch: dict[str, str], 
     assert "#SBATCH --gpus-per-node=1" in done.stdout
     assert re.search(r"\d+ files of code, \d MB", done.stdout)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_finished_grid_computes_nothing_on_the_login_node(without_torch: dict[str, str], tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path / "grid.yaml", latency=[1]), Store(tmp_path / "r")
+    for one in make_plan(load_grid(grid), store).runs:
+        with store.write_run(done_record(one.run_id, spec=one.spec)):
+            pass
+    arguments = ["run", "--grid", grid, "--executor", "slurm", "--results", store.root, "--out", tmp_path / "report"]
+    for options in (["--dry-run"], ["--format", "csv"]):
+        done = torch_free(without_torch, *arguments, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "nothing to run" in done.stdout
+        assert "latencies of the grid are not measured" in " ".join(done.stdout.split())
+        assert (tmp_path / "report").exists() == (options != ["--dry-run"])
 
 
 def test_a_dry_run_asks_slurm_when_tasks_would_start(slurm: FakeSlurm, store: Store) -> None:

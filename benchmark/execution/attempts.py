@@ -175,7 +175,7 @@ class Attempts:
         return self.deaths(name) >= MAX_DEATHS - 1
 
     def deaths(self, name: str) -> int:
-        """Number of crashes of processes that made a stage, as `MAX_DEATHS` counts them. This process must not hold its lock."""
+        """Number of crashes of a stage's processes, as `MAX_DEATHS` counts them. This process must not hold its lock."""
         progress = self.store.progress(name)
         attempts = [attempt for attempt in progress.attempts() if attempt.counts_for(self.worker)]
         recorded = sum(attempt.outcome == "killed" for attempt in attempts)

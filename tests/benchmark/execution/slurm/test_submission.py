@@ -185,13 +185,13 @@ def test_a_finished_grid_computes_nothing_on_the_login_node(without_torch: dict[
     for one in make_plan(load_grid(grid), store).runs:
         with store.write_run(done_record(one.run_id, spec=one.spec)):
             pass
-    arguments = ["run", "--grid", grid, "--executor", "slurm", "--results", store.root, "--out", tmp_path / "report"]
-    for options in (["--dry-run"], ["--format", "csv"]):
-        done = torch_free(without_torch, *arguments, *options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "nothing to run" in done.stdout
-        assert "latencies of the grid are not measured" in " ".join(done.stdout.split())
-        assert (tmp_path / "report").exists() == (options != ["--dry-run"])
+    done = torch_free(
+        without_torch, "run", "--grid", grid, "--executor", "slurm", "--results", store.root, "--out", tmp_path / "report",
+        "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "latencies of the grid are not measured" in " ".join(done.stdout.split())
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_dry_run_asks_slurm_when_tasks_would_start(slurm: FakeSlurm, store: Store) -> None:

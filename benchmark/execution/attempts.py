@@ -177,7 +177,7 @@ class Attempts:
     def deaths(self, name: str) -> int:
         """Number of crashes of a stage's processes, as `MAX_DEATHS` counts them. This process must not hold its lock."""
         progress = self.store.progress(name)
-        attempts = [attempt for attempt in progress.attempts() if attempt.counts_for(self.worker)]
+        attempts = [attempt for attempt in progress.attempts() if attempt.by.counts_for(self.worker)]
         recorded = sum(attempt.outcome == "killed" for attempt in attempts)
         not_yet_recorded = bool(attempts) and attempts[-1].outcome == "started" and progress.is_locked() is False
         return recorded + not_yet_recorded
@@ -201,7 +201,7 @@ class Attempts:
             crash = attempts[-1].model_copy(update={"at": now(), "outcome": "killed"})
             progress.append(crash)
             attempts.append(crash)
-        deaths = sum(attempt.outcome == "killed" and attempt.counts_for(self.worker) for attempt in attempts)
+        deaths = sum(attempt.outcome == "killed" and attempt.by.counts_for(self.worker) for attempt in attempts)
         if deaths >= MAX_DEATHS:
             self._note(name, "failed", _repeated(attempts[-1], f"{deaths} processes that made {name}"))
 

@@ -22,6 +22,8 @@ from benchmark.stages.stage import RunStages, Stage
 from results.record import DoneRecord, FailedRecord, FailureCause
 
 POLL_SECONDS = 0.5
+WAIT_SECONDS = 60.0
+"""After this time without progress, the process that others wait for is named."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class _Task:
         self.work = list(_work(plan, stages, runs))
         self.failures: list[StageFailure] = []
         self.seconds: dict[str, float] = defaultdict(float)
+        self.named: set[str] = set()
 
     def carry_out(self) -> None:
         left = [*enumerate(self.work, start=1)]
@@ -120,20 +123,27 @@ class _Task:
                 time.sleep(POLL_SECONDS)
 
     def _check_wait(self, seconds: float) -> None:
-        """
+        """Name the process of another session that has been making the missing stages, or of an earlier start of this job.
+
         Raises:
-            HeldElsewhereError: another session has been making the missing stages for longer than is allowed.
+            HeldElsewhereError: it has been making them for longer than is allowed.
         """
-        limit, own = self.maker.config.lock_seconds, self.maker.config.session
-        if limit is None or seconds < limit:
+        limit = self.maker.config.lock_seconds
+        if seconds < (WAIT_SECONDS if limit is None else limit):
             return
         missing = [stage.name for stages, _ in self.work for stage in stages if not self.store.has_stage(stage.name)]
         makers = {name: beat.by for name in missing if (beat := self.store.progress(name).heartbeat())}
-        others = {name: worker for name, worker in makers.items() if worker.session != own}
-        if others and len(others) == len(makers):
-            name, worker = next(iter(others.items()))
-            by = f"job {worker.job}" if worker.job else f"process {worker.pid} on {worker.host}"
-            raise HeldElsewhereError(f"{name} has been made by {by} of another submission for {seconds:.0f} s")
+        others = {name: worker for name, worker in makers.items() if not worker.counts_for(self.attempts.worker)}
+        if not others or len(others) != len(makers):
+            return
+        name, worker = next(iter(others.items()))
+        start = f", start {worker.restarts + 1} of job {worker.job}" if worker.job else ""
+        by = f"process {worker.pid} on {worker.host}{start}"
+        if limit is not None:
+            raise HeldElsewhereError(f"{name} has been made by {by} for {seconds:.0f} s")
+        if by not in self.named:
+            self.named.add(by)
+            self.maker.reporter.say(f"{name}: waiting for {by}, which makes it")
 
     def _advance(self, stages: Sequence[Stage], run: RunStages | None) -> tuple[bool, bool]:
         """Make the stages that can be made now, then record the run.

@@ -53,6 +53,11 @@ class Worker(Frozen):
     log: str | None = None
     """Path of the file with the output of the process; None for a terminal."""
 
+    def counts_for(self, worker: Worker) -> bool:
+        """Whether this process belongs to the worker's session, and not to an earlier start of the worker's own job."""
+        earlier_start = self.job == worker.job and self.restarts < worker.restarts
+        return self.session == worker.session and not earlier_start
+
 
 def this_process(session: str, log: Path | None = None) -> Worker:
     """This process, with the ids of its Slurm job if it runs in one."""
@@ -104,14 +109,9 @@ class Attempt(Frozen):
     details: str = ""
     """A traceback."""
 
-    def counts_for(self, worker: Worker) -> bool:
-        """Whether it belongs to the worker's session, and not to an earlier start of the worker's own job."""
-        earlier_start = self.by.job == worker.job and self.by.restarts < worker.restarts
-        return self.by.session == worker.session and not earlier_start
-
     def is_final_for(self, worker: Worker) -> bool:
         """Whether the stage failed in the worker's session, not counting earlier starts of the worker's own job."""
-        return self.outcome == "failed" and self.counts_for(worker)
+        return self.outcome == "failed" and self.by.counts_for(worker)
 
 
 class Progress:

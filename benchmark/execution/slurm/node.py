@@ -83,6 +83,8 @@ class NodeTask:
             failures = self._in_all_ranks(self.submission.folder, config, names)
         except HeldElsewhereError as error:
             _say(f"{error}; the job is requeued, and waits without its resources")
+            with self.submission.held_starts(self.job.job_id).open("ab") as file:
+                file.write(b".")
             return HELD
         except Interrupted:
             return STOPPED
@@ -115,13 +117,15 @@ class NodeTask:
         return True
 
     def is_started_too_often(self, names: Collection[str]) -> bool:
-        """Whether this start exceeds --max-requeues, which then becomes the stages' cause of failure."""
-        if self.restarts <= self.settings.max_requeues:
+        """Whether this start exceeds --max-requeues, which then ends the stages. Starts that only waited do not count."""
+        held = self.submission.held_starts(self.job.job_id)
+        starts = self.restarts + 1 - (held.stat().st_size if held.exists() else 0)
+        if starts <= self.settings.max_requeues + 1:
             return False
-        sentence = f"it was started {self.restarts + 1} times; --max-requeues allows {self.settings.max_requeues + 1}"
+        sentence = f"it was started {starts} times; --max-requeues allows {self.settings.max_requeues + 1}"
         for name in names:
             last = last_failure(self.store, name)
-            self._note([name], (last and last.failure) or "time-limit", sentence)
+            self._note([name], (last and last.failure) or "error", sentence)
         return True
 
     def _data_dir(self, names: Collection[str]) -> Path | None:
@@ -205,7 +209,7 @@ def _say(text: str) -> None:
 
 
 def main(folder: str, kind: str, processes: str, *names: str) -> int:
-    """The exit code: 0, `FAILED` or `STOPPED`."""
+    """The exit code: 0, `FAILED`, `STOPPED` or `HELD`."""
     task = NodeTask(folder, kind, processes)
     if task.job.global_rank == 0:
         _say(f"{kind} of {task.settings.grid} on {node_name()}, job {task.job.job_id}, start {task.restarts + 1}")

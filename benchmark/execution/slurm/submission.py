@@ -132,6 +132,10 @@ class Submission:
         """The log of a task; it exists once the task has started."""
         return self.jobs / f"{job}_0_log.out"
 
+    def held_starts(self, job: str) -> Path:
+        """A file with one byte for each start of a task that only waited for other processes."""
+        return self.jobs / f"{job}_held"
+
     def settings(self) -> Settings:
         return Settings.model_validate_json((self.folder / SETTINGS).read_bytes())
 

@@ -32,6 +32,7 @@ TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
 """A warning that timm causes on import, which users can do nothing about."""
 POLL_SECONDS = 0.2
 REQUEUE_SECONDS = 60.0
+AGAIN_MINUTES = 10
 END_SECONDS = 600.0
 """How long a stopped job waits for Slurm; no site waits longer between SIGTERM and SIGKILL."""
 
@@ -97,7 +98,11 @@ class SlurmTask:
             time.sleep(END_SECONDS)
 
     def _requeue_after_others(self) -> None:
-        """On the first node: requeue the job, to start after the jobs of other submissions that make its stages."""
+        """On the first node: requeue the job, to start after the jobs of other submissions that make its stages.
+
+        A process without a job, or an earlier start of this job on a lost node, has no end that Slurm knows: the job starts
+        again after `AGAIN_MINUTES`.
+        """
         job = os.environ.get("SLURM_JOB_ID")
         if job is None or int(os.environ.get("SLURM_PROCID", "0")):
             return
@@ -105,9 +110,9 @@ class SlurmTask:
         beats = [store.progress(name).heartbeat() for name in self.names if not store.has_stage(name)]
         jobs = sorted({beat.by.job for beat in beats if beat and beat.by.job and beat.by.session != own})
         subprocess.run(["scontrol", "requeue", job], timeout=REQUEUE_SECONDS, check=True)
-        if jobs:  # if Slurm refuses, the job starts again at once and waits again
-            after = f"Dependency=afterany:{':'.join(jobs)}"
-            subprocess.run(["scontrol", "update", f"JobId={job}", after], timeout=REQUEUE_SECONDS, check=False)
+        after = f"Dependency=afterany:{':'.join(jobs)}" if jobs else f"StartTime=now+{AGAIN_MINUTES}minutes"
+        # If Slurm refuses, the job starts again at once and waits again.
+        subprocess.run(["scontrol", "update", f"JobId={job}", after], timeout=REQUEUE_SECONDS, check=False)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit's signal handler before it requeues the job. Work that does not stop in time is ended by Slurm.

@@ -96,8 +96,13 @@ def test_a_training_that_goes_on_after_its_hang_was_recorded_notes_no_other_end(
     assert [attempt.failure for attempt in maker.attempts.earlier(stage.name)] == ["hang"]
 
 
-def test_a_task_does_not_wait_for_ever_for_another_submission(maker: StageMaker) -> None:
-    name = beat(maker, 10, session="another")
+@pytest.mark.parametrize("session", ["another", "s"])
+def test_a_task_does_not_wait_for_ever_for_another_submission_or_its_own_earlier_start(
+    session: str, maker: StageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    name = beat(maker, 10, session=session)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # its node is lost, and the job was requeued
     context = multiprocessing.get_context("fork")
     holds, ends = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(maker.store.progress(name).folder / "lock", holds, ends))

@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from benchmark import provenance, registry
+from benchmark.errors import HeldElsewhereError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.slurm import node, report_job
 from benchmark.execution.slurm.failures import last_failure
 from benchmark.execution.slurm.freeze import FrozenCode, code_files, frozen_code
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import submissions
+from benchmark.execution.slurm.task import HELD
 from benchmark.execution.task import run_task
 from benchmark.plug_ins import plug_ins
 from benchmark.progress import Reporter
@@ -254,3 +256,32 @@ def test_the_report_job_tells_its_user_of_an_error_and_of_missing_runs(
     with pytest.raises(OSError, match="No space"):
         report_job.main(str(submission.folder), "report", "1")
     assert "No space left on device" in mail.read_text()
+
+
+def test_starts_that_only_waited_do_not_use_up_the_requeues(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission, _ = run(plan_of(store, methods=["static"], seeds=[0]), store, max_requeues=2)
+    assert submission is not None
+    (name,) = next(task.names for task in submission.manifest().tasks if task.kind == "finetune")
+    environment = {
+        "SUBMITIT_EXECUTOR": "slurm",
+        "SLURM_JOB_ID": "7",
+        "SLURMD_NODENAME": "n1",
+        "SLURM_RESTART_COUNT": "4",
+    }
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    task = node.NodeTask(str(submission.folder), "finetune", "1")
+    assert task.is_started_too_often([name])
+    failure = last_failure(store, name)
+    assert failure is not None
+    assert (failure.failure, "5 times" in failure.sentence) == ("error", True)
+
+    def held(*arguments: object) -> None:
+        raise HeldElsewhereError("a process on n2 makes it")
+
+    monkeypatch.setattr(task, "_in_all_ranks", held)
+    for _ in range(2):
+        assert task.make_stages([name]) == HELD
+    assert not task.is_started_too_often([name])

@@ -131,9 +131,18 @@ def test_deaths_in_earlier_starts_of_a_job_do_not_end_a_stage(tmp_path: Path) ->
     assert requeued.failed("exits-1") is not None
 
 
-def test_a_task_whose_stage_another_submission_makes_is_requeued_after_it(
-    task: SlurmTask, shell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("session", "job", "later"),
+    [
+        ("another", "5", "Dependency=afterany:5"),
+        ("another", None, "StartTime=now+10minutes"),  # a command outside of Slurm
+        (None, "7", "StartTime=now+10minutes"),  # an earlier start of this job, on a lost node
+    ],
+)
+def test_a_task_whose_stage_another_process_makes_is_requeued_to_start_later(
+    session: str | None, job: str | None, later: str, task: SlurmTask, shell: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     shell.write_text(f"#!/bin/sh\nexit {HELD}\n")
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
@@ -143,11 +152,11 @@ def test_a_task_whose_stage_another_submission_makes_is_requeued_after_it(
     task.results = str(tmp_path / "results")
     progress = Store(Path(task.results)).progress("exits-1")
     progress.folder.mkdir(parents=True)
-    by = Worker(pid=1, host="n1", session="another", job="5")
+    by = Worker(pid=1, host="n1", session=session or tmp_path.name, job=job)
     progress.write_heartbeat(Heartbeat(stage="exits-1", by=by, device="cpu", attempt=1, started=now(), updated=now()))
     with pytest.raises(SystemExit):
         task()
-    assert (tmp_path / "calls").read_text().splitlines() == ["requeue 7", "update JobId=7 Dependency=afterany:5"]
+    assert (tmp_path / "calls").read_text().splitlines() == ["requeue 7", f"update JobId=7 {later}"]
 
 
 @pytest.mark.parametrize(("answer", "code"), [("exit 0", 137), ("exit 1", NOT_REQUEUED)])

@@ -23,6 +23,7 @@ from benchmark.execution.requirements import requirements
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import STATIC
 from benchmark.stages.plan import Plan, make_plan
+from results.record import DoneRecord
 from results.store.folder import Store
 from results.store.latency import read_latencies
 from results.store.probes import without_probes
@@ -147,8 +148,8 @@ def _finish_slurm(
 ) -> None:
     """The report of a grid whose jobs have made every run. Computes nothing: this machine is a login node."""
     _say_finished(console, plan)
-    missing = {"latencies": _without_latency(plan, store), "probes": _without_probes(plan, store)}
-    if what := " and ".join(name for name, runs in missing.items() if runs):
+    lacks = {"latencies": bool(_without_latency(plan, store)), "probes": bool(_without_probes(plan, store))}
+    if what := " and ".join(name for name, is_missing in lacks.items() if is_missing):
         console.print(
             f"The {what} of the grid are not measured, which jobs of a submission do not do: run the command without "
             "--executor slurm inside a job",
@@ -175,8 +176,8 @@ def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
         measure_grid(plan, config, run_ids, line_printer(console))
 
 
-def _without_probes(plan: Plan, store: Store) -> list[str]:
-    """Ids of the finished runs whose backbones the grid asks to probe and that are not probed yet."""
+def _without_probes(plan: Plan, store: Store) -> list[DoneRecord]:
+    """The finished runs whose backbones the grid asks to probe and that are not probed yet."""
     if not plan.grid.probes:
         return []
     run_ids = [run.run_id for run in plan.runs if run.spec.train.exits and store.is_done(run.run_id)]

@@ -25,7 +25,9 @@ from results.store.folder import Store
 @changes_option
 @results_option
 @data_dir_option
-@click.option("--watch", is_flag=True, help="Refresh every two seconds, until all runs have ended or Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="Refresh every two seconds (Slurm: every 30), until all runs have ended or Ctrl-C."
+)
 @click.option("--runs", is_flag=True, help="Also list every run.")
 @click.option("--json", "as_text", is_flag=True, help="Print the status as JSON.")
 def command(
@@ -71,4 +73,6 @@ def _warn_of_other_code(console: Console, store: Store) -> None:
 
 def _is_active(status: Status) -> bool:
     totals = status.totals
-    return bool(totals["running"] or totals["queued"] or totals["lost"])
+    if totals["running"] or totals["queued"]:
+        return True
+    return totals["lost"] > 0 and Command.running(status.store) is not None  # which replaces lost processes

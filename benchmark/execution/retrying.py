@@ -9,13 +9,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 from results.record import FailureCause
-from results.store.attempts import Attempt
+from results.store.attempts import Attempt, now
 
 FAILURES_IN_A_ROW = 2
 """A node with this many suspect failures in a row is excluded."""
+SUSPECT_TIME = timedelta(days=1)
+"""Older failures do not count: the stages that a node finished since then are not looked up."""
 ON_GPU = re.compile(r"CUDA|OutOfMemoryError")
 """In the sentences of failures for want of GPU memory."""
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -42,12 +45,12 @@ class RetryRule:
 
 AGAIN = "It runs again."
 RESUMES = "It resumes from the checkpoint."
-IN_A_ROW = f"{RESUMES} A node with two such failures in a row is excluded."
+IN_A_ROW = f"{RESUMES} A node with two such failures in a row within a day is excluded."
 RULES: dict[FailureCause, RetryRule] = {
     "oom": RetryRule(
         "The memory of the machine or of the GPU ran out.",
-        "It runs again with twice the memory, at most `--max-mem`, or with that of `--mem`. Where a GPU ran out of memory, "
-        "`retry` says what to change instead.",
+        "It runs again with twice the memory, at most `--max-mem`, or with that of `--mem`. Where a GPU ran out of memory, or "
+        "a profile sets `mem-per-cpu`, `retry` says what to change instead.",
         memory=True,
     ),
     "nan": RetryRule(
@@ -78,7 +81,7 @@ class FailedTask:
         name: of the stage.
         kind: of the stage.
         last: its last attempt.
-        mem: memory that its task requested in Slurm's notation; None for the cluster's default.
+        mem: memory that its task requested in Slurm's notation; None for the cluster's default, and with mem-per-cpu.
     """
 
     name: str
@@ -119,7 +122,10 @@ def adjustment(failures: Iterable[FailedTask], attempts: Iterable[Attempt], max_
             action = "request a larger GPU, or set accumulate in its recipe"
             sentences.append(f"{failure.name} ran out of GPU memory, so --mem does not help: {action}")
         elif rule.memory and failure.mem is None:
-            sentences.append(f"{failure.name} ran out of memory with the cluster's default; --mem requests more")
+            sentences.append(
+                f"{failure.name} ran out of memory, and its task requested none with --mem: request more with --mem, or with "
+                "mem-per-cpu where the profile sets that"
+            )
         elif rule.memory and failure.mem is not None:
             more = doubled(failure.mem, max_mem)
             if memory_bytes(more) > memory_bytes(mem.get(failure.kind, "0")):
@@ -130,17 +136,20 @@ def adjustment(failures: Iterable[FailedTask], attempts: Iterable[Attempt], max_
         if rule.node == "always" and failure.last.by.node:
             nodes[failure.last.by.node] = "it failed"
     nodes |= {
-        node: f"its last {FAILURES_IN_A_ROW} attempts failed" for node in suspect_nodes(attempts) if node not in nodes
+        node: f"{FAILURES_IN_A_ROW} attempts in a row failed there within a day"
+        for node in suspect_nodes(attempts)
+        if node not in nodes
     }
     sentences += [f"node {node} is excluded: {reason}" for node, reason in nodes.items()]
     return Adjustment(mem, tuple(nodes), tuple(dict.fromkeys(sentences)))
 
 
 def suspect_nodes(attempts: Iterable[Attempt]) -> list[str]:
-    """Nodes whose last attempts all ended in a failure that a bad node may cause."""
+    """Nodes whose last attempts of a day all ended in a failure that a bad node may cause."""
     ends: dict[str, list[bool]] = defaultdict(list)
+    since = now() - SUSPECT_TIME
     for attempt in sorted(attempts, key=lambda attempt: attempt.at):
-        if attempt.by.node and attempt.outcome != "started":
+        if attempt.by.node and attempt.outcome != "started" and attempt.at > since:
             failure = attempt.failure or ("killed" if attempt.outcome == "killed" else None)
             ends[attempt.by.node].append(failure is not None and RULES[failure].node != "never")
     return [node for node, bad in ends.items() if len(bad) >= FAILURES_IN_A_ROW and all(bad[-FAILURES_IN_A_ROW:])]

@@ -36,6 +36,7 @@ def test_memory_is_doubled_up_to_the_limit_for_the_kind_of_stage() -> None:
     assert [
         name in sentence for name, sentence in zip(("joint-1", "joint-2", "exits-1"), changes.sentences, strict=True)
     ]
+    assert "mem-per-cpu" in changes.sentences[2]  # the memory of exits-1 is not known
     choice = adjusted(read_options({"mem": "8G"}, None), changes)
     assert [choice.resources(kind).mem for kind in ("joint", "exits")] == ["64G", "8G"]
 
@@ -70,6 +71,7 @@ def test_failed_nodes_are_excluded_also_those_of_a_section(tmp_path: Path) -> No
         ([ended("killed"), ended("hang", "n2")], []),
         ([ended("killed"), ended("oom", minutes=1)], []),
         ([ended("killed"), ended("killed", minutes=1), ended(None, minutes=2, outcome="stopped")], []),
+        ([ended("killed", minutes=-29_000), ended("killed")], []),  # 20 days ago
         ([ended(None, outcome="killed"), ended(None, minutes=1, outcome="killed")], ["n1"]),
     ],
 )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pwd
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.exceptions import Exit
 from rich.console import Console
 
+from benchmark.cli import follow as follow_module
 from benchmark.cli.cancel import cancel_jobs
+from benchmark.cli.follow import follow
 from benchmark.cli.slurm_options import check_executor
+from benchmark.cli.status import _is_active
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
@@ -142,6 +147,20 @@ def test_waiting_ends_with_the_last_job_and_reports_unfinished_runs(slurm: FakeS
     assert ended.value.exit_code == 1
 
 
+def test_slurm_is_asked_seldom(slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(store)
+    run(plan, store)
+    (slurm.folder / "bin" / "squeue").write_text('#!/bin/sh\necho >> "$FAKE/questions"\n')
+    clock = itertools.count()
+    monkeypatch.setattr(
+        follow_module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None)
+    )
+    asked = iter([True, True, False])
+    follow(Console(file=io.StringIO()), plan, store, lambda status: next(asked))
+    assert (slurm.folder / "questions").read_text().count("\n") == 3
+    assert next(clock) > 2 * follow_module.SCHEDULER_SECONDS
+
+
 def test_options_require_their_executor() -> None:
     with pytest.raises(UserError, match=r"--gpus-per-node .*--executor slurm"):
         check_executor("local", {"gpus_per_node": 0}, workers=True)
@@ -208,6 +227,7 @@ def test_many_lost_tasks_fit_on_a_screen(slurm: FakeSlurm, store: Store) -> None
     run(plan, store)
     status = status_of(plan, store, scheduled_stages)  # neither squeue nor sacct knows the jobs
     assert status.totals["lost"] == len(plan.runs)
+    assert not _is_active(status)  # so --watch ends
     console = Console(file=io.StringIO(), width=120)
     console.print(screen(status, None))
     assert len(console.file.getvalue().splitlines()) < 60  # type: ignore[attr-defined]

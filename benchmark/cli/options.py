@@ -111,7 +111,7 @@ hang_minutes_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     default=15.0,
     show_default=True,
-    help="End a training that makes no step for this long; it resumes from its checkpoint.",
+    help="End a training that makes no step for this long after its first one; it resumes from its checkpoint.",
 )
 
 

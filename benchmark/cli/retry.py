@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from rich.console import Console
@@ -25,7 +25,8 @@ from benchmark.stages.plan import make_plan
 from results.record import FailureCause
 from results.store.folder import Store
 
-CAUSES = tuple(cause for cause in get_args(FailureCause) if cause != "blocked")
+CAUSES = tuple(cause for cause, rule in RULES.items() if rule.retried and cause != "blocked")
+"""A blocked run has the cause of the stage that blocks it."""
 NEVER = tuple(cause for cause, rule in RULES.items() if not rule.retried)
 
 
@@ -80,8 +81,6 @@ def command(
     """
     if not failed:
         raise UserError("retry needs --failed; --cause selects some of the failed runs")
-    if never := [cause for cause in causes if cause in NEVER]:
-        raise UserError(f"--cause {never[0]}: {RULES[never[0]].action} Change the recipe, such as lr or precision")
     check_executor(executor, slurm, workers=workers > 1, gpus=gpus > 1)
     check_processes(workers, gpus)
     if log == "tensorboard":

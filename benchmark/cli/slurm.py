@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.estimate import Estimator, total
+from benchmark.execution.requirements import missing_data
 from benchmark.execution.retrying import FailedTask, adjustment
 from benchmark.execution.slurm import scheduler
-from benchmark.execution.slurm.freeze import frozen_code
-from benchmark.execution.slurm.jobs import in_flight
+from benchmark.execution.slurm.freeze import SUBMISSIONS, frozen_code
+from benchmark.execution.slurm.jobs import in_flight, unreadable_submissions
 from benchmark.execution.slurm.layout import JobArray, arrays_of
 from benchmark.execution.slurm.options import SlurmChoice, adjusted, read_options
 from benchmark.execution.slurm.submission import Manifest, Settings, Submission, latest_tasks
@@ -30,6 +32,7 @@ from benchmark.execution.slurm.throughput import throughput
 from benchmark.execution.status import StageStatus, Status
 from benchmark.stages.plan import Plan, refreshed
 from results.store.folder import Store
+from results.store.locks import CannotLockError, Lock
 
 
 def run_on_slurm(
@@ -58,7 +61,8 @@ def run_on_slurm(
         the submission; None if nothing was submitted.
 
     Raises:
-        UserError: an option is invalid, the estimate exceeds --max-gpu-hours, or Slurm refuses.
+        UserError: an option is invalid, the estimate exceeds --max-gpu-hours, another command submits the same stages, or
+            Slurm refuses.
     """
     store = Store(config.results)
     choice = read_options(
@@ -69,6 +73,11 @@ def run_on_slurm(
     installed = scheduler.is_installed()
     if not installed and not dry_run:
         raise UserError("cannot submit: sbatch, squeue, scancel and srun must be in PATH; --dry-run works anywhere")
+    for sentence in [
+        *unreadable_submissions(store.root),
+        *missing_data((run.spec for run in plan.missing_runs), config.data_dir).values(),
+    ]:
+        console.print(f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     submitted = in_flight(store.root) if installed else {}
     limit = scheduler.max_array_size() if installed else scheduler.DEFAULT_MAX_ARRAY_SIZE
     arrays = arrays_of(plan, choice, submitted, limit)
@@ -108,7 +117,8 @@ def run_on_slurm(
         stage_data=choice.options.stage_data,
         notify=choice.options.notify,
     )
-    submission, manifest = submit_plan(plan, arrays, store, choice.options, settings)
+    with _submitting(store, arrays, submitted):
+        submission, manifest = submit_plan(plan, arrays, store, choice.options, settings)
     _show_submission(console, submission, manifest)
     if slurm.get("wait"):
         _follow(console, whole, store, submission)
@@ -118,6 +128,31 @@ def run_on_slurm(
             text = f"  python -m benchmark {command} {selection(plan.grid, store)}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return submission
+
+
+@contextmanager
+def _submitting(store: Store, arrays: Sequence[JobArray], submitted: Mapping[str, str]) -> Iterator[None]:
+    """Hold the lock of submissions, so that no two commands submit the same stages.
+
+    Raises:
+        UserError: another command submits to the folder now, or has submitted some of the stages since ``submitted`` was read.
+    """
+    again = "give the same command again, which submits what is left"
+    lock = Lock(store.root / SUBMISSIONS / ".lock")
+    try:
+        if not lock.acquire():
+            raise UserError(f"another command is submitting to {store.root}; when it has ended, {again}")
+    except CannotLockError:
+        pass
+    except OSError as error:
+        raise UserError(f"the submission cannot be written: {error}") from error
+    try:
+        names = {name for array in arrays for task in array.tasks for name in task.names}
+        if names & (in_flight(store.root).keys() - submitted.keys()):
+            raise UserError(f"another command has just submitted some of these stages to {store.root}; {again}")
+        yield
+    finally:
+        lock.release()
 
 
 def _adjusted(

@@ -16,7 +16,7 @@ TFLOPS = "throughput of a GPU, for estimates.  [default: that of finished runs o
 PROFILE = "a YAML file with these options as keys, also for one kind of stage."
 OPTIONS = (
     click.option("--partition", help="Slurm: the partition."),
-    click.option("--gpus-per-node", type=click.IntRange(min=0), help="Slurm: GPUs of a task that trains or scores."),
+    click.option("--gpus-per-node", type=click.IntRange(min=0), help="Slurm: GPUs of a task that trains; scoring takes one."),
     click.option("--time", metavar="TIME", help="Slurm: limit of a task: 30, 8:00:00 or 1-12.  [default: 1:00:00]"),
     click.option("--array-parallelism", type=click.IntRange(min=1), help="Slurm: tasks at once.  [default: 32]"),
     click.option("--account", help="Slurm: the account that is charged."),

@@ -59,13 +59,17 @@ def command(
         click.echo(json.dumps(as_json(status, Command.running(store)), indent=1))
     else:
         console.print(screen(status, Command.running(store), runs=runs), soft_wrap=not console.is_terminal)
-        _warn_of_other_code(console, store)
+        _warn_of_submissions(console, store)
 
 
-def _warn_of_other_code(console: Console, store: Store) -> None:
+def _warn_of_submissions(console: Console, store: Store) -> None:
+    """Name submissions that cannot be read, and those that run other code."""
     if (store.root / SUBMISSIONS).is_dir():
-        from benchmark.execution.slurm.jobs import other_code  # imports submitit, which only submissions need
+        # Imports submitit, which only submissions need.
+        from benchmark.execution.slurm.jobs import other_code, unreadable_submissions
 
+        for sentence in unreadable_submissions(store.root):
+            console.print(sentence, style="yellow", soft_wrap=True)
         with suppress(UserError):  # git or squeue does not respond
             for sentence in other_code(store.root):
                 console.print(sentence, style="yellow", soft_wrap=True)

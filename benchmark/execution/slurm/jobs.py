@@ -71,6 +71,15 @@ def other_code(root: Path) -> list[str]:
     ]
 
 
+def unreadable_submissions(root: Path) -> list[str]:
+    """One sentence for every submission whose manifest cannot be read, so that its jobs count as not submitted."""
+    names: list[str] = []
+    submissions(root, names)
+    return [
+        f"submission {name} cannot be read (permissions, or another version): its jobs are unknown" for name in names
+    ]
+
+
 def scheduled_stages(store: Store, plan: Plan) -> Mapping[str, Scheduled]:
     """Slurm's states of the missing stages that were submitted, by name; empty on a machine without Slurm.
 

@@ -32,7 +32,7 @@ SETTINGS = "settings.json"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a newer version may have written more fields
 
 
 class Settings(_Frozen):
@@ -168,13 +168,23 @@ def new_submission(root: Path, grid: str, code: str) -> Submission:
     return Submission(folder)
 
 
-def submissions(root: Path) -> list[tuple[Submission, Manifest]]:
-    """Every submission of a results folder with a readable manifest, oldest first."""
+def submissions(root: Path, unreadable: list[str] | None = None) -> list[tuple[Submission, Manifest]]:
+    """Every submission of a results folder with a readable manifest, oldest first.
+
+    Args:
+        root: the results folder.
+        unreadable: receives the name of every other submission, whose jobs are unknown.
+    """
     readable = []
-    for path in sorted((root / SUBMISSIONS).glob(f"*/{MANIFEST}")):
-        submission = Submission(path.parent)
-        with suppress(OSError, ValidationError):
+    for path in sorted((root / SUBMISSIONS).glob("*")):
+        submission = Submission(path)
+        try:
             readable.append((submission, submission.manifest()))
+        except (FileNotFoundError, NotADirectoryError):  # nothing is submitted yet, or no longer
+            continue
+        except (OSError, ValidationError):
+            if unreadable is not None:
+                unreadable.append(submission.name)
     return readable
 
 

@@ -20,7 +20,6 @@ from benchmark.cli.status_view import screen
 from benchmark.errors import TrainingDivergedError
 from benchmark.execution.causes import BlockedError
 from benchmark.execution.maker import StageMaker
-from benchmark.execution.retrying import RULES
 from benchmark.execution.status import Scheduled, Status, status_of
 from benchmark.stages.plan import refreshed
 from datasets.api import DataError
@@ -184,7 +183,7 @@ def test_a_loss_that_is_not_finite_is_never_retried(tmp_path: Path) -> None:
     assert "2 runs with the cause nan are left out" in done.output
     assert "nothing to run again" in done.output
     done = CliRunner().invoke(retry, [*options, "--cause", "nan"])
-    assert RULES["nan"].action in str(done.exception)
+    assert done.exit_code == 2
 
 
 def test_retry_requires_failed(tmp_path: Path) -> None:

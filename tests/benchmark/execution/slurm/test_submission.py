@@ -6,6 +6,8 @@ import errno
 import json
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from benchmark.execution.slurm.freeze import FrozenCode, frozen_code
 from benchmark.execution.slurm.jobs import in_flight
 from benchmark.execution.slurm.layout import ArrayTask, JobArray, arrays_of, units_of
 from benchmark.execution.slurm.options import Resources, read_options
-from benchmark.execution.slurm.submission import Manifest, Submission, new_submission
+from benchmark.execution.slurm.submission import Manifest, Submission, new_submission, submissions
 from benchmark.execution.slurm.throughput import Throughput, throughput
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
@@ -125,6 +127,22 @@ def test_a_submission_that_ends_early_cancels_its_jobs_and_keeps_their_folder(
     assert (folder / "code").is_dir()  # a job that could not be cancelled runs from it
 
 
+def test_two_commands_do_not_submit_the_same_stages(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(store, methods=["static"], seeds=[0])
+    first, _ = run(plan, store)
+    assert first is not None
+    before = len(slurm.scripts)
+    # The first question to Slurm is answered before the other command has submitted.
+    queued = {name: task.job for task in first.manifest().tasks for name in task.names}
+    answers = iter([{}, queued])
+    monkeypatch.setattr("benchmark.cli.slurm.in_flight", lambda root: next(answers))
+    with pytest.raises(UserError, match="just submitted"):
+        run(plan, store)
+    assert len(slurm.scripts) == before
+
+
 def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
     record = store.run(plan.runs[0].run_id) / "record.json"
@@ -137,6 +155,37 @@ def test_a_refused_submission_keeps_failed_records(slurm: FakeSlurm, store: Stor
     (slurm.folder / "refuse").unlink()
     run(plan, store)
     assert not record.exists()  # the run is tried again
+
+
+def test_a_second_command_waits_until_the_first_has_submitted(slurm: FakeSlurm, store: Store) -> None:
+    path = store.root / "submissions" / ".lock"
+    path.parent.mkdir(parents=True)
+    code = f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match="another command is submitting"):
+            run(plan_of(store, methods=["static"], seeds=[0]), store)
+        other.communicate(b"\n")
+    assert not slurm.scripts
+
+
+def test_a_manifest_of_another_version_is_read_or_named(slurm: FakeSlurm, store: Store) -> None:
+    submission, _ = run(plan_of(store, methods=["static"], seeds=[0]), store)
+    assert submission is not None
+    path = submission.folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "red"}))
+    assert len(submissions(store.root)) == 1
+    path.write_text("{}")
+    assert submissions(store.root) == []
+    _, output = run(plan_of(store, methods=["static"], seeds=[0]), store, dry_run=True)
+    assert f"submission {submission.name} cannot be read" in output
+
+
+def test_images_that_are_not_on_the_login_node_are_named(slurm: FakeSlurm, store: Store) -> None:
+    plan = make_plan(load_grid(find_grid("paper-cifar100")), store)
+    _, output = run(plan, store, dry_run=True)
+    assert "Warning: dataset cifar-100 was not found" in output
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_files(

@@ -10,7 +10,7 @@ import pytest
 from benchmark import registry
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages import keys
-from benchmark.stages.graph import latency_stage, run_stages
+from benchmark.stages.graph import measurement_name, run_stages
 from benchmark.stages.keys import DOMAINS, USES, code_versions, stage_key
 from tests import code_versions as versions
 from tests.code_versions import COMPUTES, NO_EFFECT, ROOT, Unit, import_closure, units
@@ -139,10 +139,10 @@ def keys_by_kind() -> dict[str, list[str]]:
     # A measurement is keyed by its run's id, which holds the key of the run's last stage.
     last = [*by_kind["evaluate"], *by_kind["imported"]]
     for kind in ("latency", "server"):
-        by_kind[kind] = [latency_stage({"run": key}, kind)[0] for key in last]
+        by_kind[kind] = [measurement_name({"run": key}, kind)[0] for key in last]
     for kind in ("probes", "representations", "gradients"):
         backbones = by_kind["joint"] + (by_kind["finetune"] if kind != "gradients" else [])
-        by_kind[kind] = [latency_stage({"backbone": key}, kind)[0] for key in backbones]
+        by_kind[kind] = [measurement_name({"backbone": key}, kind)[0] for key in backbones]
     return by_kind
 
 

@@ -23,7 +23,6 @@ EARLIER_ATTEMPTS = 50
 REASON_LENGTH = 300
 """Maximum characters of a reason in the provenance of a stage."""
 HEARTBEAT_SECONDS = 5.0
-POLL_SECONDS = 0.5
 # Exceptions that are not failures of the stage. The cause of a lost rank is recorded by `Attempts.rank_lost`.
 STOPS = (Interrupted, KeyboardInterrupt, SystemExit, RankError)
 
@@ -47,36 +46,23 @@ class Attempts:
     numbers: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
-    def locked(self, names: Sequence[str], *, wait: bool) -> Iterator[bool]:
-        """Hold the locks of stages or runs, all or none. They are taken in sorted order, which prevents deadlocks.
-
-        Args:
-            names: of stages or runs.
-            wait: for locks that another process holds; else give up.
+    def locked(self, names: Sequence[str]) -> Iterator[bool]:
+        """Hold the locks of stages or runs, all or none.
 
         Yields:
-            whether the locks are held.
+            whether the locks are held; False if another process holds one.
 
         Raises:
-            Interrupted: the user asked to stop during the wait.
             StoreError: a lock belongs to another user, who does not share it.
         """
         with ExitStack() as held:
-            yield all(self._lock(name, held, wait) for name in sorted(names))
+            yield all(self._lock(name, held) for name in sorted(names))
 
-    def _lock(self, name: str, held: ExitStack, wait: bool) -> bool:
+    def _lock(self, name: str, held: ExitStack) -> bool:
         lock = self.store.progress(name).lock()
-        reported = False
         try:
-            while not lock.acquire():
-                if not wait:
-                    return False
-                if not reported:
-                    self.reporter.say(f"{name}: another process is making it; waiting")
-                    reported = True
-                if self.reporter.stop_requested():
-                    raise Interrupted
-                time.sleep(POLL_SECONDS)
+            if not lock.acquire():
+                return False
         except PermissionError as error:
             raise StoreError(
                 f"cannot write {lock.path}, which belongs to another user; in a team's folder everybody sets umask 002"

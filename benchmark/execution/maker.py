@@ -72,12 +72,11 @@ class StageMaker:
         self.recorder = Recorder(self.plan, self.store, self.attempts, self.builder.inputs)
         self.threads = torch.get_num_threads()
 
-    def make(self, stage: Stage, *, wait: bool = True) -> bool:
-        """Make one stage unless it exists, together with the stages that share its pass over the data.
+    def make(self, stage: Stage) -> bool:
+        """Make one stage, together with those of its pass over the data, unless it exists or another process makes it.
 
         Args:
             stage: of the plan.
-            wait: whether to wait while another process makes it, instead of leaving it to that process.
 
         Returns:
             whether the stage exists now; False if it was left to another process.
@@ -94,10 +93,10 @@ class StageMaker:
         self.attempts.check_not_blocked(stage)
         check_packages(stage)
         together = self.missing_of_pass(stage)
-        with self.attempts.locked([one.name for one in together], wait=wait) as locked:
+        with self.attempts.locked([one.name for one in together]) as locked:
             if not locked:
                 return False
-            # During the wait another process may have made it, or failed.
+            # Another process may have made it just before, or failed.
             if self.store.has_stage(stage.name):
                 for one in together:
                     if self.store.has_stage(one.name):

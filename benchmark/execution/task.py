@@ -166,7 +166,7 @@ class _Task:
                 continue
             start = time.monotonic()
             try:
-                made = self.maker.make(stage, wait=False)
+                made = self.maker.make(stage)
             except (Interrupted, RankError):
                 raise
             except Exception as error:  # also recorded in the attempts of the stage, for other processes
@@ -196,7 +196,7 @@ class _Task:
         )
 
     def _record(self, run: RunStages, moved: bool) -> tuple[bool, bool]:
-        with self.attempts.locked([run.run_id], wait=False) as locked:
+        with self.attempts.locked([run.run_id]) as locked:
             if not locked:
                 return False, moved
             if self._is_recorded(run):

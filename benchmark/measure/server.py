@@ -20,7 +20,7 @@ from benchmark.measure.checked_model import CheckedModel, Subject, checked_model
 from benchmark.measure.dynamic import run_dynamic, run_to_end, run_to_exit
 from benchmark.measure.latency import stopwatch
 from benchmark.measure.queue import poisson_arrivals, serve
-from benchmark.stages.graph import latency_stage
+from benchmark.stages.graph import measurement_name
 from methods.policies.policy import State, survivors
 from methods.tokens import Tokens
 from results.store.server import BACKBONE, EXITS, FILE, MERGED, ServedLoad, ServerLatency
@@ -135,7 +135,7 @@ def measure_server(subject: Subject, setup: ServerSetup, say: Callable[[str], No
         raise UserError(f"--run {subject.record.run_id}: it has no early exits, so it has no survivors to merge")
     store = subject.store
     settings = {name: getattr(setup, name) for name in ("batch_size", "requests", "seed", "limit_ms", "warmup")}
-    name, complete = latency_stage(subject.fields | settings | {"loads": list(setup.loads)}, kind="server")
+    name, complete = measurement_name(subject.fields | settings | {"loads": list(setup.loads)}, kind="server")
     if store.has_stage(name):
         say("this measurement exists already for this device")
         return name, ServerLatency.model_validate_json(store.artifact(name, FILE).read_bytes())

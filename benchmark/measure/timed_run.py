@@ -9,7 +9,7 @@ from benchmark import provenance
 from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.checked_model import CheckedModel, Subject, checked_model
 from benchmark.measure.latency import time_batches, time_repeated, usable
-from benchmark.stages.graph import latency_stage
+from benchmark.stages.graph import measurement_name
 from results.store.latency import FILE, BatchTiming, Latency, RepeatedImage
 
 
@@ -31,7 +31,7 @@ def measure_run(
         UserError: dynamic inference disagrees with the stored scores, or answers of the timed runs with the offline decisions.
     """
     store = subject.store
-    name, complete = latency_stage(subject.fields | {"batch_sizes": list(batch_sizes), "warmup": warmup})
+    name, complete = measurement_name(subject.fields | {"batch_sizes": list(batch_sizes), "warmup": warmup})
     if store.has_stage(name):
         say("this measurement exists already for this device")
         return name, Latency.model_validate_json(store.artifact(name, FILE).read_bytes())

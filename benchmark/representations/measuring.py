@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark import provenance
 from benchmark.representations.subject import Subject
-from benchmark.stages.graph import latency_stage
+from benchmark.stages.graph import measurement_name
 from results.store.representations import Measurement, Measurements, csv_text, file_of, read_stage
 
 
@@ -30,7 +30,7 @@ def measure(
         StoreError: the stage is damaged.
     """
     store = subject.store
-    name, complete = latency_stage(subject.fields | fields, kind)
+    name, complete = measurement_name(subject.fields | fields, kind)
     if not store.has_stage(name):
         start = time.monotonic()
         table = csv_text(rows())

@@ -10,7 +10,7 @@ from benchmark import provenance
 from benchmark.representations.features import features
 from benchmark.representations.logistic import STRENGTHS, linear_probe, nearest_mean_accuracy
 from benchmark.representations.subject import VAL, Subject
-from benchmark.stages.graph import latency_stage
+from benchmark.stages.graph import measurement_name
 from results.store.probes import FILE, KIND, BlockProbe, LastQuarter, Probes, packed
 
 
@@ -30,7 +30,7 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
     """
     blocks = sorted(set(blocks))
     store, fields = subject.store, subject.fields | {"blocks": blocks, "strengths": list(STRENGTHS)}
-    name, complete = latency_stage(fields, KIND)
+    name, complete = measurement_name(fields, KIND)
     if store.has_stage(name):
         return name, Probes.model_validate_json(store.artifact(name, FILE).read_bytes())
     inputs, backbone = subject.inputs(), subject.load()

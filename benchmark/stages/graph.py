@@ -1,9 +1,4 @@
-"""The stage graph: which stages a run consists of, and which fields of the run each of them reads.
-
-    finetune ---> exits ---> scores ----> evaluate (the record)
-       | \\----> joint -------/   /   cost --/
-       |  joint -> exits ----/   /
-       \\------> scores (static) /
+"""The stage graph, which ARCHITECTURE.md draws: the stages of a run, and the fields of the run that each of them reads.
 
 The training stages of a method follow the fine-tuning or replace it: `exits` trains heads on the frozen backbone of the stage
 before, `joint` trains backbone and heads together. Runs whose stages have the same key share the artifact. No torch here.
@@ -129,7 +124,7 @@ def _cost(run: RunSpec, blocks: int, reduction: Component | None) -> Stage:
     return Stage(kind="cost", reads=reads, run=run, blocks=blocks)
 
 
-def latency_stage(fields: dict[str, Any], kind: str = "latency") -> tuple[str, dict[str, Any]]:
+def measurement_name(fields: dict[str, Any], kind: str = "latency") -> tuple[str, dict[str, Any]]:
     """Name and complete fields of a measurement such as ``latency`` or ``probes``, keyed by what it reads.
 
     No run waits for it.

@@ -129,7 +129,7 @@ USES = {
     "imported": ("backbones", "heads", "importing"),
     "external": ("external",),
 }
-"""The domains that each kind of stage uses in addition to those of its parents, in the order in which stages are made."""
+"""The domains that each kind of stage uses in addition to those of its parents; parents come before children."""
 
 
 def code_versions(kind: str) -> dict[str, int]:

@@ -39,14 +39,14 @@ class Plan:
 
     @cached_property
     def stages(self) -> dict[Stage, int]:
-        """Every stage once, in order of execution, with the number of runs that share it."""
+        """Every stage once, kind by kind with parents before children, with the number of runs that share it."""
         counts = Counter(chain.from_iterable(run.chain for run in self.runs))
         order = list(USES)
         return {stage: counts[stage] for stage in sorted(counts, key=lambda stage: order.index(stage.kind))}
 
     @cached_property
     def missing_stages(self) -> list[Stage]:
-        """Unfinished stages that the missing runs need, in order of execution."""
+        """Unfinished stages that the missing runs need, in the order of `stages`."""
         needed = {stage for run in self.missing_runs for stage in run.chain}
         return [stage for stage in self.stages if stage in needed and not self.is_done(stage)]
 

@@ -1,8 +1,9 @@
 """File locks that the kernel releases when their holder ends.
 
 A lock belongs to one process, not to its children. On a shared file system it works across machines if the file system
-forwards locks (NFS does, Lustre if mounted with flock). The package filelock is not used here: on a file system without
-locks, it falls back to lock files, which remain after a process was killed.
+forwards locks (NFS does, Lustre if mounted with flock). The package filelock is not used for stages: on a file system
+without locks, it falls back to lock files, which remain after a process was killed. It does hold the whole folder for one local
+command (`results.store.commands.LOCK`), because that process also asks whether the lock is held, which would release a `Lock`.
 """
 
 from __future__ import annotations

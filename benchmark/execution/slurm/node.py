@@ -80,6 +80,7 @@ class NodeTask:
             config = self.config(self._data_dir(names))
             if self.kind in TRAINING_KINDS and self.settings.stages_at_once > 1:
                 self._side_by_side(config, names)
+            # After a pool this makes what is left, and returns the failures that the pool has recorded.
             failures = self._in_all_ranks(self.submission.folder, config, names)
         except HeldElsewhereError as error:
             _say(f"{error}; the job is requeued, and waits without its resources")
@@ -178,7 +179,7 @@ class NodeTask:
 
 
 def make_stages(folder: Path, config: ExecutionConfig, names: Collection[str]) -> list[StageFailure]:
-    """Make stages of a submission in this process, which may be one of several ranks.
+    """Make stages of a submission in this process, which may be one of several ranks: so it is a function that can be pickled.
 
     Raises:
         UserError: Slurm gave GPUs that torch cannot use.

@@ -136,7 +136,7 @@ def test_missing_gpus_are_one_sentence(tmp_path: Path) -> None:
 def test_a_lost_rank_leaves_records_of_the_runs_that_need_its_stage(tmp_path: Path) -> None:
     maker = maker_for(grid_file(tmp_path), tmp_path / "results")
     stage = next(stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
-    with maker.attempts.locked([stage.name], wait=False):
+    with maker.attempts.locked([stage.name]):
         maker.attempts.startable([stage])
         maker.attempts._start(stage.name)
     error = RankError("rank 1 of 2 was killed (SIGKILL)", "killed")

@@ -99,7 +99,7 @@ from tests.benchmark.execution.test_workers import maker_for
 maker = maker_for(Path({str(grid)!r}), Path({str(results)!r}))
 maker.attempts.worker = maker.attempts.worker.model_copy(update={{"log": {str(results / "logs" / "worker.log")!r}}})
 (stage,) = (stage for stage in maker.plan.missing_stages if stage.kind == "finetune")
-with maker.attempts.locked([stage.name], wait=False) as taken:
+with maker.attempts.locked([stage.name]) as taken:
     assert taken and maker.attempts.startable([stage]) == [stage]
     with maker.attempts.attempt([stage], stage), maker.reporter.stage("", 100, 10):
         watcher = HeartbeatWriter(maker.attempts, [stage.name], 100, 10, 20.0)
@@ -130,7 +130,7 @@ with maker.attempts.locked([stage.name], wait=False) as taken:
     assert beat.seconds_left == pytest.approx(70 * 20 / beat.images_per_second)
     assert "3/10" in shown(maker)
     assert "fine-tune vit_nano_patch4_28" in shown(maker, 140)
-    assert not maker.make(stage, wait=False)  # another process holds its lock
+    assert not maker.make(stage)  # another process holds its lock
 
     process.send_signal(signal.SIGKILL)
     process.communicate()

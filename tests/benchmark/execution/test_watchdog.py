@@ -169,7 +169,7 @@ def test_the_pool_ends_a_stopped_worker_and_records_why(maker: StageMaker) -> No
 
 def test_status_shows_silence_in_place_of_a_rate(maker: StageMaker) -> None:
     name = beat(maker, 10)
-    with maker.attempts.locked([name], wait=False):
+    with maker.attempts.locked([name]):
         maker.attempts.startable([finetune(maker)])
         maker.attempts._start(name)
         beat(maker, 10)

@@ -169,7 +169,7 @@ def test_no_lock_file_is_left_of_a_stage_that_was_made_in_between(tmp_path: Path
     name = "finetune-0123456789abcdef"
     with maker.store.write_stage(name, {}, stage_provenance("cpu", 0.0)):
         pass
-    with maker.attempts.locked([name], wait=False) as locked:
+    with maker.attempts.locked([name]) as locked:
         assert locked
         assert maker.store.progress(name).folder.is_dir()
     assert list(tmp_path.glob("results/progress/*")) == []
@@ -191,7 +191,7 @@ def test_a_lock_of_another_user_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Lock, "acquire", denied)
     with (
         pytest.raises(StoreError, match=r"progress/finetune-1/lock.*umask 002"),
-        maker.attempts.locked(["finetune-1"], wait=False),
+        maker.attempts.locked(["finetune-1"]),
     ):
         pass
 

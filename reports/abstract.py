@@ -10,10 +10,9 @@ from reports.findings import limits
 from reports.sections.claims import judged_sentence
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, times
-from reports.weakness import one_exit, weak_backbone, weakness
+from reports.weakness import backbone_is_late, one_exit, unconverged, weak_backbone, weakness
 from reports.words import counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
-from results.tables.convergence import not_converged
 from results.tables.run import STATIC
 
 NAMED = 3
@@ -31,7 +30,7 @@ def abstract(study: Study) -> list[str]:
     first = [_question(setting), _setup(study)]
     if weak_backbone(study, setting):
         return [*first, *weakness(study, setting)]
-    gaps = _gaps(setting)
+    gaps = unconverged(setting)
     finding, sure, last = _finding(study, setting, gaps), _sure(setting), judged_sentence(study) or limits(study)[:1]
     if setting.reference in gaps:
         sure = _unconverged(study, gaps, "the methods are not ranked")
@@ -68,13 +67,6 @@ def _places(study: Study) -> list[str]:
     return list(dict.fromkeys(f"{name} on {dataset}" for name, dataset in zip(names, data, strict=True)))
 
 
-def _gaps(setting: ComparisonGroup) -> dict[str, float]:
-    """The labels of the rows with heads that have not converged, with their largest gaps; rows of one run may be policies."""
-    gaps = not_converged(setting.exiting)
-    rows = {setting.label(run, policy): run.method for run in setting.exiting for policy in run.policies}
-    return {label: gaps[method] for label, method in rows.items() if method in gaps}
-
-
 def _unconverged(study: Study, gaps: Mapping[str, float], consequence: str) -> list[str]:
     """The methods with heads that have not converged, and what follows from it."""
     names, gap = few(list(dict.fromkeys(study.display[label] for label in gaps))), 100 * max(gaps.values())
@@ -106,6 +98,11 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:
         return [f"{name} reaches none of the operating points."]
+    if backbone_is_late(study, setting):
+        parts.append(
+            "the backbone has not converged (its val accuracy still rose in the last quarter of its epochs), so early exits "
+            "may be more accurate than it"
+        )
     if len(study.main) > 1:
         parts[0] = f"on {setting.place}, {parts[0]}"
     text = "; ".join(parts) + "."

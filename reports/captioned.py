@@ -21,9 +21,12 @@ from reports.tables import (
     drop_table,
     has_redrawn,
     learning_rate_table,
+    points,
     renamed,
     timing,
 )
+from reports.weakness import unconverged
+from reports.words import few
 from results.tables.points import summary
 from results.tables.run import Run, labels
 
@@ -53,7 +56,7 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
         f"Operating points{place}. Each is the cheapest threshold within the drop on val, applied to test. Drop: "
         "against the backbone without exits, same seed (negative: a gain). Layers: depth over mean exit block. "
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
-        f"{timing(rows)}{_brackets(totals)}{_REDRAWN if has_redrawn(totals) else ''}"
+        f"{timing(rows)}{_timed_points(totals)}{_brackets(totals)}{_redrawn(totals)}"
     )
     return Shown(caption, drop_table(totals))
 
@@ -87,9 +90,11 @@ def equal_macs(
 def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType({})) -> str:
     """The part of a caption that explains bold and underlined cells, with a space before it."""
     name = labels.get(setting.reference, setting.reference)
+    late = [labels.get(label, label) for label in unconverged(setting)]
+    caution = f" Not converged, so that marks describe these trainings: heads of {few(late)}." if late else ""
     return (
         f" Bold: significantly more accurate than {name}; underlined: significantly less (paired tests, Holm's "
-        f"correction over {setting.tests}); without a mark: not shown to differ."
+        f"correction over {setting.tests}); without a mark: not shown to differ.{caution}"
     )
 
 
@@ -142,7 +147,24 @@ def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:
     return ((run, policy) for run in setting.exiting for policy in run.policies)
 
 
-_REDRAWN = " MACs, val drawn anew: 95 % interval over val and test images, the threshold chosen again each time."
+def _timed_points(totals: pd.DataFrame) -> str:
+    """Which point was timed, if it is one of several; with a space after it."""
+    drops = totals[totals["kind"] == "accuracy-drop"]
+    timed = drops[drops["time_speedup"].notna()]["target"].unique()
+    one = len(timed) == 1 and drops["target"].nunique() > 1
+    return f"Time stands at {f'≤ {points(timed[0])}' if timed[0] else 'no drop'} only. " if one else ""
+
+
+def _redrawn(totals: pd.DataFrame) -> str:
+    """What the intervals over val and test are, and why some rows have none; with a space before it."""
+    if not has_redrawn(totals):
+        return ""
+    text = " MACs, val drawn anew: 95 % interval over val and test images, the threshold chosen again each time"
+    rows = totals[(totals["kind"] == "accuracy-drop") & totals["reached"] & (totals["seeds"] == 1)]
+    none = (
+        " (–: all draws give the same value, so there is no interval)" if rows["mac_redrawn_low"].isna().any() else ""
+    )
+    return f"{text}{none}."
 
 
 def _brackets(totals: pd.DataFrame) -> str:

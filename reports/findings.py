@@ -8,7 +8,8 @@ from types import MappingProxyType
 from reports.numbering import ref
 from reports.sections.claims import is_own
 from reports.study import HALF, ComparisonGroup, Study
-from reports.words import compared, counted, join
+from reports.weakness import unconverged
+from reports.words import compared, counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN
 from results.judge.judgement import on_paper_scale
 from results.tables.run import Run
@@ -55,6 +56,12 @@ def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str
     sentences = against_others(setting, HALF[1], names)
     if not sentences:
         return []
+    if late := [names.get(label, label) for label in unconverged(setting)]:
+        sentences.insert(
+            0,
+            f"The heads of {few(late)} have not converged ({ref('convergence')}): differences that involve them describe these "
+            "trainings, not the methods.",
+        )
     others = [contrast for (_, budget), contrast in setting.contrasts.items() if budget != HALF[1]]
     own = names.get(setting.reference, setting.reference)
     if others:

@@ -8,6 +8,7 @@ from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import percent
 from reports.words import few
 from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL
+from results.tables.convergence import not_converged
 
 
 def weakness(study: Study, setting: ComparisonGroup) -> list[str]:
@@ -46,6 +47,22 @@ def one_exit(setting: ComparisonGroup, study: Study) -> str:
         f"at the cheapest threshold that loses at most 1 point on val, all test images leave {name} at its first exit, "
         f"after block {block}{same}"
     )
+
+
+def unconverged(setting: ComparisonGroup) -> dict[str, float]:
+    """The labels of the rows with heads that have not converged, with their largest gaps; rows of one run may be policies."""
+    gaps = not_converged(setting.exiting)
+    rows = {setting.label(run, policy): run.method for run in setting.exiting for policy in run.policies}
+    return {label: gaps[method] for label, method in rows.items() if method in gaps}
+
+
+def backbone_is_late(study: Study, setting: ComparisonGroup) -> bool:
+    """Whether a backbone of the group has not converged; False if that is not known."""
+    rows = study.tidy.get("convergence")
+    if rows is None:
+        return False
+    backbones = rows[(rows["part"] == "backbone") & rows["run_id"].isin([run.record.run_id for run in setting.runs])]
+    return not bool(backbones["converged"].all())
 
 
 def _symptoms(study: Study, setting: ComparisonGroup) -> pd.DataFrame:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from reports.style import RC, TEXT_WIDTH
+from reports.style import COLUMN_WIDTH, RC
+
+NAMES = 0.55
+"""Room for the names of the rows, in inches."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,13 @@ class Row:
     right: Sequence[bool]
 
 
-def atlas(rows: Sequence[Row]) -> Figure:
-    """One row per exit; images with a wrong prediction have a red cross."""
-    columns = max(len(row.images) for row in rows)
-    side = (TEXT_WIDTH - 0.9) / columns
+def atlas(rows: Sequence[Row], columns: int) -> Figure:
+    """One row per exit with room for ``columns`` images; those with a wrong prediction have a red frame."""
+    side = (COLUMN_WIDTH - NAMES) / columns
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(TEXT_WIDTH, len(rows) * side * 1.04))
+        figure = Figure(figsize=(COLUMN_WIDTH, len(rows) * side * 1.04))
         cells = figure.subplots(len(rows), columns, squeeze=False)
-        figure.subplots_adjust(left=0.9 / TEXT_WIDTH, right=1, top=1, bottom=0, wspace=0.06, hspace=0.06)
+        figure.subplots_adjust(left=NAMES / COLUMN_WIDTH, right=1, top=1, bottom=0, wspace=0.12, hspace=0.12)
         for row, axes in zip(rows, cells, strict=True):
             for cell in axes:
                 cell.set_axis_off()
@@ -42,7 +45,7 @@ def atlas(rows: Sequence[Row]) -> Figure:
                 grey = image.shape[2] == 1
                 cell.imshow(image[:, :, 0] if grey else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 if not right:
-                    cell.plot([0.04, 0.3], [0.7, 0.96], "r", transform=cell.transAxes, lw=1.5)
-                    cell.plot([0.04, 0.3], [0.96, 0.7], "r", transform=cell.transAxes, lw=1.5)
+                    frame = {"fill": False, "edgecolor": "red", "linewidth": 1.5, "clip_on": False}
+                    cell.add_patch(Rectangle((0, 0), 1, 1, transform=cell.transAxes, **frame))
             axes[0].text(-0.12, 0.5, row.name, transform=axes[0].transAxes, ha="right", va="center", fontsize=7)
     return figure

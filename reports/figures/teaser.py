@@ -17,7 +17,15 @@ CURVES = 5
 """Methods in the left panel: the reference, and the others that are first and last at half of the MACs; only where these are
 fewer, also those that run the backbone more than once."""
 HEIGHT, LOW = 2.2, 1.8
-"""In inches; the second with a single method."""
+"""In inches, the second with a single method; figures with many bars are higher."""
+BAR = 0.11
+"""Least height of a bar in inches: that of the number beside it."""
+GROUP = 0.8
+"""Share of the height of a method that its bars take."""
+ABOVE = 0.75
+"""Height of axis labels and legends in inches."""
+LEGEND = {3: 24, 2: 40}
+"""Columns of the legend above the left panel, with the letters of the longest name that has room in them."""
 LEAST_SHARE = 0.3
 """Cheaper thresholds of a curve do not set the range of the accuracy axis: their accuracy may be that of chance."""
 
@@ -31,7 +39,9 @@ def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figu
     """
     names = _chosen(setting)
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(TEXT_WIDTH, HEIGHT if len(names) > 1 else LOW), layout="constrained")
+        bars = speeds["label"].isin(names).sum() * (3 * BAR / GROUP) + ABOVE
+        height = max(HEIGHT if len(names) > 1 else LOW, bars)
+        figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
         if speeds.empty:
             _curves(figure.subplots(), study, setting, names)
             return figure
@@ -74,13 +84,18 @@ def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]
         margin = max(0.08 * (max(highest) - min(lowest)), 0.5)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
-    axes.legend(loc="best", fontsize=6.5, frameon=True, framealpha=0.8, edgecolor="none")
+    widest = max(len(text) for text in axes.get_legend_handles_labels()[1])
+    columns = next((count for count, letters in LEGEND.items() if widest <= letters), 1)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=6.5, columnspacing=1.0, handlelength=2.4,
+        borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
     """Three bars a method, the reference above."""
     kinds = [kind for kind in MEANINGS if rows[kind].notna().any()]
-    height = 0.8 / len(kinds)
+    height = GROUP / len(kinds)
     for y, (_, row) in enumerate(rows.iterrows()):
         for number, kind in enumerate(kinds):
             if pd.notna(row[kind]):
@@ -89,7 +104,7 @@ def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
                 axes.barh(
                     position, row[kind], height, color=face, edgecolor="black", lw=0.5, label=text if y == 0 else None
                 )
-                axes.text(row[kind] + 0.03, position, f"{row[kind]:.2f}×", va="center", fontsize=6)
+                axes.text(row[kind] + 0.03, position, f"{row[kind]:.2f}×", va="center", fontsize=5.5)
     axes.axvline(1, color="black", lw=0.8, ls=":")
     axes.set_yticks(range(len(rows)), [study.display[label] for label in rows["label"]], fontsize=6.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -16,10 +16,8 @@ from reports.tables import Table
 from results.operating_point import OperatingPoint
 from results.tables.run import Run
 
-EACH = 40
-"""Images of each exit; the more, the smaller, and the less room they take."""
-IDS = 12
-"""Ids of each exit, where no images are shown."""
+EACH = 12
+"""Images of each exit, or ids where no images are shown."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def exit_atlas(study: Study) -> list[Block]:
     point = _point(run)
     if point is None:
         return []
-    samples = exit_samples(run, point, EACH)
+    samples = exit_samples(run, point)
     sample_ids = [sample for row in samples for sample in row.sample_id]
     images = study.pictures(run.record, sample_ids) if study.pictures is not None else None
     if images is None:
@@ -57,12 +55,12 @@ def exit_atlas(study: Study) -> list[Block]:
     ]
     caption = (
         "Test images by the block after which they leave, with the share of all images: "
-        f"{study.display[run.method]} under {point.policy}{study.where(setting)}, seed {run.seed}, {_where(point)}. The "
-        "first of each class by sample id, in the order of the classes; crossed out: classified wrongly."
+        f"{study.display[run.method]} under {point.policy}{study.where(setting)}, seed {run.seed}, {_where(point)}. At "
+        f"most {EACH} of each exit, with the lowest ids of every class; red frame: classified wrongly."
     )
     return [
         Text(TEXT),
-        Drawn(caption, atlas(rows), "exit-atlas", source([run], "", f"sweep {short_id(run.record.run_id)}")),
+        Drawn(caption, atlas(rows, EACH), "exit-atlas", source([run], "", f"sweep {short_id(run.record.run_id)}")),
     ]
 
 
@@ -111,7 +109,7 @@ def _where(point: OperatingPoint) -> str:
 
 
 def _ids(study: Study, setting: ComparisonGroup, run: Run, point: OperatingPoint) -> list[Block]:
-    samples = exit_samples(run, point, IDS)
+    samples = exit_samples(run, point)
     rows = tuple((str(row.block), f"{100 * row.share:.1f} %", " ".join(_marked(row))) for row in samples)
     text = (
         f"Ids of test samples by the block after which they leave: {study.display[run.method]} under {point.policy}"

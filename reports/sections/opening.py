@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from reports.blocks import Block, Shown, Terms, Text
 from reports.names import head_name
@@ -80,16 +82,28 @@ def methods(study: Study) -> Shown:
         heads = Counter(exit_.head for exit_ in run.record.exits[:-1])
         exits = ", ".join(f"{count} × {head_name(head)}" for head, count in heads.items()) or "none"
         regime = str(info.options.get("regime", DASH)) if run.has_exits else DASH
+        loss = heads_loss(info.options) if run.has_exits else DASH
         row = (
             study.display.get(run.method, run.method),
             exits,
             regime,
+            loss,
             info.citation or "control of this suite",
         )
         rows.setdefault(run.method, row)
     shown = list(rows.values())[:MOST]
     more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
     first = " of the first setting" if len(study.main) > 1 else ""
-    caption = f"Methods: heads at the exits{first}, their training and source.{more}"
-    table = Table(("Method", "Heads at exits", "Training", "Source"), tuple(shown), words=True)
+    caption = f"Methods: heads at the exits{first}, their training, the loss of the heads, and source.{more}"
+    table = Table(("Method", "Heads at exits", "Training", "Loss", "Source"), tuple(shown), words=True)
     return Shown(caption, table, name="methods")
+
+
+def heads_loss(options: Mapping[str, Any]) -> str:
+    """The loss with which heads are trained last, by the options in a record: LGViT's self-distillation or cross-entropy."""
+    if "tradeoff" in options:
+        return "heads and gates"
+    if "regime" not in options:
+        return DASH
+    distilled = str(options["regime"]).endswith("frozen") and (options.get("kd_weight") or options.get("feature_terms"))
+    return "self-distillation" if distilled else "cross-entropy"

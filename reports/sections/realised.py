@@ -10,6 +10,9 @@ from reports.words import few, join
 from results.stats.statistics import over_seeds
 from results.tables.run import STATIC
 
+LEAST = 1.2
+"""Of a smaller speed-up in layers no share is stated: it would be a quotient of two small numbers."""
+
 
 def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.DataFrame:
     """One row per method at `DROP`: label; layer, mac and time; the ends of 95 % intervals of the first two (layer_low, ...).
@@ -43,14 +46,15 @@ def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.Data
 
 def realised(rows: pd.DataFrame) -> list[str]:
     """How much of the speed-up in layers remains when heads are counted, and when time is measured."""
-    fast, slow = rows[(rows["layer"] > 1) & (rows["mac"] >= 1)], rows[(rows["layer"] > 1) & (rows["mac"] < 1)]
+    fast, slow = rows[(rows["layer"] >= LEAST) & (rows["mac"] >= 1)], rows[(rows["layer"] > 1) & (rows["mac"] < 1)]
     by_share = fast.assign(remaining=(fast["mac"] - 1) / (fast["layer"] - 1)).sort_values("remaining", kind="stable")
     sentences = []
     if not by_share.empty:
         ends = [by_share.iloc[i] for i in dict.fromkeys((0, len(by_share) - 1))]
         parts = [f"{row['label']} {times(row['layer'])} in layers, {times(row['mac'])} in MACs" for row in ends]
         share = " to ".join(dict.fromkeys(f"{100 * row['remaining']:.0f}" for row in ends))
-        sentences.append(f"Of the speed-up in layers beyond 1, {share} % remain in MACs ({join(parts, ';')}).")
+        where = "" if (rows["layer"] >= LEAST).all() else f", where it is at least {LEAST:g}×"
+        sentences.append(f"Of the speed-up in layers beyond 1{where}, {share} % remain in MACs ({join(parts, ';')}).")
     if not slow.empty:
         parts = [f"{row['label']} ({times(row['mac'])}, in layers {times(row['layer'])})" for _, row in slow.iterrows()]
         sentences.append(f"Costlier in MACs than the backbone without exits: {few(parts)}.")

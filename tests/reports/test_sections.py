@@ -161,7 +161,7 @@ def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: Sm
 
 def test_without_pictures_the_atlas_lists_ids(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
     assert "Ids of test samples by the block after which they leave" in pdf_text(questions[1] / "paper.pdf")
-    assert "crossed out: classified wrongly" in pdf_text(smoke.out / "paper.pdf")
+    assert "red frame: classified wrongly" in pdf_text(smoke.out / "paper.pdf")
 
 
 def test_methods_are_called_by_name_everywhere(questions: tuple[Store, Path]) -> None:

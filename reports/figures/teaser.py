@@ -22,10 +22,10 @@ BAR = 0.11
 """Least height of a bar in inches: that of the number beside it."""
 GROUP = 0.8
 """Share of the height of a method that its bars take."""
-ABOVE = 0.75
+ABOVE = 0.7
 """Height of axis labels and legends in inches."""
 LEGEND = {3: 24, 2: 40}
-"""Columns of the legend above the left panel, with the letters of the longest name that has room in them."""
+"""Columns of a legend, with the letters of the longest name that has room in them."""
 LEAST_SHARE = 0.3
 """Cheaper thresholds of a curve do not set the range of the accuracy axis: their accuracy may be that of chance."""
 
@@ -43,12 +43,24 @@ def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figu
         height = max(HEIGHT if len(names) > 1 else LOW, bars)
         figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
         if speeds.empty:
-            _curves(figure.subplots(), study, setting, names)
+            left = figure.subplots()
+            _curves(left, study, setting, names)
+            _legend(figure, left, "left")
             return figure
         left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
         _curves(left, study, setting, names)
         _speeds(right, study, speeds[speeds["label"].isin(names)])
+        _legend(figure, left, "left")
+        _legend(figure, right, "right")
     return figure
+
+
+def _legend(figure: Figure, axes: Axes, side: str) -> None:
+    """The legend of a panel, above both panels, where it covers no curve."""
+    handles, texts = axes.get_legend_handles_labels()
+    widest = max(map(len, texts), default=0)
+    columns = next((count for count, letters in LEGEND.items() if widest <= letters), 1)
+    figure.legend(handles, texts, loc=f"outside upper {side}", ncols=columns, fontsize=6.5, columnspacing=1.0)
 
 
 def _chosen(setting: ComparisonGroup) -> list[str]:
@@ -84,12 +96,6 @@ def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]
         margin = max(0.08 * (max(highest) - min(lowest)), 0.5)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set(xlabel=COST, ylabel="test accuracy (%)")
-    widest = max(len(text) for text in axes.get_legend_handles_labels()[1])
-    columns = next((count for count, letters in LEGEND.items() if widest <= letters), 1)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=6.5, columnspacing=1.0, handlelength=2.4,
-        borderaxespad=0.2,
-    )  # fmt: skip
 
 
 def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
@@ -111,4 +117,3 @@ def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
     axes.set_xlim(0, 1.18 * max(rows[kinds].max()))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("speed-up, ≤ 1 point lost on val")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), fontsize=6.5, columnspacing=1.0)

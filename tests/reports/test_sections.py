@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from pypdf import PdfReader
 
+from benchmark import registry
 from benchmark.grid.load import load_grid
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
+from methods.exit_method import ExitMethod
 from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.opening import heads_loss
+from reports.sections.realised import realised
 from reports.sections.results import exits_figures
 from reports.sections.shift import shifted
 from reports.sections.summary import summary
@@ -278,3 +283,28 @@ def with_epochs(run: Run, epochs: int) -> Run:
     changed = recipes.model_copy(update={"finetune": recipes.finetune.model_copy(update={"epochs": epochs})})
     fields = {"spec": run.record.spec.with_train(recipes=changed), "run_id": f"{run.record.run_id[:-1]}x"}
     return replace(run, record=run.record.model_copy(update=fields))
+
+
+def test_no_share_is_stated_of_a_small_speed_up() -> None:
+    def sentences(*rows: tuple[str, float, float]) -> str:
+        table = pd.DataFrame(rows, columns=["label", "layer", "mac"]).assign(time=np.nan, time_device="")
+        return " ".join(realised(table))
+
+    assert "50 % remain" in sentences(("A", 3.0, 2.0))
+    assert "remain" not in sentences(("B", 1.1, 1.05))
+    both = sentences(("A", 3.0, 2.0), ("B", 1.1, 1.05), ("C", 1.07, 0.98))
+    assert "at least 1.2×, 50 % remain" in both
+    assert "Costlier in MACs than the backbone without exits: C (0.98×" in both
+
+
+def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:
+    backbone = registry.card("backbone", "vit_nano_patch4_28")
+    losses = {}
+    for name in registry.TABLES["method"]:
+        method = registry.configured("method", name, {})
+        if isinstance(method, ExitMethod):
+            loss = method.stages(backbone)[-1].loss
+            losses[name] = heads_loss(asdict(method))
+            distilled = loss.name == "self-distillation" and loss.options["weight"] > 0
+            assert (losses[name] == "self-distillation") == distilled, name
+    assert losses["vanilla"] == losses["lgvit"] != losses["deebert"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,10 @@ from benchmark.training.heads import make_head
 from methods.api import Component
 from methods.tokens import Tokens
 from reports.abstract import abstract
+from reports.captioned import marks
+from reports.findings import details
 from reports.study import Study
+from reports.summary_text import summary_text
 from reports.tidy_tables import tidy_tables
 from results.store.folder import Store
 from results.store.probes import without_probes
@@ -78,6 +82,24 @@ def test_the_abstract_ranks_no_methods_whose_heads_have_not_converged(probed: St
     assert "differ" not in text
     assert "not ranked" not in " ".join(abstract(Study("t", [run.changed(probes=()) for run in runs], strong.tidy)))
     assert study.tidy["convergence"]["converged"].dtype == bool
+
+
+def test_what_has_not_converged_is_said_beside_the_numbers(probed: Store) -> None:
+    runs, _ = load_runs(probed, probed.run_ids())
+    tidy = tidy_tables(runs, [])
+    tidy["failures"] = tidy["failures"].iloc[:0]  # else the abstract says only that the backbone is weak
+    for converged in (True, False):
+        rows = tidy["convergence"]
+        backbone = rows["part"] == "backbone"
+        rows = rows.assign(converged=rows["converged"].mask(backbone, converged))
+        study = Study("t", runs, tidy | {"convergence": rows})
+        sentences = abstract(study)
+        assert len(sentences) <= 5
+        assert ("the backbone has not converged" in " ".join(sentences)) != converged
+    without = Study("t", [run.changed(probes=()) for run in runs], tidy)
+    for shown, said in ((study, True), (without, False)):
+        texts = [details(shown.main[0], shown.display)[0], marks(shown.main[0], shown.display), summary_text(shown)]
+        assert [bool(re.search(r"not\s+converged", text, re.IGNORECASE)) for text in texts] == [said] * 3
 
 
 def test_shared_records_keep_the_check_without_weights(probed: Store, tmp_path: Path) -> None:

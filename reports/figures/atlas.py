@@ -45,7 +45,9 @@ def atlas(rows: Sequence[Row], columns: int) -> Figure:
                 grey = image.shape[2] == 1
                 cell.imshow(image[:, :, 0] if grey else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 if not right:
-                    frame = {"fill": False, "edgecolor": "red", "linewidth": 1.5, "clip_on": False}
-                    cell.add_patch(Rectangle((0, 0), 1, 1, transform=cell.transAxes, **frame))
+                    frame = Rectangle(
+                        (0, 0), 1, 1, transform=cell.transAxes, fill=False, ec="red", lw=1.5, clip_on=False
+                    )
+                    cell.add_patch(frame)
             axes[0].text(-0.12, 0.5, row.name, transform=axes[0].transAxes, ha="right", va="center", fontsize=7)
     return figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
@@ -45,22 +47,22 @@ def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figu
         if speeds.empty:
             left = figure.subplots()
             _curves(left, study, setting, names)
-            _legend(figure, left, "left")
+            _legend(figure, left, "outside upper left")
             return figure
         left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
         _curves(left, study, setting, names)
         _speeds(right, study, speeds[speeds["label"].isin(names)])
-        _legend(figure, left, "left")
-        _legend(figure, right, "right")
+        _legend(figure, left, "outside upper left")
+        _legend(figure, right, "outside upper right")
     return figure
 
 
-def _legend(figure: Figure, axes: Axes, side: str) -> None:
+def _legend(figure: Figure, axes: Axes, place: Literal["outside upper left", "outside upper right"]) -> None:
     """The legend of a panel, above both panels, where it covers no curve."""
     handles, texts = axes.get_legend_handles_labels()
     widest = max(map(len, texts), default=0)
     columns = next((count for count, letters in LEGEND.items() if widest <= letters), 1)
-    figure.legend(handles, texts, loc=f"outside upper {side}", ncols=columns, fontsize=6.5, columnspacing=1.0)
+    figure.legend(handles, texts, loc=place, ncols=columns, fontsize=6.5, columnspacing=1.0)
 
 
 def _chosen(setting: ComparisonGroup) -> list[str]:

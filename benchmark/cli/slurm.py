@@ -152,6 +152,7 @@ def _submitting(store: Store, arrays: Sequence[JobArray], submitted: Mapping[str
             raise UserError(f"another command has just submitted some of these stages to {store.root}; {again}")
         yield
     finally:
+        lock.path.unlink(missing_ok=True)
         lock.release()
 
 

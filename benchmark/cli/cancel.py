@@ -24,12 +24,16 @@ from results.store.folder import Store
 @changes_option
 @results_option
 @data_dir_option
-@click.option("--now", is_flag=True, help="Stop at once; the work since the last checkpoint is lost.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Stop a local command at once; the work since the last checkpoint is lost. Slurm jobs end as without it.",
+)
 def command(
     grid_name: str | None, changes: tuple[str, ...], results_dir: Path, data_dir: Path | None, now: bool
 ) -> None:
     """Stop the command that runs a grid in this results folder, and its workers, after their next checkpoint. Slurm jobs of the
-    grid are cancelled; running ones first write a checkpoint.
+    grid are cancelled; running ones first write a checkpoint, for which Slurm gives them its KillWait.
 
     \b
     Examples:

@@ -66,6 +66,7 @@ recipes:
 
 @pytest.mark.parametrize("backbone", FAMILIES)
 @pytest.mark.parametrize("method", table("method"))
+@pytest.mark.slow
 def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path) -> None:
     if method in ("tome", "evit", "two-resolutions") and backbone.startswith("swin"):
         with pytest.raises(UserError, match=rf"{method}.*'swin'"):

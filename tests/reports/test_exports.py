@@ -129,6 +129,7 @@ def test_tables_are_read_back(write, tmp_path: Path) -> None:  # type: ignore[no
     assert list(read(tmp_path / f"empty.{ending}").columns) == list(table.columns)
 
 
+@pytest.mark.slow
 def test_every_format_from_copied_records_without_torch(
     smoke: SmokeRun, tmp_path: Path, without_torch: dict[str, str]
 ) -> None:

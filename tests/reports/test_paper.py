@@ -95,6 +95,7 @@ def test_recipes_that_differ_only_in_the_learning_rate_are_merged(smoke: SmokeRu
     assert dict(facts([other, *runs]))["Exits' training"] == before.replace(f"lr {rate}", f"lr {rate} or {10 * rate}")
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_without_weights(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path / "copied")
     run_ids = json.loads((smoke.out / "report.json").read_text())["inputs"]["records"]
@@ -146,6 +147,7 @@ def test_damaged_and_missing_records_are_left_out_and_named(smoke: SmokeRun, tmp
     assert str(tmp_path) not in text  # a report does not name its machine
 
 
+@pytest.mark.slow
 def test_one_run_alone_is_reported(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:
     (lgvit,) = smoke.results.glob("runs/lgvit-*")
     shutil.copytree(lgvit, tmp_path / "results" / "runs" / lgvit.name)
@@ -225,6 +227,7 @@ def test_one_training_in_two_grids_is_not_a_second_seed(smoke: SmokeRun, tmp_pat
     assert policies == [{"confidence"}, {"entropy"}]
 
 
+@pytest.mark.slow
 def test_other_recipes_are_another_setting(smoke: SmokeRun, tmp_path: Path) -> None:
     store = copied(smoke, tmp_path)
     for path in list(tmp_path.glob("runs/*")):

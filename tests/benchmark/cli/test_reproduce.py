@@ -29,6 +29,8 @@ from tests.datasets.photos import write_photos
 from tests.results.builders import failed_record, stage_provenance
 from tests.results.edited import edit_record
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 name: tiny
 backbones: [vit_nano_patch4_28]
@@ -62,7 +64,6 @@ def lgvit(smoke: SmokeRun) -> DoneRecord:
     return store.record(run_id)
 
 
-@pytest.mark.slow
 def test_a_record_alone_reproduces_the_run_bit_identically(
     tiny: Store, tmp_path: Path, benchmark_command: Command
 ) -> None:

@@ -214,6 +214,7 @@ def test_the_cpu_passes(tmp_path: Path, small_grid: Path) -> None:
     assert [line.name for line in check.checks] == ["grid smoke", "logits", "bf16", "dynamic", "resume", "two ranks"]
 
 
+@pytest.mark.slow
 def test_a_device_with_other_results_fails(tmp_path: Path, small_grid: Path) -> None:
     exam = Examination(grid.load_grid(small_grid), torch.device("cpu"), tmp_path)
     assert exam.runs().status == "ok"

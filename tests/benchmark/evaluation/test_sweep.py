@@ -68,6 +68,7 @@ def test_sweep_gives_the_points_of_the_record(smoke: SmokeRun, benchmark_command
             assert row["accuracy"] == pytest.approx(test.accuracy)
 
 
+@pytest.mark.slow
 def test_one_grid_with_all_policies(smoke: SmokeRun, benchmark_command: Command, tmp_path: Path) -> None:
     out = tmp_path / "all.csv"
     done = benchmark_command("sweep", "--grid", "smoke", "--results", smoke.results, "--out", out)

@@ -150,6 +150,7 @@ def test_imported_runs_stay(store: Store) -> None:
     assert not {"imported-vit-0123abcd", "scores-0123456789abcdef"} & {entry.name for entry in unused([], store)}
 
 
+@pytest.mark.slow
 def test_the_command_lists_first_and_removes_on_request(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmark.execution.test_resume import contents
 from tests.benchmark.execution.test_workers import execute_here, grid_file, maker_for
 from tests.conftest import call, start_command
 
 
+@pytest.mark.slow
 def test_two_commands_started_by_hand_share_a_folder(tmp_path: Path) -> None:
     grid, results = grid_file(tmp_path, epochs=2), tmp_path / "results"
     options = ["--grid", grid, "--results", results, "--threads", "1", "--device", "cpu", "--join"]

@@ -105,6 +105,7 @@ def test_a_second_run_executes_nothing_and_needs_no_torch(smoke: SmokeRun, witho
     assert after == before
 
 
+@pytest.mark.slow
 def test_planning_listing_and_reporting_need_no_torch(
     smoke: SmokeRun, without_torch: dict[str, str], tmp_path: Path
 ) -> None:
@@ -215,6 +216,7 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(benchmark_comma
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_keeps_earlier_files(tmp_path: Path, smoke: SmokeRun) -> None:
     """A limit on the file size simulates a disk that fills up while the first checkpoint is written."""
     results = tmp_path / "results"

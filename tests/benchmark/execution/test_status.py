@@ -85,6 +85,7 @@ def test_the_gpu_hours_of_finished_stages_are_shown(tmp_path: Path) -> None:
     assert "2.0 GPU-hours used" in " ".join(shown(maker).split())
 
 
+@pytest.mark.slow
 def test_the_state_of_a_stage_is_running_then_lost_then_queued(tmp_path: Path) -> None:
     """A process holds the stage's lock, is killed, and its job is back in the scheduler's queue."""
     grid, results = grid_file(tmp_path), tmp_path / "results"
@@ -145,6 +146,7 @@ with maker.attempts.locked([stage.name]) as taken:
     assert again.runs[0].sentence == "job 17_3 waits (Priority)"
 
 
+@pytest.mark.slow
 def test_retry_runs_the_failures_of_a_cause_and_keeps_earlier_tracebacks(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=1)
     maker = maker_for(grid, tmp_path / "results")

@@ -175,6 +175,7 @@ def test_no_lock_file_is_left_of_a_stage_that_was_made_in_between(tmp_path: Path
     assert list(tmp_path.glob("results/progress/*")) == []
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_process_are_equal_and_leave_no_progress_files(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
@@ -211,6 +212,7 @@ class Twin(Reporter):
             assert twin.make(stage)
 
 
+@pytest.mark.slow
 def test_two_makers_of_one_stage_leave_one_artifact(tmp_path: Path) -> None:
     grid = grid_file(tmp_path, epochs=2)
     execute_here(maker_for(grid, tmp_path / "alone"))
@@ -238,6 +240,7 @@ class Doomed(Vanilla):
         return (TrainStage(loss=Component("deadly")),)
 
 
+@pytest.mark.slow
 def test_a_stage_that_kills_its_processes_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "doomed", MethodCard(target=f"{__name__}:Doomed", summary=""))
     monkeypatch.setitem(LOSSES, "deadly", Card(target=f"{__name__}:Deadly", summary=""))

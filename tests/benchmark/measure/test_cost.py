@@ -190,6 +190,7 @@ def test_the_command_prints_both_conventions(benchmark_command: Command) -> None
     ("jei-dnn", 8 * 4, 0, 0),
     ("berxit --policy eenet", 8 * 768, 0, 8 * 102 + 28),  # the score of exit k reads 100 + 2 + k numbers
 ])  # fmt: skip
+@pytest.mark.slow
 def test_the_command_shows_gates_matching_and_policies_apart(
     benchmark_command: Command, text: str, gates: int, token_choice: float, policy: int
 ) -> None:

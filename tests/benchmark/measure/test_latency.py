@@ -42,6 +42,7 @@ def run_named(results: Path, method: str) -> str:
     return path.name
 
 
+@pytest.mark.slow
 def test_a_run_is_timed_once_and_reported_with_the_other_speed_ups(results: Path, benchmark_command: Command) -> None:
     run_id = run_named(results, "vanilla")
     command = ("latency", "--run", run_id, "--results", results, "--images", 40, "--warmup", 2, "--threads", 1)

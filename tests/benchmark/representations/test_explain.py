@@ -26,6 +26,8 @@ from results.tables.representations import disagreement_table, representation_ta
 from tests.benchmark.cli.test_screens import too_wide
 from tests.conftest import SmokeRun
 
+pytestmark = pytest.mark.slow
+
 
 def explain(results: Path, *references: str) -> Result:
     return CliRunner(env={"COLUMNS": "80"}).invoke(main, ["explain", *references, "--results", str(results)])

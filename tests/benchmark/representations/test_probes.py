@@ -33,6 +33,8 @@ from results.tables.convergence import READS
 from results.tables.loading import load_runs
 from tests.conftest import SmokeRun
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

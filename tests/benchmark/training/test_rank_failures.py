@@ -64,6 +64,7 @@ def test_a_rank_that_does_not_respond_ends_the_training(tmp_path: Path) -> None:
     assert seconds < 3.5
 
 
+@pytest.mark.slow
 def test_an_error_in_one_rank_is_raised_with_its_own_message(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=re.escape(str(tmp_path / "nothing"))):
         launch_two(miss_a_file, tmp_path)
@@ -76,6 +77,7 @@ def test_an_error_in_one_rank_is_raised_with_its_own_message(tmp_path: Path) -> 
         ("memory", "oom", "rank 1 of 2 failed: MemoryError: no more"),
     ],
 )
+@pytest.mark.slow
 def test_the_rank_that_failed_first_is_named_with_its_cause(how: str, failure: str, sentence: str) -> None:
     with pytest.raises(RankError, match=re.escape(sentence)) as error:
         launch_two(die, how)

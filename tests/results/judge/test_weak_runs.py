@@ -54,7 +54,7 @@ def test_the_symptoms_of_hard_photos(runs: list[Run]) -> None:
     accuracy = runs[0].record.static_accuracy.test
     assert symptoms[NEAR_MAJORITY, "static-photos"].value == pytest.approx(accuracy)
     # The truncated backbone was run, too, and its accuracy stands beside.
-    assert f"truncated(depth=4) was run: {accuracy:.1%}" in symptoms[ONE_EXIT, "lgvit-photos"].sentence
+    assert f"truncated(depth=4) was run: {100 * accuracy:.1f} %" in symptoms[ONE_EXIT, "lgvit-photos"].sentence
     assert set(failures(runs)["signature"]) >= {signature for signature, _ in symptoms}
 
 

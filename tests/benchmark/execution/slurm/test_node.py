@@ -118,6 +118,7 @@ def signal_handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("signal_handlers")
+@pytest.mark.slow
 def test_stages_side_by_side_have_the_bits_of_stages_alone(
     slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_an_out_of_memory_kill_is_in_the_accounting_of_its_step(slurm: FakeSlurm
 
 
 @pytest.mark.parametrize(("slurms", "cause"), [("OUT_OF_MEMORY", "oom"), ("FAILED", "error")])
+@pytest.mark.slow
 def test_slurms_cause_replaces_what_a_surviving_process_saw(
     slurms: str, cause: str, slurm: FakeSlurm, store: Store
 ) -> None:

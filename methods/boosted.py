@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from methods import METHODS
 from methods.api import BackboneCard, Component, TrainStage
+from methods.borrowed_heads import borrowed_heads, check_base
 from methods.exit_method import Competitor, Gradients, Regime, with_loss
-from methods.heads import HEADS
-from methods.lookup import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +25,7 @@ class Boosted(Competitor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.base not in METHODS:
-            raise ValueError(unknown("method", self.base, METHODS))
+        check_base(self.base)
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"boosted: weight must be at least 0, not {self.weight}")
 
@@ -37,21 +34,10 @@ class Boosted(Competitor):
         Raises:
             ValueError: a head of the other method reads modules of the backbone.
         """
-        inner = METHODS[self.base].load()().heads(exits, backbone)
-        if any(HEADS[head.name].reads_backbone for head in inner):
-            raise ValueError(f"boosted: the heads of {self.base} read parts of the backbone, so they cannot be boosted")
+        inner = borrowed_heads(self.base, exits, backbone, "boosted")
         return tuple(
-            Component(
-                "boosted",
-                {
-                    "head": head.name,
-                    "options": dict(head.options),
-                    "head_version": HEADS[head.name].code_version,
-                    "first": position == 0,
-                    "weight": self.weight,
-                },
-            )
-            for position, head in enumerate(inner)
+            Component("boosted", {**options, "first": position == 0, "weight": self.weight})
+            for position, options in enumerate(inner)
         )
 
     def heads_stage(self, backbone: BackboneCard) -> TrainStage:

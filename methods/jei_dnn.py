@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from methods import METHODS
 from methods.api import BackboneCard, Component, TrainStage
+from methods.borrowed_heads import borrowed_heads, check_base
 from methods.exit_method import Competitor, every_block
-from methods.heads import HEADS
-from methods.lookup import unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,8 @@ class JEIDNN(Competitor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.base is not None and self.base not in METHODS:
-            raise ValueError(unknown("method", self.base, METHODS))
-        if self.base in ("jei-dnn", "two-resolutions"):
-            raise ValueError(
-                f"jei-dnn: the heads of {self.base} read parts of the backbone, so they cannot be its base"
-            )
+        if self.base is not None:
+            check_base(self.base)
         if self.regime != "frozen":
             raise ValueError(f"jei-dnn: gates train on a frozen backbone, so regime must be frozen, not {self.regime}")
         if self.kd_weight or self.feature_terms:
@@ -53,20 +47,14 @@ class JEIDNN(Competitor):
             raise ValueError(f"jei-dnn: tradeoff must be at least 0, not {self.tradeoff}")
 
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
+        """
+        Raises:
+            ValueError: a head of the other method reads modules of the backbone.
+        """
         if self.base is None:
             return (Component("jei", {"gate": True}),) * len(exits)
-        return tuple(
-            Component(
-                "jei",
-                {
-                    "gate": True,
-                    "head": head.name,
-                    "options": dict(head.options),
-                    "head_version": HEADS[head.name].code_version,
-                },
-            )
-            for head in METHODS[self.base].load()().heads(exits, backbone)
-        )
+        inner = borrowed_heads(self.base, exits, backbone, "jei-dnn")
+        return tuple(Component("jei", {"gate": True, **options}) for options in inner)
 
     def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
         return every_block(backbone)

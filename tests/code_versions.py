@@ -35,6 +35,7 @@ COMPUTES = (
 """Folders whose modules can change results; of benchmark/measure/ the domains name the files that can."""
 NO_EFFECT = {
     "methods/api.py": "the heads, losses and stages that methods choose are fields of the keys",
+    "methods/borrowed_heads.py": "the heads that it names are fields of the keys, with their versions",
     "methods/exit_method.py": "likewise",
     "methods/lookup.py": "looks names up",
     "methods/policies/option_types.py": "reads the options of policies for the check of a grid",

@@ -22,7 +22,7 @@ The form (all keys but the first four are optional):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -34,14 +34,13 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
 from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks
-from benchmark.grid.values import OWN, ValueReader, unknown_key
+from benchmark.grid.values import OWN, PrimaryKey, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
 from benchmark.stages.graph import heads_of
 from benchmark.weights import SCRATCH, weights_of, weights_source
 from methods.backbones.cards import truncated
 from methods.lookup import shortened, unknown
-from results.operating_point import BUDGETS
-from results.spec import Configured, Number, PrimaryEndpoint, Recipes, ReplacementBackbone, RunSpec
+from results.spec import Configured, Number, Recipes, ReplacementBackbone, RunSpec
 
 AXES = {"backbone": "backbones", "dataset": "datasets", "method": "methods", "exits": "exits", "seed": "seeds"}
 
@@ -62,16 +61,6 @@ def file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError("a name has letters, digits, '.', '_' and '-', and starts with a letter or digit")
     return name
-
-
-class PrimaryKey(BaseModel):
-    """The key ``primary`` of a grid file, before names are looked up."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    method: Any
-    against: Annotated[list[Any], Field(min_length=1)]
-    macs: Number
 
 
 class GridFile(BaseModel):
@@ -252,23 +241,6 @@ class _GridReader(ValueReader):
             for factor in learning_rates or (1.0,):
                 scaled = _scaled(overridden, resolved.trained, factor)
                 yield resolved.run(scaled, seed, policies, learning_rates)
-
-    def primary(self, key: PrimaryKey | None, methods: Set[str]) -> PrimaryEndpoint | None:
-        """The primary endpoint, whose methods must be among the labels ``methods``; None, after noting a mistake, if not."""
-        if key is None:
-            return None
-        named = self.each("primary", [key.method, *key.against], self.readers["methods"])
-        labels = [method.label for method in named]
-        for label in labels:
-            if label not in methods:
-                self.wrong("primary", f"{unknown('method with exits of this grid', label, sorted(methods))}")
-        if len(set(labels)) < len(labels):
-            self.wrong("primary", "each method is named once")
-        if key.macs not in BUDGETS:
-            self.wrong("primary.macs", f"must be one of {', '.join(map(str, BUDGETS))}, not {key.macs}")
-        if self.mistakes:
-            return None
-        return PrimaryEndpoint(method=labels[0], against=tuple(labels[1:]), macs=key.macs)
 
     def overrides(self, file: GridFile, recipes: Recipes) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """(partial combination, changed recipes) in order; a later override wins over an earlier one."""

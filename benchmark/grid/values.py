@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
 from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
@@ -20,7 +20,8 @@ from datasets.timm_augment import rand_augment_mistake
 from methods.lookup import configured, listed, nearest, shortened, unknown
 from methods.placement import PUBLISHED, SCHEMES
 from methods.policies.option_types import options_class
-from results.spec import DEFAULT_RECIPES, Configured, Recipe, Recipes
+from results.operating_point import BUDGETS
+from results.spec import DEFAULT_RECIPES, Configured, Number, PrimaryEndpoint, Recipe, Recipes
 
 FILE = "file:"
 BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
@@ -29,6 +30,16 @@ MAX_PLACE = 150
 MAX_SEED = 2**31 - 1
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
+
+
+class PrimaryKey(BaseModel):
+    """The key ``primary`` of a grid file, before names are looked up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: Any
+    against: Annotated[list[Any], Field(min_length=1)]
+    macs: Number
 
 
 class ValueReader:
@@ -108,6 +119,23 @@ class ValueReader:
             self.wrong(key, "is empty, so the grid has no run")
         checked = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
         return [value for value in checked if value is not None]
+
+    def primary(self, key: PrimaryKey | None, methods: Set[str]) -> PrimaryEndpoint | None:
+        """The primary endpoint, whose methods must be among the labels ``methods``; None, after noting a mistake, if not."""
+        if key is None:
+            return None
+        named = self.each("primary", [key.method, *key.against], self.readers["methods"])
+        labels = [method.label for method in named]
+        for label in labels:
+            if label not in methods:
+                self.wrong("primary", f"{unknown('method with exits of this grid', label, sorted(methods))}")
+        if len(set(labels)) < len(labels):
+            self.wrong("primary", "each method is named once")
+        if key.macs not in BUDGETS:
+            self.wrong("primary.macs", f"must be one of {', '.join(map(str, BUDGETS))}, not {key.macs}")
+        if self.mistakes:
+            return None
+        return PrimaryEndpoint(method=labels[0], against=tuple(labels[1:]), macs=key.macs)
 
     def seed(self, where: str, value: Any) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEED:

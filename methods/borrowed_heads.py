@@ -1,0 +1,34 @@
+"""Heads that contain the heads of another method."""
+
+from typing import Any
+
+from methods import METHODS
+from methods.api import BackboneCard
+from methods.heads import HEADS
+from methods.lookup import unknown
+
+
+def check_base(base: str) -> None:
+    """
+    Raises:
+        ValueError: no method has this name.
+    """
+    if base not in METHODS:
+        raise ValueError(unknown("method", base, METHODS))
+
+
+def borrowed_heads(
+    base: str, exits: tuple[int, ...], backbone: BackboneCard, borrower: str
+) -> tuple[dict[str, Any], ...]:
+    """For each exit the options ``head``, ``options`` and ``head_version`` of a head that contains the one of ``base``.
+
+    Raises:
+        ValueError: a head of ``base`` reads modules of the backbone.
+    """
+    heads = METHODS[base].load()().heads(exits, backbone)
+    if any(HEADS[head.name].reads_backbone for head in heads):
+        raise ValueError(f"{borrower}: the heads of {base} read parts of the backbone, so they cannot be its base")
+    return tuple(
+        {"head": head.name, "options": dict(head.options), "head_version": HEADS[head.name].code_version}
+        for head in heads
+    )

@@ -38,6 +38,9 @@ EXTERNAL = "external"
 EXTERNAL_FILE = "exits.parquet"
 
 
+Task = Literal["classification", "segmentation"]
+"""What a model answers for an image: one class, or a class for every pixel."""
+
 Macs = Annotated[int, Field(ge=0, le=10**18)]
 PositiveMacs = Annotated[int, Field(gt=0, le=10**18)]
 Block = Annotated[int, Field(ge=1, le=10_000)]
@@ -120,7 +123,7 @@ class CostTable(Frozen):
 
 
 class ExitMetrics(Frozen):
-    """Accuracy of one exit on all samples (anytime accuracy)."""
+    """Accuracy of one exit on all samples (anytime accuracy); in segmentation its mIoU."""
 
     block: Block
     head: str
@@ -132,6 +135,7 @@ class DataCard(Frozen):
     """The data that the run was trained and evaluated on."""
 
     name: str
+    task: Task = "classification"
     fingerprint: str
     classes: Annotated[int, Field(ge=1, le=10**7)]
     class_names: tuple[str, ...] = ()
@@ -211,7 +215,7 @@ class BackboneInfo(Frozen):
 
 
 class SplitAccuracy(Frozen):
-    """Accuracy by split, in [0, 1]."""
+    """Accuracy by split, in [0, 1]; in segmentation the mIoU."""
 
     val: Share
     test: Share

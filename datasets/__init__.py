@@ -5,21 +5,30 @@ This is LGViT-Bench's own package; Hugging Face's has the same name (ARCHITECTUR
 
 from typing import NoReturn
 
+from datasets.ade20k import ADE20K
 from datasets.api import DatasetCard
 from datasets.cifar import CIFAR_10, CIFAR_100
 from datasets.fashion_mnist import FULL, MINI
+from datasets.fashion_scenes import FASHION_SCENES
 from datasets.food101 import FOOD_101
 from datasets.imagenet import IMAGENET_1K
+from datasets.oxford_pets import OXFORD_PETS, OXFORD_PETS_BREEDS
 from datasets.tiny_imagenet import TINY_IMAGENET
+from datasets.voc import VOC_SEGMENTATION
 
 DATASETS: dict[str, DatasetCard] = {
     "fashion-mnist-mini": MINI,
     "fashion-mnist": FULL,
+    "fashion-scenes": FASHION_SCENES,
     "cifar-10": CIFAR_10,
     "cifar-100": CIFAR_100,
     "food-101": FOOD_101,
     "tiny-imagenet": TINY_IMAGENET,
     "imagenet-1k": IMAGENET_1K,
+    "oxford-pets": OXFORD_PETS,
+    "oxford-pets-breeds": OXFORD_PETS_BREEDS,
+    "voc-segmentation": VOC_SEGMENTATION,
+    "ade20k": ADE20K,
 }
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.images import ImageFiles, ImageList
+from datasets.images import ImageFiles, ImageList, decoded, decoded_bytes, packed
+from datasets.masks import IGNORED, MaskFiles
 
 SPLITS = ("train", "val", "test")
+MAX_BYTES_IN_MEMORY = 2**30
 # Per-channel statistics of ImageNet's training images, as in torchvision, timm and the official LGViT configuration.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,17 +27,22 @@ class ImageSplit:
 
     Attributes:
         images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of different sizes.
-        labels: int64 [N], class indices; other integers are converted.
+        labels: int64 [N], class indices; other integers are converted. With masks, they only say from which groups splits are
+            drawn in equal shares.
         sample_id: int64 [N], unique within the split and stable across versions of the reader; other integers are
             converted.
+        masks: for segmentation, the class index of every pixel, `IGNORED` for pixels that do not count: uint8 [N, H, W]; or
+            files; or decoded masks of different sizes. None for classification.
 
     Raises:
-        DataError: the images are not uint8, the labels or sample ids are not integers, or a label is negative.
+        DataError: the images or masks are not uint8, the labels or sample ids are not integers, a label is negative, or the
+            masks do not belong to the images.
     """
 
     images: np.ndarray | ImageFiles | ImageList
     labels: np.ndarray
     sample_id: np.ndarray
+    masks: np.ndarray | MaskFiles | ImageList | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.images, np.ndarray) and self.images.dtype != np.uint8:
@@ -51,13 +59,59 @@ class ImageSplit:
             object.__setattr__(self, field_name, values.astype(np.int64, copy=False))
         if len(self.labels) and self.labels.min() < 0:
             raise DataError(f"a dataset's reader returned the label {self.labels.min()}; class indices start at 0")
+        if self.masks is not None and len(self.masks) != len(self.images):
+            raise DataError(
+                f"a dataset's reader returned {len(self.masks):,} masks for {len(self.images):,} images; each image needs one"
+            )
+        if isinstance(self.masks, np.ndarray) and self.masks.dtype != np.uint8:
+            raise DataError(f"a dataset's reader returned masks of type {self.masks.dtype}; they must be uint8")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, index: np.ndarray) -> ImageSplit:
         """The samples at these positions (integers), or those where a bool mask [N] is True."""
-        return ImageSplit(self.images[index], self.labels[index], self.sample_id[index])
+        masks = None if self.masks is None else self.masks[index]
+        return ImageSplit(self.images[index], self.labels[index], self.sample_id[index], masks)
+
+    def decode(self) -> tuple[np.ndarray | list[np.ndarray], np.ndarray | list[np.ndarray] | None]:
+        """Images, each uint8 [H, W, C], and masks, each uint8 [H, W], or None without masks.
+
+        Raises:
+            DataError: a file cannot be decoded, or a mask has another size than its image; the message names it.
+        """
+        images = decoded(self.images)
+        if self.masks is None:
+            return images, None
+        masks = self.masks if isinstance(self.masks, np.ndarray) else self.masks.decode()
+        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            if image.shape[:2] != mask.shape:
+                of_mask, of_image = (f"{array.shape[1]} x {array.shape[0]}" for array in (mask, image))
+                raise DataError(f"{self.mask_name(i)} has {of_mask} pixels and its image {self.name(i)} {of_image}")
+        return images, masks
+
+    def in_memory(self, limit: int = MAX_BYTES_IN_MEMORY) -> ImageSplit:
+        """The split with images and masks decoded, if the images are files that take at most ``limit`` decoded bytes.
+
+        Raises:
+            DataError: as in `decode`.
+        """
+        if not isinstance(self.images, ImageFiles) or decoded_bytes(self.images) > limit:
+            return self
+        images, masks = self.decode()
+        return replace(self, images=packed(list(images)), masks=None if masks is None else packed(list(masks)))
+
+    def name(self, position: int) -> str:
+        """An image's file, or its sample id, for messages."""
+        if isinstance(self.images, ImageFiles):
+            return str(self.images.path(position))
+        return f"sample {self.sample_id[position]}"
+
+    def mask_name(self, position: int) -> str:
+        """A mask's file, or its image, for messages."""
+        if isinstance(self.masks, MaskFiles):
+            return str(self.masks.path(position))
+        return f"the mask of {self.name(position)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +122,13 @@ class Archive:
         url: download address; None if the download requires an account.
         name: file name.
         md5: checksum published by the distributor or by torchvision; None if neither publishes one.
-        folder: folder that it unpacks to, relative to the folder of the archive.
+        folder: folder in which it is put and unpacked, relative to the user's dataset folder.
     """
 
     url: str | None
     name: str
     md5: str | None
-    folder: str
+    folder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +139,7 @@ class DatasetCard:
         name: name in the registry.
         target: ``"module:function"`` of the reader, which maps the folder from `find` to the splits by name.
         summary: one-line description for ``python -m benchmark list``.
+        task: what a model predicts: one class an image, or one class a pixel.
         classes: class names by index.
         image_size: side of the stored images in pixels; None if it differs between images.
         recipe_size: usual input size of models for this dataset, in pixels; a run uses the size of its backbone.
@@ -111,6 +166,7 @@ class DatasetCard:
     name: str
     target: str
     summary: str
+    task: Literal["classification", "segmentation"] = "classification"
     classes: tuple[str, ...]
     image_size: int | None
     recipe_size: int
@@ -159,7 +215,8 @@ class DatasetCard:
             data_dir: the user's dataset folder, if any.
 
         Raises:
-            DataError: a file is missing or damaged, or the number of images differs from ``sizes``.
+            DataError: a file is missing or damaged, the number of images differs from ``sizes``, or masks are missing or have
+                a class that is not in ``classes``.
         """
         module, attribute = self.target.split(":")
         reader: Callable[[Path], dict[str, ImageSplit]] = getattr(import_module(module), attribute)
@@ -171,7 +228,22 @@ class DatasetCard:
                     f"dataset {self.name}: {name} has {len(split):,} images instead of {self.sizes[name]:,}, so the copy in "
                     f"{folder} is incomplete; {self.how_to_get}"
                 )
+            if self.task == "segmentation":
+                self._check_masks(name, split)
         return splits
+
+    def _check_masks(self, name: str, split: ImageSplit) -> None:
+        if split.masks is None:
+            raise DataError(f"dataset {self.name}: its task is segmentation, and the images of {name} have no masks")
+        if isinstance(split.masks, np.ndarray):
+            wrong = (split.masks >= len(self.classes)) & (split.masks != IGNORED)
+            if wrong.any():
+                position = int(wrong.any((1, 2)).argmax())
+                value = split.masks[position][wrong[position]][0]
+                raise DataError(
+                    f"dataset {self.name}: {split.mask_name(position)} in {name} has the class {value}, and the "
+                    f"{len(self.classes)} classes are numbered from 0"
+                )
 
 
 def _is_marked(folder: Path, marker: str) -> bool:

@@ -35,20 +35,26 @@ def square(images: Images, size: int) -> np.ndarray:
     return np.stack([resize_center_crop(image, size) for image in images])
 
 
-def flip_shift(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Horizontal flip with probability 1/2, and a shift by -1, 0 or 1 pixels along each axis, padded with zeros.
+def flip_shift(images: np.ndarray, draws: np.ndarray, fill: int = 0) -> np.ndarray:
+    """Horizontal flip with probability 1/2, and a shift by -1, 0 or 1 pixels along each axis, padded with ``fill``.
 
     Args:
         images: uint8 [B, H, W, C].
         draws: uniform numbers in [0, 1), [B, 3].
     """
     batch, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
     offsets = (draws[:, 1:] * 3).astype(np.int64)
     rows = offsets[:, :1] + np.arange(height)
     columns = offsets[:, 1:] + np.arange(width)
     columns = np.where(draws[:, :1] < 0.5, columns[:, ::-1], columns)
     return padded[np.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def flip(images: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Horizontal flip of images [B, H, W, ...] with probability 1/2; ``draws`` are uniform numbers in [0, 1), [B, 1]."""
+    chosen = (draws[:, 0] < 0.5).reshape(-1, *[1] * (images.ndim - 1))
+    return np.where(chosen, images[:, :, ::-1], images)
 
 
 def _crop_flip(images: Sequence[np.ndarray] | np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
@@ -58,6 +64,7 @@ def _crop_flip(images: Sequence[np.ndarray] | np.ndarray, draws: np.ndarray, siz
 # Augmentations by their name in a recipe.
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(0, lambda images, draws, size: square(images, size), "none"),
+    "flip": Augmentation(1, lambda images, draws, size: flip(square(images, size), draws), "horizontal flip (1/2)"),
     "flip-shift": Augmentation(
         3,
         lambda images, draws, size: flip_shift(square(images, size), draws),

@@ -1,4 +1,4 @@
-"""Check of every image of a dataset: whether it can be decoded, and whether it is in two splits."""
+"""Check of every image of a dataset: whether it and its mask can be decoded, which classes masks show, duplicates in splits."""
 
 from __future__ import annotations
 
@@ -7,32 +7,45 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from datasets.api import DataError, ImageSplit
-from datasets.images import ImageFiles, decode_file, decoded
+from datasets.images import ImageFiles
 
 CHUNK = 64  # images that a process gets at once
 BLOCK = 8192  # images that are queued at once; a pool queues its whole input otherwise
+VALUES = 256  # of a pixel of a mask
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Problems of a dataset.
+    """What a check of a dataset found.
 
     Attributes:
-        damaged: one sentence per image that cannot be decoded.
+        damaged: one sentence per image that cannot be decoded or whose mask is wrong.
         in_two_splits: pairs of equal images from two splits, each image as ``split: name``.
+        pixels: number of pixels by the value of the mask, int64 [256], by split; zeros without masks.
+        shown: number of masks with that value, likewise.
     """
 
     damaged: tuple[str, ...]
     in_two_splits: tuple[tuple[str, str], ...]
+    pixels: Mapping[str, np.ndarray]
+    shown: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What the check of one image found: a hash or a problem, and the number of pixels by value of its mask, int64 [256]."""
+
+    digest: bytes = b""
+    problem: str | None = None
+    pixels: np.ndarray | None = None
 
 
 def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[int, int], None]) -> Scan:
-    """Decode every image, and compare all images by a hash of the file or of the stored pixels.
+    """Decode every image and mask, and compare all images by a hash of the file or of the stored pixels.
 
     Args:
         splits: by name. A split that is listed under two names is reported as duplicates.
@@ -43,46 +56,43 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
     damaged: list[str] = []
     in_two_splits: list[tuple[str, str]] = []
     first_places: dict[bytes, tuple[str, int]] = {}
+    pixels, shown = ({name: np.zeros(VALUES, np.int64) for name in splits} for _ in range(2))
     for name, split in splits.items():
-        for position, (digest, problem) in enumerate(_digests(split, processes)):
+        for position, finding in enumerate(_findings(split, processes)):
             done += 1
             progress(done, total)
-            if problem is not None:
-                damaged.append(problem)
+            if finding.problem is not None:
+                damaged.append(finding.problem)
                 continue
-            other, place = first_places.setdefault(digest, (name, position))
+            if finding.pixels is not None:
+                pixels[name] += finding.pixels
+                shown[name] += finding.pixels > 0
+            other, place = first_places.setdefault(finding.digest, (name, position))
             if other != name:
-                in_two_splits.append((f"{other}: {_name(splits[other], place)}", f"{name}: {_name(split, position)}"))
-    return Scan(tuple(damaged), tuple(in_two_splits))
+                in_two_splits.append((f"{other}: {splits[other].name(place)}", f"{name}: {split.name(position)}"))
+    return Scan(tuple(damaged), tuple(in_two_splits), pixels, shown)
 
 
-def _digests(split: ImageSplit, processes: int) -> Iterator[tuple[bytes, str | None]]:
-    """Hash and problem of every image, in order."""
-    if not isinstance(split.images, ImageFiles):
-        for image in decoded(split.images):
-            yield hashlib.blake2b(image.tobytes(), digest_size=16).digest(), None
-        return
-    paths = (str(split.images.path(i)) for i in range(len(split)))
-    if processes == 0:
-        yield from map(_digest, paths)
+def _findings(split: ImageSplit, processes: int) -> Iterator[_Finding]:
+    """What the check of every image found, in order."""
+    samples = (split.select(np.array([i])) for i in range(len(split)))
+    if processes == 0 or not isinstance(split.images, ImageFiles):
+        yield from map(_examined, samples)
         return
     with ProcessPoolExecutor(processes) as pool:
-        while block := list(islice(paths, BLOCK)):
-            yield from pool.map(_digest, block, chunksize=CHUNK)
+        while block := list(islice(samples, BLOCK)):
+            yield from pool.map(_examined, block, chunksize=CHUNK)
 
 
-def _digest(path: str) -> tuple[bytes, str | None]:
+def _examined(sample: ImageSplit) -> _Finding:
+    """Decode one image and its mask."""
     try:
-        decode_file(Path(path))
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest(), None
+        (image,), masks = sample.decode()
+        content = sample.images.path(0).read_bytes() if isinstance(sample.images, ImageFiles) else image.tobytes()
     except DataError as error:
-        return b"", str(error)
-
-
-def _name(split: ImageSplit, position: int) -> str:
-    if isinstance(split.images, ImageFiles):
-        return str(split.images.path(position))
-    return f"sample {split.sample_id[position]}"
+        return _Finding(problem=str(error))
+    pixels = None if masks is None else np.bincount(masks[0].ravel(), minlength=VALUES)
+    return _Finding(hashlib.blake2b(content, digest_size=16).digest(), None, pixels)
 
 
 def class_counts(splits: Mapping[str, ImageSplit], classes: int) -> dict[str, np.ndarray]:

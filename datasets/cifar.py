@@ -67,9 +67,7 @@ def _card(
         how_to_get=f"python -m benchmark data fetch {name} --data-dir DIR, or unpack {HOME}{name}-python.tar.gz there",
         folders=("", folder, f"{name}/{folder}", name),
         markers=tuple(files),
-        archives=(
-            Archive(url=f"{HOME}{name}-python.tar.gz", name=f"{name}-python.tar.gz", md5=archive_md5, folder=folder),
-        ),
+        archives=(Archive(url=f"{HOME}{name}-python.tar.gz", name=f"{name}-python.tar.gz", md5=archive_md5),),
     )
 
 

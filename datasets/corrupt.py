@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -39,7 +40,7 @@ def corrupted(split: ImageSplit, corruption: Corruption) -> ImageSplit:
         corrupt(image, corruption, int(sample)) for image, sample in zip(arrays, split.sample_id.tolist(), strict=True)
     ]
     result = ImageList(tuple(changed)) if isinstance(images, ImageList) else np.stack(changed)
-    return ImageSplit(result, split.labels, split.sample_id)
+    return replace(split, images=result)
 
 
 def corrupt(image: np.ndarray, corruption: Corruption, sample: int) -> np.ndarray:

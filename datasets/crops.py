@@ -19,7 +19,7 @@ def resize_center_crop(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     short, long = min(height, width), max(height, width)
     longer = int(size * long / short)
-    resized = _resize(image, (size, longer) if width <= height else (longer, size))
+    resized = resize(image, (size, longer) if width <= height else (longer, size))
     top, left = (round((side - size) / 2) for side in resized.shape[:2])
     return resized[top : top + size, left : left + size]
 
@@ -39,13 +39,13 @@ def crop_flip(image: np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
     Returns:
         uint8 [size, size, C].
     """
-    top, left, height, width = _crop_box(image.shape[0], image.shape[1], draws)
-    crop = _resize(image[top : top + height, left : left + width], (size, size))
+    top, left, height, width = crop_box(image.shape[0], image.shape[1], draws)
+    crop = resize(image[top : top + height, left : left + width], (size, size))
     return crop[:, ::-1] if draws[-1] < 0.5 else crop
 
 
-def _crop_box(height: int, width: int, draws: np.ndarray) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the random crop, in pixels."""
+def crop_box(height: int, width: int, draws: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the random crop of `crop_flip`, in pixels."""
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     for area, ratio, down, right in draws[: 4 * ATTEMPTS].reshape(ATTEMPTS, 4).tolist():
         pixels = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
@@ -62,7 +62,7 @@ def _crop_box(height: int, width: int, draws: np.ndarray) -> tuple[int, int, int
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image uint8 [H, W, C] resized to ``size``, (width, height)."""
     grey = image.shape[2] == 1
     pil_image = Image.fromarray(np.ascontiguousarray(image[..., 0] if grey else image))

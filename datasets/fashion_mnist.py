@@ -80,7 +80,8 @@ FULL = DatasetCard(
     fixed_folders=(DEBIAN_FOLDER,),
     markers=tuple(f"{name}{ending}" for name in IDX_FILES for ending in ("", ".gz")),
     archives=tuple(
-        Archive(url=f"{PUBLISHER}{name}.gz", name=f"{name}.gz", md5=md5, folder="") for name, md5 in PACKED_MD5.items()
+        Archive(url=f"{PUBLISHER}{name}.gz", name=f"{name}.gz", md5=md5, folder="fashion-mnist")
+        for name, md5 in PACKED_MD5.items()
     ),
 )
 

@@ -37,7 +37,7 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
         raise DataError(f"dataset {card.name} cannot be fetched: {card.how_to_get}")
     lines = []
     for archive in card.archives:
-        folder = data_dir if is_archive(archive.name) else data_dir / card.name
+        folder = data_dir / archive.folder
         path = folder / archive.name
         if not path.is_file():
             _download(archive, path, progress)

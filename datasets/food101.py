@@ -37,7 +37,7 @@ FOOD_101 = DatasetCard(
     how_to_get=f"python -m benchmark data fetch food-101 --data-dir DIR, or unpack {URL} there",
     folders=("", "food-101"),
     markers=("meta/train.txt",),
-    archives=(Archive(url=URL, name="food-101.tar.gz", md5=MD5, folder="food-101"),),
+    archives=(Archive(url=URL, name="food-101.tar.gz", md5=MD5),),
 )
 
 

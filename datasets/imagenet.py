@@ -46,9 +46,9 @@ IMAGENET_1K = DatasetCard(
     folders=("", "imagenet-1k", "imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),
     markers=("train/n01440764/",),
     archives=(
-        Archive(url=None, name="ILSVRC2012_img_train.tar", md5="1d675b47d978889d74fa0da5fadfb00e", folder="train"),
-        Archive(url=None, name="ILSVRC2012_img_val.tar", md5="29b22e2961454d5413ddabcf34fc5622", folder="val"),
-        Archive(url=None, name="ILSVRC2012_devkit_t12.tar.gz", md5="fa75699e90414af021442c21a62c3abf", folder=""),
+        Archive(url=None, name="ILSVRC2012_img_train.tar", md5="1d675b47d978889d74fa0da5fadfb00e"),
+        Archive(url=None, name="ILSVRC2012_img_val.tar", md5="29b22e2961454d5413ddabcf34fc5622"),
+        Archive(url=None, name="ILSVRC2012_devkit_t12.tar.gz", md5="fa75699e90414af021442c21a62c3abf"),
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from PIL import Image
 from datasets.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-MAX_BYTES_IN_MEMORY = 2**30
 MAX_PIXELS = 100_000_000  # of an image that is decoded; a small file can describe an image that fills the memory
 
 
@@ -51,7 +50,7 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class ImageList:
-    """Decoded images of different sizes, each uint8 [H, W, C]."""
+    """Decoded images of different sizes, each uint8 [H, W, C]; or masks, each uint8 [H, W]."""
 
     arrays: tuple[np.ndarray, ...]
 
@@ -85,6 +84,13 @@ def decoded(images: np.ndarray | ImageFiles | ImageList) -> np.ndarray | list[np
     return images if isinstance(images, np.ndarray) else images.decode()
 
 
+def packed(arrays: Sequence[np.ndarray]) -> np.ndarray | ImageList:
+    """One array if all arrays have the same shape, and an `ImageList` otherwise."""
+    if len({array.shape for array in arrays}) == 1:
+        return np.stack(arrays)
+    return ImageList(tuple(arrays))
+
+
 def decode_file(path: Path) -> np.ndarray:
     """An image file as uint8 [H, W, 3].
 
@@ -94,13 +100,26 @@ def decode_file(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, damaged or too large, or its pixels are floating-point numbers.
     """
+    return _decoded_by(_as_colour, path)
+
+
+def decode_indices(path: Path) -> np.ndarray:
+    """An image file whose pixels are indices, uint8 [H, W]: the values of a grey image, or the positions in a palette.
+
+    Raises:
+        DataError: the file is missing, damaged or too large, or it is neither grey nor a palette image of up to 8 bits.
+    """
+    return _decoded_by(_as_indices, path).astype(np.uint8, copy=False)
+
+
+def _decoded_by(convert: Callable[[Image.Image, Path], Image.Image], path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # warnings about metadata, which is not used
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width:,} x {image.height:,}"
                 raise DataError(f"{path} has {size} pixels, more than {MAX_PIXELS:,}; make it smaller or remove it")
-            return np.asarray(_as_colour(image, path))
+            return np.asarray(convert(image, path))
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -120,25 +139,15 @@ def _as_colour(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def kept_in_memory(
-    images: np.ndarray | ImageFiles | ImageList, limit: int = MAX_BYTES_IN_MEMORY
-) -> np.ndarray | ImageFiles | ImageList:
-    """The images, decoded into memory if they are files and take at most ``limit`` decoded bytes; else unchanged.
-
-    The result of decoding is one array if all images have the same size, and an `ImageList` otherwise.
-
-    Raises:
-        DataError: a file cannot be decoded.
-    """
-    if not isinstance(images, ImageFiles) or _decoded_bytes(images) > limit:
-        return images
-    arrays = images.decode()
-    if arrays and len({array.shape for array in arrays}) == 1:
-        return np.stack(arrays)
-    return ImageList(tuple(arrays))
+def _as_indices(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode not in ("1", "L", "P"):
+        raise DataError(
+            f"{path} holds pixels of the kind {image.mode}; a mask holds class indices, in a grey or palette image of 8 bits"
+        )
+    return image
 
 
-def _decoded_bytes(images: ImageFiles, sampled: int = 50) -> float:
+def decoded_bytes(images: ImageFiles, sampled: int = 50) -> float:
     """Estimated size of the decoded images in bytes, from the headers of ``sampled`` evenly spaced files."""
     sizes = [3 * math.prod(_size(images.path(i))) for i in _spread(len(images), sampled)]
     return sum(sizes) / max(len(sizes), 1) * len(images)

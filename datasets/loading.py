@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.api import DataError, DatasetCard, ImageSplit
-from datasets.augment import AUGMENTATIONS, batch_draw, sample_draws
-from datasets.images import decoded
+from datasets.augment import AUGMENTATIONS, Images, batch_draw, sample_draws
+from datasets.joint_augment import JOINT_AUGMENTATIONS, Masks
 from datasets.shares import WHOLE, Piece, Share, pieces, rank_indices, with_partners
 from datasets.timm_augment import NO_STRONG, StrongAugmentation, erase, mix, rand_augment
 from datasets.transforms import to_input
@@ -40,17 +40,48 @@ class Workers:
 
 
 @dataclass(frozen=True)
+class PackedMasks:
+    """Masks of different sizes in one tensor: worker processes keep a file open for every tensor that they share.
+
+    Attributes:
+        pixels: uint8 [number of pixels of all masks].
+        shapes: height and width of each mask.
+    """
+
+    pixels: Tensor
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, masks: Sequence[np.ndarray] | np.ndarray) -> PackedMasks:
+        pixels = np.concatenate([mask.ravel() for mask in masks])
+        return cls(torch.from_numpy(pixels), tuple(mask.shape for mask in masks))
+
+    def unpacked(self) -> tuple[Tensor, ...]:
+        """The masks, each uint8 [H, W]."""
+        parts = self.pixels.split([height * width for height, width in self.shapes])
+        return tuple(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+
+    def to(self, device: torch.device) -> PackedMasks:
+        return replace(self, pixels=self.pixels.to(device, non_blocking=self.pixels.is_pinned()))
+
+    def pin_memory(self) -> PackedMasks:
+        return replace(self, pixels=self.pixels.pin_memory())
+
+
+@dataclass(frozen=True)
 class Batch:
     """Images float32 [B, channels, size, size], class indices [B], sample ids [B].
 
-    After Mixup or CutMix, ``labels`` are class probabilities, float32 [B, C]. In distributed training, a batch holds the
-    images of one rank, and ``whole`` is the number of images over all ranks.
+    After Mixup or CutMix, ``labels`` are class probabilities, float32 [B, C]. In segmentation, they are the class indices of
+    pixels, int64 [B, size, size], `IGNORED` where a pixel does not count, and scoring batches also have the masks as they are
+    stored. In distributed training, a batch holds the images of one rank, and ``whole`` is the number of images over all ranks.
     """
 
     images: Tensor
     labels: Tensor
     sample_id: Tensor
     whole: int | None = None
+    packed_masks: PackedMasks | None = None
 
     @property
     def size(self) -> int:
@@ -59,18 +90,25 @@ class Batch:
 
     @property
     def classes(self) -> Tensor:
-        """Class indices [B]; for mixed images, the class with the largest probability."""
-        return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
+        """Class indices of images or pixels; for mixed images, the class with the largest probability."""
+        return self.labels.argmax(-1) if self.labels.is_floating_point() else self.labels
+
+    @property
+    def masks(self) -> tuple[Tensor, ...] | None:
+        """The masks of a scoring batch in their stored sizes, each uint8 [H, W]; None in training and in classification."""
+        return None if self.packed_masks is None else self.packed_masks.unpacked()
 
     def to(self, device: torch.device) -> Batch:
-        """The batch with images and labels on a device; the sample ids stay on the CPU."""
+        """The batch with images, labels and masks on a device; the sample ids stay on the CPU."""
         pinned = self.images.is_pinned()
         images, labels = (x.to(device, non_blocking=pinned) for x in (self.images, self.labels))
-        return replace(self, images=images, labels=labels)
+        masks = self.packed_masks and self.packed_masks.to(device)
+        return replace(self, images=images, labels=labels, packed_masks=masks)
 
     def pin_memory(self) -> Batch:
         """Copy to page-locked memory; the DataLoader calls this method."""
-        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+        masks = self.packed_masks and self.packed_masks.pin_memory()
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory(), packed_masks=masks)
 
     def parts(self, share: Share) -> list[tuple[Batch, Piece]]:
         """The batch of each forward pass, in order, with its position in the batch of all ranks."""
@@ -106,7 +144,9 @@ class _Batches(Dataset[Batch | DataError]):
         augment: str,
         stream: int,
         strong: StrongAugmentation = NO_STRONG,
+        keep_masks: bool = False,
     ) -> None:
+        self.keep_masks = keep_masks
         self.split, self.size, self.stream, self.augment, self.strong = split, size, stream, augment, strong
         self.classes = len(card.classes)
         grey = (sum(card.mean) / len(card.mean),)
@@ -122,9 +162,11 @@ class _Batches(Dataset[Batch | DataError]):
             rows = with_partners(rows, len(positions))
         samples = self.split.select(positions[rows])
         try:
-            images = decoded(samples.images)
+            images, masks = samples.decode()
         except DataError as error:
             return error  # a worker process would wrap a raised error in a traceback
+        if masks is not None:
+            return self._with_masks(images, masks, samples.sample_id, len(positions))
         augmentation, strong = AUGMENTATIONS[self.augment], self.strong
         draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + strong.draws)
         augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
@@ -143,6 +185,14 @@ class _Batches(Dataset[Batch | DataError]):
             np.isin(rows, index.rows)
         )  # False for images that were loaded only as mixing partners
         return Batch(inputs[is_own], labels[is_own], batch.sample_id[is_own], batch.whole)
+
+    def _with_masks(self, images: Images, masks: Masks, sample_id: np.ndarray, whole: int) -> Batch:
+        augmentation = JOINT_AUGMENTATIONS[self.augment]
+        draws = sample_draws(self.stream, sample_id, augmentation.draws)
+        augmented, labels = augmentation.apply(images, masks, draws, self.size)
+        stored = PackedMasks.of(masks) if self.keep_masks else None
+        inputs, ids = self.to_input(augmented), torch.from_numpy(sample_id)
+        return Batch(inputs, torch.from_numpy(labels.astype(np.int64)), ids, whole, stored)
 
 
 class BatchLoader:
@@ -216,7 +266,8 @@ def scoring_batches(
     the batch size.
     """
     sampler = [_BatchIndex(batch, list(range(len(batch)))) for batch in scoring_positions(len(split), size)]
-    return BatchLoader(_Batches(split, card, size, channels, "none", 0), sampler[share.rank :: share.ranks], 0, workers)
+    batches = _Batches(split, card, size, channels, "none", 0, keep_masks=True)
+    return BatchLoader(batches, sampler[share.rank :: share.ranks], 0, workers)
 
 
 def scoring_positions(count: int, size: int) -> list[list[int]]:

@@ -11,6 +11,8 @@ CORRUPTIONS = (
     "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
 )  # fmt: skip
 """The fifteen common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv 1903.12261)."""
+MOVES_PIXELS = ("elastic_transform",)
+"""Corruptions after which a mask no longer fits its image."""
 SEVERITIES = (1, 2, 3, 4, 5)
 CODE_VERSION = 1
 """Raised when `datasets.corrupt` computes other images; part of the keys of stages that read a corrupted split."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets.api import DataError, ImageSplit
 from datasets.images import ImageFiles, decoded, join
+from datasets.masks import MaskFiles, join_masks
 
 SPLIT_SEED = 20230800255  # of all splits; the digits of LGViT's arXiv number
 
@@ -71,7 +72,8 @@ def merge(first: ImageSplit, second: ImageSplit) -> ImageSplit:
     sample_id = np.concatenate([first.sample_id, second.sample_id])
     if len(np.unique(sample_id)) < len(sample_id):
         raise DataError("train and val share sample ids, so they are not parts of one set")
-    both = ImageSplit(join(first.images, second.images), np.concatenate([first.labels, second.labels]), sample_id)
+    labels = np.concatenate([first.labels, second.labels])
+    both = ImageSplit(join(first.images, second.images), labels, sample_id, join_masks(first.masks, second.masks))
     return both.select(np.argsort(sample_id))
 
 
@@ -85,22 +87,24 @@ def stratified_head(split: ImageSplit, count: int) -> ImageSplit:
 
 
 def identity(split: ImageSplit) -> str:
-    """SHA-256 over the sample ids and labels of a split, in order."""
+    """SHA-256 over the sample ids and labels of a split, in order. It does not cover masks; `content` does."""
     digest = hashlib.sha256(split.sample_id.astype("<i8").tobytes())
     digest.update(split.labels.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
 def content(split: ImageSplit) -> str:
-    """A hash that identifies the images: ``pixels:`` and the SHA-256 of all pixels, in order.
+    """A hash that identifies the images and masks: ``pixels:`` and the SHA-256 of all pixels, in order.
 
     For images that are decoded batch by batch: ``files:`` and the SHA-256 of the file names and sizes.
     """
     digest = hashlib.sha256()
-    if isinstance(split.images, ImageFiles):
-        for i, name in enumerate(split.images.names):
-            digest.update(bytes(name) + split.images.path(i).stat().st_size.to_bytes(8, "little"))
-        return f"files:{digest.hexdigest()}"
-    for image in decoded(split.images):
-        digest.update(np.array(image.shape, dtype="<i8").tobytes() + image.tobytes())
-    return f"pixels:{digest.hexdigest()}"
+    for stored in (split.images, split.masks):
+        files = stored.files if isinstance(stored, MaskFiles) else stored
+        if isinstance(files, ImageFiles):
+            for i, name in enumerate(files.names):
+                digest.update(bytes(name) + files.path(i).stat().st_size.to_bytes(8, "little"))
+        elif files is not None:
+            for array in decoded(files):
+                digest.update(np.array(array.shape, dtype="<i8").tobytes() + array.tobytes())
+    return f"{'files' if isinstance(split.images, ImageFiles) else 'pixels'}:{digest.hexdigest()}"

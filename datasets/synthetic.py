@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.api import SPLITS, DatasetCard, ImageSplit
+from datasets.api import IGNORED, SPLITS, DatasetCard, ImageSplit
 
 PREFIX = "synthetic:"
 SIZES = {"train": 2, "val": 8, "test": 8}
@@ -51,5 +51,9 @@ def _noise(card: DatasetCard, split: str, seed: int) -> ImageSplit:
     count = SIZES[split]
     shape = (count, card.recipe_size, card.recipe_size, card.channels)
     images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    labels = np.arange(count, dtype=np.int64) % len(card.classes)
-    return ImageSplit(images, labels, np.arange(count, dtype=np.int64))
+    sample_id = np.arange(count, dtype=np.int64)
+    if card.task == "classification":
+        return ImageSplit(images, sample_id % len(card.classes), sample_id)
+    masks = np.random.default_rng([seed, 1]).integers(0, len(card.classes), shape[:3], dtype=np.uint8)
+    masks[:, :1] = IGNORED
+    return ImageSplit(images, np.zeros(count, np.int64), sample_id, masks)

@@ -40,7 +40,7 @@ TINY_IMAGENET = DatasetCard(
     how_to_get=f"python -m benchmark data fetch tiny-imagenet --data-dir DIR, or unpack {URL} there",
     folders=("", "tiny-imagenet-200", "tiny-imagenet"),
     markers=("wnids.txt",),
-    archives=(Archive(url=URL, name="tiny-imagenet-200.zip", md5=None, folder="tiny-imagenet-200"),),
+    archives=(Archive(url=URL, name="tiny-imagenet-200.zip", md5=None),),
 )
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from datasets.api import DatasetCard
 from datasets.augment import AUGMENTATIONS
+from datasets.joint_augment import JOINT_AUGMENTATIONS
 from datasets.timm_augment import NO_STRONG, StrongAugmentation
 
 # Luminance weights of ITU-R BT.601, as in PIL's mode "L".
@@ -41,15 +42,22 @@ def _with_channels(batch: Tensor, channels: int) -> Tensor:
 
 
 def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
-    """Description of evaluation preprocessing: `to_input` and, for files, `datasets.crops.resize_center_crop`."""
+    """Description of evaluation preprocessing: `to_input`, and for files `datasets.crops.resize_center_crop`.
+
+    In segmentation, images are squashed instead of cropped, so that every labelled pixel is judged.
+    """
     parts = []
-    if card.image_size is None:
+    if card.image_size is None and card.task == "segmentation":
+        parts.append(f"squashed to {size} x {size} (bilinear, antialiased), nothing cropped")
+    elif card.image_size is None:
         parts.append(f"shorter side to {size} (bilinear, antialiased), middle square of {size}")
     elif card.image_size != size:
         parts.append(f"resized from {card.image_size} to {size} (bilinear, antialiased)")
     parts.append(f"divided by 255, less mean {_numbers(card.mean)}, over std {_numbers(card.std)}")
     if card.channels != channels:
         parts.append("grey repeated in every channel" if card.channels == 1 else "one channel by luminance (BT.601)")
+    if card.task == "segmentation":
+        parts.append(f"masks to {size} x {size} by nearest neighbour for the loss, in their stored size for scores")
     return "; ".join(parts)
 
 
@@ -57,8 +65,8 @@ def training_summary(
     card: DatasetCard, size: int, channels: int, augment: str, strong: StrongAugmentation = NO_STRONG
 ) -> str:
     """Description of training preprocessing and augmentation."""
-    augmentation = AUGMENTATIONS[augment].summary
-    if augment == "crop-flip":
+    augmentation = (JOINT_AUGMENTATIONS if card.task == "segmentation" else AUGMENTATIONS)[augment].summary
+    if "crop" in augment:
         augmentation += f", to {size}"
     parts = [
         augmentation,

@@ -249,8 +249,8 @@ def datasets() -> str:
     for name, card in registry.TABLES["dataset"].items():
         sizes = " / ".join(f"{card.sizes[split]:,}" for split in ("train", "val", "test"))
         size = f"{card.image_size}" if card.image_size else "varies"
-        rows.append([code(name), sizes, str(len(card.classes)), size, card.val_rule, card.licence])
-    return table(["name", "train / val / test", "classes", "pixels", "val", "licence"], rows)
+        rows.append([code(name), card.task, sizes, str(len(card.classes)), size, card.val_rule, card.licence])
+    return table(["name", "task", "train / val / test", "classes", "pixels", "val", "licence"], rows)
 
 
 def backbones() -> str:

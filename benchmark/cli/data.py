@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +18,7 @@ from benchmark.cli.options import data_dir_option
 from benchmark.errors import UserError
 from benchmark.progress import LINE_SECONDS
 from benchmark.text_table import wrapped
-from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.api import IGNORED, SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.check import class_counts, scan
 from datasets.fetch import fetch as fetch_files
 from datasets.folder import PREFIX, SUMMARY, absolute, is_folder
@@ -98,11 +100,13 @@ def where(name: str, data_dir: Path | None) -> None:
 def check(name: str, data_dir: Path | None, processes: int | None, all_classes: bool) -> None:
     """Check every image: class counts, checksums, images that cannot be read, images that are in two splits.
 
-    Exits with 1 if an image cannot be read or a checksum is wrong.
+    In segmentation also every mask: its size, and that every value is a class. Exits with 1 if an image or mask is wrong or
+    cannot be read, or a checksum is wrong.
 
     \b
     Examples:
       python -m benchmark data check fashion-mnist-mini
+      python -m benchmark data check oxford-pets --data-dir /data
       python -m benchmark data check folder:my/photos
     """
     card = _card(name)
@@ -111,16 +115,22 @@ def check(name: str, data_dir: Path | None, processes: int | None, all_classes: 
     console.print(f"{card.name} in {place}", highlight=False, markup=False, soft_wrap=True)
     wrong_archives = _check_archives(console, card, place, data_dir)
     splits = card.read(data_dir)
-    _show_counts(console, card, splits, all_classes)
+    if card.task == "classification":
+        counts = class_counts(splits, len(card.classes))
+        _show_counts(console, card, splits, counts, all_classes)
     if is_folder(card.name):
         for sentence in skipped_files(place, splits.values()):
             console.print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)
     with _Progress(console, "checked", "images") as progress:
         result = scan(splits, len(os.sched_getaffinity(0)) if processes is None else processes, progress.show)
+    if card.task == "segmentation":
+        _show_counts(console, card, splits, result.shown, all_classes)
+        _show_pixels(console, card, result.pixels)
     total = sum(len(split) for split in splits.values())
     for problem in result.damaged[:SHOWN_PROBLEMS]:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{total - len(result.damaged):,} of {total:,} images can be read", highlight=False)
+    noun = "images" if card.task == "classification" else "images and their masks"
+    console.print(f"{total - len(result.damaged):,} of {total:,} {noun} can be read", highlight=False)
     for first, second in result.in_two_splits[:SHOWN_PROBLEMS]:
         console.print(f"the same image: {first}; {second}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"images that are in two splits: {len(result.in_two_splits):,}", highlight=False)
@@ -147,8 +157,14 @@ def _check_archives(console: Console, card: DatasetCard, place: Path, data_dir: 
     return wrong
 
 
-def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSplit], all_classes: bool) -> None:
-    counts = class_counts(splits, len(card.classes))
+def _show_counts(
+    console: Console,
+    card: DatasetCard,
+    splits: Mapping[str, ImageSplit],
+    counts: Mapping[str, np.ndarray],
+    all_classes: bool,
+) -> None:
+    """The number of images with each class; ``counts`` by split, [classes] or more."""
     table = Table("class", *splits, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -156,10 +172,23 @@ def _show_counts(console: Console, card: DatasetCard, splits: dict[str, ImageSpl
         for label, name in enumerate(card.classes):
             table.add_row(Text(printable(name)), *(f"{counts[split][label]:,}" for split in splits))
     else:
-        ranges = [f"{counts[split].min():,} to {counts[split].max():,}" for split in splits]
+        of_classes = [counts[split][: len(card.classes)] for split in splits]
+        ranges = [f"{of_split.min():,} to {of_split.max():,}" for of_split in of_classes]
         table.add_row(f"each of {len(card.classes):,}", *ranges)
     table.add_row("all", *(f"{len(split):,}" for split in splits.values()))
     console.print(table)
+
+
+def _show_pixels(console: Console, card: DatasetCard, pixels: Mapping[str, np.ndarray]) -> None:
+    """The share of ignored pixels, and that of the most common class among the others."""
+    for split, counts in pixels.items():
+        counted = counts[: len(card.classes)]
+        largest = int(counted.argmax())
+        console.print(
+            f"{split}: {counts[IGNORED] / max(counts.sum(), 1):.1%} of the pixels are ignored; of the others "
+            f"{counted[largest] / max(counted.sum(), 1):.1%} are {printable(card.classes[largest])}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @command.command("fetch")

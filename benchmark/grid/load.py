@@ -34,6 +34,7 @@ from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.leakage_guard import seen_selection
 from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks
+from benchmark.grid.recipe_guard import refused_augmentation
 from benchmark.grid.values import OWN, PrimaryKey, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
 from benchmark.stages.graph import heads_of
@@ -313,7 +314,11 @@ class _GridReader(ValueReader):
         return ReplacementBackbone(backbone=name, weights=weights_of(backbone, self.data_dir))
 
     def check_run(self, run: RunSpec) -> None:
-        """Note mistakes of a run: thresholds chosen on the weights' training images, or a policy that reads missing gates."""
+        """Note mistakes of a run: thresholds chosen on the weights' training images, an augmentation that its data cannot have,
+        or a policy that reads missing gates.
+        """
+        if refused := refused_augmentation(run.train):
+            self.wrong(*refused)
         if problem := seen_selection(run):
             self.wrong("datasets", problem)
         heads = heads_of(run.train)

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from benchmark import registry
 from benchmark.grid.load import AXES, GridFile
 from benchmark.grid.values import MAX_SEED, OWN
-from datasets.augment import AUGMENTATIONS
 from datasets.folder import PREFIX
+from datasets.joint_augment import JOINT_AUGMENTATIONS
 from methods.placement import PUBLISHED, SCHEMES
 from results.operating_point import BUDGETS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
@@ -76,7 +76,7 @@ def _named(names: Any) -> dict[str, Any]:
 
 def _recipes() -> dict[str, Any]:
     keys = _properties(Recipe)
-    keys["augment"]["enum"] = list(AUGMENTATIONS)
+    keys["augment"]["enum"] = list(JOINT_AUGMENTATIONS)
     texts = attribute_docstrings(Recipes)
     return _object({stage: {**_object(keys), "description": texts[stage]} for stage in DEFAULT_RECIPES})
 

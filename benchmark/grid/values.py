@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmark import registry
 from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
-from datasets.augment import AUGMENTATIONS
 from datasets.folder import absolute, absolute_path, is_folder
+from datasets.joint_augment import JOINT_AUGMENTATIONS
+from datasets.shift import MOVES_PIXELS
 from datasets.shift import mistake as corruption_mistake
 from datasets.split_rules import MODES, RESPLITS, SplitRule
 from datasets.timm_augment import rand_augment_mistake
@@ -103,8 +104,8 @@ class ValueReader:
             else:
                 merged = DEFAULT_RECIPES[stage].model_dump() | base.get(stage, {}) | values
                 recipe = self.validate(Recipe, merged, f"{where}.{stage}")
-                if recipe is not None and recipe.augment not in AUGMENTATIONS:
-                    self.wrong(f"{where}.{stage}.augment", unknown("augmentation", recipe.augment, AUGMENTATIONS))
+                if recipe is not None and recipe.augment not in JOINT_AUGMENTATIONS:
+                    self.wrong(f"{where}.{stage}.augment", unknown("augmentation", recipe.augment, JOINT_AUGMENTATIONS))
                 elif recipe is not None and (mistake := rand_augment_mistake(recipe.rand_augment)):
                     self.wrong(f"{where}.{stage}.rand_augment", mistake)
                 elif recipe is not None and recipe.epochs == 0 and stage != "finetune":
@@ -230,11 +231,14 @@ class ValueReader:
             return ".resplit", "goes with split: halves only"
         if "corruption" in options and (problem := corruption_mistake(options["corruption"])) is not None:
             return ".corruption", problem
+        if "corruption" in options and card.task == "segmentation" and options["corruption"]["name"] in MOVES_PIXELS:
+            return ".corruption", f"{options['corruption']['name']} moves pixels away from their masks; choose another"
         if "corruption" in options and mode == "as-published":
             return ".corruption", "val is the test split with split: as-published, and only test is corrupted"
         sizes = SplitRule.of(options).sizes(card)
         for split in SPLITS:
-            low, high, count = len(card.classes), sizes[split], options.get(split, sizes[split])
+            low = len(card.classes) if card.task == "classification" else 1
+            high, count = sizes[split], options.get(split, sizes[split])
             if split in options and (not isinstance(count, int) or isinstance(count, bool) or not low <= count <= high):
                 return f".{split}", f"a whole number of images from {low} to {high}, not {shortened(count)}"
         if mode == "as-published" and options.get("val") != options.get("test"):

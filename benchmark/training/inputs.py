@@ -15,7 +15,7 @@ from benchmark.seeds import seed_for
 from benchmark.training.ranks import ALONE, Ranks
 from datasets.api import SPLITS, DataError, DatasetCard, ImageSplit
 from datasets.corrupt import corrupted
-from datasets.images import ImageFiles, kept_in_memory
+from datasets.images import ImageFiles
 from datasets.loading import BatchLoader, Workers, scoring_batches, training_batches
 from datasets.shares import Share
 from datasets.shift import Corruption
@@ -93,6 +93,7 @@ class Inputs:
         """The description of the data in a record."""
         return DataCard(
             name=self.card.name,
+            task=self.card.task,
             split_rule="; ".join(
                 [self.rule.describe(self.card), *([self.corruption.describe()] if self.corruption else [])]
             ),
@@ -198,7 +199,7 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
     chosen = json.loads(options)
     splits = SplitRule.of(chosen).apply(registry.card("dataset", dataset).read(data_dir))
     splits = {name: stratified_head(split, chosen[name]) if name in chosen else split for name, split in splits.items()}
-    splits = {name: ImageSplit(kept_in_memory(s.images), s.labels, s.sample_id) for name, s in splits.items()}
+    splits = {name: split.in_memory() for name, split in splits.items()}
     corruption = Corruption.of(chosen)
     return splits if corruption is None else splits | {"test": corrupted(splits["test"], corruption)}
 

@@ -107,3 +107,48 @@ def write_tiny_imagenet(folder: Path, wnids: tuple[str, ...], per_class: int, la
         lines.append(f"val_{i}.JPEG\t{wnids[label]}\t0\t32\t44\t62")
     (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
     (folder / "wnids.txt").write_text("\n".join(reversed(wnids)) + "\n")
+
+
+def write_mask(path: Path, values: np.ndarray, *, palette: bool = False) -> None:
+    """Write a mask uint8 [H, W], grey or with a palette of colours that differ from the values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(values)
+    if palette:
+        image = image.convert("P")  # grey to palette keeps the values
+        image.putpalette([(37 * i + 11) % 256 for i in range(768)])
+    image.save(path)
+
+
+def write_pets(folder: Path, breeds: int, trainval: int, test: int, values: np.ndarray) -> None:
+    """Write the Oxford-IIIT Pet set's folders, with the same trimap for every image."""
+    lists: dict[str, list[str]] = {"trainval": [], "test": []}
+    for breed in range(breeds):
+        for i in range(trainval + test):
+            name = f"{'Aa'[breed % 2]}_breed_{breed}_{i}"
+            write_image(folder / "images" / f"{name}.jpg", (5 * breed, 0, 10 * i), values.shape[::-1])
+            write_mask(folder / "annotations" / "trimaps" / f"{name}.png", values)
+            (folder / "annotations" / "trimaps" / f"._{name}.png").touch()  # as in the official archive
+            lists["trainval" if i < trainval else "test"].append(f"{name} {breed + 1} 1 1")
+    for part, lines in lists.items():
+        (folder / "annotations" / f"{part}.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_voc(folder: Path, train: int, val: int, values: np.ndarray) -> None:
+    """Write Pascal VOC's folders for segmentation, with the same palette mask for every image, and photos without masks."""
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for part, count in (("train", train), ("val", val)):
+        names = [f"2007_{part}_{i:06d}" for i in range(count)]
+        for i, name in enumerate(names):
+            write_image(folder / "JPEGImages" / f"{name}.jpg", (0, 0, 10 * i), values.shape[::-1])
+            write_mask(folder / "SegmentationClass" / f"{name}.png", values, palette=True)
+        (folder / "ImageSets" / "Segmentation" / f"{part}.txt").write_text("\n".join(names) + "\n")
+    write_image(folder / "JPEGImages" / "2008_000001.jpg", (0, 0, 0))
+
+
+def write_ade20k(folder: Path, training: int, validation: int, values: np.ndarray) -> None:
+    """Write ADE20K's folders for scene parsing, with the same mask for every image."""
+    for part, count in (("training", training), ("validation", validation)):
+        for i in range(count):
+            name = f"ADE_{part[:5]}_{i + 1:08d}"
+            write_image(folder / "images" / part / f"{name}.jpg", (0, 0, 10 * i), values.shape[::-1])
+            write_mask(folder / "annotations" / part / f"{name}.png", values)

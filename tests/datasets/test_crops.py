@@ -30,7 +30,7 @@ def test_evaluation_equals_torchvisions_resize_and_center_crop(height: int, widt
 @settings(max_examples=60, deadline=None)
 def test_a_random_crop_equals_torchvisions_of_the_same_part(height: int, width: int, seed: int) -> None:
     draws = np.random.default_rng(seed).random(CROP_FLIP_DRAWS)
-    top, left, tall, wide = crops._crop_box(height, width, draws)
+    top, left, tall, wide = crops.crop_box(height, width, draws)
     assert 0 <= top <= height - tall
     assert 0 <= left <= width - wide
     image = noise(height, width, seed=seed)
@@ -44,7 +44,7 @@ def test_parts_follow_the_recipe() -> None:
     """8 to 100 % of the area, uniformly; log-uniform ratios of 3:4 to 4:3; at all positions; half of them flipped."""
     height, width = 400, 400
     draws = np.random.default_rng(1).random((4000, CROP_FLIP_DRAWS))
-    parts = np.array([crops._crop_box(height, width, numbers) for numbers in draws])
+    parts = np.array([crops.crop_box(height, width, numbers) for numbers in draws])
     area = parts[:, 2] * parts[:, 3] / (height * width)
     ratio = parts[:, 3] / parts[:, 2]
     assert area.min() > 0.075
@@ -68,7 +68,7 @@ def test_parts_follow_the_recipe() -> None:
 
 def test_an_image_with_an_extreme_aspect_ratio_is_cropped_in_the_middle() -> None:
     draws = np.full(CROP_FLIP_DRAWS, 0.999)
-    top, left, tall, wide = crops._crop_box(10, 400, draws)
+    top, left, tall, wide = crops.crop_box(10, 400, draws)
     assert (top, tall, wide) == (0, 10, 13)
     assert left == (400 - 13) // 2
 

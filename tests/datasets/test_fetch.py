@@ -73,7 +73,7 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
 def card_of(source: Publisher, md5: str | None = "right") -> DatasetCard:
     if md5 == "right":
         md5 = hashlib.md5(source.content).hexdigest()
-    archive = Archive(url=source.url, name=NAME, md5=md5, folder="cifar-100-python")
+    archive = Archive(url=source.url, name=NAME, md5=md5)
     return replace(DATASETS["cifar-100"], archives=(archive,))
 
 

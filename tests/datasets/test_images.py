@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.api import DataError
-from datasets.images import ImageFiles, ImageList, decode_file, encoded, image_names, kept_in_memory
+from datasets.api import DataError, ImageSplit
+from datasets.images import ImageFiles, ImageList, decode_file, encoded, image_names
 from tests.datasets.formats import write_image
 
 
@@ -82,13 +82,14 @@ def test_a_class_name_can_contain_any_characters(tmp_path: Path) -> None:
 def test_small_datasets_are_kept_decoded_and_large_ones_are_not(tmp_path: Path) -> None:
     for i in range(4):
         write_image(tmp_path / f"{i}.png", (i, i, i), (6, 6))
-    same = ImageFiles(tmp_path, encoded([f"{i}.png" for i in range(4)]))
-    in_memory = kept_in_memory(same)
+    files = ImageFiles(tmp_path, encoded([f"{i}.png" for i in range(4)]))
+    same = ImageSplit(files, np.zeros(4, int), np.arange(4))
+    in_memory = same.in_memory().images
     assert isinstance(in_memory, np.ndarray)
     assert in_memory[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
-    assert kept_in_memory(same, limit=4 * 6 * 6 * 3 - 1) is same
+    assert same.in_memory(limit=4 * 6 * 6 * 3 - 1) is same
     write_image(tmp_path / "3.png", (3, 3, 3), (8, 6))
-    mixed = kept_in_memory(same)
+    mixed = same.in_memory().images
     assert isinstance(mixed, ImageList)
     assert [image.shape for image in mixed[np.array([True, False, False, True])].decode()] == [(6, 6, 3), (6, 8, 3)]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from datasets import DATASETS
 from datasets.api import DataError, ImageSplit
 from datasets.augment import flip_shift, sample_draws
-from datasets.images import ImageFiles, encoded, kept_in_memory
+from datasets.images import ImageFiles, encoded
 from datasets.loading import Batch, Workers, scoring_batches, training_batches
 from datasets.splits import stratified_head, stratified_holdout
 from datasets.transforms import evaluation_summary, to_input, training_summary
@@ -152,7 +152,7 @@ def test_worker_processes_import_nothing_in_a_process_of_the_local_pool(tmp_path
 
 def test_images_kept_in_memory_are_the_same_bits(tmp_path: Path) -> None:
     split = files(tmp_path)
-    in_memory = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
+    in_memory = split.in_memory()
     assert not isinstance(in_memory.images, ImageFiles)
     for one, other in zip(colour_epoch(split, 0), colour_epoch(in_memory, 0), strict=True):
         assert torch.equal(one.images, other.images)

@@ -15,7 +15,6 @@ from timm.data.auto_augment import RandAugment
 
 from datasets import DATASETS
 from datasets.api import IMAGENET_MEAN, ImageSplit
-from datasets.images import kept_in_memory
 from datasets.loading import Batch, Workers, training_batches
 from datasets.splits import stratified_head
 from datasets.timm_augment import StrongAugmentation, _rand_augment, erase, mix, rand_augment, rand_augment_mistake
@@ -64,7 +63,7 @@ def test_workers_and_resumes_change_no_bit(split: ImageSplit) -> None:
 
 def test_decoded_images_give_the_same_bits_as_files(tmp_path: Path) -> None:
     split = files(tmp_path)
-    in_memory = ImageSplit(kept_in_memory(split.images), split.labels, split.sample_id)
+    in_memory = split.in_memory()
     assert same(epoch(in_memory), epoch(split))
 
 

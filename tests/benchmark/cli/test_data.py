@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from datasets import DATASETS
+import numpy as np
+from PIL import Image
+
+from datasets import DATASETS, voc
+from datasets.check import scan
 from tests.conftest import ROOT, Command, environment
+from tests.datasets.formats import write_voc
 from tests.datasets.photos import write_photos
 
 
@@ -56,6 +61,32 @@ def test_check_lists_damaged_and_duplicate_images(benchmark_command: Command, tm
         assert f"{doubled}" in done.stdout
         assert "test/y/again.png" in done.stdout
         assert "images that are in two splits: 1" in done.stdout
+
+
+def test_check_counts_the_images_that_show_a_class(benchmark_command: Command) -> None:
+    done = benchmark_command("data", "check", "fashion-scenes")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["ground", "2,000", "500", "1,000"] in lines
+    (sneaker,) = [line for line in lines if line[:1] == ["Sneaker"]]
+    assert 400 < int(sneaker[1]) < 1200
+    assert "3,500 of 3,500 images and their masks can be read" in done.stdout
+    assert "train: 0.0% of the pixels are ignored; of the others 80.9% are ground" in done.stdout
+
+
+def test_check_lists_masks_that_are_wrong(tmp_path: Path) -> None:
+    write_voc(tmp_path, 4, 2, np.array([[0, 1], [255, 20]], np.uint8))
+    splits = voc.read(tmp_path, val=1)
+    masks = tmp_path / "SegmentationClass"
+    Image.new("L", (9, 9)).save(masks / "2007_train_000000.png")
+    Image.new("L", (2, 2), 21).save(masks / "2007_val_000000.png")
+    for processes in (0, 2):
+        result = scan(splits, processes, lambda done, total: None)
+        assert len(result.damaged) == 2
+        assert any("2007_train_000000.png" in problem and "9 x 9" in problem for problem in result.damaged)
+        assert any("2007_val_000000.png" in problem and "21" in problem for problem in result.damaged)
+        assert result.shown["test"][[0, 1, 20, 255]].tolist() == [1, 1, 1, 1]
+        assert sum(counts[255] for counts in result.pixels.values()) == 4
 
 
 def test_any_name_of_a_folder_is_printed_as_it_is(benchmark_command: Command, tmp_path: Path) -> None:

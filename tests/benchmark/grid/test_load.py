@@ -156,7 +156,8 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
     ("seeds: 3", "seeds: Input should be a valid list, not 3"),
     ("exclude: [{seed: 0}]", "exclude: leaves no run"),
     ("exclude: [{sed: 0}]", "exclude[0]: unknown key 'sed'; did you mean 'seed'?"),
-    ("recipes: {finetune: {augment: flip}}", "recipes.finetune.augment: unknown augmentation 'flip'"),
+    ("recipes: {finetune: {augment: flop}}", "recipes.finetune.augment: unknown augmentation 'flop'; did you mean 'flip'?"),
+    ("recipes: {finetune: {augment: scale-crop-flip}}", "recipes.finetune.augment: scale-crop-flip is for segmentation"),
     ("recipes: {exits: {rand_augment: rand-x9}}", "recipes.exits.rand_augment: 'x9' in 'rand-x9' is not in timm's form"),
     ("recipes: {exits: {erasing: 2}}", "recipes.exits.erasing: Input should be less than or equal to 1, not 2"),
     ("recipes: {finetune: {mixup: true}}", "recipes.finetune.mixup: Value error, a number, not true or false"),
@@ -209,6 +210,24 @@ def test_split_rules_are_checked(tmp_path: Path, options: str, sentence: str) ->
     text = SOUND.replace("[fashion-mnist-mini]", "[{name: fashion-mnist-mini, set: {" + options + "}}]")
     (message,) = mistakes(tmp_path, text)
     assert message.startswith(f"datasets[0].set{sentence}")
+
+
+@pytest.mark.parametrize(("extra", "sentence"), [
+    ("recipes: {finetune: {rand_augment: rand-m9}}", "recipes.finetune.rand_augment: changes images without their masks"),
+    ("recipes: {exits: {erasing: 0.2}}", "recipes.exits.erasing: changes images without their masks"),
+    ("recipes: {joint: {mixup: 0.8}}", "recipes.joint.mixup: changes images without their masks"),
+    ("recipes: {finetune: {cutmix: 1}}", "recipes.finetune.cutmix: changes images without their masks"),
+])  # fmt: skip
+def test_augmentations_of_images_alone_are_refused_for_segmentation(tmp_path: Path, extra: str, sentence: str) -> None:
+    (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", "fashion-scenes") + extra)
+    assert message.startswith(sentence)
+    assert "fashion-scenes" in message
+
+
+def test_a_corruption_that_moves_pixels_is_refused_for_segmentation(tmp_path: Path) -> None:
+    corruption = "{name: fashion-scenes, set: {train: 5, corruption: {name: elastic_transform, severity: 1}}}"
+    (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", corruption))
+    assert "elastic_transform moves pixels" in message
 
 
 def test_a_split_rule_is_in_every_name(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Scenes of garments for segmentation: real photos, synthetic layout. They are composed at load time from the photos of the
+bundled Fashion-MNIST subset, those of each split from the photos of that split. A scene depends on its number only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from datasets.api import SPLITS, ImageSplit
+from datasets.fashion_mnist import read_bundle
+from datasets.fashion_scenes import SIDE, SIZES
+from datasets.splits import SPLIT_SEED
+
+GARMENTS = (2, 5)  # fewest and most in a scene
+GARMENT_SIDES = (14, 32)  # smallest and largest side of a garment's square photo in a scene, in pixels
+THRESHOLD = 12  # darker pixels of a photo are its black ground
+GROUND_GRAINS = ((2, 4), (5, 2), (13, 1), (SIDE, 1))  # sides of the squares of noise that make the ground, and weights
+GROUND_DEPTH = 150  # largest value of the ground
+
+
+def read(folder: Path) -> dict[str, ImageSplit]:
+    """The splits; labels are 0, and sample ids number the scenes of all splits.
+
+    Raises:
+        DataError: the file of the garments cannot be read or is damaged.
+    """
+    garments = read_bundle(folder)
+    splits, first = {}, 0
+    for name in SPLITS:
+        ids = np.arange(first, first + SIZES[name])
+        splits[name] = _scenes(garments[name], ids)
+        first += SIZES[name]
+    return splits
+
+
+def _scenes(garments: ImageSplit, ids: np.ndarray) -> ImageSplit:
+    assert isinstance(garments.images, np.ndarray)
+    photos = garments.images[..., 0]
+    shapes = silhouettes(photos) * np.uint8(255)
+    images, masks = (np.empty((len(ids), SIDE, SIDE), np.uint8) for _ in range(2))
+    classes = np.concatenate([[0], garments.labels + 1]).astype(np.uint8)
+    for i, scene in enumerate(ids.tolist()):
+        images[i], owners = compose(photos, shapes, np.random.default_rng([SPLIT_SEED, scene]))
+        masks[i] = classes[owners + 1]
+    return ImageSplit(images[..., None], np.zeros(len(ids), np.int64), ids, masks)
+
+
+def compose(photos: np.ndarray, shapes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One scene. Garments that are placed later cover earlier ones. All arithmetic is on integers, equal on every machine.
+
+    Args:
+        photos: of garments, uint8 [N, 28, 28].
+        shapes: their silhouettes, 0 or 255, uint8 [N, 28, 28].
+        rng: of this scene.
+
+    Returns:
+        the image uint8 [SIDE, SIDE], and the garment's index at every pixel, int64 [SIDE, SIDE], -1 for the ground.
+    """
+    image, owners = ground(rng), np.full((SIDE, SIDE), -1)
+    count = rng.integers(GARMENTS[0], GARMENTS[1] + 1)
+    for garment in rng.choice(len(photos), count, replace=False).tolist():
+        side = int(rng.integers(GARMENT_SIDES[0], GARMENT_SIDES[1] + 1))
+        top, left = rng.integers(0, SIDE - side + 1, 2).tolist()
+        flip = -1 if rng.integers(2) else 1
+        photo = _resized(photos[garment], side)[:, ::flip]
+        shape = _resized(shapes[garment], side)[:, ::flip] > 127
+        place = slice(top, top + side), slice(left, left + side)
+        image[place][shape] = photo[shape]
+        owners[place][shape] = garment
+    return image, owners
+
+
+def boxes(owners: np.ndarray) -> dict[int, tuple[int, int, int, int]]:
+    """The box of the visible part of every garment, by its index: left, top, right and bottom; the last two are exclusive."""
+    found = {}
+    for garment in np.unique(owners[owners >= 0]).tolist():
+        rows, columns = np.nonzero(owners == garment)
+        found[garment] = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    return found
+
+
+def silhouettes(photos: np.ndarray) -> np.ndarray:
+    """The pixels of the garments in photos uint8 [N, H, W] on black ground, holes filled; bool [N, H, W]."""
+    dark = np.pad(photos <= THRESHOLD, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = ndimage.generate_binary_structure(2, 1)
+    regions, _ = ndimage.label(dark, in_plane)
+    outside = regions == regions[:, :1, :1]  # the padding joins all dark pixels that reach the border
+    return ~outside[:, 1:-1, 1:-1]
+
+
+def ground(rng: np.random.Generator) -> np.ndarray:
+    """A textured ground uint8 [SIDE, SIDE]: noise of several grains, with a random brightness and contrast."""
+    total = np.zeros((SIDE, SIDE), np.int64)
+    for cells, weight in GROUND_GRAINS:
+        total += weight * _resized(rng.integers(0, 256, (cells, cells), dtype=np.uint8), SIDE)
+    noise = total // sum(weight for _, weight in GROUND_GRAINS)
+    depth = int(rng.integers(GROUND_DEPTH // 3, GROUND_DEPTH + 1))
+    base = int(rng.integers(0, 256 - depth))
+    return (base + noise * depth // 255).astype(np.uint8)
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

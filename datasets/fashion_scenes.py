@@ -1,0 +1,33 @@
+"""The card of fashion-scenes: garments on a textured ground, with masks. `datasets.compose_scenes` makes them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from datasets.fashion_mnist import BUNDLE_SHA256, CLASSES, MINI
+from datasets.splits import SPLIT_SEED
+
+SIDE = 64
+SIZES = {"train": 2_000, "val": 500, "test": 1_000}
+
+FASHION_SCENES = replace(
+    MINI,
+    name="fashion-scenes",
+    target="datasets.compose_scenes:read",
+    summary="2,000 / 500 / 1,000 grey 64x64 scenes of 2 to 5 garments with masks, 10 classes and the ground: real photos, "
+    "synthetic layout; ships with the suite",
+    task="segmentation",
+    classes=("ground", *CLASSES),
+    image_size=SIDE,
+    recipe_size=SIDE,
+    mean=(0.4391,),
+    std=(0.2100,),
+    sizes=SIZES,
+    val_rule=f"scenes of the photos in val of {MINI.name}, seed {SPLIT_SEED}",
+    fingerprint=hashlib.sha256(
+        f"fashion-scenes {BUNDLE_SHA256} {SPLIT_SEED} {sorted(SIZES.items())}".encode()
+    ).hexdigest(),
+    citation=f"{MINI.citation}; real photos, synthetic layout: the scenes are this suite's own",
+    has_official_splits=False,
+)

@@ -17,7 +17,8 @@ from datasets.splits import SPLIT_SEED
 GARMENTS = (2, 5)  # fewest and most in a scene
 GARMENT_SIDES = (14, 32)  # smallest and largest side of a garment's square photo in a scene, in pixels
 THRESHOLD = 12  # darker pixels of a photo are its black ground
-GROUND_GRAINS = ((2, 4), (5, 2), (13, 1), (SIDE, 1))  # sides of the squares of noise that make the ground, and weights
+GROUND_GRAINS = ((2, 4), (5, 2), (13, 1), (SIDE, 1))  # noise of the ground: cells a side of a scene, and weights
+TEXTURE_SIDE = 8 * SIDE
 GROUND_DEPTH = 150  # largest value of the ground
 
 
@@ -38,37 +39,36 @@ def read(folder: Path) -> dict[str, ImageSplit]:
 
 def _scenes(garments: ImageSplit, ids: np.ndarray) -> ImageSplit:
     assert isinstance(garments.images, np.ndarray)
-    photos = garments.images[..., 0]
-    shapes = silhouettes(photos) * np.uint8(255)
+    cut_outs = cut_out(garments.images[..., 0])
+    grounds = textures(np.random.default_rng([SPLIT_SEED, *ids[:1].tolist()]))
     images, masks = (np.empty((len(ids), SIDE, SIDE), np.uint8) for _ in range(2))
     classes = np.concatenate([[0], garments.labels + 1]).astype(np.uint8)
     for i, scene in enumerate(ids.tolist()):
-        images[i], owners = compose(photos, shapes, np.random.default_rng([SPLIT_SEED, scene]))
+        images[i], owners = compose(cut_outs, grounds, np.random.default_rng([SPLIT_SEED, scene, 1]))
         masks[i] = classes[owners + 1]
     return ImageSplit(images[..., None], np.zeros(len(ids), np.int64), ids, masks)
 
 
-def compose(photos: np.ndarray, shapes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def compose(cut_outs: np.ndarray, grounds: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One scene. Garments that are placed later cover earlier ones. All arithmetic is on integers, equal on every machine.
 
     Args:
-        photos: of garments, uint8 [N, 28, 28].
-        shapes: their silhouettes, 0 or 255, uint8 [N, 28, 28].
+        cut_outs: of garments, from `cut_out`.
+        grounds: from `textures`.
         rng: of this scene.
 
     Returns:
         the image uint8 [SIDE, SIDE], and the garment's index at every pixel, int64 [SIDE, SIDE], -1 for the ground.
     """
-    image, owners = ground(rng), np.full((SIDE, SIDE), -1)
+    image, owners = ground(grounds, rng), np.full((SIDE, SIDE), -1)
     count = rng.integers(GARMENTS[0], GARMENTS[1] + 1)
-    for garment in rng.choice(len(photos), count, replace=False).tolist():
+    for garment in rng.choice(len(cut_outs), count, replace=False).tolist():
         side = int(rng.integers(GARMENT_SIDES[0], GARMENT_SIDES[1] + 1))
-        top, left = rng.integers(0, SIDE - side + 1, 2).tolist()
-        flip = -1 if rng.integers(2) else 1
-        photo = _resized(photos[garment], side)[:, ::flip]
-        shape = _resized(shapes[garment], side)[:, ::flip] > 127
+        top, left, flip = rng.integers(0, (SIDE - side + 1, SIDE - side + 1, 2)).tolist()
+        garment_image = _resized(cut_outs[garment], side)[:, :: -1 if flip else 1]
+        shape = garment_image[..., 1] > 127
         place = slice(top, top + side), slice(left, left + side)
-        image[place][shape] = photo[shape]
+        image[place][shape] = garment_image[..., 0][shape]
         owners[place][shape] = garment
     return image, owners
 
@@ -92,12 +92,27 @@ def silhouettes(photos: np.ndarray) -> np.ndarray:
     return ~outside[:, 1:-1, 1:-1]
 
 
-def ground(rng: np.random.Generator) -> np.ndarray:
-    """A textured ground uint8 [SIDE, SIDE]: noise of several grains, with a random brightness and contrast."""
-    total = np.zeros((SIDE, SIDE), np.int64)
-    for cells, weight in GROUND_GRAINS:
-        total += weight * _resized(rng.integers(0, 256, (cells, cells), dtype=np.uint8), SIDE)
-    noise = total // sum(weight for _, weight in GROUND_GRAINS)
+def cut_out(photos: np.ndarray) -> np.ndarray:
+    """Photos uint8 [N, H, W] with their `silhouettes` (0 or 255), uint8 [N, H, W, 3]; the third channel is empty."""
+    shapes = silhouettes(photos) * np.uint8(255)
+    return np.stack([photos, shapes, np.zeros_like(photos)], axis=-1)  # of the form RGB, which PIL resizes at once
+
+
+def textures(rng: np.random.Generator) -> np.ndarray:
+    """Noise of several grains, int64 [grains, TEXTURE_SIDE, TEXTURE_SIDE], from 0 to 255; parts of it make grounds."""
+    sides = [cells * TEXTURE_SIDE // SIDE for cells, _ in GROUND_GRAINS]
+    noise = [rng.integers(0, 256, (side, side), dtype=np.uint8) for side in sides]
+    return np.stack([_resized(grain, TEXTURE_SIDE) for grain in noise]).astype(np.int64)
+
+
+def ground(grounds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A textured ground uint8 [SIDE, SIDE]: random places of `textures`, with a random brightness and contrast."""
+    places = rng.integers(0, TEXTURE_SIDE - SIDE + 1, (len(grounds), 2)).tolist()
+    parts = [
+        weight * grain[top : top + SIDE, left : left + SIDE]
+        for grain, (top, left), (_, weight) in zip(grounds, places, GROUND_GRAINS, strict=True)
+    ]
+    noise = sum(parts) // sum(weight for _, weight in GROUND_GRAINS)
     depth = int(rng.integers(GROUND_DEPTH // 3, GROUND_DEPTH + 1))
     base = int(rng.integers(0, 256 - depth))
     return (base + noise * depth // 255).astype(np.uint8)

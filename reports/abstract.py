@@ -40,7 +40,10 @@ def abstract(study: Study) -> list[str]:
 
 
 def _question(setting: ComparisonGroup) -> str:
-    speed = "How much of the speed-up that early exits give a Vision Transformer in layers remains in MACs and in time"
+    start = "In semantic segmentation, how" if setting.leading.is_segmentation else "How"
+    speed = (
+        f"{start} much of the speed-up that early exits give a Vision Transformer in layers remains in MACs and in time"
+    )
     if len(setting.methods) < 2:
         return f"{speed}?"
     return f"{speed}, and which exits are the most accurate at equal cost?"
@@ -93,15 +96,15 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
             else f"with the threshold {at}, the speed-up of {name} is {join([*counts, *timed])}"
         )
     if half is not None:
-        text = f"at half of the MACs {name} classifies {percent(half['accuracy'])} % of the test images correctly"
+        text = f"at half of the MACs {name} {setting.metric.reaches(percent(half['accuracy']), ' of the test images')}"
         results = "" if setting.reference in unconverged else _against_others(study, setting, unconverged)
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:
         return [f"{name} reaches none of the operating points."]
     if backbone_is_late(study, setting):
         parts.append(
-            "the backbone has not converged (its val accuracy still rose in the last quarter of its epochs), so early exits "
-            "may be more accurate than it"
+            f"the backbone has not converged (its val {setting.metric.name} still rose in the last quarter of its epochs), so "
+            "early exits may be more accurate than it"
         )
     if len(study.main) > 1:
         parts[0] = f"on {setting.place}, {parts[0]}"
@@ -141,7 +144,9 @@ def _sure(setting: ComparisonGroup) -> list[str]:
             "" if row["interval"] == "seeds" else f", for the models of {counted(setting.seeds, 'training seed')} alone"
         )
         tests = f"; differences are tested in pairs{few_seeds}, with Holm's correction over {setting.tests}"
-    return [f"The 95 % interval of this accuracy over {over} is {interval(row['low'], row['high'])}{tests}."]
+    return [
+        f"The 95 % interval of this {setting.metric.name} over {over} is {interval(row['low'], row['high'])}{tests}."
+    ]
 
 
 def _row(rows: pd.DataFrame, label: str) -> pd.Series | None:

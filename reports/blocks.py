@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from reports.style import is_wide, save_figure
 from reports.tables import Table
+from results.metric import METRICS
 
 PAGE_ROWS = 60
 
@@ -146,9 +147,16 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
 
 
 def _cut_axis(figure: Figure) -> str:
-    """For the caption: whether an axis of accuracies is cut."""
-    cut = any("accuracy" in axes.get_ylabel() and axes.get_ylim()[0] > 0 for axes in figure.axes)
-    return " The accuracy axis does not start at 0." if cut else ""
+    """For the caption: whether axes of metrics are cut."""
+    labels = {axes.get_ylabel() for axes in figure.axes if axes.get_ylim()[0] > 0}
+    cut = [
+        name
+        for name in ("boundary IoU", *(metric.name for metric in METRICS.values()))
+        if any(name in s for s in labels)
+    ]
+    if len(cut) > 1:
+        return " The axes do not start at 0."
+    return f" The {cut[0]} axis does not start at 0." if cut else ""
 
 
 def parts(caption: str, table: Table) -> list[dict[str, Any]]:

@@ -27,27 +27,36 @@ from reports.tables import (
 )
 from reports.weakness import unconverged
 from reports.words import few
+from results.metric import MIOU, Metric
 from results.tables.points import summary
 from results.tables.run import Run, labels
 
 
 def backbones(study: Study) -> Shown:
     """The data, and each backbone without exits beside always answering the largest class."""
+    of_pixels = ", of pixels" if study.metric is MIOU else ""
     seeds = " Means over seeds." if study.tidy["backbones"]["seed"].nunique() > 1 else ""
     caption = (
-        "Data, and the backbones without exits on test, in %. Largest class: accuracy of always answering the most frequent "
-        f"class. Balanced: mean recall over classes. Lowest recall: of the class that is recognised worst.{seeds}"
+        f"Data, and the backbones without exits on test, in %. Largest class: {study.metric.name} of always answering the most "
+        f"frequent class. Balanced: mean recall over classes{of_pixels}. Lowest recall: of the class that is recognised worst."
+        f"{seeds}"
     )
-    table = backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones}))
+    table = backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones}), study.metric)
     static = [run for run in study.runs if run.is_static] or study.runs
-    return Shown(caption, table, name="data", source=source(static, "backbones"))
+    return Shown(noted(caption, study.metric), table, name="data", source=source(static, "backbones"))
 
 
-def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
+def noted(caption: str, metric: Metric, name: str = "") -> str:
+    """The caption of a table, with what readers need to know about its metric, which may have another name there."""
+    return f"{caption.rstrip()} {metric.explained(name)}".rstrip()
+
+
+def operating_points(name: str, metric: Metric, totals: pd.DataFrame, rows: pd.DataFrame) -> Shown:
     """Every operating point of a setting by accuracy drop.
 
     Args:
         name: of the setting; empty where the text states it.
+        metric: of the setting.
         totals: `results.tables.points.summary` of its rows.
         rows: the rows themselves, which name the devices that times were measured on.
     """
@@ -58,7 +67,7 @@ def operating_points(name: str, totals: pd.DataFrame, rows: pd.DataFrame) -> Sho
         "MACs: backbone without exits over mean MACs, every evaluated head counted. "
         f"{timing(rows)}{_timed_points(totals)}{_brackets(totals)}{_redrawn(totals)}"
     )
-    return Shown(caption, drop_table(totals))
+    return Shown(noted(caption, metric), drop_table(totals, metric))
 
 
 def equal_macs(
@@ -68,7 +77,7 @@ def equal_macs(
     names: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> Shown:
-    """Accuracy at equal MACs, by budget.
+    """Accuracy, or another metric, at equal MACs, by budget.
 
     Args:
         setting: whose contrasts are marked.
@@ -81,10 +90,10 @@ def equal_macs(
     name = setting.name if name is None else name
     place = f", {name}" if name else ""
     caption = (
-        f"Test accuracy (%) at equal MACs{place}, as a share of the backbone without exits. {_brackets(totals)}"
+        f"Test {setting.metric.name} (%) at equal MACs{place}, as a share of the backbone without exits. {_brackets(totals)}"
         f"{marks(setting, names or labels) if contrasts else ''}"
     )
-    return Shown(caption, budget_table(totals, contrasts))
+    return Shown(noted(caption, setting.metric), budget_table(totals, contrasts))
 
 
 def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -116,8 +125,8 @@ def costs(name: str, runs: list[Run]) -> Shown:
 def learning_rates(name: str, runs: list[Run]) -> Shown:
     """The learning rates that were tried, and the chosen ones."""
     caption = (
-        f"Learning rates tried, {name}, and val accuracy (%), mean over all exits. Bold: the best, to which all other "
-        "numbers refer."
+        f"Learning rates tried, {name}, and val {runs[0].metric.name} (%), mean over all exits. Bold: the best, to which all "
+        "other numbers refer."
     )
     return Shown(caption, learning_rate_table(runs))
 
@@ -132,7 +141,7 @@ def readable_tables(study: Study) -> list[Shown]:
         totals = summary(rows)
         names = {setting.label(run, policy): all_labels[run.record.run_id, policy] for run, policy in _judged(setting)}
         tables += [
-            operating_points(setting.name, totals, rows),
+            operating_points(setting.name, setting.metric, totals, rows),
             equal_macs(setting, totals, names, study.display),
             costs(setting.name, runs),
         ]

@@ -40,8 +40,11 @@ def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
     block = {run.record.exits[0].block for run in setting.exiting}
     exits = ""
     if len(block) == 1:
+        share, reached = "The share of all test images that the", ", classifies correctly"
+        if setting.leading.is_segmentation:
+            share, reached = f"The {setting.metric.name} of the", ", on all test images"
         exits = (
-            f"The share of all test images that the first exit, after block {block.pop()}, classifies correctly: "
+            f"{share} first exit, after block {block.pop()}{reached}: "
             f"{_shares(first)} ({ref(f'{setting.number}-exit-accuracy')}). "
         )
     heads = (
@@ -105,6 +108,8 @@ def limits(study: Study) -> list[str]:
         sentences.append(
             "Data, backbone and training are far from the paper's scale; its claims are neither supported nor refuted."
         )
+    if any(run.is_segmentation for run in runs):
+        sentences.append("The paper reports no segmentation.")
     if len(seeds) == 1:
         sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:

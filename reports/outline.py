@@ -20,6 +20,7 @@ from reports.sections.mechanisms import mechanisms_with_reference
 from reports.sections.realised import counted_three_ways
 from reports.sections.representations import representations
 from reports.sections.results import figures_of_others, results
+from reports.sections.segmentation import classes_and_boundaries
 from reports.sections.shift import shifted
 from reports.sections.static_models import static_models
 from reports.sections.summary import summary
@@ -34,6 +35,7 @@ Part = tuple[str, Callable[[Study], Sequence[Block]]]
 SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Question and setup", opening.question_and_setup),),
     (("Results", results), ("Results", calibration), ("Results", summary)),
+    (("Classes and boundaries", classes_and_boundaries),),
     (
         ("Exits", placement.schemes),
         ("Exits", placement.counts),
@@ -112,6 +114,6 @@ def _teaser(study: Study) -> Drawn:
         beside = (
             f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
         )
-    caption = f"{'Left: t' if beside else 'T'}est accuracy over mean MACs, {setting.place}.{beside}"
+    caption = f"{'Left: t' if beside else 'T'}est {setting.metric.name} over mean MACs, {setting.place}.{beside}"
     origin = source(setting.runs, "curves.csv, points" if beside else "curves")
     return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser", origin)

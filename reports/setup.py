@@ -65,6 +65,8 @@ def differences(study: Study) -> str:
         parts.append(f"{join(here)} in place of {join([originals[name] for name in scope.backbones])}")
     if data:
         parts.append(f"{join(list(data))} in place of {join(scope.datasets)}")
+    if any(run.is_segmentation for run in runs):
+        parts.append("semantic segmentation in place of classification")
     if any(run.record.spec.train.weights.source == "scratch" for run in runs):
         parts.append("backbones trained from scratch, not from public weights")
     if any("as-published" not in run.dataset for run in runs):

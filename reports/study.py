@@ -17,6 +17,7 @@ from results.judge.claims import judge
 from results.judge.contrast import Contrast, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
 from results.judge.literature import Claims, read_claims, read_numbers
+from results.metric import BOTH, Metric
 from results.record import DoneRecord, MethodInfo
 from results.tables.points import summary
 from results.tables.run import SETTING, STATIC, Run, labels
@@ -49,6 +50,10 @@ class ComparisonGroup:
     runs: list[Run]
     labels: dict[tuple[str, str], str]
     totals: pd.DataFrame
+
+    @property
+    def metric(self) -> Metric:
+        return self.leading.metric
 
     @property
     def exiting(self) -> list[Run]:
@@ -301,7 +306,13 @@ class Study:
     def judgements(self) -> pd.DataFrame:
         return judge(self.judged, self.claims, read_numbers())
 
-    def metric(self, name: str, setting: ComparisonGroup) -> pd.DataFrame:
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric of all runs."""
+        metrics = list(dict.fromkeys(run.metric for run in self.runs))
+        return metrics[0] if len(metrics) == 1 else BOTH
+
+    def rows_of(self, name: str, setting: ComparisonGroup) -> pd.DataFrame:
         """The rows of a tidy table that belong to the runs of a group."""
         table = self.tidy.get(name, pd.DataFrame())
         return table if table.empty else table[table["run_id"].isin({run.record.run_id for run in setting.runs})]

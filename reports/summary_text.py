@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.captioned import marks
+from reports.captioned import marks, noted
 from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent, plus_minus, renamed, times
 from reports.text_tables import plain
@@ -31,14 +31,15 @@ def summary_text(study: Study) -> str:
 
 
 def _caption(study: Study, setting: ComparisonGroup) -> str:
-    where = f"{setting.name}. ½ MACs: accuracy (%) on test at half of the MACs of the backbone without exits."
+    metric = setting.metric
+    where = f"{setting.name}. ½ MACs: {metric.name} (%) on test at half of the MACs of the backbone without exits."
     rest = (
-        "Then, at a drop of at most 1 point on val or a fixed threshold: accuracy (%), and the speed-up in layers (heads "
+        f"Then, at a drop of at most 1 point on val or a fixed threshold: {metric.name} (%), and the speed-up in layers (heads "
         "free), in MACs and, where measured, in time (one image at a time)."
     )
     rows = setting.shown
     cut = f" The first {MOST} of {len(rows)} rows; table.txt has all." if len(rows) > MOST else ""
-    return f"{where} {rest}{marks(setting, study.display) if setting.contrasts else ''}{cut}"
+    return noted(f"{where} {rest}{marks(setting, study.display) if setting.contrasts else ''}{cut}", metric)
 
 
 def _table(setting: ComparisonGroup) -> Table:
@@ -58,6 +59,6 @@ def _table(setting: ComparisonGroup) -> Table:
         else:
             cells += ["not reached", *[DASH] * (3 if timed else 2)]
         rows.append(tuple(cells))
-    header = ("Method", "½ MACs", "Accuracy", "Layers", "MACs", *(["Time"] if timed else []))
+    header = ("Method", "½ MACs", setting.metric.title, "Layers", "MACs", *(["Time"] if timed else []))
     # The contrasts are the reference minus the others: it is behind those that are ahead of it.
     return Table(header, tuple(rows), frozenset(marked[BEHIND]), frozenset(marked[AHEAD]))

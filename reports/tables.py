@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
+from results.metric import ACCURACY, Metric
 from results.tables.run import NO_POLICY, STATIC, Run
 from results.text import printable
 
@@ -84,10 +85,18 @@ def timing(points: pd.DataFrame) -> str:
     return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
 
 
-def drop_table(summary: pd.DataFrame) -> Table:
-    """Operating points by accuracy drop, and fixed thresholds: accuracy, and the speed-up in layers, in MACs and, where it was
-    measured, in time."""
-    header: tuple[str, ...] = ("Method", "Point", "Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs")
+def drop_table(summary: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
+    """Operating points by accuracy drop, and fixed thresholds: the metric, and the speed-up in layers, in MACs and, where it
+    was measured, in time."""
+    header: tuple[str, ...] = (
+        "Method",
+        "Point",
+        f"{metric.title} (%)",
+        "Drop (points)",
+        "Mean block",
+        "Layers",
+        "MACs",
+    )
     shown = summary[summary["kind"].isin([STATIC, "accuracy-drop", "fixed"])]
     timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
     header += ("Time",) if timed else ()
@@ -122,7 +131,7 @@ def has_redrawn(summary: pd.DataFrame) -> bool:
 
 
 def budget_table(summary: pd.DataFrame, contrasts: Mapping[tuple[str, float], Contrast]) -> Table:
-    """Test accuracy at equal MACs.
+    """The test accuracy, or other metric, at equal MACs.
 
     Args:
         summary: of `results.tables.points`.
@@ -146,11 +155,12 @@ def budget_table(summary: pd.DataFrame, contrasts: Mapping[tuple[str, float], Co
     return Table(header, tuple(rows), frozenset(marked[BEHIND]), frozenset(marked[AHEAD]))
 
 
-def backbone_table(backbones: pd.DataFrame) -> Table:
+def backbone_table(backbones: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     """Data and backbones without exits, one row per dataset and backbone.
 
     Args:
         backbones: of `results.tables.backbones`.
+        metric: of the column `accuracy`.
     """
     header = (
         "Data",
@@ -158,7 +168,7 @@ def backbone_table(backbones: pd.DataFrame) -> Table:
         "Train / val / test",
         "Classes",
         "Largest class",
-        "Accuracy",
+        metric.title,
         "Balanced",
         "Lowest recall",
     )
@@ -198,7 +208,8 @@ def learning_rate_table(runs: list[Run]) -> Table:
         cells = [f"{tried.rates}: {percent(tried.val_accuracy)}" for tried in run.tried]
         bold |= {(r, c) for c, tried in enumerate(run.tried, start=2) if tried.chosen}
         rows.append((run.method, str(run.seed), *cells, *[DASH] * (most - len(cells))))
-    return Table(("Method", "Seed", *("Rate: accuracy" for _ in range(most))), tuple(rows), frozenset(bold))
+    rate = f"Rate: {runs[0].metric.name}"
+    return Table(("Method", "Seed", *[rate] * most), tuple(rows), frozenset(bold))
 
 
 def _millions(macs: int) -> str:

@@ -41,6 +41,10 @@ def _curves(runs: list[Run]) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)
 
 
+def _heads(runs: list[Run]) -> pd.DataFrame | None:
+    return None if all(run.is_segmentation for run in runs) else metrics.head_table(runs)
+
+
 def _learning_rates(runs: list[Run]) -> pd.DataFrame | None:
     return learning_rates(runs) if any(run.tried for run in runs) else None
 
@@ -69,7 +73,7 @@ TIDY_TABLES = (
         "each policy between random and perfect routing, and its agreement with the full model",
         metrics.routing_table,
     ),
-    TidyTable("heads", "oracle, overthinking and flips of the exits of each run", metrics.head_table),
+    TidyTable("heads", "oracle, overthinking and flips of the exits of each run", _heads),
     TidyTable("exits", "accuracy, calibration error and likelihood of every exit on all samples", metrics.exit_table),
     TidyTable(
         "leaving",
@@ -99,6 +103,8 @@ TIDY_TABLES = (
 )
 
 
+ACCURACIES = {"points", "curves", "areas", "budget-drift", "routing", "exits", "leaving", "classes", "backbones"}
+"""Tables with a column of accuracies, and a row per run."""
 CONTRASTS = "contrasts"
 FAILURES = "failures"
 CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
@@ -110,7 +116,16 @@ CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
 
 
 def tidy_tables(runs: list[Run], failed: list[FailedRecord]) -> dict[str, pd.DataFrame]:
-    """Every table that has content, by name. The table of failures also reads the records of failed runs."""
-    tables = {table.name: table.make(runs) for table in TIDY_TABLES}
-    tables[FAILURES] = failures(runs, failed, tables["points"])
-    return {name: table for name, table in tables.items() if table is not None}
+    """Every table that has content, by name. The table of failures also reads the records of failed runs.
+
+    With segmentations, tables with a row per run have the column `metric`, which names what their accuracies are.
+    """
+    made = {table.name: table.make(runs) for table in TIDY_TABLES}
+    made[FAILURES] = failures(runs, failed, made["points"])
+    tables = {name: table for name, table in made.items() if table is not None}
+    if any(run.is_segmentation for run in runs):
+        measured = {run.record.run_id: run.metric.name for run in runs}
+        for name, table in tables.items():
+            if name in ACCURACIES and not table.empty:
+                tables[name] = table.assign(metric=table["run_id"].map(measured))
+    return tables

@@ -8,6 +8,7 @@ from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import percent
 from reports.words import few
 from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL
+from results.metric import Metric
 from results.tables.convergence import not_converged
 
 
@@ -28,7 +29,7 @@ def weak_backbone(study: Study, setting: ComparisonGroup) -> list[str]:
     row = _backbone(study, setting)
     if row is None or not {NEAR_MAJORITY, NEVER_PREDICTED} & set(_symptoms(study, setting)["signature"]):
         return []
-    return [_weak_backbone(study.backbones[setting.where["backbone"]], row)]
+    return [_weak_backbone(study.backbones[setting.where["backbone"]], row, setting.metric)]
 
 
 def one_exit(setting: ComparisonGroup, study: Study) -> str:
@@ -79,12 +80,13 @@ def _backbone(study: Study, setting: ComparisonGroup) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def _weak_backbone(name: str, row: pd.Series) -> str:
+def _weak_backbone(name: str, row: pd.Series, metric: Metric) -> str:
     never = str(row["never_predicted"])
     names = few(never.split(", ")) if never else ""
+    images = f" of {row['test']:,} test images"
     return (
-        f"The {name} without exits classifies {percent(row['accuracy'])} % of {row['test']:,} test images "
-        f"correctly, where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its balanced "
+        f"The {name} without exits {metric.reaches(percent(row['accuracy']), images)}, "
+        f"where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its balanced "
         f"accuracy, the mean recall over the {row['classes']} classes, is {percent(row['balanced_accuracy'])} %"
         + (f", and it never predicts {names}." if names else ".")
     )

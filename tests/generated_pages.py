@@ -37,7 +37,7 @@ from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
-from results.tables.columns import COLUMNS
+from results.tables.columns import COLUMNS, PIXEL_COLUMNS
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -267,12 +267,10 @@ def tidy_tables() -> str:
 def run_tables() -> str:
     parts = []
     for name, columns in COLUMNS.items():
-        parts += [
-            f"`{name}.parquet`:",
-            "",
-            table(["column", "meaning"], [[code(c), text] for c, text in columns.items()]),
-            "",
-        ]
+        tables = {"": columns} | ({} if PIXEL_COLUMNS[name] == columns else {" of a segmentation": PIXEL_COLUMNS[name]})
+        for where, of_task in tables.items():
+            rows = [[code(c), text] for c, text in of_task.items()]
+            parts += [f"`{name}.parquet`{where}:", "", table(["column", "meaning"], rows), ""]
     return "\n".join(parts).rstrip()
 
 

@@ -136,7 +136,7 @@ def _on_test(store: Store, record: DoneRecord, policy: ExitPolicy, test: ExitSco
     taken = exits[order].numpy()
     prices = np.asarray(record.costs.cumulative, dtype=np.float64)
     macs = prices[taken]
-    static = runs[0].correct(STATIC)
+    static = runs[0].values(STATIC)
     return OnTest(
         images=len(right),
         accuracy=_interval(right, accuracy_interval(right)),

@@ -67,13 +67,14 @@ def draw_differences(
         )  # fmt: skip
 
 
-def differences(contrasts: Mapping[str, Contrast], names: Mapping[str, str], base: str) -> Figure:
+def differences(contrasts: Mapping[str, Contrast], names: Mapping[str, str], base: str, metric: str) -> Figure:
     """The variants of a method at one budget.
 
     Args:
         contrasts: the base minus each variant, by name.
         names: of the variants.
         base: name of the base.
+        metric: its name.
     """
     wrap = 60
     lines = sum(fill(names.get(name, name), wrap).count("\n") + 1 for name in contrasts)
@@ -81,5 +82,5 @@ def differences(contrasts: Mapping[str, Contrast], names: Mapping[str, str], bas
         figure = Figure(figsize=(TEXT_WIDTH, 0.6 + 0.2 * lines), layout="constrained")
         axes = figure.subplots()
         draw_differences(axes, list(contrasts), {(name, 0.5): value for name, value in contrasts.items()}, names, wrap)
-        axes.set_xlabel(f"accuracy minus that of {base} (points)")
+        axes.set_xlabel(f"{metric} minus that of {base} (points)")
     return figure

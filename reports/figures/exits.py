@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.line_labels import Label, label_starts
@@ -20,33 +21,51 @@ LONG = 32
 def exit_accuracy(
     setting: ComparisonGroup, looks: dict[str, Look], shown: Sequence[str], display: Mapping[str, str]
 ) -> Figure:
-    """Test accuracy of each exit over all samples, one line per method."""
-    rows = [
-        {"name": run.method, "block": exit_.block, "accuracy": 100 * exit_.test_accuracy}
-        for run in setting.exiting
-        if any(setting.label(run, policy) in shown for policy in run.policies)
-        for exit_ in run.record.exits
-    ]
-    table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["accuracy"].mean().reset_index()
-    size = (COLUMN_WIDTH, 1.6 + 0.07 * table["name"].nunique())
+    """The test metric of each exit over all samples, one line per method; of a segmentation, boundary IoU beside it."""
+    runs = [run for run in setting.exiting if any(setting.label(run, policy) in shown for policy in run.policies)]
+    panels = {f"test {setting.metric.name} (%)": [[exit_.test_accuracy for exit_ in run.record.exits] for run in runs]}
+    if setting.leading.is_segmentation:
+        panels["test boundary IoU (%)"] = [run.boundary_at_exits.tolist() for run in runs]
+    methods = len({run.method for run in runs})
+    size = (COLUMN_WIDTH if len(panels) == 1 else TEXT_WIDTH, 1.6 + 0.07 * methods)
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        labels = []
-        for name, line in table.groupby("name", sort=False):
-            look = looks[str(name)]
-            axes.plot(
-                line["block"], line["accuracy"], color=look.color, marker=look.marker, ms=3,
-                dashes=look.line if look.line != (1, 0) else (None, None),
-            )  # fmt: skip
-            first = (float(line["block"].iloc[0]), float(line["accuracy"].iloc[0]))
-            labels.append(Label(display[str(name)], first, look.color))
-        blocks = sorted(table["block"].unique())
-        axes.set_xlim(blocks[0] - 0.2, blocks[-1] + 0.2)
-        axes.set_ylim(*axes.get_ylim())
-        label_starts(axes, labels, size[1] - 0.45, size[0] - 0.5)
-        axes.set(xlabel="exit after block", ylabel="test accuracy (%)", xticks=blocks)
+        for axes, (label, values) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            rows = [
+                {"name": run.method, "block": exit_.block, "value": 100 * value}
+                for run, of_run in zip(runs, values, strict=True)
+                for exit_, value in zip(run.record.exits, of_run, strict=True)
+            ]
+            table = pd.DataFrame(rows).groupby(["name", "block"], sort=False)["value"].mean().reset_index()
+            _lines(axes, table, looks, display, (size[0] / len(panels) - 0.5, size[1] - 0.45))
+            axes.set_ylabel(label)
     return figure
+
+
+def _lines(
+    axes: Axes,
+    table: pd.DataFrame,
+    looks: Mapping[str, Look],
+    display: Mapping[str, str],
+    size: tuple[float, float],
+) -> None:
+    """One line per name over the blocks; ``size`` is the width and height of the axes in inches."""
+    labels = []
+    for name, line in table.groupby("name", sort=False):
+        look = looks[str(name)]
+        axes.plot(
+            line["block"], line["value"], color=look.color, marker=look.marker, ms=3,
+            dashes=look.line if look.line != (1, 0) else (None, None),
+        )  # fmt: skip
+        first = (float(line["block"].iloc[0]), float(line["value"].iloc[0]))
+        labels.append(Label(display[str(name)], first, look.color))
+    blocks = sorted(table["block"].unique())
+    axes.set_xlim(blocks[0] - 0.2, blocks[-1] + 0.2)
+    axes.set_ylim(*axes.get_ylim())
+    label_starts(axes, labels, size[1], size[0])
+    axes.set(xlabel="exit after block", xticks=blocks)
 
 
 def exit_shares(setting: ComparisonGroup, point: tuple[str, float], shown: Sequence[str]) -> pd.DataFrame:

@@ -14,7 +14,13 @@ from reports.style import COLUMN_WIDTH, RC, Look, legend_label
 
 
 def placement(
-    rows: pd.DataFrame, placements: Sequence[str], looks: Mapping[str, Look], names: Mapping[str, str], *, ordered: bool
+    rows: pd.DataFrame,
+    placements: Sequence[str],
+    looks: Mapping[str, Look],
+    names: Mapping[str, str],
+    metric: str,
+    *,
+    ordered: bool,
 ) -> Figure:
     """Accuracy at half of the MACs above, speed-up in MACs with at most 1 point lost on val below.
 
@@ -23,6 +29,7 @@ def placement(
         placements: in the order of the x axis.
         looks: of the labels.
         names: of the labels.
+        metric: its name.
         ordered: whether lines join the placements of a method.
     """
     labels = list(dict.fromkeys(rows["label"]))
@@ -40,7 +47,7 @@ def placement(
                 )  # fmt: skip
                 if look.line != (1, 0):
                     line.set_dashes(look.line)
-        above.set_ylabel("accuracy (%)\nat half of the MACs")
+        above.set_ylabel(f"{metric} (%)\nat half of the MACs")
         below.set_ylabel("speed-up in MACs,\n1 point lost on val")
         below.set_xticks(range(len(placements)), [fill(name, 14) for name in placements])
         below.set_xlim(-0.4, len(placements) - 0.6)

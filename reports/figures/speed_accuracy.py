@@ -57,7 +57,9 @@ def speed_accuracy(
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _curves(left, setting, looks, shown, display, (3.4, height - 0.5))
         draw_differences(right, rows, contrasts, display)
-        right.set_xlabel(f"accuracy minus that of {display.get(setting.reference, setting.reference)} (points)")
+        right.set_xlabel(
+            f"{setting.metric.name} minus that of {display.get(setting.reference, setting.reference)} (points)"
+        )
     return figure
 
 
@@ -93,7 +95,7 @@ def _curves(
         axes.plot([left, right], [accuracy, accuracy], color="black", lw=0.7, ls=":")
         labels.append(Label(display[STATIC], (left, accuracy), "black"))
     label_starts(axes, labels, size[1], size[0])
-    axes.set(xlabel=COST, ylabel="test accuracy (%)")
+    axes.set(xlabel=COST, ylabel=f"test {setting.metric.name} (%)")
     axes.set_xticks([tick for tick in axes.get_xticks() if left - 0.02 <= tick <= right + 1e-9])
 
 
@@ -168,18 +170,23 @@ def curve_of(setting: ComparisonGroup, name: str) -> pd.DataFrame:
 def controls(
     setting: ComparisonGroup, routing: pd.DataFrame, looks: dict[str, Look], display: Mapping[str, str]
 ) -> Figure | None:
-    """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points."""
+    """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points.
+
+    A segmentation has no perfect routing.
+    """
     name = setting.label(setting.leading, setting.leading.policies[0])
     names = {setting.label(run, policy): run for run in setting.exiting for policy in run.policies}
     method = names[name].method
     rows = routing[(routing["method"] == method) & routing["point"].str.startswith(f"{setting.leading.policies[0]}/")]
     if rows["point"].nunique() < 2:
         return None
-    means = rows.groupby("point")[["macs", "accuracy", "random", "oracle"]].mean().sort_values("macs")
+    perfect = [] if setting.leading.is_segmentation else ["oracle"]
+    means = rows.groupby("point")[["macs", "accuracy", "random", *perfect]].mean().sort_values("macs")
     with mpl.rc_context(RC):
-        figure, (axes,) = panel_figure([[PERFECT, display[name], RANDOM]], 1.5)
+        figure, (axes,) = panel_figure([[*([PERFECT] if perfect else []), display[name], RANDOM]], 1.5)
         grey = "#555555"
-        axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
+        if perfect:
+            axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")
         axes.plot(
             means["macs"],
             100 * means["accuracy"],
@@ -188,6 +195,6 @@ def controls(
             label=legend_label(display[name]),
         )
         axes.plot(means["macs"], 100 * means["random"], "v--", color=grey, label=RANDOM, mfc="white")
-        axes.set(xlabel=COST, ylabel="test accuracy (%)")
+        axes.set(xlabel=COST, ylabel=f"test {setting.metric.name} (%)")
         legend_below(axes, columns=1)
     return figure

@@ -97,7 +97,7 @@ def _curves(axes: Axes, study: Study, setting: ComparisonGroup, names: list[str]
     if lowest and highest:
         margin = max(0.08 * (max(highest) - min(lowest)), 0.5)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
-    axes.set(xlabel=COST, ylabel="test accuracy (%)")
+    axes.set(xlabel=COST, ylabel=f"test {setting.metric.name} (%)")
 
 
 def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:

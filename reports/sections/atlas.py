@@ -38,11 +38,12 @@ class ExitSamples:
 
 
 def exit_atlas(study: Study) -> list[Block]:
-    """For LGViT in the first group, at an operating point with a single threshold; empty if no such point is reached."""
+    """For LGViT in the first group, at an operating point with a single threshold; empty if no such point is reached, and for
+    segmentations."""
     setting = study.main[0]
     run = setting.leading
     point = _point(run)
-    if point is None:
+    if point is None or run.is_segmentation:
         return []
     samples = exit_samples(run, point)
     sample_ids = [sample for row in samples for sample in row.sample_id]
@@ -72,7 +73,7 @@ TEXT = (
 
 def exit_samples(run: Run, point: OperatingPoint, each: int = EACH) -> list[ExitSamples]:
     """At most ``each`` samples per exit: the lowest ids of every class, classes in turn."""
-    taken = run.point_outcomes[point.name]
+    taken = run.class_outcomes(point.name)
     rows = pd.DataFrame(
         {"sample_id": taken.sample_id, "label": taken.label, "exit": taken.exit[0], "right": taken.right[0]}
     )

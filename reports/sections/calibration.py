@@ -16,8 +16,10 @@ MANY = 40
 def calibration(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for setting in study.main:
-        rows = study.metric("exits", setting)
-        rows = rows[rows["ece"].notna()] if len(rows) else rows  # shared runs have no confidences
+        rows = study.rows_of("exits", setting)
+        if "ece" not in rows:
+            continue
+        rows = rows[rows["ece"].notna()]  # shared runs have no confidences
         if rows.empty:
             continue
         rows = rows.assign(method=rows["method"].map(study.display))

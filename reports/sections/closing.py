@@ -96,7 +96,7 @@ def point_tables(study: Study, setting: ComparisonGroup) -> list[Shown]:
     run_ids = [run.record.run_id for run in setting.runs]
     name = setting.name if len(study.settings) > 1 else ""
     rows = study.points[study.points["run_id"].isin(run_ids)]
-    shown = [captioned.operating_points(name, setting.totals, rows)]
+    shown = [captioned.operating_points(name, setting.metric, setting.totals, rows)]
     if (setting.totals["kind"] == HALF[0]).any() and not study.has_one_method:
         labels = {label: label for label in setting.methods}
         shown.append(captioned.equal_macs(setting, setting.totals, labels, study.display, name))

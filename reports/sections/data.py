@@ -22,7 +22,8 @@ def data(study: Study) -> list[Block]:
         text = Text(" ".join(weakness(study, setting)))
         if text.text and text not in blocks:  # settings that share val may share their sentences
             blocks.append(text)
-        if weak_backbone(study, setting) or setting.leading.record.data.is_own:
+        shows_classes = weak_backbone(study, setting) or setting.leading.record.data.is_own
+        if shows_classes and not setting.leading.is_segmentation:  # which has a section on classes
             blocks.append(recall_table(setting, study.display[setting.reference], study.where(setting)))
     return blocks
 
@@ -36,7 +37,7 @@ def recall_table(setting: ComparisonGroup, name: str, where: str) -> Shown:
         where: of the group, for the caption.
     """
     run = setting.leading
-    static = run.point_outcomes[STATIC]
+    static = run.class_outcomes(STATIC)
     without = Balance.of(static.label, static.prediction[0])
     point = run.point(run.judged_policy, *DROP)
     exits = None if point is None else run.point_outcomes[point.name]
@@ -44,7 +45,7 @@ def recall_table(setting: ComparisonGroup, name: str, where: str) -> Shown:
     for index, samples, recall, predicted in zip(
         without.classes, without.samples, without.recall, without.predicted, strict=True
     ):
-        with_exits = DASH if exits is None else percent(exits.share_right[exits.label == index].mean())
+        with_exits = DASH if exits is None else percent(exits.values[static.label == index].mean())
         cells = (f"{samples:,}", f"{predicted:,}", percent(recall), with_exits)
         rows.append((recall, (run.record.data.class_name(int(index)), *cells)))
     shown = rows if len(rows) <= MOST else sorted(rows, key=lambda row: row[0])[:MOST]

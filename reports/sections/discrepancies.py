@@ -65,7 +65,7 @@ def _elsewhere(study: Study) -> list[str]:
 def _sentences(contrasts: dict[str, Contrast]) -> list[str]:
     """One sentence for each change of LGViT, after Holm's correction over them."""
     return [
-        f"{what}: at half of the MACs the accuracy of LGViT changes by {difference(result)} ({result.result})."
+        f"{what}: at half of the MACs the {result.metric.name} of LGViT changes by {difference(result)} ({result.result})."
         for what, result in corrected(contrasts).items()
     ]
 

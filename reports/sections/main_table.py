@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown
-from reports.captioned import marks
+from reports.captioned import marks, noted
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import DASH, Table, percent, plus_minus, renamed, times, timing
 from reports.words import join
 from results.judge.contrast import AHEAD, BEHIND
+from results.metric import ACCURACY, Metric
 from results.tables.run import STATIC, Run
 
 SIDE_BY_SIDE = 2
@@ -24,10 +25,11 @@ LONG = 24
 def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
-        text = f"{CAPTION} {timing(study.points)}{_where(study.main)}"
+        text = f"{_caption(study.metric)} {timing(study.points)}{_where(study)}"
         if blocks:
             text = f"Main results on {join([setting.place for setting in settings])}, as in {ref('main-1')}."
         text += "".join(dict.fromkeys(marks(setting, study.display) for setting in settings if setting.contrasts))
+        text = noted(text, study.metric)
         table = renamed(_table(study, settings), study.display)
         runs = [run for setting in settings for run in setting.runs]
         blocks.append(Shown(text, table, name=f"main-{len(blocks) + 1}", source=source(runs, "points")))
@@ -47,13 +49,13 @@ def paper_layout(study: Study) -> Shown:
                 [DASH, DASH] if row.empty else [percent(row.iloc[0]["accuracy"]), times(row.iloc[0]["layer_speedup"])]
             )
         rows.append(tuple(cells))
-    header = ("Method", *("Acc. (%)", "Speed-up") * len(study.main))
+    header = ("Method", *(text for setting in study.main for text in (f"{setting.metric.short} (%)", "Speed-up")))
     groups = (("", 1), *((setting.place, 2) for setting in study.main))
     caption = (
-        "Accuracy on test, and speed-up in layers (heads cost nothing) over the backbone without exits, for the cheapest "
-        "threshold that loses at most 1 point on val, or the method's fixed threshold."
+        f"{study.metric.title} on test, and speed-up in layers (heads cost nothing) over the backbone without exits, for the "
+        "cheapest threshold that loses at most 1 point on val, or the method's fixed threshold."
     )
-    return Shown(caption, Table(header, tuple(rows), groups=groups))
+    return Shown(noted(caption, study.metric), Table(header, tuple(rows), groups=groups))
 
 
 def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]]:
@@ -71,20 +73,22 @@ def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]
     return tables
 
 
-CAPTION = (
-    "Main results on test. ½ MACs: accuracy (%) where the mean cost is half of the MACs of the backbone without exits, every "
-    "evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, or the method's fixed "
-    "threshold: accuracy (%), mean MACs of an image, and the speed-up in layers (heads free), in MACs and, where it was "
-    "measured, in time."
-)
+def _caption(metric: Metric) -> str:
+    return (
+        f"Main results on test. ½ MACs: {metric.name} (%) where the mean cost is half of the MACs of the backbone without "
+        "exits, every evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, or the "
+        f"method's fixed threshold: {metric.name} (%), mean MACs of an image, and the speed-up in layers (heads free), in MACs "
+        "and, where it was measured, in time."
+    )
 
 
-def _where(settings: list[ComparisonGroup]) -> str:
-    kinds = {setting.over for setting in settings}
+def _where(study: Study) -> str:
+    kinds = {setting.over for setting in study.main}
     if kinds == {"training seeds"}:
         return "±: half of the 95 % t interval over training seeds."
     if kinds == {"test images"}:
-        return "±: half of the 95 % Wilson interval over test images, given the thresholds chosen on val."
+        wilson = " Wilson" if study.metric is ACCURACY else ""
+        return f"±: half of the 95 %{wilson} interval over test images, given the thresholds chosen on val."
     return "±: half of the 95 % interval, over training seeds where there are several, else over test images."
 
 
@@ -93,7 +97,15 @@ def _table(study: Study, settings: list[ComparisonGroup]) -> Table:
     header, groups = ["Method"], [("", 1)]
     for setting, has_time in zip(settings, timed, strict=True):
         mega = _unit(setting)[1]
-        columns = ["Param.", "½ MACs", "Acc.", f"MACs ({mega})", "layers", "MACs", *(["time"] if has_time else [])]
+        columns = [
+            "Param.",
+            "½ MACs",
+            setting.metric.short,
+            f"MACs ({mega})",
+            "layers",
+            "MACs",
+            *(["time"] if has_time else []),
+        ]
         header += columns
         groups.append((setting.place, len(columns)))
     labels = _ordered(settings)

@@ -23,6 +23,7 @@ QUESTION = (
     "its deep half. The backbone is trained first, then the heads on the frozen backbone by self-distillation. An image leaves "
     "at the first exit that is confident enough."
 )
+OF_PIXELS = " Here every exit answers a class for each pixel."
 COMPARED = (
     f"{ref('methods')} lists what is compared, {ref('data')} the data. Comparisons of heads hold backbone, exits and recipes "
     "fixed; comparisons of training hold the heads fixed."
@@ -33,11 +34,12 @@ SPEEDS = (
     "and every evaluated head. In time: measured, where it was."
 )
 RULES = (
-    "Thresholds are chosen on val and applied to test once. A drop in accuracy is against the backbone without exits of the "
+    "Thresholds are chosen on val and applied to test once. A drop in {metric} is against the backbone without exits of the "
     "same seed. At equal MACs, two neighbouring thresholds of a grid fixed on val are mixed so that the mean cost on test is "
     "exact. Intervals are over test images, given models and thresholds, or over training seeds (Student's t), never both. "
     "MACs count convolutions, linear layers, matrix products and attention."
 )
+OF_MIOU = " Intervals and tests of an mIoU use the influence of each image on it (infinitesimal jackknife)."
 TESTS = (
     "In each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
     "correction over these comparisons; its own variants are a second family. Significant means a corrected p below 0.05, in "
@@ -54,10 +56,12 @@ def question_and_setup(study: Study) -> list[Block]:
         ("Differs from the paper", differences(study)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
+    question = QUESTION + (OF_PIXELS if study.main[0].leading.is_segmentation else "")
+    held = RULES.format(metric=study.metric.name) + (OF_MIOU if study.metric.note else "")
     if study.has_one_method:
-        return [Text(QUESTION), Text(SPEEDS), *data(study), terms, Terms((("Rules", RULES),))]
-    rules = Terms((("Rules", RULES), ("Tests", f"{TESTS}{primary(study)}")))
-    return [Text(f"{QUESTION} {COMPARED}"), Text(SPEEDS), methods(study), *data(study), terms, rules]
+        return [Text(question), Text(SPEEDS), *data(study), terms, Terms((("Rules", held),))]
+    rules = Terms((("Rules", held), ("Tests", f"{TESTS}{primary(study)}")))
+    return [Text(f"{question} {COMPARED}"), Text(SPEEDS), methods(study), *data(study), terms, rules]
 
 
 def primary(study: Study) -> str:

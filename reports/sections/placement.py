@@ -74,7 +74,7 @@ def _compared(
     own = settings[0].reference if settings[0].reference in methods else methods[0]
     place = f"{settings[0].place}: " if len(_comparable(study)) > 1 else ""
     rows = _rows(settings, names, methods[:MOST])
-    figure = placement(rows, names, study.looks, study.display, ordered=name is _count)
+    figure = placement(rows, names, study.looks, study.display, settings[0].metric.name, ordered=name is _count)
     file = f"{settings[0].number}-{re.sub('[^a-z]+', '-', title.lower()).strip('-')}"
     caption = (
         f"{title}. {place}{_placed(settings, names)} Bars: 95 %, over training seeds where there are several, else over test "
@@ -126,7 +126,7 @@ def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], m
     missing = [n for n in names if n not in {entry[0] for entry in placements}]
     does = "does" if len(missing) == 1 else "do"
     rest = f"; {join(missing)} {does} not reach it" if missing else ""
-    best = f"the accuracy is highest with {name} ({plus_minus(row)} %), {'; '.join(parts)}{rest}"
+    best = f"the {settings[0].metric.name} is highest with {name} ({plus_minus(row)} %), {'; '.join(parts)}{rest}"
     return f"With {own} at half of the MACs, {best}."
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
+from reports.captioned import noted
 from reports.names import without_order
 from reports.sections.shift import is_shifted
 from reports.sources import source
@@ -41,21 +42,21 @@ def other_policies(study: Study) -> list[Block]:
             reached = set(half.loc[half["reached"], "policy"])
             never = [rule for rule in rules if rule not in reached]
             caption = (
-                f"Test accuracy (%) at half of the MACs by method and policy{study.where(setting)}. Bold: the highest of a "
-                f"method. points.csv has intervals and other points.{orders}"
+                f"Test {setting.metric.name} (%) at half of the MACs by method and policy{study.where(setting)}. Bold: the "
+                f"highest of a method. points.csv has intervals and other points.{orders}"
                 + (f" No method reaches half of the MACs with {join(never)}." if never else "")
             )
             table = _crossed(half, methods, [rule for rule in rules if rule in reached], study.display)
-            shown = Shown(caption, table, source=source(setting.exiting, "points"))
+            shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
         else:
             caption = (
-                f"Test accuracy (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the speed-up where "
-                f"at most 1 point is lost on val. ±: half of the 95 % interval.{orders}"
+                f"Test {setting.metric.name} (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the "
+                f"speed-up where at most 1 point is lost on val. ±: half of the 95 % interval.{orders}"
             )
             table = Table(
                 ("Method and policy", "½ MACs", "layers", "MACs"), _listed(half, drop, methods, rules, study.display)
             )
-            shown = Shown(caption, table, source=source(setting.exiting, "points"))
+            shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
         blocks.append(shown)
     if not blocks:
         return []

@@ -64,7 +64,8 @@ def figures_of_others(study: Study) -> list[Block]:
 def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     """Curves and paired differences."""
     shown, rows = _shown(study, setting)
-    parts = ["test accuracy over mean MACs" + (", where the curves differ" if len(shown) > 1 else "")]
+    metric = setting.metric.name
+    parts = [f"test {metric} over mean MACs" + (", where the curves differ" if len(shown) > 1 else "")]
     if len(shown) < len(setting.methods):
         parts[0] += f" (the {len(shown)} most accurate at half of the MACs; curves.csv has all)"
     if below := off_the_scale(setting, shown):
@@ -72,7 +73,7 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     caption = f"{'Left: t' if setting.contrasts else 'T'}{parts[0][1:]}{study.where(setting)}."
     if setting.contrasts:
         caption += (
-            f" Right: accuracy minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
+            f" Right: {metric} minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
             f"together with 95 % (Bonferroni, {setting.tests}, over {setting.over}). Filled: significant by the "
             "tests of Section 1; grey: not shown to differ."
         )
@@ -83,16 +84,17 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
 
 
 def exits_figures(study: Study, setting: ComparisonGroup) -> list[Block]:
-    """Accuracy of every exit, and the share of images that leave there."""
+    """The metric of every exit, and the share of images that leave there."""
     shown, _ = _shown(study, setting)
     where = study.where(setting)
     once = [name for name in shown if name not in setting.repeating]
     if once and len(once) < len(shown):
         left_out = [study.display[name] for name in shown if name not in once]
         shown, where = once, f"{where}; without {few(left_out)}, which runs the backbone more than once"
+    boundary = " and boundary IoU" if setting.leading.is_segmentation else ""
     blocks: list[Block] = [
         Drawn(
-            f"Accuracy of every exit on all test images{where}.",
+            f"{setting.metric.title}{boundary} of every exit on all test images{where}.",
             exit_accuracy(setting, study.looks, shown, study.display),
             f"{setting.number}-exit-accuracy",
             source(setting.exiting, "exits"),
@@ -111,17 +113,22 @@ def _pointer(study: Study, setting: ComparisonGroup, figure: Drawn) -> str:
     """The sentence that cites a figure of `_realised_figures`."""
     if figure.name.endswith("honesty"):
         return f"{ref(figure.name)} has the intervals."
-    compared = f"{ref(figure.name)} compares the policy with random and with perfect routing"
+    perfect = "" if setting.leading.is_segmentation else " and with perfect"
+    compared = f"{ref(figure.name)} compares the policy with random{perfect} routing"
     policy = setting.leading.policies[0]
-    rows = study.metric("routing", setting)
+    rows = study.rows_of("routing", setting)
     rows = rows[(rows["method"] == setting.leading.method) & (rows["point"] == f"{policy}/{HALF[0]}-{HALF[1]:g}")]
     if rows.empty:
         return f"{compared}."
-    gain, missing = (rows["accuracy"] - rows["random"]).mean(), (rows["oracle"] - rows["accuracy"]).mean()
-    return (
-        f"{compared}: at half of the MACs its accuracy is {signed(gain)} points above that of random routing to the same exits "
-        f"in the same shares, and {signed(missing)[1:]} points below that of perfect routing."
+    gain = (rows["accuracy"] - rows["random"]).mean()
+    text = (
+        f"{compared}: at half of the MACs its {setting.metric.name} is {signed(gain)} points above that of random routing to "
+        "the same exits in the same shares"
     )
+    if not perfect:
+        return f"{text}."
+    missing = (rows["oracle"] - rows["accuracy"]).mean()
+    return f"{text}, and {signed(missing)[1:]} points below that of perfect routing."
 
 
 def _realised_figures(study: Study, setting: ComparisonGroup) -> list[Drawn]:
@@ -135,12 +142,12 @@ def _realised_figures(study: Study, setting: ComparisonGroup) -> list[Drawn]:
     if len(rows) > CURVES:  # with fewer, the figure of page one shows them all
         text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {setting.over}."
         blocks.append(Drawn(text, honesty(rows), f"{setting.number}-honesty", source(setting.exiting, "points")))
-    routing = study.metric("routing", setting)
+    routing = study.rows_of("routing", setting)
     drawn = None if routing.empty else controls(setting, routing, study.looks, study.display)
     if drawn is not None:
         text = (
-            f"The policy of {study.display[setting.leading.method]}{where}: its operating points, and random and perfect "
-            "routing to the same exits in the same shares."
+            f"The policy of {study.display[setting.leading.method]}{where}: its operating points, and random "
+            f"{'' if setting.leading.is_segmentation else 'and perfect '}routing to the same exits in the same shares."
         )
         runs = [run for run in setting.exiting if run.method == setting.leading.method]
         blocks.append(Drawn(text, drawn, f"{setting.number}-controls", source(runs, "routing")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Shown, Text
+from reports.captioned import noted
 from reports.names import without_order
 from reports.numbering import ref
 from reports.sources import source
@@ -31,9 +32,11 @@ def shifted(study: Study) -> list[Block]:
     over = "methods" if sets == 1 else "methods and shifts"
     caption = (
         "Settings that cost half of the MACs of the backbone without exits on val, applied to test, by policy: the cost in % "
-        f"of these MACs, mean and range over {over}, and the accuracy (%) at that cost. budget-drift.csv has every run."
+        f"of these MACs, mean and range over {over}, and the {study.metric.name} (%) at that cost. budget-drift.csv has every "
+        "run."
     )
-    header = ("Policy", "runs", "cost", "range", "Acc.", "cost", "range", "Acc.")
+    short = study.metric.short
+    header = ("Policy", "runs", "cost", "range", short, "cost", "range", short)
     groups = (("", 2), ("Test images as they are", 3), ("Shifted test images", 3))
     cells = [_row(str(policy), group) for policy, group in rows.groupby("policy", sort=False)]
     moved = rows[rows["shifted"]].groupby("policy", sort=False)["macs"].mean()
@@ -46,7 +49,10 @@ def shifted(study: Study) -> list[Block]:
         + f" ({ref(TABLE)})."
     )
     origin = source([run for run in runs.values() if is_shifted(run)], "budget-drift")
-    return [Text(text), Shown(caption, Table(header, tuple(cells), groups=groups), name=TABLE, source=origin)]
+    return [
+        Text(text),
+        Shown(noted(caption, study.metric), Table(header, tuple(cells), groups=groups), name=TABLE, source=origin),
+    ]
 
 
 def _row(policy: str, group: pd.DataFrame) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ def summary(study: Study) -> list[Block]:
     ]  # fmt: skip
     if has_profile and len(labels) <= MOST:
         caption = (
-            "Performance profiles: the share of settings in which a method reaches the accuracy of the backbone without exits "
-            "minus 1 point on test with at most x times the MACs of the cheapest method."
+            f"Performance profiles: the share of settings in which a method reaches the {study.metric.name} of the backbone "
+            "without exits minus 1 point on test with at most x times the MACs of the cheapest method."
         )
         figure = profiles(ratios, labels, study.looks, study.display)
         blocks.append(Drawn(caption, figure, "profiles", source(runs, "iso-accuracy")))
@@ -75,11 +75,11 @@ def _caption(study: Study, settings: list[ComparisonGroup]) -> str:
     tests = join(list(dict.fromkeys(setting.tests for setting in settings)))
     name = study.display[settings[0].reference]
     return (
-        f"Accuracy minus that of {name} at half of the MACs, in points. Bold: significantly more accurate than {name}, "
-        f"underlined: significantly less (Holm's correction over {tests}). Area: under the performance profile "
+        f"{study.metric.title} minus that of {name} at half of the MACs, in points. Bold: significantly more accurate than "
+        f"{name}, underlined: significantly less (Holm's correction over {tests}). Area: under the performance profile "
         "between 1 and 2 times the cheapest MACs, 1 is best. Improvability: by how much the best method of a setting lowers "
-        "the error at half of the MACs, mean over settings, 0 is best."
-    )
+        f"the error (1 − {study.metric.name}) at half of the MACs, mean over settings, 0 is best. {study.metric.explained()}"
+    ).rstrip()
 
 
 def _table(

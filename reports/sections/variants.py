@@ -72,11 +72,12 @@ def variant_figure(
     blocks: list[Block] = [Text(where + sentence(setting, base, others))]
     if len(contrasts) > 1:  # one difference is in the sentence
         caption = (
-            f"{title}{study.where(setting)}: accuracy at half of the MACs minus that of {base.name}, on the same images, with "
-            f"intervals that hold together with 95 % (Bonferroni). Filled: significant by the tests of Section 1."
+            f"{title}{study.where(setting)}: {setting.metric.name} at half of the MACs minus that of {base.name}, on the same "
+            f"images, with intervals that hold together with 95 % (Bonferroni). Filled: significant by the tests of Section 1."
         )
         runs = [run for variant in (base, *others) for run in variant.runs]
-        figure = differences(contrasts, {variant.label: variant.name for variant in others}, base.name)
+        names = {variant.label: variant.name for variant in others}
+        figure = differences(contrasts, names, base.name, setting.metric.name)
         name = f"{setting.number}-{re.sub('[^a-z]+', '-', title.lower())}"
         blocks.append(Drawn(caption, figure, name, source(runs, "contrasts")))
     return blocks

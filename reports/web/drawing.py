@@ -19,8 +19,9 @@ POINTS = 20_000
 """Limit for all curves together; each keeps an equal share, between `FEWEST` and `MOST`, evenly spread over its cost."""
 FEWEST, MOST = 6, 40
 RECALLS = 60_000
-"""Limit of recalls of classes in the page; if there are more, it has none, and classes.csv has all."""
-NUMBERS = ("Accuracy (%)", "Drop (points)", "Mean block", "Layers", "MACs", "Time")
+"""Limit of recalls or IoUs of classes in the page; if there are more, it has none, and classes.csv has all."""
+NUMBERS = ("Drop (points)", "Mean block", "Layers", "MACs", "Time")
+"""Columns with numbers after the metric."""
 
 
 def drawing(study: Study) -> list[dict[str, Any]]:
@@ -33,6 +34,9 @@ def drawing(study: Study) -> list[dict[str, Any]]:
     return [
         {
             "name": setting.name,
+            "metric": setting.metric.name,
+            "title": setting.metric.title,
+            "byClass": setting.metric.of_class,
             "curves": [
                 curve
                 for run in runs
@@ -187,8 +191,13 @@ def _results(study: Study) -> dict[tuple[tuple[str, ...], str, float], str]:
 def header(study: Study) -> list[dict[str, Any]]:
     """The names of the table's columns, and whether they contain numbers."""
     texts = [*(["Setting"] if len(study.settings) > 1 else []), "Method", "Point"]
-    numbers = [{"text": text, "number": True} for text in ("Seeds", *NUMBERS)]
+    numbers = [{"text": text, "number": True} for text in ("Seeds", metric_column(study), *NUMBERS)]
     return [{"text": text, "number": False} for text in texts] + numbers + [{"text": "Result", "number": False}]
+
+
+def metric_column(study: Study) -> str:
+    """The head of the column by which the rows are sorted at first."""
+    return f"{study.metric.title} (%)"
 
 
 def _dash(look: Look) -> str:

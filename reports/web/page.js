@@ -26,6 +26,7 @@
   const isShown = (method) => !hidden.has(method) && method.toLowerCase().includes(search.value.trim().toLowerCase());
   settings.forEach((setting, index) => (html("option", choice.setting, setting.name).value = index));
   choice.setting.parentElement.hidden = settings.length < 2;
+  const chosen = () => settings[choice.setting.value];
 
   // Table: a button in each heading sorts; empty cells stay last.
   const table = byId("table");
@@ -78,7 +79,7 @@
     URL.revokeObjectURL(url);
   });
   choice.point.addEventListener("change", filterRows);
-  sortBy(headings.findIndex((heading) => heading.textContent.trim() === "Accuracy (%)"), true);
+  sortBy(headings.findIndex((heading) => heading.textContent.trim() === table.dataset.sorted), true);
   filterRows();
 
   const chart = byId("chart");
@@ -142,18 +143,19 @@
     `${spot.curve.name}${spot.name ? ", " + spot.name : ""}: ${percent(spot.accuracy)}${between(spot)} at ` +
     `${spot.share.toFixed(3)} of the MACs${spot.threshold ? ", threshold " + spot.threshold : ""}`;
 
-  // Recall by class at an operating point, the largest loss first; it stays open when another point is selected.
+  // Recall or IoU by class at an operating point, the largest loss first; it stays open when another point is selected.
   let classesOpen = false;
   const showClasses = ({ recall, curve: { classes, without } }) => {
     const box = html("details", details);
     box.open = classesOpen;
     box.addEventListener("toggle", () => (classesOpen = box.open));
-    html("summary", box, "Recall by class");
+    const { byClass } = chosen();
+    html("summary", box, `${byClass} by class`);
     const scroll = html("div", box);
     scroll.className = "scroll";
     const table = html("table", scroll);
     table.id = "classes";
-    const names = ["Class", "Recall (%)", "Without exits (%)", "Difference (points)"];
+    const names = ["Class", `${byClass} (%)`, "Without exits (%)", "Difference (points)"];
     const head = html("tr", html("thead", table));
     names.forEach((name, column) => {
       const cell = html("th", head, name);
@@ -186,7 +188,7 @@
     };
     const name = spot.curve.name + (spot.name ? `, ${spot.name}` : ", a setting of the curve");
     add("Point", `${name}, seed ${spot.curve.seed}`);
-    add("Accuracy", `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
+    add(chosen().title, `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
     add("MACs", `${spot.share.toFixed(3)} of the backbone without exits (${(1 / spot.share).toFixed(2)}×)`);
     add("Time", spot.time);
     add("Threshold", spot.threshold && `${spot.threshold}, policy ${spot.curve.policy}`);
@@ -217,7 +219,7 @@
 
   const rank = (curves) => {
     const share = Number(budget.value);
-    byId("at").textContent = `Test accuracy at ${share.toFixed(2)} of the MACs of the backbone without exits:`;
+    byId("at").textContent = `Test ${chosen().metric} at ${share.toFixed(2)} of the MACs of the backbone without exits:`;
     const byName = new Map();
     for (const curve of curves) {
       if (curve.line.length > 1) byName.set(curve.name, [...(byName.get(curve.name) ?? []), accuracyAt(curve, share)]);
@@ -231,7 +233,7 @@
   };
 
   const draw = () => {
-    const curves = settings[choice.setting.value].curves.filter(
+    const curves = chosen().curves.filter(
       (curve) => choice.seed.value === "" || String(curve.seed) === choice.seed.value
     );
     chart.replaceChildren();
@@ -271,7 +273,7 @@
     const middle = (EDGE.top + height - EDGE.bottom) / 2;
     const below = { x: (EDGE.left + width - EDGE.right) / 2, y: height - 8, "text-anchor": "middle" };
     make("text", below, axes, "mean MACs, backbone without exits = 1");
-    make("text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, axes, "test accuracy (%)");
+    make("text", { transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, axes, `test ${chosen().metric} (%)`);
 
     for (const curve of visible) {
       const group = withColor(make("g", { class: "curve", "data-name": curve.name }, chart), curve);
@@ -331,7 +333,7 @@
 
   const fillLegend = () => {
     legend.replaceChildren();
-    const first = new Map(settings[choice.setting.value].curves.map((curve) => [curve.name, curve]).reverse());
+    const first = new Map(chosen().curves.map((curve) => [curve.name, curve]).reverse());
     for (const curve of [...first.values()].reverse()) {
       const button = html("button", legend);
       button.type = "button";
@@ -351,7 +353,7 @@
   };
 
   const fillSeeds = () => {
-    const seeds = [...new Set(settings[choice.setting.value].curves.map((curve) => curve.seed))].sort((a, b) => a - b);
+    const seeds = [...new Set(chosen().curves.map((curve) => curve.seed))].sort((a, b) => a - b);
     choice.seed.replaceChildren();
     for (const seed of seeds) html("option", choice.seed, String(seed)).value = seed;
     if (seeds.length > 1 && seeds.length <= 10) html("option", choice.seed, "all").value = "";

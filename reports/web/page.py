@@ -20,7 +20,7 @@ from reports.sections.representations import block_tables, sentences
 from reports.sections.static_models import shown as shown_static_models
 from reports.setup import facts
 from reports.study import Study
-from reports.web.drawing import drawing, header, rows
+from reports.web.drawing import drawing, header, metric_column, rows
 
 FOLDER = Path(__file__).parent
 
@@ -77,6 +77,8 @@ def _content(study: Study) -> dict[str, Any]:
         "represented": " ".join(sentences(study)) if block_tables(study) else "",
         "problems": study.problems,
         "header": header(study),
+        "metric": study.metric,
+        "sorted_by": metric_column(study),
         "tests": " or ".join(dict.fromkeys(setting.tests for setting in study.settings)),
         "rows": rows(study),
         "drawing": drawing(study),

@@ -146,7 +146,7 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
     if (different := distinct(reached)) < len(reached):
         copies = f"{different} of {len(reached)} seeds have different outcomes: the others are copies of one training"
         return Decision("inconclusive", copies, chosen)
-    drop = paired_difference(reached)
+    drop = paired_difference(reached, chosen[0].metric)
     reason = (
         f"at {claim.speedup:g}x in {unit} the drop is {100 * drop.value:.1f} points "
         f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]; claimed {100 * claim.drop:g}"

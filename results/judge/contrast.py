@@ -9,13 +9,13 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from results.judge.verdicts import Estimate, Verdict, distinct, paired_difference
+from results.metric import ACCURACY, Metric
 from results.stats.significance import holm
 from results.stats.statistics import (
     LEVEL,
     detectable_difference,
     detectable_over_seeds,
     over_seeds,
-    paired_interval,
 )
 from results.tables.run import Run, are_paired
 
@@ -30,7 +30,7 @@ OPEN: Result = "not shown to differ"
 
 @dataclass(frozen=True)
 class Contrast:
-    """Accuracy of the first method minus that of the second.
+    """Accuracy (or another metric) of the first method minus that of the second.
 
     Attributes:
         estimate: over seeds if there are enough for a headline, else over test images; its p is not adjusted.
@@ -40,6 +40,7 @@ class Contrast:
         p: adjusted for the family.
         tests: comparisons in the family.
         is_primary: whether the grid declared the comparison as its primary endpoint.
+        metric: that was compared.
     """
 
     estimate: Estimate
@@ -49,6 +50,7 @@ class Contrast:
     p: float
     tests: int = 1
     is_primary: bool = False
+    metric: Metric = ACCURACY
 
     @property
     def result(self) -> Result:
@@ -69,7 +71,7 @@ class Contrast:
         level = 1 - (1 - LEVEL) / self.tests
         if self.estimate.kind == "seeds":
             return over_seeds(self.differences.tolist(), level)
-        return paired_interval(self.differences, level)
+        return self.metric.paired_interval(self.differences, level)
 
     @property
     def detectable(self) -> float:
@@ -95,24 +97,25 @@ def contrast(first: Seeds, second: Seeds) -> Contrast | None:
             pairs.append(((run, point), (other, at)))
     if not pairs or not all(are_paired(*pairs[0][0], *side) for pair in pairs for side in pair):
         return None
-    differences = [run.correct(point) - other.correct(at) for (run, point), (other, at) in pairs]
-    result = of_differences(differences, len(set(first) | set(second)))
+    differences = [run.values(point) - other.values(at) for (run, point), (other, at) in pairs]
+    result = of_differences(differences, len(set(first) | set(second)), pairs[0][0][0].metric)
     # A method that is one training under several seeds has as many seeds as different outcomes.
     outcomes = [
-        [run.point_outcomes[point].exits_and_predictions for run, point in side] for side in zip(*pairs, strict=True)
+        [run.point_outcomes[point].exits_and_answers for run, point in side] for side in zip(*pairs, strict=True)
     ]
     return replace(result, seeds=min(result.seeds, *(distinct(of_side) for of_side in outcomes)))
 
 
-def of_differences(differences: Sequence[np.ndarray], seeds_run: int) -> Contrast:
+def of_differences(differences: Sequence[np.ndarray], seeds_run: int, metric: Metric = ACCURACY) -> Contrast:
     """
     Args:
         differences: of every test sample, [N] per training seed.
         seeds_run: see `Contrast`.
+        metric: of which these are differences.
     """
-    estimate = paired_difference(differences)
+    estimate = paired_difference(differences, metric)
     means = np.mean(differences, axis=1 if estimate.kind == "seeds" else 0)
-    return Contrast(estimate, means, distinct(differences), seeds_run, estimate.p)
+    return Contrast(estimate, means, distinct(differences), seeds_run, estimate.p, metric=metric)
 
 
 def corrected(family: Mapping[Key, Contrast]) -> dict[Key, Contrast]:

@@ -6,7 +6,7 @@ is a reason to look closer, not a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -18,6 +18,7 @@ from results.judge.weak_runs import weak_runs
 from results.record import DoneRecord, FailedRecord
 from results.store.devices import UNVERIFIED
 from results.store.folder import Store, StoreError
+from results.tables.backbones import balance_of
 from results.tables.points import points
 from results.tables.run import STATIC, Run, are_paired
 
@@ -44,12 +45,8 @@ def failures(runs: list[Run], failed: Iterable[FailedRecord] = (), table: pd.Dat
         table = table[table["run_id"].isin([run.record.run_id for run in exiting])]
     symptoms = [
         *(symptom for run in exiting for symptom in exits_that_did_not_learn(run)),
-        *(
-            symptom
-            for rule in (fast_but_wrong, unstable_over_seeds, broken_promises)
-            if exiting
-            for symptom in rule(table)
-        ),
+        *(fast_but_wrong(table, {run.record.run_id: run.metric.name for run in exiting}) if exiting else ()),
+        *(symptom for rule in (unstable_over_seeds, broken_promises) if exiting for symptom in rule(table)),
         *(symptom for run in exiting for symptom in unstable_between_splits(run)),
         *(symptom for run in exiting for symptom in heads_that_do_not_pay(run)),
         *(symptom for run in runs for symptom in best_rate_at_an_end(run)),
@@ -77,24 +74,33 @@ def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
 
 
 def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
-    """An early exit whose test accuracy on all samples is less than halfway from chance to that of the final head."""
-    chance = 1 / run.record.data.classes
+    """An early exit whose test accuracy on all samples is less than halfway from chance to that of the final head.
+
+    Chance: in a segmentation, the mIoU of always answering the most frequent class.
+    """
+    is_segmentation, metric = run.is_segmentation, run.metric
+    chance = balance_of(run.point_outcomes[STATIC]).majority_share if is_segmentation else 1 / run.record.data.classes
     limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
     for exit_ in run.record.exits[:-1]:
         if exit_.test_accuracy < limit:
             yield Symptom(
                 "exit does not learn", run.record.run_id, f"block {exit_.block}", exit_.test_accuracy, limit,
-                f"the {exit_.head} exit after block {exit_.block} classifies {100 * exit_.test_accuracy:.1f} % correctly, the "
+                f"the {exit_.head} exit after block {exit_.block} {metric.reaches(f'{100 * exit_.test_accuracy:.1f}')}, the "
                 f"final head {100 * run.record.exits[-1].test_accuracy:.1f} %",
             )  # fmt: skip
 
 
-def fast_but_wrong(table: pd.DataFrame) -> Iterator[Symptom]:
-    """A speed-up that costs more than five points of accuracy, beyond the interval over test samples."""
+def fast_but_wrong(table: pd.DataFrame, metrics: Mapping[str, str]) -> Iterator[Symptom]:
+    """A speed-up that costs more than five points of accuracy, beyond the interval over test samples.
+
+    Args:
+        table: of `results.tables.points.points`.
+        metrics: names of the metrics by run id.
+    """
     for _, row in table[table["reached"] & (table["mac_speedup"] > 1)].iterrows():
         if row["drop_low"] > LARGE_DROP:
             yield Symptom(
-                "low accuracy despite speed-up", row["run_id"], row["point"], row["drop"], LARGE_DROP,
+                f"low {metrics[row['run_id']]} despite speed-up", row["run_id"], row["point"], row["drop"], LARGE_DROP,
                 f"{row['mac_speedup']:.2f}x in MACs loses {100 * row['drop']:.1f} points",
             )  # fmt: skip
 

@@ -63,6 +63,7 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
 
     A rule is applied to each group of runs that differ in nothing else; those without numbers are left out if another has some.
     """
+    runs = [run for run in runs if not run.is_segmentation]  # the rules are about image classifiers
     converged = _convergence(runs)
     answers = []
     for (backbone, dataset), own in _groups(runs, lambda run: (run.backbone, run.dataset)):
@@ -85,7 +86,7 @@ def mechanism_table(runs: list[Run]) -> pd.DataFrame | None:
     mean, low and high: of the effect over `seeds` training seeds, with its t interval. reason: why an answer is open.
     """
     answers = mechanism_answers(runs)
-    if not any(scaled.answer.effects for scaled in answers) and not any(run.measurements for run in runs):
+    if not any(scaled.answer.effects for scaled in answers) and not (answers and any(run.measurements for run in runs)):
         return None
     rows = [row for scaled in answers for row in _rows(scaled)]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -14,17 +14,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from results.judge.seed_spread import Spread, seed_spread
 from results.judge.verdicts import is_close
+from results.metric import METRICS
 from results.operating_point import Measured, PointKind
 from results.provenance import Machine
 from results.record import Artifact, DoneRecord, StageRef
-from results.stats.statistics import paired_interval
 from results.store.folder import Store, StoreError
 from results.store.run_files import TABLES
-from results.tables.outcomes import split_by_point
+from results.tables.loading import read_outcomes
 from results.tables.run import STATIC, Run, paired, read_table
 
 POINTS = 0.01
@@ -160,7 +161,9 @@ def _same_values(recorded: pd.DataFrame, reproduced: pd.DataFrame) -> bool:
     """Whether the values are equal, apart from row order and integer width; see `results.store.sharing`."""
     if not set(recorded.columns) <= set(reproduced.columns):
         return False
-    order = [name for name in ("point", "policy", "split", "threshold", "exit", "sample_id") if name in recorded]
+    order = [
+        name for name in ("point", "policy", "split", "threshold", "exit", "sample_id", "class") if name in recorded
+    ]
     first, second = (
         table[list(recorded.columns)].sort_values(order, ignore_index=True) for table in (recorded, reproduced)
     )
@@ -200,7 +203,8 @@ class _Numbers:
         static = [record.static_accuracy.test for record in self.records]
         close, remark = self.accuracies(STATIC, static[0], static[1])
         shown = (f"{100 * static[0]:.2f} %", f"{100 * static[1]:.2f} %")
-        yield Part("accuracy without exits", *shown, static[0] == static[1], close, is_file=False, remark=remark)
+        what = f"{METRICS[self.records[0].data.task].name} without exits"
+        yield Part(what, *shown, static[0] == static[1], close, is_file=False, remark=remark)
         points = [{point.name: point for point in record.points} for record in self.records]
         for name, kind in {point.name: point.kind for by_name in points[::-1] for point in by_name.values()}.items():
             one, other = (by_name[name].test if name in by_name else None for by_name in points)
@@ -239,18 +243,15 @@ class _Numbers:
         difference = paired(second, point, first, point)
         if difference is None or not len(difference):
             return 0.0
-        low, high = paired_interval(difference)
-        return (high - low) / 2
+        low, high = first.metric.paired_interval(difference)
+        return 0.0 if np.isnan(low) else (high - low) / 2
 
 
 def _run(record: DoneRecord, folder: Path) -> Run | None:
     """The record with its outcomes; None if these are missing or damaged."""
-    outcomes = _table(folder / "outcomes.parquet", record)
-    if outcomes is None:
-        return None
     try:
-        return Run(record, split_by_point(outcomes), pd.DataFrame(), folder)
-    except ValueError:
+        return Run(record, read_outcomes(folder, record), pd.DataFrame(), folder)
+    except (StoreError, ValueError):
         return None
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from results.stats.significance import sign_flip
-from results.stats.statistics import are_equal, over_seeds, paired_interval
+from results.metric import ACCURACY, Metric
+from results.stats.statistics import are_equal, over_seeds
 
 Verdict = Literal["reproduced", "close", "inconclusive", "not reproduced", "not run"]
 SEEDS = 5
@@ -37,15 +37,16 @@ class Estimate:
         return (self.high - self.low) / 2
 
 
-def paired_difference(differences: Sequence[np.ndarray]) -> Estimate:
+def paired_difference(differences: Sequence[np.ndarray], metric: Metric = ACCURACY) -> Estimate:
     """The mean difference of two methods on the same samples; over seeds if there are enough of them, else over test samples.
 
     Args:
         differences: of every test sample, [N] per training seed.
+        metric: of which these are differences.
     """
     pooled = np.mean(differences, axis=0)
-    low, high = paired_interval(pooled)
-    samples = Estimate(float(pooled.mean()), low, high, "test samples", sign_flip(pooled))
+    low, high = metric.paired_interval(pooled)
+    samples = Estimate(float(pooled.mean()), low, high, "test samples", metric.sign_flip(pooled))
     means = [float(difference.mean()) for difference in differences]
     if len(means) < SEEDS or are_equal(means):  # equal means say nothing about the variance over seeds
         return samples

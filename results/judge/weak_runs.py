@@ -11,7 +11,7 @@ import numpy as np
 
 from results.judge.symptom import Symptom
 from results.stats.classes import Balance
-from results.tables.backbones import BackboneResult, backbone_results
+from results.tables.backbones import BackboneResult, backbone_results, balance_of
 from results.tables.run import STATIC, Run
 
 NEVER_PREDICTED = "class never predicted"
@@ -20,6 +20,7 @@ ONE_EXIT = "everything leaves at the first exit"
 SMALL_VAL = "val too small for its drop"
 ALL = 0.99
 """Share of test images that count as all."""
+OF_TEST = " of the test images"
 
 
 def weak_runs(runs: list[Run]) -> Iterator[Symptom]:
@@ -49,7 +50,7 @@ def near_majority(result: BackboneResult) -> Iterator[Symptom]:
     if len(result.balance.classes) > 1 and (result.accuracy < limit or result.low <= share):
         yield Symptom(
             NEAR_MAJORITY, result.run.record.run_id, "without exits", result.accuracy, limit,
-            f"{result.run.backbone} without exits classifies {100 * result.accuracy:.1f} % of the test images correctly; "
+            f"{result.run.backbone} without exits {result.run.metric.reaches(f'{100 * result.accuracy:.1f}', OF_TEST)}; "
             f"always answering {data.class_name(result.balance.majority)} gives {100 * share:.1f} %",
         )  # fmt: skip
 
@@ -67,14 +68,12 @@ def classes_never_predicted(result: BackboneResult) -> Iterator[Symptom]:
 
 def classes_lost_by_exits(run: Run) -> Iterator[Symptom]:
     """Classes that the backbone without exits predicts, and the run with exits does not, at an operating point."""
-    without = Balance.of(run.point_outcomes[STATIC].label, run.point_outcomes[STATIC].prediction[0])
+    without = balance_of(run.point_outcomes[STATIC])
     lost: dict[int, list[str]] = {}
     for point in run.record.points:
         if point.reached:
-            outcomes = run.point_outcomes[point.name]
-            for index in without.classes[without.predicted > 0]:
-                if not (outcomes.prediction == index).any():
-                    lost.setdefault(int(index), []).append(point.name)
+            for index in np.setdiff1d(without.classes[without.predicted > 0], run.point_outcomes[point.name].answered):
+                lost.setdefault(int(index), []).append(point.name)
     if lost:
         names = [run.record.data.class_name(index) for index in lost]
         places = list(dict.fromkeys(place for points in lost.values() for place in points))
@@ -111,7 +110,7 @@ def small_val(run: Run) -> Iterator[Symptom]:
     flagged = []
     for point in run.record.points:
         if point.kind == "accuracy-drop" and point.reached and point.target > 0:
-            difference = run.correct(point.name) - run.correct(STATIC)
+            difference = run.values(point.name) - run.values(STATIC)
             error = float(difference.std() / np.sqrt(max(images, 1)))
             if error > point.target:
                 flagged.append((point.target, error, point.name))
@@ -129,7 +128,8 @@ def _truncated(run: Run, block: int, runs: Iterable[Run]) -> str:
     for other in runs:
         is_cut = not other.has_exits and not other.is_static and len(other.record.costs.blocks) == block
         if is_cut and (other.backbone, other.dataset, other.seed) == (run.backbone, run.dataset, run.seed):
-            return f" ({other.method} was run: {100 * other.record.exits[-1].test_accuracy:.1f} % of the test images correct)"
+            percent = f"{100 * other.record.exits[-1].test_accuracy:.1f}"
+            return f" ({other.method} was run: {percent} % {run.metric.name})"
     return ""
 
 
@@ -139,4 +139,4 @@ def _listed(names: list[str]) -> str:
 
 def _of(balance: Balance, missing: list[int]) -> str:
     samples = int(balance.samples[np.isin(balance.classes, missing)].sum())
-    return f"which {samples:,} of {balance.samples.sum():,} test images belong to"
+    return f"which {samples:,} of {balance.samples.sum():,} {balance.unit} belong to"

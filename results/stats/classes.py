@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PIXELS = "labelled test pixels"
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -16,12 +18,14 @@ class Balance:
         samples: of each, [C].
         recall: share of each class that is classified correctly, [C].
         predicted: number of samples that are classified as each, [C].
+        unit: what the samples are.
     """
 
     classes: np.ndarray
     samples: np.ndarray
     recall: np.ndarray
     predicted: np.ndarray
+    unit: str = "test images"
 
     @classmethod
     def of(cls, label: np.ndarray, prediction: np.ndarray) -> Balance:
@@ -31,6 +35,14 @@ class Balance:
         predicted = np.array([(prediction == name).sum() for name in classes])
         return cls(classes, samples, recall, predicted)
 
+    @classmethod
+    def of_pixels(cls, counts: np.ndarray) -> Balance:
+        """From true positive, false positive and false negative pixels of each class, summed over images, [C, 3]."""
+        labelled = counts[:, 0] + counts[:, 2]
+        classes = np.flatnonzero(labelled)
+        recall = counts[classes, 0] / labelled[classes]
+        return cls(classes, labelled[classes], recall, (counts[:, 0] + counts[:, 1])[classes], PIXELS)
+
     @property
     def majority(self) -> int:
         """The most frequent class."""
@@ -38,8 +50,9 @@ class Balance:
 
     @property
     def majority_share(self) -> float:
-        """Accuracy of a classifier that always answers the most frequent class."""
-        return float(self.samples.max() / self.samples.sum())
+        """Accuracy of a classifier that always answers the most frequent class; of pixels, its mIoU."""
+        share = float(self.samples.max() / self.samples.sum())
+        return share / len(self.classes) if self.unit == PIXELS else share
 
     @property
     def balanced_accuracy(self) -> float:

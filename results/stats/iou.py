@@ -17,7 +17,7 @@ def iou_by_class(counts: np.ndarray) -> np.ndarray:
         counts: true positive, false positive and false negative pixels of each class, [..., C, 3].
     """
     union = _union(counts)
-    return np.where(union > 0, counts[..., 0] / np.maximum(union, 1), np.nan)
+    return np.where(union > 0, counts[..., 0] / np.where(union > 0, union, 1), np.nan)
 
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
     """
     union = _union(counts)
     classes = (union > 0).sum(axis=-1)
-    total = np.where(union > 0, counts[..., 0] / np.maximum(union, 1), 0.0).sum(axis=-1)
+    total = np.where(union > 0, counts[..., 0] / np.where(union > 0, union, 1), 0.0).sum(axis=-1)
     return np.where(classes > 0, total / np.maximum(classes, 1), np.nan)
 
 
@@ -57,4 +57,5 @@ def pseudo_values(counts: np.ndarray) -> np.ndarray:
 
 
 def _union(counts: np.ndarray) -> np.ndarray:
-    return counts.sum(axis=-1, dtype=np.int64)
+    """TP + FP + FN, in 64 bits; counts with weights are real numbers."""
+    return counts.sum(axis=-1, dtype=np.result_type(counts, np.int64))

@@ -24,11 +24,12 @@ class Corners:
     """A method on N test samples, in the same order for all methods.
 
     Attributes:
-        right: whether the prediction is correct, bool [H, N], one row per corner.
+        values: of each sample, [H, N], one row per corner: whether the prediction is correct, or any number whose mean over
+            samples is the accuracy.
         cost: cost of each sample at each corner, [H, N].
     """
 
-    right: np.ndarray
+    values: np.ndarray
     cost: np.ndarray
 
 
@@ -62,7 +63,7 @@ def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> floa
 
 
 def costs_to_reach(
-    methods: Sequence[Corners], static_right: Sequence[np.ndarray], drop: float, *, seed: int = 0
+    methods: Sequence[Corners], static: Sequence[np.ndarray], drop: float, *, seed: int = 0
 ) -> list[np.ndarray]:
     """The cost at which each method reaches the accuracy of the backbone without exits minus ``drop``, [1 + REPLICATES] each.
 
@@ -71,24 +72,26 @@ def costs_to_reach(
 
     Args:
         methods: methods on the same number of samples; passing many at once is faster.
-        static_right: for each method, whether the prediction of the backbone without exits is correct, bool [N].
+        static: for each method, the values of the backbone without exits, [N].
         drop: accuracy drop in [0, 1].
         seed: seed of the resampling.
     """
-    samples = len(static_right[0])
-    right = np.concatenate([np.vstack([m.right, s]) for m, s in zip(methods, static_right, strict=True)])
-    right = right.T.astype(np.float32)  # integers, whose sums are exact
+    samples = len(static[0])
+    values = np.concatenate([np.vstack([m.values, s]) for m, s in zip(methods, static, strict=True)]).T
+    are_exact = bool(np.isin(values, (0, 1)).all())  # sums of correctness are exact in any precision
+    values = values.astype(np.float32 if are_exact else np.float64)
     cost = np.concatenate([method.cost for method in methods]).T.astype(np.float64)
     chunks = []
     for drawn in _resampled(samples, seed, REPLICATES):
-        accuracy = (drawn.astype(np.float32) @ right).astype(np.float64) / samples
         # Rounding removes the effect of the order of summation, which depends on the CPU and its threads.
+        accuracy = (drawn.astype(values.dtype) @ values).astype(np.float64) / samples
+        accuracy = accuracy if are_exact else np.round(accuracy, 12)
         mean_cost = np.round(drawn.astype(np.float64) @ cost / samples, 12)
         row, start = [], 0
         for number, method in enumerate(methods):
-            end = start + len(method.right)
-            corners, static = accuracy[:, start + number : end + number], accuracy[:, end + number]
-            row.append(_costs_to_reach(mean_cost[:, start:end], corners, static - drop))
+            end = start + len(method.values)
+            corners, without_exits = accuracy[:, start + number : end + number], accuracy[:, end + number]
+            row.append(_costs_to_reach(mean_cost[:, start:end], corners, without_exits - drop))
             start = end
         chunks.append(row)
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]

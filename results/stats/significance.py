@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 GRID = 100  # differences are rounded to multiples of 1 / GRID
+FINE = 20  # differences without known bounds are rounded to multiples of 1 / FINE of their root mean square
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -18,6 +19,27 @@ def sign_flip(differences: np.ndarray) -> float:
         differences: differences of correctness, each in [-1, 1], [N]; rounded to multiples of 1 / `GRID`.
     """
     steps = np.rint(GRID * np.abs(differences)).astype(int)
+    return _two_sided(steps, np.sign(differences))
+
+
+def sign_flip_unbounded(differences: np.ndarray) -> float:
+    """`sign_flip` for differences without known bounds, such as those of `results.stats.iou.pseudo_values`.
+
+    Args:
+        differences: [N]; their scale does not matter. They are rounded to multiples of their root mean square / `FINE`, which
+            changes p by about a hundredth of itself.
+    """
+    unit = float(np.sqrt(np.mean(np.square(differences)))) / FINE
+    return _two_sided(np.rint(np.abs(differences) / unit).astype(int), np.sign(differences)) if unit else 1.0
+
+
+def _two_sided(steps: np.ndarray, signs: np.ndarray) -> float:
+    """The test for differences that are whole multiples of a unit.
+
+    Args:
+        steps: absolute differences in units, [N].
+        signs: of the differences, [N].
+    """
     sizes, counts = np.unique(steps[steps > 0], return_counts=True)
     if not len(sizes):
         return 1.0
@@ -25,17 +47,17 @@ def sign_flip(differences: np.ndarray) -> float:
         from scipy.special import bdtr  # orders of magnitude faster than scipy.stats.binomtest
 
         count = int(counts[0])
-        negative = int((differences[steps > 0] < 0).sum())
+        negative = int((signs[steps > 0] < 0).sum())
         # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
         return float(min(1.0, 2 * bdtr(min(negative, count - negative), count, 0.5)))
-    total = abs(int((np.sign(differences) * steps).sum()))
+    total = abs(int((signs * steps).sum()))
     # The transform is periodic in its length; the probability beyond 12 standard deviations is below 1e-30.
     reach = min(int(counts @ sizes), total + int(12 * np.sqrt(counts @ sizes**2)))
     length = 1 << (2 * reach + 1).bit_length()
     frequency = 2 * np.pi * np.arange(length // 2 + 1) / length
-    characteristic = np.prod(
-        [np.cos(size * frequency) ** count for size, count in zip(sizes, counts, strict=True)], axis=0
-    )
+    characteristic = np.ones(len(frequency))
+    for size, count in zip(sizes, counts, strict=True):
+        characteristic *= np.cos(size * frequency) ** count
     probability = np.fft.irfft(characteristic, length)  # of the sums 0, 1, ..., and from the end -1, -2, ...
     return float(np.clip(2 * probability[total : length // 2].sum(), 0.0, 1.0)) if total else 1.0
 

@@ -42,6 +42,16 @@ def paired_interval(differences: np.ndarray, level: float = LEVEL) -> tuple[floa
     return bounded_mean(differences, -1.0, 1.0, level)
 
 
+def paired_interval_unbounded(differences: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of the mean of differences without known bounds, such as those of `results.stats.iou.pseudo_values`.
+
+    Like `paired_interval`, with the largest difference that was seen in place of 1. Both ends are NaN if all differences are 0,
+    which says nothing about the variance.
+    """
+    largest = float(np.abs(differences).max())
+    return bounded_mean(differences, -largest, largest, level) if largest else (float("nan"), float("nan"))
+
+
 def detectable_difference(differences: np.ndarray, tests: int = 1) -> float:
     """The smallest true mean difference that a paired two-sided test at the 5 % level detects on these samples with power 80 %.
 

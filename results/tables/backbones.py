@@ -1,14 +1,19 @@
-"""The backbones without exits on their test images: majority baseline, balanced accuracy and recall by class."""
+"""The backbones without exits on their test images: majority baseline, balanced accuracy and recall by class.
+
+In a segmentation, pixels take the place of images.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from results.stats.classes import Balance
-from results.stats.statistics import accuracy_interval
+from results.tables.outcomes import ClassOutcomes, PixelOutcomes, PointOutcomes
+from results.tables.pixel_counts import REGION
 from results.tables.run import STATIC, Run
 
 
@@ -19,7 +24,7 @@ class BackboneResult:
     Attributes:
         run: with this backbone; the run ``static`` where there is one.
         balance: of its predictions on test.
-        accuracy: on test, in [0, 1].
+        accuracy: on test, in [0, 1]; in a segmentation the mIoU.
         low, high: its 95 % interval over test images.
     """
 
@@ -38,19 +43,27 @@ def backbone_results(runs: list[Run]) -> list[BackboneResult]:
     results: dict[tuple[str, str, int, bytes], BackboneResult] = {}
     for run in sorted(runs, key=lambda run: not run.is_static):
         outcomes = run.point_outcomes[STATIC]
-        key = (run.backbone, run.dataset, run.seed, outcomes.prediction[0].tobytes())
+        key = (run.backbone, run.dataset, run.seed, outcomes.exits_and_answers.tobytes())
         if key not in results:
-            balance = Balance.of(outcomes.label, outcomes.prediction[0])
-            correct = outcomes.share_right
-            results[key] = BackboneResult(run, balance, float(correct.mean()), *accuracy_interval(correct))
+            values = outcomes.values
+            interval = run.metric.interval(values)
+            results[key] = BackboneResult(run, balance_of(outcomes), float(values.mean()), *interval)
     return list(results.values())
+
+
+def balance_of(outcomes: PointOutcomes) -> Balance:
+    """Of the first setting."""
+    if isinstance(outcomes, PixelOutcomes):
+        return Balance.of_pixels(outcomes.counts[0, ..., REGION].sum(axis=0, dtype=np.int64))
+    assert isinstance(outcomes, ClassOutcomes)
+    return Balance.of(outcomes.label, outcomes.prediction[0])
 
 
 def backbone_table(runs: list[Run]) -> pd.DataFrame:
     """One row per trained backbone, on test.
 
     Columns: run_id, backbone, dataset, seed, train, val and test (images), classes, majority (the most frequent class),
-    majority_share (accuracy of always answering it), accuracy with interval over test images (low, high), balanced_accuracy
+    majority_share (the metric of always answering it), accuracy with interval over test images (low, high), balanced_accuracy
     (mean recall over classes), lowest_recall of lowest_class, and never_predicted (names of classes, joined).
     """
     return pd.DataFrame([_row(result) for result in backbone_results(runs)])

@@ -1,4 +1,4 @@
-"""The columns of the four tables beside a record, in order; docs/results.md is generated from them.
+"""The columns of the four tables beside a record by task, in order; docs/results.md is generated from them.
 
 Exits are numbered from 0 here and from 1 in records, reports and commands.
 """
@@ -23,8 +23,8 @@ COLUMNS = {
         "policy": "label of the policy; `none` for a model without early exits",
         "split": "`val` or `test`",
         "threshold": "setting of the policy",
-        "accuracy": "share of correct answers",
-        "low": "lower end of the 95 % interval of the accuracy (Wilson)",
+        "accuracy": "share of correct answers; in a segmentation the mIoU",
+        "low": "lower end of the 95 % interval of the accuracy (Wilson) or of the mIoU",
         "high": "upper end",
         "mean_macs": "mean multiply-accumulates per image, heads included",
         "mean_block": "mean number of the last block that is computed, numbered from 1",
@@ -45,3 +45,26 @@ COLUMNS = {
         "right": "whether the answer is correct",
     },
 }
+
+PIXEL_EXIT = f"{EXIT}; −1 for the backbone without exits"
+PIXEL_COLUMNS = {
+    "outcomes": {
+        **{name: COLUMNS["outcomes"][name] for name in ("point", "threshold", "weight", "sample_id")},
+        "exit": f"{EXIT}; −1 for `static`",
+        "score": "the signal that the policy reads, at the exit taken; not in shared records",
+    },
+    "curves": COLUMNS["curves"],
+    "answers": {
+        "exit": PIXEL_EXIT,
+        "sample_id": SAMPLE,
+        "class": "numbered from 0; a class without pixels in the label and in the answer may have no row",
+        "tp": "pixels with this class in the label and in the answer",
+        "fp": "labelled pixels with this class in the answer alone",
+        "fn": "pixels with this class in the label alone",
+        "edge_tp": "like `tp`, of the pixels on boundaries of the class",
+        "edge_fp": "like `fp`, of these pixels",
+        "edge_fn": "like `fn`, of these pixels",
+    },
+    "corners": {name: text for name, text in COLUMNS["corners"].items() if name != "right"},
+}
+"""Of a segmentation."""

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from results.record import DoneRecord
-from results.stats.significance import holm, sign_flip
-from results.stats.statistics import detectable_difference, paired_interval
+from results.stats.significance import holm
+from results.stats.statistics import detectable_difference
 from results.tables.run import STATIC, Run, paired
 
 IGNORED = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
@@ -70,14 +70,14 @@ def point_differences(first: Run, second: Run) -> pd.DataFrame:
     reached = [{p.name: p.test for p in run.record.points if p.test is not None} for run in (first, second)]
     for name in [STATIC, *(name for name in reached[0] if name in reached[1])]:
         row: dict[str, Any] = {"point": name}
-        row |= {"first": first.correct(name).mean(), "second": second.correct(name).mean()}
+        row |= {"first": first.values(name).mean(), "second": second.values(name).mean()}
         row["difference"] = row["first"] - row["second"]
         difference = paired(first, name, second, name)
         if difference is not None:
-            low, high = paired_interval(difference)
+            low, high = first.metric.paired_interval(difference)
             row |= {"low": low, "high": high, "detectable": detectable_difference(difference)}
             row["discordant"] = float(np.mean(difference != 0))
-            row["p"] = sign_flip(difference)
+            row["p"] = first.metric.sign_flip(difference)
         if name != STATIC:
             row |= {"first_macs": reached[0][name].mean_macs, "second_macs": reached[1][name].mean_macs}
         rows.append(row)

@@ -40,20 +40,20 @@ def drop_at_speedup(run: Run, policy: str, metric: str, speedup: float) -> np.nd
     outcomes = run.hull_outcomes.get(policy)
     if outcomes is None:
         return None
-    static = run.point_outcomes[STATIC].share_right
+    static = run.point_outcomes[STATIC].values
     costs = cost_shares(run.record, metric)[outcomes.exit]
     order = np.argsort(costs.mean(axis=1), kind="stable")
-    costs, right = costs[order], outcomes.right[order].astype(np.float64)
+    costs, values = costs[order], outcomes.values[order].astype(np.float64)
     means, target = costs.mean(axis=1), 1 / speedup
     above = int(np.searchsorted(means, target))
     if above == len(means):
-        return static - right[-1]
+        return static - values[-1]
     if means[above] == target:
-        return static - right[above]
+        return static - values[above]
     if above == 0:
         return None
     share = (target - means[above - 1]) / (means[above] - means[above - 1])
-    mixed = (1 - share) * right[above - 1] + share * right[above]
+    mixed = (1 - share) * values[above - 1] + share * values[above]
     cost = (1 - share) * costs[above - 1] + share * costs[above]
-    slope = (right[above].mean() - right[above - 1].mean()) / (means[above] - means[above - 1])
+    slope = (values[above].mean() - values[above - 1].mean()) / (means[above] - means[above - 1])
     return static - mixed + slope * (cost - target)

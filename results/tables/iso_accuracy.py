@@ -58,9 +58,9 @@ def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
     for run in runs:
         for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
             corners = _corners(run, policy)
-            if len(corners.right) >= 2:
-                batch = batches.setdefault(corners.right.shape[1], [])
-                batch.append(((run.record.run_id, policy), corners, run.point_outcomes[STATIC].share_right > 0))
+            if len(corners.values) >= 2:
+                batch = batches.setdefault(corners.values.shape[1], [])
+                batch.append(((run.record.run_id, policy), corners, run.values(STATIC)))
                 if len(batch) == BATCH:
                     flush(batch)
     for batch in batches.values():
@@ -80,4 +80,4 @@ def _corners(run: Run, policy: str) -> Corners:
     if outcomes is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))
     prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    return Corners(outcomes.right, prices[outcomes.exit])
+    return Corners(outcomes.values, prices[outcomes.exit])

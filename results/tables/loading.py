@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from results.store.latency import Latency, read_latencies
 from results.store.probes import Probes, read_probes
 from results.store.representations import Measurements, read_measurements
 from results.store.run_files import TABLES
-from results.tables.outcomes import split_by_point
+from results.tables.outcomes import PointOutcomes, split_by_point, split_by_point_of_pixels
+from results.tables.pixel_counts import PixelCounts
 from results.tables.recomputed import check_numbers
 from results.tables.run import MAX_ROWS, STATIC, Run, read_table
 from results.tables.table_validation import check_tables
@@ -67,12 +69,13 @@ def _load(
         StoreError: a table is missing, damaged or inconsistent with the record.
     """
     folder = store.run(record.run_id)
-    paths = {name: store.table(record.run_id, f"{name}.parquet") for name in TABLES}
+    for name in TABLES:
+        store.table(record.run_id, f"{name}.parquet")
     try:
         run = Run(
             record,
-            split_by_point(read_table(paths["outcomes"], record, ["point"], _outcome_rows(record))),
-            read_table(paths["curves"], record),
+            read_outcomes(folder, record),
+            read_table(folder / "curves.parquet", record),
             folder,
             latencies,
             probes=tuple(one for one in probes if one.fits(record)),
@@ -84,6 +87,27 @@ def _load(
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"{folder}: {error}") from None
     return run
+
+
+def read_outcomes(folder: Path, record: DoneRecord) -> Mapping[str, PointOutcomes]:
+    """The outcomes of a run at each operating point, by its name.
+
+    Args:
+        folder: with the tables of the run.
+        record: of the run.
+
+    Raises:
+        StoreError: a table is missing or damaged.
+        ValueError: its rows do not fit together.
+    """
+    table = read_table(folder / "outcomes.parquet", record, ["point"], _outcome_rows(record))
+    if record.data.task == "classification":
+        return split_by_point(table)
+    if "sample_id" not in table:
+        raise ValueError("the table of outcomes has no column sample_id")
+    answers, samples = read_table(folder / "answers.parquet", record), np.unique(table["sample_id"])
+    evidence = PixelCounts.from_table(answers, samples, max(len(record.exits), 1), record.data.classes)
+    return split_by_point_of_pixels(table, evidence)
 
 
 def _outcome_rows(record: DoneRecord) -> int:
@@ -121,4 +145,4 @@ def _contradicts(run: Run, earlier: Run) -> bool:
     """Whether an operating point that both have has other outcomes."""
     shared = run.point_outcomes.keys() & earlier.point_outcomes.keys()
     pairs = ((run.point_outcomes[name], earlier.point_outcomes[name]) for name in shared)
-    return any(not np.array_equal(one.exits_and_predictions, other.exits_and_predictions) for one, other in pairs)
+    return any(not np.array_equal(one.exits_and_answers, other.exits_and_answers) for one, other in pairs)

@@ -16,6 +16,7 @@ from results.stats.curves import enclosing_settings
 from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.stats.hull import SHARES, accuracy_at, area, upper_hull
 from results.stats.optimism import optimism
+from results.tables import pixel_metrics
 from results.tables.run import SETTING, STATIC, Run, labels
 
 
@@ -71,13 +72,15 @@ def drift_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def head_table(runs: list[Run]) -> pd.DataFrame:
-    """One row per run with early exits: statistics of its heads on test, which do not depend on the policy.
+    """One row per classification with early exits: statistics of its heads on test, which do not depend on the policy.
 
     Columns: those of `_base`, oracle_accuracy and oracle_macs (exiting at the first correct exit), wasteful, destructive,
     wasted_macs, flips. MACs are shares of the MACs without exits.
     """
     rows = []
     for run in _with_exits(runs):
+        if run.is_segmentation:
+            continue  # an image is not right or wrong
         correct, cost = run.answers.correct, _relative_cost(run)
         oracle, wasted = first_correct(correct, cost), overthinking(correct, cost)
         rows.append(
@@ -93,68 +96,86 @@ def exit_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and exit, evaluated on all test samples.
 
     Columns: those of `_base`, block, head, macs (of exiting there, as a share of the MACs without exits), accuracy, ece, nll
-    (in nats).
+    (in nats); of a segmentation those of `results.tables.pixel_metrics.exit_rows`.
     """
     rows = []
     for run in _with_exits(runs):
-        answers, cost = run.answers, _relative_cost(run)
+        cost = _relative_cost(run)
+        measured = pixel_metrics.exit_rows(run) if run.is_segmentation else _class_exits(run)
         for k, exit_ in enumerate(run.record.exits):
-            rows.append(
-                _base(run, run.method)
-                | {"block": exit_.block, "head": exit_.head, "macs": cost[k], "accuracy": answers.correct[k].mean()}
-                | {"ece": expected_calibration_error(answers.confidence[k], answers.correct[k])}
-                | {"nll": float(answers.nll[k].mean())}
-            )
+            row = _base(run, run.method) | {"block": exit_.block, "head": exit_.head, "macs": cost[k]}
+            rows.append(row | measured[k])
     return pd.DataFrame(rows)
+
+
+def _class_exits(run: Run) -> list[dict[str, Any]]:
+    answers = run.answers
+    return [
+        {"accuracy": answers.correct[k].mean()}
+        | {"ece": expected_calibration_error(answers.confidence[k], answers.correct[k])}
+        | {"nll": float(answers.nll[k].mean())}
+        for k in range(len(answers.prediction))
+    ]
 
 
 def leaving_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and exit, for the test samples that exit there.
 
     Columns: those of `_base`, point, block, share, accuracy (of the exit on these samples), final_accuracy (of the final head
-    on these samples), all_accuracy (of the exit on all samples), ece (on these samples; NaN if settings are mixed).
+    on these samples), all_accuracy (of the exit on all samples), ece (on these samples; NaN if settings are mixed); of a
+    segmentation those of `results.tables.pixel_metrics.leaving_rows`.
     """
     rows = []
     for run, label, point in _points(runs):
-        outcomes = _FlatOutcomes(run, point)
-        at_exit = exit_conditional(
-            outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits)
-        )
-        anytime = run.answers.correct.mean(axis=1)
-        for k, exit_ in enumerate(run.record.exits):
-            here = outcomes.exits == k
-            calibration = (
-                expected_calibration_error(outcomes.score[here], outcomes.right[here])
-                if len(point.settings) == 1
-                else float("nan")
-            )
-            rows.append(
-                _base(run, label)
-                | {"point": point.name, "block": exit_.block}
-                | {"share": at_exit.share[k], "accuracy": at_exit.accuracy[k]}
-                | {"final_accuracy": at_exit.final_accuracy[k], "all_accuracy": anytime[k], "ece": calibration}
-            )
+        measured = pixel_metrics.leaving_rows(run, point) if run.is_segmentation else _class_leaving(run, point)
+        for exit_, row in zip(run.record.exits, measured, strict=True):
+            rows.append(_base(run, label) | {"point": point.name, "block": exit_.block} | row)
     return pd.DataFrame(rows)
+
+
+def _class_leaving(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
+    outcomes = _FlatOutcomes(run, point)
+    at_exit = exit_conditional(
+        outcomes.exits, outcomes.right, outcomes.final_right, outcomes.weight, len(run.record.exits)
+    )
+    rows = []
+    for k, anytime in enumerate(run.at_exits):
+        here = outcomes.exits == k
+        calibration = (
+            expected_calibration_error(outcomes.score[here], outcomes.right[here])
+            if len(point.settings) == 1
+            else float("nan")
+        )
+        rows.append(
+            {"share": at_exit.share[k], "accuracy": at_exit.accuracy[k]}
+            | {"final_accuracy": at_exit.final_accuracy[k], "all_accuracy": anytime, "ece": calibration}
+        )
+    return rows
 
 
 def routing_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point: the policy compared with random and perfect routing, on test.
 
     Columns: those of `_base`, point, accuracy, random and oracle (accuracies at the same exit shares), regret, gain, agreement
-    (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits).
+    (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits). A segmentation has no oracle,
+    regret, gain and agreement.
     """
     rows = []
     for run, label, point in _points(runs):
         assert point.val is not None
         assert point.test is not None
-        outcomes = _FlatOutcomes(run, point)
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
-        controls = regret(accuracy, run.answers.correct, shares)
+        if run.is_segmentation:
+            routing = {"random": pixel_metrics.random_routing(run, shares)}
+        else:
+            controls, outcomes = regret(accuracy, run.answers.correct, shares), _FlatOutcomes(run, point)
+            routing = {"random": controls.random, "oracle": controls.oracle, "regret": controls.regret}
+            routing |= {"gain": controls.gain}
+            routing |= {"agreement": agreement(outcomes.prediction, outcomes.final, outcomes.weight)}
         rows.append(
             _base(run, label)
-            | {"point": point.name, "accuracy": accuracy, "random": controls.random, "oracle": controls.oracle}
-            | {"regret": controls.regret, "gain": controls.gain}
-            | {"agreement": agreement(outcomes.prediction, outcomes.final, outcomes.weight)}
+            | {"point": point.name, "accuracy": accuracy}
+            | routing
             | {"val_accuracy": point.val.accuracy, "val_macs": point.val.mean_macs / run.record.costs.baseline}
             | {"macs": point.test.mean_macs / run.record.costs.baseline}
         )
@@ -164,28 +185,34 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `classes.per_class`, whose accuracy is the recall of the class.
 
-    Costs are shares of the MACs without exits. Further columns: the run's, point, and name of the class.
+    Costs are shares of the MACs without exits. Further columns: the run's, point, and name of the class. Of a segmentation, the
+    columns are those of `results.tables.pixel_metrics.class_rows`, whose accuracy is the IoU of the class.
     """
-    parts, where = [], []
+    parts, where, pixels = [], [], []
     for run, label, point in _points(runs):
+        if run.is_segmentation:
+            base = _base(run, label) | {"point": point.name}
+            pixels += [row | base for row in pixel_metrics.class_rows(run, point)]
+            continue
         outcomes = _FlatOutcomes(run, point)
-        static = run.correct(STATIC)[outcomes.sample]
+        static = run.values(STATIC)[outcomes.sample]
         parts.append(
             per_class(outcomes.label, _relative_cost(run)[outcomes.exits], outcomes.right, static, outcomes.weight)
         )
         base = _base(run, label) | {"point": point.name}
         where += [base | {"name": run.record.data.class_name(int(index))} for index in parts[-1]["class"]]
-    if not parts:
-        return pd.DataFrame()
-    columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
-    return pd.DataFrame(columns).join(pd.DataFrame(where))
+    tables = [pd.DataFrame(pixels)] if pixels else []
+    if parts:
+        columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
+        tables.insert(0, pd.DataFrame(columns).join(pd.DataFrame(where)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 class _FlatOutcomes:
-    """The outcomes at one operating point, one row per sample and setting: arrays [R]."""
+    """The outcomes at one operating point of a classification, one row per sample and setting: arrays [R]."""
 
     def __init__(self, run: Run, point: OperatingPoint) -> None:
-        outcomes, answers = run.point_outcomes[point.name], run.answers
+        outcomes, answers = run.class_outcomes(point.name), run.answers
         settings = len(outcomes.weight)
         same = np.array_equal(answers.sample_id, outcomes.sample_id)
         sample = np.arange(len(outcomes.label)) if same else np.searchsorted(answers.sample_id, outcomes.sample_id)

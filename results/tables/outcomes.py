@@ -1,7 +1,8 @@
-"""The tables of outcomes and corners as arrays: exit and prediction of each test sample at the operating points of a run."""
+"""The tables of outcomes and corners as arrays: exit and answer of each test sample at the operating points of a run."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,29 +10,60 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-CORNERS = ("policy", "threshold", "sample_id", "exit", "right")
-COLUMNS = ("point", "threshold", "weight", "sample_id", "exit", "prediction", "label")
+from results.stats.iou import pseudo_values
+from results.tables.pixel_counts import REGION, WITHOUT_EXITS, PixelCounts
+
+CORNERS = ("policy", "threshold", "sample_id", "exit")
+COLUMNS = ("point", "threshold", "weight", "sample_id", "exit")
 
 
 @dataclass(frozen=True)
-class PointOutcomes:
+class PointOutcomes(ABC):
     """One operating point: S settings in ascending order of threshold, N samples in ascending order of their ids.
 
     Attributes:
         sample_id: [N].
-        label: [N].
         weight: weights of the settings, [S], summing to 1.
         exit: the exit taken, [S, N].
-        prediction: [S, N].
-        score: largest probability at the exit taken, [S, N]; NaN in a shared table without it (`results.store.sharing`).
+        score: confidence at the exit taken, [S, N]; NaN in a shared table without it (`results.store.sharing`).
     """
 
     sample_id: np.ndarray
-    label: np.ndarray
     weight: np.ndarray
     exit: np.ndarray
-    prediction: np.ndarray
     score: np.ndarray
+
+    @property
+    @abstractmethod
+    def values(self) -> np.ndarray:
+        """The value of each sample, mean over the settings, [N]; its mean over samples is the metric. See `results.metric`."""
+
+    @property
+    @abstractmethod
+    def answered(self) -> np.ndarray:
+        """The classes that are answered anywhere, ascending."""
+
+    @property
+    @abstractmethod
+    def exits_and_answers(self) -> np.ndarray:
+        """Exits and answers as one array, to find copies of a training; never zero everywhere."""
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Weighted mean over the settings: [S, N] to [N]."""
+        return (values * self.weight[:, None]).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class ClassOutcomes(PointOutcomes):
+    """An operating point of a classification.
+
+    Attributes:
+        label: [N].
+        prediction: [S, N].
+    """
+
+    label: np.ndarray
+    prediction: np.ndarray
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -39,28 +71,77 @@ class PointOutcomes:
         return self.prediction == self.label
 
     @cached_property
-    def share_right(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """Mean correctness of each sample over the settings, [N]; 0 or 1 with one setting."""
         return self.mean(self.right)
 
+    @property
+    def answered(self) -> np.ndarray:
+        return np.unique(self.prediction)
+
     @cached_property
-    def exits_and_predictions(self) -> np.ndarray:
-        """Both as one array, to find copies of a training; never zero everywhere."""
+    def exits_and_answers(self) -> np.ndarray:
         return np.concatenate([self.exit.ravel() + 1, self.prediction.ravel()])
 
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """Weighted mean over the settings: [S, N] to [N]."""
-        return (values * self.weight[:, None]).sum(axis=0)
+
+@dataclass(frozen=True)
+class PixelOutcomes(PointOutcomes):
+    """An operating point of a segmentation.
+
+    Attributes:
+        evidence: the counts of all exits, for the same samples.
+    """
+
+    evidence: PixelCounts
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Counts at the exits taken, [S, N, C, 6]."""
+        return self.evidence.taken(self.exit)
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """`results.stats.iou.pseudo_values` of each sample, mean over the settings, [N]."""
+        return self.mean(pseudo_values(self.counts[..., REGION]))
+
+    @property
+    def answered(self) -> np.ndarray:
+        return np.flatnonzero(self.counts[..., :2].any(axis=(0, 1, 3)))
+
+    @cached_property
+    def exits_and_answers(self) -> np.ndarray:
+        """Exits, and the number of pixels of each image that are answered correctly."""
+        return np.concatenate([self.exit.ravel() + 2, self.counts[..., 0].sum(axis=-1).ravel()])
 
 
-def split_by_point(outcomes: pd.DataFrame) -> dict[str, PointOutcomes]:
-    """The operating points of a table of outcomes, by name.
+def split_by_point(outcomes: pd.DataFrame) -> dict[str, ClassOutcomes]:
+    """The operating points of a classification from a table of outcomes, by name.
 
     Raises:
         ValueError: a column is missing, or a setting does not have each sample once.
     """
-    parts = _parts(outcomes, "outcomes", COLUMNS, ("score",))
-    return {point: _point_outcomes(rows, point) for point, rows in parts}
+    points = {}
+    for point, rows in _parts(outcomes, "outcomes", (*COLUMNS, "prediction", "label"), ("score",)):
+        wide = _wide_outcomes(rows, point)
+        if (wide["label"] != wide["label"][0]).any():
+            raise ValueError(f"the outcomes at {point!r}: a label differs within a setting")
+        # A copy of the short array, so that the long column is freed.
+        points[point] = ClassOutcomes(**_common(wide), label=wide["label"][0].copy(), prediction=wide["prediction"])
+    return points
+
+
+def split_by_point_of_pixels(outcomes: pd.DataFrame, evidence: PixelCounts) -> dict[str, PixelOutcomes]:
+    """The operating points of a segmentation from a table of outcomes, by name.
+
+    Raises:
+        ValueError: a column is missing, a setting does not have each sample of ``evidence`` once, or an exit is not in it.
+    """
+    points = {}
+    for point, rows in _parts(outcomes, "outcomes", COLUMNS, ("score",)):
+        wide = _wide_outcomes(rows, point)
+        _check_fit(f"the outcomes at {point!r}", wide, evidence)
+        points[point] = PixelOutcomes(**_common(wide), evidence=evidence)
+    return points
 
 
 @dataclass(frozen=True)
@@ -69,28 +150,38 @@ class HullOutcomes:
 
     Attributes:
         sample_id: [N], ascending.
-        right: whether the prediction is correct, bool [H, N].
+        values: of each sample, see `results.metric`; in a classification whether the prediction is correct, bool. [H, N].
         exit: the exit taken, [H, N].
     """
 
     sample_id: np.ndarray
-    right: np.ndarray
+    values: np.ndarray
     exit: np.ndarray
 
 
-def split_by_policy(corners: pd.DataFrame) -> dict[str, HullOutcomes]:
+def split_by_policy(corners: pd.DataFrame, evidence: PixelCounts | None = None) -> dict[str, HullOutcomes]:
     """The policies of a table of corners, by name; see `results.tables.run.Run`.
 
+    Args:
+        corners: the table.
+        evidence: of a segmentation, whose table has no column ``right``.
+
     Raises:
-        ValueError: a corner does not have each sample once.
+        ValueError: a column is missing, a corner does not have each sample once, or it does not fit the evidence.
     """
     policies = {}
-    for policy, rows in _parts(corners, "corners", CORNERS):
+    for policy, rows in _parts(corners, "corners", CORNERS if evidence else (*CORNERS, "right")):
+        name = f"the corners of {policy!r}"
         try:
             wide = _wide(rows)
         except ValueError as error:
-            raise ValueError(f"the corners of {policy!r}: {error}") from None
-        policies[policy] = HullOutcomes(wide["sample_id"][0], wide["right"], wide["exit"])
+            raise ValueError(f"{name}: {error}") from None
+        if evidence is None:
+            values = wide["right"]
+        else:
+            _check_fit(name, wide, evidence)
+            values = np.stack([pseudo_values(evidence.taken(exits)[..., REGION]) for exits in wide["exit"]])
+        policies[policy] = HullOutcomes(wide["sample_id"][0], values, wide["exit"])
     return policies
 
 
@@ -183,19 +274,26 @@ def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
     return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
 
 
-def _point_outcomes(rows: dict[str, np.ndarray], point: str) -> PointOutcomes:
+def _wide_outcomes(rows: dict[str, np.ndarray], point: str) -> dict[str, np.ndarray]:
     try:
         wide = _wide(rows)
     except ValueError as error:
         raise ValueError(f"the outcomes at {point!r}: {error}") from None
-    if (wide["label"] != wide["label"][0]).any() or (wide["weight"] != wide["weight"][:, :1]).any():
-        raise ValueError(f"the outcomes at {point!r}: a label or a weight differs within a setting")
-    return PointOutcomes(
-        # Copies of the short arrays, so that the long columns are freed.
-        sample_id=wide["sample_id"][0].copy(),
-        label=wide["label"][0].copy(),
-        weight=wide["weight"][:, 0].copy(),
-        exit=wide["exit"],
-        prediction=wide["prediction"],
-        score=wide["score"],
-    )
+    if (wide["weight"] != wide["weight"][:, :1]).any():
+        raise ValueError(f"the outcomes at {point!r}: a weight differs within a setting")
+    return wide
+
+
+def _common(wide: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The fields of `PointOutcomes`, with copies of the short arrays, so that the long columns are freed."""
+    return {
+        "sample_id": wide["sample_id"][0].copy(), "weight": wide["weight"][:, 0].copy(), "exit": wide["exit"],
+        "score": wide["score"],
+    }  # fmt: skip
+
+
+def _check_fit(name: str, wide: dict[str, np.ndarray], evidence: PixelCounts) -> None:
+    if not np.array_equal(wide["sample_id"][0], evidence.sample_id):
+        raise ValueError(f"{name} are of other samples than the answers")
+    if wide["exit"].min() < WITHOUT_EXITS or wide["exit"].max() >= len(evidence.at_exit):
+        raise ValueError(f"{name} name an exit that the record does not have")

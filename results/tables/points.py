@@ -8,15 +8,8 @@ import numpy as np
 import pandas as pd
 
 from results.operating_point import OperatingPoint, Redrawn
-from results.stats.significance import sign_flip
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
-from results.stats.statistics import (
-    accuracy_interval,
-    bounded_mean,
-    detectable_difference,
-    over_seeds,
-    paired_interval,
-)
+from results.stats.statistics import bounded_mean, detectable_difference, over_seeds
 from results.store.devices import UNVERIFIED, is_unverified
 from results.tables.run import SETTING, STATIC, Run, labels, paired
 
@@ -30,8 +23,8 @@ def points(runs: list[Run]) -> pd.DataFrame:
     test samples (low, high), drop against static in the same seed with paired interval (drop_low, drop_high), mean_block,
     layer_speedup and mac_speedup with intervals over test samples (layer_low, ...), the intervals of
     `results.operating_point.Redrawn` (drop_redrawn_low, layer_redrawn_low, ...), time_speedup (measured at batch size 1) on
-    time_device, official_swin_speedup (only Swin; see `official_swin_speedup`). Accuracies and drops are in [0, 1]. Missing
-    values are NaN.
+    time_device, official_swin_speedup (only Swin; see `official_swin_speedup`). Accuracies (in segmentation
+    mIoU) and drops are in [0, 1]. Missing values are NaN.
     """
     rows = []
     names = labels(runs)
@@ -46,11 +39,11 @@ def points(runs: list[Run]) -> pd.DataFrame:
 
 
 def _static_row(run: Run) -> dict[str, object]:
-    correct = run.point_outcomes[STATIC].share_right
-    low, high = accuracy_interval(correct)
+    values = run.values(STATIC)
+    low, high = run.metric.interval(values)
     return {
         "point": STATIC, "policy": STATIC, "kind": STATIC, "target": 0.0, "reached": True,
-        "accuracy": correct.mean(), "low": low, "high": high, "drop": 0.0, "mean_block": float(run.record.depth),
+        "accuracy": values.mean(), "low": low, "high": high, "drop": 0.0, "mean_block": float(run.record.depth),
         "layer_speedup": 1.0, "mac_speedup": 1.0, "time_speedup": 1.0, "time_device": "",
         "official_swin_speedup": np.nan,
     }  # fmt: skip
@@ -65,18 +58,18 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         return row
     costs = run.record.costs
     blocks = [exit_.block for exit_ in run.record.exits]
-    correct, static = (run.point_outcomes[name].share_right for name in (point.name, STATIC))
+    values = run.values(point.name)
     # The lower end of a speed-up belongs to the upper end of its cost, and vice versa.
     block_interval, macs_interval = (
         bounded_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)), min(price), max(price))
         for price in (blocks, costs.cumulative)
     )
     is_swin = run.record.backbone.family == "swin"
-    drop = static - correct  # `check_tables` has verified that the samples are the same
-    low, high = accuracy_interval(correct)
-    drop_low, drop_high = paired_interval(drop)
+    drop = run.values(STATIC) - values  # `check_tables` has verified that the samples are the same
+    low, high = run.metric.interval(values)
+    drop_low, drop_high = run.metric.paired_interval(drop)
     return row | {
-        "accuracy": correct.mean(), "low": low, "high": high,
+        "accuracy": values.mean(), "low": low, "high": high,
         "drop": drop.mean(), "drop_low": drop_low, "drop_high": drop_high,
         "mean_block": point.test.mean_block,
         "layer_speedup": layer_speedup(point.test.exit_shares, blocks, run.record.depth),
@@ -139,7 +132,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     Two methods are compared under the same policy, or each under its own. Pairs have the same setting, seed and test samples.
     Columns: those of `SETTING`, seed, kind, target, first, second (labels), difference (accuracy of first minus second) with
     paired interval (low, high), detectable (the smallest difference that these samples can detect). At equal MACs also p
-    (exact sign-flip test), not corrected for the number of pairs: `results.judge.family` decides which differences are
+    (sign-flip test), not corrected for the number of pairs: `results.judge.family` decides which differences are
     significant.
     """
     names = labels(runs)
@@ -160,14 +153,14 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
             difference = paired(first, point.name, second, against.name)
             if difference is None:
                 continue
-            low, high = paired_interval(difference)
+            low, high = first.metric.paired_interval(difference)
             rows.append(
                 dict(zip([*SETTING, "seed"], (*first.setting, first.seed), strict=True))
                 | {"kind": point.kind, "target": point.target}
                 | {"first": names[first.record.run_id, one], "second": names[second.record.run_id, other]}
                 | {"difference": difference.mean(), "low": low, "high": high}
                 | {"detectable": detectable_difference(difference)}
-                | {"p": sign_flip(difference) if point.kind == "equal-macs" else np.nan}
+                | {"p": first.metric.sign_flip(difference) if point.kind == "equal-macs" else np.nan}
             )
     columns = [*SETTING, "seed", "kind", "target", "first", "second", "difference", "low", "high", "detectable", "p"]
     return pd.DataFrame(rows, columns=columns)

@@ -6,7 +6,7 @@ import numpy as np
 
 from results.operating_point import Measured, OperatingPoint
 from results.record import DoneRecord
-from results.tables.outcomes import PointOutcomes
+from results.tables.outcomes import ClassOutcomes
 from results.tables.recomputed_val import check_val_numbers
 from results.tables.run import STATIC, Run
 from results.tables.table_validation import check_equal
@@ -21,17 +21,17 @@ def check_numbers(run: Run) -> None:
     record = run.record
     _check_costs(record)
     static = run.point_outcomes[STATIC]
-    check_equal("static_accuracy.test", record.static_accuracy.test, static.share_right.mean())
+    check_equal("static_accuracy.test", record.static_accuracy.test, static.values.mean())
     check_equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
-    if static.label.min() < 0 or static.label.max() >= record.data.classes:
+    if isinstance(static, ClassOutcomes) and not 0 <= static.label.min() <= static.label.max() < record.data.classes:
         raise ValueError(f"the outcomes have labels outside the {record.data.classes} classes of the record")
     if run.has_exits:
-        for number, (exit_, right) in enumerate(zip(record.exits, run.answers.correct, strict=True), start=1):
-            check_equal(f"the test accuracy of exit {number}", exit_.test_accuracy, right.mean())
+        for number, (exit_, recomputed) in enumerate(zip(record.exits, run.at_exits, strict=True), start=1):
+            check_equal(f"the test {run.metric.name} of exit {number}", exit_.test_accuracy, recomputed)
     at_threshold = _test_curves(run)
     for point in record.points:
         if point.test is not None:
-            _check_point(record, point, point.test, run.point_outcomes[point.name])
+            _check_point(run, point, point.test)
             _check_curve(point, at_threshold)
     check_val_numbers(run)
 
@@ -52,7 +52,8 @@ def _check_costs(record: DoneRecord) -> None:
         raise ValueError(f"costs.baseline is {costs.baseline:,}, and the parts of the backbone add up to {whole:,}")
 
 
-def _check_point(record: DoneRecord, point: OperatingPoint, test: Measured, outcomes: PointOutcomes) -> None:
+def _check_point(run: Run, point: OperatingPoint, test: Measured) -> None:
+    record, outcomes = run.record, run.point_outcomes[point.name]
     weights = [setting.weight for setting in sorted(point.settings, key=lambda setting: setting.threshold)]
     if len(weights) != len(outcomes.weight):
         raise ValueError(
@@ -66,7 +67,7 @@ def _check_point(record: DoneRecord, point: OperatingPoint, test: Measured, outc
     blocks = [exit_.block for exit_ in record.exits]
     for number, (share, recomputed) in enumerate(zip(test.exit_shares, shares, strict=True), start=1):
         check_equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
-    check_equal(f"the accuracy at {point.name!r}", test.accuracy, outcomes.share_right.mean())
+    check_equal(f"the {run.metric.name} at {point.name!r}", test.accuracy, outcomes.values.mean())
     check_equal(
         f"the mean MACs at {point.name!r}", test.mean_macs, shares @ np.array(record.costs.cumulative, dtype=float)
     )

@@ -25,9 +25,10 @@ def check_val_numbers(run: Run) -> None:
     """
     record = run.record
     images = record.data.sizes["val"]
-    _check_share("static_accuracy.val", record.static_accuracy.val, images)
-    for number, exit_ in enumerate(record.exits, start=1):
-        _check_share(f"the val accuracy of exit {number}", exit_.val_accuracy, images)
+    shares = {f"the val accuracy of exit {number}": exit_.val_accuracy for number, exit_ in enumerate(record.exits, 1)}
+    if not run.is_segmentation:  # an mIoU is no share of the images
+        for name, share in {"static_accuracy.val": record.static_accuracy.val, **shares}.items():
+            _check_share(name, share, images)
     curves = {str(policy): _ValCurve.of(rows) for policy, rows in run.curves.groupby("policy", observed=True)}
     for point in record.points:
         if point.policy not in curves:

@@ -56,10 +56,13 @@ def _probed(probes: Probes) -> Iterator[dict[str, Any]]:
 
 
 def disagreement_table(runs: list[Run]) -> pd.DataFrame | None:
-    """One row per early exit, on all test samples: `results.stats.exits.disagreement`; None without early exits."""
+    """One row per early exit, on all test samples: `results.stats.exits.disagreement`; None without early exits.
+
+    Segmentations, whose images are neither right nor wrong, are left out.
+    """
     rows = []
     for run in runs:
-        if not run.has_exits:
+        if not run.has_exits or run.is_segmentation:
             continue
         shares = disagreement(run.answers.prediction, run.answers.label)
         columns = {

@@ -16,9 +16,11 @@ import pandas as pd
 from pyarrow import ArrowInvalid, BufferReader
 from pyarrow.parquet import ParquetFile
 
+from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
 from results.spec import option_text
+from results.stats.iou import mean_iou
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
 from results.store.latency import Latency
@@ -26,13 +28,14 @@ from results.store.probes import Probes
 from results.store.representations import Measurements
 from results.store.run_files import read_run_file
 from results.tables.answers import Answers
-from results.tables.outcomes import HullOutcomes, PointOutcomes, split_by_policy
+from results.tables.outcomes import ClassOutcomes, HullOutcomes, PixelOutcomes, PointOutcomes, split_by_policy
+from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 
 MAX_ROWS = 50_000_000  # of a table
 MAX_TABLE_BYTES = 2**32  # size of a table in memory, as stated in the file
 STATIC = "static"
 NO_POLICY = "none"  # policy of a model without early exits other than the reference, such as a truncated backbone
-SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16"}
+SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16", "class": "int16"}
 SETTING = ["backbone", "dataset", "scheme", "recipes"]  # equal for runs that are compared with each other
 
 
@@ -81,8 +84,7 @@ class Run:
     def outcomes(self) -> pd.DataFrame:
         """The table behind `point_outcomes`, read from its file on each access.
 
-        One row per operating point, setting and test sample: point, threshold, weight, sample_id, exit, prediction, label,
-        score.
+        One row per operating point, setting and test sample; columns as in `results.tables.columns`.
 
         Raises:
             StoreError: the table is missing or damaged.
@@ -91,7 +93,7 @@ class Run:
 
     @cached_property
     def answers(self) -> Answers:
-        """The prediction of each exit for each test sample, read from its file on first access.
+        """The prediction of each exit for each test sample of a classification, read from its file on first access.
 
         Raises:
             StoreError: the table is missing or damaged.
@@ -106,7 +108,7 @@ class Run:
         """The outcomes at the corners of the hulls on val and at the settings with the fewest early exits, read from the
         file on each access.
 
-        One row per policy, corner and sample: policy, threshold, sample_id, exit, right.
+        One row per policy, corner and sample; columns as in `results.tables.columns`.
 
         Raises:
             StoreError: the table is missing or damaged.
@@ -116,7 +118,35 @@ class Run:
     @cached_property
     def hull_outcomes(self) -> dict[str, HullOutcomes]:
         """`corners`, by policy."""
-        return split_by_policy(self.corners)
+        return split_by_policy(self.corners, self.pixel_counts if self.is_segmentation else None)
+
+    @property
+    def is_segmentation(self) -> bool:
+        return self.record.data.task == "segmentation"
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.record.data.task]
+
+    def class_outcomes(self, point: str) -> ClassOutcomes:
+        """The outcomes of a classification at an operating point."""
+        outcomes = self.point_outcomes[point]
+        assert isinstance(outcomes, ClassOutcomes)
+        return outcomes
+
+    @property
+    def pixel_counts(self) -> PixelCounts:
+        """The counts of every exit for every test image of a segmentation."""
+        static = self.point_outcomes[STATIC]
+        assert isinstance(static, PixelOutcomes)
+        return static.evidence
+
+    @cached_property
+    def at_exits(self) -> np.ndarray:
+        """The metric of each exit on all test samples, [K]."""
+        if self.is_segmentation:
+            return mean_iou(self.pixel_counts.at_exit[..., REGION].sum(axis=1, dtype=np.int64))
+        return self.answers.correct.mean(axis=1)
 
     def _table(self, name: str, categorical: Sequence[str] = ()) -> pd.DataFrame:
         return read_table(self.folder / f"{name}.parquet", self.record, categorical)
@@ -195,9 +225,17 @@ class Run:
         copy.__dict__.update(tables)
         return copy
 
-    def correct(self, point: str) -> np.ndarray:
-        """Correctness of each test sample at a point, [N], in ascending order of ids; between 0 and 1 if settings are mixed."""
-        return self.point_outcomes[point].share_right
+    @cached_property
+    def boundary_at_exits(self) -> np.ndarray:
+        """The boundary IoU of each exit of a segmentation on all test images, [K]; Cheng et al., CVPR 2021."""
+        return mean_iou(self.pixel_counts.at_exit[..., EDGE].sum(axis=1, dtype=np.int64))
+
+    def values(self, point: str) -> np.ndarray:
+        """The value of each test sample at a point, [N], in ascending order of ids; its mean is the metric.
+
+        In a classification the correctness, between 0 and 1 if settings are mixed.
+        """
+        return self.point_outcomes[point].values
 
     def mean_over_exits(self, point: str, at_exit: np.ndarray) -> np.ndarray:
         """A quantity of the exit taken by each test sample at a point, [N], in ascending order of ids.
@@ -218,15 +256,14 @@ def have_equal_images(first: Run, second: Run) -> bool:
 
 
 def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
-    """`Run.correct` of the first run at one point minus that of the second at another, [N]; None unless `are_paired`."""
-    return first.correct(at) - second.correct(against) if are_paired(first, at, second, against) else None
+    """`Run.values` of the first run at one point minus that of the second at another, [N]; None unless `are_paired`."""
+    return first.values(at) - second.values(against) if are_paired(first, at, second, against) else None
 
 
 def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
-    """Whether two runs have the same test images: equal sample ids, and equal hashes on the data cards."""
-    return first.record.data.same_test_images(second.record.data) and np.array_equal(
-        first.point_outcomes[at].sample_id, second.point_outcomes[against].sample_id
-    )
+    """Whether two runs have the same test images and task: equal sample ids, and equal hashes on the data cards."""
+    same_data = first.record.data.same_test_images(second.record.data) and first.metric is second.metric
+    return same_data and np.array_equal(first.point_outcomes[at].sample_id, second.point_outcomes[against].sample_id)
 
 
 def labels(runs: list[Run]) -> dict[tuple[str, str], str]:

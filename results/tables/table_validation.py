@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from results.tables.outcomes import ClassOutcomes, PointOutcomes
+from results.tables.pixel_counts import WITHOUT_EXITS
 from results.tables.run import STATIC, Run
 
 CURVES = ("threshold", "accuracy", "low", "high", "mean_macs", "mean_block")
@@ -24,9 +26,11 @@ def check_tables(run: Run) -> None:
         raise ValueError(f"the outcomes lack the point {missing[0]!r}")
     first = run.point_outcomes[STATIC]
     for name, outcomes in run.point_outcomes.items():
-        if not np.array_equal(outcomes.sample_id, first.sample_id) or not np.array_equal(outcomes.label, first.label):
+        if not np.array_equal(outcomes.sample_id, first.sample_id) or not _have_equal_labels(outcomes, first):
             raise ValueError(f"the outcomes at {name!r} are of other samples than those without exits")
-        if outcomes.exit.min() < 0 or outcomes.exit.max() >= exits:
+        without_exits = run.is_segmentation and name == STATIC
+        allowed = (WITHOUT_EXITS,) if without_exits else range(exits)
+        if outcomes.exit.min() not in allowed or outcomes.exit.max() not in allowed:
             raise ValueError(f"the outcomes at {name!r} name an exit that the record does not have")
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
     if not np.isfinite(run.curves[list(CURVES[1:])].to_numpy(dtype=float)).all():
@@ -40,6 +44,18 @@ def check_tables(run: Run) -> None:
             raise ValueError(f"the corners of {policy!r} are of other samples than the outcomes")
         if corners.exit.min() < 0 or corners.exit.max() >= exits:
             raise ValueError(f"the corners of {policy!r} name an exit that the record does not have")
+    if isinstance(first, ClassOutcomes):
+        _check_answers(run, first, exits)
+
+
+def _have_equal_labels(outcomes: PointOutcomes, first: PointOutcomes) -> bool:
+    """Those of a segmentation are in the counts, which `results.tables.pixel_counts` has compared."""
+    if isinstance(outcomes, ClassOutcomes) and isinstance(first, ClassOutcomes):
+        return np.array_equal(outcomes.label, first.label)
+    return True
+
+
+def _check_answers(run: Run, first: ClassOutcomes, exits: int) -> None:
     if len(run.answers.prediction) != exits or not np.isin(first.sample_id, run.answers.sample_id).all():
         raise ValueError("the answers are of other exits or samples than the outcomes")
     labels = dict(zip(run.answers.sample_id.tolist(), run.answers.label.tolist(), strict=True))

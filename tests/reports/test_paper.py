@@ -329,7 +329,7 @@ def test_every_pair_is_compared_on_the_same_images(smoke: SmokeRun) -> None:
     assert len(half) == 6
     for _, row in half.iterrows():
         first, second = (next(run for run in runs if run.method == row[name]) for name in ("first", "second"))
-        accuracy = [run.correct(f"confidence/equal-macs-{row['target']:g}").mean() for run in (first, second)]
+        accuracy = [run.values(f"confidence/equal-macs-{row['target']:g}").mean() for run in (first, second)]
         assert row["difference"] == pytest.approx(accuracy[0] - accuracy[1])
         assert row["low"] <= row["difference"] <= row["high"]
 

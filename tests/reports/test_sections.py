@@ -89,7 +89,7 @@ def test_a_difference_in_the_text_is_that_of_the_records(questions: tuple[Store,
     point = "confidence/equal-macs-0.5"
     text = pdf_text(out / "paper.pdf")
     for method, named in (("lgvit(gah_stride=1)", "stride 1"), ("lgvit(lph_kernel=3)", "kernel 3")):
-        accuracy, base = (at_paper[name].correct(point).mean() for name in (method, "lgvit"))
+        accuracy, base = (at_paper[name].values(point).mean() for name in (method, "lgvit"))
         match = re.search(rf"{named} \(([+−]?[\d.]+) points", text)
         assert match is not None
         assert float(match[1].replace("−", "-")) == pytest.approx(100 * (accuracy - base), abs=0.051)

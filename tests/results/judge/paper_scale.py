@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from results.spec import Configured, Weights
+from results.tables.outcomes import ClassOutcomes
 from results.tables.run import STATIC, Run
 
 BACKBONE, DATASET = "vit_base_patch16_224", "cifar-100"
@@ -37,12 +38,12 @@ def promoted(runs: list[Run], seeds: int, backbone: str = BACKBONE, dataset: str
                 name: at
                 if name == STATIC
                 else replace(at, prediction=np.where(at.sample_id % 97 == seed, -1, at.prediction))
-                for name, at in run.point_outcomes.items()
+                for name, at in class_outcomes(run).items()
             }
             copy = run.changed(record=record, point_outcomes=point_outcomes)
             if run.has_exits:
                 copy.__dict__["hull_outcomes"] = {
-                    policy: replace(at, right=at.right ^ (at.sample_id % 97 == seed))
+                    policy: replace(at, values=at.values ^ (at.sample_id % 97 == seed))
                     for policy, at in run.hull_outcomes.items()
                 }
             promoted_runs.append(copy)
@@ -53,9 +54,13 @@ def right_everywhere(run: Run) -> Run:
     """A run whose predictions at equal MACs are all correct."""
     point_outcomes = {
         name: replace(at, prediction=np.broadcast_to(at.label, at.prediction.shape)) if "equal-macs" in name else at
-        for name, at in run.point_outcomes.items()
+        for name, at in class_outcomes(run).items()
     }
     return replace(run, point_outcomes=point_outcomes)
+
+
+def class_outcomes(run: Run) -> dict[str, ClassOutcomes]:
+    return {name: run.class_outcomes(name) for name in run.point_outcomes}
 
 
 def changed_where(runs: list[Run], is_changed: Callable[[Run], bool], change: Callable[[Run], Run]) -> list[Run]:

@@ -23,6 +23,7 @@ from results.tables.run import Run
 from tests.conftest import Command, SmokeRun
 from tests.results.judge.paper_scale import (
     changed_where,
+    class_outcomes,
     promoted,
     right_everywhere,
     with_policy,
@@ -43,7 +44,7 @@ def with_hull(run: Run, *, correct: bool) -> Run:
     """The run with all answers at the corners of its hulls right, or four of five wrong."""
     copy = replace(run)
     copy.__dict__["hull_outcomes"] = {
-        policy: replace(outcomes, right=np.full_like(outcomes.right, correct) | (outcomes.sample_id % 5 == 0))
+        policy: replace(outcomes, values=np.full_like(outcomes.values, correct) | (outcomes.sample_id % 5 == 0))
         for policy, outcomes in run.hull_outcomes.items()
     }
     return copy
@@ -120,12 +121,12 @@ def few_images(run: Run) -> Run:
             at, sample_id=at.sample_id[:250], label=at.label[:250], exit=at.exit[:, :250],
             prediction=at.prediction[:, :250], score=at.score[:, :250],
         )
-        for name, at in run.point_outcomes.items()
+        for name, at in class_outcomes(run).items()
     }  # fmt: skip
     copy = replace(run, point_outcomes=point_outcomes)
     if run.has_exits:
         copy.__dict__["hull_outcomes"] = {
-            policy: replace(at, sample_id=at.sample_id[:250], right=at.right[:, :250], exit=at.exit[:, :250])
+            policy: replace(at, sample_id=at.sample_id[:250], values=at.values[:, :250], exit=at.exit[:, :250])
             for policy, at in run.hull_outcomes.items()
         }
     return copy

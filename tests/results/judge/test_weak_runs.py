@@ -15,6 +15,7 @@ from results.tables.backbones import backbone_table
 from results.tables.loading import load_runs
 from results.tables.run import STATIC, Run
 from tests.hard_photos import CLASSES, IMAGES
+from tests.results.judge.paper_scale import class_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_small_val_split(runs: list[Run]) -> None:
     run = next(run for run in runs if run.method == "lgvit")
     at = {
         name: of if name == STATIC else replace(of, prediction=np.where(of.sample_id % 10 == 0, 2, of.prediction))
-        for name, of in run.point_outcomes.items()
+        for name, of in class_outcomes(run).items()
     }
 
     def flagged(images: int) -> list[float]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from results.metric import MIOU
 from results.stats.iou import iou_by_class, mean_iou, pseudo_values
 
 IGNORED = 255
@@ -95,6 +96,29 @@ def test_the_standard_error_is_that_of_a_bootstrap_over_images() -> None:
         assert value.std(ddof=1) / np.sqrt(300) == pytest.approx(replicates.std(ddof=1), rel=0.1)
     unpaired = np.hypot(*(value.std(ddof=1) for value in values)) / np.sqrt(300)
     assert unpaired > 2 * (by_resample[0] - by_resample[1]).std()  # images are shared: the paired error is much smaller
+
+
+def test_intervals_and_p_values_of_differences_keep_their_error_rates() -> None:
+    """Two methods that are equally good on average; each draw takes 200 images of a population of 20,000."""
+    rng = np.random.default_rng(3)
+    first = scenes(20_000, 4)
+    second = first.copy()
+    second[..., 0] = rng.binomial(first[..., 0] + first[..., 2], rng.beta(4, 2, (20_000, 1)))
+    second[..., 2] = first[..., 0] + first[..., 2] - second[..., 0]
+    truth = float(mean_iou(first.sum(axis=0)) - mean_iou(second.sum(axis=0)))
+    covered, rejected, covered_alone = [], [], []
+    for _ in range(400):
+        drawn = rng.integers(0, 20_000, 200)
+        one, other = pseudo_values(first[drawn]), pseudo_values(second[drawn])
+        low, high = MIOU.paired_interval(one - other)
+        covered.append(low <= truth <= high)
+        rejected.append(MIOU.sign_flip(one - other) < 0.05)
+        low, high = MIOU.interval(one)
+        covered_alone.append(low <= mean_iou(first.sum(axis=0)) <= high)
+    assert abs(truth) < 0.005
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert np.mean(rejected) <= 0.08
+    assert 0.92 <= np.mean(covered_alone) <= 0.99
 
 
 def test_for_one_class_the_values_are_the_correctness() -> None:

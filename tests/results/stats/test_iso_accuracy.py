@@ -62,7 +62,7 @@ def test_points_that_are_not_reached() -> None:
     assert (speedup.low, speedup.high, speedup.unreached) == (0.0, np.inf, 1.0)
     # Near its highest accuracy, some replicates reach the target and some do not.
     edge = Corners(static[None].copy(), np.full((1, 500), 0.5))
-    edge.right[0, rng.permutation(400)[:5]] = False
+    edge.values[0, rng.permutation(400)[:5]] = False
     speedup = compared(edge, good, static, 0.01)
     assert 0.2 < speedup.unreached < 0.8
     assert (speedup.low, speedup.high) == (0.0, np.inf)
@@ -102,7 +102,7 @@ def test_the_table_over_runs_equals_an_independent_computation(smoke: SmokeRun) 
         macs = [costs.cumulative[k] for k in rows["exit"]]
         corners.append((sum(macs) / len(macs) / costs.baseline, rows["right"].sum() / len(rows)))
     corners.sort()
-    target = run.correct(STATIC).mean() - 0.01
+    target = run.values(STATIC).mean() - 0.01
     before, after = None, None
     for corner in corners:
         if corner[1] >= target:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from results.stats.significance import holm, sign_flip
+from results.stats.significance import holm, sign_flip, sign_flip_unbounded
 
 
 def test_whole_differences_give_mcnemars_exact_test() -> None:
@@ -32,6 +32,18 @@ def test_fractional_differences_equal_the_enumeration_of_all_signs(values: list[
 def test_many_fractional_differences_are_as_an_independent_normal_approximation() -> None:
     d = np.repeat([0.37, -0.37, 0.63, -0.63, 1.0, -1.0], [40, 22, 40, 25, 200, 160])
     assert sign_flip(d) == pytest.approx(2 * norm.sf(d.sum() / np.sqrt(np.square(d).sum())), rel=0.05)
+
+
+def test_differences_without_bounds_have_the_same_p_at_any_scale() -> None:
+    rng = np.random.default_rng(2)
+    d = rng.normal(0.2, 1, 200)
+    normal = 2 * norm.sf(d.sum() / np.sqrt(np.square(d).sum()))
+    for scale in (1.0, 1e-4, 300.0):
+        assert sign_flip_unbounded(scale * d) == pytest.approx(normal, rel=0.05)
+    small = np.array([0.013, -0.004, 0.021, 0.008, 0.017, -0.002, 0.011, 0.016, 0.019])
+    sums = np.array([signs @ np.abs(small) for signs in product([-1, 1], repeat=len(small))])
+    assert sign_flip_unbounded(small) == pytest.approx((np.abs(sums) >= abs(small.sum()) - 1e-9).mean(), abs=0.01)
+    assert sign_flip_unbounded(np.zeros(5)) == 1.0
 
 
 def test_a_true_null_is_rejected_at_most_one_time_in_twenty_and_a_false_one_often() -> None:

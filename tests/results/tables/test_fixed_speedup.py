@@ -20,7 +20,7 @@ def made_up_run(right: np.ndarray, exits: np.ndarray, static: np.ndarray) -> Any
     return SimpleNamespace(
         record=SimpleNamespace(spec=SimpleNamespace(train=train), costs=costs, depth=12),
         hull_outcomes={"p": HullOutcomes(np.arange(len(static)), right, exits)},
-        point_outcomes={STATIC: SimpleNamespace(share_right=static)},
+        point_outcomes={STATIC: SimpleNamespace(values=static)},
     )
 
 

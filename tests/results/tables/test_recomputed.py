@@ -104,7 +104,7 @@ def test_other_results_of_the_same_training_are_named(smoke: SmokeRun, tmp_path:
         edit_record(store.run(run_id), lambda record, run_id=run_id: record.update(run_id=run_id))  # type: ignore[misc]
     runs, problems = load_runs(store, copied)
     assert (len(runs), problems) == (1, [])
-    at = runs[0].point_outcomes[STATIC]
+    at = runs[0].class_outcomes(STATIC)
     other = replace(at, prediction=np.roll(at.prediction, 1))
     changed = runs[0].changed(
         record=runs[0].record.model_copy(update={"run_id": "other"}),

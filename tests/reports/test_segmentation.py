@@ -1,0 +1,128 @@
+"""The report of a segmentation: it names the mIoU, says how it is counted, and leaves out what needs labels of images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from reports.paper import build_report
+from reports.study import Study
+from reports.tidy_tables import tidy_tables
+from results.judge.claims import judge
+from results.judge.literature import read_claims
+from results.judge.mechanism_evidence import mechanism_answers
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from results.tables.run import Run
+from tests.conftest import SmokeRun
+from tests.segmentation_runs import write_segmentation
+
+COUNTED = "counts summed over the test images, ignored pixels removed, absent classes left out."
+
+
+@dataclass(frozen=True)
+class Report:
+    runs: Sequence[Run]
+    out: Path
+
+    @property
+    def paper(self) -> str:
+        text = "\n".join(page.extract_text() for page in PdfReader(self.out / "paper.pdf").pages)
+        return re.sub(r"\s+", " ", text.replace("\u00ad", "").replace("-\n", ""))
+
+    def text(self, name: str) -> str:
+        return (self.out / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    base = tmp_path_factory.mktemp("scenes")
+    store = write_segmentation(base / "results")
+    formats = ("pdf", "html", "csv", "latex", "markdown", "parquet")
+    problems = build_report(store, store.run_ids(), title="scenes", out=base / "out", formats=formats)
+    assert problems == []
+    runs, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    return Report(runs, base / "out")
+
+
+def test_the_paper_speaks_of_the_miou(report: Report) -> None:
+    text = report.paper
+    assert not re.search(r"\b[Aa]ccurac(y|ies)\b|classifies", text)
+    for part in ("In semantic segmentation, how much", "reaches an mIoU of", "mIoU (%)", "test mIoU", "boundary IoU"):
+        assert part in text
+    for missing in ("alibration", "perfect routing", "overthinking", "Rules on LGViT's mechanisms"):
+        assert missing not in text
+    assert "its claims are neither supported nor refuted. The paper reports no segmentation." in text
+
+
+def test_every_table_with_the_metric_says_how_it_is_counted(report: Report) -> None:
+    tables = re.split(r"(?=Table \d+: )", report.paper)
+    starts = ("Data, and", "Main results", "IoU (%) of every class", "Operating points", "Test mIoU (%) at equal MACs")
+    with_metric = [part for part in tables if part.partition(": ")[2].startswith(starts)]
+    assert len(with_metric) == len(starts)
+    assert all(COUNTED in part for part in with_metric)
+    for name in ("table.txt", "summary.txt", "table.md", "paper-table.tex", "report.html"):
+        assert COUNTED in re.sub(r"\s+", " ", report.text(name)), name
+
+
+def test_classes_are_listed_with_their_iou_and_depth(report: Report) -> None:
+    lgvit = pd.read_csv(report.out / "classes.csv").query("method == 'lgvit' and point == 'confidence/equal-macs-0.5'")
+    means = lgvit.groupby("name")[["static_accuracy", "accuracy", "mean_block"]].mean()
+    for name, row in means.iterrows():
+        cells = f"{100 * row['static_accuracy']:.1f} {100 * row['accuracy']:.1f}"
+        assert re.search(rf"{name} \d+ {cells} −\d+\.\d {row['mean_block']:.1f}", report.paper), name
+    exits = pd.read_csv(report.out / "exits.csv").query("method == 'lgvit'").groupby("block")["boundary_iou"].mean()
+    assert f"a boundary IoU of {100 * exits.iloc[0]:.1f} %" in report.paper
+
+
+def test_exports_name_the_metric_and_have_no_empty_tables(report: Report) -> None:
+    points = pd.read_csv(report.out / "points.csv")
+    assert set(points["metric"]) == {"mIoU"}
+    assert "Method & Point & mIoU (\\%)" in report.text("table.tex")
+    assert "mIoU (\\%) & Speed-up" in report.text("paper-table.tex")
+    assert "| Method | Point | mIoU (%) |" in report.text("table.md")
+    assert not (report.out / "heads.csv").exists()
+    for name in ("exits", "routing"):
+        assert not {"ece", "nll", "oracle", "regret"} & set(pd.read_csv(report.out / f"{name}.csv"))
+    for path in report.out.glob("*.csv"):
+        assert not pd.read_csv(path).empty, path.name
+
+
+def test_the_page_names_the_metric(report: Report) -> None:
+    page = report.text("report.html")
+    assert '<h2 id="curves">mIoU over MACs</h2>' in page
+    assert 'data-sorted="mIoU (%)"' in page
+    assert 'data-name="mIoU (%)"' in page
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert data is not None
+    (setting,) = json.loads(data[1])
+    assert (setting["metric"], setting["byClass"]) == ("mIoU", "IoU")
+    marks = [mark for curve in setting["curves"] for mark in curve["marks"] if mark["recall"]]
+    assert marks
+    shown = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(?i)\baccuracy\b|recall by class", shown)
+
+
+def test_segmentations_judge_no_claim_and_no_rule(report: Report) -> None:
+    table = judge(list(report.runs), read_claims())
+    assert (table["verdict"] == "not run").all()
+    assert table["finding"].ne("").any()  # at small scale
+    assert mechanism_answers(list(report.runs)) == []
+
+
+def test_both_tasks_in_one_report(report: Report, smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    classifiers, _ = load_runs(store, store.run_ids())
+    runs = [*classifiers, *report.runs]
+    study = Study("both", runs, tidy_tables(runs, []))
+    assert study.metric.name == "accuracy or mIoU"
+    assert [setting.metric.name for setting in study.main] == ["accuracy", "mIoU"]
+    assert set(study.tidy["points"]["metric"]) == {"accuracy", "mIoU"}

@@ -40,9 +40,10 @@ class Points:
 
 @dataclass(frozen=True)
 class Terms:
-    """Terms, each with a description."""
+    """Terms, each with a description; in small print if they are many."""
 
     items: tuple[tuple[str, str], ...]
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,6 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A long table in small print that may span columns and pages; ``widths`` are fractions of the column."""
-
-    table: Table
-    widths: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Drawn:
     """A figure. Its name is that of its file, and for references; see `Shown` for the rest."""
 
@@ -81,7 +74,7 @@ class Drawn:
     source: str = ""
 
 
-Block = Text | Heading | Points | Terms | Shown | Listing | Drawn
+Block = Text | Heading | Points | Terms | Shown | Drawn
 
 
 @dataclass(frozen=True)
@@ -133,13 +126,11 @@ def block_data(block: Block, figures: Path) -> list[dict[str, Any]]:
             return [{"kind": "heading", "text": text}]
         case Points(items):
             return [{"kind": "points", "items": items}]
-        case Terms(items):
-            return [{"kind": "terms", "items": items}]
+        case Terms(items, small):
+            return [{"kind": "terms", "items": items, "small": small}]
         case Shown(caption, table, narrow, name, source):
             pieces = parts(caption, table)
             return [{"kind": "table", "wide": not narrow, "name": name, "source": source, **part} for part in pieces]
-        case Listing(table, widths):
-            return [{"kind": "listing", "header": table.header, "rows": table.rows, "widths": widths}]
         case Drawn(caption, figure, name, source):
             save_figure(figure, figures / f"{name}.pdf")
             data = {"wide": is_wide(figure), "caption": caption + _cut_axis(figure), "path": f"figures/{name}.pdf"}

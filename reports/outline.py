@@ -19,7 +19,7 @@ from reports.sections.learning_curves import learning_curves
 from reports.sections.mechanisms import mechanisms_with_reference
 from reports.sections.realised import counted_three_ways
 from reports.sections.representations import representations
-from reports.sections.results import figures_of_others, results
+from reports.sections.results import figures_of_others, results, routing
 from reports.sections.segmentation import classes_and_boundaries
 from reports.sections.shift import shifted
 from reports.sections.static_models import static_models
@@ -34,7 +34,7 @@ from reports.words import counted, join
 Part = tuple[str, Callable[[Study], Sequence[Block]]]
 SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Question and setup", opening.question_and_setup),),
-    (("Results", results), ("Results", calibration), ("Results", summary)),
+    (("Results", results), ("Results", calibration), ("Results", convergence), ("Results", summary)),
     (("Classes and boundaries", classes_and_boundaries),),
     (
         ("Exits", placement.schemes),
@@ -49,16 +49,17 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Policies", policies.other_policies), ("shifted test images", shifted)),
     (("Published numbers", closing.published), ("static models", static_models)),
     (("Costs", costs.costs),),
-    (
-        ("Limits and failures", closing.limits_and_failures),
-        ("Limits and failures", convergence),
-        ("Limits and failures", learning_curves),
-    ),
+    (("Limits and failures", closing.limits_and_failures), ("Limits and failures", learning_curves)),
 )
 """Sections in their order, each with its parts; the title of a section names those that have content."""
 APPENDIX: tuple[tuple[Part, ...], ...] = (
     (("Figures of the other settings", figures_of_others),),
-    (("Operating points", closing.operating_points), ("learning rates", costs.rates), ("exit atlas", exit_atlas)),
+    (
+        ("Operating points", closing.operating_points),
+        ("learning rates", costs.rates),
+        ("routing", routing),
+        ("exit atlas", exit_atlas),
+    ),
     (("Provenance", closing.provenance),),
 )
 """After the references."""

@@ -27,7 +27,7 @@ def exit_accuracy(
     if setting.leading.is_segmentation:
         panels["test boundary IoU (%)"] = [run.boundary_at_exits.tolist() for run in runs]
     methods = len({run.method for run in runs})
-    size = (COLUMN_WIDTH if len(panels) == 1 else TEXT_WIDTH, 1.6 + 0.07 * methods)
+    size = (COLUMN_WIDTH if len(panels) == 1 else TEXT_WIDTH, 1.45 + 0.07 * methods)
     with mpl.rc_context(RC):
         figure = Figure(figsize=size, layout="constrained")
         for axes, (label, values) in zip(

@@ -55,7 +55,7 @@ def speed_accuracy(
             _curves(figure.subplots(), setting, looks, shown, display, (TEXT_WIDTH - 0.6, height - 0.5))
             return figure
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        _curves(left, setting, looks, shown, display, (3.4, height - 0.5))
+        _curves(left, setting, looks, shown, display, (3.4, height - 0.8))  # a legend is above the other panel
         draw_differences(right, rows, contrasts, display)
         right.set_xlabel(
             f"{setting.metric.name} minus that of {display.get(setting.reference, setting.reference)} (points)"
@@ -183,7 +183,7 @@ def controls(
     perfect = [] if setting.leading.is_segmentation else ["oracle"]
     means = rows.groupby("point")[["macs", "accuracy", "random", *perfect]].mean().sort_values("macs")
     with mpl.rc_context(RC):
-        figure, (axes,) = panel_figure([[*([PERFECT] if perfect else []), display[name], RANDOM]], 1.5)
+        figure, (axes,) = panel_figure([[*([PERFECT] if perfect else []), display[name], RANDOM]], 1.2)
         grey = "#555555"
         if perfect:
             axes.plot(means["macs"], 100 * means["oracle"], "^:", color=grey, label=PERFECT, mfc="white")

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.blocks import Block, Drawn, Listing, Text
+from reports.blocks import Block, Drawn, Terms, Text
 from reports.figures.atlas import Row, atlas
 from reports.names import short_id
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import DROP, HALF, ComparisonGroup, Study
-from reports.tables import Table
 from results.operating_point import OperatingPoint
 from results.tables.run import Run
 
@@ -111,13 +110,13 @@ def _where(point: OperatingPoint) -> str:
 
 def _ids(study: Study, setting: ComparisonGroup, run: Run, point: OperatingPoint) -> list[Block]:
     samples = exit_samples(run, point)
-    rows = tuple((str(row.block), f"{100 * row.share:.1f} %", " ".join(_marked(row))) for row in samples)
+    items = tuple((f"{row.block} ({100 * row.share:.1f} %)", " ".join(_marked(row))) for row in samples)
     text = (
-        f"Ids of test samples by the block after which they leave: {study.display[run.method]} under {point.policy}"
-        f"{study.where(setting)}, seed {run.seed}, {_where(point)}. The lowest ids of every class; a star: classified "
-        "wrongly."
+        f"Ids of test samples by the block after which they leave, with its share: {study.display[run.method]} under "
+        f"{point.policy}{study.where(setting)}, seed {run.seed}, {_where(point)}. The lowest ids of every class; a star: "
+        "classified wrongly."
     )
-    return [Text(text), Listing(Table(("Block", "Share", "Sample ids"), rows), (0.4, 0.4, 3.0))]
+    return [Text(text), Terms(items, small=True)]
 
 
 def _marked(row: ExitSamples) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Heading, Shown, Text
+from reports.numbering import ref
 from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table
 
+TABLE = "calibration"
 MANY = 40
 """Most methods in one table; exits.csv has all."""
 
@@ -27,9 +29,9 @@ def calibration(study: Study) -> list[Block]:
         final = rows.drop(early.index)
         if early.empty:
             continue
-        blocks.append(Text(_sentence(study, setting, early, final)))
-        if setting is study.main[0] and not study.has_one_method:
-            blocks.append(_shown(study, setting, early, final))
+        shown = [_shown(study, setting, early, final)] if setting is study.main[0] and not study.has_one_method else []
+        cited = f" ({ref(TABLE)})" if shown else ""
+        blocks += [Text(f"{_sentence(study, setting, early, final)}{cited}."), *shown]
     return [Heading("Calibration"), *blocks] if blocks and len(study.main) > 1 else blocks
 
 
@@ -43,7 +45,7 @@ def _sentence(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final
     return (
         f"{start} confidence of early exits differs from their accuracy by {of} on average over exits, "
         f"that of the final classifier by {100 * final['ece'].mean():.1f} (expected calibration error, 15 bins of "
-        "equal mass)."
+        "equal mass)"
     )
 
 
@@ -69,7 +71,7 @@ def _shown(study: Study, setting: ComparisonGroup, early: pd.DataFrame, final: p
     )
     origin = source(setting.exiting, "exits")
     table = Table(header, tuple(rows), groups=groups)
-    return Shown(f"{caption}{seeds}{more}", table, narrow=_is_narrow(methods), source=origin)
+    return Shown(f"{caption}{seeds}{more}", table, narrow=_is_narrow(methods), name=TABLE, source=origin)
 
 
 def _is_narrow(names: list[str]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import captioned
-from reports.blocks import Block, Listing, Points, Shown, Terms, Text
+from reports.blocks import Block, Points, Shown, Terms, Text
 from reports.findings import limits
 from reports.names import head_name, point_words, short_id
 from reports.sections.claims import other_verdicts
@@ -17,6 +17,7 @@ from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
 from reports.tables import Table, interval, percent, renamed
 from reports.words import counted, few
+from results.tables.run import Run
 
 ROWS = 200
 """Longer tables of operating points are only written to files."""
@@ -48,14 +49,23 @@ def _worst(study: Study, signature: str, rows: pd.DataFrame) -> tuple[str, str]:
     run = next((run for run in study.runs if run.record.run_id == run_id), None)
     name = short_id(run_id)
     if run is not None:
-        name = f"{study.display[run.method]} on {study.backbones[run.backbone]}, seed {run.seed} ({name})"
+        name = f"{_which(study, run)} ({name})"
     place = f", {point_words(worst['place'])}" if worst["place"] else ""
+    place = "" if run is not None and run.is_static else place
     sentence = HEAD.sub(lambda match: f"the {head_name(match[1])} {match[2]}", worst["sentence"])
     labels = {label: shown for label, shown in study.display.items() if "(" in label}
     for text, shown in (study.backbones | labels).items():
         sentence = sentence.replace(text, shown)
     what = f"{name}{place}: {sentence}"
     return f"{signature[:1].upper()}{signature[1:]} ({len(rows)})", f"{what}."
+
+
+def _which(study: Study, run: Run) -> str:
+    """The name of a method, with the backbone and the seed where there are several."""
+    on = f" on {study.backbones[run.backbone]}" if len({other.backbone for other in study.runs}) > 1 else ""
+    seed = f", seed {run.seed}" if len({other.seed for other in study.runs}) > 1 else ""
+    name = study.display[run.method]
+    return f"{name[0].upper()}{name[1:]}{on}{seed}"
 
 
 def published(study: Study) -> list[Block]:
@@ -118,14 +128,18 @@ def provenance(study: Study) -> list[Block]:
             "report.json lists the SHA-256 of each record; a record holds the hash of every artifact, and the keys and code "
             f"versions of all stages. {_code(study)}"
         ),
-        Listing(
-            Table(("Data", "Fingerprint", "Test split"), tuple(map(tuple, data_rows(study.runs)))), (1.4, 1.0, 1.0)
-        ),
-        Listing(Table(("Setting", "Runs"), tuple(run_rows(study))), (0.8, 2.0)),
+        Terms((*_data_hashes(study), *run_rows(study)), small=True),
     ]
 
 
-def run_rows(study: Study) -> list[tuple[str, ...]]:
+def _data_hashes(study: Study) -> list[tuple[str, str]]:
+    return [
+        (name, f"fingerprint {fingerprint}, test split {test_split}")
+        for name, fingerprint, test_split in data_rows(study.runs)
+    ]
+
+
+def run_rows(study: Study) -> list[tuple[str, str]]:
     """One row per setting and seed with the short id of every run; backbones without exits have one row for all seeds."""
     names = {tuple(setting.where.values()): setting.name for setting in study.settings}
     rows: dict[str, list[str]] = {}

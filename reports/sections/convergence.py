@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.blocks import Block, Shown, Text
+from reports.blocks import Block, Heading, Shown, Text
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import ComparisonGroup, Study
 from reports.tables import Table, signed
 from reports.words import counted
+from results.store.probes import BOTH
 from results.tables.convergence import ALPHA, BACKBONE_LIMIT, HEAD_LIMIT
 
 TABLE = "convergence"
@@ -22,7 +23,8 @@ def convergence(study: Study) -> list[Block]:
         return []
     shown = heads(study)
     compared = f" {ref(TABLE)} compares the heads with linear probes." if shown else ""
-    return [Text(backbone_sentence(rows) + compared), *shown]
+    heading = [Heading("Convergence")] if len(study.main) > 1 else []
+    return [*heading, Text(backbone_sentence(rows) + compared), *shown]
 
 
 def backbone_sentence(rows: pd.DataFrame) -> str:
@@ -32,6 +34,9 @@ def backbone_sentence(rows: pd.DataFrame) -> str:
         return "Whether the backbones have converged is unknown: no val accuracy was measured while they were trained."
     gains = sorted({signed(gain) for gain in (backbones["gap"].min(), backbones["gap"].max())}, key=_number)
     late = int((~backbones["converged"]).sum())
+    if len(backbones) == 1:
+        verdict = f"more than {100 * BACKBONE_LIMIT:g}, so it has not converged" if late else "it has converged"
+        return f"In the last quarter of its epochs the val accuracy of the backbone changed by {gains[0]} points: {verdict}."
     return (
         f"In the last quarter of their epochs the val accuracy of {counted(len(backbones), 'backbone')} changed by "
         f"{' to '.join(gains)} points; {late or 'none'} gained more than {100 * BACKBONE_LIMIT:g} and counts as not converged."
@@ -52,7 +57,9 @@ def heads(study: Study) -> list[Shown]:
         f"head, in points; the largest over exits and seeds. A head has not converged if its gap is above {100 * HEAD_LIMIT:g} "
         f"and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
     )
-    header: tuple[str, ...] = ("Method", "Gap", "Block", "Probe inputs", "Not converged")
+    if any(BOTH in row for row in cells):
+        caption += " Both inputs: class token and patch mean."
+    header: tuple[str, ...] = ("Method", "Gap", "Block", "Inputs", "Not converged")
     if len(study.settings) > 1:
         header = ("Setting", *header)
     else:

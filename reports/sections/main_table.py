@@ -102,9 +102,9 @@ def _table(study: Study, settings: list[ComparisonGroup]) -> Table:
             "½ MACs",
             setting.metric.short,
             f"MACs ({mega})",
-            "layers",
+            "Layers",
             "MACs",
-            *(["time"] if has_time else []),
+            *(["Time"] if has_time else []),
         ]
         header += columns
         groups.append((setting.place, len(columns)))

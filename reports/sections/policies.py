@@ -50,11 +50,11 @@ def other_policies(study: Study) -> list[Block]:
             shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
         else:
             caption = (
-                f"Test {setting.metric.name} (%) at half of the MACs by policy{study.where(setting)}; layers, MACs: the "
+                f"Test {setting.metric.name} (%) at half of the MACs by policy{study.where(setting)}; Layers, MACs: the "
                 f"speed-up where at most 1 point is lost on val. ±: half of the 95 % interval.{orders}"
             )
             table = Table(
-                ("Method and policy", "½ MACs", "layers", "MACs"), _listed(half, drop, methods, rules, study.display)
+                ("Method and policy", "½ MACs", "Layers", "MACs"), _listed(half, drop, methods, rules, study.display)
             )
             shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
         blocks.append(shown)

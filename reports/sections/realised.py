@@ -10,6 +10,8 @@ from reports.words import few, join
 from results.stats.statistics import over_seeds
 from results.tables.run import STATIC
 
+MANY = 3
+"""With more methods, only the least and the largest speed-up in time are stated."""
 LEAST = 1.2
 """Of a smaller speed-up in layers no share is stated: it would be a quotient of two small numbers."""
 
@@ -54,15 +56,16 @@ def realised(rows: pd.DataFrame) -> list[str]:
         parts = [f"{row['label']} {times(row['layer'])} in layers, {times(row['mac'])} in MACs" for row in ends]
         share = " to ".join(dict.fromkeys(f"{100 * row['remaining']:.0f}" for row in ends))
         where = "" if (rows["layer"] >= LEAST).all() else f", where it is at least {LEAST:g}×"
-        sentences.append(f"Of the speed-up in layers beyond 1{where}, {share} % remain in MACs ({join(parts, ';')}).")
+        sentences.append(f"Of the speed-up in layers beyond 1{where}, {share} % remain in MACs ({'; '.join(parts)}).")
     if not slow.empty:
         parts = [f"{row['label']} ({times(row['mac'])}, in layers {times(row['layer'])})" for _, row in slow.iterrows()]
         sentences.append(f"Costlier in MACs than the backbone without exits: {few(parts)}.")
     timed = rows[rows["time"].notna()]
     if not timed.empty:
-        parts = [
-            f"{times(row['time'])} with {row['label']} ({times(row['mac'])} in MACs)" for _, row in timed.iterrows()
-        ]
+        by_time = timed.sort_values("time", kind="stable")
+        chosen = timed if len(timed) <= MANY else by_time.iloc[[0, -1]]
+        parts = [f"{times(row['time'])} ({row['label']}, {times(row['mac'])} in MACs)" for _, row in chosen.iterrows()]
         device = timing(rows).replace("Time: measured", "Measured").rstrip(". ")
-        sentences.append(f"{device}, the speed-up in time is {few(parts)}.")
+        found = join(parts) if len(timed) <= MANY else f"between {join(parts)}"
+        sentences.append(f"{device}, the speed-up in time is {found}.")
     return sentences

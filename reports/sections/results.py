@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.blocks import Block, Drawn, Heading, Text
-from reports.figures.exits import exit_accuracy, exit_distribution
+from reports.figures.exits import exit_accuracy, exit_distribution, exit_shares
 from reports.figures.honesty import honesty
 from reports.figures.speed_accuracy import controls, off_the_scale, speed_accuracy
 from reports.figures.teaser import CURVES
@@ -17,9 +17,9 @@ from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.sources import source
 from reports.study import HALF, ComparisonGroup, Study
-from reports.tables import signed
 from reports.words import few
 
+ROUTING = "routing"
 LINES = 10
 """Largest number of curves in a figure."""
 ROWS = 24
@@ -37,15 +37,17 @@ def results(study: Study) -> list[Block]:
     if study.has_one_method:
         blocks += [replace(table, name="main-1") for table in point_tables(study, first)]
     else:
-        blocks += main_table(study)
+        blocks += [*main_table(study), *main_figure(study, first)]
     if others:
         blocks.append(Heading(first.place))
     blocks += [Text(text) for text in details(first, study.display)]
-    figures_below = [] if study.has_one_method else _realised_figures(study, first)
-    texts = [*_speed_ups(study, first), *(_pointer(study, first, figure) for figure in figures_below)]
+    texts, bars = _speed_ups(study, first), []
+    if not study.has_one_method:
+        bars = _bars(study, first)
+        texts += [f"{ref(figure.name)} has the intervals." for figure in bars]
+        texts += _at_half(study, first)
     blocks += [Text(" ".join(texts))] if texts else []
-    blocks += [] if study.has_one_method else main_figure(study, first)
-    blocks += [*exits_figures(study, first), *figures_below]
+    blocks += [*exits_figures(study, first), *bars]
     for setting in others:
         blocks += [Heading(setting.place), *(Text(text) for text in details(setting, study.display))]
         at_one_point = " ".join(_speed_ups(study, setting))
@@ -109,49 +111,50 @@ def exits_figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     return blocks
 
 
-def _pointer(study: Study, setting: ComparisonGroup, figure: Drawn) -> str:
-    """The sentence that cites a figure of `_realised_figures`."""
-    if figure.name.endswith("honesty"):
-        return f"{ref(figure.name)} has the intervals."
-    perfect = "" if setting.leading.is_segmentation else " and with perfect"
-    compared = f"{ref(figure.name)} compares the policy with random{perfect} routing"
-    policy = setting.leading.policies[0]
+def _at_half(study: Study, setting: ComparisonGroup) -> list[str]:
+    """Where images leave the leading method at half of the MACs, and its metric beside that of random and of perfect routing;
+    means over seeds. Empty where the method does not reach that point."""
+    run, rows = setting.leading, study.rows_of("routing", setting)
+    shares = exit_shares(setting, HALF, [setting.label(run, run.policies[0])])
+    if shares.empty or rows.empty:
+        return []
+    rows = rows[(rows["method"] == run.method) & (rows["point"] == f"{run.policies[0]}/{HALF[0]}-{HALF[1]:g}")]
+    gain, missing = (rows["accuracy"] - rows["random"]).mean(), (rows["oracle"] - rows["accuracy"]).mean()
+    perfect = "" if run.is_segmentation else f", and {100 * missing:.1f} points below that of perfect routing"
+    return [
+        f"At half of the MACs {shares.iloc[0].iloc[0]:.0f} % of the test images leave {study.display[run.method]} after block "
+        f"{shares.columns[0]} ({ref(f'{setting.number}-exit-distribution')}). At that point its {setting.metric.name} is "
+        f"{100 * abs(gain):.1f} points {'below' if gain < 0 else 'above'} that of random routing to the same exits in the same "
+        f"shares{perfect} ({ref(ROUTING)})."
+    ]
+
+
+def routing(study: Study) -> list[Block]:
+    """For the appendix: the policy of the first main group between random and perfect routing."""
+    setting = _described(study)[0]
     rows = study.rows_of("routing", setting)
-    rows = rows[(rows["method"] == setting.leading.method) & (rows["point"] == f"{policy}/{HALF[0]}-{HALF[1]:g}")]
-    if rows.empty:
-        return f"{compared}."
-    gain = (rows["accuracy"] - rows["random"]).mean()
+    drawn = None if rows.empty or study.has_one_method else controls(setting, rows, study.looks, study.display)
+    if drawn is None:
+        return []
+    perfect = "" if setting.leading.is_segmentation else " and perfect"
     text = (
-        f"{compared}: at half of the MACs its {setting.metric.name} is {signed(gain)} points above that of random routing to "
-        "the same exits in the same shares"
+        f"The policy of {study.display[setting.leading.method]}{study.where(setting)}: its operating points, and "
+        f"random{perfect} routing to the same exits in the same shares."
     )
-    if not perfect:
-        return f"{text}."
-    missing = (rows["oracle"] - rows["accuracy"]).mean()
-    return f"{text}, and {signed(missing)[1:]} points below that of perfect routing."
+    runs = [run for run in setting.exiting if run.method == setting.leading.method]
+    return [Drawn(text, drawn, ROUTING, source(runs, "routing"))]
 
 
-def _realised_figures(study: Study, setting: ComparisonGroup) -> list[Drawn]:
-    """One operating point in three speed-ups, and the policy between random and perfect routing."""
+def _bars(study: Study, setting: ComparisonGroup) -> list[Drawn]:
+    """One operating point in three speed-ups; with few methods, the figure of page one shows them all."""
     shown, _ = _shown(study, setting)
-    where = study.where(setting)
-    blocks: list[Drawn] = []
     rows = counted_three_ways(setting, study.points)
     rows = rows[rows["label"].isin(shown)]
-    rows = rows.assign(label=rows["label"].map(study.display))
-    if len(rows) > CURVES:  # with fewer, the figure of page one shows them all
-        text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {setting.over}."
-        blocks.append(Drawn(text, honesty(rows), f"{setting.number}-honesty", source(setting.exiting, "points")))
-    routing = study.rows_of("routing", setting)
-    drawn = None if routing.empty else controls(setting, routing, study.looks, study.display)
-    if drawn is not None:
-        text = (
-            f"The policy of {study.display[setting.leading.method]}{where}: its operating points, and random "
-            f"{'' if setting.leading.is_segmentation else 'and perfect '}routing to the same exits in the same shares."
-        )
-        runs = [run for run in setting.exiting if run.method == setting.leading.method]
-        blocks.append(Drawn(text, drawn, f"{setting.number}-controls", source(runs, "routing")))
-    return blocks
+    if len(rows) <= CURVES:
+        return []
+    figure = honesty(rows.assign(label=rows["label"].map(study.display)))
+    text = f"Speed-ups with at most 1 point lost on val{study.where(setting)}. Bars: 95 % over {setting.over}."
+    return [Drawn(text, figure, f"{setting.number}-honesty", source(setting.exiting, "points"))]
 
 
 def _speed_ups(study: Study, setting: ComparisonGroup) -> list[str]:

@@ -158,7 +158,7 @@ def heads_that_do_not_pay(run: Run) -> Iterator[Symptom]:
         if costs.cumulative[k] >= costs.baseline:
             yield Symptom(
                 "leaving saves nothing", run.record.run_id, place, costs.cumulative[k] / costs.baseline, 1.0,
-                f"leaving after block {exit_.block} costs {costs.cumulative[k] / costs.baseline:.3f} of the MACs without exits",
+                f"leaving after block {exit_.block} costs {costs.cumulative[k] / costs.baseline:.3f} × the MACs without exits",
             )  # fmt: skip
         ratios = []
         for point in reached:

@@ -8,7 +8,7 @@ from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import percent
 from reports.words import few
 from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL
-from results.metric import Metric
+from results.metric import MIOU, Metric
 from results.tables.convergence import not_converged
 
 
@@ -84,11 +84,13 @@ def _weak_backbone(name: str, row: pd.Series, metric: Metric) -> str:
     never = str(row["never_predicted"])
     names = few(never.split(", ")) if never else ""
     images = f" of {row['test']:,} test images"
+    recall = f"balanced accuracy, the mean recall over the {row['classes']} classes,"
+    if metric is MIOU:
+        recall = "mean recall over classes, of pixels,"
     return (
         f"The {name} without exits {metric.reaches(percent(row['accuracy']), images)}, "
-        f"where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its balanced "
-        f"accuracy, the mean recall over the {row['classes']} classes, is {percent(row['balanced_accuracy'])} %"
-        + (f", and it never predicts {names}." if names else ".")
+        f"where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its {recall} is "
+        f"{percent(row['balanced_accuracy'])} %" + (f", and it never predicts {names}." if names else ".")
     )
 
 

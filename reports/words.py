@@ -41,7 +41,7 @@ def by_size(entries: Sequence[tuple[float, str]]) -> list[str]:
 def difference(contrast: Contrast) -> str:
     """``+1.2 points [0.4, 2.0], p = 0.003``; with the number of seeds where the two methods do not have the same."""
     value = contrast.estimate
-    text = f"{signed(value.value)} points {interval(value.low, value.high)}"
+    text = f"{signed(value.value)} points {interval(value.low, value.high)}".rstrip()
     if contrast.seeds < contrast.seeds_run:
         return f"{text} in {contrast.seeds} of {contrast.seeds_run} seeds"
     return f"{text}, {p_value(contrast.p)}"

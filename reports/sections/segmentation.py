@@ -91,5 +91,6 @@ def _sentence(means: pd.DataFrame, name: str, where: str) -> str:
         if round(early["mean_block"], 1) < round(late["mean_block"], 1)
         else f"With {name} {where}, images of all classes leave after block {early['mean_block']:.1f} on average"
     )
-    loss = "loses" if worst["change"] < 0 else "gains"
-    return f"{depth}; “{worst['name']}” {loss} {'most' if worst['change'] < 0 else 'least'} ({signed(worst['change'])} points)."
+    if signed(worst["change"]).startswith("−"):
+        return f"{depth}; “{worst['name']}” loses most ({signed(worst['change'])} points)."
+    return f"{depth}; no class loses."

@@ -115,7 +115,8 @@ def limits(study: Study) -> list[str]:
     elif len(seeds) < 5:
         sentences.append(f"There are {len(seeds)} training seeds; a verdict on the paper needs at least 5.")
     if any(run.has_exits and not run.probes for run in runs):
-        sentences.append("Whether all heads have converged was not checked (grid key probes, or the command explain).")
+        how = "" if all(run.is_segmentation for run in runs) else " (grid key probes, or the command explain)"
+        sentences.append(f"Whether all heads have converged was not checked{how}.")
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
     return sentences

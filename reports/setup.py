@@ -45,12 +45,14 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
 
 
 def cited(runs: list[Run]) -> list[str]:
-    """Keys into references.yaml: LGViT, the backbones, methods and policies that were run, and the libraries used."""
+    """Keys into references.yaml: LGViT, the backbones, methods, policies and metrics of the runs, and the libraries used."""
     known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
     families = [run.record.backbone.family for run in runs]
     methods = [reference for run in runs if (reference := run.record.method.reference) is not None]
     rules = [POLICY_REFERENCES.get(policy.name, "") for run in runs for policy in run.record.spec.policies]
-    return [key for key in dict.fromkeys((LGVIT, *families, *methods, *rules, "timm", "fvcore")) if key in known]
+    metrics = ["boundary-iou"] if any(run.is_segmentation for run in runs) else []
+    keys = (LGVIT, *families, *methods, *rules, *metrics, "timm", "fvcore")
+    return [key for key in dict.fromkeys(keys) if key in known]
 
 
 def differences(study: Study) -> str:

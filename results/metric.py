@@ -27,6 +27,7 @@ class Metric:
         interval: 95 % interval of the metric from its values per image, [N].
         paired_interval: of the difference of two methods, from the differences per image, [N]; then the level.
         sign_flip: two-sided p-value that the mean of such differences is zero.
+        in_training: what is measured on every batch of a training.
         of_class: its part for one class, as the head of a column.
         note: what readers need to know to compare the metric with that of another program; empty if nothing.
     """
@@ -37,6 +38,7 @@ class Metric:
     interval: Callable[[np.ndarray], tuple[float, float]]
     paired_interval: Callable[..., tuple[float, float]]
     sign_flip: Callable[[np.ndarray], float]
+    in_training: str
     of_class: str
     note: str = ""
 
@@ -60,9 +62,9 @@ def _miou_interval(values: np.ndarray) -> tuple[float, float]:
     return bounded_mean(values, 0.0, 1.0)
 
 
-ACCURACY = Metric("accuracy", "Accuracy", "Acc.", accuracy_interval, paired_interval, sign_flip, "Recall")
+ACCURACY = Metric("accuracy", "Accuracy", "Acc.", accuracy_interval, paired_interval, sign_flip, "accuracy", "Recall")
 MIOU = Metric(
-    "mIoU", "mIoU", "mIoU", _miou_interval, paired_interval_unbounded, sign_flip_unbounded, "IoU",
+    "mIoU", "mIoU", "mIoU", _miou_interval, paired_interval_unbounded, sign_flip_unbounded, "pixel accuracy", "IoU",
     "counts summed over the test images, ignored pixels removed, absent classes left out.",
 )  # fmt: skip
 BOTH = replace(MIOU, name="accuracy or mIoU", title="Accuracy or mIoU", short="Acc./mIoU")

@@ -16,11 +16,12 @@ WRAP = 24
 """Characters in one line of a name."""
 
 
-def learning_curves(curves: Mapping[str, tuple[Sequence[float], str]]) -> Figure:
+def learning_curves(curves: Mapping[str, tuple[Sequence[float], str]], measured: str) -> Figure:
     """One line per training.
 
     Args:
         curves: name to the accuracy of each epoch, in [0, 1], and the color.
+        measured: name of these accuracies.
     """
     with mpl.rc_context(RC):
         figure = Figure(figsize=(COLUMN_WIDTH, 1.7), layout="constrained")
@@ -30,7 +31,7 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], str]]) -> Figure
             axes.plot(
                 range(1, len(shares) + 1), shares, color=color, marker="o", ms=2.5, label=fill(legend_label(name), WRAP)
             )
-        axes.set(xlabel="epoch", ylabel="train accuracy (%)")
+        axes.set(xlabel="epoch", ylabel=f"train {measured} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6.5)
     return figure

@@ -33,14 +33,15 @@ def learning_curves(study: Study) -> list[Block]:
     curves = dict(list(curves.items())[:MOST])
     if not curves:
         return []
+    measured = setting.metric.in_training
     name, (accuracies, _) = next(iter(curves.items()))
     subject = "the backbone" if name == "backbone" else name
     text = (
-        f"{ref(FIGURE)} shows the trainings of at most {FEW_EPOCHS} epochs. In its last epoch the accuracy of {subject} on "
+        f"{ref(FIGURE)} shows the trainings of at most {FEW_EPOCHS} epochs. In its last epoch the {measured} of {subject} on "
         f"train changed by {signed(accuracies[-1] - accuracies[-2])} points."
     )
     caption = (
-        f"Accuracy on train, mean over the steps of each epoch, seed {seed}: the backbone, and the heads of each method (mean "
-        "over exits). A line that still rises at its end was trained briefly."
+        f"{measured.capitalize()} on train, mean over the steps of each epoch, seed {seed}: the backbone, and the heads of "
+        "each method (mean over exits). A line that still rises at its end was trained briefly."
     )
-    return [Text(text), Drawn(caption, drawn(curves), FIGURE, source(runs, "", "report"))]
+    return [Text(text), Drawn(caption, drawn(curves, measured), FIGURE, source(runs, "", "report"))]

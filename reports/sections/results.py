@@ -119,8 +119,11 @@ def _at_half(study: Study, setting: ComparisonGroup) -> list[str]:
     if shares.empty or rows.empty:
         return []
     rows = rows[(rows["method"] == run.method) & (rows["point"] == f"{run.policies[0]}/{HALF[0]}-{HALF[1]:g}")]
-    gain, missing = (rows["accuracy"] - rows["random"]).mean(), (rows["oracle"] - rows["accuracy"]).mean()
-    perfect = "" if run.is_segmentation else f", and {100 * missing:.1f} points below that of perfect routing"
+    gain = (rows["accuracy"] - rows["random"]).mean()
+    perfect = ""
+    if not run.is_segmentation:
+        missing = (rows["oracle"] - rows["accuracy"]).mean()
+        perfect = f", and {100 * missing:.1f} points below that of perfect routing"
     return [
         f"At half of the MACs {shares.iloc[0].iloc[0]:.0f} % of the test images leave {study.display[run.method]} after block "
         f"{shares.columns[0]} ({ref(f'{setting.number}-exit-distribution')}). At that point its {setting.metric.name} is "

@@ -31,9 +31,10 @@ from benchmark.evaluation.scores import SCORED, ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, released_scores
 from benchmark.run_reference import find_run
 from benchmark.training.heads import make_head
-from methods.api import Component
+from methods.api import CLASSIFICATION, Component
 from methods.lookup import unknown
 from methods.model import ExitHeads, MultiExitModel
+from methods.tasks import get_task
 from results.record import DoneRecord
 from results.store.folder import Store
 from results.tables.loading import load_runs
@@ -183,7 +184,8 @@ def build(
         if len(names) != len(exits):
             raise UserError(f"{len(names)} heads for {len(exits)} exits; use one name, or one name per exit")
         modules = [
-            make_head(Component(name), block, card, num_classes) for block, name in zip(exits, names, strict=True)
+            make_head(Component(name), block, card, num_classes, get_task(CLASSIFICATION))
+            for block, name in zip(exits, names, strict=True)
         ]
         return MultiExitModel(card.load()(card.architecture, num_classes), ExitHeads(exits, modules)).eval()
     except (KeyError, ValueError) as error:

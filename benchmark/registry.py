@@ -24,6 +24,7 @@ from methods.heads import HEADS
 from methods.losses import LOSSES
 from methods.policies import POLICIES
 from methods.reductions import REDUCTIONS
+from methods.tasks import TASKS
 from results.record import BackboneInfo, MethodInfo
 
 GRIDS_FOLDER = Path(__file__).with_name("grids")
@@ -36,6 +37,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "backbone": BACKBONES,
     "reduction": REDUCTIONS,
     "dataset": DATASETS,
+    "task": TASKS,
 }
 
 

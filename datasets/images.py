@@ -91,6 +91,23 @@ def packed(arrays: Sequence[np.ndarray]) -> np.ndarray | ImageList:
     return ImageList(tuple(arrays))
 
 
+def shrunk(image: np.ndarray, side: int = 256, *, smooth: bool) -> np.ndarray:
+    """An image uint8 [H, W, C] or a mask [H, W] of at most ``side`` pixels a side, for display.
+
+    Args:
+        image: the image.
+        side: of the result.
+        smooth: False for masks, whose values must not be mixed.
+    """
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = tuple(max(1, round(scale * length)) for length in image.shape[1::-1])
+    method = Image.Resampling.BOX if smooth else Image.Resampling.NEAREST
+    shown = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+    return np.asarray(shown.resize(size, method)).reshape(size[1], size[0], *image.shape[2:])
+
+
 def decode_file(path: Path) -> np.ndarray:
     """An image file as uint8 [H, W, 3].
 

@@ -36,6 +36,25 @@ class Card:
         return getattr(import_module(module), attribute)
 
 
+CLASSIFICATION = "classification"
+SEGMENTATION = "segmentation"
+ONLY_CLASSIFICATION = (CLASSIFICATION,)
+ALL_TASKS = (CLASSIFICATION, SEGMENTATION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCard(Card):
+    """A task, which the cards of datasets name.
+
+    Attributes:
+        own_policy: exit policy that stands for each method's own one; empty if it is the method's.
+        labels_patches: whether the model labels every patch, so that all blocks need the same patch grid.
+    """
+
+    own_policy: str = ""
+    labels_patches: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodCard(Card):
     """A method, and how reports show it.
@@ -66,7 +85,12 @@ class HeadCard(Card):
     Attributes:
         reads_patches: whether the head reads patch tokens of a backbone with class tokens, so that none may be merged.
         reads_backbone: whether the head reads modules of the backbone, so that it cannot stand within another head.
+        tasks: tasks for which the head has a form.
+        options_on_class_tokens: options that only the form on class tokens has.
     """
+
+    tasks: tuple[str, ...] = ONLY_CLASSIFICATION
+    options_on_class_tokens: tuple[str, ...] = ()
 
     reads_patches: bool = False
     reads_backbone: bool = False
@@ -83,7 +107,10 @@ class PolicyCard(Card):
         reads_gates: whether the policy requires heads that predict their own error.
         trains_networks: whether each threshold trains a network on val, which takes minutes. `sweep` evaluates such a policy
             only if it is named.
+        tasks: tasks whose evidence the policy reads.
     """
+
+    tasks: tuple[str, ...] = ONLY_CLASSIFICATION
 
     citation: str = ""
     fixed_threshold_ignores_val: bool = False

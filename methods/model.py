@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone
 from methods.heads.head import ExitHead
+from methods.tasks import get_task
+from methods.tasks.task import Task
 from methods.tokens import Tokens
 
 
@@ -21,7 +23,7 @@ class BackbonePass:
     Attributes:
         backbone: the backbone that computed the outputs.
         tokens: block number (1-based) to block output, for the requested blocks and the last block of each one's stage.
-        logits: logits of the final classifier, (B, num_classes).
+        logits: output of the final classifier: logits (B, num_classes), or what another task than classification has instead.
     """
 
     backbone: BlockBackbone
@@ -47,7 +49,7 @@ class ExitOutputs:
     """The outputs of the early exits, ordered from shallow to deep.
 
     Attributes:
-        logits: one tensor (B, num_classes) per exit.
+        logits: one output per exit: (B, num_classes), or what another task has instead.
         features: one tensor per exit; each head class documents the shape.
         errors: predicted probability that the exit's prediction is wrong, one tensor (B,) per exit; empty if the heads
             have no learned gate.
@@ -60,10 +62,10 @@ class ExitOutputs:
 
 @dataclass(frozen=True)
 class AllLogits:
-    """The logits of all exits.
+    """The outputs of all exits.
 
     Attributes:
-        logits: [K, B, num_classes] for K exits, the final exit last.
+        logits: [K, B, num_classes] for K exits, the final exit last; in segmentation [K, B, num_classes, g, g].
         errors: error probabilities from the learned gates of the early exits, [K - 1, B]; None if there are no gates.
     """
 
@@ -145,12 +147,19 @@ class ExitHeads(nn.Module):
 
 
 class MultiExitModel(nn.Module):
-    """A backbone with early exits. Without exits it computes the same as the plain backbone."""
+    """A backbone with early exits. Without exits it computes the same as the plain backbone.
 
-    def __init__(self, backbone: BlockBackbone, exit_heads: ExitHeads) -> None:
+    Args:
+        backbone: the backbone.
+        exit_heads: its early exits.
+        task: what the outputs of backbone and heads mean; None for classification.
+    """
+
+    def __init__(self, backbone: BlockBackbone, exit_heads: ExitHeads, task: Task | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.exit_heads = exit_heads
+        self.task = task or get_task("classification")
         for head in exit_heads.in_order:
             head.bind(backbone)
 

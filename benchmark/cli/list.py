@@ -30,6 +30,7 @@ PLURALS = {
     "backbone": "backbones",
     "reduction": "token reductions",
     "dataset": "datasets",
+    "task": "tasks",
 }
 
 

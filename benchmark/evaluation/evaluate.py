@@ -14,9 +14,9 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.evaluation import tables
-from benchmark.evaluation.redraw import redraw, static_correct
+from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import Sweep, decide
+from benchmark.evaluation.sweep import Sweep, decide, without_exits
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
@@ -25,6 +25,7 @@ from results.record import CostTable, ExitMetrics
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
+from results.stats.iou import mean_iou
 from results.tables.run import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
@@ -85,8 +86,8 @@ def evaluate(
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
     outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
-    corners = [tables.no_corners()]
-    without_exits = [static_correct(static[split], scores[split]) for split in ("val", "test")]
+    corners = []
+    references = [without_exits(static[split], scores[split]) for split in ("val", "test")]
     for selection in policies:
         policy, settings = prepare(selection, scores["val"], costs)
         decided_on_val = decide(policy, scores["val"], settings)
@@ -99,7 +100,7 @@ def evaluate(
         decided_on_test = decide(policy, scores["test"], settings)
         sweeps = {"val": val, "test": decided_on_test.sweep()}
         drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
-        redrawn = redraw(decided_on_val, decided_on_test, without_exits, costs, blocks, drops) if drops else {}
+        redrawn = redraw(decided_on_val, decided_on_test, references, costs, blocks, drops) if drops else {}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks, redrawn):
             points.append(point)
             outcomes += [
@@ -114,7 +115,7 @@ def evaluate(
         {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
         pd.concat(outcomes, ignore_index=True),
         pd.concat(curves, ignore_index=True),
-        tables.answers(scores["test"]),
+        tables.answers(scores["test"], static["test"]),
         pd.concat(corners, ignore_index=True),
     )
 
@@ -147,16 +148,13 @@ def evaluate_without_exits(
     """
     own_scores = static if scores is None else scores
     frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
-    answers = tables.answers(own_scores["test"])
+    answers = tables.answers(own_scores["test"], static["test"])
     if scores is None:
         return Evaluation(
             (), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, tables.no_corners()
         )
     blocks = [len(costs.blocks)]
-    sweeps = {
-        split: Sweep(np.zeros(1), np.array([accuracies(split_scores)[-1]]), np.ones((1, 1)), len(split_scores.labels))
-        for split, split_scores in scores.items()
-    }
+    sweeps = {split: without_exits(split_scores, split_scores).sweep() for split, split_scores in scores.items()}
     chosen = [(0, 1.0)]
     val, test = (
         measure(chosen, sweeps[split].accuracy, sweeps[split].shares, costs, blocks) for split in ("val", "test")
@@ -170,7 +168,9 @@ def evaluate_without_exits(
 
 
 def accuracies(scores: ExitScores) -> list[float]:
-    """Accuracy of each exit over all samples, length K."""
+    """The metric of each exit over all samples, length K: accuracy, or mIoU of the counts."""
+    if scores.counts is not None:
+        return mean_iou(scores.counts[..., :3].sum(1).numpy()).tolist()
     return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
 
 

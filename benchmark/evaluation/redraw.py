@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import CHUNK, Decisions
 from results.operating_point import Redrawn
 from results.record import CostTable
@@ -21,21 +19,10 @@ ENDS = (2.5, 97.5)
 """Percentiles of the draws at the ends of a 95 % interval."""
 
 
-def static_correct(static: ExitScores, scores: ExitScores) -> np.ndarray:
-    """Whether the backbone without exits is correct on the samples of ``scores``, in their order, bool [N].
-
-    Args:
-        static: of the backbone without exits on the same samples, in any order.
-        scores: of the run.
-    """
-    order = torch.argsort(static.sample_id)[torch.argsort(torch.argsort(scores.sample_id))]
-    return (static.logits[-1].argmax(-1) == static.labels)[order].numpy()
-
-
 def redraw(
     val: Decisions,
     test: Decisions,
-    static: Sequence[np.ndarray],
+    static: Sequence[Decisions],
     costs: CostTable,
     blocks: Sequence[int],
     drops: Sequence[float],
@@ -46,7 +33,7 @@ def redraw(
     Args:
         val: of all settings.
         test: of the same settings.
-        static: whether the backbone without exits is correct, on the samples of val and of test, [N] each.
+        static: the backbone without exits on the samples of val and of test (`benchmark.evaluation.sweep.without_exits`).
         costs: of the run.
         blocks: block number of every exit, length K.
         drops: accuracy drops to allow on val.
@@ -56,7 +43,8 @@ def redraw(
     """
     rng = np.random.default_rng(SEED)
     on_val, on_test = (
-        _draw(rng, decisions, correct, costs, blocks) for decisions, correct in zip((val, test), static, strict=True)
+        _draw(rng, decisions, reference, costs, blocks)
+        for decisions, reference in zip((val, test), static, strict=True)
     )
     intervals = {}
     for drop in drops:
@@ -94,23 +82,19 @@ class _Draws:
 
 
 def _draw(
-    rng: np.random.Generator, decisions: Decisions, static: np.ndarray, costs: CostTable, blocks: Sequence[int]
+    rng: np.random.Generator, decisions: Decisions, static: Decisions, costs: CostTable, blocks: Sequence[int]
 ) -> _Draws:
-    """All settings on bootstrap draws of a split.
-
-    Sums of whole numbers in float64 are exact, so they do not depend on the order of additions.
-    """
-    samples = len(static)
+    """All settings on bootstrap draws of a split."""
+    samples = decisions.exit_taken.shape[1]
     drawn = rng.integers(0, samples, (DRAWS, samples))
     times = np.stack([np.bincount(row, minlength=samples) for row in drawn], axis=1).astype(np.float64)  # [N, D]
     at_exit = np.array([costs.cumulative, blocks], dtype=np.float64)
     sums = np.zeros(())
     for start in range(0, samples, CHUNK):
         chunk = slice(start, start + CHUNK)
-        exit_taken, correct = decisions.exit_taken[:, chunk], decisions.correct[:, chunk]
-        sums = sums + np.stack([correct.astype(np.float64), *at_exit[:, exit_taken]]) @ times[chunk]
-    accuracy, macs, block = sums / samples
-    return _Draws(accuracy, macs, block, static.astype(np.float64) @ times / samples)
+        sums = sums + at_exit[:, decisions.exit_taken[:, chunk]] @ times[chunk]
+    macs, block = sums / samples
+    return _Draws(decisions.accuracy_of_draws(times), macs, block, static.accuracy_of_draws(times)[0])
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

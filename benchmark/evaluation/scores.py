@@ -20,37 +20,46 @@ SCORED = ("val", "test")
 
 @dataclass(frozen=True)
 class ExitScores:
-    """The outputs of all exits on one split.
+    """What all exits give on one split.
 
     Attributes:
-        logits: float32 [K, N, C], final exit last.
-        labels: int64 [N].
+        logits: what policies read, float32 [K, N, C], final exit last: the logits of C classes; in segmentation the signals of
+            `methods.policies.map_signals`.
+        labels: int64 [N]; zeros in a task that has ``counts``.
         sample_id: int64 [N].
         errors: float32 [K - 1, N], probability that the prediction of an early exit is wrong, by its learned gate; None if the
             exits have no gates.
+        counts: what the metric sums over images, int32 [K, N, C, 6], in segmentation: see `methods.tasks.segmentation`; None
+            in classification.
+        maps: the class of every patch, uint8 [K, N, g, g], in a task that answers with maps; None in classification.
     """
 
     logits: Tensor
     labels: Tensor
     sample_id: Tensor
     errors: Tensor | None = None
+    counts: Tensor | None = None
+    maps: Tensor | None = None
 
-    def part(self, samples: slice) -> ExitScores:
-        """The scores of a range of samples."""
-        errors = None if self.errors is None else self.errors[:, samples]
-        return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], errors)
+    def part(self, samples: slice | Tensor) -> ExitScores:
+        """The scores of some samples: a range, or positions."""
+        optional = (None if values is None else values[:, samples] for values in (self.errors, self.counts, self.maps))
+        return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], *optional)
 
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors, in the order in which ranks send them."""
-        return [self.logits, self.labels, self.sample_id, *([] if self.errors is None else [self.errors])]
+        optional = [values for values in (self.errors, self.counts, self.maps) if values is not None]
+        return [self.logits, self.labels, self.sample_id, *optional]
 
     def empty(self, samples: int) -> ExitScores:
         """Uninitialised scores for another number of samples, as buffers for receiving."""
-        exits, _, classes = self.logits.shape
-        errors = None if self.errors is None else self.errors.new_empty(exits - 1, samples)
-        logits = self.logits.new_empty(exits, samples, classes)
-        return ExitScores(logits, self.labels.new_empty(samples), self.sample_id.new_empty(samples), errors)
+        logits, *optional = (
+            None if values is None else values.new_empty(len(values), samples, *values.shape[2:])
+            for values in (self.logits, self.errors, self.counts, self.maps)
+        )
+        assert logits is not None
+        return ExitScores(logits, self.labels.new_empty(samples), self.sample_id.new_empty(samples), *optional)
 
 
 def score_file(split: str) -> str:
@@ -80,12 +89,12 @@ def score_split(
             part = parts[0].empty(len(positions))
             ranks.receive(part.tensors, rank)
         parts.append(part)
-    errors = [part.errors for part in parts if part.errors is not None]
+    optional = ([getattr(part, name) for part in parts] for name in ("errors", "counts", "maps"))
     return ExitScores(
         torch.cat([part.logits for part in parts], dim=1),
         torch.cat([part.labels for part in parts]),
         torch.cat([part.sample_id for part in parts]),
-        torch.cat(errors, dim=1) if errors else None,
+        *(None if values[0] is None else torch.cat(values, dim=1) for values in optional),
     )
 
 
@@ -99,8 +108,15 @@ def send_scores(model: MultiExitModel, inputs: Inputs, split: str, device: torch
 def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitScores:
     with torch.no_grad():
         outputs = model.forward_all(batch.images.to(device))
-    errors = None if outputs.errors is None else outputs.errors.float().cpu()
-    return ExitScores(outputs.logits.float().cpu(), batch.labels, batch.sample_id, errors)
+        before = [None, *outputs.logits[:-1]]
+        read = [model.task.evidence(output, last) for output, last in zip(outputs.logits, before, strict=True)]
+        errors = None if outputs.errors is None else outputs.errors.float().cpu()
+        labels, counts, maps = batch.labels, None, None
+        if batch.masks is not None:
+            labels = torch.zeros_like(batch.sample_id)
+            counts = torch.stack([model.task.counts(output, batch.masks) for output in outputs.logits]).cpu()
+            maps = torch.stack([model.task.answers(output) for output in outputs.logits]).to(torch.uint8).cpu()
+    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps)
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:
@@ -116,11 +132,10 @@ def save_scores(scores: ExitScores, path: Path) -> None:
     if scores.errors is not None and not torch.isfinite(scores.errors).all():
         raise NotFiniteError("the outputs of the learned gates are NaN or infinite")
     tensors = {"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}
-    if scores.errors is not None:
-        tensors["errors"] = scores.errors
+    optional = {"errors": scores.errors, "counts": scores.counts, "maps": scores.maps}
+    tensors |= {name: values for name, values in optional.items() if values is not None}
     path.write_bytes(save(tensors))
 
 
 def load_scores(path: Path) -> ExitScores:
-    tensors = load_file(path)
-    return ExitScores(tensors["logits"], tensors["labels"], tensors["sample_id"], tensors.get("errors"))
+    return ExitScores(**load_file(path))

@@ -14,6 +14,7 @@ from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
 from benchmark.evaluation.sweep import Decisions, Sweep, decide, true_class_probability
 from benchmark.external import evaluation as external
+from benchmark.grid.fitting import policy_mistake
 from methods.policies.policy import ExitPolicy
 from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
 from results.spec import Configured
@@ -45,7 +46,7 @@ def evaluate_policies(
         one row per policy and operating point; columns are missing where a point was not reached. Besides the point:
 
         - ``falls_0.01``, ...: share of test samples for which the probability of the true class falls along the exits by more
-          than this margin (conditional monotonicity). Not for external runs.
+          than this margin (conditional monotonicity). Not for external runs, and not in segmentation.
         - ``realised_macs``, ``realised_accuracy`` and ``budget_drift``, at equal MACs: the settings that cost the budget on
           val, applied to test: cost over that of the backbone, accuracy, and cost over the budget.
 
@@ -89,6 +90,8 @@ def correct_at_budget(
 ) -> dict[str, np.ndarray | None]:
     """Correctness of every test sample at equal MACs, by policy: [N], between 0 and 1 where two settings are mixed.
 
+    In segmentation, `Decisions.values`.
+
     Args:
         store: the results folder.
         record: of a run with early exits, not of an external one.
@@ -110,7 +113,7 @@ def correct_at_budget(
         chosen = choose(sweeps["val"], record.costs, record.static_accuracy.val, (), (budget,))
         (point,) = look_up(selection.label, chosen, sweeps, record.costs, blocks)
         test = decisions["test"]
-        shares = [setting.weight * test.correct[test.row(setting.threshold)] for setting in point.settings]
+        shares = [setting.weight * test.values(test.row(setting.threshold)) for setting in point.settings]
         correct[selection.label] = np.sum(shares, axis=0) if shares else None
     return correct
 
@@ -128,6 +131,9 @@ def _sweeps(
     names = [f"falls_{margin:g}" for margin in MARGINS]
     for selection, policy, decisions in _decisions(store, record, scores, policies, skip_unsupported=skip_unsupported):
         sweeps = {split: decided.sweep() for split, decided in decisions.items()}
+        if scores["test"].counts is not None:
+            yield selection, sweeps, {}
+            continue
         shares = share_that_falls(true_class_probability(policy, scores["test"]))
         yield selection, sweeps, dict(zip(names, shares, strict=True))
 
@@ -142,6 +148,10 @@ def _decisions(
 ) -> Iterator[tuple[Configured, ExitPolicy, dict[str, Decisions]]]:
     """Each policy that the exits support, fitted on val, with its decisions on the run's logits by split."""
     for selection in policies:
+        if problem := policy_mistake(selection, record.spec.train.dataset):
+            if skip_unsupported:
+                continue
+            raise UserError(f"--policy {selection.name}: {problem}")
         reads_gates = registry.card("policy", selection.name).load().reads_gates
         if reads_gates and scores["val"].errors is None:
             if skip_unsupported:

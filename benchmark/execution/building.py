@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.stages.stage import Stage
-from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone
+from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone, task_of
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
@@ -101,7 +101,7 @@ class Builder:
             has_exits = stage.reduction is not None and stage.run.train.exits
             heads = build_heads(stage.run.train) if has_exits else ExitHeads((), ())  # heads without weights
         backbone = reduced(self.backbone(parent.backbone), stage.reduction)
-        return MultiExitModel(backbone, heads).to(self.device).eval()
+        return MultiExitModel(backbone, heads, task_of(stage.run.train)).to(self.device).eval()
 
     def start(self, stage: Stage) -> BlockBackbone:
         """The frozen backbone of the stage before, with the tokens of this stage."""

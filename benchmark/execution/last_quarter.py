@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.execution.val_accuracy import final_accuracy
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Watcher
+from methods.tasks.task import Task
 from results.store.files import replace_file
 
 FILE = "val.json"
@@ -22,12 +23,13 @@ class LastQuarterWatcher:
     Args:
         watcher: receives everything as well.
         learner: that trains a backbone.
+        task: of the learner.
         inputs: the data.
         path: of the file.
     """
 
-    def __init__(self, watcher: Watcher, learner: Learner, inputs: Inputs, path: Path) -> None:
-        self.watcher, self.learner, self.inputs, self.path = watcher, learner, inputs, path
+    def __init__(self, watcher: Watcher, learner: Learner, task: Task, inputs: Inputs, path: Path) -> None:
+        self.watcher, self.learner, self.task, self.inputs, self.path = watcher, learner, task, inputs, path
         self.epoch = begin_of_last_quarter(learner.recipe.epochs)
 
     def resumed(self, step: int, epoch: int) -> None:
@@ -38,7 +40,7 @@ class LastQuarterWatcher:
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         if self.epoch and step == self.epoch * self.learner.steps_per_epoch:
-            accuracy = final_accuracy(self.learner, self.inputs)
+            accuracy = final_accuracy(self.learner, self.task, self.inputs)
             content = {"epoch": self.epoch, "epochs": self.learner.recipe.epochs, "val_accuracy": accuracy}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.path, (json.dumps(content) + "\n").encode(), durable=True)

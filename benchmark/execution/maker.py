@@ -34,7 +34,7 @@ from benchmark.progress import Reporter
 from benchmark.stages.graph import method_of, run_stages
 from benchmark.stages.plan import Plan, changed_fields, counted
 from benchmark.stages.stage import Stage
-from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of
+from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of, task_of
 from benchmark.training.heads import HEADS_WEIGHTS
 from methods.model import ExitHeads, MultiExitModel
 from results.store.attempts import this_process
@@ -154,9 +154,12 @@ class StageMaker:
         images_per_step = recipe.epochs * len(inputs.splits["train"]) / max(steps, 1)
         names = [stage.name for stage in stages]
         watcher = HeartbeatWriter(self.attempts, names, steps, recipe.epochs, images_per_step)
-        shown = ValAccuracyWatcher(watcher, learners[0], inputs, lambda: self.builder.start(stages[0]))
+        task = task_of(train)
+        shown = ValAccuracyWatcher(watcher, learners[0], task, inputs, lambda: self.builder.start(stages[0]))
         folder = self.store.progress_dir(stages[0].name)
-        watched = LastQuarterWatcher(shown, learners[0], inputs, folder / VAL) if stages[0].kind != "exits" else shown
+        watched = (
+            LastQuarterWatcher(shown, learners[0], task, inputs, folder / VAL) if stages[0].kind != "exits" else shown
+        )
         curves = CurveWriter(watched, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
         with self.reporter.stage(title, steps, recipe.epochs), self.context.calling(stages) as ranks:
@@ -204,7 +207,8 @@ class StageMaker:
         train = stage.run.train
         start = time.monotonic()
         with self.reporter.stage(f"{self.place}counting the MACs of {train.method.label}"):
-            table = price(train.backbone, method_of(train), train.exits, classes_of(train))
+            task = registry.card("dataset", train.dataset.name).task
+            table = price(train.backbone, method_of(train), train.exits, classes_of(train), task)
         with self._write(stage, time.monotonic() - start) as folder:
             (folder / COSTS).write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
 

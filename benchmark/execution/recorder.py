@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchmark import provenance, registry
 from benchmark.errors import Interrupted, UserError
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
@@ -20,10 +22,12 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.api import DataError
+from datasets.images import decoded, shrunk
 from datasets.split_rules import SplitRule
 from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.folder import Store, StoreError
+from results.tables.examples import COUNT, Example, examples_frame
 
 COSTS = "cost.json"
 HISTORY = "history.json"
@@ -83,7 +87,7 @@ class Recorder:
         record = DoneRecord(
             run_id=run.run_id,
             spec=run.spec,
-            own_policy=own_policy(train).label if train.exits else "",
+            own_policy=own_policy(method_of(train), train.dataset).label if train.exits else "",
             method=registry.method_info(train.method.name, method_of(train)),
             backbone=registry.backbone_info(train.backbone),
             stages=tuple(self._reference(stage) for stage in run.chain),
@@ -96,6 +100,8 @@ class Recorder:
         )
         with self.store.write_run(record) as folder:
             evaluation.write(folder)
+            if scores["test"].maps is not None and inputs.card.redistributable:
+                examples_frame(_examples(scores["test"], inputs)).to_parquet(folder / "examples.parquet", index=False)
         return record
 
     def fail(self, run: RunStages, error: Exception) -> FailedRecord:
@@ -158,3 +164,17 @@ class Recorder:
         if len(epochs) > FEW_EPOCHS or not all("accuracy" in epoch for epoch in epochs):  # a loss may state none
             return ()
         return tuple(epoch["accuracy"] for epoch in epochs)
+
+
+def _examples(scores: ExitScores, inputs: Inputs) -> list[Example]:
+    """The first test images of a run whose answers are maps."""
+    assert scores.maps is not None
+    split = inputs.splits["test"].select(np.arange(min(COUNT, len(scores.sample_id))))
+    assert split.masks is not None
+    images = decoded(split.images)
+    masks = split.masks if isinstance(split.masks, np.ndarray) else split.masks.decode()
+    answers = scores.maps[:, :COUNT].numpy()
+    return [
+        Example(int(split.sample_id[i]), shrunk(images[i], smooth=True), shrunk(masks[i], smooth=False), answers[:, i])
+        for i in range(len(split))
+    ]

@@ -13,6 +13,7 @@ from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Watcher
 from methods.backbones.backbone import BlockBackbone
 from methods.model import ExitHeads, MultiExitModel
+from methods.tasks.task import Task
 
 FIRST_SECONDS = 10.0
 """Shorter trainings show no accuracy on val."""
@@ -32,6 +33,7 @@ class ValAccuracyWatcher:
     Args:
         watcher: receives everything as well.
         learner: whose accuracy is shown.
+        task: of the learner.
         inputs: the data.
         backbone: loads the frozen backbone of a learner that trains heads alone.
         clock: seconds.
@@ -41,11 +43,13 @@ class ValAccuracyWatcher:
         self,
         watcher: Watcher,
         learner: Learner,
+        task: Task,
         inputs: Inputs,
         backbone: Callable[[], BlockBackbone],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.watcher, self.learner, self.inputs, self.backbone, self.clock = watcher, learner, inputs, backbone, clock
+        self.task = task
         self.started = clock()
         self.spent = self.last = 0.0
         self.model: nn.Module | None = None
@@ -78,7 +82,7 @@ class ValAccuracyWatcher:
         """Accuracy of the final classifier; of a learner that trains heads alone, the mean over its early exits."""
         if self.model is None:
             module = self.learner.module
-            self.model = MultiExitModel(self.backbone(), module) if isinstance(module, ExitHeads) else module
+            self.model = MultiExitModel(self.backbone(), module, self.task) if isinstance(module, ExitHeads) else module
         exits = slice(0, -1) if isinstance(self.learner.module, ExitHeads) else slice(-1, None)
         correct: list[Tensor] = []
         count = 0
@@ -86,22 +90,27 @@ class ValAccuracyWatcher:
             for batch in self.inputs.scoring("val"):
                 images = batch.images.to(self.learner.device)
                 outputs = self.model.forward_all(images).logits if isinstance(self.model, MultiExitModel) else None
-                logits = self.model(images)[None] if outputs is None else outputs[exits]
-                correct.append((logits.argmax(-1).cpu() == batch.labels).double().mean(0))
+                of_exits = self.model(images)[None] if outputs is None else outputs[exits]
+                right = [self.task.is_right(output.cpu(), batch.labels) for output in of_exits]
+                correct.append(torch.stack(right).double().mean(0))
                 count += len(batch.labels)
                 if count >= IMAGES:
                     break
         return float(torch.cat(correct).mean())
 
 
-def final_accuracy(learner: Learner, inputs: Inputs) -> float:
-    """The accuracy of the final classifier on all of val, in evaluation mode; the learner trains on as before."""
-    correct = count = 0
+def final_accuracy(learner: Learner, task: Task, inputs: Inputs) -> float:
+    """The accuracy of the final classifier on all of val, in evaluation mode; the learner trains on as before.
+
+    In segmentation it is the mean over images of the share of right pixels.
+    """
+    correct, count = 0.0, 0
     with in_evaluation(learner.module), torch.no_grad(), torch.random.fork_rng(devices=[]):
         for batch in inputs.scoring("val"):
             logits = learner.module(batch.images.to(learner.device))
             last = logits[-1] if isinstance(learner.module, MultiExitModel) else logits
-            correct += int((last.argmax(-1).cpu() == batch.labels).sum())
+            right = task.is_right(last.cpu(), batch.labels)
+            correct += float(right.double().sum()) * len(batch.labels) / max(len(right), 1)
             count += len(batch.labels)
     return correct / count
 

@@ -42,8 +42,8 @@ def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks
     val, test = sweeps["val"], splits["test"]
     chosen = choose(val, costs, float(splits["val"].right[-1].mean()))
     drops = [choice.target for choice in chosen if choice.kind == "accuracy-drop" and choice.mixture]
-    without_exits = [splits[split].right[-1] for split in SPLITS]
-    redrawn = redraw(decisions["val"], decisions["test"], without_exits, costs, blocks, drops)
+    references = [_final_alone(splits[split]) for split in SPLITS]
+    redrawn = redraw(decisions["val"], decisions["test"], references, costs, blocks, drops)
     points = look_up(POLICY, chosen, sweeps, costs, blocks, redrawn)
     whole = WeightedThreshold(threshold=0.0, weight=1.0)
     outcomes = [_outcomes(test, STATIC, whole, np.zeros(test.samples, dtype=np.int64))]
@@ -125,3 +125,8 @@ def _corner(test: ExternalExits, setting: float) -> pd.DataFrame:
     """Exit and correctness of every test sample at one corner of val's hull."""
     (exits,) = exits_at(test, np.array([setting]))
     return tables.corner_frame(POLICY, setting, test.sample_id, exits, test.right[exits, np.arange(test.samples)])
+
+
+def _final_alone(exits: ExternalExits) -> Decisions:
+    """The final exit for every sample, as one setting: the reference of accuracy drops."""
+    return Decisions(np.zeros(1), 1, np.zeros((1, exits.samples), dtype=np.int16), exits.right[-1:])

@@ -32,12 +32,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from benchmark import registry
 from benchmark.errors import UserError
+from benchmark.grid.fitting import check_task, policy_mistake
 from benchmark.grid.leakage_guard import seen_selection
-from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks
+from benchmark.grid.points import GridPoint, ResolvedPoint, by_default_own, exit_blocks
 from benchmark.grid.recipe_guard import refused_augmentation
 from benchmark.grid.values import OWN, PrimaryKey, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
-from benchmark.stages.graph import heads_of
+from benchmark.stages.graph import heads_of, own_policy
 from benchmark.weights import SCRATCH, weights_of, weights_source
 from methods.backbones.cards import truncated
 from methods.lookup import shortened, unknown
@@ -86,7 +87,8 @@ class GridFile(BaseModel):
     overrides: list[dict[str, Any]] = []
     """Other recipes for a part of the grid: ``{backbone: NAME, recipes: {...}}``; a later override wins."""
     policies: list[Any] = ["confidence"]
-    """Names, ``{name: pcee, set: {patience: 3}}``, or ``own``: the policy of each method's paper."""
+    """Names, ``{name: pcee, set: {patience: 3}}``, or ``own``: each method's own; in segmentation the default is
+    ``map-confidence``."""
     learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
     """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
     latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []
@@ -180,6 +182,7 @@ class _GridReader(ValueReader):
             self.report_readable_values(content)
             raise UserError(*self.mistakes)
         policies = tuple(self.each("policies", file.policies, self.readers["policies"]))
+        by_default = "policies" not in file.model_fields_set
         overrides = self.overrides(file, recipes)
         points = list(self.resolved_points(file))
         self.raise_mistakes()
@@ -188,7 +191,14 @@ class _GridReader(ValueReader):
         for point, seeds in points:
             runs_of_point = [
                 run.model_copy(update={"primary": primary})
-                for run in self.runs(point, seeds, recipes, overrides, policies, tuple(file.learning_rates))
+                for run in self.runs(
+                    point,
+                    seeds,
+                    recipes,
+                    overrides,
+                    by_default_own(point, policies, by_default),
+                    tuple(file.learning_rates),
+                )
             ]
             self.check_run(runs_of_point[0])
             for run in runs_of_point:
@@ -289,12 +299,13 @@ class _GridReader(ValueReader):
             truncated(card, method.blocks(card))
             method.token_reduction(card)
             replacement = self.replacement(point, method.replacement_backbone(card))
-            if not method.heads(blocks, card):  # a model without early exits is the same under every scheme
+            heads = method.heads(blocks, card)
+            if not heads:  # a model without early exits is the same under every scheme
                 blocks, exits = (), Configured(name="none")
+            check_task(registry.card("dataset", point.dataset.name).task, card, method, heads)
         except ValueError as error:
             self.wrong("methods", f"{point.method.label} on {point.backbone.name}: {error}")
             return None
-        policy = method.policy()
         return ResolvedPoint(
             point=point,
             blocks=blocks,
@@ -302,7 +313,7 @@ class _GridReader(ValueReader):
             weights=weights_of(point.backbone, self.data_dir),
             replacement=replacement,
             trained=frozenset(stage.recipe for stage in method.stages(card)),
-            own_policy=Configured(name=policy.name, set=dict(policy.options)),
+            own_policy=own_policy(method, point.dataset),
         )
 
     def replacement(self, point: GridPoint, name: str | None) -> ReplacementBackbone | None:
@@ -321,6 +332,10 @@ class _GridReader(ValueReader):
             self.wrong(*refused)
         if problem := seen_selection(run):
             self.wrong("datasets", problem)
+        if run.train.exits:
+            for policy in run.policies:
+                if problem := policy_mistake(policy, run.train.dataset):
+                    self.wrong("policies", problem)
         heads = heads_of(run.train)
         if heads and not any(head.options.get("gate") for head in heads):
             for policy in run.policies:

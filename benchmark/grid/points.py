@@ -10,6 +10,7 @@ from benchmark.grid.values import OWN
 from methods.api import Method
 from methods.lookup import shortened
 from methods.placement import PUBLISHED, place_exits
+from methods.tasks import TASKS
 from results.spec import Configured, Recipes, ReplacementBackbone, RunSpec, TrainSpec, Weights
 
 
@@ -77,6 +78,14 @@ class ResolvedPoint:
             # Also where the exits have nothing to train, so that the run is compared with those whose rates were chosen.
             learning_rates=learning_rates if self.blocks else (),
         )
+
+
+def by_default_own(
+    resolved: ResolvedPoint, policies: tuple[Configured, ...], by_default: bool
+) -> tuple[Configured, ...]:
+    """The policies of a grid; where it names none, and the task of a point has a policy of its own, that one."""
+    task = TASKS[registry.card("dataset", resolved.point.dataset.name).task]
+    return (Configured(name=OWN),) if by_default and task.own_policy else policies
 
 
 def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:

@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save
 
 from benchmark import registry
 from benchmark.training.heads import make_head
-from methods.api import BackboneCard, Component
+from methods.api import CLASSIFICATION, BackboneCard, Component
 from methods.backbones.cards import VIT_BUILDERS, swin, vit
 from methods.model import ExitHeads, MultiExitModel
 from methods.official_config import OfficialModel
 from methods.official_schema import MAX_CLASSES, MAX_STAGES, Blocks, Fraction, Heads, Side, Width
+from methods.tasks import get_task
 from results.frozen import Frozen
 from results.store.files import read_file
 from results.store.folder import StoreError
@@ -114,7 +115,7 @@ class _Anatomy(_Strict):
         """The model with random weights."""
         card = self.backbone.card()
         heads = [
-            make_head(head.component(), block, card, self.classes)
+            make_head(head.component(), block, card, self.classes, get_task(CLASSIFICATION))
             for head, block in zip(self.heads, self.exits, strict=True)
         ]
         return MultiExitModel(card.load()(card.architecture, self.classes), ExitHeads(self.exits, heads))

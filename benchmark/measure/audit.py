@@ -69,7 +69,7 @@ def audit(
     samples, exits, predictions = (
         values.cpu()[drawn] for values in (answers.samples, answers.exits, answers.predictions)
     )
-    part = _of(stored, samples)
+    part = stored.part(samples)
     offline_exits, offline_predictions = policy.with_context(part.labels, part.errors).choose(part.logits)
     different = ((exits != offline_exits) | (predictions != offline_predictions)).nonzero()[:, 0].tolist()
     scale = tolerance * float(stored.logits.abs().max())
@@ -87,11 +87,6 @@ def audit(
             f"{int(offline_predictions[first])}; the times are discarded"
         )
     return Audit(seed=seed, answers=count, rounding=len(different))
-
-
-def _of(stored: ExitScores, samples: Tensor) -> ExitScores:
-    errors = None if stored.errors is None else stored.errors[:, samples]
-    return ExitScores(stored.logits[:, samples], stored.labels[samples], stored.sample_id[samples], errors)
 
 
 def _is_rounding(

@@ -20,6 +20,7 @@ from benchmark.measure.audit import TimedAnswers, audit
 from benchmark.measure.dynamic import PRECISIONS
 from benchmark.measure.finished import choose_point, finished_run, load_model, policy_at, reference_backbone
 from benchmark.training.inputs import Inputs, read_inputs
+from methods.api import ALL_TASKS
 from methods.backbones.backbone import BlockBackbone
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
@@ -71,7 +72,7 @@ class Subject:
         Raises:
             UserError: the run or point does not exist or cannot be timed.
         """
-        record = finished_run(store, reference, without_exits=True)
+        record = finished_run(store, reference, without_exits=True, tasks=ALL_TASKS)
         operating_point = choose_point(record, point)
         if threads is not None:
             torch.set_num_threads(threads)

@@ -33,6 +33,7 @@ NEGLIGIBLE = frozenset(
         "softmax", "unflatten", "exp", "sin", "cos", "clamp_min", "expand_as", "linalg_vector_norm", "meshgrid",
         "avg_pool2d", "amax", "max_pool2d", "silu", "ceil", "reshape_as", "repeat_interleave", "pow", "rsqrt", "rms_norm",
         "argsort", "fill_", "log", "scatter_add", "sort", "_upsample_bilinear2d_aa", "topk", "special_entr",
+        "upsample_bilinear2d",
     )
 )  # fmt: skip
 

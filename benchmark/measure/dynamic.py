@@ -15,8 +15,8 @@ from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy, State, survivors
 from methods.tokens import Tokens
 
-HEAD_LOGITS = "head_logits"
-"""Key of the state: logits of the last exit, in the precision of the model."""
+OUTPUT = "output"
+"""Key of the state: output of the last exit, in the precision of the model."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,7 +26,7 @@ class Evaluated:
 
     Attributes:
         rows: indices of these samples in the batch, [R].
-        logits: float32 [R, C].
+        logits: what the policy reads, float32 [R, C]: logits, or the signals of another task.
         answer: logits of the policy's answer, [R, C]; the same as ``logits`` unless the policy combines exits.
         errors: error probabilities of the exit's learned gate, [R]; None without a gate.
     """
@@ -43,13 +43,15 @@ class Routed:
 
     Attributes:
         exits: the exit of each sample, 0-based over the K exits, int64 [B].
-        predictions: classes, int64 [B].
+        predictions: classes, int64 [B]; in a task that answers with maps, the index of the largest signal, for comparison.
         evaluated: outputs of the exits that ran, shallow to deep; empty without ``keep_logits``.
+        maps: classes of the patches, int64 (B, g, g); None in classification.
     """
 
     exits: Tensor
     predictions: Tensor
     evaluated: tuple[Evaluated, ...] = ()
+    maps: Tensor | None = None
 
 
 @torch.no_grad()
@@ -79,6 +81,10 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     evaluated: list[Evaluated] = []
     running = torch.arange(batch, device=device)
     state = policy.start(batch, device)
+    maps: list[tuple[Tensor, Tensor]] = []
+
+    def routed() -> Routed:
+        return Routed(exits, predictions, tuple(evaluated), _joined(maps, batch))
 
     tokens = model.backbone.embed(images)
     for k in range(len(heads.exits)):
@@ -92,16 +98,30 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         rows = running[exiting]
         exits[rows] = k
         predictions[rows] = answer[exiting].argmax(-1)
+        if model.task.has_maps:
+            maps.append((rows, model.task.answers(state[OUTPUT][exiting])))
         if len(exiting) == len(running):
-            return Routed(exits, predictions, tuple(evaluated))
+            return routed()
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)
 
-    logits = run_to_end(model, tokens)
+    logits = run_to_end(model, tokens, state)
     predictions[running] = policy.finish(logits, state)
     if keep_logits:
         evaluated.append(Evaluated(running, logits, policy.answer(logits, state)))
-    return Routed(exits, predictions, tuple(evaluated))
+    if model.task.has_maps:
+        maps.append((running, model.task.answers(state[OUTPUT])))
+    return routed()
+
+
+def _joined(maps: list[tuple[Tensor, Tensor]], batch: int) -> Tensor | None:
+    """The maps of the whole batch, from parts with their rows; None without parts."""
+    if not maps:
+        return None
+    whole = maps[0][1].new_empty(batch, *maps[0][1].shape[1:])
+    for rows, part in maps:
+        whole[rows] = part
+    return whole
 
 
 def run_to_exit(
@@ -114,26 +134,38 @@ def run_to_exit(
         policy: the policy with its threshold set.
         k: the early exit, 0-based.
         tokens: of R samples, at exit k - 1; at the first exit the output of the stem.
-        state: of the policy for these samples; the step of exit k updates it. It also carries the logits of the exit
-            before, for heads that read them.
+        state: of the policy for these samples; the step of exit k updates it. It also carries the output of the exit
+            before, for heads and signals that read it.
 
     Returns:
-        tokens at exit k, float32 logits [R, C], and a bool mask [R] of the samples that leave.
+        tokens at exit k, what the policy reads, float32 [R, C], and a bool mask [R] of the samples that leave.
     """
     exits, head = model.exit_heads.exits, model.exit_heads.in_order[k]
     for block in range(exits[k - 1] + 1 if k else 1, exits[k] + 1):
         tokens = model.backbone.block(block, tokens)
-    head_logits, feature = head.after(tokens, state.get(HEAD_LOGITS))
-    state[HEAD_LOGITS] = head_logits
-    logits, error = head_logits.float(), head.error_probability(feature)
+    before = state.get(OUTPUT)
+    output, feature = head.after(tokens, before)
+    state[OUTPUT] = output
+    logits, error = model.task.evidence(output, before), head.error_probability(feature)
     if error is not None:
         state["error"] = error.float()
     return tokens, logits, policy.step(k, logits, state)
 
 
-def run_to_end(model: MultiExitModel, tokens: Tokens) -> Tensor:
-    """The blocks after the last early exit and the final classifier: tokens at that exit to float32 logits [R, C]."""
+def run_to_end(model: MultiExitModel, tokens: Tokens, state: State) -> Tensor:
+    """The blocks after the last early exit and the final classifier, whose output the state gets.
+
+    Args:
+        model: the model in evaluation mode.
+        tokens: of R samples at the last early exit.
+        state: as in `run_to_exit`.
+
+    Returns:
+        what the policy reads, float32 [R, C].
+    """
     exits = model.exit_heads.exits
     for block in range(exits[-1] + 1 if exits else 1, model.backbone.depth + 1):
         tokens = model.backbone.block(block, tokens)
-    return model.backbone.classify(tokens).float()
+    before, output = state.get(OUTPUT), model.backbone.classify(tokens)
+    state[OUTPUT] = output
+    return model.task.evidence(output, before)

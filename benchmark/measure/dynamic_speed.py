@@ -16,10 +16,11 @@ from benchmark.measure.cost import cost_table
 from benchmark.measure.dynamic import run_dynamic
 from benchmark.measure.latency import stopwatch, time_batches
 from benchmark.training.heads import make_head
-from methods.api import BackboneCard
+from methods.api import CLASSIFICATION, BackboneCard
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence
 from methods.policies.policy import State, confidences
+from methods.tasks import get_task
 from results.record import CostTable
 from results.store.latency import BatchTiming
 
@@ -100,7 +101,10 @@ def random_model(method: str, card: BackboneCard) -> tuple[MultiExitModel, CostT
     """A model with random weights and a method's heads after blocks 4 to 11, and its cost table."""
     torch.manual_seed(0)
     choices = registry.configured("method", method, {}).heads(BLOCKS, card)
-    heads = [make_head(choice, block, card, CLASSES) for block, choice in zip(BLOCKS, choices, strict=True)]
+    heads = [
+        make_head(choice, block, card, CLASSES, get_task(CLASSIFICATION))
+        for block, choice in zip(BLOCKS, choices, strict=True)
+    ]
     model = MultiExitModel(card.load()(card.architecture, CLASSES), ExitHeads(BLOCKS, heads)).eval()
     return model, cost_table(model, card)
 

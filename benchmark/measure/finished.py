@@ -12,11 +12,12 @@ from benchmark.evaluation.stored_runs import stage_name, train_again
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
 from benchmark.stages.graph import method_of
-from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
+from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone, task_of
 from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
 from benchmark.training.reduced import reduced
+from methods.api import ONLY_CLASSIFICATION
 from methods.backbones.backbone import BlockBackbone
-from methods.lookup import unknown
+from methods.lookup import listed, unknown
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence
 from methods.policies.policy import ExitPolicy
@@ -50,7 +51,7 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
     heads = build_heads(train) if train.exits and not heads_stages else ExitHeads((), ())
     for stage in heads_stages:
         heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
-    return MultiExitModel(backbone, heads).to(device).eval()
+    return MultiExitModel(backbone, heads, task_of(train)).to(device).eval()
 
 
 def refuse_without_weights(store: Store, record: DoneRecord) -> None:
@@ -93,16 +94,25 @@ def model_stages(record: DoneRecord) -> tuple[str, ...]:
     return backbone, stage_name(record, "exits" if "exits" in kinds else "joint")
 
 
-def finished_run(store: Store, reference: str, option: str = "--run", *, without_exits: bool = False) -> DoneRecord:
+def finished_run(
+    store: Store,
+    reference: str,
+    option: str = "--run",
+    *,
+    without_exits: bool = False,
+    tasks: tuple[str, ...] = ONLY_CLASSIFICATION,
+) -> DoneRecord:
     """The record of a finished run with early exits, or with ``without_exits`` also of one without.
 
     Args:
         store: the results folder.
         reference: a name of the run; see `benchmark.run_reference`.
         option: the command-line option of the run, for messages.
+        without_exits: whether runs without early exits are allowed.
+        tasks: names of the allowed tasks.
 
     Raises:
-        UserError: the run does not exist, did not finish, or has no early exits or no model.
+        UserError: the run does not exist, did not finish, has no early exits or no model, or is of another task.
         StoreError: the record is damaged.
     """
     run_id = find_run(reference, store.run_ids(), str(store.root))
@@ -113,6 +123,8 @@ def finished_run(store: Store, reference: str, option: str = "--run", *, without
         raise UserError(
             f"{option} {run_id}: an external run, made from a table of answers; there is no model of it here"
         )
+    if record.data.task not in tasks:
+        raise UserError(f"{option} {run_id}: a run of {record.data.task}; this command takes runs of {listed(tasks)}")
     if record.spec.train.method.name == STATIC:
         raise UserError(f"{option} {run_id}: it has no early exits; it is the backbone with which others are compared")
     if len(record.exits) < 2 and not without_exits:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 
-from benchmark.training.backbone import build_backbone
+from benchmark.training.backbone import build_backbone, task_of
 from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.optimizer import make_optimizer
 from datasets.loading import Batch
@@ -95,12 +94,12 @@ def _endless(inputs: Inputs, recipe: Recipe) -> Iterator[Batch]:
 def finetuning_step(train: TrainSpec, device: torch.device) -> Callable[[Batch], None]:
     """A fine-tuning step of the run's backbone from its initial weights: forward, backward and update."""
     recipe = train.recipes.finetune
-    backbone = build_backbone(train).to(device).train()
+    backbone, task = build_backbone(train).to(device).train(), task_of(train)
     optimizer = make_optimizer(backbone, recipe)
 
     def step(batch: Batch) -> None:
         batch = batch.to(device)
-        loss = F.cross_entropy(backbone(batch.images), batch.labels)
+        loss = task.cross_entropy(backbone(batch.images), batch.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

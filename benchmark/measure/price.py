@@ -13,18 +13,21 @@ from benchmark import registry
 from benchmark.measure.cost import Parts, cost_table, counted
 from benchmark.training.heads import make_head
 from benchmark.training.reduced import reduced
-from methods.api import Method
+from methods.api import CLASSIFICATION, Method
 from methods.backbones.cards import truncated
 from methods.model import ExitHeads, MultiExitModel
+from methods.tasks import get_task
 from results.record import CostTable
 
 
-def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -> CostTable:
+def price(backbone: str, method: Method, exits: tuple[int, ...], classes: int, task: str = CLASSIFICATION) -> CostTable:
     """The table of `priced`."""
-    return priced(backbone, method, exits, classes)[0]
+    return priced(backbone, method, exits, classes, task)[0]
 
 
-def priced(backbone: str, method: Method, exits: tuple[int, ...], classes: int) -> tuple[CostTable, Parts]:
+def priced(
+    backbone: str, method: Method, exits: tuple[int, ...], classes: int, task: str = CLASSIFICATION
+) -> tuple[CostTable, Parts]:
     """The cost table of a method's model, and parts of its MACs.
 
     Args:
@@ -32,6 +35,7 @@ def priced(backbone: str, method: Method, exits: tuple[int, ...], classes: int) 
         method: the method.
         exits: 1-based block numbers; ignored by a method that has none, or always the same ones.
         classes: number of logits.
+        task: name of the task.
 
     Raises:
         ValueError: a head does not fit the backbone, or the backbone has too few blocks.
@@ -43,29 +47,29 @@ def priced(backbone: str, method: Method, exits: tuple[int, ...], classes: int) 
     head_choices = method.heads(exits, card)
     with _UninitialisedParameters():
         heads = [
-            make_head(choice, block, card, classes)
+            make_head(choice, block, card, classes, get_task(task))
             for block, choice in zip(exits if head_choices else (), head_choices, strict=True)
         ]
     replacement = method.replacement_backbone(card)
     reduction = method.token_reduction(card)
     model_card = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
     with _UninitialisedParameters():
-        network = reduced(model_card.load()(model_card.architecture, classes), reduction)
+        network = reduced(get_task(task).backbone(model_card.load(), model_card.architecture, classes), reduction)
         model = MultiExitModel(network, ExitHeads(exits if head_choices else (), heads))
     table, parts = counted(model, model_card)
     if model_card is card and reduction is None:
         return table, parts
-    whole = _costs_without_exits(backbone, classes)
+    whole = _costs_without_exits(backbone, classes, task)
     reference = ("depth", "baseline", "linear_conv_baseline")  # speed-ups are relative to the backbone of the grid
     update = {field: getattr(whole, field) for field in reference}
     return table.model_copy(update=update | {"reduced_tokens": reduction is not None}), parts
 
 
 @functools.cache
-def _costs_without_exits(backbone: str, classes: int) -> CostTable:
+def _costs_without_exits(backbone: str, classes: int, task: str) -> CostTable:
     card = registry.card("backbone", backbone)
     with _UninitialisedParameters():
-        model = MultiExitModel(card.load()(card.architecture, classes), ExitHeads((), ()))
+        model = MultiExitModel(get_task(task).backbone(card.load(), card.architecture, classes), ExitHeads((), ()))
     return cost_table(model, card)
 
 

@@ -80,7 +80,7 @@ class ExitServer:
         start = self.clock()
         tokens, state = self._take(depth, requests)
         if depth == self.depths - 1:
-            predictions = self.policy.finish(run_to_end(self.model, tokens), state)
+            predictions = self.policy.finish(run_to_end(self.model, tokens, state), state)
             leave = torch.ones(len(requests), dtype=torch.bool)
         else:
             tokens, logits, leaving = run_to_exit(self.model, self.policy, depth, tokens, state)

@@ -13,6 +13,7 @@ from benchmark.errors import UserError
 from benchmark.seeds import seed_for
 from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.inputs import Inputs, read_inputs
+from methods.api import CLASSIFICATION
 from methods.backbones.backbone import BlockBackbone
 from results.record import DoneRecord
 from results.store.folder import Store
@@ -42,8 +43,12 @@ class Subject:
         """The name of the stage that trained it.
 
         Raises:
-            UserError: no stage of the run did, or it replaces the backbone that the run names.
+            UserError: no stage of the run did, it replaces the backbone that the run names, or its images have no class.
         """
+        if self.record.data.task != CLASSIFICATION:
+            raise UserError(
+                f"{self.record.run_id}: a run of {self.record.data.task}; probes and token measures need one class for an image"
+            )
         name = backbone_stage(self.record)
         if name is None:
             raise UserError(

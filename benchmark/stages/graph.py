@@ -14,7 +14,8 @@ from benchmark.stages.keys import code_versions, stage_key
 from benchmark.stages.stage import RunStages, Stage
 from datasets.shift import Corruption
 from datasets.split_rules import SplitRule
-from methods.api import Component, Method
+from methods.api import CLASSIFICATION, Component, Method
+from methods.tasks import TASKS
 from results.spec import Configured, Recipe, RunSpec, TrainSpec
 
 STATIC = Configured(name="static")
@@ -25,9 +26,10 @@ def method_of(train: TrainSpec) -> Method:
     return registry.configured("method", train.method.name, train.method.set)
 
 
-def own_policy(train: TrainSpec) -> Configured:
-    """The exit policy of the method's own paper."""
-    own = method_of(train).policy()
+def own_policy(method: Method, dataset: Configured) -> Configured:
+    """The exit policy of the method's own paper, or the one that stands for it in the task of the dataset."""
+    instead = TASKS[registry.card("dataset", dataset.name).task].own_policy
+    own = Component(instead) if instead else method.policy()
     return Configured(name=own.name, set=dict(own.options))
 
 
@@ -148,7 +150,16 @@ def _initial_model(train: TrainSpec, blocks: int) -> dict[str, Any]:
 def _backbone(train: TrainSpec, blocks: int) -> dict[str, Any]:
     version = registry.code_version("backbone", train.backbone)
     classes = len(registry.card("dataset", train.dataset.name).classes)
-    return {"name": train.backbone, "code_version": version, "num_classes": classes, "blocks": blocks}
+    model = {"name": train.backbone, "code_version": version, "num_classes": classes, "blocks": blocks}
+    return model | _task(train)
+
+
+def _task(train: TrainSpec) -> dict[str, Any]:
+    """The task, whose code computes losses and scores. All stages of a run follow one that reads the backbone, and so it."""
+    name = registry.card("dataset", train.dataset.name).task
+    version = registry.code_version("task", name)
+    # The first version of classification has no field, because it computes what keys without it name.
+    return {} if (name, version) == (CLASSIFICATION, 1) else {"task": {"name": name, "code_version": version}}
 
 
 def _exits(train: TrainSpec) -> dict[str, Any]:

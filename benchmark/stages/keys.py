@@ -51,7 +51,7 @@ DOMAINS = {
             "methods/backbones/backbone.py",
             "methods/backbones/cards.py",
             "methods/backbones/eva.py", "methods/backbones/pretrained.py", "methods/backbones/timm_models.py",
-            "methods/reductions/reduction.py", "methods/tokens.py",
+            "methods/reductions/reduction.py", "methods/tasks/task.py", "methods/tokens.py",
         ),
     ),
     "heads": Domain(1, ("benchmark/training/heads.py", "methods/heads/head.py", "methods/model.py")),
@@ -77,7 +77,7 @@ DOMAINS = {
         (
             "benchmark/evaluation/evaluate.py", "benchmark/evaluation/redraw.py", "benchmark/evaluation/sweep.py",
             "benchmark/evaluation/tables.py", "benchmark/external/evaluation.py",
-            "results/stats/curves.py", "results/stats/hull.py",
+            "results/stats/curves.py", "results/stats/hull.py", "results/stats/iou.py",
         ),
     ),
     "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),

@@ -18,9 +18,16 @@ from methods.backbones.backbone import BlockBackbone
 from methods.backbones.card_check import card_mistakes
 from methods.backbones.cards import truncated
 from methods.backbones.pretrained import load_pretrained
+from methods.tasks import get_task
+from methods.tasks.task import Task
 from results.spec import TrainSpec
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
+
+
+def task_of(train: TrainSpec) -> Task:
+    """The task of a run's dataset."""
+    return get_task(registry.card("dataset", train.dataset.name).task)
 
 
 def classes_of(train: TrainSpec) -> int:
@@ -53,7 +60,7 @@ def build_backbone(train: TrainSpec, blocks: int | None = None) -> BlockBackbone
     if blocks is not None:
         card = truncated(card, blocks)
     torch.manual_seed(seed_for("backbone", train.seed, train.backbone))
-    return card.load()(card.architecture, classes_of(train))
+    return task_of(train).backbone(card.load(), card.architecture, classes_of(train))
 
 
 def initial_backbone(train: TrainSpec, blocks: int, weights: Path | None, *, keep_classifier: bool) -> BlockBackbone:

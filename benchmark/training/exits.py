@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.stage import Stage
+from benchmark.training.backbone import task_of
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
@@ -31,6 +32,7 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
     train, recipe, training = stage.run.train, stage.recipe, stage.training
     assert recipe is not None
     assert training is not None
+    task = task_of(train)
     modules = (heads or build_heads(train)).to(device).train()
     loss = registry.configured("loss", training.loss.name, training.loss.options)
     steps_per_epoch = inputs.steps_per_epoch(recipe)
@@ -38,7 +40,7 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
 
     def losses(batch: Batch, frozen: BackbonePass, at: Position) -> dict[str, Tensor]:
         return loss(
-            TrainingPass(modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps)
+            TrainingPass(task, modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps)
         )
 
     return Learner(

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmark.seeds import seed_for
 from benchmark.stages.stage import Stage
-from benchmark.training.backbone import initial_backbone
+from benchmark.training.backbone import initial_backbone, task_of
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
 from benchmark.training.reduced import reduced
@@ -25,13 +24,14 @@ def finetune_learner(stage: Stage, inputs: Inputs, weights: Path | None, device:
     """
     train, recipe = stage.run.train, stage.recipe
     assert recipe is not None
+    task = task_of(train)
     backbone = initial_backbone(train, stage.blocks, weights, keep_classifier=recipe.epochs == 0)
     backbone = reduced(backbone, stage.reduction).to(device).train()
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
-        logits = backbone(batch.images)
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.label_smoothing)
-        return {"total": loss, "accuracy": (logits.argmax(-1) == batch.classes).float().mean()}
+        output = backbone(batch.images)
+        loss = task.cross_entropy(output, batch.labels, recipe.label_smoothing)
+        return {"total": loss, "accuracy": task.is_right(output, batch.labels).mean()}
 
     return Learner(
         name=stage.name,

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import heads_of
-from benchmark.training.backbone import classes_of
+from benchmark.training.backbone import classes_of, task_of
 from methods.api import BackboneCard, Component
 from methods.heads.head import ExitHead
 from methods.model import ExitHeads
+from methods.tasks.task import Task
 from results.spec import TrainSpec
 
 HEADS_WEIGHTS = "heads.safetensors"
@@ -31,18 +32,18 @@ def build_heads(train: TrainSpec) -> ExitHeads:
     for block, choice in zip(train.exits, heads_of(train), strict=True):
         options = dict(choice.options)
         torch.manual_seed(seed_for("head", train.seed, block, choice.name, json.dumps(options, sort_keys=True)))
-        heads.append(make_head(choice, block, card, classes_of(train)))
+        heads.append(make_head(choice, block, card, classes_of(train), task_of(train)))
     return ExitHeads(train.exits, heads)
 
 
-def make_head(choice: Component, block: int, card: BackboneCard, classes: int) -> ExitHead:
+def make_head(choice: Component, block: int, card: BackboneCard, classes: int, task: Task) -> ExitHead:
     """A head that reads the tokens after a block.
 
     Raises:
         ValueError: the head does not fit these tokens.
     """
     cls = registry.card("head", choice.name).load()
-    return cls(card.dims[block - 1], classes, card.grids[block - 1], card.class_tokens, **choice.options)
+    return task.head(cls, card.dims[block - 1], classes, card.grids[block - 1], card.class_tokens, choice.options)
 
 
 def load_heads(train: TrainSpec, weights: Path, device: torch.device) -> ExitHeads:

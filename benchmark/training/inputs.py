@@ -93,12 +93,12 @@ class Inputs:
         """The description of the data in a record."""
         return DataCard(
             name=self.card.name,
-            task=self.card.task,
             split_rule="; ".join(
                 [self.rule.describe(self.card), *([self.corruption.describe()] if self.corruption else [])]
             ),
             transforms=self.transforms(),
             fingerprint=self.card.fingerprint,
+            task=self.card.task,
             classes=len(self.card.classes),
             class_names=tuple(map(printable, self.card.classes)),
             sizes={split: len(images) for split, images in self.splits.items()},

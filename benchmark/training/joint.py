@@ -8,6 +8,7 @@ from torch import Tensor
 from benchmark import registry
 from benchmark.seeds import seed_for
 from benchmark.stages.stage import Stage
+from benchmark.training.backbone import task_of
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
@@ -22,7 +23,7 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
     train, recipe, training = stage.run.train, stage.recipe, stage.training
     assert recipe is not None
     assert training is not None
-    model = MultiExitModel(backbone.requires_grad_(True), build_heads(train)).to(device).train()
+    model = MultiExitModel(backbone.requires_grad_(True), build_heads(train), task_of(train)).to(device).train()
     loss = registry.configured("loss", training.loss.name, training.loss.options)
     steps_per_epoch = inputs.steps_per_epoch(recipe)
     total_steps = recipe.epochs * steps_per_epoch
@@ -31,7 +32,11 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
         passed = backbone_pass(model.backbone, batch.images, train.exits, equilibrium=equilibrium)
         heads = model.exit_heads
-        return loss(TrainingPass(heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps))
+        return loss(
+            TrainingPass(
+                model.task, heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps
+            )
+        )
 
     return Learner(
         name=stage.name,

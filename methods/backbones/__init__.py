@@ -13,6 +13,7 @@ from methods.backbones.cards import swin, vit
 FULL: dict[str, Any] = {"image_size": 224, "channels": 3}
 SWIN_FULL: dict[str, Any] = {**FULL, "patch_size": 4, "window": 7, "drop_path": 0.1}
 GREY_28: dict[str, Any] = {"image_size": 28, "channels": 1}
+GREY_64: dict[str, Any] = {"image_size": 64, "channels": 1}
 COLOUR_32: dict[str, Any] = {"image_size": 32, "channels": 3}
 COLOUR_64: dict[str, Any] = {"image_size": 64, "channels": 3}
 NANO: dict[str, Any] = {"patch_size": 4, "width": 32, "attention_heads": 2}
@@ -107,6 +108,16 @@ BACKBONES: dict[str, BackboneCard] = {
     "vit_nano_patch8_64": vit(
         **COLOUR_64, **(NANO | {"patch_size": 8}), summary="the same on a 64x64 colour image, such as Tiny-ImageNet's"
     ),
+    "vit_nano_patch4_64": vit(
+        **GREY_64, **NANO, smaller="vit_pico_patch4_64",
+        summary="ViT, 12 blocks of width 32, 16x16 patches of a 64x64 grey image: for segmentation on a CPU",
+    ),
+    "deit_nano_distilled_patch4_64": vit(
+        **GREY_64, **NANO, kind="distilled", smaller="deit_pico_distilled_patch4_64",
+        summary="distilled DeiT of that size",
+    ),
+    "vit_pico_patch4_64": vit(**GREY_64, **PICO, summary="ViT of width 24: what a user could take instead of the nano"),
+    "deit_pico_distilled_patch4_64": vit(**GREY_64, **PICO, kind="distilled", summary="distilled DeiT of that size"),
     "deit_nano_distilled_patch4_32": vit(
         **COLOUR_32, **NANO, kind="distilled", summary="distilled DeiT of that size"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -46,6 +47,10 @@ class BlockBackbone(nn.Module, ABC):
     @abstractmethod
     def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
         """Map the output of the last block to logits (B, num_classes) with the final norm and classifier."""
+
+    def normalised(self, tokens: Tokens, norm: FinalNorm = "final") -> Tokens:
+        """The output of the last block after the final norm."""
+        return replace(tokens, values=final_norm(self.model.norm, tokens.values, norm))
 
     @abstractmethod
     def stage_end(self, number: int) -> int:

@@ -1,21 +1,25 @@
 """The registry of exit heads, the modules that map the tokens after a block to class logits."""
 
-from methods.api import HeadCard
+from methods.api import ALL_TASKS, HeadCard
 
 HEADS: dict[str, HeadCard] = {
     "lph": HeadCard(
         target="methods.heads.lph:LocalPerceptionHead",
+        tasks=ALL_TASKS,
         reads_patches=True,
         summary="LGViT's convolutional head (kernel: 3, 5 or 0)",
     ),
     "gah": HeadCard(
         target="methods.heads.gah:GlobalAggregationHead",
         code_version=2,
+        tasks=ALL_TASKS,
         reads_patches=True,
         summary="LGViT's attention head (stride: 1, 2, 3, ...; pool: subsample, average; residual)",
     ),
     "linear": HeadCard(
         target="methods.heads.linear:LinearHead",
+        tasks=ALL_TASKS,
+        options_on_class_tokens=("shared_pooler", "gate"),
         summary="pooler + linear classifier on the class token (shared_pooler, gate)",
     ),
     "class-patch-mean": HeadCard(
@@ -29,7 +33,11 @@ HEADS: dict[str, HeadCard] = {
         reads_patches=True,
         summary="SDN's mixture of largest and mean patch token, one linear",
     ),
-    "mlp": HeadCard(target="methods.heads.mlp:MLPHead", summary="one hidden layer on the class token (hidden_ratio)"),
+    "mlp": HeadCard(
+        target="methods.heads.mlp:MLPHead",
+        tasks=ALL_TASKS,
+        summary="one hidden layer on the class token (hidden_ratio)",
+    ),
     "vit-ee": HeadCard(
         target="methods.heads.vit_ee:ViTEEHead",
         reads_patches=True,
@@ -37,6 +45,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "convolution": HeadCard(
         target="methods.heads.convolution:ConvolutionHead",
+        tasks=ALL_TASKS,
         reads_patches=True,
         summary="plain 3x3 convolution over all channels",
     ),
@@ -60,6 +69,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "self-attention": HeadCard(
         target="methods.heads.self_attention:SelfAttentionHead",
+        tasks=ALL_TASKS,
         reads_patches=True,
         summary="plain self-attention over all patches",
     ),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.backbones.backbone import FinalNorm
-from methods.losses.terms import channel_divergence, distillation, full, gram_distance, weighted_mean
+from methods.losses.terms import channel_divergence, full, gram_distance, weighted_mean
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads
 
@@ -82,8 +82,10 @@ class SelfDistillation:
         losses = [training.cross_entropy(logits) for logits in outputs]
         entropy = torch.stack(losses).sum() if self.reduction == "sum" else weighted_mean(losses, weights)
         teacher = self._teacher(training)
-        divisor = 1 if self.kd_divisor == "batch" else teacher.shape[-1]
-        soft = self._reduced([distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy)
+        divisor = 1 if self.kd_divisor == "batch" else teacher.shape[1]
+        soft = self._reduced(
+            [training.distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy
+        )
         terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(outputs)}
         total = (1 - self.weight) * entropy + self.weight * soft
         if self.heterogeneous_weight:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from methods.losses.terms import full
 from methods.model import BackbonePass, ExitHeads, ExitOutputs
+from methods.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,17 @@ class TrainingPass:
     """One batch after the backbone's forward pass. The heads run when a loss first accesses `outputs`.
 
     Attributes:
+        task: computes cross-entropy, distillation and accuracy.
         exit_heads: the heads in training.
         passed: the outputs of the backbone; without gradients if the backbone is frozen.
-        labels: class indices (B,), or class probabilities (B, num_classes) if Mixup or CutMix mixed the images.
+        labels: of the batch, as its task defines them.
         step: index of the optimizer step, 0-based.
         forward: index of the forward pass, 0-based; differs from ``step`` if gradients are accumulated.
         label_smoothing: label smoothing of every cross-entropy.
         total_steps: number of optimizer steps in the stage.
     """
 
+    task: Task
     exit_heads: ExitHeads
     passed: BackbonePass
     labels: Tensor
@@ -47,8 +50,12 @@ class TrainingPass:
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(-1)
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """Cross-entropy of logits (B, num_classes), averaged over the batch."""
-        return F.cross_entropy(full(logits), self.labels, label_smoothing=self.label_smoothing)
+        """Cross-entropy of the output of an exit, averaged over the batch."""
+        return self.task.cross_entropy(logits, self.labels, self.label_smoothing)
+
+    def distillation(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Distillation term between the outputs of two exits, averaged over the batch."""
+        return self.task.distillation(student, teacher, temperature)
 
     def gate_error(self) -> Tensor | None:
         """Squared error of the learned gates, averaged over exits and batch; None if the heads have no gates.
@@ -62,5 +69,5 @@ class TrainingPass:
         return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
     def accuracy(self, exit_logits: Iterable[Tensor]) -> Tensor:
-        """Accuracy, averaged over several tensors of logits (B, num_classes)."""
-        return torch.stack([logits.argmax(-1) == self.targets for logits in exit_logits]).float().mean()
+        """Share of right answers, averaged over the outputs of several exits."""
+        return torch.stack([self.task.is_right(logits, self.labels) for logits in exit_logits]).mean()

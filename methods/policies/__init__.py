@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from methods.api import PolicyCard
+from methods.api import ALL_TASKS, SEGMENTATION, PolicyCard
 from methods.lookup import configured, registered_outside, unknown
 
 if TYPE_CHECKING:
@@ -134,10 +134,18 @@ POLICIES: dict[str, PolicyCard] = {
         reads_gates=True,
         citation="Xin et al., EACL 2021",
     ),
+    "map-confidence": PolicyCard(
+        target="methods.policies.map_signals:MapConfidence",
+        summary="for maps: mean, share, quantile, entropy, margin or agreement of the patches > threshold (score)",
+        fixed_threshold_ignores_val=True,
+        tasks=(SEGMENTATION,),
+    ),
     "oracle": PolicyCard(
         target="methods.policies.controls:Oracle", summary="control: the first exit that classifies correctly"
     ),
-    "random": PolicyCard(target="methods.policies.controls:Random", summary="control: exits at random"),
+    "random": PolicyCard(
+        target="methods.policies.controls:Random", summary="control: exits at random", tasks=ALL_TASKS
+    ),
 }
 
 

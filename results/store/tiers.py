@@ -50,6 +50,9 @@ def share_scores(store: Store, run_ids: Sequence[str], target: Path) -> list[str
         if stage is None:
             problems.append(f"{record.run_id}: an external run has no logits, so its scores are not included")
             continue
+        if record.data.task != "classification":
+            problems.append(f"{record.run_id}: the small form is for logits, and {record.data.task} stores counts")
+            continue
         for split in SPLITS:
             path = released_file(target, stage, split)
             try:

@@ -21,6 +21,7 @@ from methods.losses.jei import JEILoss, exit_probabilities, gate_targets, head_l
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, backbone_pass
 from methods.policies.jei import JEI
+from methods.tasks import get_task
 from methods.tokens import Tokens
 from results.store.folder import Store
 from tests.trained_runs import scored_test_images, write_trained_run
@@ -100,7 +101,7 @@ def a_pass(backbone: BlockBackbone, step: int) -> TrainingPass:
     torch.manual_seed(1)
     heads = ExitHeads((3, 6, 9), [JEIHead(32, 10, 7, 1) for _ in range(3)])
     passed = backbone_pass(backbone, torch.randn(6, 1, 28, 28), heads.exits)
-    return TrainingPass(heads, passed, torch.arange(6), step=step, total_steps=10)
+    return TrainingPass(get_task("classification"), heads, passed, torch.arange(6), step=step, total_steps=10)
 
 
 def gradients(training: TrainingPass, loss: JEILoss) -> tuple[dict[str, Tensor], set[str]]:

@@ -19,6 +19,7 @@ from methods.losses.self_distillation import SelfDistillation, groups_of
 from methods.losses.terms import channel_divergence, distillation, gram_distance
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, backbone_pass
+from methods.tasks import get_task
 from tests.conftest import DATA
 
 
@@ -70,7 +71,7 @@ def small(seed: int = 0, dtype: torch.dtype = torch.float32) -> TrainingPass:
     exits = ExitHeads((2, 4, 6, 8, 10), heads).to(dtype)
     with torch.no_grad():
         passed = backbone_pass(backbone, torch.randn(6, 1, 28, 28, dtype=dtype), exits.exits)
-    return TrainingPass(exits, passed, torch.arange(6) % 5)
+    return TrainingPass(get_task("classification"), exits, passed, torch.arange(6) % 5)
 
 
 def test_total_is_the_documented_sum_of_the_raw_terms() -> None:
@@ -163,7 +164,7 @@ def test_swins_head_groups_end_at_its_stages() -> None:
     assert passed.stage_end(2).values.shape == (3, 14, 14, 24)
     assert passed.stage_end(6) is passed.last
     terms = SelfDistillation(heterogeneous_weight=1.0, homogeneous_weight=1.0)(
-        TrainingPass(heads, passed, torch.tensor([0, 1, 2]))
+        TrainingPass(get_task("classification"), heads, passed, torch.tensor([0, 1, 2]))
     )
     assert terms["heterogeneous"] > 0
     assert terms["homogeneous"] > 0
@@ -230,7 +231,14 @@ def test_every_term_is_a_mean_over_samples(loss: tuple[str, dict[str, Any]]) -> 
             passed = backbone_pass(training.passed.backbone, images[part], exits.exits)
             return compute(
                 TrainingPass(
-                    exits, passed, training.labels[part], step=step, forward=1, label_smoothing=0.1, total_steps=1000
+                    get_task("classification"),
+                    exits,
+                    passed,
+                    training.labels[part],
+                    step=step,
+                    forward=1,
+                    label_smoothing=0.1,
+                    total_steps=1000,
                 )
             )
 

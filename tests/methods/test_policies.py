@@ -48,6 +48,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "entropy-scaled": [{"threshold": 0.9}],
     "learned-gate": [{"threshold": t} for t in (0.0, 0.2, 0.5, 1.0)],
     "jei": [{"threshold": t} for t in (0.0, 0.3, 0.5, 1.0)],
+    "map-confidence": [{"threshold": t} for t in (0.0, 0.4, 1.0)],
     "oracle": [{}],
     "random": [{"probability": p} for p in (0.0, 0.3, 1.0)],
 }
@@ -56,7 +57,9 @@ LATER = {
     "confidence": 1, "margin": 1, "entropy": -1, "patience": 1, "pcee": -1, "sdn": 1, "beem": 1, "bin-accuracy": 1, "crc": -1,
     "poe-relu": 1, "poe-softmax": 1, "caching": 1,
     "ztw-geometric": 1, "ztw-arithmetic": 1,
-    "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "jei": 1, "random": -1,
+    "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "jei": 1,
+    "map-confidence": 1,
+    "random": -1,
 }  # fmt: skip
 
 

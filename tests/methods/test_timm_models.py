@@ -19,6 +19,7 @@ from methods.backbones.cards import truncated
 from methods.backbones.normalisation import IMAGENET
 from methods.backbones.timm_cards import timm_card
 from methods.model import ExitHeads, MultiExitModel
+from methods.tasks import get_task
 from tests.grids import write_grid
 
 KINDS = {
@@ -67,7 +68,7 @@ def test_the_block_loop_equals_timms_forward_and_is_counted(name: str) -> None:
             assert tokens.map.shape == (1, card.dims[number - 1], *[card.grids[number - 1]] * 2)
             assert tokens.class_tokens.shape[1] == card.class_tokens
         torch.testing.assert_close(backbone.classify(tokens), backbone.model(images), atol=1e-5, rtol=0)
-    head = make_head(Component("lph"), 1, card, 5)
+    head = make_head(Component("lph"), 1, card, 5, get_task("classification"))
     costs = cost_table(MultiExitModel(backbone, ExitHeads((1,), [head])), short)
     assert costs.cumulative[0] < costs.cumulative[1]
     assert costs.baseline == costs.stem + sum(costs.blocks) + costs.heads[-1]

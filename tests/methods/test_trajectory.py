@@ -19,6 +19,7 @@ from benchmark.training.heads import build_heads
 from benchmark.training.optimizer import learning_rate, make_optimizer
 from methods.losses.training_pass import TrainingPass
 from methods.model import BackbonePass, ExitHeads, backbone_pass
+from methods.tasks import get_task
 from results.spec import Configured, Recipe, Recipes, TrainSpec
 
 EXITS = (4, 5, 6, 7, 8, 9, 10, 11)
@@ -91,7 +92,7 @@ def test_stage_two_of_the_official_reading() -> None:
         rate = learning_rate(recipe, step, STEPS)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        total = loss(TrainingPass(heads, passed, labels, step, step, 0.0, STEPS))["total"]
+        total = loss(TrainingPass(get_task("classification"), heads, passed, labels, step, step, 0.0, STEPS))["total"]
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

@@ -10,9 +10,9 @@ import torch
 
 from benchmark import registry
 from benchmark.evaluation.evaluate import accuracies, choose, look_up, prepare
-from benchmark.evaluation.redraw import redraw, static_correct
+from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import decide
+from benchmark.evaluation.sweep import decide, without_exits
 from benchmark.measure.price import price
 from results.operating_point import Redrawn
 from results.record import CostTable
@@ -46,8 +46,8 @@ def intervals(
     policy, settings = prepare(Configured(name="confidence"), val, costs)
     reference = static or {split: only_final(of_split) for split, of_split in own.items()}
     of_val, of_test = (decide(policy, of_split, settings) for of_split in own.values())
-    without_exits = [static_correct(reference[split], of_split) for split, of_split in own.items()]
-    return redraw(of_val, of_test, without_exits, costs, BLOCKS, DROPS)
+    references = [without_exits(reference[split], of_split) for split, of_split in own.items()]
+    return redraw(of_val, of_test, references, costs, BLOCKS, DROPS)
 
 
 def test_the_results_lie_in_their_intervals_which_are_the_same_again(costs: CostTable) -> None:

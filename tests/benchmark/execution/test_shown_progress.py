@@ -13,11 +13,14 @@ from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.grid.load import load_grid
 from benchmark.stages.plan import make_plan
 from methods.model import MultiExitModel
+from methods.tasks import get_task
 from results.store.attempts import Heartbeat, now, this_process
 from results.store.folder import Store
 from tests.benchmark.training.loops import Loop, StopAt, assert_same
 from tests.grids import write_grid
 from tests.results.builders import stage_provenance
+
+CLASSIFICATION = get_task("classification")
 
 
 class Watched(StopAt):
@@ -36,7 +39,9 @@ def test_accuracy_on_val_is_shown_and_changes_no_bit(tmp_path: Path) -> None:
     watched = Watched()
     (learner,) = loop.learners(0)
     seconds = chain([0.0], repeat(1000.0))
-    watcher = ValAccuracyWatcher(watched, learner, loop.inputs, lambda: loop.backbone, lambda: next(seconds))
+    watcher = ValAccuracyWatcher(
+        watched, learner, CLASSIFICATION, loop.inputs, lambda: loop.backbone, lambda: next(seconds)
+    )
     (shown,) = loop.fit([learner], tmp_path / "shown", watcher=watcher)
     assert_same(plain, shown)
     assert "val accuracy" not in watched.metrics[1]  # before the end of the first epoch
@@ -51,7 +56,9 @@ def test_a_short_training_spends_no_time_on_it(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     watched = Watched()
     (learner,) = loop.learners(0)
-    watcher = ValAccuracyWatcher(watched, learner, loop.inputs, lambda: loop.backbone, clock=lambda: 0.0)
+    watcher = ValAccuracyWatcher(
+        watched, learner, CLASSIFICATION, loop.inputs, lambda: loop.backbone, clock=lambda: 0.0
+    )
     loop.fit([learner], tmp_path / "shown", watcher=watcher)
     assert not any("val accuracy" in metrics for metrics in watched.metrics)
 

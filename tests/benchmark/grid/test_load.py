@@ -224,6 +224,39 @@ def test_augmentations_of_images_alone_are_refused_for_segmentation(tmp_path: Pa
     assert "fashion-scenes" in message
 
 
+SEGMENTATION = """
+name: g
+backbones: [vit_nano_patch4_64]
+datasets: [fashion-scenes]
+methods: [static, lgvit]
+"""
+
+
+@pytest.mark.parametrize(("change", "sentences"), [
+    (("lgvit", "class-patch-mean"), ["methods: class-patch-mean on vit_nano_patch4_64", "head class-patch-mean has no form"]),
+    (("static", "{name: tome, set: {r: 2}}"), ["segmentation labels every patch, and this method removes patches"]),
+    (("vit_nano_patch4_64", "swin_nano_patch2_window7_28"), ["patch grid of this backbone changes between its blocks"]),
+    (("name: g", "name: g\npolicies: [entropy]"), ["policies: entropy does not read what segmentation gives", "map-confidence"]),
+    (("lgvit", "berxit"), ["berxit", "its option gate class tokens"]),
+])  # fmt: skip
+def test_what_does_not_fit_segmentation_is_named(tmp_path: Path, change: tuple[str, str], sentences: list[str]) -> None:
+    message = mistakes(tmp_path, SEGMENTATION.replace(*change))[0]
+    for sentence in sentences:
+        assert sentence in message
+
+
+def test_a_policy_of_maps_is_refused_for_classification(tmp_path: Path) -> None:
+    (message,) = mistakes(tmp_path, SOUND + "policies: [map-confidence]\n")
+    assert "map-confidence does not read what classification gives (fashion-mnist-mini)" in message
+
+
+def test_segmentation_has_a_policy_of_its_own_by_default(tmp_path: Path) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text(SEGMENTATION, encoding="utf-8")
+    runs = load_grid(path).runs
+    assert {policy.name for run in runs for policy in run.policies} == {"map-confidence"}
+
+
 def test_a_corruption_that_moves_pixels_is_refused_for_segmentation(tmp_path: Path) -> None:
     corruption = "{name: fashion-scenes, set: {train: 5, corruption: {name: elastic_transform, severity: 1}}}"
     (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", corruption))

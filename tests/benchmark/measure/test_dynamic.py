@@ -17,6 +17,7 @@ from methods.backbones.cards import truncated
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies import POLICIES, get_policy
 from methods.policies.policy import ExitPolicy, State
+from methods.tasks import get_task
 from methods.tokens import Tokens
 from tests.methods.test_policies import PARAMETERS
 
@@ -36,7 +37,8 @@ def small_model(backbone: str, method: str = "lgvit", count: int = 4) -> MultiEx
     torch.manual_seed(0)
     blocks = (1, 2) if is_large(backbone) else tuple(round(card.depth * (i + 1) / (count + 1)) for i in range(count))
     choices = registry.configured("method", method, {}).heads(blocks, card)
-    heads = [make_head(choice, block, card, CLASSES) for block, choice in zip(blocks, choices, strict=True)]
+    task = get_task("classification")
+    heads = [make_head(choice, block, card, CLASSES, task) for block, choice in zip(blocks, choices, strict=True)]
     model = MultiExitModel(card.load()(card.architecture, CLASSES), ExitHeads(blocks, heads))
     model.eval()
     spread(model, images_for(backbone, 4 if is_large(backbone) else 16))

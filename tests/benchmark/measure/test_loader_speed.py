@@ -50,7 +50,7 @@ def test_the_command_prints_a_line_for_every_number_of_workers(benchmark_command
 @pytest.mark.parametrize(("option", "value", "parts"), [
     ("--dataset", "cifar-1000", ["--dataset", "'cifar-1000'"]),
     ("--backbone", "vit", ["--backbone", "'vit'"]),
-    ("--augment", "flip", ["--augment", "'flip'"]),
+    ("--augment", "flop", ["--augment", "'flop'", "'flip'"]),
     ("--dataset", "folder:/no/such", ["/no/such"]),
 ])  # fmt: skip
 def test_mistakes_are_named_without_a_traceback(

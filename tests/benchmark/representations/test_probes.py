@@ -19,6 +19,7 @@ from benchmark.representations.probes import probe_backbone
 from benchmark.representations.subject import Subject
 from benchmark.training.heads import make_head
 from methods.api import Component
+from methods.tasks import get_task
 from methods.tokens import Tokens
 from reports.abstract import abstract
 from reports.captioned import marks
@@ -126,7 +127,7 @@ def test_other_images_are_refused(probed: Store) -> None:
 def test_heads_read_the_tokens_whose_probe_they_are_compared_with(name: str, inputs: str) -> None:
     card = registry.card("backbone", "vit_nano_patch4_28")
     torch.manual_seed(0)
-    head = make_head(Component(name), 4, card, 10).eval()
+    head = make_head(Component(name), 4, card, 10, get_task("classification")).eval()
     head.bind(card.load()(card.architecture, 10).eval())  # whose final norm some heads read
     tokens = Tokens(torch.randn(2, 1 + card.grids[3] ** 2, card.dims[3]), card.grids[3], 1)
     reads = set()

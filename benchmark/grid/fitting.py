@@ -1,0 +1,42 @@
+"""Whether the method, the backbone and the policies of a run fit the task of its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmark import registry
+from methods.api import BackboneCard, Component, Method
+from methods.lookup import listed
+from methods.tasks import TASKS
+from results.spec import Configured
+
+
+def check_task(task: str, backbone: BackboneCard, method: Method, heads: Sequence[Component]) -> None:
+    """Check that a method on a backbone has a form for a task.
+
+    Raises:
+        ValueError: a head has none, or every patch is to be labelled and the backbone or the method changes the patches.
+    """
+    for head in heads:
+        if task not in registry.card("head", head.name).tasks:
+            fitting = [name for name, card in registry.table("head").items() if task in card.tasks]
+            raise ValueError(f"the head {head.name} has no form for {task}; heads that have one: {listed(fitting)}")
+    if not TASKS[task].labels_patches:
+        return
+    for head in heads:
+        for option in registry.card("head", head.name).options_on_class_tokens:
+            if head.options.get(option):
+                raise ValueError(f"the head {head.name} reads patches in {task}, and its option {option} class tokens")
+    if len(backbone.stages) > 1:
+        raise ValueError(f"{task} labels every patch, and the patch grid of this backbone changes between its blocks")
+    if method.token_reduction(backbone) is not None:
+        raise ValueError(f"{task} labels every patch, and this method removes patches")
+
+
+def policy_mistake(policy: Configured, dataset: Configured) -> str | None:
+    """Why a policy does not fit the task of a dataset; None if it does."""
+    task = registry.card("dataset", dataset.name).task
+    if task in registry.card("policy", policy.name).tasks:
+        return None
+    fitting = [name for name, card in registry.table("policy").items() if task in card.tasks]
+    return f"{policy.name} does not read what {task} gives ({dataset.name}); policies that do: {listed(fitting)}"

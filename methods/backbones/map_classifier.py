@@ -1,0 +1,53 @@
+"""A backbone whose final classifier labels every patch."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from methods.backbones.backbone import BlockBackbone, FinalNorm
+from methods.tokens import Tokens
+
+
+class MapClassifier(BlockBackbone):
+    """The blocks of a backbone, its final norm, and one Linear on each patch token, as in Segmenter's linear decoder.
+
+    Args:
+        backbone: without a classifier.
+        num_classes: C of the logits (B, C, g, g).
+
+    Raises:
+        ValueError: the patch grid changes within the backbone, as in Swin.
+    """
+
+    def __init__(self, backbone: BlockBackbone, num_classes: int) -> None:
+        super().__init__()
+        if backbone.stage_end(1) != backbone.depth:
+            raise ValueError(
+                f"every patch can be labelled at one resolution only, and the patch grid of {type(backbone).__name__} changes"
+            )
+        self.model, self.depth = backbone.model, backbone.depth
+        self.repeats_modules = backbone.repeats_modules  # type: ignore[misc]
+        self._blocks = (backbone,)  # in a tuple, so that its modules are registered once, as ``model``
+        self.readout = nn.Linear(backbone.model.num_features, num_classes)
+        nn.init.trunc_normal_(self.readout.weight, std=0.02)
+        nn.init.zeros_(self.readout.bias)
+
+    def embed(self, images: Tensor) -> Tokens:
+        return self._blocks[0].embed(images)
+
+    def block(self, number: int, tokens: Tokens) -> Tokens:
+        return self._blocks[0].block(number, tokens)
+
+    def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
+        """Map the output of the last block to logits (B, C, g, g)."""
+        patches = self._blocks[0].normalised(tokens, norm).patches
+        return self.readout(patches).transpose(1, 2).unflatten(2, (tokens.grid, tokens.grid))
+
+    def stage_end(self, number: int) -> int:
+        return self.depth
+
+    def block_names(self) -> list[tuple[str, ...]]:
+        return self._blocks[0].block_names()
+
+    def classifier_names(self) -> list[str]:
+        return ["backbone.model.norm", "backbone.readout"]

@@ -1,0 +1,84 @@
+"""Some test images of a segmentation with their labels and the answer of each exit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from reports.style import RC, TEXT_WIDTH
+from results.tables.examples import Example
+
+ROWS = 4
+IGNORED = 255
+GROUND = (0.93, 0.93, 0.93)
+FRAME = "#D55E00"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One row of the figure.
+
+    Attributes:
+        example: the image, its label and the answers of all exits.
+        left: 0-based exit at which the image leaves.
+    """
+
+    example: Example
+    left: int
+
+
+def scenes(rows: Sequence[Scene], blocks: Sequence[int], class_names: Sequence[str], shown: Sequence[int]) -> Figure:
+    """Images, labels and answers; a frame marks the exit at which an image leaves.
+
+    Args:
+        rows: at least one.
+        blocks: block of each exit.
+        class_names: by index; class 0 is the ground.
+        shown: 0-based exits that have a column.
+    """
+    colors = [GROUND, *sns.husl_palette(max(len(class_names) - 1, 1), s=0.85, l=0.6)]
+    table = np.array([*colors, (1.0, 1.0, 1.0)])
+    titles = ["image", "label", *(f"block {blocks[k]}" for k in shown)]
+    side = TEXT_WIDTH / len(titles)
+    present: set[int] = set()
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.55), layout="constrained")
+        grid = figure.subplots(len(rows), len(titles), squeeze=False)
+        for axes_row, row in zip(grid, rows, strict=True):
+            _picture(axes_row[0], row.example.image)
+            answers = [row.example.label, *(row.example.answers[k] for k in shown)]
+            for axes, classes in zip(axes_row[1:], answers, strict=True):
+                present |= set(np.unique(classes[classes != IGNORED]).tolist())
+                axes.imshow(table[np.where(classes == IGNORED, len(colors), classes)], interpolation="nearest")
+            for axes, k in zip(axes_row[2:], shown, strict=True):
+                if k == row.left:
+                    frame = Rectangle(
+                        (0, 0), 1, 1, transform=axes.transAxes, fill=False, edgecolor=FRAME, lw=2.5, clip_on=False
+                    )
+                    axes.add_patch(frame)
+        for axes, title in zip(grid[0], titles, strict=True):
+            axes.set_title(title)
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+        names = sorted(present - {0})
+        handles = [Patch(color=colors[index], label=class_names[index]) for index in names if index < len(class_names)]
+        if handles:
+            figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handlelength=1)
+    return figure
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+    if image.shape[2] == 1:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    else:
+        axes.imshow(image, interpolation="nearest")

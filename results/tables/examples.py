@@ -1,0 +1,77 @@
+"""A few test images of a segmentation run, with their labels and the answers of every exit, for figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+COUNT = 6
+"""Images of a run whose examples are kept."""
+MAX_SIDE = 1024
+IMAGE, LABEL = "image", "label"
+COLUMNS = ("sample_id", "what", "height", "width", "channels", "pixels")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test image.
+
+    Attributes:
+        sample_id: of the image.
+        image: uint8 [H, W, channels].
+        label: class of each pixel, uint8 [h, w]; 255 without a label.
+        answers: class of each patch by exit, shallow to deep, uint8 [K, g, g].
+    """
+
+    sample_id: int
+    image: np.ndarray
+    label: np.ndarray
+    answers: np.ndarray
+
+
+def examples_frame(examples: list[Example]) -> pd.DataFrame:
+    """The table of examples: one row per image, label and answer, with the pixels as bytes."""
+    rows = []
+    for example in examples:
+        parts = [(IMAGE, example.image), (LABEL, example.label)]
+        parts += [(f"exit {k}", answer) for k, answer in enumerate(example.answers)]
+        for what, pixels in parts:
+            height, width, *channels = pixels.shape
+            row = (example.sample_id, what, height, width, *(channels or (1,)), np.ascontiguousarray(pixels).tobytes())
+            rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def examples_of(table: pd.DataFrame) -> list[Example]:
+    """The examples of a table, in its order.
+
+    Raises:
+        ValueError: a row is missing or does not have the pixels that it states.
+    """
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"the table of examples has no column {', '.join(missing)}")
+    examples = []
+    for sample_id, rows in table.groupby("sample_id", sort=False):
+        parts = {str(row.what): _pixels(row) for row in rows.itertuples()}
+        answers = [parts[name] for k in range(len(parts)) if (name := f"exit {k}") in parts]
+        if IMAGE not in parts or LABEL not in parts or not answers:
+            raise ValueError(f"the example {sample_id} has no image, no label or no answer")
+        if len({answer.shape for answer in answers}) > 1:
+            raise ValueError(f"the answers of the example {sample_id} differ in size")
+        label = parts[LABEL][..., 0]
+        examples.append(Example(int(rows["sample_id"].iloc[0]), parts[IMAGE], label, np.stack(answers)[..., 0]))
+    return examples
+
+
+def _pixels(row: object) -> np.ndarray:
+    height, width, channels, pixels = (getattr(row, name) for name in COLUMNS[2:])
+    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in (height, width, channels)):
+        raise ValueError(
+            f"an example has {height} x {width} pixels in {channels} channels; at most {MAX_SIDE} are read"
+        )
+    if not isinstance(pixels, bytes) or len(pixels) != height * width * channels:
+        raise ValueError(f"an example of {height} x {width} pixels in {channels} channels has other pixels")
+    return np.frombuffer(pixels, np.uint8).reshape(height, width, channels)

@@ -1,0 +1,196 @@
+"""The task segmentation: counts for mIoU and boundary IoU, signals of maps, heads and backbones that label every patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import binary_erosion
+from torch.nn import functional as F
+
+from benchmark.registry import table
+from methods.api import SEGMENTATION
+from methods.heads.map_readout import MapReadout, with_map_readout
+from methods.model import ExitHeads, MultiExitModel
+from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
+from methods.tasks import get_task
+from methods.tasks.segmentation import boundaries, image_counts
+from methods.tokens import Tokens
+from results.stats.iou import mean_iou
+
+TASK = get_task(SEGMENTATION)
+VIT = table("backbone")["vit_nano_patch4_28"]
+
+
+def certain(classes: list[list[int]], count: int = 3) -> torch.Tensor:
+    """A map of logits (C, h, w) that is certain of these classes."""
+    return 20.0 * F.one_hot(torch.tensor(classes), count).permute(2, 0, 1).float()
+
+
+def test_counts_leave_out_ignored_pixels_and_give_the_miou_of_all_images_together() -> None:
+    """Two images whose mIoU is .583333 from summed counts; the mean of their own values would be .625."""
+    first = image_counts(certain([[0, 0, 0, 0], [0, 1, 1, 1]]), torch.tensor([[0, 0, 0, 0], [0, 0, 1, 255]]).byte())
+    second = image_counts(certain([[2, 2, 0, 0], [0, 0, 0, 0]]), torch.tensor([[2, 2, 2, 2], [0, 0, 0, 0]]).byte())
+    total = torch.stack([first, second])[..., :3].sum(0).numpy()
+    assert total.tolist() == [[9, 2, 1], [1, 1, 0], [2, 0, 2]]
+    assert float(mean_iou(total)) == pytest.approx(0.583333, abs=1e-6)
+
+
+def test_an_image_without_labels_counts_nothing() -> None:
+    assert not image_counts(certain([[0, 1]]), torch.full((1, 2), 255).byte()).any()
+
+
+def test_maps_are_resized_to_the_stored_size_of_each_mask() -> None:
+    maps = torch.stack([certain([[0, 1], [0, 1]]), certain([[2, 2], [2, 2]])])
+    masks = [torch.tensor([[0, 0, 1, 1]] * 4).byte(), torch.full((3, 5), 2).byte()]
+    counts = TASK.counts(maps, masks)
+    assert counts is not None
+    assert counts[0, :, 0].tolist() == [8, 8, 0]
+    assert counts[1, :, 0].tolist() == [0, 0, 15]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_boundaries_are_what_scipy_erodes(width: int) -> None:
+    regions = torch.rand(2, 3, 17, 23, generator=torch.Generator().manual_seed(width)) < 0.8
+    regions[0, 0, 3:15, 4:20] = True
+    for region, boundary in zip(regions.flatten(0, 1).numpy(), boundaries(regions, width).flatten(0, 1), strict=True):
+        eroded = binary_erosion(region, structure=np.ones((3, 3)), iterations=width, border_value=0)
+        assert (boundary.numpy() == (region & ~eroded)).all()
+
+
+def test_a_right_answer_has_a_boundary_iou_of_one() -> None:
+    classes = torch.zeros(64, 64, dtype=torch.int64)
+    classes[10:40, 20:50] = 1
+    counts = image_counts(certain(classes.tolist(), 2), classes.byte())
+    assert counts[1, 0] == 900
+    assert counts[1, 3] == 900 - 26 * 26  # two pixels on each side, 2 % of the diagonal of 90 pixels
+    assert not counts[:, [1, 2, 4, 5]].any()
+
+
+def map_of(largest: list[float]) -> torch.Tensor:
+    """A map of logits (1, 2, 2, 4) whose patches have these largest probabilities."""
+    probability = torch.tensor(largest).view(1, 1, 2, 4)
+    return torch.cat([probability, 1 - probability], 1).log()
+
+
+def test_signals_of_a_map() -> None:
+    m = [0.99, 0.95, 0.9001, 0.60, 0.5001, 0.97, 0.85, 0.99]
+    signals = dict(zip(SIGNALS, map_signals(map_of(m), None)[0].tolist(), strict=True))
+    assert signals["mean"] == pytest.approx(sum(m) / 8, abs=1e-5)
+    assert signals["share-90"] == pytest.approx(5 / 8)
+    assert signals["share-80"] == pytest.approx(6 / 8)
+    assert signals["quantile"] == pytest.approx(float(np.quantile(m, 0.25)), abs=1e-5)
+    assert signals["margin"] == pytest.approx(sum(2 * p - 1 for p in m) / 8, abs=1e-5)
+    nats = [-(p * np.log(p) + (1 - p) * np.log(1 - p)) for p in m]
+    assert signals["entropy"] == pytest.approx(1 - np.mean(nats) / np.log(2), abs=1e-5)
+    assert signals["agreement"] == 0.0
+
+
+def test_a_share_counts_patches_at_the_bound() -> None:
+    at_the_bound = torch.tensor([0.9, 0.9, 0.9, 0.1]).view(1, 1, 2, 2)
+    logits = torch.cat([at_the_bound, 1 - at_the_bound], 1).double().log()
+    confidence = logits.softmax(1).amax(1)
+    share = map_signals(logits, None)[0, SIGNALS.index("share-90")]
+    assert share == (confidence >= 0.9).double().mean()
+
+
+def test_agreement_is_the_share_of_patches_with_the_class_of_the_exit_before() -> None:
+    before, now = certain([[0, 1, 2, 0]])[None], certain([[0, 1, 1, 1]])[None]
+    assert map_signals(now, before)[0, SIGNALS.index("agreement")] == 0.5
+
+
+@pytest.mark.parametrize("name", [name for name, card in table("head").items() if SEGMENTATION in card.tasks])
+def test_every_head_of_the_task_labels_every_patch(name: str) -> None:
+    options: dict[str, Any] = {"stride": 3} if name == "gah" else {}
+    torch.manual_seed(0)
+    head = TASK.head(table("head")[name].load(), 32, 5, 7, 1, options)
+    output, _ = head(Tokens(torch.randn(2, 50, 32), 7, 1))
+    assert output.shape == (2, 5, 7, 7)
+    output.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())  # no layer of the classification is left
+
+
+@pytest.mark.parametrize("name", [name for name, card in table("head").items() if SEGMENTATION not in card.tasks])
+def test_a_head_without_a_token_map_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"has no (token map|form for maps)"):
+        with_map_readout(table("head")[name].load(), 32, 5, 7, 1, {"head": "lph"} if name == "boosted" else {})
+
+
+def test_a_head_with_options_of_classification_is_refused() -> None:
+    with pytest.raises(ValueError, match="no form for maps with the options gate"):
+        with_map_readout(table("head")["linear"].load(), 32, 5, 7, 1, {"gate": True})
+
+
+def test_a_readout_keeps_the_place_of_every_token() -> None:
+    readout = MapReadout(4, 3, 5)
+    tokens = torch.randn(1, 25, 4)
+    changed = tokens.clone()
+    changed[0, 7] += 1.0
+    difference = (readout(tokens) != readout(changed)).any(1)[0]
+    assert difference.nonzero().tolist() == [[1, 2]]
+
+
+def test_the_final_classifier_labels_patches_after_the_final_norm() -> None:
+    torch.manual_seed(0)
+    backbone = TASK.backbone(VIT.load(), VIT.architecture, 5).eval()
+    images = torch.randn(2, 1, 28, 28)
+    whole = VIT.load()(VIT.architecture, 0).eval()
+    whole.load_state_dict({name: tensor for name, tensor in backbone.state_dict().items() if name.startswith("model.")})
+    tokens = whole.model.forward_features(images)[:, 1:]
+    expected = backbone.readout(tokens).transpose(1, 2).view(2, 5, 7, 7)  # type: ignore[operator]
+    torch.testing.assert_close(backbone(images), expected)
+
+
+def test_a_backbone_whose_patch_grid_changes_is_refused() -> None:
+    card = table("backbone")["swin_nano_patch2_window7_28"]
+    with pytest.raises(ValueError, match="patch grid of Swin changes"):
+        TASK.backbone(card.load(), card.architecture, 5)
+
+
+def test_ignored_pixels_have_no_part_in_the_loss() -> None:
+    output = torch.randn(2, 3, 4, 4, requires_grad=True)
+    labels = torch.randint(0, 3, (2, 8, 8))
+    labels[:, :4] = 255
+    resized = F.interpolate(output, (8, 8), mode="bilinear")
+    expected = F.cross_entropy(resized[:, :, 4:], labels[:, 4:])
+    torch.testing.assert_close(TASK.cross_entropy(output, labels), expected)
+    assert TASK.cross_entropy(output, torch.full((2, 8, 8), 255)) == 0.0
+    assert len(TASK.is_right(output, labels)) == 2 * 4 * 8
+
+
+def test_distillation_is_a_mean_over_patches() -> None:
+    student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    flat = [values.permute(0, 2, 3, 1).reshape(-1, 3) for values in (student, teacher)]
+    expected = get_task("classification").distillation(*flat, 2.0)
+    torch.testing.assert_close(TASK.distillation(student, teacher, 2.0), expected)
+
+
+def test_a_model_gives_maps_at_every_exit_and_dynamic_inference_the_same_maps() -> None:
+    from benchmark.evaluation.scores import ExitScores
+    from benchmark.measure.agreement import dynamic_agreement
+    from benchmark.measure.dynamic import run_dynamic
+
+    torch.manual_seed(0)
+    heads = [TASK.head(table("head")[name].load(), 32, 5, 7, 1, {}) for name in ("lph", "linear", "gah")]
+    backbone = TASK.backbone(VIT.load(), VIT.architecture, 5)
+    model = MultiExitModel(backbone, ExitHeads((3, 6, 9), heads), TASK).eval()
+    images = torch.randn(40, 1, 28, 28)
+    with torch.no_grad():
+        outputs = model(images)
+    assert outputs.shape == (4, 40, 5, 7, 7)
+    signals = torch.stack([TASK.evidence(output, outputs[k - 1] if k else None) for k, output in enumerate(outputs)])
+    for score in ("mean", "agreement", "quantile"):
+        policy = MapConfidence(score=score)
+        settings = policy.default_grid(signals)
+        policy.threshold = float(settings[len(settings) // 2])
+        routed = run_dynamic(model, policy, images)
+        assert routed.maps is not None
+        chosen = outputs.argmax(2)[routed.exits, torch.arange(40)]
+        assert (routed.maps == chosen).double().mean() > 0.999  # a tie of logits may fall either way
+        stored = ExitScores(signals, torch.zeros(40, dtype=torch.int64), torch.arange(40))
+        found = dynamic_agreement(model, policy, images, stored)
+        assert found.unexplained == 0
+        assert found.logit_error < 1e-4
+        assert len(set(routed.exits.tolist())) > 1

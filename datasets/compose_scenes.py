@@ -15,7 +15,7 @@ from datasets.fashion_scenes import SIDE, SIZES
 from datasets.splits import SPLIT_SEED
 
 GARMENTS = (2, 5)  # fewest and most in a scene
-GARMENT_SIDES = (14, 32)  # smallest and largest side of a garment's square photo in a scene, in pixels
+GARMENT_SIDES = (20, 40)  # smallest and largest side of a garment's square photo in a scene, in pixels
 THRESHOLD = 12  # darker pixels of a photo are its black ground
 GROUND_GRAINS = ((2, 4), (5, 2), (13, 1), (SIDE, 1))  # noise of the ground: cells a side of a scene, and weights
 TEXTURE_SIDE = 8 * SIDE

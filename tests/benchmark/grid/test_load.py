@@ -236,7 +236,7 @@ methods: [static, lgvit]
     (("lgvit", "class-patch-mean"), ["methods: class-patch-mean on vit_nano_patch4_64", "head class-patch-mean has no form"]),
     (("static", "{name: tome, set: {r: 2}}"), ["segmentation labels every patch, and this method removes patches"]),
     (("vit_nano_patch4_64", "swin_nano_patch2_window7_28"), ["patch grid of this backbone changes between its blocks"]),
-    (("name: g", "name: g\npolicies: [entropy]"), ["policies: entropy does not read what segmentation gives", "map-confidence"]),
+    (("name: g", "name: g\npolicies: [entropy]"), ["entropy does not read what segmentation gives", "map-confidence"]),
     (("lgvit", "berxit"), ["berxit", "its option gate class tokens"]),
 ])  # fmt: skip
 def test_what_does_not_fit_segmentation_is_named(tmp_path: Path, change: tuple[str, str], sentences: list[str]) -> None:

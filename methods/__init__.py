@@ -45,6 +45,13 @@ METHODS: dict[str, MethodCard] = {
         citation="the training-free part of CF-ViT, Chen et al., AAAI 2023, arXiv 2203.03821", reference="cf-vit",
         color="#555555", marker="<", dashes=(3, 1), table_order=2,
     ),
+    "token-exit": MethodCard(
+        target="methods.token_exit:TokenExit",
+        summary="tokens whose class is certain leave at the exits, a few of each class stay (threshold, keep)",
+        display_name="Token exit",
+        citation="after DToP, Tang et al., ICCV 2023, arXiv 2308.01045", reference="dtop",
+        color="#555555", marker=">", dashes=(3, 1), table_order=2,
+    ),
     "lgvit": MethodCard(
         target="methods.lgvit:LGViT",
         summary="LPH at the lower half of the exits, GAH at the upper half",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from methods.placement import place_exits
 
@@ -94,6 +94,17 @@ class HeadCard(Card):
 
     reads_patches: bool = False
     reads_backbone: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionCard(Card):
+    """A token reduction.
+
+    Attributes:
+        tasks: tasks for which the reduced backbone still gives an answer.
+    """
+
+    tasks: tuple[str, ...] = ONLY_CLASSIFICATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +228,13 @@ class Method(ABC):
     """A method determines the head at each exit and the training of the model.
 
     A method is a frozen dataclass whose fields are its options. It refers to heads and losses by name, without torch code.
+
+    Attributes:
+        tokens_leave: whether tokens leave at the exits, not images. The heads are then part of the token reduction, and the
+            run has one operating point, as a model without early exits.
     """
+
+    tokens_leave: ClassVar[bool] = False
 
     @property
     def starts_finetuned(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BY_SAMPLE = ("values", "sizes", "images")
+BY_SAMPLE = ("values", "sizes", "images", "positions", "canvas", "lengths")
 """Fields of `Tokens` whose first axis is the batch."""
 
 
@@ -26,6 +26,9 @@ class Tokens:
         rotary: rotary positions that the blocks also read, the same for all images; None for backbones without.
         sizes: float32 (B, P + N), number of original tokens in each merged token; None if none is merged.
         images: (B, channels, H, W), for a backbone that reads the images again in a later block; None for all others.
+        positions: int64 (B, N), place in the whole patch grid of each patch token, -1 for padding; None while all are there.
+        canvas: (B, g * g, num_classes), logits of the patches whose tokens have left, NaN for the others; None likewise.
+        lengths: int32 (B, blocks so far), number of tokens on which each block ran, where images differ in it; None elsewhere.
     """
 
     values: Tensor
@@ -35,6 +38,9 @@ class Tokens:
     rotary: Tensor | None = None
     sizes: Tensor | None = None
     images: Tensor | None = None
+    positions: Tensor | None = None
+    canvas: Tensor | None = None
+    lengths: Tensor | None = None
 
     @property
     def class_tokens(self) -> Tensor:
@@ -70,7 +76,13 @@ class Tokens:
 
     @staticmethod
     def joined(parts: Sequence[Tokens]) -> Tokens:
-        """The tokens of the samples of several batches after the same block."""
+        """The tokens of the samples of several batches after the same block.
+
+        Raises:
+            ValueError: tokens have left, so that batches differ in the tokens that they have.
+        """
+        if any(part.positions is not None for part in parts):
+            raise ValueError("batches from which tokens have left cannot be joined")
         others = {name: [getattr(part, name) for part in parts] for name in BY_SAMPLE}
         joined: dict[str, Any] = {
             name: torch.cat(tensors) for name, tensors in others.items() if tensors[0] is not None

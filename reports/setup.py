@@ -34,7 +34,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
         ("Exits", _exits(runs)),
         ("Fine-tuning", _recipes([train.recipes.finetune for train in trainings])),
         ("Joint training", _recipes([run.record.spec.train.recipes.joint for run in runs if _is_joint(run)])),
-        ("Exits' training", _recipes([train.recipes.exits for train in trainings if train.exits])),
+        ("Exits' training", _recipes([train.recipes.exits for train in trainings if train.head_blocks])),
         ("External", [_external(run) for run in runs if run.record.is_external]),
         ("Seeds", _seeds(runs)),
         ("Hardware", [_hardware(run) for run in runs]),

@@ -92,14 +92,15 @@ class StageRef(Frozen):
 class CostTable(Frozen):
     """Cost of exiting at each exit, in multiply-accumulates (MACs) per image.
 
-    Counted are convolution, linear layers, matrix products and fused attention. Normalisation is counted separately.
+    Counted are convolution, linear layers, matrix products and fused attention. Normalisation is counted separately. Where
+    tokens leave (`TrainSpec.token_exits`), images differ in their cost, and this is the mean over the test images.
     """
 
     unit: Literal["MAC"] = "MAC"
     stem: Macs
     """Patch embedding."""
     blocks: tuple[Macs, ...]
-    """Each block, length L. Patch merging is part of the block that follows it."""
+    """Each block, length L. Patch merging is part of the block after it, the head of a token exit of the block before it."""
     heads: tuple[Macs, ...]
     """The head of each early exit, then the final classifier; length K."""
     cumulative: tuple[PositiveMacs, ...]
@@ -109,7 +110,7 @@ class CostTable(Frozen):
     baseline: PositiveMacs
     """Cost of the reference backbone: all blocks, no early exits. Speed-ups are relative to it."""
     norms: Macs
-    """Normalisation in the whole model, counted as in fvcore; not part of the other numbers."""
+    """Normalisation in the whole model with all tokens, counted as in fvcore; not part of the other numbers."""
     linear_conv_cumulative: tuple[Macs, ...]
     """Like `cumulative`, but only linear and convolution layers, for comparison with published values."""
     linear_conv_baseline: Macs

@@ -153,8 +153,15 @@ class TrainSpec(Frozen):
     method: Configured
     exits: tuple[int, ...]
     """1-based block numbers, ascending; empty for a method without early exits."""
+    token_exits: tuple[int, ...] = ()
+    """Blocks after which tokens leave, likewise. A run with token exits has no `exits`, because no image leaves early."""
     recipes: Recipes
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+    @property
+    def head_blocks(self) -> tuple[int, ...]:
+        """The blocks with an exit head, whether images or tokens leave there."""
+        return self.exits or self.token_exits
 
 
 class PrimaryEndpoint(Frozen):

@@ -179,7 +179,7 @@ def methods() -> str:
                 _losses(method.stages(backbone)) if regime else "–",
                 heads or "none",
                 _ranges(exits) or "none",
-                code(method.policy().name) if heads else "–",
+                code(method.policy().name) if heads and not method.tokens_leave else "–",
                 card.summary,
             ]
         )

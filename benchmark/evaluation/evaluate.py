@@ -161,7 +161,7 @@ def evaluate_without_exits(
     )
     setting = WeightedThreshold(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
-    own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0)
+    own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0, exit=0)
     curves = [tables.curve(NO_POLICY, split, swept, costs, blocks) for split, swept in sweeps.items()]
     outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
     return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, tables.no_corners())

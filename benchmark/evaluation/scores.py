@@ -16,6 +16,8 @@ from datasets.loading import Batch, scoring_positions
 from methods.model import MultiExitModel
 
 SCORED = ("val", "test")
+OPTIONAL = ("errors", "counts", "maps", "tokens")
+"""Fields of `ExitScores` that may be None; their second axis is that of the samples."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ExitScores:
         counts: what the metric sums over images, int32 [K, N, C, 6], in segmentation: see `methods.tasks.segmentation`; None
             in classification.
         maps: the class of every patch, uint8 [K, N, g, g], in a task that answers with maps; None in classification.
+        tokens: number of tokens on which each of the L blocks ran, int32 [1, N, L], where tokens leave; None elsewhere.
     """
 
     logits: Tensor
@@ -40,23 +43,28 @@ class ExitScores:
     errors: Tensor | None = None
     counts: Tensor | None = None
     maps: Tensor | None = None
+    tokens: Tensor | None = None
 
     def part(self, samples: slice | Tensor) -> ExitScores:
         """The scores of some samples: a range, or positions."""
-        optional = (None if values is None else values[:, samples] for values in (self.errors, self.counts, self.maps))
+        optional = (None if values is None else values[:, samples] for values in self._optional)
         return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], *optional)
+
+    @property
+    def _optional(self) -> tuple[Tensor | None, ...]:
+        return tuple(getattr(self, name) for name in OPTIONAL)
 
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors, in the order in which ranks send them."""
-        optional = [values for values in (self.errors, self.counts, self.maps) if values is not None]
+        optional = [values for values in self._optional if values is not None]
         return [self.logits, self.labels, self.sample_id, *optional]
 
     def empty(self, samples: int) -> ExitScores:
         """Uninitialised scores for another number of samples, as buffers for receiving."""
         logits, *optional = (
             None if values is None else values.new_empty(len(values), samples, *values.shape[2:])
-            for values in (self.logits, self.errors, self.counts, self.maps)
+            for values in (self.logits, *self._optional)
         )
         assert logits is not None
         return ExitScores(logits, self.labels.new_empty(samples), self.sample_id.new_empty(samples), *optional)
@@ -89,7 +97,7 @@ def score_split(
             part = parts[0].empty(len(positions))
             ranks.receive(part.tensors, rank)
         parts.append(part)
-    optional = ([getattr(part, name) for part in parts] for name in ("errors", "counts", "maps"))
+    optional = ([getattr(part, name) for part in parts] for name in OPTIONAL)
     return ExitScores(
         torch.cat([part.logits for part in parts], dim=1),
         torch.cat([part.labels for part in parts]),
@@ -111,12 +119,13 @@ def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitSco
         before = [None, *outputs.logits[:-1]]
         read = [model.task.evidence(output, last) for output, last in zip(outputs.logits, before, strict=True)]
         errors = None if outputs.errors is None else outputs.errors.float().cpu()
+        tokens = None if outputs.tokens is None else outputs.tokens[None].cpu()
         labels, counts, maps = batch.labels, None, None
         if batch.masks is not None:
             labels = torch.zeros_like(batch.sample_id)
             counts = torch.stack([model.task.counts(output, batch.masks) for output in outputs.logits]).cpu()
             maps = torch.stack([model.task.answers(output) for output in outputs.logits]).to(torch.uint8).cpu()
-    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps)
+    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps, tokens)
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:
@@ -132,8 +141,7 @@ def save_scores(scores: ExitScores, path: Path) -> None:
     if scores.errors is not None and not torch.isfinite(scores.errors).all():
         raise NotFiniteError("the outputs of the learned gates are NaN or infinite")
     tensors = {"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}
-    optional = {"errors": scores.errors, "counts": scores.counts, "maps": scores.maps}
-    tensors |= {name: values for name, values in optional.items() if values is not None}
+    tensors |= {name: values for name in OPTIONAL if (values := getattr(scores, name)) is not None}
     path.write_bytes(save(tensors))
 
 

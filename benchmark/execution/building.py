@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmark.stages.stage import Stage
-from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone, task_of
+from benchmark.training.backbone import BACKBONE_WEIGHTS, initial_backbone, load_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.finetune import finetune_learner
 from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
@@ -19,6 +19,7 @@ from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner, Watcher, fit
 from benchmark.training.ranks import Ranks
 from benchmark.training.reduced import reduced
+from benchmark.training.trained_model import trained_model
 from benchmark.weights import locate
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone
@@ -100,8 +101,7 @@ class Builder:
         if heads is None:
             has_exits = stage.reduction is not None and stage.run.train.exits
             heads = build_heads(stage.run.train) if has_exits else ExitHeads((), ())  # heads without weights
-        backbone = reduced(self.backbone(parent.backbone), stage.reduction)
-        return MultiExitModel(backbone, heads, task_of(stage.run.train)).to(self.device).eval()
+        return trained_model(stage.run.train, self.backbone(parent.backbone), heads, stage.reduction, self.device)
 
     def start(self, stage: Stage) -> BlockBackbone:
         """The frozen backbone of the stage before, with the tokens of this stage."""

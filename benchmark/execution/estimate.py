@@ -104,7 +104,7 @@ class Estimator:
             table = CostTable.model_validate_json(self.store.artifact(cost.name, COSTS).read_text(encoding="utf-8"))
             return sum(table.heads[:-1]), table.heads_parameters
         card = registry.card("backbone", train.backbone)
-        macs, weights = zip(*(block_size(card, block) for block in train.exits), strict=True)
+        macs, weights = zip(*(block_size(card, block) for block in train.head_blocks), strict=True)
         return HEAD_SHARE * sum(macs), round(HEAD_SHARE * sum(weights))
 
 

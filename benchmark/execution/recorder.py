@@ -14,6 +14,7 @@ from benchmark import provenance, registry
 from benchmark.errors import Interrupted, UserError
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import SCORED, ExitScores, load_scores, score_file
+from benchmark.evaluation.token_costs import mean_costs
 from benchmark.execution.attempts import Attempts
 from benchmark.execution.causes import BlockedError, failure_of, sentence_of
 from benchmark.execution.data_check import check_data
@@ -77,7 +78,11 @@ class Recorder:
         check_data(run.run_id, inputs, run.chain, self.store)
         costs = CostTable.model_validate_json(self.store.artifact(run.cost.name, COSTS).read_text(encoding="utf-8"))
         scores, static = self._scores(run.scores), self._scores(run.static_scores)
+        if scores["test"].tokens is not None:
+            card = registry.card("backbone", train.backbone)
+            costs = mean_costs(costs, scores["test"].tokens[0].numpy(), card, train.token_exits)
         blocks = [*train.exits, len(costs.blocks)]
+        heads = [choice.name for choice in heads_of(train)] if train.exits else []
         if train.exits:
             as_published = SplitRule.of(train.dataset.set).mode == "as-published"
             policies = list(run.spec.policies)
@@ -94,7 +99,7 @@ class Recorder:
             provenance=provenance.provenance(self.attempts.device, seconds + time.monotonic() - start),
             data=inputs.data_card(),
             costs=costs,
-            exits=exit_metrics(scores, blocks, [choice.name for choice in heads_of(train)]),
+            exits=exit_metrics(scores, blocks, heads),
             static_accuracy=SplitAccuracy(**{split: accuracies(scored)[-1] for split, scored in static.items()}),
             points=evaluation.points,
         )

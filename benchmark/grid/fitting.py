@@ -15,22 +15,29 @@ def check_task(task: str, backbone: BackboneCard, method: Method, heads: Sequenc
     """Check that a method on a backbone has a form for a task.
 
     Raises:
-        ValueError: a head has none, or every patch is to be labelled and the backbone or the method changes the patches.
+        ValueError: a head or the token reduction has none, or the backbone changes the patches that are to be labelled.
     """
     for head in heads:
         if task not in registry.card("head", head.name).tasks:
             fitting = [name for name, card in registry.table("head").items() if task in card.tasks]
             raise ValueError(f"the head {head.name} has no form for {task}; heads that have one: {listed(fitting)}")
-    if not TASKS[task].labels_patches:
-        return
-    for head in heads:
-        for option in registry.card("head", head.name).options_on_class_tokens:
-            if head.options.get(option):
-                raise ValueError(f"the head {head.name} reads patches in {task}, and its option {option} class tokens")
-    if len(backbone.stages) > 1:
-        raise ValueError(f"{task} labels every patch, and the patch grid of this backbone changes between its blocks")
-    if method.token_reduction(backbone) is not None:
-        raise ValueError(f"{task} labels every patch, and this method removes patches")
+    if TASKS[task].labels_patches:
+        for head in heads:
+            for option in registry.card("head", head.name).options_on_class_tokens:
+                if head.options.get(option):
+                    raise ValueError(
+                        f"the head {head.name} reads patches in {task}, and its option {option} class tokens"
+                    )
+        if len(backbone.stages) > 1:
+            raise ValueError(
+                f"{task} labels every patch, and the patch grid of this backbone changes between its blocks"
+            )
+    reduction = method.token_reduction(backbone)
+    if reduction is not None and task not in registry.card("reduction", reduction.name).tasks:
+        fitting = [name for name, card in registry.table("reduction").items() if task in card.tasks]
+        raise ValueError(
+            f"the token reduction {reduction.name} has no form for {task}; those that have one: {listed(fitting)}"
+        )
 
 
 def policy_mistake(policy: Configured, dataset: Configured) -> str | None:

@@ -186,7 +186,8 @@ class _GridReader(ValueReader):
         overrides = self.overrides(file, recipes)
         points = list(self.resolved_points(file))
         self.raise_mistakes()
-        primary = self.primary(file.primary, {point.point.method.label for point, _ in points if point.blocks})
+        image_exits = {point.point.method.label for point, _ in points if point.blocks and not point.tokens_leave}
+        primary = self.primary(file.primary, image_exits)
         runs: dict[str, RunSpec] = {}
         for point, seeds in points:
             runs_of_point = [
@@ -309,6 +310,7 @@ class _GridReader(ValueReader):
         return ResolvedPoint(
             point=point,
             blocks=blocks,
+            tokens_leave=method.tokens_leave,
             scheme=exits.label if isinstance(exits, Configured) else "blocks " + " ".join(map(str, exits)),
             weights=weights_of(point.backbone, self.data_dir),
             replacement=replacement,
@@ -336,7 +338,7 @@ class _GridReader(ValueReader):
             for policy in run.policies:
                 if problem := policy_mistake(policy, run.train.dataset):
                     self.wrong("policies", problem)
-        heads = heads_of(run.train)
+        heads = heads_of(run.train) if run.train.exits else ()
         if heads and not any(head.options.get("gate") for head in heads):
             for policy in run.policies:
                 if registry.card("policy", policy.name).reads_gates:

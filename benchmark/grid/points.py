@@ -41,6 +41,7 @@ class ResolvedPoint:
 
     Attributes:
         blocks: 1-based block numbers of the exits.
+        tokens_leave: whether tokens leave there, not images.
         scheme: how the grid names the exits; a label.
         weights: initial weights of the backbone.
         replacement: the backbone with which the method replaces it, if any.
@@ -50,6 +51,7 @@ class ResolvedPoint:
 
     point: GridPoint
     blocks: tuple[int, ...]
+    tokens_leave: bool
     scheme: str
     weights: Weights
     replacement: ReplacementBackbone | None
@@ -66,7 +68,8 @@ class ResolvedPoint:
             weights=self.weights,
             replacement=self.replacement,
             method=self.point.method,
-            exits=self.blocks,
+            exits=() if self.tokens_leave else self.blocks,
+            token_exits=self.blocks if self.tokens_leave else (),
             recipes=recipes,
             seed=seed,
         )

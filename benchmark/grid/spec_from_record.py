@@ -104,7 +104,7 @@ def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: 
         "backbones": [{"name": train.backbone, "set": _weights(train.weights, path, local.weights)}],
         "datasets": [{"name": _dataset(train.dataset.name, path, local.images), "set": train.dataset.set}],
         "methods": [train.method.model_dump()],
-        "exits": [list(train.exits) or [1]],  # a method without exits ignores it
+        "exits": [list(train.head_blocks) or [1]],  # a method without exits ignores it
         "seeds": [train.seed],
         "recipes": train.recipes.model_dump(mode="json"),
         "policies": [policy.model_dump() for policy in spec.policies],

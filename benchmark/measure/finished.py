@@ -12,9 +12,9 @@ from benchmark.evaluation.stored_runs import stage_name, train_again
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
 from benchmark.stages.graph import method_of
-from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone, task_of
+from benchmark.training.backbone import BACKBONE_WEIGHTS, load_backbone
 from benchmark.training.heads import HEADS_WEIGHTS, build_heads, load_heads
-from benchmark.training.reduced import reduced
+from benchmark.training.trained_model import trained_model
 from methods.api import ONLY_CLASSIFICATION
 from methods.backbones.backbone import BlockBackbone
 from methods.lookup import listed, unknown
@@ -41,17 +41,18 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
         return read_model(store.artifact(imported, WEIGHTS), store.artifact(imported, ANATOMY), device)
     backbone_stage, *heads_stages = model_stages(record)
     weights = store.artifact(backbone_stage, BACKBONE_WEIGHTS)
+    heads = build_heads(train) if train.exits and not heads_stages else ExitHeads((), ())
+    for stage in heads_stages:
+        heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
+    reduction = None
     if train.replacement is not None:
         of_backbone = train.model_copy(update={"backbone": train.replacement.backbone, "replacement": None})
         backbone = load_backbone(of_backbone, len(record.costs.blocks), weights, device)
     else:
         method, card = method_of(train), registry.card("backbone", train.backbone)
         backbone = load_backbone(train, method.blocks(card), weights, device)
-        backbone = reduced(backbone, method.token_reduction(card))
-    heads = build_heads(train) if train.exits and not heads_stages else ExitHeads((), ())
-    for stage in heads_stages:
-        heads = load_heads(train, store.artifact(stage, HEADS_WEIGHTS), device)
-    return MultiExitModel(backbone, heads, task_of(train)).to(device).eval()
+        reduction = method.token_reduction(card)
+    return trained_model(train, backbone, heads, reduction, device)
 
 
 def refuse_without_weights(store: Store, record: DoneRecord) -> None:
@@ -89,7 +90,8 @@ def model_stages(record: DoneRecord) -> tuple[str, ...]:
     if KIND in kinds:
         return (stage_name(record, KIND),)
     backbone = stage_name(record, "joint" if "joint" in kinds else "finetune")
-    if len(record.exits) < 2 or not kinds & {"exits", "joint"}:
+    has_heads = len(record.exits) > 1 or record.spec.train.token_exits
+    if not has_heads or not kinds & {"exits", "joint"}:
         return (backbone,)
     return backbone, stage_name(record, "exits" if "exits" in kinds else "joint")
 

@@ -51,7 +51,7 @@ def priced(
             for block, choice in zip(exits if head_choices else (), head_choices, strict=True)
         ]
     replacement = method.replacement_backbone(card)
-    reduction = method.token_reduction(card)
+    reduction = None if method.tokens_leave else method.token_reduction(card)
     model_card = truncated(card, blocks) if replacement is None else registry.card("backbone", replacement)
     with _UninitialisedParameters():
         network = reduced(get_task(task).backbone(model_card.load(), model_card.architecture, classes), reduction)

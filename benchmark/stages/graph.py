@@ -34,8 +34,8 @@ def own_policy(method: Method, dataset: Configured) -> Configured:
 
 
 def heads_of(train: TrainSpec) -> tuple[Component, ...]:
-    """The head of every early exit."""
-    return method_of(train).heads(train.exits, registry.card("backbone", train.backbone))
+    """The head of every exit."""
+    return method_of(train).heads(train.head_blocks, registry.card("backbone", train.backbone))
 
 
 def run_stages(run: RunSpec) -> RunStages:
@@ -50,8 +50,9 @@ def run_stages(run: RunSpec) -> RunStages:
     training = _training(run, method, blocks, reference)
     static_scores = _scores(reference)
     scores = _scores(training[-1], reduction)
-    cost = _cost(run, blocks, reduction)
-    policies = run.policies if heads_of(train) else ()
+    # Where tokens leave, the cost is that of all tokens; the numbers of tokens of the test images are in the scores.
+    cost = _cost(run, blocks, None if method.tokens_leave else reduction)
+    policies = run.policies if train.exits else ()
     reads: dict[str, Any] = {"policies": [_versioned("policy", policy.name, policy.set) for policy in policies]}
     if run.learning_rates:
         reads["learning_rates"] = list(run.learning_rates)
@@ -164,7 +165,7 @@ def _task(train: TrainSpec) -> dict[str, Any]:
 
 def _exits(train: TrainSpec) -> dict[str, Any]:
     heads = [_versioned("head", head.name, head.options) for head in heads_of(train)]
-    return {"exits": list(train.exits), "heads": heads}
+    return {"exits": list(train.head_blocks), "heads": heads}
 
 
 def _reduced(reduction: Component | None) -> dict[str, Any]:

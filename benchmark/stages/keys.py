@@ -54,7 +54,13 @@ DOMAINS = {
             "methods/reductions/reduction.py", "methods/tasks/task.py", "methods/tokens.py",
         ),
     ),
-    "heads": Domain(1, ("benchmark/training/heads.py", "methods/heads/head.py", "methods/model.py")),
+    "heads": Domain(
+        1,
+        (
+            "benchmark/training/heads.py", "benchmark/training/trained_model.py", "methods/heads/head.py",
+            "methods/model.py",
+        ),
+    ),
     "losses": Domain(1, ("methods/losses/terms.py", "methods/losses/training_pass.py")),
     "training": Domain(
         1,
@@ -76,7 +82,7 @@ DOMAINS = {
         2,
         (
             "benchmark/evaluation/evaluate.py", "benchmark/evaluation/redraw.py", "benchmark/evaluation/sweep.py",
-            "benchmark/evaluation/tables.py", "benchmark/external/evaluation.py",
+            "benchmark/evaluation/tables.py", "benchmark/evaluation/token_costs.py", "benchmark/external/evaluation.py",
             "results/stats/curves.py", "results/stats/hull.py", "results/stats/iou.py",
         ),
     ),

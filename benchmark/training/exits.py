@@ -58,7 +58,7 @@ def frozen_pass(backbone: BlockBackbone, stages: Sequence[Stage]) -> Callable[[B
 
     All stages use the same mode of the frozen backbone: evaluation, or training with active dropout and drop-path.
     """
-    blocks = sorted({block for stage in stages for block in stage.run.train.exits})
+    blocks = sorted({block for stage in stages for block in stage.run.train.head_blocks})
     (mode,) = {stage.fields["frozen_mode"] for stage in stages}
     backbone.train(mode == "train")
 

@@ -29,11 +29,11 @@ def build_heads(train: TrainSpec) -> ExitHeads:
     """
     card = registry.card("backbone", train.backbone)
     heads = []
-    for block, choice in zip(train.exits, heads_of(train), strict=True):
+    for block, choice in zip(train.head_blocks, heads_of(train), strict=True):
         options = dict(choice.options)
         torch.manual_seed(seed_for("head", train.seed, block, choice.name, json.dumps(options, sort_keys=True)))
         heads.append(make_head(choice, block, card, classes_of(train), task_of(train)))
-    return ExitHeads(train.exits, heads)
+    return ExitHeads(train.head_blocks, heads)
 
 
 def make_head(choice: Component, block: int, card: BackboneCard, classes: int, task: Task) -> ExitHead:

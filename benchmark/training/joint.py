@@ -30,7 +30,7 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
     equilibrium = training.gradients == "equilibrium"
 
     def losses(batch: Batch, frozen: None, at: Position) -> dict[str, Tensor]:
-        passed = backbone_pass(model.backbone, batch.images, train.exits, equilibrium=equilibrium)
+        passed = backbone_pass(model.backbone, batch.images, train.head_blocks, equilibrium=equilibrium)
         heads = model.exit_heads
         return loss(
             TrainingPass(

@@ -32,6 +32,11 @@ class MapClassifier(BlockBackbone):
         nn.init.trunc_normal_(self.readout.weight, std=0.02)
         nn.init.zeros_(self.readout.bias)
 
+    @property
+    def whole(self) -> BlockBackbone:
+        """The backbone without a classifier."""
+        return self._blocks[0]
+
     def embed(self, images: Tensor) -> Tokens:
         return self._blocks[0].embed(images)
 

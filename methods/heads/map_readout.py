@@ -32,10 +32,14 @@ class MapReadout(nn.Module):
     def forward(self, feature: Tensor, class_tokens: Tensor | None = None) -> Tensor:
         """Map square maps of tokens (B, N', C) to logits (B, num_classes, g, g). Class tokens are not read."""
         side = isqrt(feature.shape[1])
-        logits = self.linear(self.norm(feature)).transpose(1, 2).unflatten(2, (side, side))
+        logits = self.each(feature).transpose(1, 2).unflatten(2, (side, side))
         if side == self.grid:
             return logits
         return F.interpolate(logits, (self.grid, self.grid), mode="bilinear", align_corners=False)
+
+    def each(self, feature: Tensor) -> Tensor:
+        """Map any tokens (B, M, C) to their logits (B, M, num_classes)."""
+        return self.linear(self.norm(feature))
 
 
 class LinearMapHead(ExitHead):
@@ -47,6 +51,10 @@ class LinearMapHead(ExitHead):
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         return self.classifier(tokens.patches), tokens.patches
+
+    def each(self, patches: Tensor) -> Tensor:
+        """Map any patch tokens (B, M, C) to their logits (B, M, num_classes)."""
+        return self.classifier.each(patches)
 
 
 class MLPMapHead(ExitHead):

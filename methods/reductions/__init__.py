@@ -1,18 +1,23 @@
 """The registry of token reductions, which run a ViT with fewer tokens."""
 
-from methods.api import Card
+from methods.api import SEGMENTATION, ReductionCard
 
-REDUCTIONS: dict[str, Card] = {
-    "tome": Card(
+REDUCTIONS: dict[str, ReductionCard] = {
+    "tome": ReductionCard(
         target="methods.reductions.tome:TokenMerging",
         summary="merges similar tokens in every block (r, slope, proportional)",
     ),
-    "evit": Card(
+    "evit": ReductionCard(
         target="methods.reductions.evit:TokenReorganisation",
         summary="keeps the tokens that the class token attends to (keep, fuse)",
     ),
-    "two-resolutions": Card(
+    "two-resolutions": ReductionCard(
         target="methods.reductions.two_resolutions:TwoResolutions",
         summary="a pass on a smaller image before the pass on the whole image (share)",
+    ),
+    "token-exit": ReductionCard(
+        target="methods.reductions.token_exit:TokenExit",
+        summary="confident tokens leave at exits with heads on each token (threshold, keep)",
+        tasks=(SEGMENTATION,),
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from timm.models.vision_transformer import Attention, Block
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from methods.backbones.backbone import BlockBackbone
 from methods.backbones.vit import ViT
 from methods.tokens import Tokens
+
+if TYPE_CHECKING:
+    from methods.model import ExitHeads
 
 
 class Reducer(nn.Module, ABC):
@@ -34,8 +38,12 @@ class Reduction(ABC):
     """A way to run a backbone with fewer tokens."""
 
     @abstractmethod
-    def reduce(self, backbone: BlockBackbone) -> BlockBackbone:
+    def reduce(self, backbone: BlockBackbone, heads: ExitHeads | None = None) -> BlockBackbone:
         """The backbone with fewer tokens, which uses the backbone's modules.
+
+        Args:
+            backbone: to reduce.
+            heads: trained exit heads, for a reduction by the answers of heads; the others ignore them.
 
         Raises:
             ValueError: tokens of this backbone cannot be removed.
@@ -45,7 +53,7 @@ class Reduction(ABC):
 class BlockReduction(Reduction):
     """A rule that gives blocks of a ViT their reducers."""
 
-    def reduce(self, backbone: BlockBackbone) -> BlockBackbone:
+    def reduce(self, backbone: BlockBackbone, heads: ExitHeads | None = None) -> BlockBackbone:
         return ReducedViT(backbone, self)
 
     @property
@@ -75,12 +83,7 @@ class ReducedViT(ViT):
         if type(backbone) is not ViT:
             raise ValueError(f"tokens can be removed from a ViT or DeiT only, not from {type(backbone).__name__}")
         super().__init__(backbone.model)
-        for block in self.model.blocks:
-            if type(block) is not Block or type(block.attn) is not Attention:
-                raise ValueError(
-                    "tokens can be removed only between the attention and the MLP of timm's plain block, not in "
-                    f"{type(block).__name__} with {type(getattr(block, 'attn', None)).__name__}"
-                )
+        check_plain_blocks(backbone)
         if self.model.global_pool != "token":
             raise ValueError(
                 f"tokens can be removed only if the classifier reads the class token, not {self.model.global_pool!r}"
@@ -105,6 +108,19 @@ class ReducedViT(ViT):
 
     def block_names(self) -> list[tuple[str, ...]]:
         return [(*names, f"backbone.reducers.{i}") for i, names in enumerate(super().block_names())]
+
+
+def check_plain_blocks(backbone: ViT) -> None:
+    """
+    Raises:
+        ValueError: a block is another one than timm's plain block, so that it may not run on any number of tokens.
+    """
+    for block in backbone.model.blocks:
+        if type(block) is not Block or type(block.attn) is not Attention:
+            raise ValueError(
+                "tokens can be removed only between the attention and the MLP of timm's plain block, not in "
+                f"{type(block).__name__} with {type(getattr(block, 'attn', None)).__name__}"
+            )
 
 
 class _Output:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from methods.backbones.vit import ViT
 from methods.reductions.reduction import Reduction
 from methods.tokens import Tokens
 
+if TYPE_CHECKING:
+    from methods.model import ExitHeads
+
 
 @dataclass(frozen=True, kw_only=True)
 class TwoResolutions(Reduction):
@@ -29,7 +32,7 @@ class TwoResolutions(Reduction):
 
     share: float
 
-    def reduce(self, backbone: BlockBackbone) -> BlockBackbone:
+    def reduce(self, backbone: BlockBackbone, heads: ExitHeads | None = None) -> BlockBackbone:
         return TwoPassViT(backbone, self.share)
 
 

@@ -234,7 +234,7 @@ methods: [static, lgvit]
 
 @pytest.mark.parametrize(("change", "sentences"), [
     (("lgvit", "class-patch-mean"), ["methods: class-patch-mean on vit_nano_patch4_64", "head class-patch-mean has no form"]),
-    (("static", "{name: tome, set: {r: 2}}"), ["segmentation labels every patch, and this method removes patches"]),
+    (("static", "{name: tome, set: {r: 2}}"), ["token reduction tome has no form for segmentation", "token-exit"]),
     (("vit_nano_patch4_64", "swin_nano_patch2_window7_28"), ["patch grid of this backbone changes between its blocks"]),
     (("name: g", "name: g\npolicies: [entropy]"), ["entropy does not read what segmentation gives", "map-confidence"]),
     (("lgvit", "berxit"), ["berxit", "its option gate class tokens"]),

@@ -1,0 +1,58 @@
+"""Token exit: tokens whose class is certain leave early, and the image goes on without them. For tasks that label patches."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from methods.api import BackboneCard, Component
+from methods.vanilla import Vanilla
+
+PUBLISHED = {12: (6, 8), 24: (8, 16)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenExit(Vanilla):
+    """A linear head on each token at every exit, by which tokens leave.
+
+    Backbone and heads train as those of ``vanilla``, with all tokens, and share its training.
+
+    Attributes:
+        threshold: tokens whose largest probability is above it are confident, in (0, 1]; with 1 no token leaves. Each value is
+            a run, and a point without exits in reports.
+        keep: number of confident tokens of each predicted class that stay as context, those with the highest scores.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    tokens_leave: ClassVar[bool] = True
+    threshold: float = 0.9
+    keep: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"token-exit: threshold must be above 0 and at most 1, not {self.threshold}")
+        if self.keep < 1:
+            raise ValueError(f"token-exit: keep must be at least 1 token, not {self.keep}")
+
+    def published_exits(self, backbone: BackboneCard) -> tuple[int, ...]:
+        """Those of DToP's configurations of ViT-B and ViT-L."""
+        if backbone.depth not in PUBLISHED:
+            raise ValueError(f"DToP has exits for 12 and 24 blocks, not for {backbone.depth}")
+        return PUBLISHED[backbone.depth]
+
+    def token_reduction(self, backbone: BackboneCard) -> Component:
+        """
+        Raises:
+            ValueError: the backbone needs its whole grid of patches, or tokens are to be merged.
+        """
+        if self.merge:
+            raise ValueError("merge removes patch tokens, each of which the head linear reads here; leave it out")
+        if backbone.family not in ("vit", "deit"):
+            raise ValueError(
+                f"tokens can leave a ViT or DeiT; a backbone of the family {backbone.family!r} needs its grid of patches"
+            )
+        return Component("token-exit", {"threshold": self.threshold, "keep": self.keep})
+
+    def trains_reduced(self) -> bool:
+        return False

@@ -1,0 +1,364 @@
+"""Token exit: which tokens leave, what the canvas holds, padded batches, MACs by numbers of tokens, and a whole run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from benchmark.cli.latency import command as latency
+from benchmark.cli.run import command as run_command
+from benchmark.errors import UserError
+from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.evaluation.token_costs import mean_costs
+from benchmark.grid.load import load_grid
+from benchmark.measure.cost import cost_table
+from benchmark.measure.dynamic import run_dynamic
+from benchmark.measure.finished import load_model
+from benchmark.measure.price import price
+from benchmark.registry import table
+from benchmark.stages.graph import run_stages
+from benchmark.training.inputs import read_inputs
+from methods.api import SEGMENTATION
+from methods.backbones.backbone import BlockBackbone
+from methods.model import ExitHeads, MultiExitModel
+from methods.policies.map_signals import MapConfidence
+from methods.reductions.token_exit import PADDING, TokenExitViT, leaving
+from methods.tasks import get_task
+from methods.token_exit import TokenExit
+from methods.tokens import Tokens
+from methods.vanilla import Vanilla
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from tests.grids import write_grid
+
+TASK = get_task(SEGMENTATION)
+NANO = table("backbone")["vit_nano_patch4_28"]
+EXITS, CLASSES = (3, 6), 4
+
+
+def parts(name: str = "vit_nano_patch4_28", spread: float = 0.5) -> tuple[BlockBackbone, ExitHeads]:
+    """A backbone and linear heads with random weights, whose scores differ from token to token."""
+    torch.manual_seed(1)
+    card = table("backbone")[name]
+    heads = [TASK.head(table("head")["linear"].load(), 32, CLASSES, 7, card.class_tokens, {}) for _ in EXITS]
+    backbone = TASK.backbone(card.load(), card.architecture, CLASSES)
+    for head in heads:
+        torch.nn.init.normal_(head.classifier.linear.weight, std=spread)  # type: ignore[union-attr]
+    return backbone.eval(), ExitHeads(EXITS, heads).eval()
+
+
+def pictures(count: int) -> Tensor:
+    return torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(2))
+
+
+def by_definition(score: list[float], classes: list[int], threshold: float, keep: int) -> list[bool]:
+    """The rule for one image, token by token."""
+    confident = [token for token, value in enumerate(score) if value > threshold]
+    stay = set()
+    for one in set(classes):
+        best = sorted((token for token in confident if classes[token] == one), key=lambda token: -score[token])
+        stay |= set(best[:keep])
+    return [token in confident and token not in stay for token in range(len(score))]
+
+
+def test_confident_tokens_leave_except_for_the_best_of_each_class() -> None:
+    score = torch.tensor([[0.99, 0.97, 0.96, 0.95, 0.94, 0.93, 0.92, 0.91, 0.80, 0.95]])
+    classes = torch.tensor([[0] * 7 + [1] * 3])
+    assert leaving(score, classes, 0.9, 5)[0].nonzero()[:, 0].tolist() == [5, 6]
+
+
+def test_the_earlier_of_two_equal_tokens_stays() -> None:
+    assert leaving(torch.full((1, 4), 0.95), torch.tensor([[2, 2, 0, 2]]), 0.9, 2).tolist() == [
+        [False, False, False, True]
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.7, 0.71, 0.9, 1.0]), st.integers(0, 3)), min_size=1, max_size=30),
+    st.sampled_from([0.5, 0.7, 0.95, 1.0]),
+    st.integers(1, 6),
+)
+def test_the_rule_is_that_of_the_definition(tokens: list[tuple[float, int]], threshold: float, keep: int) -> None:
+    score, classes = torch.tensor([[s for s, _ in tokens]], dtype=torch.float64), torch.tensor([[c for _, c in tokens]])
+    expected = by_definition(score[0].tolist(), classes[0].tolist(), threshold, keep)
+    assert leaving(score, classes, threshold, keep)[0].tolist() == expected
+
+
+def one_by_one(backbone: Any, heads: ExitHeads, image: Tensor, threshold: float, keep: int) -> tuple[Tensor, list[int]]:
+    """Token exit on one image (1, channels, H, W) with plain lists: logits (C, g * g), and how often each was written."""
+    tokens = backbone.embed(image)
+    places, answer, writes = list(range(49)), torch.full((CLASSES, 49), torch.nan), [0] * 49
+    for number in range(1, backbone.depth + 1):
+        tokens = backbone.block(number, tokens)
+        if number in heads.exits:
+            head: Any = heads.in_order[heads.exits.index(number)]
+            logits = head.classifier.linear(head.classifier.norm(tokens.values[0, tokens.prefix :]))
+            score, classes = logits.softmax(-1).max(-1)
+            leave = by_definition(score.tolist(), classes.tolist(), threshold, keep)
+            for token in [token for token, gone in enumerate(leave) if gone]:
+                answer[:, places[token]] = logits[token]
+                writes[places[token]] += 1
+            rest = [token for token, gone in enumerate(leave) if not gone]
+            places = [places[token] for token in rest]
+            kept = [*range(tokens.prefix), *(tokens.prefix + token for token in rest)]
+            tokens = replace(tokens, values=tokens.values[:, kept])
+    last = backbone.readout(backbone.model.norm(tokens.values)[0, tokens.prefix :])
+    for token, place in enumerate(places):
+        answer[:, place] = last[token]
+        writes[place] += 1
+    return answer, writes
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "vit_nano_patch4_28_idle_token"]
+)
+@torch.no_grad()
+def test_a_padded_batch_gives_what_each_image_gives_alone(name: str) -> None:
+    backbone, heads = parts(name)
+    reduced, images = TokenExitViT(backbone, heads, 0.6, 2), pictures(5)
+    together = MultiExitModel(reduced, ExitHeads((), ()), TASK).eval().forward_all(images)
+    assert together.tokens is not None
+    assert len({tuple(row) for row in together.tokens.tolist()}) > 1, "all images keep equally many tokens"
+    for i in range(len(images)):
+        alone = MultiExitModel(reduced, ExitHeads((), ()), TASK).eval().forward_all(images[i : i + 1])
+        expected, writes = one_by_one(backbone, heads, images[i : i + 1], 0.6, 2)
+        assert writes == [1] * 49
+        torch.testing.assert_close(alone.logits[0, 0].flatten(1), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together.logits[0, i], alone.logits[0, 0], atol=1e-5, rtol=1e-4)
+        assert torch.equal(together.tokens[i], alone.tokens[0])  # type: ignore[index]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.3, 0.5, 0.7, 0.9, 0.99]), st.integers(1, 8), st.integers(1, 4))
+@torch.no_grad()
+def test_every_token_is_answered_once(seed: int, threshold: float, keep: int, batch: int) -> None:
+    backbone, heads = parts(spread=1.0)
+    reduced = TokenExitViT(backbone, heads, threshold, keep)
+    tokens = reduced.embed(torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(seed)))
+    answered = torch.zeros(batch, 49, dtype=torch.bool)
+    for number in range(1, reduced.depth + 1):
+        tokens = reduced.block(number, tokens)
+        assert tokens.lengths is not None
+        if tokens.positions is None:
+            continue
+        assert tokens.canvas is not None
+        answered = ~tokens.canvas.isnan().any(-1)
+        for image in range(batch):
+            running = tokens.positions[image][tokens.positions[image] != PADDING].tolist()
+            assert running == sorted(set(running))
+            assert sorted([*running, *answered[image].nonzero()[:, 0].tolist()]) == list(range(49))
+    assert (tokens.lengths[:, -1] == 1 + 49 - answered.sum(1)).all()
+    assert reduced.classify(tokens).isfinite().all()
+
+
+@torch.no_grad()
+def test_with_a_threshold_of_one_nothing_changes() -> None:
+    backbone, heads = parts(spread=30.0)  # many scores round to 1
+    images = pictures(4)
+    assert torch.equal(TokenExitViT(backbone, heads, 1.0, 1)(images), backbone(images))
+
+
+@torch.no_grad()
+def test_the_canvas_keeps_the_answer_of_the_exit_where_a_token_left() -> None:
+    backbone, heads = parts()
+    reduced, images = TokenExitViT(backbone, heads, 0.6, 2), pictures(3)
+    tokens = reduced.embed(images)
+    for number in range(1, 4):
+        tokens = reduced.block(number, tokens)
+    plain = backbone.embed(images)
+    for number in range(1, 4):
+        plain = backbone.block(number, plain)
+    at_exit, _ = heads.in_order[0](plain)
+    assert tokens.canvas is not None
+    left = ~tokens.canvas.isnan().any(-1)
+    assert 0 < int(left.sum()) < left.numel()
+    first = at_exit.flatten(2).transpose(1, 2)[left]
+    torch.testing.assert_close(tokens.canvas[left], first)
+    for number in range(4, 13):
+        tokens = reduced.block(number, tokens)
+    torch.testing.assert_close(reduced.classify(tokens).flatten(2).transpose(1, 2)[left], first)
+
+
+@torch.no_grad()
+def test_class_tokens_stay_and_tokens_without_a_grid_cannot_be_read_as_a_map() -> None:
+    backbone, heads = parts("vit_nano_patch4_28_idle_token")
+    reduced = TokenExitViT(backbone, heads, 0.3, 1)  # nearly all patches leave
+    tokens = reduced.embed(pictures(2))
+    for number in range(1, 4):
+        plain = backbone.block(number, replace(tokens, lengths=None))
+        tokens = reduced.block(number, tokens)
+    assert tokens.prefix == 2
+    assert torch.equal(tokens.values[:, :2], plain.values[:, :2])
+    assert tokens.values.shape[1] < 20
+    with pytest.raises(ValueError, match="no grid"):
+        tokens.map  # noqa: B018
+
+
+@torch.no_grad()
+def test_images_can_be_selected_and_batches_without_some_tokens_not_joined() -> None:
+    backbone, heads = parts()
+    reduced, images = TokenExitViT(backbone, heads, 0.6, 2), pictures(4)
+    tokens = reduced.embed(images)
+    for number in range(1, 5):
+        tokens = reduced.block(number, tokens)
+    rest = tokens.select(torch.tensor([False, True, True, False]))
+    for number in range(5, 13):
+        tokens, rest = reduced.block(number, tokens), reduced.block(number, rest)
+    torch.testing.assert_close(reduced.classify(rest), reduced.classify(tokens)[1:3], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="cannot be joined"):
+        Tokens.joined([tokens, tokens])
+
+
+def test_heads_that_read_several_tokens_and_other_backbones_are_refused() -> None:
+    backbone, _ = parts()
+    local = TASK.head(table("head")["lph"].load(), 32, CLASSES, 7, 1, {})
+    with pytest.raises(ValueError, match="reads several of them at once"):
+        TokenExitViT(backbone, ExitHeads((3,), [local]), 0.9, 5)
+    with pytest.raises(ValueError, match="labels every patch"):
+        TokenExitViT(NANO.load()(NANO.architecture, 10), ExitHeads((), ()), 0.9, 5)
+
+
+# MACs
+
+
+def vit_macs(tokens: int, width: int) -> int:
+    return 12 * tokens * width**2 + 2 * tokens**2 * width
+
+
+def test_with_all_tokens_the_costs_are_those_of_the_model_with_exits() -> None:
+    whole = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
+    assert whole == price("vit_nano_patch4_28", Vanilla(), EXITS, CLASSES, SEGMENTATION)
+    same = mean_costs(whole, np.full((3, 12), 50), NANO, EXITS)
+    assert same.cumulative == (whole.cumulative[-1],)
+    assert same.linear_conv_cumulative == (whole.linear_conv_cumulative[-1],)
+    assert same.heads == (whole.heads[-1],)
+    assert same.blocks[2] == whole.blocks[2] + whole.heads[0]
+    assert same.reduced_tokens
+
+
+@pytest.mark.parametrize("side", [12, 20])
+def test_the_costs_of_fewer_tokens_are_those_that_fvcore_counts(side: int) -> None:
+    """A ViT on smaller images runs on fewer tokens in all blocks."""
+    fewer = (side // 4) ** 2 + 1
+    costs = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
+    found = mean_costs(costs, np.full((1, 12), fewer), NANO, EXITS)
+    architecture = NANO.architecture | {"img_size": side}
+    smaller = replace(NANO, architecture=architecture, image_size=side, grids=(side // 4,) * 12)
+    heads = [TASK.head(table("head")["linear"].load(), 32, CLASSES, side // 4, 1, {}) for _ in EXITS]
+    model = MultiExitModel(TASK.backbone(smaller.load(), architecture, CLASSES), ExitHeads(EXITS, heads), TASK)
+    counted = cost_table(model, smaller)
+    assert found.heads[0] == counted.heads[-1]
+    assert sum(found.blocks) == sum(counted.blocks) + sum(counted.heads[:-1])
+    assert found.linear_conv_cumulative[0] - found.stem == counted.linear_conv_cumulative[-1] - counted.stem
+
+
+def test_images_of_different_length_cost_their_mean() -> None:
+    whole = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
+    tokens = np.array([[50] * 3 + [20] * 9, [50] * 6 + [11] * 6])
+    found = mean_costs(whole, tokens, NANO, EXITS)
+    head = 32 * CLASSES
+    alone = [
+        3 * vit_macs(50, 32) + 9 * vit_macs(20, 32) + head * (49 + 19 + 19),
+        6 * vit_macs(50, 32) + 6 * vit_macs(11, 32) + head * (49 + 49 + 10),
+    ]
+    assert found.cumulative[0] == pytest.approx(whole.stem + sum(alone) / 2, abs=10)  # each block is rounded
+    assert found.cumulative[0] == found.stem + sum(found.blocks) + found.heads[0]
+
+
+@pytest.mark.parametrize(("share", "giga"), [(0.0, 106.90), (0.3, 88.9), (0.5, 77.9)])
+def test_vit_b_at_512_pixels_without_a_class_token(share: float, giga: float) -> None:
+    """12 blocks on 1024 tokens of width 768, of which a share leaves after block 6; the heads are not counted."""
+    card = replace(table("backbone")["vit_base_patch16_224"], grids=(32,) * 12, prefix_tokens=0)
+    stem, blocks = 16 * 16 * 3 * 768 * 1024, (vit_macs(1024, 768),) * 12
+    whole = price("vit_nano_patch4_28", Vanilla(), EXITS, CLASSES, SEGMENTATION).model_copy(
+        update={"stem": stem, "blocks": blocks, "heads": (0, 0), "cumulative": (1, 1)}
+    )
+    tokens = np.array([[1024] * 6 + [round(1024 * (1 - share))] * 6])
+    assert mean_costs(whole, tokens, card, (6,)).cumulative[0] / 1e9 == pytest.approx(giga, abs=0.05)
+
+
+# Grids and runs
+
+SCENES: dict[str, Any] = {
+    "backbones": ["vit_nano_patch4_64"],
+    "datasets": [{"name": "fashion-scenes", "set": {"train": 40, "val": 12, "test": 12}}],
+    "policies": ["map-confidence"],
+}
+RECIPES = {
+    "finetune": {"epochs": 1, "batch_size": 20, "augment": "none"},
+    "exits": {"epochs": 1, "batch_size": 20, "augment": "none"},
+}
+
+
+def token_exit(**options: Any) -> dict[str, Any]:
+    return {"name": "token-exit", "set": options}
+
+
+def test_the_heads_are_those_of_vanilla_and_each_threshold_is_a_run(tmp_path: Path) -> None:
+    methods = ["vanilla", token_exit(threshold=0.5), token_exit(threshold=0.9)]
+    grid = load_grid(write_grid(tmp_path / "grid.yaml", methods=methods, recipes=RECIPES, **SCENES))
+    vanilla, low, high = [run_stages(run) for run in grid.runs]
+    assert vanilla.training == low.training == high.training
+    assert vanilla.cost == low.cost
+    assert len({vanilla.scores.key, low.scores.key, high.scores.key}) == 3
+    assert (low.spec.train.exits, low.spec.train.token_exits) == ((), (3, 7))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"methods": [token_exit()]}, "the token reduction token-exit has no form for classification"),
+    ({"methods": [token_exit(threshold=0)], **SCENES}, "threshold must be above 0 and at most 1, not 0"),
+    ({"methods": [token_exit(keep=0)], **SCENES}, "keep must be at least 1 token, not 0"),
+    ({"methods": [token_exit(merge=4)], **SCENES}, "merge removes patch tokens"),
+    ({"methods": [token_exit()], **SCENES, "backbones": ["swin_nano_patch2_window7_28"]}, "'swin' needs its grid"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_when_the_grid_is_planned(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_grid(write_grid(tmp_path / "grid.yaml", recipes=RECIPES, **changes))
+
+
+@pytest.mark.slow
+def test_a_run_records_its_mean_cost_and_its_model_can_be_run_and_timed(tmp_path: Path) -> None:
+    method = token_exit(threshold=0.08, keep=1)  # below 1 of 11 classes, so that all tokens are confident
+    grid = write_grid(tmp_path / "grid.yaml", methods=[method], exits=[[3, 7]], recipes=RECIPES, **SCENES)
+    results = tmp_path / "results"
+    arguments = ["--grid", str(grid), "--results", str(results), "--format", "none", "--threads", "1"]
+    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    store = Store(results)
+    (run_id,) = store.run_ids()
+    record = store.record(run_id)
+    assert record.status == "done"
+    stored = load_run_scores(store, record)["test"]
+    assert stored.tokens is not None
+    assert stored.tokens.shape == (1, 12, 12)
+    assert int(stored.tokens[0, :, 3].max()) < 257
+    (point,) = record.points
+    assert point.test is not None
+    assert point.test.mean_macs == record.costs.cumulative[0] < record.costs.baseline
+    runs, problems = load_runs(store, [run_id])
+    assert not problems
+    assert not runs[0].has_exits
+    model = load_model(store, record, torch.device("cpu"))
+    images = next(iter(read_inputs(record.spec.train, None).scoring("test"))).images
+    with torch.no_grad():
+        outputs = model(images)
+    routed = run_dynamic(model, MapConfidence(threshold=0.5), images)
+    assert routed.maps is not None
+    assert torch.equal(routed.maps, outputs[0].argmax(1))
+    timing = ["--run", run_id, "--results", str(results), "--batch-size", "4", "--images", "12", "--threads", "1"]
+    timed = CliRunner().invoke(latency, timing, catch_exceptions=False)
+    assert timed.exit_code == 0, timed.output
+    (measured,) = (json.loads(path.read_text()) for path in results.glob("stages/latency-*/latency.json"))
+    assert measured["timings"][0]["mac_speedup"] == pytest.approx(record.costs.baseline / record.costs.cumulative[0])

@@ -38,6 +38,12 @@ METHODS: dict[str, MethodCard] = {
         citation="Liang et al., ICLR 2022, arXiv 2202.07800", reference="evit",
         color="#555555", marker="^", dashes=(1, 1), table_order=2,
     ),
+    "lower-resolution": MethodCard(
+        target="methods.two_resolutions:LowerResolution",
+        summary="the backbone on a smaller image; same weights, without exits",
+        display_name="Lower resolution",
+        color="#555555", marker="D", dashes=(2, 2), table_order=2,
+    ),
     "two-resolutions": MethodCard(
         target="methods.two_resolutions:TwoResolutions",
         summary="the backbone on a smaller image, then on the whole one if it is not sure; same weights",

@@ -26,7 +26,7 @@ class MapClassifier(BlockBackbone):
                 f"every patch can be labelled at one resolution only, and the patch grid of {type(backbone).__name__} changes"
             )
         self.model, self.depth = backbone.model, backbone.depth
-        self.repeats_modules = backbone.repeats_modules  # type: ignore[misc]
+        self.is_reduced, self.repeats_modules = backbone.is_reduced, backbone.repeats_modules  # type: ignore[misc]
         self._blocks = (backbone,)  # in a tuple, so that its modules are registered once, as ``model``
         self.readout = nn.Linear(backbone.model.num_features, num_classes)
         nn.init.trunc_normal_(self.readout.weight, std=0.02)

@@ -1,6 +1,6 @@
 """The registry of token reductions, which run a ViT with fewer tokens."""
 
-from methods.api import SEGMENTATION, ReductionCard
+from methods.api import ALL_TASKS, SEGMENTATION, ReductionCard
 
 REDUCTIONS: dict[str, ReductionCard] = {
     "tome": ReductionCard(
@@ -14,6 +14,11 @@ REDUCTIONS: dict[str, ReductionCard] = {
     "two-resolutions": ReductionCard(
         target="methods.reductions.two_resolutions:TwoResolutions",
         summary="a pass on a smaller image before the pass on the whole image (share)",
+    ),
+    "lower-resolution": ReductionCard(
+        target="methods.reductions.lower_resolution:LowerResolution",
+        summary="a smaller copy of the image (share)",
+        tasks=ALL_TASKS,
     ),
     "token-exit": ReductionCard(
         target="methods.reductions.token_exit:TokenExit",

@@ -6,20 +6,17 @@ regions. Written from the description of its code (ChenMnZ/CF-ViT, commit 84a05d
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from methods.backbones.backbone import BlockBackbone, FinalNorm
 from methods.backbones.vit import ViT
 from methods.reductions.reduction import Reduction
+from methods.reductions.resized import SmallerViT
 from methods.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -56,11 +53,7 @@ class TwoPassViT(BlockBackbone):
         super().__init__()
         if type(backbone) is not ViT:
             raise ValueError(f"two resolutions run on a ViT or DeiT only, not on {type(backbone).__name__}")
-        grid = math.ceil(share * backbone.grid)
-        if grid >= backbone.grid:
-            raise ValueError(f"a share of {share} of {backbone.grid} x {backbone.grid} patches leaves all of them")
-        self.side = grid * backbone.model.patch_embed.patch_size[0]
-        self.full, self.small = backbone, ViT(_at_size(backbone.model, self.side))
+        self.full, self.small = backbone, SmallerViT(backbone, share)
         self.model, self.passes = backbone.model, backbone.depth
         self.depth = 2 * self.passes
         blocks: list[Callable[..., object]] = [
@@ -72,8 +65,7 @@ class TwoPassViT(BlockBackbone):
         self.train(backbone.training)
 
     def embed(self, images: Tensor) -> Tokens:
-        smaller = F.interpolate(images.float(), (self.side, self.side), mode="bilinear", antialias=True)
-        return replace(self.small.embed(smaller.to(images.dtype)), images=images)
+        return replace(self.small.embed(images), images=images)
 
     def block(self, number: int, tokens: Tokens) -> Tokens:
         return self.steps[number - 1](tokens)
@@ -104,26 +96,3 @@ class _Step(nn.Module):
 
     def forward(self, *inputs: object) -> object:
         return self.run(*inputs)
-
-
-def _at_size(model: Any, side: int) -> nn.Module:
-    """The timm model for images of another size; it shares all modules, and its position embeddings are resampled by timm."""
-    resized: Any = _copied(model)
-    resized.patch_embed = _copied(model.patch_embed)
-    with torch.no_grad():
-        resized.set_input_size(img_size=(side, side))
-    positions = resized._parameters.pop("pos_embed")
-    if positions is not None:  # a buffer, because it follows from the weights
-        resized.register_buffer("pos_embed", positions.detach(), persistent=False)
-    else:
-        resized.pos_embed = None
-    return resized
-
-
-def _copied(module: nn.Module) -> nn.Module:
-    """A copy whose parameters and submodules are those of the module; either can get others."""
-    clone = copy.copy(module)
-    clone._parameters, clone._modules, clone._buffers = (
-        dict(module._parameters), dict(module._modules), dict(module._buffers),
-    )  # fmt: skip
-    return clone

@@ -68,7 +68,7 @@ recipes:
 @pytest.mark.parametrize("method", table("method"))
 @pytest.mark.slow
 def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path) -> None:
-    if method in ("tome", "evit", "two-resolutions") and backbone.startswith("swin"):
+    if method in ("tome", "evit", "two-resolutions", "lower-resolution") and backbone.startswith("swin"):
         with pytest.raises(UserError, match=rf"{method}.*'swin'"):
             run_of(method, backbone, tmp_path)
     elif method == "token-exit":  # for segmentation; see `tests/methods/test_token_exit.py`

@@ -22,14 +22,18 @@ from benchmark.measure.dynamic import run_dynamic
 from benchmark.measure.finished import load_model, reference_backbone
 from benchmark.measure.latency import time_batches
 from benchmark.measure.price import price
+from benchmark.registry import table
 from benchmark.stages.graph import run_stages
+from benchmark.training.reduced import reduced
+from methods.api import SEGMENTATION, Component
 from methods.backbones.vit import ViT
 from methods.heads.final_classifier import FinalClassifierHead
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence
 from methods.reductions.two_resolutions import TwoPassViT
+from methods.tasks import get_task
 from methods.tokens import Tokens
-from methods.two_resolutions import TwoResolutions
+from methods.two_resolutions import LowerResolution, TwoResolutions
 from results.store.folder import Store
 from tests.trained_runs import scored_test_images, write_trained_run
 
@@ -71,6 +75,37 @@ def test_both_passes_are_the_model_of_timm_at_their_size() -> None:
         torch.testing.assert_close(second, model(images))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert {id(p) for p in cascade.parameters()} == {id(p) for p in model.parameters()}
+
+
+def test_the_lower_resolution_alone_is_the_first_of_both_passes() -> None:
+    torch.manual_seed(0)
+    backbone = ViT(VisionTransformer(**SMALL).eval())
+    images = torch.randn(2, 3, 64, 64)
+    both = MultiExitModel(TwoPassViT(backbone, 0.5), ExitHeads((3,), [FinalClassifierHead(16, 5, 4, 1)])).eval()
+    with torch.no_grad():
+        assert torch.equal(reduced(backbone, Component("lower-resolution", {"share": 0.5}))(images), both(images)[0])
+
+
+def test_at_the_lower_resolution_maps_have_fewer_patches_and_the_same_readout() -> None:
+    torch.manual_seed(0)
+    card, task = table("backbone")[NANO], get_task(SEGMENTATION)
+    whole = task.backbone(card.load(), card.architecture, 3).eval()
+    smaller = reduced(whole, Component("lower-resolution", {"share": 0.5}))
+    images = torch.randn(2, 1, 28, 28)
+    with torch.no_grad():
+        tokens = smaller.embed(images)
+        for number in range(1, 13):
+            tokens = smaller.block(number, tokens)
+        maps = smaller(images)
+        assert maps.shape == (2, 3, 4, 4)
+        expected = whole.readout(whole.model.norm(tokens.values)[:, 1:])  # type: ignore[operator]
+        torch.testing.assert_close(maps.flatten(2).transpose(1, 2), expected)
+        counts = task.counts(maps, [torch.zeros(28, 28).byte(), torch.ones(9, 11).byte()])
+    assert counts[:, :, [0, 2]].sum((1, 2)).tolist() == [784, 99]
+    assert smaller.is_reduced
+    costs = price(NANO, LowerResolution(share=0.5), (), 3, SEGMENTATION)
+    assert costs.cumulative == (16 * 16 * 32 + 12 * block_macs(17, 32) + 16 * 32 * 3,)
+    assert costs.baseline == 49 * 16 * 32 + 12 * block_macs(50, 32) + 49 * 32 * 3
 
 
 @pytest.mark.parametrize(("share", "grid"), [(0.5, 4), (0.4, 3)])

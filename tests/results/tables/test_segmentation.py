@@ -12,10 +12,12 @@ import pytest
 from pyarrow.parquet import read_schema
 
 from results.stats.iou import mean_iou
+from results.stats.iso_accuracy import cost_to_reach
 from results.store.folder import Store
 from results.store.sharing import share
 from results.tables.columns import PIXEL_COLUMNS
 from results.tables.compare import point_differences
+from results.tables.iso_accuracy import iso_table
 from results.tables.loading import load_runs
 from results.tables.metrics import class_table, exit_table, head_table, leaving_table, routing_table
 from results.tables.outcomes import PixelOutcomes
@@ -113,6 +115,21 @@ def test_methods_are_compared_in_pairs(runs: dict[str, Run]) -> None:
     same = point_differences(runs["lgvit"], runs["lgvit"]).set_index("point")
     assert same.loc[STATIC, "p"] == 1
     assert same["low"].isna().all()  # equal answers say nothing about the variance
+
+
+def test_the_speed_up_at_equal_miou_is_that_of_the_hull(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    corners, answers = (pd.read_parquet(run.folder / f"{name}.parquet") for name in ("corners", "answers"))
+    macs = np.array(run.record.costs.cumulative) / run.record.costs.baseline
+    points = []
+    for _, rows in corners.groupby("threshold"):
+        by_class = answers.merge(rows[["sample_id", "exit"]]).groupby("class")[["tp", "fp", "fn"]].sum()
+        points.append((macs[rows["exit"]].mean(), (by_class["tp"] / by_class.sum(axis=1)).mean()))
+    cost, miou = (np.array(column) for column in zip(*sorted(points), strict=True))
+    target = run.record.static_accuracy.test - 0.01
+    (row,) = iso_table([run]).to_dict("records")
+    assert row["speedup"] == pytest.approx(1 / cost_to_reach(cost, miou, target))
+    assert row["low"] < row["speedup"] < row["high"]
 
 
 def test_shared_records_are_read(store: Store, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from datasets.split_rules import SplitRule
 from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.folder import Store, StoreError
-from results.tables.examples import COUNT, Example, examples_frame
+from results.tables.examples import COUNT, EXAMPLES, Example, examples_frame
 
 COSTS = "cost.json"
 HISTORY = "history.json"
@@ -106,7 +106,7 @@ class Recorder:
         with self.store.write_run(record) as folder:
             evaluation.write(folder)
             if scores["test"].maps is not None and inputs.card.redistributable:
-                examples_frame(_examples(scores["test"], inputs)).to_parquet(folder / "examples.parquet", index=False)
+                examples_frame(_examples(scores["test"], inputs)).to_parquet(folder / EXAMPLES, index=False)
         return record
 
     def fail(self, run: RunStages, error: Exception) -> FailedRecord:

@@ -51,8 +51,11 @@ class MapConfidence(ThresholdPolicy):
     """Exit if a signal of the image's map is above the threshold.
 
     Attributes:
-        score: the signal, one of `SIGNALS`.
         threshold: in [0, 1].
+        score: the signal. ``mean``: mean over patches of the largest probability; ``share-80``, ``share-90``, ``share-95``:
+            share of patches in which it is at least 0.8, 0.9, 0.95; ``quantile``: its lower quartile; ``entropy``: 1 minus the
+            mean entropy over ln C; ``margin``: mean difference of the two largest probabilities; ``agreement``: share of
+            patches with the class of the exit before, 0 at the first exit.
     """
 
     threshold: Probability | None = None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.blocks import Block, Heading, Shown, Text
+from reports.blocks import Block, Drawn, Heading, Shown, Text
 from reports.captioned import noted
+from reports.figures.scenes import ROWS, Scene, scenes
 from reports.names import point_words
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import Table, percent, signed
 
+COLUMNS = 6
+"""Exits in the figure of scenes."""
 MOST = 20
 """Classes in a table; classes.csv has all."""
 
@@ -22,9 +25,40 @@ def classes_and_boundaries(study: Study) -> list[Block]:
     for setting in study.main:
         if not setting.leading.is_segmentation:
             continue
-        made = [*_boundaries(study, setting), *_classes(study, setting)]
+        made = [*_scenes(study, setting), *_boundaries(study, setting), *_classes(study, setting)]
         blocks += [Heading(setting.place), *made] if made and len(study.main) > 1 else made
     return blocks
+
+
+def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
+    """Test images with the answers of the reference's exits."""
+    run = setting.leading
+    examples = run.examples[:ROWS]
+    names = [f"{run.judged_policy}/{kind}-{target:g}" for kind, target in (HALF, DROP)]
+    point = next((name for name in names if name in run.point_outcomes), None)
+    if not examples or point is None:
+        return []
+    outcomes = run.point_outcomes[point]
+    mostly = outcomes.exit[outcomes.weight.argmax()]
+    taken = dict(zip(outcomes.sample_id.tolist(), mostly.tolist(), strict=True))
+    count = len(run.record.exits)
+    shown = sorted({0, count // 3, 2 * count // 3, count - 1, *(taken[example.sample_id] for example in examples)})
+    if len(shown) > COLUMNS:
+        shown = sorted({0, count - 1, *(taken[example.sample_id] for example in examples)})[:COLUMNS]
+    rows = [Scene(example, taken[example.sample_id]) for example in examples]
+    blocks = [exit_.block for exit_ in run.record.exits]
+    figure = scenes(
+        rows, blocks, run.record.data.class_names or [str(c) for c in range(run.record.data.classes)], shown
+    )
+    name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
+    caption = (
+        f"The first test images, their labels and the answers of {name} after some of its exits, in patches. A frame marks the "
+        f"exit at which the image leaves {point_words(point)}."
+    )
+    return [
+        Text(f"{ref(figure_name)} shows answers of {name} along its exits."),
+        Drawn(caption, figure, figure_name, source([run], "examples.parquet")),
+    ]
 
 
 def _boundaries(study: Study, setting: ComparisonGroup) -> list[Block]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+EXAMPLES = "examples.parquet"
 COUNT = 6
 """Images of a run whose examples are kept."""
 MAX_SIDE = 1024
@@ -68,7 +69,7 @@ def examples_of(table: pd.DataFrame) -> list[Example]:
 
 def _pixels(row: object) -> np.ndarray:
     height, width, channels, pixels = (getattr(row, name) for name in COLUMNS[2:])
-    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in (height, width, channels)):
+    if not all(isinstance(side, int | np.integer) and 0 < side <= MAX_SIDE for side in (height, width, channels)):
         raise ValueError(
             f"an example has {height} x {width} pixels in {channels} channels; at most {MAX_SIDE} are read"
         )

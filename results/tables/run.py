@@ -28,6 +28,7 @@ from results.store.probes import Probes
 from results.store.representations import Measurements
 from results.store.run_files import read_run_file
 from results.tables.answers import Answers
+from results.tables.examples import COUNT, EXAMPLES, Example, examples_of
 from results.tables.outcomes import ClassOutcomes, HullOutcomes, PixelOutcomes, PointOutcomes, split_by_policy
 from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 
@@ -102,6 +103,21 @@ class Run:
             return Answers.from_table(self._table("answers"))
         except ValueError as error:
             raise StoreError(f"{self.folder / 'answers.parquet'}: {error}") from error
+
+    @property
+    def examples(self) -> list[Example]:
+        """A few test images with their labels and answers, read from their file on each access; none where there is no file.
+
+        Raises:
+            StoreError: the table is damaged.
+        """
+        path = self.folder / EXAMPLES
+        if not any(artifact.path == EXAMPLES for artifact in self.record.files):
+            return []
+        try:
+            return examples_of(read_table(path, self.record, max_rows=COUNT * (len(self.record.exits) + 2)))
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
 
     @property
     def corners(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from benchmark.registry import table
 from methods.api import SEGMENTATION
+from methods.backbones.pretrained import load_pretrained
 from methods.heads.map_readout import MapReadout, with_map_readout
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
@@ -194,3 +195,15 @@ def test_a_model_gives_maps_at_every_exit_and_dynamic_inference_the_same_maps() 
         assert found.unexplained == 0
         assert found.logit_error < 1e-4
         assert len(set(routed.exits.tolist())) > 1
+
+
+def test_weights_of_a_segmentation_bring_the_classifier_of_patches() -> None:
+    torch.manual_seed(0)
+    trained = TASK.backbone(VIT.load(), VIT.architecture, 5)
+    weights = trained.state_dict()
+    same, other = (TASK.backbone(VIT.load(), VIT.architecture, classes) for classes in (5, 3))
+    assert load_pretrained(same, weights, keep_classifier=True) == ()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in same.state_dict().items())
+    assert load_pretrained(other, weights) == ("readout.bias", "readout.weight")
+    with pytest.raises(ValueError, match="the classifier of patches is missing or has other classes"):
+        load_pretrained(other, weights, keep_classifier=True)

@@ -127,6 +127,9 @@ def test_a_model_without_exits_has_one_point() -> None:
     (point,) = evaluation.points
     assert point.test is not None
     assert point.test.accuracy == pytest.approx(accuracies(own["test"])[0])
+    outcomes = evaluation.outcomes.set_index("point")["exit"]
+    assert set(outcomes[point.name]) == {0}  # its own exit, not the backbone without exits
+    assert set(outcomes[STATIC]) == {tables.WITHOUT_EXITS}
 
 
 def test_the_backbone_is_aligned_by_sample_id() -> None:

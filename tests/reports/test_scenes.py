@@ -1,0 +1,58 @@
+"""Examples beside a record of segmentation: written, read, bounded and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.figures.scenes import Scene, scenes
+from results.tables.examples import Example, examples_frame, examples_of
+
+
+def example(sample_id: int = 3) -> Example:
+    rng = np.random.default_rng(sample_id)
+    label = rng.integers(0, 4, (32, 32)).astype(np.uint8)
+    label[:4] = 255
+    return Example(
+        sample_id,
+        rng.integers(0, 256, (32, 32, 1)).astype(np.uint8),
+        label,
+        rng.integers(0, 4, (3, 8, 8)).astype(np.uint8),
+    )
+
+
+def test_a_table_of_examples_gives_them_back(tmp_path: Path) -> None:
+    path = tmp_path / "examples.parquet"
+    examples_frame([example(3), example(1)]).to_parquet(path, index=False)
+    again = examples_of(pd.read_parquet(path))
+    assert [one.sample_id for one in again] == [3, 1]
+    for one, other in zip(again, [example(3), example(1)], strict=True):
+        assert (one.image == other.image).all()
+        assert (one.label == other.label).all()
+        assert (one.answers == other.answers).all()
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda table: table.drop(columns="pixels"), "no column pixels"),
+    (lambda table: table[table["what"] != "label"], "has no image, no label or no answer"),
+    (lambda table: table.assign(height=10**6), "at most 1024 are read"),
+    (lambda table: table.assign(width=31), "has other pixels"),
+])  # fmt: skip
+def test_a_damaged_table_is_named(change: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        examples_of(change(examples_frame([example()])))  # type: ignore[operator]
+
+
+def test_the_figure_has_a_column_for_each_shown_exit_and_names_the_classes_in_it() -> None:
+    figure = scenes(
+        [Scene(example(1), 0), Scene(example(2), 2)], [4, 8, 12], ["ground", "shirt", "shoe", "bag"], [0, 2]
+    )
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["image", "label", "block 4", "block 12"]
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {"shirt", "shoe", "bag"}
+    frames = [len(axes.patches) for axes in figure.axes]
+    assert frames == [0, 0, 1, 0, 0, 0, 0, 1]

@@ -12,6 +12,7 @@ from benchmark.cli.sweep_view import as_table, ranking
 from benchmark.errors import UserError
 from benchmark.evaluation.stored_sweeps import correct_at_budget
 from results.judge.policy_ranking import rank_policies
+from results.metric import METRICS, Metric
 from results.record import DoneRecord
 from results.spec import Configured
 from results.store.folder import Store
@@ -58,6 +59,7 @@ def show_best(
         raise UserError(f"{message}: {', '.join(ordered)}")
     policies = [p for p in policies if p.label not in ordered]
     settings: dict[Setting, dict[int, Correct]] = {}
+    metrics: dict[Setting, Metric] = {}
     for number, record in enumerate(sorted(records, key=lambda record: record.run_id), start=1):
         if record.is_external:
             console.print(f"left out: {record.run_id} has no logits", highlight=False, markup=False, soft_wrap=True)
@@ -67,6 +69,7 @@ def show_best(
                 f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False, soft_wrap=True
             )
         seeds = settings.setdefault(_setting(record), {})
+        metrics[_setting(record)] = METRICS[record.data.task]
         if record.spec.train.seed not in seeds:  # the same training under a second id is no further evidence
             correct = correct_at_budget(store, record, policies, budget, skip_unsupported=skip_unsupported)
             seeds[record.spec.train.seed] = correct
@@ -76,7 +79,10 @@ def show_best(
         name: sorted({policy for correct in seeds.values() for policy in correct} - set(reached[name]))
         for name, seeds in named.items()
     }
-    ranked = rank_policies({name: policies for name, policies in reached.items() if policies})
+    ranked = rank_policies(
+        {name: policies for name, policies in reached.items() if policies},
+        {name: metrics[setting] for setting, name in _names(settings).items()},
+    )
     if not ranked:
         raise UserError(f"no policy reaches {budget:g} of the backbone's MACs on val and test; try another --budget")
     lines = ranking(ranked, left_out, budget, console.width)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 
 from results.judge.contrast import OPEN, Contrast, corrected, of_differences
-from results.stats.statistics import accuracy_interval
+from results.metric import ACCURACY, Metric
 
 Setting = TypeVar("Setting", bound=Hashable)
 
@@ -39,6 +40,7 @@ class RankedPolicy:
 
 def rank_policies(
     correct: Mapping[Setting, Mapping[str, Sequence[np.ndarray]]],
+    metrics: Mapping[Setting, Metric] = MappingProxyType({}),
 ) -> dict[Setting, list[RankedPolicy]]:
     """The policies of each setting, the most accurate first.
 
@@ -46,7 +48,8 @@ def rank_policies(
 
     Args:
         correct: by setting and policy, the correctness of every test sample, [N] per training seed, each in [0, 1]. The
-            samples and seeds of a setting are the same for all policies.
+            samples and seeds of a setting are the same for all policies. In another task the values of its metric.
+        metrics: by setting; accuracy where there is none.
     """
     order = {
         setting: sorted(policies, key=lambda policy: -float(np.mean(policies[policy])))
@@ -57,6 +60,7 @@ def rank_policies(
             (setting, first, second): of_differences(
                 [one - other for one, other in zip(correct[setting][first], correct[setting][second], strict=True)],
                 len(correct[setting][first]),
+                metrics.get(setting, ACCURACY),
             )
             for setting, policies in order.items()
             for first, second in combinations(policies, 2)
@@ -68,11 +72,14 @@ def rank_policies(
         return None if policy == best else contrasts[setting, best, policy].reversed()
 
     return {
-        setting: [_ranked(policy, correct[setting][policy], to_best(setting, policy)) for policy in policies]
+        setting: [
+            _ranked(policy, correct[setting][policy], to_best(setting, policy), metrics.get(setting, ACCURACY))
+            for policy in policies
+        ]
         for setting, policies in order.items()
     }
 
 
-def _ranked(policy: str, correct: Sequence[np.ndarray], to_best: Contrast | None) -> RankedPolicy:
+def _ranked(policy: str, correct: Sequence[np.ndarray], to_best: Contrast | None, metric: Metric) -> RankedPolicy:
     pooled = np.mean(correct, axis=0)
-    return RankedPolicy(policy, float(pooled.mean()), *accuracy_interval(pooled), to_best)
+    return RankedPolicy(policy, float(pooled.mean()), *metric.interval(pooled), to_best)

@@ -81,11 +81,12 @@ def test_the_report_has_scenes_and_names_the_metric(folder: Path) -> None:
 
 
 def test_policies_of_maps_can_be_swept_and_others_are_refused(folder: Path, runs: dict[str, Run]) -> None:
-    run = runs["lgvit"].record.run_id[-8:]
-    swept = call("sweep", "--run", run, "--results", folder / "results", "--best", "--budget", "0.5")
+    swept = call(
+        "sweep", "--grid", folder / "scenes.yaml", "--results", folder / "results", "--best", "--budget", "0.75"
+    )
     assert swept.returncode == 0, swept.stderr
     assert "map-confidence" in swept.stdout
-    refused = call("sweep", "--run", run, "--results", folder / "results", "--policy", "entropy")
+    refused = call("sweep", "--grid", folder / "scenes.yaml", "--results", folder / "results", "--policy", "entropy")
     assert refused.returncode == 2
     assert "entropy does not read what segmentation gives" in refused.stderr
 

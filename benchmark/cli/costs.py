@@ -47,6 +47,10 @@ def command(
     config, method = configured("method", method_text, "--method")
     named = method.published_exits(card) if exits_text == PUBLISHED else _exits(exits_text, card.depth)
     exits = method.fixed_exits(card) or named
+    if method.tokens_leave:
+        raise UserError(
+            f"--method {config.label}: its cost depends on the images; the record of a run has the mean of its own"
+        )
     own = method.policy()
     rule, policy = configured("policy", policy_text or own.name, "--policy")
     require_torch()

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmark.cli.costs import command as costs_command
 from benchmark.cli.latency import command as latency
 from benchmark.cli.run import command as run_command
 from benchmark.errors import UserError
@@ -326,6 +327,12 @@ def test_what_does_not_fit_is_refused_when_the_grid_is_planned(
 ) -> None:
     with pytest.raises(UserError, match=message):
         load_grid(write_grid(tmp_path / "grid.yaml", recipes=RECIPES, **changes))
+
+
+def test_the_command_costs_has_no_answer_without_images() -> None:
+    arguments = ["--backbone", "vit_nano_patch4_28", "--method", "token-exit", "--num-classes", "10"]
+    with pytest.raises(UserError, match="its cost depends on the images"):
+        CliRunner().invoke(costs_command, arguments, catch_exceptions=False)
 
 
 @pytest.mark.slow

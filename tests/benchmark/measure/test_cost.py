@@ -34,7 +34,7 @@ BACKBONES = {
 FIVE_OF_SIX = (1, 2, 3, 4, 5)
 SMALL = [name for name, card in table("backbone").items() if card.image_size < 224]
 FAMILIES = ("vit_nano_patch4_28", "deit_nano_distilled_patch4_28", "swin_nano_patch2_window7_28")
-WITHOUT_OWN_HEADS = ("static", "truncated", "next-smaller", "tome", "evit", "two-resolutions")
+WITHOUT_OWN_HEADS = ("static", "truncated", "next-smaller", "tome", "evit", "two-resolutions", "lower-resolution")
 WITH_HEADS = [name for name in table("method") if name not in WITHOUT_OWN_HEADS]
 CONVENTIONS = {"linear_conv": "linconv", "matrix_products": "linconv_matmul"}
 

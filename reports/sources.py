@@ -15,10 +15,10 @@ def source(runs: Sequence[Run], table: str, command: str = "report --format csv"
     """
     Args:
         runs: whose records are shown.
-        table: name of the tidy table with the numbers; empty if the command prints them.
+        table: name of the tidy table with the numbers, or of a file of the runs; empty if the command prints them.
         command: of the suite.
     """
     ids = list(dict.fromkeys(short_id(run.record.run_id) for run in runs))
     records = f"records {' '.join(ids)}" if len(ids) <= FEW else f"{len(ids)} records, see the list of runs"
-    file = f"{table}.csv, " if table else ""
+    file = f"{table}{'' if '.' in table else '.csv'}, " if table else ""
     return f"{file}python -m benchmark {command}; {records}"

@@ -6,7 +6,7 @@ tasks the mean over images is the metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +44,7 @@ class Metric:
 
     def explained(self, name: str = "") -> str:
         """The note as a sentence about the metric, or about a part of it that has another name; may be empty."""
-        return f"{name or self.name}: {self.note}" if self.note else ""
+        return f"{name or (MIOU if self is BOTH else self).name}: {self.note}" if self.note else ""
 
     def reaches(self, percent: str, images: str = "") -> str:
         """The predicate of a sentence: ``classifies 71.2 % of the test images correctly``, ``reaches an mIoU of 71.2 %``.
@@ -70,3 +70,9 @@ MIOU = Metric(
 BOTH = replace(MIOU, name="accuracy or mIoU", title="Accuracy or mIoU", short="Acc./mIoU")
 """Of runs of both tasks in one text."""
 METRICS: dict[Task, Metric] = {"classification": ACCURACY, "segmentation": MIOU}
+
+
+def metric_of(tasks: Iterable[Task]) -> Metric:
+    """The metric of runs of one or of several tasks; accuracy where there is no run."""
+    metrics = list(dict.fromkeys(METRICS[task] for task in tasks))
+    return ACCURACY if not metrics else metrics[0] if len(metrics) == 1 else BOTH

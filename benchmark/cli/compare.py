@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.run_reference import find_run, short_id
 from benchmark.text_table import text_table, wrapped
 from methods.lookup import listed
+from results.metric import Metric
 from results.store.folder import Store
 from results.tables.compare import AXES, Difference, disjoint_axes, match, point_differences, record_differences
 from results.tables.loading import load_runs
@@ -23,7 +24,7 @@ SHOWN = 5
 """Runs that only one of two folders has, and that are named."""
 RIGHT = ("first", "second", "difference", "p", "MACs")
 LEGEND = (
-    "Accuracy in % of the test images; first minus second, with a 95 % interval over the images; p: exact sign-flip test, "
+    "{metric} on test; first minus second, with a 95 % interval over the images; p: exact sign-flip test, "
     "corrected for all points of the two runs (Holm); MACs: of the first, as a multiple of the second's."
 )
 
@@ -38,7 +39,7 @@ def command(first: str, second: str, results_dir: Path) -> None:
     The runs of two folders are paired by their spec; the rest by method, backbone, data, exits and seed.
 
     A run is an id or short id in the results folder, or a path to a run in another folder. Shows the differences in spec, code
-    and machine, and the accuracies with paired tests on the same test images.
+    and machine, and accuracy or mIoU with paired tests on the same test images.
 
     \b
     Examples:
@@ -59,14 +60,18 @@ def _compare_runs(console: Console, first: Run, second: Run) -> None:
     for kind, differences in record_differences(first.record, second.record).items():
         console.print(f"{kind}: {'' if differences else 'the same'}", style="bold")
         _show_changes(console, differences)
+    if first.metric is not second.metric:
+        tasks = " and ".join(run.record.data.task for run in (first, second))
+        console.print(f"The results are not compared: they are of {tasks}.", markup=False)
+        return
     table = point_differences(first, second)
-    _show(console, table)
+    _show(console, table, first.metric)
     if set(table["point"]) == {STATIC} and any(_reaches_points(run) for run in (first, second)):
         console.print(
             "The runs share no operating point: only their backbones without exits are compared.", markup=False
         )
     else:
-        console.print(_summary(table), markup=False)
+        console.print(_summary(table, first.metric), markup=False)
 
 
 def _show_lines(console: Console, text: str, first: str = "", rest: str = "") -> None:
@@ -110,8 +115,8 @@ def _compare_folders(console: Console, first: Path, second: Path) -> None:
         names = dict.fromkeys(_named(run.record.run_id) for run in pair)
         console.print(" against ".join(names), markup=False, style="bold", soft_wrap=True)
         _show_changes(console, record_differences(*(run.record for run in pair))["spec"])
-        _show(console, table)
-        _show_lines(console, _summary(table))
+        _show(console, table, pair[0].metric)
+        _show_lines(console, _summary(table, pair[0].metric))
     _show_lines(console, f"{same} of {len(pairs)} pairs of runs have the same results at every operating point.")
     if matched.similar:
         count = "All" if not matched.equal else str(len(matched.similar))
@@ -149,8 +154,8 @@ def _load(results_dir: Path, reference: str) -> Run:
     return runs[0]
 
 
-def _show(console: Console, table: pd.DataFrame) -> None:
-    paired = table["low"].notna()
+def _show(console: Console, table: pd.DataFrame, metric: Metric) -> None:
+    paired = table["p"].notna()
     ratio = table["first_macs"] / table["second_macs"]
     columns = {
         "point": list(table["point"]),
@@ -158,7 +163,7 @@ def _show(console: Console, table: pd.DataFrame) -> None:
         "second": [f"{100 * value:.1f}" for value in table["second"]],
         "difference": [f"{100 * value:+.1f}" for value in table["difference"]],
         "interval": [
-            f"[{100 * low:+.1f}, {100 * high:+.1f}]" if both else "other images"
+            _interval(low, high) if both else "other images"
             for both, low, high in zip(paired, table["low"], table["high"], strict=True)
         ],
         "p": [_p(value) if both else "" for both, value in zip(paired, table["p_holm"], strict=True)],
@@ -166,7 +171,11 @@ def _show(console: Console, table: pd.DataFrame) -> None:
     }
     for line in text_table(columns, console.width, optional=["first", "second"], right=RIGHT):
         console.print(line, markup=False, soft_wrap=True)
-    console.print(LEGEND, markup=False)
+    console.print(LEGEND.format(metric=f"{metric.title} in %"), markup=False)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}]" if low == low else "equal"  # see `paired_interval_unbounded`
 
 
 def _p(value: float) -> str:
@@ -179,16 +188,16 @@ def _is_equal(table: pd.DataFrame) -> bool:
     return bool((equal_macs & (table["discordant"] == 0)).all())
 
 
-def _summary(table: pd.DataFrame) -> str:
+def _summary(table: pd.DataFrame, metric: Metric) -> str:
     """One sentence: where the two runs differ, and how sure that is."""
     if _is_equal(table):
-        return "The results are the same: accuracy and MACs are equal at every operating point."
+        return f"The results are the same: {metric.name} and MACs are equal at every operating point."
     tested = table[table["p_holm"].notna()]
     if tested.empty:
-        return "The runs were tested on other images, so differences in accuracy cannot be tested pair by pair."
+        return f"The runs were tested on other images, so differences in {metric.name} cannot be tested pair by pair."
     clear = tested[tested["p_holm"] < 0.05]
     first, second = int((clear["difference"] > 0).sum()), int((clear["difference"] < 0).sum())
     return (
-        f"Of {len(tested)} points, the first is more accurate at {first} and the second at {second} (corrected p below 0.05); "
-        f"no difference is shown at {len(tested) - len(clear)}."
+        f"Of {len(tested)} points, the first has the higher {metric.name} at {first} and the second at {second} (corrected p "
+        f"below 0.05); no difference is shown at {len(tested) - len(clear)}."
     )

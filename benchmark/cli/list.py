@@ -113,9 +113,10 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
     for run_id, cause in table.loc[table["status"] != "done", ["run_id", "cause"]].itertuples(index=False, name=None):
         first_line = printable(str(cause).splitlines()[0])
         console.print(f"{short_id(run_id)} failed: {first_line}", markup=False, highlight=False, soft_wrap=True)
+    metrics = " or ".join(sorted(table["metric"].dropna().unique())) or "accuracy"
     finished = int((table["status"] == "done").sum())
     text = (
-        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: accuracy "
+        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: {metrics} "
         "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val."
     )
     if missing := left_out(columns, console.width, optional):

@@ -79,13 +79,11 @@ def show_best(
         name: sorted({policy for correct in seeds.values() for policy in correct} - set(reached[name]))
         for name, seeds in named.items()
     }
-    ranked = rank_policies(
-        {name: policies for name, policies in reached.items() if policies},
-        {name: metrics[setting] for setting, name in _names(settings).items()},
-    )
+    named_metrics = {name: metrics[setting] for setting, name in _names(settings).items()}
+    ranked = rank_policies({name: policies for name, policies in reached.items() if policies}, named_metrics)
     if not ranked:
         raise UserError(f"no policy reaches {budget:g} of the backbone's MACs on val and test; try another --budget")
-    lines = ranking(ranked, left_out, budget, console.width)
+    lines = ranking(ranked, named_metrics, left_out, budget, console.width)
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         table = as_table(ranked, budget)

@@ -8,12 +8,15 @@ import pandas as pd
 
 from benchmark.text_table import text_table, wrapped
 from results.judge.policy_ranking import RankedPolicy
+from results.metric import Metric
 
 HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs", "budget_drift": "drift", "falls_0.1": "falls"}
 OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
 """Columns that are left out first where the terminal is too narrow."""
 LEGEND = {
     "accuracy": "accuracy: % of the test images.",
+    "mIoU": "mIoU: in %, on test.",
+    "accuracy|mIoU": "accuracy|mIoU: in %, on test.",
     "drop": "drop: against the backbone without exits, in points.",
     "layers": "layers: speed-up as depth over mean exit block.",
     "MACs": "MACs: speed-up in MACs, with every evaluated head.",
@@ -44,11 +47,13 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
         shown[column] = table[column].map("{:.2f}x".format)
     shown["budget_drift"] = table["budget_drift"].map("{:.3f}".format).where(table["budget_drift"].notna(), "-")
     shown["falls_0.1"] = (100 * table["falls_0.1"]).map("{:.1f}".format).where(table["falls_0.1"].notna(), "-")
-    columns = ["method", "policy", "point", "settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
+    columns = ["settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
     missed = table["accuracy"].isna()
-    shown.loc[missed, columns[3:]] = "-"
-    columns += ["budget_drift", "falls_0.1"]
-    cells = {HEADINGS.get(name, name): shown[name].astype(str).tolist() for name in columns}
+    shown.loc[missed, columns] = "-"
+    data = ["dataset"] if table["dataset"].nunique() > 1 else []
+    columns = [*data, "method", "policy", "point", *columns, "budget_drift", "falls_0.1"]
+    headings = HEADINGS | {"accuracy": "|".join(sorted(set(table["metric"])))}
+    cells = {headings.get(name, name): shown[name].astype(str).tolist() for name in columns}
     lines = text_table(cells, width, optional=OPTIONAL, right=[*LEGEND])
     legend = ["Thresholds are chosen on val.", *(text for name, text in LEGEND.items() if name in lines[0].split())]
     if missed.any():
@@ -57,33 +62,39 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
 
 
 def ranking(
-    ranked: Mapping[str, Sequence[RankedPolicy]], left_out: Mapping[str, Sequence[str]], budget: float, width: int
+    ranked: Mapping[str, Sequence[RankedPolicy]],
+    metrics: Mapping[str, Metric],
+    left_out: Mapping[str, Sequence[str]],
+    budget: float,
+    width: int,
 ) -> list[str]:
     """The lines of a ranking: for each setting the policies, the best first.
 
     Args:
         ranked: by the name of the setting.
+        metrics: likewise.
         left_out: policies that do not reach the budget in every run, likewise.
         budget: mean MACs over those of the backbone.
         width: of the terminal, in characters.
     """
-    lines = wrapped(f"Policies at {budget:g} of the backbone's MACs, the most accurate first.", width)
+    lines = wrapped(f"Policies at {budget:g} of the backbone's MACs, the best first.", width)
     for setting, policies in ranked.items():
         lines += ["", *wrapped(setting, width)]
         cells = {
             "policy": [row.policy for row in policies],
-            "accuracy": [_interval(row.accuracy, row.low, row.high) for row in policies],
+            metrics[setting].name: [_interval(row.accuracy, row.low, row.high) for row in policies],
             "to the best": [_to_best(row) for row in policies],
             "p": ["" if row.to_best is None else _p(row.to_best.p) for row in policies],
             "": ["tie" if row.ties else "" for row in policies],
         }
-        lines += text_table(cells, width, optional=["accuracy"])
+        lines += text_table(cells, width, optional=[metrics[setting].name])
         if left_out.get(setting):
             lines += wrapped(f"not at this cost: {', '.join(left_out[setting])}", width)
     count = sum(row.to_best is not None for policies in ranked.values() for row in policies)
     over = {row.to_best.estimate.kind for policies in ranked.values() for row in policies if row.to_best is not None}
+    titles = dict.fromkeys(metrics[setting].title for setting in ranked)
     legend = (
-        "Accuracy in % of the test images and paired difference to the best policy in points, with 95 % intervals over "
+        f"{' and '.join(titles)} in % on test, and paired difference to the best policy in points, with 95 % intervals over "
         f"test samples{' (differences: over seeds)' if over == {'seeds'} else ''}. p by the exact sign-flip test (over five "
         f"or more seeds also by the t test), with Holm's correction over all {count} comparisons. tie: not shown to differ "
         "from the best. The settings around the budget come from val; on test two of them are mixed so that the cost is exact."

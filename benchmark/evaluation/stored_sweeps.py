@@ -16,6 +16,7 @@ from benchmark.evaluation.sweep import Decisions, Sweep, decide, true_class_prob
 from benchmark.external import evaluation as external
 from benchmark.grid.fitting import policy_mistake
 from methods.policies.policy import ExitPolicy
+from results.metric import METRICS
 from results.record import EXTERNAL, EXTERNAL_FILE, DoneRecord
 from results.spec import Configured
 from results.stats.curves import measure
@@ -43,7 +44,8 @@ def evaluate_policies(
         skip_unsupported: whether policies are left out that read what the run lacks: learned gates, or all logits.
 
     Returns:
-        one row per policy and operating point; columns are missing where a point was not reached. Besides the point:
+        one row per policy and operating point; columns are missing where a point was not reached. Besides the point, and the
+        name of the metric that the columns ``accuracy`` hold:
 
         - ``falls_0.01``, ...: share of test samples for which the probability of the true class falls along the exits by more
           than this margin (conditional monotonicity). Not for external runs, and not in segmentation.
@@ -62,6 +64,7 @@ def evaluate_policies(
         points = look_up(selection.label, chosen, sweeps, record.costs, blocks)
         for choice, point in zip(chosen, points, strict=True):
             row: dict[str, Any] = {"run_id": record.run_id, "method": record.label, "policy": selection.label}
+            row |= {"dataset": record.data.name, "metric": METRICS[record.data.task].name}
             row |= {"point": point.kind, "target": point.target, **falls}
             if choice.kind == "equal-macs" and choice.mixture:
                 test = sweeps["test"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmark.training.inputs import Inputs
 from datasets.folder import PREFIX, is_folder
 from datasets.images import typical_side
 from datasets.skipped import skipped_files
+from methods.tasks import TASKS
 
 
 def check_plan(plan: Plan, builder: Builder) -> list[str]:
@@ -42,7 +44,10 @@ def shrunk(backbone: str, inputs: Inputs) -> str | None:
         return None
     cards = registry.table("backbone").items()
     largest = max(card.image_size for _, card in cards)
-    fitting = [name for name, card in cards if 2 * card.image_size >= min(side, 2 * largest)]
+    stages = 1 if TASKS[inputs.card.task].labels_patches else math.inf  # see `benchmark.grid.fitting.check_task`
+    fitting = [
+        name for name, card in cards if 2 * card.image_size >= min(side, 2 * largest) and len(card.stages) <= stages
+    ]
     grey = " and to grey" if inputs.card.channels > inputs.channels else ""
     return (
         f"Images of {inputs.card.name} are about {side} pixels wide and are reduced to {inputs.size}x{inputs.size}{grey} for "

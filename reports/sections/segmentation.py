@@ -57,7 +57,7 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     )
     return [
         Text(f"{ref(figure_name)} shows answers of {name} along its exits."),
-        Drawn(caption, figure, figure_name, source([run], "examples.parquet")),
+        Drawn(caption, figure, figure_name, source([run], "examples.parquet", "report")),
     ]
 
 

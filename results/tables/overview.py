@@ -6,22 +6,24 @@ from typing import Any
 
 import pandas as pd
 
+from results.metric import METRICS
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord, RunRecord
 from results.store.folder import Store, StoreError
 
 DROP = 0.01
 COLUMNS = [
-    *("run_id", "status", "cause", "method", "backbone", "dataset", "scheme", "seed", "static_accuracy", "finished"),
-    *("point", "accuracy", "layer_speedup", "mac_speedup"),
+    *("run_id", "status", "cause", "method", "backbone", "dataset", "scheme", "seed", "metric", "static_accuracy"),
+    *("finished", "point", "accuracy", "layer_speedup", "mac_speedup"),
 ]
 
 
 def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
     """One row per finished or failed run, and one sentence per damaged record.
 
-    Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, static_accuracy (of the backbone
-    without exits, on test), finished (time), and for one operating point on test: point, accuracy, layer_speedup, mac_speedup.
+    Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, metric (its name), static_accuracy
+    (of the backbone without exits, on test), finished (time), and for one operating point on test: point, accuracy,
+    layer_speedup, mac_speedup.
     The point is the first one with a drop of at most `DROP` on val, or else the first fixed threshold.
     """
     rows, problems = [], []
@@ -47,7 +49,8 @@ def _row(record: RunRecord) -> dict[str, Any]:
     }
     if record.status == "failed":
         return row | {"cause": record.cause}
-    row |= {"dataset": record.data.name, "static_accuracy": record.static_accuracy.test}
+    row |= {"dataset": record.data.name, "metric": METRICS[record.data.task].name}
+    row["static_accuracy"] = record.static_accuracy.test
     point = _point(record)
     if point is not None and point.test is not None:
         row |= {

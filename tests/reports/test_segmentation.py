@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from results.judge.literature import read_claims
 from results.judge.mechanism_evidence import mechanism_answers
 from results.store.folder import Store
 from results.tables.loading import load_runs
-from results.tables.run import Run
+from results.tables.run import Run, labels
 from tests.conftest import SmokeRun
 from tests.segmentation_runs import write_segmentation
 
@@ -125,5 +125,15 @@ def test_both_tasks_in_one_report(report: Report, smoke: SmokeRun) -> None:
     runs = [*classifiers, *report.runs]
     study = Study("both", runs, tidy_tables(runs, []))
     assert study.metric.name == "accuracy or mIoU"
+    assert study.metric.explained() == f"mIoU: {COUNTED}"
     assert [setting.metric.name for setting in study.main] == ["accuracy", "mIoU"]
     assert set(study.tidy["points"]["metric"]) == {"accuracy", "mIoU"}
+
+
+def test_a_method_keeps_its_name_beside_runs_of_the_other_task(report: Report, smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    classifier = next(run for run in load_runs(store, store.run_ids())[0] if run.method == "lgvit")
+    segmenter = next(run for run in report.runs if run.method == "lgvit")
+    points = tuple(point.model_copy(update={"policy": "map-confidence"}) for point in segmenter.record.points)
+    renamed = replace(segmenter, record=segmenter.record.model_copy(update={"points": points}))
+    assert set(labels([classifier, renamed]).values()) == {"lgvit"}

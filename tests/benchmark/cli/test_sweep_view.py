@@ -12,6 +12,7 @@ from benchmark.cli.sweep_view import LEGEND, NOT_REACHED, points
 from benchmark.errors import UserError
 
 ROW = {
+    "dataset": "d", "metric": "accuracy",
     "method": "lgvit", "policy": "confidence", "point": "equal-macs", "target": 0.5, "settings": "0.5", "accuracy": 0.8,
     "drop": 0.01, "mean_block": 6.0, "layer_speedup": 2.1, "mac_speedup": 2.0, "budget_drift": 1.0, "falls_0.1": 0.2,
 }  # fmt: skip
@@ -34,6 +35,15 @@ def test_a_point_that_is_not_reached_has_a_reason() -> None:
     # No row has settings, so the column holds missing numbers.
     lines = points(pd.DataFrame([missed | {"settings": np.nan}]), 80)
     assert NOT_REACHED in " ".join(lines)
+
+
+def test_runs_of_two_tasks_are_told_apart() -> None:
+    lines = points(pd.DataFrame([ROW, ROW | {"dataset": "scenes", "metric": "mIoU"}]), 200)
+    assert {"dataset", "accuracy|mIoU"} <= set(lines[0].split())
+    assert "scenes" in lines[2]
+    alone = " ".join(points(pd.DataFrame([ROW | {"metric": "mIoU"}]), 200))
+    assert "mIoU: in %" in alone
+    assert "accuracy" not in alone
 
 
 @pytest.mark.parametrize("command", ["sweep", "claims", "clean"])

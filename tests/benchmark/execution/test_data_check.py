@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import provenance
+from benchmark import provenance, registry
 from benchmark.errors import UserError
 from benchmark.execution.checking import shrunk
 from benchmark.execution.data_check import check_data, check_dataset_version, write_data
@@ -20,7 +20,7 @@ from benchmark.stages.stage import RunStages
 from benchmark.training.inputs import Inputs, read_inputs
 from datasets.api import DataError, ImageSplit
 from methods import lookup
-from methods.api import Card
+from methods.api import HeadCard
 from methods.heads import HEADS
 from results.store.folder import Store
 from tests.grids import write_grid
@@ -74,7 +74,7 @@ def test_the_code_of_a_package_is_part_of_the_key_and_compared(tmp_path: Path, m
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("from methods.heads.linear import LinearHead as Head\n")
     monkeypatch.syspath_prepend(package.parent)
-    card = Card(target=f"{package.name}:Head", summary="")
+    card = HeadCard(target=f"{package.name}:Head", summary="")
     monkeypatch.setattr(lookup, "registered_outside", lambda kind: {"linear": card} if kind == "head" else {})
     monkeypatch.delitem(HEADS, "linear")
     run = planned(tmp_path)
@@ -99,6 +99,9 @@ def test_photos_for_a_small_backbone_are_a_warning(tmp_path: Path) -> None:
     for word in ("300", "28x28", "vit_base_patch16_224", "vit_nano_patch4_28"):
         assert word in warning
     assert "vit_nano_patch8_64" not in warning
+    assert "swin_base_patch4_window7_224" in warning
+    scenes = replace(inputs, splits={"train": photos}, card=registry.card("dataset", "fashion-scenes"))
+    assert "swin" not in str(shrunk("vit_nano_patch4_28", scenes))  # segmentation refuses it
 
 
 def test_other_integers_become_labels_and_fractions_are_no_images() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.cli.sweep_view import as_table, ranking
 from results.judge.policy_ranking import rank_policies
+from results.metric import ACCURACY
 from results.stats.significance import holm, sign_flip
 from results.stats.statistics import accuracy_interval, paired_interval
 
@@ -54,8 +55,10 @@ def test_seeds_are_pooled() -> None:
 
 def test_the_ranking_fits_80_columns() -> None:
     name = "a-policy-with-a-long-name(patience=3)"
-    ranked = rank_policies({"lgvit, vit_nano_patch4_28, exits paper, 1 seed": {**POLICIES, name: [answers(319)]}})
-    lines = ranking(ranked, {}, 0.5, 80)
+    setting = "lgvit, vit_nano_patch4_28, exits paper, 1 seed"
+    ranked = rank_policies({setting: {**POLICIES, name: [answers(319)]}})
+    lines = ranking(ranked, {setting: ACCURACY}, {}, 0.5, 80)
+    assert any(line.startswith("Accuracy in %") for line in lines)
     assert max(map(len, lines)) <= 80
     (first,) = (line for line in lines if line.startswith("a "))
     assert "best" in first

@@ -21,6 +21,7 @@ from results.tables.outcomes import split_by_point
 from results.tables.points import comparisons
 from results.tables.run import Run
 from tests.conftest import Command, SmokeRun
+from tests.segmentation_runs import write_segmentation
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,25 @@ def test_runs_without_a_common_point_are_not_called_the_same() -> None:
     assert done.exit_code == 0
     assert "no operating point" in " ".join(done.output.split())
     assert "results are the same" not in done.output
+
+
+def test_segmentations_are_compared_by_their_miou(smoke: SmokeRun, runs: dict[str, Run], tmp_path: Path) -> None:
+    store = write_segmentation(tmp_path, seeds=(0,), methods=("lgvit", "vanilla"))
+    first, second = (
+        next(name for name in store.run_ids() if name.startswith(method)) for method in ("lgvit", "vanilla")
+    )
+    done = CliRunner().invoke(compare, [first, second, "--results", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "mIoU in % on test" in text
+    assert "the first has the higher mIoU at" in text
+    assert "ccura" not in text.replace("accuracy-drop", "")
+    assert "other images" not in text  # both have the same backbone without exits, so its difference is exactly 0
+
+    same = CliRunner().invoke(compare, [str(tmp_path), str(tmp_path)])
+    assert "4 of 4 pairs of runs have the same results" in same.output
+
+    classifier = str(smoke.results / "runs" / runs["lgvit"].record.run_id)
+    other = CliRunner().invoke(compare, [first, classifier, "--results", str(tmp_path)])
+    assert other.exit_code == 0, other.output
+    assert "not compared: they are of segmentation and classification" in other.output

@@ -91,7 +91,7 @@ def share_weights(store: Store, run_ids: Sequence[str], target: Path) -> list[st
 
 
 def tiers(store: Store, run_ids: Sequence[str], target: Path, included: Sequence[str]) -> list[Tier]:
-    """The tiers of a shared folder with their sizes.
+    """The tiers of a shared folder with their sizes; no scores where no run has scores that can be shared.
 
     For scores that are not included, the size is at most half of the stored one; for weights it is that of the stages.
     """
@@ -100,12 +100,13 @@ def tiers(store: Store, run_ids: Sequence[str], target: Path, included: Sequence
     for record in _records(store, run_ids):
         sizes = {ref.name: sum(artifact.bytes for artifact in ref.artifacts) for ref in record.stages}
         stage = scores_stage(record)
-        if stage is not None:
+        if stage is not None and record.data.task == "classification":
             scores[stage] = sizes[stage] // 2
         weights |= {name: sizes[name] for name in _weight_stages(record)}
+    score_bytes = _bytes(target / FOLDER) if SCORES in included else sum(scores.values())
     return [
         Tier("records", _bytes(target / "runs"), True),
-        Tier(SCORES, _bytes(target / FOLDER) if SCORES in included else sum(scores.values()), SCORES in included),
+        *([Tier(SCORES, score_bytes, SCORES in included)] if scores else []),
         Tier(WEIGHTS, _bytes(target / "stages") if WEIGHTS in included else sum(weights.values()), WEIGHTS in included),
     ]
 

@@ -18,6 +18,7 @@ from benchmark.measure.finished import load_model
 from benchmark.notebook import load_run, read_scores
 from results.store.folder import Store
 from results.store.tiers import tiers
+from tests.segmentation_runs import write_segmentation
 from tests.trained_runs import RUN, write_trained_run
 
 
@@ -93,3 +94,9 @@ def test_scores_that_are_missing_are_named(results: Path, tmp_path: Path) -> Non
         (message,) = error.messages
         assert f"python -m benchmark reproduce {RUN} --results {first}" in message
         assert message.count(f"{RUN}: ") == 1
+
+
+def test_scores_of_segmentations_are_not_offered(tmp_path: Path) -> None:
+    store = write_segmentation(tmp_path, seeds=(0,), methods=("lgvit",))
+    names = [tier.name for tier in tiers(store, store.run_ids(), tmp_path / "shared", [])]
+    assert names == ["records", "weights"]

@@ -16,7 +16,10 @@ OPTIONS = {
     "gah_stride": "GAH stride", "lph_kernel": "LPH kernel", "gah_residual": "GAH residual", "kd_weight": "distillation weight",
     "kd_divisor": "distillation divisor",
 }  # fmt: skip
-HEADS = {"lph": "LPH", "gah": "GAH", "mlp": "MLP", "vit-ee": "transformer block"}
+HEADS = {
+    "lph": "LPH", "gah": "GAH", "mlp": "MLP", "vit-ee": "transformer block", "class-patch-mean": "linear + patch mean",
+    "ztw": "ZTW", "jei": "JEI", "final-classifier": "final classifier", "mixed-pool": "mixed pooling",
+}  # fmt: skip
 FAMILIES = {"vit": "ViT", "deit": "DeiT", "deit3": "DeiT III", "swin": "Swin", "swinv2": "SwinV2", "eva": "EVA"}
 SIZES = ("pico", "nano", "tiny", "small", "base", "large", "huge", "giant")
 STAGES = {"finetune": "fine-tuning", "joint": "joint training", "exits": "heads"}

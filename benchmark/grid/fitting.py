@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from benchmark import registry
-from methods.api import BackboneCard, Component, Method
+from methods.api import CLASSIFICATION, BackboneCard, Component, Method
 from methods.lookup import listed
 from methods.tasks import TASKS
 from results.spec import Configured
@@ -47,3 +47,11 @@ def policy_mistake(policy: Configured, dataset: Configured) -> str | None:
         return None
     fitting = [name for name, card in registry.table("policy").items() if task in card.tasks]
     return f"{policy.name} does not read what {task} gives ({dataset.name}); policies that do: {listed(fitting)}"
+
+
+def probes_mistake(datasets: Collection[str]) -> str | None:
+    """Why no linear probes can be made on the datasets of a grid; None if they can on one of them."""
+    tasks = {name: registry.card("dataset", name).task for name in sorted(datasets)}
+    if CLASSIFICATION in tasks.values():
+        return None
+    return f"probes need one class for an image, and the grid has none of classification ({', '.join(tasks)})"

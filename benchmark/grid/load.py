@@ -32,9 +32,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.grid.fitting import check_task, policy_mistake
+from benchmark.grid.fitting import check_task, policy_mistake, probes_mistake
 from benchmark.grid.leakage_guard import seen_selection
-from benchmark.grid.points import GridPoint, ResolvedPoint, by_default_own, exit_blocks
+from benchmark.grid.points import GridPoint, ResolvedPoint, exit_blocks, policies_of
 from benchmark.grid.recipe_guard import refused_augmentation
 from benchmark.grid.values import OWN, PrimaryKey, ValueReader, unknown_key
 from benchmark.grid.yaml_files import ValueLoader, read_mapping, read_value
@@ -188,6 +188,9 @@ class _GridReader(ValueReader):
         self.raise_mistakes()
         image_exits = {point.point.method.label for point, _ in points if point.blocks and not point.tokens_leave}
         primary = self.primary(file.primary, image_exits)
+        datasets = {point.point.dataset.name for point, _ in points}
+        if file.probes and (problem := probes_mistake(datasets)):
+            self.wrong("probes", problem)
         runs: dict[str, RunSpec] = {}
         for point, seeds in points:
             runs_of_point = [
@@ -197,7 +200,7 @@ class _GridReader(ValueReader):
                     seeds,
                     recipes,
                     overrides,
-                    by_default_own(point, policies, by_default),
+                    policies_of(point.point.dataset, policies, by_default, datasets),
                     tuple(file.learning_rates),
                 )
             ]

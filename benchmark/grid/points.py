@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark import registry
+from benchmark.grid.fitting import policy_mistake
 from benchmark.grid.values import OWN
 from methods.api import Method
 from methods.lookup import shortened
@@ -83,12 +85,32 @@ class ResolvedPoint:
         )
 
 
-def by_default_own(
-    resolved: ResolvedPoint, policies: tuple[Configured, ...], by_default: bool
+def policies_of(
+    dataset: Configured, policies: tuple[Configured, ...], by_default: bool, datasets: Collection[str]
 ) -> tuple[Configured, ...]:
-    """The policies of a grid; where it names none, and the task of a point has a policy of its own, that one."""
-    task = TASKS[registry.card("dataset", resolved.point.dataset.name).task]
-    return (Configured(name=OWN),) if by_default and task.own_policy else policies
+    """The policies of a grid for one of its datasets.
+
+    Where the grid names none, and the task has a policy of its own, that one. Those that fit only the task of another dataset
+    of the grid are left out; if none is left, all stay, so that they are refused.
+
+    Args:
+        dataset: of a point.
+        policies: of the grid.
+        by_default: whether the grid names none.
+        datasets: names of all datasets of the grid.
+    """
+    if by_default and TASKS[registry.card("dataset", dataset.name).task].own_policy:
+        return (Configured(name=OWN),)
+
+    def fits(policy: Configured, name: str) -> bool:
+        return policy.name == OWN or policy_mistake(policy, Configured(name=name)) is None
+
+    chosen = tuple(
+        policy
+        for policy in policies
+        if fits(policy, dataset.name) or not any(fits(policy, other) for other in datasets)
+    )
+    return chosen or policies
 
 
 def exit_blocks(point: GridPoint, method: Method) -> tuple[int, ...]:

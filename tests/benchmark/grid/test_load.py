@@ -250,6 +250,26 @@ def test_a_policy_of_maps_is_refused_for_classification(tmp_path: Path) -> None:
     assert "map-confidence does not read what classification gives (fashion-mnist-mini)" in message
 
 
+def test_each_dataset_of_a_grid_has_the_policies_that_fit_its_task(tmp_path: Path) -> None:
+    text = """
+    name: both
+    backbones: [vit_nano_patch4_28]
+    datasets: [fashion-mnist-mini, fashion-scenes]
+    methods: [lgvit]
+    policies: [entropy, map-confidence, random]
+    """
+    policies = {run.train.dataset.name: [policy.name for policy in run.policies] for run in expand(tmp_path, text)}
+    assert policies == {"fashion-mnist-mini": ["entropy", "random"], "fashion-scenes": ["map-confidence", "random"]}
+    messages = mistakes(tmp_path, text.replace("map-confidence, random", "margin"))
+    for policy, message in zip(("entropy", "margin"), messages, strict=True):
+        assert f"{policy} does not read what segmentation gives" in message
+
+
+def test_probes_without_classification_are_refused(tmp_path: Path) -> None:
+    (message,) = mistakes(tmp_path, SEGMENTATION + "probes: true\n")
+    assert message.startswith("probes: probes need one class for an image")
+
+
 def test_segmentation_has_a_policy_of_its_own_by_default(tmp_path: Path) -> None:
     path = tmp_path / "g.yaml"
     path.write_text(SEGMENTATION, encoding="utf-8")

@@ -24,7 +24,8 @@ def official_swin_speedup(shares: Sequence[float], blocks: Sequence[int]) -> flo
     It is larger than `layer_speedup` and used only for comparison with published values on Swin.
     """
     credited = [*(block - 1 for block in blocks[:-1]), blocks[-1]]
-    return float(blocks[-1] / np.dot(shares, credited))
+    mean = float(np.dot(shares, credited))
+    return blocks[-1] / mean if mean else float("inf")
 
 
 def mac_speedup(shares: Sequence[float], cumulative: Sequence[int], baseline: int) -> float:

@@ -83,6 +83,7 @@ def test_speed_ups_by_hand() -> None:
     shares, blocks = [0.5, 0.0, 0.5], [4, 8, 24]
     assert layer_speedup(shares, blocks, 24) == 24 / 14
     assert official_swin_speedup(shares, blocks) == 24 / 13.5
+    assert official_swin_speedup([1.0, 0.0], [1, 24]) == float("inf")  # all leave after block 1, which counts as none
     assert mac_speedup(shares, [10, 20, 30], 28) == 28 / 20
     assert layer_speedup([0, 0, 1], blocks, 24) == official_swin_speedup([0, 0, 1], blocks) == 1
 

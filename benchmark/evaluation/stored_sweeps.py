@@ -151,7 +151,7 @@ def _decisions(
 ) -> Iterator[tuple[Configured, ExitPolicy, dict[str, Decisions]]]:
     """Each policy that the exits support, fitted on val, with its decisions on the run's logits by split."""
     for selection in policies:
-        if problem := policy_mistake(selection, record.spec.train.dataset):
+        if problem := policy_mistake(selection, record.data.task, record.data.name):
             if skip_unsupported:
                 continue
             raise UserError(f"--policy {selection.name}: {problem}")

@@ -102,7 +102,7 @@ class ValAccuracyWatcher:
 def final_accuracy(learner: Learner, task: Task, inputs: Inputs) -> float:
     """The accuracy of the final classifier on all of val, in evaluation mode; the learner trains on as before.
 
-    In segmentation it is the mean over images of the share of right pixels.
+    In segmentation it is the share of right pixels in each batch, averaged with the numbers of images as weights.
     """
     correct, count = 0.0, 0
     with in_evaluation(learner.module), torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -40,13 +40,12 @@ def check_task(task: str, backbone: BackboneCard, method: Method, heads: Sequenc
         )
 
 
-def policy_mistake(policy: Configured, dataset: Configured) -> str | None:
-    """Why a policy does not fit the task of a dataset; None if it does."""
-    task = registry.card("dataset", dataset.name).task
+def policy_mistake(policy: Configured, task: str, dataset: str) -> str | None:
+    """Why a policy does not fit a task; None if it does. The dataset of this name, which messages show, need not be here."""
     if task in registry.card("policy", policy.name).tasks:
         return None
     fitting = [name for name, card in registry.table("policy").items() if task in card.tasks]
-    return f"{policy.name} does not read what {task} gives ({dataset.name}); policies that do: {listed(fitting)}"
+    return f"{policy.name} does not read what {task} gives ({dataset}); policies that do: {listed(fitting)}"
 
 
 def probes_mistake(datasets: Collection[str]) -> str | None:

@@ -338,8 +338,9 @@ class _GridReader(ValueReader):
         if problem := seen_selection(run):
             self.wrong("datasets", problem)
         if run.train.exits:
+            name = run.train.dataset.name
             for policy in run.policies:
-                if problem := policy_mistake(policy, run.train.dataset):
+                if problem := policy_mistake(policy, registry.card("dataset", name).task, name):
                     self.wrong("policies", problem)
         heads = heads_of(run.train) if run.train.exits else ()
         if heads and not any(head.options.get("gate") for head in heads):

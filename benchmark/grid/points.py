@@ -103,7 +103,7 @@ def policies_of(
         return (Configured(name=OWN),)
 
     def fits(policy: Configured, name: str) -> bool:
-        return policy.name == OWN or policy_mistake(policy, Configured(name=name)) is None
+        return policy.name == OWN or policy_mistake(policy, registry.card("dataset", name).task, name) is None
 
     chosen = tuple(
         policy

@@ -8,10 +8,11 @@ from textwrap import dedent
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.grid.fitting import policy_mistake
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.registry import grids
 from benchmark.stages.graph import run_stages
-from results.spec import RunSpec
+from results.spec import Configured, RunSpec
 from tests.conftest import Command
 
 SOUND = """
@@ -263,6 +264,12 @@ def test_each_dataset_of_a_grid_has_the_policies_that_fit_its_task(tmp_path: Pat
     messages = mistakes(tmp_path, text.replace("map-confidence, random", "margin"))
     for policy, message in zip(("entropy", "margin"), messages, strict=True):
         assert f"{policy} does not read what segmentation gives" in message
+
+
+def test_the_policies_of_a_record_are_checked_without_its_data() -> None:
+    """`sweep` works on the records of photos that are on another machine."""
+    assert policy_mistake(Configured(name="entropy"), "classification", "folder:gone") is None
+    assert "(folder:gone)" in str(policy_mistake(Configured(name="entropy"), "segmentation", "folder:gone"))
 
 
 def test_probes_without_classification_are_refused(tmp_path: Path) -> None:

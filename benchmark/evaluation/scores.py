@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from benchmark.errors import NotFiniteError
+from benchmark.evaluation.detections import Detections
 from benchmark.training.inputs import Inputs
 from benchmark.training.ranks import ALONE, Ranks
 from datasets.loading import Batch, scoring_positions
@@ -26,8 +29,8 @@ class ExitScores:
 
     Attributes:
         logits: what policies read, float32 [K, N, C], final exit last: the logits of C classes; in segmentation the signals of
-            `methods.policies.map_signals`.
-        labels: int64 [N]; zeros in a task that has ``counts``.
+            `methods.policies.map_signals`, in detection those of `methods.policies.box_signals`.
+        labels: int64 [N]; zeros in a task that has ``counts`` or ``detections``.
         sample_id: int64 [N].
         errors: float32 [K - 1, N], probability that the prediction of an early exit is wrong, by its learned gate; None if the
             exits have no gates.
@@ -35,6 +38,7 @@ class ExitScores:
             in classification.
         maps: the class of every patch, uint8 [K, N, g, g], in a task that answers with maps; None in classification.
         tokens: number of tokens on which each of the L blocks ran, int32 [1, N, L], where tokens leave; None elsewhere.
+        detections: found and labelled boxes, in detection; None in other tasks.
     """
 
     logits: Tensor
@@ -44,30 +48,48 @@ class ExitScores:
     counts: Tensor | None = None
     maps: Tensor | None = None
     tokens: Tensor | None = None
+    detections: Detections | None = None
 
     def part(self, samples: slice | Tensor) -> ExitScores:
         """The scores of some samples: a range, or positions."""
-        optional = (None if values is None else values[:, samples] for values in self._optional)
-        return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], *optional)
+        optional: dict[str, Any] = {name: values[:, samples] for name, values in self._optional.items()}
+        if self.detections is not None:
+            optional["detections"] = self.detections.part(samples)
+        return ExitScores(self.logits[:, samples], self.labels[samples], self.sample_id[samples], **optional)
 
     @property
-    def _optional(self) -> tuple[Tensor | None, ...]:
-        return tuple(getattr(self, name) for name in OPTIONAL)
+    def _optional(self) -> dict[str, Tensor]:
+        """The fields of `OPTIONAL` that the task has."""
+        return {name: values for name in OPTIONAL if (values := getattr(self, name)) is not None}
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors, in the order in which ranks send them."""
-        optional = [values for values in self._optional if values is not None]
-        return [self.logits, self.labels, self.sample_id, *optional]
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their names in a file."""
+        tensors = {"logits": self.logits, "labels": self.labels, "sample_id": self.sample_id, **self._optional}
+        return tensors if self.detections is None else tensors | self.detections.tensors
 
-    def empty(self, samples: int) -> ExitScores:
-        """Uninitialised scores for another number of samples, as buffers for receiving."""
-        logits, *optional = (
-            None if values is None else values.new_empty(len(values), samples, *values.shape[2:])
-            for values in (self.logits, *self._optional)
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> ExitScores:
+        """The scores in a file with these tensors."""
+        own: dict[str, Any] = {
+            name: tensors[name] for name in ("logits", "labels", "sample_id", *OPTIONAL) if name in tensors
+        }
+        return cls(**own, detections=Detections.of(tensors))
+
+    @classmethod
+    def joined(cls, parts: Sequence[ExitScores]) -> ExitScores:
+        """The scores of the samples of several parts, which have the same exits."""
+        optional: dict[str, Any] = {
+            name: torch.cat([part._optional[name] for part in parts], dim=1) for name in parts[0]._optional
+        }
+        detections = [part.detections for part in parts if part.detections is not None]
+        return cls(
+            torch.cat([part.logits for part in parts], dim=1),
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.sample_id for part in parts]),
+            **optional,
+            detections=Detections.joined(detections) if detections else None,
         )
-        assert logits is not None
-        return ExitScores(logits, self.labels.new_empty(samples), self.sample_id.new_empty(samples), *optional)
 
 
 def score_file(split: str) -> str:
@@ -89,28 +111,17 @@ def score_split(
     inputs.check_ranks(split, ranks)
     own = (_score(model, batch, device) for batch in inputs.scoring(split, ranks))
     parts: list[ExitScores] = []
-    for number, positions in enumerate(scoring_positions(len(inputs.splits[split]), inputs.size)):
+    for number in range(len(scoring_positions(len(inputs.splits[split]), inputs.size))):
         rank = number % ranks.size
-        if rank == 0:
-            part = next(own)
-        else:
-            part = parts[0].empty(len(positions))
-            ranks.receive(part.tensors, rank)
-        parts.append(part)
-    optional = ([getattr(part, name) for part in parts] for name in OPTIONAL)
-    return ExitScores(
-        torch.cat([part.logits for part in parts], dim=1),
-        torch.cat([part.labels for part in parts]),
-        torch.cat([part.sample_id for part in parts]),
-        *(None if values[0] is None else torch.cat(values, dim=1) for values in optional),
-    )
+        parts.append(next(own) if rank == 0 else ExitScores.of(load(ranks.receive_bytes(rank))))
+    return ExitScores.joined(parts)
 
 
 def send_scores(model: MultiExitModel, inputs: Inputs, split: str, device: torch.device, ranks: Ranks) -> None:
     """Score this rank's batches and send the results to rank 0. All ranks except 0 call it while rank 0 is in `score_split`."""
     inputs.check_ranks(split, ranks)
     for batch in inputs.scoring(split, ranks):
-        ranks.send(_score(model, batch, device).tensors)
+        ranks.send_bytes(save(_score(model, batch, device).tensors))
 
 
 def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitScores:
@@ -140,10 +151,8 @@ def save_scores(scores: ExitScores, path: Path) -> None:
             raise NotFiniteError(f"the logits of exit {exit_} are NaN or infinite for {bad} of {len(logits)} samples")
     if scores.errors is not None and not torch.isfinite(scores.errors).all():
         raise NotFiniteError("the outputs of the learned gates are NaN or infinite")
-    tensors = {"logits": scores.logits, "labels": scores.labels, "sample_id": scores.sample_id}
-    tensors |= {name: values for name in OPTIONAL if (values := getattr(scores, name)) is not None}
-    path.write_bytes(save(tensors))
+    path.write_bytes(save(scores.tensors))
 
 
 def load_scores(path: Path) -> ExitScores:
-    return ExitScores(**load_file(path))
+    return ExitScores.of(load_file(path))

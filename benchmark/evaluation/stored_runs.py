@@ -54,4 +54,4 @@ def released_scores(path: Path) -> ExitScores:
         StoreError: the file is missing or in another form.
     """
     arrays = read_released(path)
-    return ExitScores(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+    return ExitScores.of({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -71,7 +71,7 @@ DOMAINS = {
             "benchmark/training/precision.py", "benchmark/training/ranks.py",
         ),
     ),
-    "scoring": Domain(1, ("benchmark/evaluation/scores.py",)),
+    "scoring": Domain(1, ("benchmark/evaluation/detections.py", "benchmark/evaluation/scores.py")),
     "policies": Domain(
         2,
         (

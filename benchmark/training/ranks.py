@@ -98,17 +98,20 @@ class Ranks:
             dist.all_reduce(high, dist.ReduceOp.MAX)
         return torch.equal(low, high)
 
-    def send(self, tensors: Sequence[Tensor]) -> None:
-        """Send tensors to rank 0."""
+    def send_bytes(self, content: bytes) -> None:
+        """Send bytes to rank 0."""
         with _rank_errors():
-            for tensor in tensors:
-                dist.send(tensor.contiguous(), 0)
+            dist.send(torch.tensor(len(content)), 0)
+            dist.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
 
-    def receive(self, tensors: Sequence[Tensor], rank: int) -> None:
-        """Receive into these tensors what another rank sends."""
+    def receive_bytes(self, rank: int) -> bytes:
+        """The bytes that another rank sends."""
+        length = torch.tensor(0)
         with _rank_errors():
-            for tensor in tensors:
-                dist.recv(tensor, rank)
+            dist.recv(length, rank)
+            buffer = torch.empty(int(length), dtype=torch.uint8)
+            dist.recv(buffer, rank)
+        return bytes(buffer.numpy())
 
 
 ALONE = Ranks()

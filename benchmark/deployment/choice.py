@@ -11,10 +11,11 @@ from benchmark.deployment.budget import Budget
 from benchmark.deployment.deployed import Deployed, DeployedExit, InputForm, Interval, OnTest
 from benchmark.deployment.measured_times import TimingSetup, measured_times
 from benchmark.errors import UserError
+from benchmark.evaluation.decisions import Sweep
 from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores
-from benchmark.evaluation.sweep import Sweep, decide
+from benchmark.evaluation.sweep import decide
 from benchmark.measure.finished import finished_run, policy_label
 from benchmark.training.inputs import input_card
 from datasets.api import DatasetCard

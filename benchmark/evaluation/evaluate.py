@@ -14,9 +14,11 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.evaluation import tables
+from benchmark.evaluation.decisions import Sweep
+from benchmark.evaluation.evidence import evidence_of
 from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
-from benchmark.evaluation.sweep import Sweep, decide, without_exits
+from benchmark.evaluation.sweep import decide, without_exits
 from datasets.api import ImageSplit
 from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
@@ -25,7 +27,6 @@ from results.record import CostTable, ExitMetrics
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
-from results.stats.iou import mean_iou
 from results.tables.run import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
@@ -85,7 +86,8 @@ def evaluate(
     reference = accuracies(static["val"])[-1]
     points: list[OperatingPoint] = []
     frozen: list[dict[str, Any]] = []
-    outcomes, curves = [tables.static_outcomes(static["test"])], [tables.curve_frame([])]
+    tested = evidence_of(scores["test"])
+    outcomes, curves = [evidence_of(static["test"]).final_outcomes()], [tables.curve_frame([])]
     corners = []
     references = [without_exits(static[split], scores[split]) for split in ("val", "test")]
     for selection in policies:
@@ -103,9 +105,7 @@ def evaluate(
         redrawn = redraw(decided_on_val, decided_on_test, references, costs, blocks, drops) if drops else {}
         for point in look_up(selection.label, chosen, sweeps, costs, blocks, redrawn):
             points.append(point)
-            outcomes += [
-                tables.outcomes(point, setting, decided_on_test, policy, scores["test"]) for setting in point.settings
-            ]
+            outcomes += [tested.outcomes(point, setting, decided_on_test, policy) for setting in point.settings]
         curves += [tables.curve(selection.label, split, swept, costs, blocks) for split, swept in sweeps.items()]
         cost = val.mean(costs.cumulative)
         for t in np.unique([*upper_hull(cost, val.accuracy), cost.argmax()]):
@@ -115,7 +115,7 @@ def evaluate(
         {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
         pd.concat(outcomes, ignore_index=True),
         pd.concat(curves, ignore_index=True),
-        tables.answers(scores["test"], static["test"]),
+        tested.answers(static["test"]),
         pd.concat(corners, ignore_index=True),
     )
 
@@ -148,11 +148,10 @@ def evaluate_without_exits(
     """
     own_scores = static if scores is None else scores
     frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
-    answers = tables.answers(own_scores["test"], static["test"])
+    answers = evidence_of(own_scores["test"]).answers(static["test"])
+    static_outcomes = evidence_of(static["test"]).final_outcomes()
     if scores is None:
-        return Evaluation(
-            (), frozen, tables.static_outcomes(static["test"]), tables.curve_frame([]), answers, tables.no_corners()
-        )
+        return Evaluation((), frozen, static_outcomes, tables.curve_frame([]), answers, tables.no_corners())
     blocks = [len(costs.blocks)]
     sweeps = {split: without_exits(split_scores, split_scores).sweep() for split, split_scores in scores.items()}
     chosen = [(0, 1.0)]
@@ -161,17 +160,15 @@ def evaluate_without_exits(
     )
     setting = WeightedThreshold(threshold=0.0, weight=1.0)
     point = OperatingPoint(policy=NO_POLICY, kind="fixed", target=0.0, settings=(setting,), val=val, test=test)
-    own = tables.static_outcomes(scores["test"]).assign(point=point.name, threshold=0.0, exit=0)
+    own = evidence_of(scores["test"]).final_outcomes().assign(point=point.name, threshold=0.0, exit=0)
     curves = [tables.curve(NO_POLICY, split, swept, costs, blocks) for split, swept in sweeps.items()]
-    outcomes = pd.concat([tables.static_outcomes(static["test"]), own], ignore_index=True)
+    outcomes = pd.concat([static_outcomes, own], ignore_index=True)
     return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, tables.no_corners())
 
 
 def accuracies(scores: ExitScores) -> list[float]:
-    """The metric of each exit over all samples, length K: accuracy, or mIoU of the counts."""
-    if scores.counts is not None:
-        return mean_iou(scores.counts[..., :3].sum(1).numpy()).tolist()
-    return (scores.logits.argmax(-1) == scores.labels).double().mean(-1).tolist()
+    """The metric of each exit over all samples, length K: accuracy, or that of another task."""
+    return evidence_of(scores).at_exits()
 
 
 def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[str]) -> tuple[ExitMetrics, ...]:

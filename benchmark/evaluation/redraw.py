@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.evaluation.sweep import CHUNK, Decisions
+from benchmark.evaluation.decisions import CHUNK, Decisions
 from results.operating_point import Redrawn
 from results.record import CostTable
 from results.stats.curves import cheapest_within_drop
@@ -94,7 +94,7 @@ def _draw(
         chunk = slice(start, start + CHUNK)
         sums = sums + at_exit[:, decisions.exit_taken[:, chunk]] @ times[chunk]
     macs, block = sums / samples
-    return _Draws(decisions.accuracy_of_draws(times), macs, block, static.accuracy_of_draws(times)[0])
+    return _Draws(decisions.metric_of_draws(times), macs, block, static.metric_of_draws(times)[0])
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

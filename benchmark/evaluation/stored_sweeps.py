@@ -9,10 +9,12 @@ import numpy as np
 
 from benchmark import registry
 from benchmark.errors import UserError
+from benchmark.evaluation.decisions import Decisions, Sweep
 from benchmark.evaluation.evaluate import choose, look_up, prepare
+from benchmark.evaluation.evidence import evidence_of
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.sweep import Decisions, Sweep, decide, true_class_probability
+from benchmark.evaluation.sweep import decide
 from benchmark.external import evaluation as external
 from benchmark.grid.fitting import policy_mistake
 from methods.policies.policy import ExitPolicy
@@ -48,7 +50,7 @@ def evaluate_policies(
         name of the metric that the columns ``accuracy`` hold:
 
         - ``falls_0.01``, ...: share of test samples for which the probability of the true class falls along the exits by more
-          than this margin (conditional monotonicity). Not for external runs, and not in segmentation.
+          than this margin (conditional monotonicity). Not for external runs, and only in classification.
         - ``realised_macs``, ``realised_accuracy`` and ``budget_drift``, at equal MACs: the settings that cost the budget on
           val, applied to test: cost over that of the backbone, accuracy, and cost over the budget.
 
@@ -93,7 +95,7 @@ def correct_at_budget(
 ) -> dict[str, np.ndarray | None]:
     """Correctness of every test sample at equal MACs, by policy: [N], between 0 and 1 where two settings are mixed.
 
-    In segmentation, `Decisions.values`.
+    In other tasks, `Decisions.values`.
 
     Args:
         store: the results folder.
@@ -134,11 +136,9 @@ def _sweeps(
     names = [f"falls_{margin:g}" for margin in MARGINS]
     for selection, policy, decisions in _decisions(store, record, scores, policies, skip_unsupported=skip_unsupported):
         sweeps = {split: decided.sweep() for split, decided in decisions.items()}
-        if scores["test"].counts is not None:
-            yield selection, sweeps, {}
-            continue
-        shares = share_that_falls(true_class_probability(policy, scores["test"]))
-        yield selection, sweeps, dict(zip(names, shares, strict=True))
+        probability = evidence_of(scores["test"]).true_class_probability(policy)
+        shares = () if probability is None else share_that_falls(probability)
+        yield selection, sweeps, dict(zip(names, shares, strict=False))
 
 
 def _decisions(

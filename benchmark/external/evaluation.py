@@ -11,9 +11,10 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.evaluation import tables
+from benchmark.evaluation.class_evidence import ClassDecisions
+from benchmark.evaluation.decisions import Sweep
 from benchmark.evaluation.evaluate import Evaluation, choose, frozen_points, look_up
 from benchmark.evaluation.redraw import redraw
-from benchmark.evaluation.sweep import Decisions, Sweep
 from benchmark.external.table import SPLITS, ExternalExits, load_exits
 from datasets.api import ImageSplit
 from datasets.splits import identity
@@ -94,11 +95,11 @@ def exits_at(exits: ExternalExits, settings: np.ndarray) -> np.ndarray:
     return Confidence().sweep(torch.from_numpy(exits.confidence[:-1]), settings).numpy()
 
 
-def decide_exits(exits: ExternalExits, settings: np.ndarray) -> Decisions:
+def decide_exits(exits: ExternalExits, settings: np.ndarray) -> ClassDecisions:
     """The decisions of every setting on one split."""
     taken = exits_at(exits, settings)
     correct = exits.right[taken, np.arange(exits.samples)]
-    return Decisions(settings, len(exits.prediction), taken.astype(np.int16), correct)
+    return ClassDecisions(settings, len(exits.prediction), taken.astype(np.int16), correct)
 
 
 def identity_of(exits: ExternalExits) -> str:
@@ -127,6 +128,6 @@ def _corner(test: ExternalExits, setting: float) -> pd.DataFrame:
     return tables.corner_frame(POLICY, setting, test.sample_id, exits, test.right[exits, np.arange(test.samples)])
 
 
-def _final_alone(exits: ExternalExits) -> Decisions:
+def _final_alone(exits: ExternalExits) -> ClassDecisions:
     """The final exit for every sample, as one setting: the reference of accuracy drops."""
-    return Decisions(np.zeros(1), 1, np.zeros((1, exits.samples), dtype=np.int16), exits.right[-1:])
+    return ClassDecisions(np.zeros(1), 1, np.zeros((1, exits.samples), dtype=np.int16), exits.right[-1:])

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from benchmark import registry
-from benchmark.evaluation import tables
 from benchmark.evaluation.evaluate import Evaluation, accuracies, evaluate, evaluate_without_exits
 from benchmark.evaluation.scores import ExitScores, load_scores, save_scores
 from benchmark.evaluation.sweep import decide, without_exits
@@ -19,6 +18,7 @@ from methods.policies.map_signals import SIGNALS, MapConfidence
 from results.record import CostTable
 from results.spec import Configured
 from results.stats.iou import mean_iou
+from results.tables.pixel_counts import COUNTS, WITHOUT_EXITS
 from results.tables.run import STATIC
 
 CLASSES, BLOCKS = 4, [4, 8, 12]
@@ -80,7 +80,7 @@ def test_draws_are_scored_by_their_summed_counts() -> None:
     decisions = decide(policy, own, settings)
     drawn = np.random.default_rng(0).integers(0, 30, (5, 30))
     times = np.stack([np.bincount(row, minlength=30) for row in drawn], axis=1).astype(np.float64)
-    found = decisions.accuracy_of_draws(times)
+    found = decisions.metric_of_draws(times)
     for t in range(len(settings)):
         for d, row in enumerate(drawn):
             summed = own.counts.numpy()[decisions.exit_taken[t, row], row, :, :3].sum(0)
@@ -98,13 +98,13 @@ def test_the_tables_hold_exits_and_counts_and_no_labels(costs: CostTable) -> Non
     assert own["test"].counts is not None
     assert set(evaluation.outcomes) == {"point", "threshold", "weight", "sample_id", "exit", "score"}
     assert set(evaluation.corners) == {"policy", "threshold", "sample_id", "exit"}
-    assert set(evaluation.outcomes[evaluation.outcomes["point"] == STATIC]["exit"]) == {tables.WITHOUT_EXITS}
+    assert set(evaluation.outcomes[evaluation.outcomes["point"] == STATIC]["exit"]) == {WITHOUT_EXITS}
     answers = evaluation.answers
-    assert answers["exit"].unique().tolist() == [tables.WITHOUT_EXITS, 0, 1, 2]
-    by_exit = answers.groupby("exit")[list(tables.COUNTS)].sum()
+    assert answers["exit"].unique().tolist() == [WITHOUT_EXITS, 0, 1, 2]
+    by_exit = answers.groupby("exit")[list(COUNTS)].sum()
     expected = own["test"].counts.sum((1, 2)).numpy()
     assert (by_exit.loc[[0, 1, 2]].to_numpy() == expected).all()
-    assert (by_exit.loc[tables.WITHOUT_EXITS].to_numpy() == expected[-1]).all()
+    assert (by_exit.loc[WITHOUT_EXITS].to_numpy() == expected[-1]).all()
 
 
 def test_points_state_miou_and_its_interval_over_val_and_test(costs: CostTable) -> None:
@@ -129,7 +129,7 @@ def test_a_model_without_exits_has_one_point() -> None:
     assert point.test.accuracy == pytest.approx(accuracies(own["test"])[0])
     outcomes = evaluation.outcomes.set_index("point")["exit"]
     assert set(outcomes[point.name]) == {0}  # its own exit, not the backbone without exits
-    assert set(outcomes[STATIC]) == {tables.WITHOUT_EXITS}
+    assert set(outcomes[STATIC]) == {WITHOUT_EXITS}
 
 
 def test_the_backbone_is_aligned_by_sample_id() -> None:

@@ -68,11 +68,13 @@ class AllLogits:
         logits: [K, B, num_classes] for K exits, the final exit last; in segmentation [K, B, num_classes, g, g].
         errors: error probabilities from the learned gates of the early exits, [K - 1, B]; None if there are no gates.
         tokens: number of tokens on which each of the L blocks ran, int32 [B, L], where images differ in it; None elsewhere.
+        left: exit at which the token of each patch left, uint8 [B, g * g]; see `Tokens`.
     """
 
     logits: Tensor
     errors: Tensor | None = None
     tokens: Tensor | None = None
+    left: Tensor | None = None
 
 
 def backbone_pass(
@@ -170,7 +172,7 @@ class MultiExitModel(nn.Module):
         passed = backbone_pass(self.backbone, images, self.exit_heads.exits)
         outputs = self.exit_heads(passed.tokens)
         errors = torch.stack(outputs.errors) if outputs.errors else None
-        return AllLogits(torch.stack([*outputs.logits, passed.logits]), errors, passed.last.lengths)
+        return AllLogits(torch.stack([*outputs.logits, passed.logits]), errors, passed.last.lengths, passed.last.left)
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of all exits, [K, B, num_classes], the final exit last."""

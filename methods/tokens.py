@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
-BY_SAMPLE = ("values", "sizes", "images", "positions", "canvas", "lengths")
+PADDING = -1
+"""Position of a token that only fills up a batch."""
+BY_SAMPLE = ("values", "sizes", "images", "positions", "canvas", "left", "lengths")
 """Fields of `Tokens` whose first axis is the batch."""
 
 
@@ -28,6 +31,8 @@ class Tokens:
         images: (B, channels, H, W), for a backbone that reads the images again in a later block; None for all others.
         positions: int64 (B, N), place in the whole patch grid of each patch token, -1 for padding; None while all are there.
         canvas: (B, g * g, num_classes), logits of the patches whose tokens have left, NaN for the others; None likewise.
+        left: uint8 (B, g * g), exit at which the token of each patch left, 0-based; the number of exits for those that have not
+            left. None where tokens do not leave.
         lengths: int32 (B, blocks so far), number of tokens on which each block ran, where images differ in it; None elsewhere.
     """
 
@@ -40,6 +45,7 @@ class Tokens:
     images: Tensor | None = None
     positions: Tensor | None = None
     canvas: Tensor | None = None
+    left: Tensor | None = None
     lengths: Tensor | None = None
 
     @property
@@ -66,6 +72,14 @@ class Tokens:
             raise ValueError("these tokens have no grid, because some were removed")
         return self.patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
+    def completed(self, logits: Tensor) -> Tensor:
+        """The logits (B, num_classes, g, g) of all patches, from those of these tokens, (B, N, num_classes), and the canvas."""
+        if self.positions is None or self.canvas is None:
+            return logits.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        side = isqrt(self.canvas.shape[1])
+        whole = written(self.canvas, self.positions, logits, self.positions != PADDING)
+        return whole.transpose(1, 2).unflatten(2, (side, side))
+
     def detach(self) -> Tokens:
         return replace(self, values=self.values.detach())
 
@@ -88,3 +102,9 @@ class Tokens:
             name: torch.cat(tensors) for name, tensors in others.items() if tensors[0] is not None
         }
         return replace(parts[0], **joined)
+
+
+def written(canvas: Tensor, positions: Tensor, logits: Tensor, which: Tensor) -> Tensor:
+    """A copy of a canvas (B, g * g, C) with the ``logits`` (B, N, C) of the tokens in the bool mask ``which`` (B, N)."""
+    image, token = which.nonzero(as_tuple=True)
+    return canvas.index_put((image, positions[image, token]), logits[image, token].to(canvas.dtype))

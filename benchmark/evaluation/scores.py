@@ -19,7 +19,7 @@ from datasets.loading import Batch, scoring_positions
 from methods.model import MultiExitModel
 
 SCORED = ("val", "test")
-OPTIONAL = ("errors", "counts", "maps", "tokens")
+OPTIONAL = ("errors", "counts", "maps", "tokens", "left")
 """Fields of `ExitScores` that may be None; their second axis is that of the samples."""
 
 
@@ -38,6 +38,8 @@ class ExitScores:
             in classification.
         maps: the class of every patch, uint8 [K, N, g, g], in a task that answers with maps; None in classification.
         tokens: number of tokens on which each of the L blocks ran, int32 [1, N, L], where tokens leave; None elsewhere.
+        left: exit at which the token of each patch left, 0-based, uint8 [1, N, g, g], likewise; the number of exits for those
+            that the final classifier labelled.
         detections: found and labelled boxes, in detection; None in other tasks.
     """
 
@@ -48,6 +50,7 @@ class ExitScores:
     counts: Tensor | None = None
     maps: Tensor | None = None
     tokens: Tensor | None = None
+    left: Tensor | None = None
     detections: Detections | None = None
 
     def part(self, samples: slice | Tensor) -> ExitScores:
@@ -90,6 +93,15 @@ class ExitScores:
             **optional,
             detections=Detections.joined(detections) if detections else None,
         )
+
+
+CHOSEN = "chosen.safetensors"
+"""File of a ``scores`` stage with what the token reduction has chosen on val, if it chooses anything."""
+
+
+def choose_on_val(model: MultiExitModel, inputs: Inputs, device: torch.device) -> dict[str, Tensor]:
+    """Let the token reduction of a model choose what it leaves open; each rank chooses the same."""
+    return model.backbone.choose_on_val(lambda: (batch.images.to(device) for batch in inputs.scoring("val")))
 
 
 def score_file(split: str) -> str:
@@ -136,7 +148,8 @@ def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitSco
             labels = torch.zeros_like(batch.sample_id)
             counts = torch.stack([model.task.counts(output, batch.masks) for output in outputs.logits]).cpu()
             maps = torch.stack([model.task.answers(output) for output in outputs.logits]).to(torch.uint8).cpu()
-    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps, tokens)
+        left = None if outputs.left is None else outputs.left[None].unflatten(2, outputs.logits.shape[-2:]).cpu()
+    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps, tokens, left)
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:

@@ -66,10 +66,9 @@ class Builder:
             return [finetune_learner(stage, inputs, self.weights(stage), self.device)], _no_frozen_pass
         if stage.kind == "joint":
             if stage.parents:
-                backbone = self.start(stage)
+                backbone = self.backbone(stage.parents[0])
             else:
-                whole = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
-                backbone = reduced(whole, stage.reduction)
+                backbone = initial_backbone(stage.run.train, stage.blocks, self.weights(stage), keep_classifier=False)
             return [joint_learner(stage, backbone, inputs, self.device)], _no_frozen_pass
         backbone = self.start(stage)
         learners = [exits_learner(other, self.heads(other.parents[0]), inputs, self.device) for other in stages]

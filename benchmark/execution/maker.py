@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from benchmark import provenance, registry
 from benchmark.errors import Interrupted, TrainingDivergedError, UserError
-from benchmark.evaluation.scores import SCORED, save_scores, score_file, score_split
+from benchmark.evaluation.scores import CHOSEN, SCORED, choose_on_val, save_scores, score_file, score_split
 from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
 from benchmark.execution.causes import KilledError
@@ -178,6 +178,8 @@ class StageMaker:
                 for file, part in parts.items():
                     # Heads may share modules; safetensors refuses tensors that share memory.
                     state = {name: tensor.cpu().contiguous().clone() for name, tensor in part.state_dict().items()}
+                    if part is not module:  # where tokens leave, the backbone contains the heads
+                        state = {name: state[name] for name in state if not name.startswith("exit_heads.")}
                     (folder / file).write_bytes(save(state))
                 write_data(stage, inputs, folder)
                 (folder / HISTORY).write_text(json.dumps(learner.history, indent=1) + "\n", encoding="utf-8")
@@ -196,11 +198,14 @@ class StageMaker:
         with self.reporter.stage(f"{self.place}scoring {label} on {' and '.join(SCORED)}"):
             model = self.builder.scored_model(stage)
             with self.context.calling(stages) as ranks:
+                chosen = choose_on_val(model, inputs, self.device)
                 scores = {split: score_split(model, inputs, split, self.device, ranks) for split in SCORED}
         with self._write(stage, time.monotonic() - start) as folder:
             write_data(stage, inputs, folder)
             for split in SCORED:
                 save_scores(scores[split], folder / score_file(split))
+            if chosen:
+                (folder / CHOSEN).write_bytes(save(chosen))
 
     def _price(self, stages: Sequence[Stage]) -> None:
         (stage,) = stages

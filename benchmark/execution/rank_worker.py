@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 
 from benchmark.errors import Interrupted, TrainingDivergedError
-from benchmark.evaluation.scores import SCORED, send_scores
+from benchmark.evaluation.scores import SCORED, choose_on_val, send_scores
 from benchmark.execution.building import Builder
 from benchmark.execution.process_group import DistributedContext
 from benchmark.stages.plan import Plan
@@ -44,6 +44,7 @@ def follow(context: DistributedContext, builder: Builder, plan: Plan) -> None:
         first = together[0]
         if first.kind == "scores":
             inputs, model = builder.inputs(first.run.train), builder.scored_model(first)
+            choose_on_val(model, inputs, builder.device)
             for split in SCORED:
                 send_scores(model, inputs, split, builder.device, context.ranks)
             continue

@@ -179,7 +179,10 @@ def _examples(scores: ExitScores, inputs: Inputs) -> list[Example]:
     images = decoded(split.images)
     masks = split.masks if isinstance(split.masks, np.ndarray) else split.masks.decode()
     answers = scores.maps[:, :COUNT].numpy()
+    left = [None] * len(split) if scores.left is None else list(scores.left[0, :COUNT].numpy())
     return [
-        Example(int(split.sample_id[i]), shrunk(images[i], smooth=True), shrunk(masks[i], smooth=False), answers[:, i])
+        Example(
+            int(split.sample_id[i]), shrunk(images[i], smooth=True), shrunk(masks[i], smooth=False), answers[:, i], left[i]
+        )
         for i in range(len(split))
-    ]
+    ]  # fmt: skip

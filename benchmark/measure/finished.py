@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.evaluation.evaluate import prepare
-from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.scores import CHOSEN, ExitScores
 from benchmark.evaluation.stored_runs import stage_name, train_again
 from benchmark.importing.model import ANATOMY, KIND, WEIGHTS, read_model
 from benchmark.run_reference import find_run
@@ -52,7 +55,11 @@ def load_model(store: Store, record: DoneRecord, device: torch.device) -> MultiE
         method, card = method_of(train), registry.card("backbone", train.backbone)
         backbone = load_backbone(train, method.blocks(card), weights, device)
         reduction = method.token_reduction(card)
-    return trained_model(train, backbone, heads, reduction, device)
+    model = trained_model(train, backbone, heads, reduction, device)
+    scores = stage_name(record, "scores")
+    if any(Path(artifact.path).name == CHOSEN for artifact in store.artifacts(scores)):
+        model.backbone.load_chosen(load_file(store.artifact(scores, CHOSEN)))
+    return model
 
 
 def refuse_without_weights(store: Store, record: DoneRecord) -> None:

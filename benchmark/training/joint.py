@@ -12,6 +12,7 @@ from benchmark.training.backbone import task_of
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
 from benchmark.training.loop import Learner, Position
+from benchmark.training.reduced import reduced
 from datasets.loading import Batch
 from methods.backbones.backbone import BlockBackbone
 from methods.losses.training_pass import TrainingPass
@@ -19,11 +20,13 @@ from methods.model import MultiExitModel, backbone_pass
 
 
 def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device: torch.device) -> Learner:
-    """The learner of a ``joint`` stage, which starts from a backbone and new heads."""
+    """The learner of a ``joint`` stage, which starts from a backbone with all tokens and new heads."""
     train, recipe, training = stage.run.train, stage.recipe, stage.training
     assert recipe is not None
     assert training is not None
-    model = MultiExitModel(backbone.requires_grad_(True), build_heads(train), task_of(train)).to(device).train()
+    heads = build_heads(train)
+    whole = reduced(backbone.requires_grad_(True), stage.reduction, heads)
+    model = MultiExitModel(whole, heads, task_of(train)).to(device).train()
     loss = registry.configured("loss", training.loss.name, training.loss.options)
     steps_per_epoch = inputs.steps_per_epoch(recipe)
     total_steps = recipe.epochs * steps_per_epoch

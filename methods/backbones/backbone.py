@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -63,6 +63,22 @@ class BlockBackbone(nn.Module, ABC):
     @abstractmethod
     def classifier_names(self) -> list[str]:
         """The names of the modules that `classify` runs, within a `MultiExitModel`."""
+
+    def choose_on_val(self, batches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """Choose what a token reduction leaves open until it sees val. Most leave nothing open, and have nothing to load.
+
+        Args:
+            batches: gives the images of val, each time that it is called.
+
+        Returns:
+            what is chosen, by name.
+        """
+        return {}
+
+    def load_chosen(self, chosen: Mapping[str, Tensor]) -> None:
+        """Use what `choose_on_val` has returned."""
+        if chosen:
+            raise ValueError(f"{type(self).__name__} leaves nothing open: {', '.join(chosen)}")
 
     def forward(self, images: Tensor) -> Tensor:
         """Run the backbone without exits: images (B, channels, H, W) to logits (B, num_classes)."""

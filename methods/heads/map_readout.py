@@ -50,6 +50,8 @@ class LinearMapHead(ExitHead):
         self.classifier = MapReadout(dim, num_classes, grid)
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        if tokens.positions is not None:  # some tokens have left with their answers
+            return tokens.completed(self.each(tokens.patches)), tokens.patches
         return self.classifier(tokens.patches), tokens.patches
 
     def each(self, patches: Tensor) -> Tensor:

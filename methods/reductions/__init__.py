@@ -22,7 +22,8 @@ REDUCTIONS: dict[str, ReductionCard] = {
     ),
     "token-exit": ReductionCard(
         target="methods.reductions.token_exit:TokenExit",
-        summary="confident tokens leave at exits with heads on each token (threshold, keep)",
+        summary="confident tokens leave at exits with heads on each token (threshold, keep, agreement)",
+        code_version=2,
         tasks=(SEGMENTATION,),
     ),
 }

@@ -3,11 +3,12 @@
 Written from the paper (arXiv 2308.01045) and from the description of its code (zbwxp/Dynamic-Token-Pruning, commit 2baefff).
 As there, a token keeps the answer of the exit where it left, and some confident tokens of each class stay as context.
 Differences: the heads are linear, and the score is the largest softmax probability, in place of a decoder with learned queries;
-nothing is trained with fewer tokens; batches run in padded form.
+thresholds can be chosen on val; batches run in padded form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,10 @@ from methods.backbones.map_classifier import MapClassifier
 from methods.backbones.vit import ViT
 from methods.heads.map_readout import LinearMapHead
 from methods.reductions.reduction import Reduction, check_plain_blocks, gathered
-from methods.tokens import Tokens
+from methods.tokens import PADDING, Tokens, written
 
 if TYPE_CHECKING:
     from methods.model import ExitHeads
-
-PADDING = -1
-"""Position of a token that only fills up a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +32,29 @@ class TokenExit(Reduction):
 
     threshold: float
     keep: int
+    agreement: float | None = None
 
     def reduce(self, backbone: BlockBackbone, heads: ExitHeads | None = None) -> BlockBackbone:
         if heads is None:
             raise ValueError("tokens leave by the answers of exit heads, and there are none")
-        return TokenExitViT(backbone, heads, self.threshold, self.keep)
+        return TokenExitViT(backbone, heads, self.threshold, self.keep, self.agreement)
 
 
 class TokenExitViT(BlockBackbone):
     """A ViT that labels every patch, some of them before the last block. Class tokens and registers never leave.
 
-    In a batch, images with fewer tokens than others are padded; the attention leaves the padding out. It is in evaluation mode
-    only: gradients do not flow through the choice of the tokens.
+    In a batch, images with fewer tokens than others are padded; the attention leaves the padding out. It can be trained;
+    gradients do not flow through the choice of the tokens.
 
     Args:
         backbone: labels every patch; its modules are used, not copied.
         heads: the trained heads, one linear layer on each token.
         threshold: tokens with a larger score are confident.
         keep: number of confident tokens of each class that stay.
+        agreement: if set, the thresholds are chosen on val instead; until then no token leaves.
+
+    Attributes:
+        thresholds: of each exit.
 
     Raises:
         ValueError: the backbone is no ViT of plain blocks that labels patches, or a head reads several tokens at once.
@@ -59,7 +62,9 @@ class TokenExitViT(BlockBackbone):
 
     is_reduced = True
 
-    def __init__(self, backbone: BlockBackbone, heads: ExitHeads, threshold: float, keep: int) -> None:
+    def __init__(
+        self, backbone: BlockBackbone, heads: ExitHeads, threshold: float, keep: int, agreement: float | None = None
+    ) -> None:
         super().__init__()
         vit = backbone.whole if isinstance(backbone, MapClassifier) else backbone
         if not isinstance(backbone, MapClassifier) or type(vit) is not ViT:
@@ -70,13 +75,16 @@ class TokenExitViT(BlockBackbone):
                 raise ValueError(f"tokens leave one by one, and {type(head).__name__} reads several of them at once")
         self.model, self.depth, self.grid = backbone.model, backbone.depth, vit.grid
         self.readout, self.exit_heads, self.exits = backbone.readout, heads, heads.exits
-        self.threshold, self.keep = threshold, keep
+        self.keep, self.agreement = keep, agreement
+        self.thresholds = [threshold if agreement is None else 1.0] * len(self.exits)
         self._whole = (backbone,)  # in a tuple, so that its modules are registered once
         self.train(backbone.training)
 
     def embed(self, images: Tensor) -> Tokens:
         tokens = self._whole[0].embed(images)
-        return replace(tokens, lengths=torch.empty(len(images), 0, dtype=torch.int32, device=images.device))
+        lengths = torch.empty(len(images), 0, dtype=torch.int32, device=images.device)
+        left = torch.full((len(images), self.grid**2), len(self.exits), dtype=torch.uint8, device=images.device)
+        return replace(tokens, lengths=lengths, left=left)
 
     def block(self, number: int, tokens: Tokens) -> Tokens:
         assert tokens.lengths is not None
@@ -93,11 +101,10 @@ class TokenExitViT(BlockBackbone):
 
     def _leave(self, exit_: int, tokens: Tokens) -> Tokens:
         """Write the answers of the tokens that leave at an exit on the canvas, and remove these tokens."""
-        logits = self.exit_heads.in_order[exit_].each(tokens.patches)  # type: ignore[operator]
+        logits, score, classes = self._read(exit_, tokens)
         positions = self._positions(tokens)
         running = positions != PADDING
-        score, classes = logits.float().softmax(-1).max(-1)
-        leaves = leaving(score.masked_fill(~running, 0.0), classes, self.threshold, self.keep)
+        leaves = leaving(score.masked_fill(~running, 0.0), classes, self.thresholds[exit_], self.keep)
         stays = running & ~leaves
         counts = stays.sum(1)
         most = int(counts.max())  # synchronises with the device
@@ -112,7 +119,14 @@ class TokenExitViT(BlockBackbone):
             grid=0,
             positions=positions.gather(1, order).masked_fill(padding, PADDING),
             canvas=written(self._canvas(tokens, logits), positions, logits, leaves),
+            left=_marked(tokens, positions, leaves, exit_),
         )
+
+    def _read(self, exit_: int, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        """The answer of an exit to each token: logits (B, N, C), largest probability and class (B, N)."""
+        logits = self.exit_heads.in_order[exit_].each(tokens.patches)  # type: ignore[operator]
+        score, classes = logits.float().softmax(-1).max(-1)
+        return logits, score, classes
 
     def _positions(self, tokens: Tokens) -> Tensor:
         if tokens.positions is not None:
@@ -126,12 +140,31 @@ class TokenExitViT(BlockBackbone):
 
     def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
         """The logits (B, C, g, g) of all patches, each from where its token left or from the final classifier."""
-        if tokens.positions is None:
-            return self._whole[0].classify(tokens, norm)
-        assert tokens.canvas is not None
-        logits = self.readout(self._whole[0].normalised(tokens, norm).patches)
-        canvas = written(tokens.canvas, tokens.positions, logits, tokens.positions != PADDING)
-        return canvas.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        return tokens.completed(self.readout(self._whole[0].normalised(tokens, norm).patches))
+
+    @torch.no_grad()
+    def choose_on_val(self, batches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """With ``agreement``: ``thresholds``, exit by exit, each with the tokens that the exits before have left to it."""
+        if self.agreement is None:
+            return {}
+        whole = [self._whole[0](images).argmax(1).flatten(1) for images in batches()]
+        self.thresholds = [1.0] * len(self.exits)
+        for exit_, last in enumerate(self.exits):
+            scores, agree = [], []
+            for images, full in zip(batches(), whole, strict=True):
+                tokens = self.embed(images)
+                for number in range(1, last + 1):
+                    tokens = self.block(number, tokens)
+                _, score, classes = self._read(exit_, tokens)
+                positions = self._positions(tokens)
+                running = positions != PADDING
+                scores.append(score[running])
+                agree.append((classes == full.gather(1, positions.clamp(min=0)))[running])
+            self.thresholds[exit_] = agreeing_threshold(torch.cat(scores), torch.cat(agree), self.agreement)
+        return {"thresholds": torch.tensor(self.thresholds, dtype=torch.float64)}
+
+    def load_chosen(self, chosen: Mapping[str, Tensor]) -> None:
+        self.thresholds = chosen["thresholds"].tolist()
 
     def stage_end(self, number: int) -> int:
         return self.depth
@@ -161,7 +194,28 @@ def leaving(score: Tensor, classes: Tensor, threshold: float, keep: int) -> Tens
     return torch.zeros_like(leaves).scatter(1, by_score.gather(1, by_class), leaves)
 
 
-def written(canvas: Tensor, positions: Tensor, logits: Tensor, which: Tensor) -> Tensor:
-    """A copy of a canvas (B, g * g, C) with the ``logits`` (B, N, C) of the tokens in the bool mask ``which`` (B, N)."""
-    image, token = which.nonzero(as_tuple=True)
-    return canvas.index_put((image, positions[image, token]), logits[image, token].to(canvas.dtype))
+def agreeing_threshold(score: Tensor, agrees: Tensor, agreement: float) -> float:
+    """The lowest threshold for which at least the share ``agreement`` of the tokens above it agrees; 1 if there is none.
+
+    Args:
+        score: of M tokens, (M,).
+        agrees: whether the class of each is that of the final classifier of the backbone with all tokens, bool (M,).
+        agreement: in (0, 1].
+    """
+    if not len(score):
+        return 1.0
+    score, order = score.double().sort(descending=True)
+    share = agrees[order].double().cumsum(0) / torch.arange(1, len(score) + 1, device=score.device)
+    ends = torch.cat([score[1:] < score[:-1], score.new_ones(1, dtype=torch.bool)])  # equal scores are on one side
+    fits = ((share >= agreement) & ends).nonzero()
+    if not len(fits):
+        return 1.0
+    last = int(fits[-1])
+    return float(score[last + 1]) if last + 1 < len(score) else 0.0
+
+
+def _marked(tokens: Tokens, positions: Tensor, leaves: Tensor, exit_: int) -> Tensor:
+    """`Tokens.left` with the number of the exit at which tokens leave now."""
+    assert tokens.left is not None
+    image, token = leaves.nonzero(as_tuple=True)
+    return tokens.left.index_put((image, positions[image, token]), tokens.left.new_tensor(exit_))

@@ -1,4 +1,4 @@
-"""Some test images of a segmentation with their labels and the answer of each exit."""
+"""Some test images of a segmentation with their labels, the answer of each exit, and where tokens left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ ROWS = 4
 IGNORED = 255
 GROUND = (0.93, 0.93, 0.93)
 FRAME = "#D55E00"
+LEFT_COLORS = "viridis_r"
+"""Colour map of the exits at which tokens leave: the earlier, the lighter."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,39 @@ class Scene:
     Attributes:
         example: the image, its label and the answers of all exits.
         left: 0-based exit at which the image leaves.
+        tokens: the same image with the answer of a model whose tokens leave, and the exit of each of them; if any.
     """
 
     example: Example
     left: int
+    tokens: Example | None = None
 
 
-def scenes(rows: Sequence[Scene], blocks: Sequence[int], class_names: Sequence[str], shown: Sequence[int]) -> Figure:
+def scenes(
+    rows: Sequence[Scene],
+    blocks: Sequence[int],
+    class_names: Sequence[str],
+    shown: Sequence[int],
+    token_blocks: Sequence[int] = (),
+) -> Figure:
     """Images, labels and answers; a frame marks the exit at which an image leaves.
 
     Args:
-        rows: at least one.
+        rows: at least one; all of them or none with `Scene.tokens`, which get two more columns.
         blocks: block of each exit.
         class_names: by index; class 0 is the ground.
         shown: 0-based exits that have a column.
+        token_blocks: block of each exit of tokens, and the last block.
     """
     colors = [GROUND, *sns.husl_palette(max(len(class_names) - 1, 1), s=0.85, l=0.6)]
     table = np.array([*colors, (1.0, 1.0, 1.0)])
-    titles = ["image", "label", *(f"block {blocks[k]}" for k in shown)]
+    titles = [
+        "image",
+        "label",
+        *(f"block {blocks[k]}" for k in shown),
+        *(("token exit", "left after") if token_blocks else ()),
+    ]
+    of_exits = mpl.colormaps[LEFT_COLORS](np.linspace(0.0, 1.0, max(len(token_blocks), 2)))
     side = TEXT_WIDTH / len(titles)
     present: set[int] = set()
     with mpl.rc_context(RC):
@@ -54,10 +71,13 @@ def scenes(rows: Sequence[Scene], blocks: Sequence[int], class_names: Sequence[s
         for axes_row, row in zip(grid, rows, strict=True):
             _picture(axes_row[0], row.example.image)
             answers = [row.example.label, *(row.example.answers[k] for k in shown)]
-            for axes, classes in zip(axes_row[1:], answers, strict=True):
+            if row.tokens is not None and row.tokens.left is not None:
+                answers.append(row.tokens.answers[-1])
+                axes_row[-1].imshow(of_exits[row.tokens.left], interpolation="nearest")
+            for axes, classes in zip(axes_row[1:], answers, strict=False):
                 present |= set(np.unique(classes[classes != IGNORED]).tolist())
                 axes.imshow(table[np.where(classes == IGNORED, len(colors), classes)], interpolation="nearest")
-            for axes, k in zip(axes_row[2:], shown, strict=True):
+            for axes, k in zip(axes_row[2:], shown, strict=False):
                 if k == row.left:
                     frame = Rectangle(
                         (0, 0), 1, 1, transform=axes.transAxes, fill=False, edgecolor=FRAME, lw=2.5, clip_on=False
@@ -72,6 +92,7 @@ def scenes(rows: Sequence[Scene], blocks: Sequence[int], class_names: Sequence[s
                 spine.set_visible(False)
         names = sorted(present - {0})
         handles = [Patch(color=colors[index], label=class_names[index]) for index in names if index < len(class_names)]
+        handles += [Patch(color=of_exits[k], label=f"block {block}") for k, block in enumerate(token_blocks)]
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handlelength=1)
     return figure

@@ -12,6 +12,7 @@ from reports.numbering import ref
 from reports.sources import source
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import Table, percent, signed
+from results.tables.run import Run
 
 COLUMNS = 6
 """Exits in the figure of scenes."""
@@ -45,20 +46,36 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     shown = sorted({0, count // 3, 2 * count // 3, count - 1, *(taken[example.sample_id] for example in examples)})
     if len(shown) > COLUMNS:
         shown = sorted({0, count - 1, *(taken[example.sample_id] for example in examples)})[:COLUMNS]
-    rows = [Scene(example, taken[example.sample_id]) for example in examples]
+    tokens = _token_exit(setting, [example.sample_id for example in examples])
+    left = {example.sample_id: example for example in tokens.examples} if tokens else {}
+    rows = [Scene(example, taken[example.sample_id], left.get(example.sample_id)) for example in examples]
     blocks = [exit_.block for exit_ in run.record.exits]
-    figure = scenes(
-        rows, blocks, run.record.data.class_names or [str(c) for c in range(run.record.data.classes)], shown
-    )
+    token_blocks = (*tokens.record.spec.train.token_exits, blocks[-1]) if tokens else ()
+    class_names = run.record.data.class_names or [str(c) for c in range(run.record.data.classes)]
+    figure = scenes(rows, blocks, class_names, shown, token_blocks)
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (
         f"The first test images, their labels and the answers of {name} after some of its exits, in patches. A frame marks the "
         f"exit at which the image leaves {point_words(point)}."
     )
-    return [
-        Text(f"{ref(figure_name)} shows answers of {name} along its exits."),
-        Drawn(caption, figure, figure_name, source([run], "examples.parquet", "report")),
-    ]
+    sentence = f"{ref(figure_name)} shows answers of {name} along its exits."
+    if tokens:
+        other, share = study.display[tokens.method], tokens.record.costs.cumulative[0] / tokens.record.costs.baseline
+        caption += (
+            f" The last two columns are of {other}, with {100 * share:.0f} % of the MACs of the backbone: its answer, and the "
+            "block after which each token left."
+        )
+        sentence = f"{ref(figure_name)} shows answers of {name} along its exits, and where tokens left with {other}."
+    runs = [run, tokens] if tokens else [run]
+    return [Text(sentence), Drawn(caption, figure, figure_name, source(runs, "examples.parquet", "report"))]
+
+
+def _token_exit(setting: ComparisonGroup, sample_ids: list[int]) -> Run | None:
+    """The run whose tokens leave and whose cost is nearest to half of the MACs, of the seed of the reference, if any."""
+    runs = [run for run in setting.runs if run.record.spec.train.token_exits and run.seed == setting.leading.seed]
+    shown = [run for run in runs if {e.sample_id for e in run.examples if e.left is not None} >= set(sample_ids)]
+    costs = [run.record.costs.cumulative[0] / run.record.costs.baseline for run in shown]
+    return min(zip(costs, shown, strict=True), key=lambda pair: abs(pair[0] - 0.5))[1] if shown else None
 
 
 def _boundaries(study: Study, setting: ComparisonGroup) -> list[Block]:

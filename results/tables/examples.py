@@ -11,7 +11,7 @@ EXAMPLES = "examples.parquet"
 COUNT = 6
 """Images of a run whose examples are kept."""
 MAX_SIDE = 1024
-IMAGE, LABEL = "image", "label"
+IMAGE, LABEL, LEFT = "image", "label", "left"
 COLUMNS = ("sample_id", "what", "height", "width", "channels", "pixels")
 
 
@@ -24,12 +24,15 @@ class Example:
         image: uint8 [H, W, channels].
         label: class of each pixel, uint8 [h, w]; 255 without a label.
         answers: class of each patch by exit, shallow to deep, uint8 [K, g, g].
+        left: where tokens leave, the 0-based exit at which that of each patch left, uint8 [g, g]; the number of exits for those
+            that did not leave. None elsewhere.
     """
 
     sample_id: int
     image: np.ndarray
     label: np.ndarray
     answers: np.ndarray
+    left: np.ndarray | None = None
 
 
 def examples_frame(examples: list[Example]) -> pd.DataFrame:
@@ -38,6 +41,7 @@ def examples_frame(examples: list[Example]) -> pd.DataFrame:
     for example in examples:
         parts = [(IMAGE, example.image), (LABEL, example.label)]
         parts += [(f"exit {k}", answer) for k, answer in enumerate(example.answers)]
+        parts += [] if example.left is None else [(LEFT, example.left)]
         for what, pixels in parts:
             height, width, *channels = pixels.shape
             row = (example.sample_id, what, height, width, *(channels or (1,)), np.ascontiguousarray(pixels).tobytes())
@@ -62,8 +66,11 @@ def examples_of(table: pd.DataFrame) -> list[Example]:
             raise ValueError(f"the example {sample_id} has no image, no label or no answer")
         if len({answer.shape for answer in answers}) > 1:
             raise ValueError(f"the answers of the example {sample_id} differ in size")
+        if LEFT in parts and parts[LEFT].shape != answers[0].shape:
+            raise ValueError(f"the exits of the tokens of the example {sample_id} have another size than its answers")
+        left = parts[LEFT][..., 0] if LEFT in parts else None
         label = parts[LABEL][..., 0]
-        examples.append(Example(int(rows["sample_id"].iloc[0]), parts[IMAGE], label, np.stack(answers)[..., 0]))
+        examples.append(Example(int(rows["sample_id"].iloc[0]), parts[IMAGE], label, np.stack(answers)[..., 0], left))
     return examples
 
 

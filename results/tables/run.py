@@ -115,7 +115,7 @@ class Run:
         if not any(artifact.path == EXAMPLES for artifact in self.record.files):
             return []
         try:
-            return examples_of(read_table(path, self.record, max_rows=COUNT * (len(self.record.exits) + 2)))
+            return examples_of(read_table(path, self.record, max_rows=COUNT * (len(self.record.exits) + 3)))
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from error
 

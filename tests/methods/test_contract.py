@@ -107,7 +107,7 @@ def check_contract(run: RunSpec) -> None:
         if stage.kind == "finetune":
             backbone = _finetuned(stage, inputs)
         elif stage.kind == "joint":
-            learner = joint_learner(stage, reduced(backbone, stage.reduction), inputs, CPU)
+            learner = joint_learner(stage, backbone, inputs, CPU)
             two_steps(learner, inputs, stage)
             heads = learner.module.exit_heads  # type: ignore[assignment]
         else:

@@ -19,7 +19,8 @@ from benchmark.cli.costs import command as costs_command
 from benchmark.cli.latency import command as latency
 from benchmark.cli.run import command as run_command
 from benchmark.errors import UserError
-from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.evaluation.scores import CHOSEN
+from benchmark.evaluation.stored_runs import load_run_scores, stage_name
 from benchmark.evaluation.token_costs import mean_costs
 from benchmark.grid.load import load_grid
 from benchmark.measure.cost import cost_table
@@ -31,12 +32,14 @@ from benchmark.stages.graph import run_stages
 from benchmark.training.inputs import read_inputs
 from methods.api import SEGMENTATION
 from methods.backbones.backbone import BlockBackbone
-from methods.model import ExitHeads, MultiExitModel
+from methods.losses.joint_cross_entropy import JointCrossEntropy
+from methods.losses.training_pass import TrainingPass
+from methods.model import ExitHeads, MultiExitModel, backbone_pass
 from methods.policies.map_signals import MapConfidence
-from methods.reductions.token_exit import PADDING, TokenExitViT, leaving
+from methods.reductions.token_exit import TokenExitViT, agreeing_threshold, leaving
 from methods.tasks import get_task
 from methods.token_exit import TokenExit
-from methods.tokens import Tokens
+from methods.tokens import PADDING, Tokens
 from methods.vanilla import Vanilla
 from results.store.folder import Store
 from results.tables.loading import load_runs
@@ -229,6 +232,105 @@ def test_heads_that_read_several_tokens_and_other_backbones_are_refused() -> Non
         TokenExitViT(NANO.load()(NANO.architecture, 10), ExitHeads((), ()), 0.9, 5)
 
 
+@torch.no_grad()
+def test_where_tokens_left_is_known_patch_by_patch() -> None:
+    backbone, heads = parts()
+    outputs = (
+        MultiExitModel(TokenExitViT(backbone, heads, 0.6, 2), ExitHeads((), ()), TASK).eval().forward_all(pictures(5))
+    )
+    assert outputs.left is not None
+    assert outputs.tokens is not None
+    assert set(outputs.left.unique().tolist()) == {0, 1, len(EXITS)}
+    for exit_, block in enumerate(EXITS):
+        assert torch.equal(1 + (outputs.left > exit_).sum(1), outputs.tokens[:, block])
+
+
+# Thresholds that are chosen on val
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.3, 0.5, 0.7, 0.71, 1.0]), st.booleans()), max_size=20),
+    st.sampled_from([0.01, 0.5, 0.8, 1.0]),
+)
+def test_the_threshold_is_the_lowest_one_above_which_enough_tokens_agree(
+    tokens: list[tuple[float, bool]], agreement: float
+) -> None:
+    def share(threshold: float) -> float:
+        above = [agrees for score, agrees in tokens if score > threshold]
+        return sum(above) / len(above) if above else 0.0
+
+    candidates = [0.0, *sorted({score for score, _ in tokens})]
+    expected = next((one for one in candidates if share(one) >= agreement), 1.0)
+    score, agrees = torch.tensor([s for s, _ in tokens], dtype=torch.float64), torch.tensor([a for _, a in tokens])
+    assert agreeing_threshold(score, agrees.bool(), agreement) == expected
+
+
+@torch.no_grad()
+def test_tokens_that_leave_by_chosen_thresholds_agree_with_the_whole_backbone() -> None:
+    backbone, heads = parts(spread=2.0)
+    batches = pictures(12).split(5)
+    whole = torch.cat([backbone(images) for images in batches]).argmax(1).flatten(1)
+    agreed = []
+    for agreement in (0.35, 0.6, 1.0):
+        reduced = TokenExitViT(backbone, heads, 1.0, 1, agreement)
+        assert torch.equal(reduced(batches[0]), backbone(batches[0])), "without val no token leaves"
+        chosen = reduced.choose_on_val(lambda: batches)
+        model = MultiExitModel(reduced, ExitHeads((), ()), TASK).eval()
+        outputs = [model.forward_all(images) for images in batches]
+        left = torch.cat([one.left for one in outputs if one.left is not None])
+        agrees = torch.cat([one.logits[0].argmax(1).flatten(1) for one in outputs]) == whole
+        for exit_ in range(len(EXITS)):
+            gone = left == exit_
+            # A few confident tokens of each class stay, so those that leave may agree a little less than all of them.
+            assert not gone.any() or agrees[gone].double().mean() > agreement - 0.05
+        agreed.append(float((left < len(EXITS)).double().mean()))
+        again = TokenExitViT(backbone, heads, 1.0, 1, agreement)
+        again.load_chosen(chosen)
+        assert torch.equal(again(batches[1]), reduced(batches[1]))
+    assert agreed[0] > agreed[1] >= agreed[2]
+
+
+def test_fixed_thresholds_leave_nothing_to_choose() -> None:
+    backbone, heads = parts()
+    assert TokenExitViT(backbone, heads, 0.9, 5).choose_on_val(lambda: []) == {}
+
+
+# Training while tokens leave
+
+
+def test_the_loss_of_an_exit_is_that_of_the_whole_map_and_reaches_all_modules() -> None:
+    backbone, heads = parts()
+    reduced, images = TokenExitViT(backbone, heads, 0.6, 2).train(), pictures(4)
+    labels = torch.randint(0, CLASSES, (4, 28, 28), generator=torch.Generator().manual_seed(3))
+    passed = backbone_pass(reduced, images, EXITS)
+    assert passed.tokens[EXITS[0]].positions is not None
+    training = TrainingPass(TASK, heads, passed, labels)
+    terms = JointCrossEntropy()(training)
+    assert all(output.shape == (4, CLASSES, 7, 7) and output.isfinite().all() for output in training.outputs.logits)
+    terms["total"].backward()
+    for module in (backbone.model.blocks[0], backbone.model.blocks[11], backbone.readout, *heads.in_order):
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+        assert any(p.grad is not None and p.grad.any() for p in module.parameters())
+    with torch.no_grad():
+        plain = backbone_pass(backbone, images, EXITS)
+        left = passed.tokens[EXITS[1]].left
+        assert left is not None
+        gone = (left == 0).unflatten(1, (7, 7))
+        before = heads.in_order[0].train()(plain.tokens[EXITS[0]])[0].permute(0, 2, 3, 1)[gone]
+        torch.testing.assert_close(training.outputs.logits[1].permute(0, 2, 3, 1)[gone], before, atol=1e-5, rtol=1e-4)
+
+
+def test_training_while_tokens_leave_is_a_training_of_its_own(tmp_path: Path) -> None:
+    methods = [
+        {"name": "vanilla", "set": {"regime": "mixed"}}, token_exit(regime="mixed"),
+        token_exit(regime="mixed", trained=True), token_exit(regime="mixed", trained=True, threshold=0.5),
+    ]  # fmt: skip
+    grid = load_grid(write_grid(tmp_path / "grid.yaml", methods=methods, recipes=RECIPES, **SCENES))
+    vanilla, afterwards, trained, other = [run_stages(run).training[-1].key for run in grid.runs]
+    assert vanilla == afterwards
+    assert len({vanilla, trained, other}) == 3
+
+
 # MACs
 
 
@@ -319,6 +421,10 @@ def test_the_heads_are_those_of_vanilla_and_each_threshold_is_a_run(tmp_path: Pa
     ({"methods": [token_exit()]}, "the token reduction token-exit has no form for classification"),
     ({"methods": [token_exit(threshold=0)], **SCENES}, "threshold must be above 0 and at most 1, not 0"),
     ({"methods": [token_exit(keep=0)], **SCENES}, "keep must be at least 1 token, not 0"),
+    ({"methods": [token_exit(agreement=1.5)], **SCENES}, "agreement must be above 0 and at most 1, not 1.5"),
+    ({"methods": [token_exit(agreement=0.9, threshold=0.5)], **SCENES}, "agreement takes the place of threshold"),
+    ({"methods": [token_exit(trained=True)], **SCENES}, "regime is one of joint, mixed, alternating, not frozen"),
+    ({"methods": [token_exit(trained=True, regime="mixed", agreement=0.9)], **SCENES}, "agreement is chosen after training"),
     ({"methods": [token_exit(merge=4)], **SCENES}, "merge removes patch tokens"),
     ({"methods": [token_exit()], **SCENES, "backbones": ["swin_nano_patch2_window7_28"]}, "'swin' needs its grid"),
 ])  # fmt: skip
@@ -333,6 +439,37 @@ def test_the_command_costs_has_no_answer_without_images() -> None:
     arguments = ["--backbone", "vit_nano_patch4_28", "--method", "token-exit", "--num-classes", "10"]
     with pytest.raises(UserError, match="its cost depends on the images"):
         CliRunner().invoke(costs_command, arguments, catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_chosen_thresholds_and_trained_models_are_stored_with_the_exits_of_the_tokens(tmp_path: Path) -> None:
+    low = {"threshold": 0.08, "keep": 1}  # below 1 of 11 classes, so that all tokens are confident
+    methods = ["vanilla", token_exit(agreement=0.5), token_exit(regime="mixed", trained=True, **low)]
+    grid = write_grid(tmp_path / "grid.yaml", methods=methods, exits=[[3, 7]], recipes=RECIPES, **SCENES)
+    store = Store(tmp_path / "results")
+    arguments = ["--grid", str(grid), "--results", str(store.root), "--format", "none", "--threads", "1"]
+    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    runs, problems = load_runs(store, store.run_ids())
+    assert not problems
+    of_tokens = [run for run in runs if run.record.spec.train.token_exits]
+    assert len(of_tokens) == 2
+    for run in of_tokens:
+        stored = load_run_scores(store, run.record)["test"]
+        assert stored.left is not None
+        assert stored.maps is not None
+        model = load_model(store, run.record, torch.device("cpu"))
+        outputs = [model.forward_all(b.images) for b in read_inputs(run.record.spec.train, None).scoring("test")]
+        assert torch.equal(torch.cat([one.logits[0].argmax(1) for one in outputs]), stored.maps[0].long())
+        assert torch.equal(torch.cat([o.left for o in outputs if o.left is not None]), stored.left[0].flatten(1))
+        for i, example in enumerate(run.examples):
+            assert example.left is not None
+            assert np.array_equal(example.left, stored.left[0, i].numpy())
+        is_trained = run.record.spec.train.method.set.get("trained")
+        chosen = list((store.root / "stages" / stage_name(run.record, "scores")).glob(CHOSEN))
+        assert bool(chosen) != bool(is_trained)
+    (vanilla,) = (run for run in runs if run.has_exits)
+    assert all(example.left is None for example in vanilla.examples)
 
 
 @pytest.mark.slow

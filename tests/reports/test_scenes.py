@@ -12,7 +12,7 @@ from reports.figures.scenes import Scene, scenes
 from results.tables.examples import Example, examples_frame, examples_of
 
 
-def example(sample_id: int = 3) -> Example:
+def example(sample_id: int = 3, left: np.ndarray | None = None) -> Example:
     rng = np.random.default_rng(sample_id)
     label = rng.integers(0, 4, (32, 32)).astype(np.uint8)
     label[:4] = 255
@@ -21,14 +21,21 @@ def example(sample_id: int = 3) -> Example:
         rng.integers(0, 256, (32, 32, 1)).astype(np.uint8),
         label,
         rng.integers(0, 4, (3, 8, 8)).astype(np.uint8),
+        left,
     )
+
+
+LEFT = np.arange(64, dtype=np.uint8).reshape(8, 8) % 3
 
 
 def test_a_table_of_examples_gives_them_back(tmp_path: Path) -> None:
     path = tmp_path / "examples.parquet"
-    examples_frame([example(3), example(1)]).to_parquet(path, index=False)
+    examples_frame([example(3), example(1, LEFT)]).to_parquet(path, index=False)
     again = examples_of(pd.read_parquet(path))
     assert [one.sample_id for one in again] == [3, 1]
+    assert again[0].left is None
+    assert again[1].left is not None
+    assert (again[1].left == LEFT).all()
     for one, other in zip(again, [example(3), example(1)], strict=True):
         assert (one.image == other.image).all()
         assert (one.label == other.label).all()
@@ -56,3 +63,26 @@ def test_the_figure_has_a_column_for_each_shown_exit_and_names_the_classes_in_it
     assert {text.get_text() for text in legend.get_texts()} == {"shirt", "shoe", "bag"}
     frames = [len(axes.patches) for axes in figure.axes]
     assert frames == [0, 0, 1, 0, 0, 0, 0, 1]
+
+
+def test_exits_of_tokens_have_the_size_of_the_answers() -> None:
+    with pytest.raises(ValueError, match="have another size than its answers"):
+        examples_of(examples_frame([example(3, LEFT[:4])]))
+
+
+def test_where_tokens_left_is_a_column_of_its_own() -> None:
+    tokens = [example(1, LEFT), example(2, LEFT)]
+    rows = [Scene(example(1), 0, tokens[0]), Scene(example(2), 2, tokens[1])]
+    figure = scenes(rows, [4, 8, 12], ["ground", "shirt", "shoe", "bag"], [0, 2], (6, 8, 12))
+    assert [axes.get_title() for axes in figure.axes[4:6]] == ["token exit", "left after"]
+    (legend,) = figure.legends
+    colors = {
+        text.get_text(): patch.get_facecolor()  # type: ignore[attr-defined]
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    assert list(colors)[-3:] == ["block 6", "block 8", "block 12"]
+    for row, last in ((0, 5), (1, 11)):
+        (image,) = figure.axes[last].images
+        pixels = np.asarray(image.get_array())
+        for exit_, block in enumerate(("block 6", "block 8", "block 12")):
+            assert np.allclose(pixels[exit_ == LEFT], colors[block]), (row, block)

@@ -6,7 +6,7 @@ is mIoU, which follows from counts that add up over images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ from methods.tasks.task import Task
 
 IGNORED = 255
 """Label of pixels that count nowhere, as in PASCAL VOC."""
+NOWHERE, OUTSIDE = -1, -2
+"""In place of a class: where a pixel counts nowhere, and beyond the border of an image."""
+MAX_LOGITS = 2**25
+"""Logits at the size of the masks that are in memory together."""
 BOUNDARY = 0.02
 """Width of the boundary for boundary IoU as a share of the image's diagonal (Cheng et al., CVPR 2021)."""
 
@@ -65,41 +69,65 @@ class Segmentation(Task):
         return map_signals(output.float(), None if previous is None else previous.float())
 
     def counts(self, output: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        return torch.stack([image_counts(one, mask) for one, mask in zip(output.float(), masks, strict=True)])
+        counts = output.new_zeros((len(masks), output.shape[1], 6), dtype=torch.int32)
+        for images in _of_one_size(masks, output.shape[1]):
+            counts[images] = pixel_counts(output[images].float(), torch.stack([masks[i] for i in images]))
+        return counts
 
 
-def image_counts(logits: Tensor, mask: Tensor) -> Tensor:
-    """True positives, false positives and false negatives of each class, of all pixels and of boundary pixels, int32 (C, 6).
+def pixel_counts(logits: Tensor, masks: Tensor) -> Tensor:
+    """True positives, false positives and false negatives of each class, of all pixels and of boundary pixels.
 
     Args:
-        logits: of one image, (C, g, g).
-        mask: its labelled classes, uint8 (H, W); pixels of 255 are left out.
+        logits: of images, (B, C, g, g).
+        masks: their labelled classes, uint8 (B, H, W); pixels of 255 are left out.
+
+    Returns:
+        int32 (B, C, 6).
 
     The boundary of a class is its region less the region eroded by a 3x3 square, n times with n = 2 % of the image's diagonal,
     at least once; the image's border counts as boundary (Cheng et al., Boundary IoU, CVPR 2021).
     """
-    mask = mask.to(logits.device)
-    predicted, valid = _resized(logits[None], mask.shape)[0].argmax(0), mask != IGNORED
-    counts = logits.new_zeros((len(logits), 6), dtype=torch.int32)
-    present = torch.unique(torch.cat([predicted[valid], mask[valid].long()]))
-    if not len(present):
-        return counts
-    classes = present[:, None, None]
-    regions = torch.stack([(predicted == classes) & valid, (mask == classes) & valid])  # (2, present classes, H, W)
-    width = max(1, round(BOUNDARY * float(mask.shape[0] ** 2 + mask.shape[1] ** 2) ** 0.5))
-    for start, (answer, truth) in ((0, regions), (3, boundaries(regions, width))):
-        columns = [answer & truth, answer & ~truth, truth & ~answer]
-        counts[present, start : start + 3] = torch.stack([column.sum((1, 2)) for column in columns], 1).int()
-    return counts
+    masks, classes = masks.to(logits.device), logits.shape[1]
+    left_out = masks == IGNORED
+    predicted = _resized(logits, masks.shape[1:]).argmax(1).masked_fill(left_out, NOWHERE)
+    labelled = masks.long().masked_fill(left_out, NOWHERE)
+    width = max(1, round(BOUNDARY * float(masks.shape[1] ** 2 + masks.shape[2] ** 2) ** 0.5))
+    columns = []
+    for answer, truth in ((predicted, labelled), (boundaries(predicted, width), boundaries(labelled, width))):
+        right = _sums(answer.where(answer == truth, NOWHERE), classes)
+        columns += [right, _sums(answer, classes) - right, _sums(truth, classes) - right]
+    return torch.stack(columns, -1).int()
 
 
-def boundaries(regions: Tensor, width: int) -> Tensor:
-    """The pixels of bool regions (..., H, W) that ``width`` erosions by a 3x3 square remove."""
-    outside = (~regions).flatten(0, -3).float()
-    outside = F.pad(outside, (width,) * 4, value=1.0)
-    for _ in range(width):
-        outside = F.max_pool2d(outside, 3, stride=1)
-    return regions & outside.bool().view_as(regions)
+def boundaries(classes: Tensor, width: int) -> Tensor:
+    """The boundaries of all regions of class maps int64 (B, H, W); -1 elsewhere.
+
+    ``width`` erosions by a 3x3 square leave the pixels of a region whose square of side 2 width + 1 lies within it.
+    """
+    padded = F.pad(classes[:, None].float(), (width,) * 4, value=OUTSIDE)
+    side = 2 * width + 1
+    largest, smallest = (
+        F.max_pool2d(F.max_pool2d(sign * padded, (side, 1), stride=1), (1, side), stride=1)[:, 0] * sign
+        for sign in (1, -1)
+    )
+    return classes.masked_fill(largest == smallest, NOWHERE)
+
+
+def _sums(classes: Tensor, count: int) -> Tensor:
+    """Number of pixels of each class in class maps int64 (B, H, W) without those of -1, (B, count)."""
+    first = count * torch.arange(len(classes), device=classes.device)[:, None, None]
+    return torch.bincount((classes + first)[classes != NOWHERE], minlength=len(classes) * count).view(-1, count)
+
+
+def _of_one_size(masks: Sequence[Tensor], classes: int) -> Iterator[list[int]]:
+    """Positions of masks of one size, as many together as `MAX_LOGITS` allows for their images."""
+    sizes: dict[torch.Size, list[int]] = {}
+    for i, mask in enumerate(masks):
+        sizes.setdefault(mask.shape, []).append(i)
+    for size, images in sizes.items():
+        together = max(1, MAX_LOGITS // (classes * size.numel()))
+        yield from (images[start : start + together] for start in range(0, len(images), together))
 
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:

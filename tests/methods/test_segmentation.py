@@ -17,7 +17,7 @@ from methods.heads.map_readout import MapReadout, with_map_readout
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
 from methods.tasks import get_task
-from methods.tasks.segmentation import boundaries, image_counts
+from methods.tasks.segmentation import NOWHERE, boundaries, pixel_counts
 from methods.tokens import Tokens
 from results.stats.iou import mean_iou
 
@@ -28,6 +28,11 @@ VIT = table("backbone")["vit_nano_patch4_28"]
 def certain(classes: list[list[int]], count: int = 3) -> torch.Tensor:
     """A map of logits (C, h, w) that is certain of these classes."""
     return 20.0 * F.one_hot(torch.tensor(classes), count).permute(2, 0, 1).float()
+
+
+def image_counts(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """`pixel_counts` of one image."""
+    return pixel_counts(logits[None], mask[None])[0]
 
 
 def test_counts_leave_out_ignored_pixels_and_give_the_miou_of_all_images_together() -> None:
@@ -54,11 +59,28 @@ def test_maps_are_resized_to_the_stored_size_of_each_mask() -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_boundaries_are_what_scipy_erodes(width: int) -> None:
-    regions = torch.rand(2, 3, 17, 23, generator=torch.Generator().manual_seed(width)) < 0.8
-    regions[0, 0, 3:15, 4:20] = True
-    for region, boundary in zip(regions.flatten(0, 1).numpy(), boundaries(regions, width).flatten(0, 1), strict=True):
-        eroded = binary_erosion(region, structure=np.ones((3, 3)), iterations=width, border_value=0)
-        assert (boundary.numpy() == (region & ~eroded)).all()
+    classes = (torch.rand(2, 17, 23, generator=torch.Generator().manual_seed(width)) * 1.2).long()
+    classes[0, 3:15, 4:20] = 2
+    classes[1, :6, :9] = NOWHERE
+    found = boundaries(classes, width)
+    for one, boundary in zip(classes, found, strict=True):
+        for index in range(3):
+            region = (one == index).numpy()
+            eroded = binary_erosion(region, structure=np.ones((3, 3)), iterations=width, border_value=0)
+            assert ((boundary == index).numpy() == (region & ~eroded)).all()
+    assert (found[classes == NOWHERE] == NOWHERE).all()
+
+
+def test_counts_do_not_depend_on_the_images_that_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    maps, sizes = torch.randn(5, 4, 3, 3, generator=generator), [(9, 8), (7, 7), (9, 8), (9, 8), (7, 7)]
+    masks = [torch.randint(0, 5, size, generator=generator).byte() for size in sizes]
+    masks = [mask.where(mask != 4, 255) for mask in masks]
+    together = TASK.counts(maps, masks)
+    alone = torch.stack([image_counts(one, mask) for one, mask in zip(maps, masks, strict=True)])
+    assert torch.equal(together, alone)
+    monkeypatch.setattr("methods.tasks.segmentation.MAX_LOGITS", 600)
+    assert torch.equal(TASK.counts(maps, masks), alone)
 
 
 def test_a_right_answer_has_a_boundary_iou_of_one() -> None:

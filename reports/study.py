@@ -17,7 +17,7 @@ from results.judge.claims import judge
 from results.judge.contrast import Contrast, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
 from results.judge.literature import Claims, read_claims, read_numbers
-from results.metric import BOTH, Metric
+from results.metric import Metric, one_metric
 from results.record import DoneRecord, MethodInfo
 from results.tables.points import summary
 from results.tables.run import SETTING, STATIC, Run, labels
@@ -309,8 +309,7 @@ class Study:
     @cached_property
     def metric(self) -> Metric:
         """The metric of all runs."""
-        metrics = list(dict.fromkeys(run.metric for run in self.runs))
-        return metrics[0] if len(metrics) == 1 else BOTH
+        return one_metric(run.metric for run in self.runs)
 
     def rows_of(self, name: str, setting: ComparisonGroup) -> pd.DataFrame:
         """The rows of a tidy table that belong to the runs of a group."""

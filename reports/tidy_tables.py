@@ -42,7 +42,7 @@ def _curves(runs: list[Run]) -> pd.DataFrame:
 
 
 def _heads(runs: list[Run]) -> pd.DataFrame | None:
-    return None if all(run.is_segmentation for run in runs) else metrics.head_table(runs)
+    return metrics.head_table(runs) if any(run.is_classification for run in runs) else None
 
 
 def _learning_rates(runs: list[Run]) -> pd.DataFrame | None:
@@ -118,12 +118,13 @@ CONTENTS = {table.name: table.contents for table in TIDY_TABLES} | {
 def tidy_tables(runs: list[Run], failed: list[FailedRecord]) -> dict[str, pd.DataFrame]:
     """Every table that has content, by name. The table of failures also reads the records of failed runs.
 
-    With segmentations, tables with a row per run have the column `metric`, which names what their accuracies are.
+    With other tasks than classification, tables with a row per run have the column `metric`, which names what their accuracies
+    are.
     """
     made = {table.name: table.make(runs) for table in TIDY_TABLES}
     made[FAILURES] = failures(runs, failed, made["points"])
     tables = {name: table for name, table in made.items() if table is not None}
-    if any(run.is_segmentation for run in runs):
+    if not all(run.is_classification for run in runs):
         measured = {run.record.run_id: run.metric.name for run in runs}
         for name, table in tables.items():
             if name in ACCURACIES and not table.empty:

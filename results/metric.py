@@ -1,7 +1,7 @@
 """The metric of a task: its name in text, and the statistics of its values per image.
 
-A value per image is the correctness of the answer, or in segmentation the value of `results.stats.iou.pseudo_values`. In both
-tasks the mean over images is the metric.
+A value per image is the correctness of the answer, in segmentation the value of `results.stats.iou.pseudo_values`, and in
+detection that of `results.stats.average_precision.pseudo_values`. In all tasks the mean over images is the metric.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Metric:
         in_training: what is measured on every batch of a training.
         of_class: its part for one class, as the head of a column.
         note: what readers need to know to compare the metric with that of another program; empty if nothing.
+        better: in place of ``more accurate``.
+        parts: the metrics that this one stands for, where it stands for several.
     """
 
     name: str
@@ -41,10 +43,14 @@ class Metric:
     in_training: str
     of_class: str
     note: str = ""
+    better: str = "more accurate"
+    parts: tuple[Metric, ...] = ()
 
     def explained(self, name: str = "") -> str:
         """The note as a sentence about the metric, or about a part of it that has another name; may be empty."""
-        return f"{name or (MIOU if self is BOTH else self).name}: {self.note}" if self.note else ""
+        if self.parts:
+            return " ".join(part.explained() for part in self.parts if part.note)
+        return f"{name or self.name}: {self.note}" if self.note else ""
 
     def reaches(self, percent: str, images: str = "") -> str:
         """The predicate of a sentence: ``classifies 71.2 % of the test images correctly``, ``reaches an mIoU of 71.2 %``.
@@ -58,21 +64,35 @@ class Metric:
         return f"reaches an {self.name} of {percent} %{images and ' on test'}"
 
 
-def _miou_interval(values: np.ndarray) -> tuple[float, float]:
+def _interval(values: np.ndarray) -> tuple[float, float]:
     return bounded_mean(values, 0.0, 1.0)
 
 
 ACCURACY = Metric("accuracy", "Accuracy", "Acc.", accuracy_interval, paired_interval, sign_flip, "accuracy", "Recall")
 MIOU = Metric(
-    "mIoU", "mIoU", "mIoU", _miou_interval, paired_interval_unbounded, sign_flip_unbounded, "pixel accuracy", "IoU",
-    "counts summed over the test images, ignored pixels removed, absent classes left out.",
+    "mIoU", "mIoU", "mIoU", _interval, paired_interval_unbounded, sign_flip_unbounded, "pixel accuracy", "IoU",
+    "counts summed over the test images, ignored pixels removed, absent classes left out.", better="with a higher mIoU",
 )  # fmt: skip
-BOTH = replace(MIOU, name="accuracy or mIoU", title="Accuracy or mIoU", short="Acc./mIoU")
-"""Of runs of both tasks in one text."""
-METRICS: dict[Task, Metric] = {"classification": ACCURACY, "segmentation": MIOU}
+AP = Metric(
+    "AP", "AP", "AP", _interval, paired_interval_unbounded, sign_flip_unbounded, "loss", "AP",
+    "COCO's mean over classes, IoU from 0.5 to 0.95 and 101 recalls, at most 100 boxes an image.", better="with a higher AP",
+)  # fmt: skip
+METRICS: dict[Task, Metric] = {"classification": ACCURACY, "segmentation": MIOU, "detection": AP}
 
 
 def metric_of(tasks: Iterable[Task]) -> Metric:
     """The metric of runs of one or of several tasks; accuracy where there is no run."""
-    metrics = list(dict.fromkeys(METRICS[task] for task in tasks))
-    return ACCURACY if not metrics else metrics[0] if len(metrics) == 1 else BOTH
+    return one_metric(METRICS[task] for task in tasks)
+
+
+def one_metric(metrics: Iterable[Metric]) -> Metric:
+    """One metric for a text about several, such as ``accuracy or mIoU``; accuracy for none."""
+    present = set(metrics)
+    parts = tuple(metric for metric in METRICS.values() if metric in present)
+    if len(parts) < 2:
+        return parts[0] if parts else ACCURACY
+    name = " or ".join(part.name for part in parts)
+    return replace(
+        parts[-1], name=name, title=name[0].upper() + name[1:], short="/".join(part.short for part in parts), note="",
+        better="better", parts=parts,
+    )  # fmt: skip

@@ -24,7 +24,8 @@ class WeightedThreshold(Frozen):
 
 
 class Measured(Frozen):
-    """A policy at an operating point, on one split. Accuracies (in segmentation mIoU) in [0, 1], costs in MACs."""
+    """A policy at an operating point, on one split. Accuracies (mIoU in segmentation, AP in detection) in [0, 1], costs
+    in MACs."""
 
     accuracy: Share
     mean_macs: Annotated[float, Field(gt=0, le=1e18)]

@@ -38,7 +38,7 @@ EXTERNAL = "external"
 EXTERNAL_FILE = "exits.parquet"
 
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "detection"]
 """What a model answers for an image: one class, or a class for every pixel."""
 
 Macs = Annotated[int, Field(ge=0, le=10**18)]
@@ -124,7 +124,7 @@ class CostTable(Frozen):
 
 
 class ExitMetrics(Frozen):
-    """Accuracy of one exit on all samples (anytime accuracy); in segmentation its mIoU."""
+    """Accuracy of one exit on all samples (anytime accuracy); in segmentation its mIoU, in detection its AP."""
 
     block: Block
     head: str
@@ -216,7 +216,7 @@ class BackboneInfo(Frozen):
 
 
 class SplitAccuracy(Frozen):
-    """Accuracy by split, in [0, 1]; in segmentation the mIoU."""
+    """Accuracy by split, in [0, 1]; in segmentation the mIoU, in detection the AP."""
 
     val: Share
     test: Share

@@ -37,7 +37,7 @@ from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
-from results.tables.columns import COLUMNS, PIXEL_COLUMNS
+from results.tables.columns import BY_TASK, COLUMNS
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -266,10 +266,14 @@ def tidy_tables() -> str:
 
 def run_tables() -> str:
     parts = []
-    for name, columns in COLUMNS.items():
-        tables = {"": columns} | ({} if PIXEL_COLUMNS[name] == columns else {" of a segmentation": PIXEL_COLUMNS[name]})
-        for where, of_task in tables.items():
-            rows = [[code(c), text] for c, text in of_task.items()]
+    for name in (*COLUMNS, "ground_truth"):
+        told: list[Any] = []
+        for where, of_task in BY_TASK.items():
+            columns = of_task.get(name)
+            if columns is None or columns in told:
+                continue
+            told.append(columns)
+            rows = [[code(c), text] for c, text in columns.items()]
             parts += [f"`{name}.parquet`{where}:", "", table(["column", "meaning"], rows), ""]
     return "\n".join(parts).rstrip()
 

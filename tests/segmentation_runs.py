@@ -61,7 +61,7 @@ def _write(store: Store, method: str, seed: int) -> None:
     name, advantage, color, marker = METHODS.get(method, (method.capitalize(), 0.0, None, None))
     exits = EXITS if method in METHODS else ()
     depth = 6 if method == "truncated" else DEPTH
-    costs, blocks = _costs(exits, depth), [*exits, depth]
+    costs, blocks = costs_of(exits, depth), [*exits, depth]
     splits = {split: _invented(split, seed, blocks, advantage) for split in IMAGES}
     miou = {split: mean_iou(s.counts[..., :3].sum(axis=1)) for split, s in splits.items()}
     evaluated = [_evaluate(splits, miou["val"][-1], costs, blocks)] if method in METHODS else []
@@ -278,7 +278,7 @@ def _data_card() -> DataCard:
     )  # fmt: skip
 
 
-def _costs(exits: tuple[int, ...], depth: int) -> CostTable:
+def costs_of(exits: tuple[int, ...], depth: int) -> CostTable:
     heads = len(exits) + 1
     cumulative = tuple(1_000_000 * block + 20_000 * number for number, block in enumerate((*exits, depth), start=1))
     return CostTable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,8 @@ class ClassDecisions(Decisions):
 
 class ClassEvidence(Evidence):
     """The scores of a classification."""
+
+    has_right: ClassVar[bool] = True
 
     def at_exits(self) -> list[float]:
         return (self.scores.logits.argmax(-1) == self.scores.labels).double().mean(-1).tolist()

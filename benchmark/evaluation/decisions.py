@@ -12,6 +12,9 @@ import numpy as np
 CHUNK = 2_000
 
 
+DRAWS = 400
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Results of all settings of a policy on one split.
@@ -63,6 +66,11 @@ class Decisions(ABC):
     @abstractmethod
     def measured(self) -> tuple[np.ndarray, np.ndarray]:
         """The metric of every setting, [T], and its 95 % interval over samples, [T, 2]."""
+
+    @property
+    def draws(self) -> int:
+        """Bootstrap draws of the samples that intervals of thresholds rest on."""
+        return DRAWS
 
     @abstractmethod
     def metric_of_draws(self, times: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from results.record import CostTable, ExitMetrics
 from results.spec import Configured
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
+from results.store.run_files import GROUND_TRUTH, TABLES
 from results.tables.run import NO_POLICY
 
 DROPS = (0.0, 0.005, 0.01, 0.02)
@@ -43,6 +44,7 @@ class Evaluation:
         curves: see `results.tables.run.Run`.
         answers: the prediction of each exit for each test sample; see `results.tables.answers`.
         corners: see `results.tables.run.Run.corners`.
+        ground_truth: the labels of the test samples, where they have a table of their own.
     """
 
     points: tuple[OperatingPoint, ...]
@@ -51,12 +53,14 @@ class Evaluation:
     curves: pd.DataFrame
     answers: pd.DataFrame
     corners: pd.DataFrame
+    ground_truth: pd.DataFrame | None = None
 
     def write(self, folder: Path) -> None:
         """Write the thresholds and tables to the run's folder."""
         (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
-        for name in ("outcomes", "curves", "answers", "corners"):
-            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
+        for name in (*TABLES, GROUND_TRUTH):
+            if (table := getattr(self, name)) is not None:
+                table.to_parquet(folder / f"{name}.parquet", index=False)
 
 
 def evaluate(
@@ -117,6 +121,7 @@ def evaluate(
         pd.concat(curves, ignore_index=True),
         tested.answers(static["test"]),
         pd.concat(corners, ignore_index=True),
+        tested.ground_truth(),
     )
 
 
@@ -148,10 +153,11 @@ def evaluate_without_exits(
     """
     own_scores = static if scores is None else scores
     frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
-    answers = evidence_of(own_scores["test"]).answers(static["test"])
-    static_outcomes = evidence_of(static["test"]).final_outcomes()
+    tested = evidence_of(own_scores["test"])
+    answers, truth = tested.answers(static["test"]), tested.ground_truth()
+    static_outcomes, corners = evidence_of(static["test"]).final_outcomes(), tables.no_corners(tested.has_right)
     if scores is None:
-        return Evaluation((), frozen, static_outcomes, tables.curve_frame([]), answers, tables.no_corners())
+        return Evaluation((), frozen, static_outcomes, tables.curve_frame([]), answers, corners, truth)
     blocks = [len(costs.blocks)]
     sweeps = {split: without_exits(split_scores, split_scores).sweep() for split, split_scores in scores.items()}
     chosen = [(0, 1.0)]
@@ -163,7 +169,8 @@ def evaluate_without_exits(
     own = evidence_of(scores["test"]).final_outcomes().assign(point=point.name, threshold=0.0, exit=0)
     curves = [tables.curve(NO_POLICY, split, swept, costs, blocks) for split, swept in sweeps.items()]
     outcomes = pd.concat([static_outcomes, own], ignore_index=True)
-    return Evaluation((point,), frozen, outcomes, pd.concat(curves, ignore_index=True), answers, tables.no_corners())
+    swept = pd.concat(curves, ignore_index=True)
+    return Evaluation((point,), frozen, outcomes, swept, answers, corners, truth)
 
 
 def accuracies(scores: ExitScores) -> list[float]:
@@ -182,12 +189,18 @@ def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[s
 
 
 def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
-    """A policy, fitted on val if needed, and the settings to evaluate: the configured one, or a grid computed on val."""
+    """A policy, fitted on val if needed, and the settings to evaluate: the configured one, or a grid computed on val.
+
+    Of a grid with more settings than the task evaluates, settings at equal distances in the grid, both ends included.
+    """
     policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])
     if policy.setting is not None:
         return policy, np.array([policy.setting], dtype=np.float64)
-    return policy, policy.with_context(val.labels, val.errors).default_grid(val.logits)
+    grid, most = policy.with_context(val.labels, val.errors).default_grid(val.logits), evidence_of(val).most_settings
+    if most is not None and len(grid) > most:
+        grid = grid[np.linspace(0, len(grid) - 1, most).round().astype(int)]
+    return policy, grid
 
 
 @dataclass(frozen=True)

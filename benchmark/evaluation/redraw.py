@@ -13,7 +13,6 @@ from results.operating_point import Redrawn
 from results.record import CostTable
 from results.stats.curves import cheapest_within_drop
 
-DRAWS = 400
 SEED = 0
 ENDS = (2.5, 97.5)
 """Percentiles of the draws at the ends of a 95 % interval."""
@@ -41,7 +40,7 @@ def redraw(
     Returns:
         by drop; without those that fewer than 95 % of the draws reach.
     """
-    rng = np.random.default_rng(SEED)
+    rng, count = np.random.default_rng(SEED), val.draws
     on_val, on_test = (
         _draw(rng, decisions, reference, costs, blocks)
         for decisions, reference in zip((val, test), static, strict=True)
@@ -50,10 +49,10 @@ def redraw(
     for drop in drops:
         chosen = [
             cheapest_within_drop(on_val.accuracy[:, d], on_val.macs[:, d], float(on_val.static[d]), drop)
-            for d in range(DRAWS)
+            for d in range(count)
         ]
         draws = np.flatnonzero([t is not None for t in chosen])
-        if len(draws) < 0.95 * DRAWS:
+        if len(draws) < 0.95 * count:
             continue
         at = np.array([t for t in chosen if t is not None]), draws
         intervals[drop] = Redrawn(
@@ -86,7 +85,7 @@ def _draw(
 ) -> _Draws:
     """All settings on bootstrap draws of a split."""
     samples = decisions.exit_taken.shape[1]
-    drawn = rng.integers(0, samples, (DRAWS, samples))
+    drawn = rng.integers(0, samples, (decisions.draws, samples))
     times = np.stack([np.bincount(row, minlength=samples) for row in drawn], axis=1).astype(np.float64)  # [N, D]
     at_exit = np.array([costs.cumulative, blocks], dtype=np.float64)
     sums = np.zeros(())

@@ -59,10 +59,10 @@ def corner(label: str, row: int, decisions: Decisions, sample_id: np.ndarray) ->
     )
 
 
-def no_corners() -> pd.DataFrame:
-    """The table of `corner` without rows."""
+def no_corners(has_right: bool) -> pd.DataFrame:
+    """The table of `corner` without rows; ``has_right`` is whether answers are right or wrong."""
     empty = np.zeros(0, dtype=np.int64)
-    return corner_frame("", 0.0, empty, empty, empty)
+    return corner_frame("", 0.0, empty, empty, empty if has_right else None)
 
 
 def corner_frame(

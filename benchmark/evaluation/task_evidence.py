@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,13 @@ class Evidence(ABC):
 
     Attributes:
         scores: of K exits and N samples.
+        has_right: whether the answer for an image is right or wrong.
+        most_settings: settings of a policy that are evaluated; None for all.
     """
 
     scores: ExitScores
+    has_right: ClassVar[bool] = False
+    most_settings: ClassVar[int | None] = None
 
     @abstractmethod
     def at_exits(self) -> list[float]:
@@ -59,6 +64,10 @@ class Evidence(ABC):
         self, point: OperatingPoint, setting: WeightedThreshold, decisions: Decisions, policy: ExitPolicy
     ) -> pd.DataFrame:
         """The rows of the table ``outcomes`` under one setting of a point."""
+
+    def ground_truth(self) -> pd.DataFrame | None:
+        """The labels as a table of their own; None where other tables hold them."""
+        return None
 
     def true_class_probability(self, policy: ExitPolicy) -> np.ndarray | None:
         """Probability of the true class in the policy's answer at each exit, [K, N]; None without one true class."""

@@ -82,11 +82,13 @@ DOMAINS = {
     "evaluation": Domain(
         2,
         (
-            "benchmark/evaluation/class_evidence.py", "benchmark/evaluation/decisions.py", "benchmark/evaluation/evaluate.py",
+            "benchmark/evaluation/box_evidence.py", "benchmark/evaluation/class_evidence.py",
+            "benchmark/evaluation/decisions.py", "benchmark/evaluation/evaluate.py",
             "benchmark/evaluation/evidence.py", "benchmark/evaluation/pixel_evidence.py", "benchmark/evaluation/redraw.py",
             "benchmark/evaluation/signal_evidence.py", "benchmark/evaluation/sweep.py", "benchmark/evaluation/tables.py",
             "benchmark/evaluation/task_evidence.py", "benchmark/evaluation/token_costs.py", "benchmark/external/evaluation.py",
-            "results/stats/curves.py", "results/stats/hull.py", "results/stats/iou.py",
+            "results/stats/average_precision.py", "results/stats/box_matching.py", "results/stats/curves.py",
+            "results/stats/hull.py", "results/stats/iou.py",
         ),
     ),
     "cost": Domain(1, ("benchmark/measure/cost.py", "benchmark/measure/price.py")),

@@ -113,12 +113,12 @@ def is_reading(run: Run, reading: Reading) -> bool:
 
 def on_paper_scale(run: Run, claims: Claims) -> bool:
     """Whether a run has a backbone of the paper with weights that timm publishes, the whole of one of its datasets, and at
-    least the paper's epochs in each stage. The weights of a file may be anything. The paper has no segmentation."""
+    least the paper's epochs in each stage. The weights of a file may be anything. The paper has classification alone."""
     train, scope = run.record.spec.train, claims.scope
     stages = {stage.stage for stage in run.record.stages}
     heads = train.recipes.joint if "joint" in stages else train.recipes.exits
     return (
-        not run.is_segmentation
+        run.is_classification
         and run.backbone in scope.backbones
         and train.dataset.name in scope.datasets
         and not train.dataset.set

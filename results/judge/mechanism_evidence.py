@@ -63,7 +63,7 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
 
     A rule is applied to each group of runs that differ in nothing else; those without numbers are left out if another has some.
     """
-    runs = [run for run in runs if not run.is_segmentation]  # the rules are about image classifiers
+    runs = [run for run in runs if run.is_classification]  # the rules are about image classifiers
     converged = _convergence(runs)
     answers = []
     for (backbone, dataset), own in _groups(runs, lambda run: (run.backbone, run.dataset)):

@@ -24,7 +24,7 @@ from results.operating_point import Measured, PointKind
 from results.provenance import Machine
 from results.record import Artifact, DoneRecord, StageRef
 from results.store.folder import Store, StoreError
-from results.store.run_files import TABLES
+from results.store.run_files import tables_of
 from results.tables.loading import read_outcomes
 from results.tables.run import STATIC, Run, paired, read_table
 
@@ -145,7 +145,7 @@ def _name(artifact: Artifact) -> str:
 
 def _tables(first: Path, second: Path, records: tuple[DoneRecord, DoneRecord]) -> Iterator[Part]:
     """Compares the tables beside the record by their values; tables and columns that the recorded folder lacks are ignored."""
-    for name in TABLES:
+    for name in tables_of(records[0]):
         paths = [folder / f"{name}.parquet" for folder in (first, second)]
         if not paths[0].is_file():
             continue
@@ -161,8 +161,10 @@ def _same_values(recorded: pd.DataFrame, reproduced: pd.DataFrame) -> bool:
     """Whether the values are equal, apart from row order and integer width; see `results.store.sharing`."""
     if not set(recorded.columns) <= set(reproduced.columns):
         return False
+    keys = ("point", "policy", "split", "threshold", "exit", "sample_id", "class")
     order = [
-        name for name in ("point", "policy", "split", "threshold", "exit", "sample_id", "class") if name in recorded
+        *(name for name in keys if name in recorded),
+        *(name for name in recorded.columns.tolist() if name not in keys),
     ]
     first, second = (
         table[list(recorded.columns)].sort_values(order, ignore_index=True) for table in (recorded, reproduced)

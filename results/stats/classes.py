@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PIXELS = "labelled test pixels"
+BOXES = "labelled test boxes"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Balance:
         recall = counts[classes, 0] / labelled[classes]
         return cls(classes, labelled[classes], recall, (counts[:, 0] + counts[:, 1])[classes], PIXELS)
 
+    @classmethod
+    def of_boxes(cls, classes: np.ndarray, labelled: np.ndarray, found: np.ndarray, answered: np.ndarray) -> Balance:
+        """From the number of labelled boxes of each class, [C], the number of those that are found, and that of all boxes that
+        are answered."""
+        return cls(classes, labelled, found / labelled, answered, BOXES)
+
     @property
     def majority(self) -> int:
         """The most frequent class."""
@@ -50,7 +57,9 @@ class Balance:
 
     @property
     def majority_share(self) -> float:
-        """Accuracy of a classifier that always answers the most frequent class; of pixels, its mIoU."""
+        """Accuracy of a classifier that always answers the most frequent class; of pixels, its mIoU; NaN of boxes."""
+        if self.unit == BOXES:
+            return float("nan")
         share = float(self.samples.max() / self.samples.sum())
         return share / len(self.classes) if self.unit == PIXELS else share
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from results.store.files import StoreError, sha256
 from results.store.folder import Store
-from results.store.run_files import TABLES
+from results.store.run_files import GROUND_TRUTH, TABLES
 
 # The files by which copies of a run are compared.
-FILES = ("record.json", *(f"{name}.parquet" for name in TABLES))
+FILES = ("record.json", *(f"{name}.parquet" for name in (*TABLES, GROUND_TRUTH)))
 
 
 class MergedFolders(Store):

@@ -9,7 +9,14 @@ from results.record import Artifact, DoneRecord, RunRecord
 from results.store.files import DamagedError, read_file, sha256
 
 TABLES = ("outcomes", "curves", "answers", "corners")  # of a finished run, one Parquet file each
+GROUND_TRUTH = "ground_truth"
+"""Table of the labelled boxes, beside those of a detection."""
 MAX_BYTES = 2**31  # of one file
+
+
+def tables_of(record: DoneRecord) -> tuple[str, ...]:
+    """Names of the tables beside a record."""
+    return (*TABLES, GROUND_TRUTH) if record.data.task == "detection" else TABLES
 
 
 def read_run_file(path: Path, record: RunRecord) -> bytes:
@@ -33,7 +40,7 @@ def check_run_files(folder: Path, record: RunRecord) -> None:
     Raises:
         DamagedError: a file is missing, or was changed since the record was written.
     """
-    tables = [f"{name}.parquet" for name in TABLES] if isinstance(record, DoneRecord) else []
+    tables = [f"{name}.parquet" for name in tables_of(record)] if isinstance(record, DoneRecord) else []
     for name in dict.fromkeys([*tables, *(artifact.path for artifact in record.files)]):
         path = folder / name
         artifact = _artifact(path, record)

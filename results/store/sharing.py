@@ -1,6 +1,7 @@
 """Copies of runs for a repository, without per-exit confidences, weights and scores.
 
-The columns `score`, `confidence` and `nll` take 90 % of the space. A report without them lacks only calibration.
+The columns `score`, `confidence` and `nll` take 90 % of the space of a classification.
+A report without them lacks only calibration.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from results.store.latency import FILE, Latency
 from results.store.probes import FILE as PROBES
 from results.store.probes import KIND, Probes
 from results.store.representations import KINDS, file_of, read_stage
-from results.store.run_files import TABLES, read_run_file
+from results.store.run_files import read_run_file, tables_of
 
 if TYPE_CHECKING:
     from pyarrow import Table
 
-LEFT_OUT = ("score", "confidence", "nll")
+LEFT_OUT = {"outcomes": ("score",), "answers": ("confidence", "nll")}
+"""Columns by table."""
 NARROW = ("exit", "prediction", "label")
 
 
@@ -61,9 +63,12 @@ def _tables(store: Store, record: DoneRecord) -> dict[str, Table]:
 
     tables = {
         name: read_table(BufferReader(read_run_file(store.table(record.run_id, f"{name}.parquet"), record)))
-        for name in TABLES
+        for name in tables_of(record)
     }
-    return {name: table.select([c for c in table.column_names if c not in LEFT_OUT]) for name, table in tables.items()}
+    return {
+        name: table.select([column for column in table.column_names if column not in LEFT_OUT.get(name, ())])
+        for name, table in tables.items()
+    }
 
 
 def _write(table: Table, path: Path) -> None:

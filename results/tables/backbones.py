@@ -1,6 +1,6 @@
 """The backbones without exits on their test images: majority baseline, balanced accuracy and recall by class.
 
-In a segmentation, pixels take the place of images.
+In a segmentation pixels take the place of images, and in a detection labelled boxes; one is recalled if it is found at IoU 0.5.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.stats.average_precision import right_boxes
 from results.stats.classes import Balance
-from results.tables.outcomes import ClassOutcomes, PixelOutcomes, PointOutcomes
+from results.tables.outcomes import BoxOutcomes, ClassOutcomes, PixelOutcomes, PointOutcomes
 from results.tables.pixel_counts import REGION
 from results.tables.run import STATIC, Run
 
@@ -24,7 +25,7 @@ class BackboneResult:
     Attributes:
         run: with this backbone; the run ``static`` where there is one.
         balance: of its predictions on test.
-        accuracy: on test, in [0, 1]; in a segmentation the mIoU.
+        accuracy: on test, in [0, 1]; in a segmentation the mIoU, in a detection the AP.
         low, high: its 95 % interval over test images.
     """
 
@@ -55,6 +56,14 @@ def balance_of(outcomes: PointOutcomes) -> Balance:
     """Of the first setting."""
     if isinstance(outcomes, PixelOutcomes):
         return Balance.of_pixels(outcomes.counts[0, ..., REGION].sum(axis=0, dtype=np.int64))
+    if isinstance(outcomes, BoxOutcomes):
+        matches, taken = outcomes.evidence.matches, outcomes.exit[0]
+        found = [right_boxes(one, matches, taken)[0] for one in matches.classes]
+        labels = outcomes.evidence.found.label[outcomes.evidence.found_at(taken)]
+        return Balance.of_boxes(
+            np.array([one.label for one in matches.classes]), np.array([one.positives.sum() for one in matches.classes]),
+            np.array(found), np.array([(labels == one.label).sum() for one in matches.classes]),
+        )  # fmt: skip
     assert isinstance(outcomes, ClassOutcomes)
     return Balance.of(outcomes.label, outcomes.prediction[0])
 

@@ -1,4 +1,4 @@
-"""The columns of the four tables beside a record by task, in order; docs/results.md is generated from them.
+"""The columns of the tables beside a record by task, in order; docs/results.md is generated from them.
 
 Exits are numbered from 0 here and from 1 in records, reports and commands.
 """
@@ -23,8 +23,8 @@ COLUMNS = {
         "policy": "label of the policy; `none` for a model without early exits",
         "split": "`val` or `test`",
         "threshold": "setting of the policy",
-        "accuracy": "share of correct answers; in a segmentation the mIoU",
-        "low": "lower end of the 95 % interval of the accuracy (Wilson) or of the mIoU",
+        "accuracy": "share of correct answers; in a segmentation the mIoU, in a detection the AP",
+        "low": "lower end of the 95 % interval of the accuracy (Wilson), mIoU or AP",
         "high": "upper end",
         "mean_macs": "mean multiply-accumulates per image, heads included",
         "mean_block": "mean number of the last block that is computed, numbered from 1",
@@ -68,3 +68,31 @@ PIXEL_COLUMNS = {
     "corners": {name: text for name, text in COLUMNS["corners"].items() if name != "right"},
 }
 """Of a segmentation."""
+
+BOX = {
+    "left": "left side, in pixels of the stored image from its left border",
+    "top": "top side, in pixels from the upper border",
+    "right": "right side",
+    "bottom": "bottom side",
+}
+BOX_COLUMNS = {
+    "outcomes": PIXEL_COLUMNS["outcomes"],
+    "curves": COLUMNS["curves"],
+    "answers": {
+        "exit": PIXEL_EXIT,
+        "sample_id": SAMPLE,
+        "label": "class of the box, numbered from 0",
+        "score": "of the box, by which boxes are ordered for AP; at most 100 boxes an exit and image",
+        **BOX,
+    },
+    "corners": PIXEL_COLUMNS["corners"],
+    "ground_truth": {
+        "sample_id": SAMPLE,
+        "label": "class of the labelled box, numbered from 0",
+        "ignored": "whether a box may be found and need not (a crowd, or a difficult object)",
+        **BOX,
+    },
+}
+"""Of a detection: one row per box in `answers` and `ground_truth`."""
+BY_TASK = {"": COLUMNS, " of a segmentation": PIXEL_COLUMNS, " of a detection": BOX_COLUMNS}
+"""Part of a sentence to the columns."""

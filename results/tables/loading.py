@@ -14,8 +14,9 @@ from results.store.folder import Store, StoreError
 from results.store.latency import Latency, read_latencies
 from results.store.probes import Probes, read_probes
 from results.store.representations import Measurements, read_measurements
-from results.store.run_files import TABLES
-from results.tables.outcomes import PointOutcomes, split_by_point, split_by_point_of_pixels
+from results.store.run_files import GROUND_TRUTH, tables_of
+from results.tables.box_answers import BoxAnswers
+from results.tables.outcomes import PointOutcomes, split_by_point, split_by_point_of
 from results.tables.pixel_counts import PixelCounts
 from results.tables.recomputed import check_numbers
 from results.tables.run import MAX_ROWS, STATIC, Run, read_table
@@ -69,7 +70,7 @@ def _load(
         StoreError: a table is missing, damaged or inconsistent with the record.
     """
     folder = store.run(record.run_id)
-    for name in TABLES:
+    for name in tables_of(record):
         store.table(record.run_id, f"{name}.parquet")
     try:
         run = Run(
@@ -105,9 +106,12 @@ def read_outcomes(folder: Path, record: DoneRecord) -> Mapping[str, PointOutcome
         return split_by_point(table)
     if "sample_id" not in table:
         raise ValueError("the table of outcomes has no column sample_id")
-    answers, samples = read_table(folder / "answers.parquet", record), np.unique(table["sample_id"])
-    evidence = PixelCounts.from_table(answers, samples, max(len(record.exits), 1), record.data.classes)
-    return split_by_point_of_pixels(table, evidence)
+    samples, exits, classes = np.unique(table["sample_id"]), max(len(record.exits), 1), record.data.classes
+    answers = read_table(folder / "answers.parquet", record)
+    if record.data.task == "segmentation":
+        return split_by_point_of(table, PixelCounts.from_table(answers, samples, exits, classes))
+    truth = read_table(folder / f"{GROUND_TRUTH}.parquet", record)
+    return split_by_point_of(table, BoxAnswers.from_tables(answers, truth, samples, exits, classes))
 
 
 def _outcome_rows(record: DoneRecord) -> int:

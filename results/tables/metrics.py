@@ -16,8 +16,11 @@ from results.stats.curves import enclosing_settings
 from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.stats.hull import SHARES, accuracy_at, area, upper_hull
 from results.stats.optimism import optimism
-from results.tables import pixel_metrics
+from results.tables import box_metrics, pixel_metrics
 from results.tables.run import SETTING, STATIC, Run, labels
+
+ROWS = {"segmentation": pixel_metrics, "detection": box_metrics}
+"""Rows of the tasks whose answers are not one class for an image, by task."""
 
 
 def area_table(runs: list[Run]) -> pd.DataFrame:
@@ -79,7 +82,7 @@ def head_table(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in _with_exits(runs):
-        if run.is_segmentation:
+        if not run.is_classification:
             continue  # an image is not right or wrong
         correct, cost = run.answers.correct, _relative_cost(run)
         oracle, wasted = first_correct(correct, cost), overthinking(correct, cost)
@@ -96,12 +99,13 @@ def exit_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and exit, evaluated on all test samples.
 
     Columns: those of `_base`, block, head, macs (of exiting there, as a share of the MACs without exits), accuracy, ece, nll
-    (in nats); of a segmentation those of `results.tables.pixel_metrics.exit_rows`.
+    (in nats); of another task those of `exit_rows` in its module of `ROWS`.
     """
     rows = []
     for run in _with_exits(runs):
         cost = _relative_cost(run)
-        measured = pixel_metrics.exit_rows(run) if run.is_segmentation else _class_exits(run)
+        of_task = ROWS.get(run.record.data.task)
+        measured = of_task.exit_rows(run) if of_task else _class_exits(run)
         for k, exit_ in enumerate(run.record.exits):
             row = _base(run, run.method) | {"block": exit_.block, "head": exit_.head, "macs": cost[k]}
             rows.append(row | measured[k])
@@ -122,12 +126,13 @@ def leaving_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and exit, for the test samples that exit there.
 
     Columns: those of `_base`, point, block, share, accuracy (of the exit on these samples), final_accuracy (of the final head
-    on these samples), all_accuracy (of the exit on all samples), ece (on these samples; NaN if settings are mixed); of a
-    segmentation those of `results.tables.pixel_metrics.leaving_rows`.
+    on these samples), all_accuracy (of the exit on all samples), ece (on these samples; NaN if settings are mixed); of
+    another task those of `leaving_rows` in its module of `ROWS`.
     """
     rows = []
     for run, label, point in _points(runs):
-        measured = pixel_metrics.leaving_rows(run, point) if run.is_segmentation else _class_leaving(run, point)
+        of_task = ROWS.get(run.record.data.task)
+        measured = of_task.leaving_rows(run, point) if of_task else _class_leaving(run, point)
         for exit_, row in zip(run.record.exits, measured, strict=True):
             rows.append(_base(run, label) | {"point": point.name, "block": exit_.block} | row)
     return pd.DataFrame(rows)
@@ -157,16 +162,16 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run and operating point: the policy compared with random and perfect routing, on test.
 
     Columns: those of `_base`, point, accuracy, random and oracle (accuracies at the same exit shares), regret, gain, agreement
-    (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits). A segmentation has no oracle,
-    regret, gain and agreement.
+    (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits). Only a classification has
+    oracle, regret, gain and agreement.
     """
     rows = []
     for run, label, point in _points(runs):
         assert point.val is not None
         assert point.test is not None
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
-        if run.is_segmentation:
-            routing = {"random": pixel_metrics.random_routing(run, shares)}
+        if of_task := ROWS.get(run.record.data.task):
+            routing = {"random": of_task.random_routing(run, shares)}
         else:
             controls, outcomes = regret(accuracy, run.answers.correct, shares), _FlatOutcomes(run, point)
             routing = {"random": controls.random, "oracle": controls.oracle, "regret": controls.regret}
@@ -185,14 +190,14 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `classes.per_class`, whose accuracy is the recall of the class.
 
-    Costs are shares of the MACs without exits. Further columns: the run's, point, and name of the class. Of a segmentation, the
-    columns are those of `results.tables.pixel_metrics.class_rows`, whose accuracy is the IoU of the class.
+    Costs are shares of the MACs without exits. Further columns: the run's, point, and name of the class. Of another task,
+    the columns are those of `class_rows` in its module of `ROWS`, whose accuracy is the IoU or AP of the class.
     """
-    parts, where, pixels = [], [], []
+    parts, where, others = [], [], []
     for run, label, point in _points(runs):
-        if run.is_segmentation:
+        if of_task := ROWS.get(run.record.data.task):
             base = _base(run, label) | {"point": point.name}
-            pixels += [row | base for row in pixel_metrics.class_rows(run, point)]
+            others += [row | base for row in of_task.class_rows(run, point)]
             continue
         outcomes = _FlatOutcomes(run, point)
         static = run.values(STATIC)[outcomes.sample]
@@ -201,7 +206,7 @@ def class_table(runs: list[Run]) -> pd.DataFrame:
         )
         base = _base(run, label) | {"point": point.name}
         where += [base | {"name": run.record.data.class_name(int(index))} for index in parts[-1]["class"]]
-    tables = [pd.DataFrame(pixels)] if pixels else []
+    tables = [pd.DataFrame(others)] if others else []
     if parts:
         columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
         tables.insert(0, pd.DataFrame(columns).join(pd.DataFrame(where)))

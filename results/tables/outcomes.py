@@ -10,7 +10,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from results.stats import average_precision
 from results.stats.iou import pseudo_values
+from results.tables.box_answers import BoxAnswers
 from results.tables.pixel_counts import REGION, WITHOUT_EXITS, PixelCounts
 
 CORNERS = ("policy", "threshold", "sample_id", "exit")
@@ -37,6 +39,11 @@ class PointOutcomes(ABC):
     @abstractmethod
     def values(self) -> np.ndarray:
         """The value of each sample, mean over the settings, [N]; its mean over samples is the metric. See `results.metric`."""
+
+    @property
+    def metric(self) -> float:
+        """The mean of `values`; where it has a shorter way, without the values."""
+        return float(self.values.mean())
 
     @property
     @abstractmethod
@@ -114,6 +121,44 @@ class PixelOutcomes(PointOutcomes):
         return np.concatenate([self.exit.ravel() + 2, self.counts[..., 0].sum(axis=-1).ravel()])
 
 
+@dataclass(frozen=True)
+class BoxOutcomes(PointOutcomes):
+    """An operating point of a detection.
+
+    Attributes:
+        evidence: the boxes of all exits, for the same samples.
+    """
+
+    evidence: BoxAnswers
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """`results.stats.average_precision.pseudo_values` of each sample, mean over the settings, [N]."""
+        matches = self.evidence.matches
+        return self.mean(np.stack([average_precision.pseudo_values(matches, taken) for taken in self.exit]))
+
+    @cached_property
+    def metric(self) -> float:
+        matches = self.evidence.matches
+        return float(self.weight @ [average_precision.average_precision(matches, taken) for taken in self.exit])
+
+    @property
+    def answered(self) -> np.ndarray:
+        rows = [self.evidence.found_at(taken) for taken in self.exit]
+        return np.unique(self.evidence.found.label[np.concatenate(rows)])
+
+    @cached_property
+    def exits_and_answers(self) -> np.ndarray:
+        """Exits, and the number of boxes that are found in each image."""
+        evidence, images = self.evidence, len(self.sample_id)
+        numbers = [np.bincount(evidence.found.image[evidence.found_at(taken)], minlength=images) for taken in self.exit]
+        return np.concatenate([self.exit.ravel() + 2, *numbers])
+
+
+Evidence = PixelCounts | BoxAnswers
+"""What the exit taken points to in a task whose table of outcomes has no answers."""
+
+
 def split_by_point(outcomes: pd.DataFrame) -> dict[str, ClassOutcomes]:
     """The operating points of a classification from a table of outcomes, by name.
 
@@ -130,17 +175,20 @@ def split_by_point(outcomes: pd.DataFrame) -> dict[str, ClassOutcomes]:
     return points
 
 
-def split_by_point_of_pixels(outcomes: pd.DataFrame, evidence: PixelCounts) -> dict[str, PixelOutcomes]:
-    """The operating points of a segmentation from a table of outcomes, by name.
+def split_by_point_of(outcomes: pd.DataFrame, evidence: Evidence) -> dict[str, PointOutcomes]:
+    """The operating points of a segmentation or a detection from a table of outcomes, by name.
 
     Raises:
         ValueError: a column is missing, a setting does not have each sample of ``evidence`` once, or an exit is not in it.
     """
-    points = {}
+    points: dict[str, PointOutcomes] = {}
     for point, rows in _parts(outcomes, "outcomes", COLUMNS, ("score",)):
         wide = _wide_outcomes(rows, point)
         _check_fit(f"the outcomes at {point!r}", wide, evidence)
-        points[point] = PixelOutcomes(**_common(wide), evidence=evidence)
+        if isinstance(evidence, PixelCounts):
+            points[point] = PixelOutcomes(**_common(wide), evidence=evidence)
+        else:
+            points[point] = BoxOutcomes(**_common(wide), evidence=evidence)
     return points
 
 
@@ -159,12 +207,12 @@ class HullOutcomes:
     exit: np.ndarray
 
 
-def split_by_policy(corners: pd.DataFrame, evidence: PixelCounts | None = None) -> dict[str, HullOutcomes]:
+def split_by_policy(corners: pd.DataFrame, evidence: Evidence | None = None) -> dict[str, HullOutcomes]:
     """The policies of a table of corners, by name; see `results.tables.run.Run`.
 
     Args:
         corners: the table.
-        evidence: of a segmentation, whose table has no column ``right``.
+        evidence: of a segmentation or detection, whose table has no column ``right``.
 
     Raises:
         ValueError: a column is missing, a corner does not have each sample once, or it does not fit the evidence.
@@ -180,7 +228,7 @@ def split_by_policy(corners: pd.DataFrame, evidence: PixelCounts | None = None) 
             values = wide["right"]
         else:
             _check_fit(name, wide, evidence)
-            values = np.stack([pseudo_values(evidence.taken(exits)[..., REGION]) for exits in wide["exit"]])
+            values = np.stack([_values(evidence, exits) for exits in wide["exit"]])
         policies[policy] = HullOutcomes(wide["sample_id"][0], values, wide["exit"])
     return policies
 
@@ -292,8 +340,15 @@ def _common(wide: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def _check_fit(name: str, wide: dict[str, np.ndarray], evidence: PixelCounts) -> None:
+def _values(evidence: Evidence, taken: np.ndarray) -> np.ndarray:
+    """The value of each image at its exit, [N]."""
+    if isinstance(evidence, PixelCounts):
+        return pseudo_values(evidence.taken(taken)[..., REGION])
+    return average_precision.pseudo_values(evidence.matches, taken)
+
+
+def _check_fit(name: str, wide: dict[str, np.ndarray], evidence: Evidence) -> None:
     if not np.array_equal(wide["sample_id"][0], evidence.sample_id):
         raise ValueError(f"{name} are of other samples than the answers")
-    if wide["exit"].min() < WITHOUT_EXITS or wide["exit"].max() >= len(evidence.at_exit):
+    if wide["exit"].min() < WITHOUT_EXITS or wide["exit"].max() >= evidence.exits:
         raise ValueError(f"{name} name an exit that the record does not have")

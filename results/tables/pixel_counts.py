@@ -31,6 +31,11 @@ class PixelCounts:
     counts: np.ndarray
 
     @property
+    def exits(self) -> int:
+        """K."""
+        return len(self.counts) - 1
+
+    @property
     def at_exit(self) -> np.ndarray:
         """[K, N, C, 6]."""
         return self.counts[:-1]

@@ -21,7 +21,7 @@ def check_numbers(run: Run) -> None:
     record = run.record
     _check_costs(record)
     static = run.point_outcomes[STATIC]
-    check_equal("static_accuracy.test", record.static_accuracy.test, static.values.mean())
+    check_equal("static_accuracy.test", record.static_accuracy.test, static.metric)
     check_equal("data.sizes.test", record.data.sizes["test"], len(static.sample_id))
     if isinstance(static, ClassOutcomes) and not 0 <= static.label.min() <= static.label.max() < record.data.classes:
         raise ValueError(f"the outcomes have labels outside the {record.data.classes} classes of the record")
@@ -67,7 +67,7 @@ def _check_point(run: Run, point: OperatingPoint, test: Measured) -> None:
     blocks = [exit_.block for exit_ in record.exits]
     for number, (share, recomputed) in enumerate(zip(test.exit_shares, shares, strict=True), start=1):
         check_equal(f"the share of exit {number} at {point.name!r}", share, recomputed)
-    check_equal(f"the {run.metric.name} at {point.name!r}", test.accuracy, outcomes.values.mean())
+    check_equal(f"the {run.metric.name} at {point.name!r}", test.accuracy, outcomes.metric)
     check_equal(
         f"the mean MACs at {point.name!r}", test.mean_macs, shares @ np.array(record.costs.cumulative, dtype=float)
     )

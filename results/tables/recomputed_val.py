@@ -26,7 +26,7 @@ def check_val_numbers(run: Run) -> None:
     record = run.record
     images = record.data.sizes["val"]
     shares = {f"the val accuracy of exit {number}": exit_.val_accuracy for number, exit_ in enumerate(record.exits, 1)}
-    if not run.is_segmentation:  # an mIoU is no share of the images
+    if run.is_classification:  # an mIoU or AP is no share of the images
         for name, share in {"static_accuracy.val": record.static_accuracy.val, **shares}.items():
             _check_share(name, share, images)
     curves = {str(policy): _ValCurve.of(rows) for policy, rows in run.curves.groupby("policy", observed=True)}

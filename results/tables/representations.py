@@ -58,11 +58,11 @@ def _probed(probes: Probes) -> Iterator[dict[str, Any]]:
 def disagreement_table(runs: list[Run]) -> pd.DataFrame | None:
     """One row per early exit, on all test samples: `results.stats.exits.disagreement`; None without early exits.
 
-    Segmentations, whose images are neither right nor wrong, are left out.
+    Runs of other tasks, whose images are neither right nor wrong, are left out.
     """
     rows = []
     for run in runs:
-        if not run.has_exits or run.is_segmentation:
+        if not run.has_exits or not run.is_classification:
             continue
         shares = disagreement(run.answers.prediction, run.answers.label)
         columns = {

@@ -20,6 +20,7 @@ from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
 from results.spec import option_text
+from results.stats.average_precision import average_precision
 from results.stats.iou import mean_iou
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
@@ -28,8 +29,17 @@ from results.store.probes import Probes
 from results.store.representations import Measurements
 from results.store.run_files import read_run_file
 from results.tables.answers import Answers
+from results.tables.box_answers import BoxAnswers
 from results.tables.examples import COUNT, EXAMPLES, Example, examples_of
-from results.tables.outcomes import ClassOutcomes, HullOutcomes, PixelOutcomes, PointOutcomes, split_by_policy
+from results.tables.outcomes import (
+    BoxOutcomes,
+    ClassOutcomes,
+    Evidence,
+    HullOutcomes,
+    PixelOutcomes,
+    PointOutcomes,
+    split_by_policy,
+)
 from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 
 MAX_ROWS = 50_000_000  # of a table
@@ -134,11 +144,20 @@ class Run:
     @cached_property
     def hull_outcomes(self) -> dict[str, HullOutcomes]:
         """`corners`, by policy."""
-        return split_by_policy(self.corners, self.pixel_counts if self.is_segmentation else None)
+        return split_by_policy(self.corners, self.evidence)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether an answer is one class for the whole image, which is right or wrong."""
+        return self.record.data.task == "classification"
 
     @property
     def is_segmentation(self) -> bool:
         return self.record.data.task == "segmentation"
+
+    @property
+    def is_detection(self) -> bool:
+        return self.record.data.task == "detection"
 
     @property
     def metric(self) -> Metric:
@@ -151,17 +170,31 @@ class Run:
         return outcomes
 
     @property
+    def evidence(self) -> Evidence | None:
+        """The counts or boxes of every exit for every test image; None in a classification, which has `answers`."""
+        static = self.point_outcomes[STATIC]
+        return static.evidence if isinstance(static, PixelOutcomes | BoxOutcomes) else None
+
+    @property
     def pixel_counts(self) -> PixelCounts:
         """The counts of every exit for every test image of a segmentation."""
-        static = self.point_outcomes[STATIC]
-        assert isinstance(static, PixelOutcomes)
-        return static.evidence
+        assert isinstance(self.evidence, PixelCounts)
+        return self.evidence
+
+    @property
+    def boxes(self) -> BoxAnswers:
+        """The boxes of every exit for every test image of a detection."""
+        assert isinstance(self.evidence, BoxAnswers)
+        return self.evidence
 
     @cached_property
     def at_exits(self) -> np.ndarray:
         """The metric of each exit on all test samples, [K]."""
         if self.is_segmentation:
             return mean_iou(self.pixel_counts.at_exit[..., REGION].sum(axis=1, dtype=np.int64))
+        if self.is_detection:
+            matches, images = self.boxes.matches, len(self.boxes.sample_id)
+            return np.array([average_precision(matches, np.full(images, k)) for k in range(self.boxes.exits)])
         return self.answers.correct.mean(axis=1)
 
     def _table(self, name: str, categorical: Sequence[str] = ()) -> pd.DataFrame:

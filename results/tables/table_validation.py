@@ -28,7 +28,7 @@ def check_tables(run: Run) -> None:
     for name, outcomes in run.point_outcomes.items():
         if not np.array_equal(outcomes.sample_id, first.sample_id) or not _have_equal_labels(outcomes, first):
             raise ValueError(f"the outcomes at {name!r} are of other samples than those without exits")
-        without_exits = run.is_segmentation and name == STATIC
+        without_exits = not run.is_classification and name == STATIC
         allowed = (WITHOUT_EXITS,) if without_exits else range(exits)
         if outcomes.exit.min() not in allowed or outcomes.exit.max() not in allowed:
             raise ValueError(f"the outcomes at {name!r} name an exit that the record does not have")
@@ -49,7 +49,7 @@ def check_tables(run: Run) -> None:
 
 
 def _have_equal_labels(outcomes: PointOutcomes, first: PointOutcomes) -> bool:
-    """Those of a segmentation are in the counts, which `results.tables.pixel_counts` has compared."""
+    """Those of other tasks are in the evidence: counts that have been compared, or labelled boxes."""
     if isinstance(outcomes, ClassOutcomes) and isinstance(first, ClassOutcomes):
         return np.array_equal(outcomes.label, first.label)
     return True

@@ -1,0 +1,111 @@
+"""The boxes that every exit finds in every test image, and the labelled ones: `answers` and `ground_truth` of a detection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from results.stats.box_matching import FoundBoxes, Matches, TrueBoxes, match
+from results.tables.pixel_counts import WITHOUT_EXITS
+
+SIDES = ("left", "top", "right", "bottom")
+FOUND = ("exit", "sample_id", "label", "score", *SIDES)
+LABELLED = ("sample_id", "label", "ignored", *SIDES)
+MOST = 100
+"""Boxes of an exit in an image that are read, as in COCO."""
+
+
+@dataclass(frozen=True)
+class BoxAnswers:
+    """Boxes of K exits, the final one last, and of the backbone without exits, for N images.
+
+    Attributes:
+        sample_id: ascending, [N].
+        exits: K.
+        found: what the exits find; index K is the backbone without exits.
+        truth: the labelled boxes.
+    """
+
+    sample_id: np.ndarray
+    exits: int
+    found: FoundBoxes
+    truth: TrueBoxes
+
+    @cached_property
+    def matches(self) -> Matches:
+        """Of all boxes. The exit `WITHOUT_EXITS` is the last of K + 1."""
+        return match(self.found, self.truth, self.exits + 1)
+
+    def matches_in(self, area: tuple[float, float]) -> Matches:
+        """Where labelled boxes with another area are ignored."""
+        return match(self.found, self.truth, self.exits + 1, area)
+
+    def found_at(self, taken: np.ndarray) -> np.ndarray:
+        """Positions of the boxes that the images' exits, [N], find."""
+        return np.flatnonzero(self.found.exit == (taken % (self.exits + 1))[self.found.image])
+
+    @classmethod
+    def from_tables(
+        cls, answers: pd.DataFrame, ground_truth: pd.DataFrame, sample_id: np.ndarray, exits: int, classes: int
+    ) -> BoxAnswers:
+        """Arrays from tables with one row per box.
+
+        Args:
+            answers: with the columns `FOUND`.
+            ground_truth: with the columns `LABELLED`.
+            sample_id: of all images, ascending, [N].
+            exits: K.
+            classes: C.
+
+        Raises:
+            ValueError: a column is missing, a row names an unknown exit, image or class, a box is no box, there are more than
+                100 of an exit in an image, or the backbone without exits is missing.
+        """
+        _check("answers", answers, FOUND, ("exit", "sample_id", "label"), sample_id, classes)
+        _check("ground_truth", ground_truth, LABELLED, ("sample_id", "label"), sample_id, classes)
+        exit_, score = answers["exit"].to_numpy().astype(np.int64), answers["score"].to_numpy()
+        if len(exit_) and not WITHOUT_EXITS <= exit_.min() <= exit_.max() < exits:
+            raise ValueError("the answers name an exit that the record does not have")
+        if not (np.isfinite(score) & (score >= 0) & (score <= 1)).all():
+            raise ValueError("the answers hold scores outside 0 to 1")
+        image = np.searchsorted(sample_id, answers["sample_id"].to_numpy())
+        exit_ %= exits + 1
+        if len(exit_) and np.bincount(exit_ * len(sample_id) + image).max() > MOST:
+            raise ValueError(f"the answers hold more than {MOST} boxes of an exit in an image")
+        if ground_truth["ignored"].dtype != bool:
+            raise ValueError("the table of ground_truth holds no truth values in ignored")
+        found = FoundBoxes(exit_, image, _boxes(answers), score, answers["label"].to_numpy())
+        where = np.searchsorted(sample_id, ground_truth["sample_id"].to_numpy())
+        label, ignored = ground_truth["label"].to_numpy(), ground_truth["ignored"].to_numpy()
+        if ignored.all():
+            raise ValueError("the table of ground_truth has no box that counts")
+        return cls(sample_id, exits, found, TrueBoxes(len(sample_id), where, _boxes(ground_truth), label, ignored))
+
+
+def _check(
+    name: str, table: pd.DataFrame, columns: Sequence[str], whole: Sequence[str], sample_id: np.ndarray, classes: int
+) -> None:
+    if missing := [column for column in columns if column not in table]:
+        raise ValueError(f"the table of {name} has no column {', '.join(missing)}")
+    for column in columns:
+        is_number = pd.api.types.is_integer_dtype if column in whole else pd.api.types.is_numeric_dtype
+        if not is_number(table[column]):
+            raise ValueError(f"the table of {name} holds no {'whole ' * (column in whole)}numbers in {column}")
+    if not np.isin(table["sample_id"], sample_id).all():
+        raise ValueError(f"the table of {name} names other samples than the outcomes")
+    label = table["label"].to_numpy()
+    if len(label) and not 0 <= label.min() <= label.max() < classes:
+        raise ValueError(f"the table of {name} has labels outside the {classes} classes of the record")
+    boxes = _boxes(table)
+    if not np.isfinite(boxes).all() or (boxes[:, 2:] <= boxes[:, :2]).any():
+        raise ValueError(
+            f"the table of {name} holds a box whose right or bottom side is not beyond the left or top one"
+        )
+
+
+def _boxes(table: pd.DataFrame) -> np.ndarray:
+    return table[list(SIDES)].to_numpy(dtype=np.float64)

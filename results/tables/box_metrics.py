@@ -1,0 +1,93 @@
+"""Rows of the tables of `results.tables.metrics` for detections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from results.operating_point import OperatingPoint
+from results.stats.average_precision import average_precision, pooled_precision, precision_by_class, recall
+from results.stats.box_matching import LARGE, MEDIUM, SMALL
+from results.tables.run import STATIC, Run
+
+SIZES = {"ap_small": SMALL, "ap_medium": MEDIUM, "ap_large": LARGE}
+
+
+def exit_rows(run: Run) -> list[dict[str, Any]]:
+    """The metrics of every exit on all test images.
+
+    Columns: accuracy (AP), ap50, ap_small, ap_medium and ap_large (of labelled boxes with an area up to 32^2, up to 96^2, and
+    above it; NaN without such boxes), and ar100.
+    """
+    evidence = run.boxes
+    by_size = {name: evidence.matches_in(area) for name, area in SIZES.items()}
+    rows = []
+    for k, ap in enumerate(run.at_exits):
+        taken = np.full(len(evidence.sample_id), k)
+        row = {"accuracy": ap, "ap50": precision_by_class(evidence.matches, taken)[:, 0].mean()}
+        row |= {name: average_precision(matches, taken) for name, matches in by_size.items()}
+        rows.append(row | {"ar100": recall(evidence.matches, taken)})
+    return rows
+
+
+def leaving_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
+    """Share and AP of the images that leave at each exit; of mixed settings, images have the weights of the settings.
+
+    Columns: share, accuracy (AP of the exit on these images), final_accuracy (of the final head on them), all_accuracy (of the
+    exit on all images). The AP of different images is over the classes that occur in them.
+    """
+    outcomes, evidence = run.point_outcomes[point.name], run.boxes
+    rows = []
+    for k, anytime in enumerate(run.at_exits):
+        weight = outcomes.mean(outcomes.exit == k)  # of each image, [N]
+        own, final = (_alone(run, at, weight) for at in (k, evidence.exits - 1))
+        rows.append(
+            {"share": float(weight.mean()), "accuracy": own, "final_accuracy": final, "all_accuracy": float(anytime)}
+        )
+    return rows
+
+
+def random_routing(run: Run, shares: np.ndarray) -> float:
+    """The AP when images are sent to the exits at random: each exit's boxes count with the share of the images there.
+
+    Args:
+        run: with early exits.
+        shares: of the images at each exit, [K].
+    """
+    images = len(run.boxes.sample_id)
+    weights = np.repeat(np.append(shares, 0.0)[:, None], images, axis=1)
+    return pooled_precision(run.boxes.matches, weights)
+
+
+def class_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
+    """One row per class with labelled boxes that count.
+
+    Columns: class, samples (test images with the class), cost (mean over these images, as a share of the MACs without exits),
+    mean_block (where they leave), accuracy (AP), static_accuracy, drop (static minus policy), and name.
+    """
+    outcomes, matches = run.point_outcomes[point.name], run.boxes.matches
+    settings = [precision_by_class(matches, taken).mean(axis=1) for taken in outcomes.exit]
+    by_class = np.tensordot(outcomes.weight, np.stack(settings), axes=1)
+    static = precision_by_class(matches, run.point_outcomes[STATIC].exit[0]).mean(axis=1)
+    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
+    cost = run.mean_over_exits(point.name, prices)
+    block = run.mean_over_exits(point.name, np.array([exit_.block for exit_ in run.record.exits], dtype=np.float64))
+    rows = []
+    for one, own, before in zip(matches.classes, by_class, static, strict=True):
+        here = one.positives > 0
+        rows.append(
+            {
+                "class": one.label, "samples": int(here.sum()), "cost": cost[here].mean(), "mean_block": block[here].mean(),
+                "accuracy": own, "static_accuracy": before, "drop": before - own,
+                "name": run.record.data.class_name(one.label),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _alone(run: Run, exit_index: int, weight: np.ndarray) -> float:
+    """The AP of one exit on images with weights, [N]; NaN without images."""
+    weights = np.zeros((run.boxes.exits + 1, len(weight)))
+    weights[exit_index] = weight
+    return pooled_precision(run.boxes.matches, weights)

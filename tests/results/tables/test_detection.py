@@ -1,0 +1,205 @@
+"""Tables of detection runs: read, compared with their records, and refused with one sentence where they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyarrow.parquet import read_schema
+
+from results.metric import AP
+from results.stats.box_matching import FoundBoxes, TrueBoxes
+from results.store.folder import Store
+from results.store.sharing import share
+from results.tables.backbones import backbone_table
+from results.tables.box_answers import SIDES
+from results.tables.columns import BOX_COLUMNS
+from results.tables.compare import point_differences
+from results.tables.iso_accuracy import iso_table
+from results.tables.loading import load_runs
+from results.tables.metrics import class_table, exit_table, head_table, leaving_table, routing_table
+from results.tables.outcomes import BoxOutcomes
+from results.tables.points import comparisons, points
+from results.tables.run import STATIC, Run
+from tests.detection_runs import CLASSES, POLICY, write_detection
+from tests.results.edited import edit_record
+from tests.results.stats.boxes import reference
+
+HALF = f"{POLICY}/equal-macs-0.5"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return write_detection(tmp_path_factory.mktemp("boxes"), seeds=(0,), methods=("lgvit", "vanilla"))
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store) -> dict[str, Run]:
+    loaded, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    return {run.method.partition("(")[0]: run for run in loaded}
+
+
+def pycocotools(run: Run, taken: np.ndarray) -> dict[str, float]:
+    """The numbers of pycocotools for the exits of the images, from the files."""
+    answers, labelled = (pd.read_parquet(run.folder / f"{name}.parquet") for name in ("answers", "ground_truth"))
+    ids = run.point_outcomes[STATIC].sample_id
+    found = FoundBoxes(
+        answers["exit"].to_numpy(), np.searchsorted(ids, answers["sample_id"]), answers[list(SIDES)].to_numpy(),
+        answers["score"].to_numpy(), answers["label"].to_numpy(),
+    )  # fmt: skip
+    truth = TrueBoxes(
+        len(ids), np.searchsorted(ids, labelled["sample_id"]), labelled[list(SIDES)].to_numpy(), labelled["label"].to_numpy(),
+        labelled["ignored"].to_numpy(),
+    )  # fmt: skip
+    return reference(found, truth, taken)
+
+
+def test_the_columns_are_those_of_the_documentation(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        for name, columns in BOX_COLUMNS.items():
+            assert read_schema(run.folder / f"{name}.parquet").names == list(columns)
+
+
+def test_the_metric_of_a_point_is_the_weighted_ap_of_its_settings(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    outcomes = pd.read_parquet(run.folder / "outcomes.parquet")
+    at_half = outcomes[outcomes["point"] == HALF].groupby(["threshold", "weight"])
+    expected = sum(weight * pycocotools(run, rows["exit"].to_numpy())["AP"] for (_, weight), rows in at_half)
+    assert run.values(HALF).mean() == pytest.approx(expected)
+    (row,) = points([run]).query("point == @HALF").to_dict("records")
+    assert row["accuracy"] == pytest.approx(expected)
+    assert row["low"] < row["accuracy"] < row["high"]
+    assert row["drop"] == pytest.approx(run.record.static_accuracy.test - expected)
+    images = len(run.values(HALF))
+    assert runs["static"].values(STATIC).mean() == pytest.approx(pycocotools(run, np.full(images, -1))["AP"])
+    reached = [point for point in run.record.points if point.kind == "accuracy-drop" and point.reached]
+    assert any(point.redrawn is not None for point in reached)
+    assert len(run.curves[run.curves["split"] == "test"]) <= 20
+
+
+def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    exits = exit_table([run])
+    images = len(run.values(HALF))
+    for k, row in enumerate(exits.to_dict("records")):
+        expected = pycocotools(run, np.full(images, k))
+        names = {"accuracy": "AP", "ap50": "AP50", "ap_small": "small", "ap_medium": "medium", "ap_large": "large"}
+        for column, name in (names | {"ar100": "AR100"}).items():
+            assert row[column] == pytest.approx(expected[name]), column
+    leaving = leaving_table([run]).query("point == @HALF")
+    assert leaving["share"].sum() == pytest.approx(1)
+    assert leaving["all_accuracy"].tolist() == pytest.approx(exits["accuracy"].tolist())
+    routing = routing_table([run]).set_index("point")
+    assert 0 < routing.loc[HALF, "random"] < exits["accuracy"].max()
+    assert "oracle" not in routing
+    assert head_table([run]).empty  # an image is neither right nor wrong
+
+
+def test_classes_have_their_ap_and_the_block_at_which_their_images_leave(runs: dict[str, Run]) -> None:
+    table = class_table([runs["lgvit"]])
+    assert not table.isna().any(axis=None)
+    at_half = table[table["point"] == HALF].set_index("name")
+    assert list(at_half.index) == list(CLASSES[:-1])
+    assert at_half["accuracy"].mean() == pytest.approx(runs["lgvit"].values(HALF).mean())
+    assert at_half["static_accuracy"].mean() == pytest.approx(runs["lgvit"].record.static_accuracy.test)
+
+
+def test_methods_are_compared_in_pairs(runs: dict[str, Run]) -> None:
+    table = comparisons([runs["lgvit"], runs["vanilla"]]).query("kind == 'equal-macs'")
+    assert (table["difference"] > 0).all()
+    assert (table["low"] < table["difference"]).all()
+    assert (table["p"] < 0.05).any()
+    same = point_differences(runs["lgvit"], runs["lgvit"]).set_index("point")
+    assert same.loc[STATIC, "p"] == 1
+    (row,) = iso_table([runs["lgvit"]]).to_dict("records")
+    assert row["low"] < row["speedup"] < row["high"]
+
+
+def test_a_backbone_has_the_recall_of_its_boxes(runs: dict[str, Run]) -> None:
+    (row,) = backbone_table(list(runs.values())).to_dict("records")
+    assert row["accuracy"] == pytest.approx(runs["static"].record.static_accuracy.test)
+    assert 0 < row["lowest_recall"] <= row["balanced_accuracy"] <= 1
+    assert np.isnan(row["majority_share"])  # no answer is the same for all images
+    assert runs["static"].metric is AP
+
+
+def test_shared_records_are_read(store: Store, tmp_path: Path) -> None:
+    share(store, store.run_ids(), tmp_path)
+    loaded, problems = load_runs(Store(tmp_path), store.run_ids())
+    assert problems == []
+    assert len(loaded) == 4
+
+
+def test_other_settings_of_images_are_other_outcomes(runs: dict[str, Run]) -> None:
+    first, second = (runs[name].point_outcomes[HALF] for name in ("lgvit", "vanilla"))
+    assert isinstance(first, BoxOutcomes)
+    assert not np.array_equal(first.exits_and_answers, second.exits_and_answers)
+
+
+def accuracy_of(record: dict[str, Any]) -> Any:
+    return next(point for point in record["points"] if (point["kind"], point["target"]) == ("equal-macs", 0.5))["test"]
+
+
+RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "test AP of exit 2": lambda record: record["exits"][1].update(test_accuracy=0.9),
+    "AP at": lambda record: accuracy_of(record).update(accuracy=0.9),
+    "static_accuracy.test": lambda record: record["static_accuracy"].update(test=0.99),
+    "outside the 3 classes": lambda record: record["data"].update(classes=3, class_names=[]),
+}
+ANSWERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "answers has no column top": lambda table: table.drop(columns="top"),
+    "no whole numbers in label": lambda table: table.assign(label=table["label"] + 0.5),
+    "outside the 6 classes": lambda table: table.assign(label=table["label"] + 5),
+    "name an exit": lambda table: table.assign(exit=table["exit"].replace(2, 7)),
+    "other samples": lambda table: table.assign(sample_id=table["sample_id"] + 1),
+    "scores outside": lambda table: table.assign(score=table["score"] * 2),
+    "box whose": lambda table: table.assign(right=table["left"]),
+    "more than 100": lambda table: pd.concat([table, *[table.iloc[:1]] * 100]),
+    "AP of exit 3": lambda table: table[(table["exit"] != 2) | (table["score"] > 0.5)],
+    "static_accuracy.test is": lambda table: table[table["exit"] != -1],
+}
+TRUTH: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "no column ignored": lambda table: table.drop(columns="ignored"),
+    "truth values": lambda table: table.assign(ignored=table["ignored"].astype(int)),
+    "no box that counts": lambda table: table.assign(ignored=True),
+    "static_accuracy.test": lambda table: table.iloc[5:],
+}
+
+
+def changed(store: Store, target: Path, edit: Callable[[Path], None]) -> str:
+    """The problem with an edited copy of the run of LGViT; its file hashes fit the edited files."""
+    share(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit")], target)
+    copy = Store(target)
+    (run_id,) = copy.run_ids()
+    edit(copy.run(run_id))
+    loaded, (problem,) = load_runs(copy, [run_id])
+    assert loaded == []
+    assert run_id in problem
+    return problem
+
+
+@pytest.mark.parametrize("part", RECORDS)
+def test_an_edited_record_is_refused(store: Store, tmp_path: Path, part: str) -> None:
+    assert part in changed(store, tmp_path, lambda folder: edit_record(folder, RECORDS[part]))
+
+
+@pytest.mark.parametrize(("name", "part"), [*(("answers", p) for p in ANSWERS), *(("ground_truth", p) for p in TRUTH)])
+def test_edited_boxes_are_refused(store: Store, tmp_path: Path, name: str, part: str) -> None:
+    def edit(folder: Path) -> None:
+        path = folder / f"{name}.parquet"
+        (ANSWERS if name == "answers" else TRUTH)[part](pd.read_parquet(path)).to_parquet(path, index=False)
+        edit_record(folder)
+
+    assert part in changed(store, tmp_path, edit)
+
+
+def test_missing_labelled_boxes_are_named(store: Store, tmp_path: Path) -> None:
+    def edit(folder: Path) -> None:
+        (folder / "ground_truth.parquet").unlink()
+
+    assert "ground_truth.parquet" in changed(store, tmp_path, edit)

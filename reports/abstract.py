@@ -8,11 +8,13 @@ import pandas as pd
 
 from reports.findings import limits
 from reports.sections.claims import judged_sentence
+from reports.setup import OTHER_TASKS
 from reports.study import DROP, HALF, ComparisonGroup, Study
 from reports.tables import interval, percent, times
 from reports.weakness import backbone_is_late, one_exit, unconverged, weak_backbone, weakness
 from reports.words import counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
+from results.metric import one_metric
 from results.tables.run import STATIC
 
 NAMED = 3
@@ -24,10 +26,14 @@ SETTINGS = 3
 def abstract(study: Study) -> list[str]:
     """At most five sentences. Of a setting with a weak backbone, they say why it says little and name no speed-up.
 
-    Methods whose heads have not converged are not ranked. If the reference is one of them, no method is.
+    Methods whose heads have not converged are not ranked. If the reference is one of them, no method is. Of several tasks,
+    there is one sentence about the first setting of each in place of the intervals.
     """
-    setting = study.main[0]
-    first = [_question(setting), _setup(study)]
+    setting, firsts = study.main[0], _first_of_each_task(study)
+    first = [_question(firsts), _setup(study)]
+    if len(firsts) > 1:
+        found = [(weak_backbone(study, one) or _finding(study, one, unconverged(one)))[:1] for one in firsts]
+        return [*first, *(sentence for sentences in found for sentence in sentences), *limits(study)[:1]]
     if weak_backbone(study, setting):
         return [*first, *weakness(study, setting)]
     gaps = unconverged(setting)
@@ -39,14 +45,22 @@ def abstract(study: Study) -> list[str]:
     return [*first, *finding, *sure, *last]
 
 
-def _question(setting: ComparisonGroup) -> str:
-    start = "In semantic segmentation, how" if setting.leading.is_segmentation else "How"
+def _first_of_each_task(study: Study) -> list[ComparisonGroup]:
+    by_task: dict[str, ComparisonGroup] = {}
+    for setting in study.main:
+        by_task.setdefault(setting.leading.record.data.task, setting)
+    return list(by_task.values())
+
+
+def _question(firsts: list[ComparisonGroup]) -> str:
+    names = [OTHER_TASKS.get(one.leading.record.data.task, "classification") for one in firsts]
+    start = "How" if names == ["classification"] else f"In {join(names)}, how"
     speed = (
         f"{start} much of the speed-up that early exits give a Vision Transformer in layers remains in MACs and in time"
     )
-    if len(setting.methods) < 2:
+    if all(len(one.methods) < 2 for one in firsts):
         return f"{speed}?"
-    return f"{speed}, and which exits are the most accurate at equal cost?"
+    return f"{speed}, and which exits are {one_metric(one.metric for one in firsts).best} at equal cost?"
 
 
 def _setup(study: Study) -> str:
@@ -104,7 +118,7 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
     if backbone_is_late(study, setting):
         parts.append(
             f"the backbone has not converged (its val {setting.metric.name} still rose in the last quarter of its epochs), so "
-            "early exits may be more accurate than it"
+            f"early exits may be {setting.metric.better} than it"
         )
     if len(study.main) > 1:
         parts[0] = f"on {setting.place}, {parts[0]}"

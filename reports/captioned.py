@@ -27,18 +27,24 @@ from reports.tables import (
 )
 from reports.weakness import unconverged
 from reports.words import few
-from results.metric import MIOU, Metric
+from results.metric import Metric
 from results.tables.points import summary
 from results.tables.run import Run, labels
+
+RECALLED = {"segmentation": ", of pixels", "detection": ", of labelled boxes at an IoU of 0.5"}
+"""What is recalled, by task."""
 
 
 def backbones(study: Study) -> Shown:
     """The data, and each backbone without exits beside always answering the largest class."""
-    of_pixels = ", of pixels" if study.metric is MIOU else ""
+    recalled = {
+        task: text for task, text in RECALLED.items() if any(run.record.data.task == task for run in study.runs)
+    }
+    of_tasks = "".join(recalled.values())
     seeds = " Means over seeds." if study.tidy["backbones"]["seed"].nunique() > 1 else ""
     caption = (
         f"Data, and the backbones without exits on test, in %. Largest class: {study.metric.name} of always answering the most "
-        f"frequent class. Balanced: mean recall over classes{of_pixels}. Lowest recall: of the class that is recognised worst."
+        f"frequent class. Balanced: mean recall over classes{of_tasks}. Lowest recall: of the class that is recognised worst."
         f"{seeds}"
     )
     table = backbone_table(study.tidy["backbones"].replace({"backbone": study.backbones}), study.metric)
@@ -102,8 +108,8 @@ def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType
     late = [labels.get(label, label) for label in unconverged(setting)]
     caution = f" Not converged, so that marks describe these trainings: heads of {few(late)}." if late else ""
     return (
-        f" Bold: significantly more accurate than {name}; underlined: significantly less (paired tests, Holm's "
-        f"correction over {setting.tests}); without a mark: not shown to differ.{caution}"
+        f" Bold: significantly {setting.metric.better} than {name}; underlined: significantly {setting.metric.worse} (paired "
+        f"tests, Holm's correction over {setting.tests}); without a mark: not shown to differ.{caution}"
     )
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from reports.numbering import ref
 from reports.sections.claims import is_own
+from reports.setup import OTHER_TASKS
 from reports.study import HALF, ComparisonGroup, Study
 from reports.weakness import unconverged
 from reports.words import compared, counted, few, join
@@ -41,7 +42,7 @@ def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
     exits = ""
     if len(block) == 1:
         share, reached = "The share of all test images that the", ", classifies correctly"
-        if setting.leading.is_segmentation:
+        if not setting.leading.is_classification:
             share, reached = f"The {setting.metric.name} of the", ", on all test images"
         exits = (
             f"{share} first exit, after block {block.pop()}{reached}: "
@@ -108,14 +109,14 @@ def limits(study: Study) -> list[str]:
         sentences.append(
             "Data, backbone and training are far from the paper's scale; its claims are neither supported nor refuted."
         )
-    if any(run.is_segmentation for run in runs):
-        sentences.append("The paper reports no segmentation.")
+    if others := list(dict.fromkeys(run.record.data.task for run in runs if not run.is_classification)):
+        sentences.append(f"The paper reports no {' and no '.join(OTHER_TASKS[task] for task in others)}.")
     if len(seeds) == 1:
         sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
         sentences.append(f"There are {len(seeds)} training seeds; a verdict on the paper needs at least 5.")
     if any(run.has_exits and not run.probes for run in runs):
-        how = "" if all(run.is_segmentation for run in runs) else " (grid key probes, or the command explain)"
+        how = "" if not any(run.is_classification for run in runs) else " (grid key probes, or the command explain)"
         sentences.append(f"Whether all heads have converged was not checked{how}.")
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")

@@ -15,6 +15,7 @@ from reports.sections.atlas import exit_atlas
 from reports.sections.calibration import calibration
 from reports.sections.claims import claims_table, is_own, unjudged
 from reports.sections.convergence import convergence
+from reports.sections.detection import objects
 from reports.sections.learning_curves import learning_curves
 from reports.sections.mechanisms import mechanisms_with_reference
 from reports.sections.realised import counted_three_ways
@@ -36,6 +37,7 @@ SECTIONS: tuple[tuple[Part, ...], ...] = (
     (("Question and setup", opening.question_and_setup),),
     (("Results", results), ("Results", calibration), ("Results", convergence), ("Results", summary)),
     (("Classes and boundaries", classes_and_boundaries),),
+    (("Objects and boxes", objects),),
     (
         ("Exits", placement.schemes),
         ("Exits", placement.counts),

@@ -16,6 +16,7 @@ from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
 REFERENCES = Path(__file__).with_name("references.yaml")
+OTHER_TASKS = {"segmentation": "semantic segmentation", "detection": "object detection"}
 POLICY_REFERENCES = {
     "patience": "pabee", "pcee": "pcee", "sdn": "sdn", "learned-gate": "berxit", "jei": "jei-dnn", "eenet": "eenet",
     "ztw-geometric": "ztw", "ztw-arithmetic": "ztw", "poe-relu": "anytime", "poe-softmax": "anytime", "caching": "anytime",
@@ -67,8 +68,9 @@ def differences(study: Study) -> str:
         parts.append(f"{join(here)} in place of {join([originals[name] for name in scope.backbones])}")
     if data:
         parts.append(f"{join(list(data))} in place of {join(scope.datasets)}")
-    if any(run.is_segmentation for run in runs):
-        parts.append("semantic segmentation in place of classification")
+    for task, name in OTHER_TASKS.items():
+        if any(run.record.data.task == task for run in runs):
+            parts.append(f"{name} in place of classification")
     if any(run.record.spec.train.weights.source == "scratch" for run in runs):
         parts.append("backbones trained from scratch, not from public weights")
     if any("as-published" not in run.dataset for run in runs):

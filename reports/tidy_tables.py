@@ -80,6 +80,7 @@ TIDY_TABLES = (
         "the samples that leave at each exit: their share, their accuracy, and the final head's on the same samples",
         metrics.leaving_table,
     ),
+    TidyTable("boxes", "AP, AP50, AP by size and AR100 of detections at every operating point", metrics.box_table),
     TidyTable("classes", "recall, cost and accuracy drop of every class", metrics.class_table),
     TidyTable("backbones", "the backbones without exits beside always answering the largest class", backbone_table),
     TidyTable(

@@ -8,7 +8,7 @@ from reports.study import DROP, ComparisonGroup, Study
 from reports.tables import percent
 from reports.words import few
 from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL
-from results.metric import MIOU, Metric
+from results.metric import ACCURACY, Metric
 from results.tables.convergence import not_converged
 
 
@@ -85,11 +85,12 @@ def _weak_backbone(name: str, row: pd.Series, metric: Metric) -> str:
     names = few(never.split(", ")) if never else ""
     images = f" of {row['test']:,} test images"
     recall = f"balanced accuracy, the mean recall over the {row['classes']} classes,"
-    if metric is MIOU:
-        recall = "mean recall over classes, of pixels,"
+    if metric is not ACCURACY:
+        recall = f"mean recall over classes, of {'boxes' if pd.isna(row['majority_share']) else 'pixels'},"
+    always = f", where always answering “{row['majority']}” gives {percent(row['majority_share'])} %"
     return (
-        f"The {name} without exits {metric.reaches(percent(row['accuracy']), images)}, "
-        f"where always answering “{row['majority']}” gives {percent(row['majority_share'])} %; its {recall} is "
+        f"The {name} without exits {metric.reaches(percent(row['accuracy']), images)}"
+        f"{'' if pd.isna(row['majority_share']) else always}; its {recall} is "
         f"{percent(row['balanced_accuracy'])} %" + (f", and it never predicts {names}." if names else ".")
     )
 

@@ -31,6 +31,8 @@ class Metric:
         of_class: its part for one class, as the head of a column.
         note: what readers need to know to compare the metric with that of another program; empty if nothing.
         better: in place of ``more accurate``.
+        worse: in place of ``less``.
+        best: in place of ``the most accurate``.
         parts: the metrics that this one stands for, where it stands for several.
     """
 
@@ -44,6 +46,8 @@ class Metric:
     of_class: str
     note: str = ""
     better: str = "more accurate"
+    worse: str = "less"
+    best: str = "the most accurate"
     parts: tuple[Metric, ...] = ()
 
     def explained(self, name: str = "") -> str:
@@ -71,11 +75,13 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 ACCURACY = Metric("accuracy", "Accuracy", "Acc.", accuracy_interval, paired_interval, sign_flip, "accuracy", "Recall")
 MIOU = Metric(
     "mIoU", "mIoU", "mIoU", _interval, paired_interval_unbounded, sign_flip_unbounded, "pixel accuracy", "IoU",
-    "counts summed over the test images, ignored pixels removed, absent classes left out.", better="with a higher mIoU",
+    "counts summed over the test images, ignored pixels removed, absent classes left out.",
+    better="better", worse="worse", best="best",
 )  # fmt: skip
 AP = Metric(
-    "AP", "AP", "AP", _interval, paired_interval_unbounded, sign_flip_unbounded, "loss", "AP",
-    "COCO's mean over classes, IoU from 0.5 to 0.95 and 101 recalls, at most 100 boxes an image.", better="with a higher AP",
+    "AP", "AP", "AP", _interval, paired_interval_unbounded, sign_flip_unbounded, "class accuracy", "AP",
+    "COCO's mean over classes, IoU from 0.5 to 0.95 and 101 recalls, at most 100 boxes an image.",
+    better="better", worse="worse", best="best",
 )  # fmt: skip
 METRICS: dict[Task, Metric] = {"classification": ACCURACY, "segmentation": MIOU, "detection": AP}
 
@@ -94,5 +100,5 @@ def one_metric(metrics: Iterable[Metric]) -> Metric:
     name = " or ".join(part.name for part in parts)
     return replace(
         parts[-1], name=name, title=name[0].upper() + name[1:], short="/".join(part.short for part in parts), note="",
-        better="better", parts=parts,
+        better="better", worse="worse", best="best", parts=parts,
     )  # fmt: skip

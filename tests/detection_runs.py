@@ -17,6 +17,7 @@ from methods.policies.map_signals import SIGNALS
 from results.record import BackboneInfo, DataCard, DoneRecord, MethodInfo, SplitAccuracy
 from results.spec import Configured, Recipes, RunSpec, TrainSpec
 from results.store.folder import Store
+from results.tables.pictures import PICTURES, Picture, pictures_frame
 from tests.results.builders import provenance
 from tests.segmentation_runs import BACKBONE, DEPTH, EXITS, METHODS, costs_of
 
@@ -134,6 +135,8 @@ def _write(store: Store, method: str, seed: int) -> None:
     )  # fmt: skip
     with store.write_run(record) as folder:
         evaluation.write(folder)
+        images = [Picture(1000 + n, picture("test", n), 1.0) for n in range(4)]
+        pictures_frame(images).to_parquet(folder / PICTURES, index=False)
 
 
 def _data_card() -> DataCard:

@@ -29,6 +29,7 @@ from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, Fail
 from results.spec import TrainSpec
 from results.store.folder import Store, StoreError
 from results.tables.examples import COUNT, EXAMPLES, Example, examples_frame
+from results.tables.pictures import PICTURES, Picture, pictures_frame
 
 COSTS = "cost.json"
 HISTORY = "history.json"
@@ -107,6 +108,8 @@ class Recorder:
             evaluation.write(folder)
             if scores["test"].maps is not None and inputs.card.redistributable:
                 examples_frame(_examples(scores["test"], inputs)).to_parquet(folder / EXAMPLES, index=False)
+            if scores["test"].detections is not None and inputs.card.redistributable:
+                pictures_frame(_pictures(inputs)).to_parquet(folder / PICTURES, index=False)
         return record
 
     def fail(self, run: RunStages, error: Exception) -> FailedRecord:
@@ -186,3 +189,14 @@ def _examples(scores: ExitScores, inputs: Inputs) -> list[Example]:
         )
         for i in range(len(split))
     ]  # fmt: skip
+
+
+def _pictures(inputs: Inputs) -> list[Picture]:
+    """The first test images."""
+    split = inputs.splits["test"]
+    split = split.select(np.arange(min(COUNT, len(split))))
+    pictures = []
+    for sample_id, image in zip(split.sample_id.tolist(), decoded(split.images), strict=True):
+        shown = shrunk(image, smooth=True)
+        pictures.append(Picture(sample_id, shown, max(shown.shape[:2]) / max(image.shape[:2])))
+    return pictures

@@ -21,11 +21,14 @@ LONG = 32
 def exit_accuracy(
     setting: ComparisonGroup, looks: dict[str, Look], shown: Sequence[str], display: Mapping[str, str]
 ) -> Figure:
-    """The test metric of each exit over all samples, one line per method; of a segmentation, boundary IoU beside it."""
+    """The test metric of each exit over all samples, one line per method; of a segmentation boundary IoU beside it, of a
+    detection AP50."""
     runs = [run for run in setting.exiting if any(setting.label(run, policy) in shown for policy in run.policies)]
     panels = {f"test {setting.metric.name} (%)": [[exit_.test_accuracy for exit_ in run.record.exits] for run in runs]}
     if setting.leading.is_segmentation:
         panels["test boundary IoU (%)"] = [run.boundary_at_exits.tolist() for run in runs]
+    if setting.leading.is_detection:
+        panels["test AP50 (%)"] = [run.ap50_at_exits.tolist() for run in runs]
     methods = len({run.method for run in runs})
     size = (COLUMN_WIDTH if len(panels) == 1 else TEXT_WIDTH, 1.45 + 0.07 * methods)
     with mpl.rc_context(RC):

@@ -69,7 +69,7 @@ def scenes(
         figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.55), layout="constrained")
         grid = figure.subplots(len(rows), len(titles), squeeze=False)
         for axes_row, row in zip(grid, rows, strict=True):
-            _picture(axes_row[0], row.example.image)
+            draw_picture(axes_row[0], row.example.image)
             answers = [row.example.label, *(row.example.answers[k] for k in shown)]
             if row.tokens is not None and row.tokens.left is not None:
                 answers.append(row.tokens.answers[-1])
@@ -98,7 +98,7 @@ def scenes(
     return figure
 
 
-def _picture(axes: Axes, image: np.ndarray) -> None:
+def draw_picture(axes: Axes, image: np.ndarray) -> None:
     if image.shape[2] == 1:
         axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     else:

@@ -172,7 +172,7 @@ def controls(
 ) -> Figure | None:
     """LGViT's policy, random and perfect routing with the same heads and exit shares; None with fewer than two points.
 
-    A segmentation has no perfect routing.
+    Only a classification has perfect routing.
     """
     name = setting.label(setting.leading, setting.leading.policies[0])
     names = {setting.label(run, policy): run for run in setting.exiting for policy in run.policies}
@@ -180,7 +180,7 @@ def controls(
     rows = routing[(routing["method"] == method) & routing["point"].str.startswith(f"{setting.leading.policies[0]}/")]
     if rows["point"].nunique() < 2:
         return None
-    perfect = [] if setting.leading.is_segmentation else ["oracle"]
+    perfect = ["oracle"] if setting.leading.is_classification else []
     means = rows.groupby("point")[["macs", "accuracy", "random", *perfect]].mean().sort_values("macs")
     with mpl.rc_context(RC):
         figure, (axes,) = panel_figure([[*([PERFECT] if perfect else []), display[name], RANDOM]], 1.2)

@@ -38,11 +38,11 @@ class ExitSamples:
 
 def exit_atlas(study: Study) -> list[Block]:
     """For LGViT in the first group, at an operating point with a single threshold; empty if no such point is reached, and for
-    segmentations."""
+    other tasks than classification."""
     setting = study.main[0]
     run = setting.leading
     point = _point(run)
-    if point is None or run.is_segmentation:
+    if point is None or not run.is_classification:
         return []
     samples = exit_samples(run, point)
     sample_ids = [sample for row in samples for sample in row.sample_id]

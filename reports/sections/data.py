@@ -23,7 +23,7 @@ def data(study: Study) -> list[Block]:
         if text.text and text not in blocks:  # settings that share val may share their sentences
             blocks.append(text)
         shows_classes = weak_backbone(study, setting) or setting.leading.record.data.is_own
-        if shows_classes and not setting.leading.is_segmentation:  # which has a section on classes
+        if shows_classes and setting.leading.is_classification:  # other tasks have a section on classes
             blocks.append(recall_table(setting, study.display[setting.reference], study.where(setting)))
     return blocks
 

@@ -23,7 +23,11 @@ QUESTION = (
     "its deep half. The backbone is trained first, then the heads on the frozen backbone by self-distillation. An image leaves "
     "at the first exit that is confident enough."
 )
-OF_PIXELS = " Here every exit answers a class for each pixel."
+ANSWERS = {
+    "segmentation": " Here every exit answers a class for each pixel.",
+    "detection": " Here every exit finds boxes of objects.",
+}
+"""By task of the first setting."""
 COMPARED = (
     f"{ref('methods')} lists what is compared, {ref('data')} the data. Comparisons of heads hold backbone, exits and recipes "
     "fixed; comparisons of training hold the heads fixed."
@@ -39,7 +43,12 @@ RULES = (
     "exact. Intervals are over test images, given models and thresholds, or over training seeds (Student's t), never both. "
     "MACs count convolutions, linear layers, matrix products and attention."
 )
-OF_MIOU = " Intervals and tests of an mIoU use the influence of each image on it (infinitesimal jackknife)."
+VALUES = {
+    "segmentation": " Intervals and tests of an mIoU use the influence of each image on it (infinitesimal jackknife).",
+    "detection": " Intervals and tests of an AP use its change when an image is left out (jackknife). Of each policy 20 "
+    "settings are evaluated, and intervals over val and test rest on 100 bootstrap draws of the images.",
+}
+"""By task."""
 TESTS = (
     "In each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
     "correction over these comparisons; its own variants are a second family. Significant means a corrected p below 0.05, in "
@@ -56,8 +65,9 @@ def question_and_setup(study: Study) -> list[Block]:
         ("Differs from the paper", differences(study)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
-    question = QUESTION + (OF_PIXELS if study.main[0].leading.is_segmentation else "")
-    held = RULES.format(metric=study.metric.name) + (OF_MIOU if study.metric.note else "")
+    question = QUESTION + ANSWERS.get(study.main[0].leading.record.data.task, "")
+    tasks = dict.fromkeys(run.record.data.task for run in study.runs)
+    held = RULES.format(metric=study.metric.name) + "".join(VALUES.get(task, "") for task in tasks)
     if study.has_one_method:
         return [Text(question), Text(SPEEDS), *data(study), terms, Terms((("Rules", held),))]
     rules = Terms((("Rules", held), ("Tests", f"{TESTS}{primary(study)}")))

@@ -69,7 +69,9 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     metric = setting.metric.name
     parts = [f"test {metric} over mean MACs" + (", where the curves differ" if len(shown) > 1 else "")]
     if len(shown) < len(setting.methods):
-        parts[0] += f" (the {len(shown)} most accurate at half of the MACs; curves.csv has all)"
+        parts[0] += (
+            f" (the {len(shown)} {setting.metric.best.removeprefix('the ')} at half of the MACs; curves.csv has all)"
+        )
     if below := off_the_scale(setting, shown):
         parts[0] += f"; below its range: {few([study.display[name] for name in below])}"
     caption = f"{'Left: t' if setting.contrasts else 'T'}{parts[0][1:]}{study.where(setting)}."
@@ -93,10 +95,10 @@ def exits_figures(study: Study, setting: ComparisonGroup) -> list[Block]:
     if once and len(once) < len(shown):
         left_out = [study.display[name] for name in shown if name not in once]
         shown, where = once, f"{where}; without {few(left_out)}, which runs the backbone more than once"
-    boundary = " and boundary IoU" if setting.leading.is_segmentation else ""
+    beside = {"segmentation": " and boundary IoU", "detection": " and AP50"}.get(setting.leading.record.data.task, "")
     blocks: list[Block] = [
         Drawn(
-            f"{setting.metric.title}{boundary} of every exit on all test images{where}.",
+            f"{setting.metric.title}{beside} of every exit on all test images{where}.",
             exit_accuracy(setting, study.looks, shown, study.display),
             f"{setting.number}-exit-accuracy",
             source(setting.exiting, "exits"),
@@ -121,7 +123,7 @@ def _at_half(study: Study, setting: ComparisonGroup) -> list[str]:
     rows = rows[(rows["method"] == run.method) & (rows["point"] == f"{run.policies[0]}/{HALF[0]}-{HALF[1]:g}")]
     gain = (rows["accuracy"] - rows["random"]).mean()
     perfect = ""
-    if not run.is_segmentation:
+    if run.is_classification:
         missing = (rows["oracle"] - rows["accuracy"]).mean()
         perfect = f", and {100 * missing:.1f} points below that of perfect routing"
     return [
@@ -139,7 +141,7 @@ def routing(study: Study) -> list[Block]:
     drawn = None if rows.empty or study.has_one_method else controls(setting, rows, study.looks, study.display)
     if drawn is None:
         return []
-    perfect = "" if setting.leading.is_segmentation else " and perfect"
+    perfect = " and perfect" if setting.leading.is_classification else ""
     text = (
         f"The policy of {study.display[setting.leading.method]}{study.where(setting)}: its operating points, and "
         f"random{perfect} routing to the same exits in the same shares."

@@ -75,8 +75,9 @@ def _caption(study: Study, settings: list[ComparisonGroup]) -> str:
     tests = join(list(dict.fromkeys(setting.tests for setting in settings)))
     name = study.display[settings[0].reference]
     return (
-        f"{study.metric.title} minus that of {name} at half of the MACs, in points. Bold: significantly more accurate than "
-        f"{name}, underlined: significantly less (Holm's correction over {tests}). Area: under the performance profile "
+        f"{study.metric.title} minus that of {name} at half of the MACs, in points. Bold: significantly "
+        f"{study.metric.better} than {name}, underlined: significantly {study.metric.worse} (Holm's correction "
+        f"over {tests}). Area: under the performance profile "
         "between 1 and 2 times the cheapest MACs, 1 is best. Improvability: by how much the best method of a setting lowers "
         f"the error (1 − {study.metric.name}) at half of the MACs, mean over settings, 0 is best. {study.metric.explained()}"
     ).rstrip()

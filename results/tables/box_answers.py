@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from results.stats.box_matching import FoundBoxes, Matches, TrueBoxes, match
+from results.stats.box_matching import LARGE, MEDIUM, SMALL, FoundBoxes, Matches, TrueBoxes, match
 from results.tables.pixel_counts import WITHOUT_EXITS
 
 SIDES = ("left", "top", "right", "bottom")
 FOUND = ("exit", "sample_id", "label", "score", *SIDES)
 LABELLED = ("sample_id", "label", "ignored", *SIDES)
+SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 MOST = 100
 """Boxes of an exit in an image that are read, as in COCO."""
 
@@ -40,9 +41,10 @@ class BoxAnswers:
         """Of all boxes. The exit `WITHOUT_EXITS` is the last of K + 1."""
         return match(self.found, self.truth, self.exits + 1)
 
-    def matches_in(self, area: tuple[float, float]) -> Matches:
-        """Where labelled boxes with another area are ignored."""
-        return match(self.found, self.truth, self.exits + 1, area)
+    @cached_property
+    def matches_by_size(self) -> dict[str, Matches]:
+        """Where labelled boxes of other sizes are ignored, by the name in `SIZES`."""
+        return {name: match(self.found, self.truth, self.exits + 1, area) for name, area in SIZES.items()}
 
     def found_at(self, taken: np.ndarray) -> np.ndarray:
         """Positions of the boxes that the images' exits, [N], find."""

@@ -8,27 +8,33 @@ import numpy as np
 
 from results.operating_point import OperatingPoint
 from results.stats.average_precision import average_precision, pooled_precision, precision_by_class, recall
-from results.stats.box_matching import LARGE, MEDIUM, SMALL
 from results.tables.run import STATIC, Run
-
-SIZES = {"ap_small": SMALL, "ap_medium": MEDIUM, "ap_large": LARGE}
 
 
 def exit_rows(run: Run) -> list[dict[str, Any]]:
-    """The metrics of every exit on all test images.
+    """The metrics of every exit on all test images; the columns are those of `measures`."""
+    return [measures(run, np.full((1, len(run.boxes.sample_id)), k), np.ones(1)) for k in range(run.boxes.exits)]
+
+
+def measures(run: Run, exits: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    """COCO's metrics where images leave at exits.
 
     Columns: accuracy (AP), ap50, ap_small, ap_medium and ap_large (of labelled boxes with an area up to 32^2, up to 96^2, and
-    above it; NaN without such boxes), and ar100.
+    above it, in pixels of the stored image; NaN without such boxes), and ar100.
+
+    Args:
+        run: a detection.
+        exits: of S settings, [S, N].
+        weight: of the settings, [S].
     """
     evidence = run.boxes
-    by_size = {name: evidence.matches_in(area) for name, area in SIZES.items()}
     rows = []
-    for k, ap in enumerate(run.at_exits):
-        taken = np.full(len(evidence.sample_id), k)
-        row = {"accuracy": ap, "ap50": precision_by_class(evidence.matches, taken)[:, 0].mean()}
-        row |= {name: average_precision(matches, taken) for name, matches in by_size.items()}
-        rows.append(row | {"ar100": recall(evidence.matches, taken)})
-    return rows
+    for taken in exits:
+        by_class = precision_by_class(evidence.matches, taken)
+        sizes = [average_precision(matches, taken) for matches in evidence.matches_by_size.values()]
+        rows.append([by_class.mean(), by_class[:, 0].mean(), *sizes, recall(evidence.matches, taken)])
+    names = ("accuracy", "ap50", *(f"ap_{size}" for size in evidence.matches_by_size), "ar100")
+    return dict(zip(names, (weight @ np.array(rows)).tolist(), strict=True))
 
 
 def leaving_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:

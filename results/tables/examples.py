@@ -60,7 +60,7 @@ def examples_of(table: pd.DataFrame) -> list[Example]:
         raise ValueError(f"the table of examples has no column {', '.join(missing)}")
     examples = []
     for sample_id, rows in table.groupby("sample_id", sort=False):
-        parts = {str(row.what): _pixels(row) for row in rows.itertuples()}
+        parts = {str(row.what): pixels_of(row) for row in rows.itertuples()}
         answers = [parts[name] for k in range(len(parts)) if (name := f"exit {k}") in parts]
         if IMAGE not in parts or LABEL not in parts or not answers:
             raise ValueError(f"the example {sample_id} has no image, no label or no answer")
@@ -74,7 +74,12 @@ def examples_of(table: pd.DataFrame) -> list[Example]:
     return examples
 
 
-def _pixels(row: object) -> np.ndarray:
+def pixels_of(row: object) -> np.ndarray:
+    """The pixels of a row with their size, uint8 [H, W, channels].
+
+    Raises:
+        ValueError: it does not have the pixels that it states, or too many.
+    """
     height, width, channels, pixels = (getattr(row, name) for name in COLUMNS[2:])
     if not all(isinstance(side, int | np.integer) and 0 < side <= MAX_SIDE for side in (height, width, channels)):
         raise ValueError(

@@ -187,6 +187,27 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def box_table(runs: list[Run]) -> pd.DataFrame | None:
+    """One row per detection and operating point, and one per detection for the backbone without exits; None without detections.
+
+    Columns: those of `_base`, point, macs (mean over test images, as a share of the MACs without exits), and those of
+    `box_metrics.measures`.
+    """
+    names = labels(runs)
+    rows = []
+    for run in runs:
+        points = [(STATIC, STATIC, 1.0)] if run.is_detection else []
+        for point in run.record.points if run.is_detection else ():
+            if point.test is not None:
+                macs = point.test.mean_macs / run.record.costs.baseline
+                points.append((names[run.record.run_id, point.policy], point.name, macs))
+        for label, name, macs in points:
+            outcomes = run.point_outcomes[name]
+            measured = box_metrics.measures(run, outcomes.exit, outcomes.weight)
+            rows.append(_base(run, label) | {"point": name, "macs": macs} | measured)
+    return pd.DataFrame(rows) if rows else None
+
+
 def class_table(runs: list[Run]) -> pd.DataFrame:
     """One row per run, operating point and class; see `classes.per_class`, whose accuracy is the recall of the class.
 

@@ -20,7 +20,7 @@ from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
 from results.spec import option_text
-from results.stats.average_precision import average_precision
+from results.stats.average_precision import average_precision, precision_by_class
 from results.stats.iou import mean_iou
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
@@ -40,6 +40,7 @@ from results.tables.outcomes import (
     PointOutcomes,
     split_by_policy,
 )
+from results.tables.pictures import PICTURES, Picture, pictures_of
 from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 
 MAX_ROWS = 50_000_000  # of a table
@@ -126,6 +127,21 @@ class Run:
             return []
         try:
             return examples_of(read_table(path, self.record, max_rows=COUNT * (len(self.record.exits) + 3)))
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """A few test images of a detection, likewise.
+
+        Raises:
+            StoreError: the table is damaged.
+        """
+        path = self.folder / PICTURES
+        if not any(artifact.path == PICTURES for artifact in self.record.files):
+            return []
+        try:
+            return pictures_of(read_table(path, self.record, max_rows=COUNT))
         except ValueError as error:
             raise StoreError(f"{path}: {error}") from error
 
@@ -278,6 +294,13 @@ class Run:
     def boundary_at_exits(self) -> np.ndarray:
         """The boundary IoU of each exit of a segmentation on all test images, [K]; Cheng et al., CVPR 2021."""
         return mean_iou(self.pixel_counts.at_exit[..., EDGE].sum(axis=1, dtype=np.int64))
+
+    @cached_property
+    def ap50_at_exits(self) -> np.ndarray:
+        """The AP at an IoU of 0.5 of each exit of a detection on all test images, [K]."""
+        matches, images = self.boxes.matches, len(self.boxes.sample_id)
+        by_exit = [precision_by_class(matches, np.full(images, k)) for k in range(self.boxes.exits)]
+        return np.array([by_class[:, 0].mean() for by_class in by_exit])
 
     def values(self, point: str) -> np.ndarray:
         """The value of each test sample at a point, [N], in ascending order of ids; its mean is the metric.

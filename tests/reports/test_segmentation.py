@@ -61,7 +61,7 @@ def test_the_paper_speaks_of_the_miou(report: Report) -> None:
         assert part in text
     for missing in ("alibration", "perfect routing", "overthinking", "Rules on LGViT's mechanisms"):
         assert missing not in text
-    assert "its claims are neither supported nor refuted. The paper reports no segmentation." in text
+    assert "its claims are neither supported nor refuted. The paper reports no semantic segmentation." in text
 
 
 def test_every_table_with_the_metric_says_how_it_is_counted(report: Report) -> None:

@@ -63,9 +63,16 @@ class Reporter:
         self.console.print(lines, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def stage(self, title: str, total_steps: int = 0, epochs: int = 0) -> Iterator[None]:
-        """Context of one stage, to which `step` refers. ``total_steps`` is 0 for a stage that does not train."""
-        self._title, self._total, self._epochs = title, total_steps, epochs
+    def stage(self, title: str, total_steps: int = 0, epochs: int = 0, measured: str = "accuracy") -> Iterator[None]:
+        """Context of one stage, to which `step` refers.
+
+        Args:
+            title: of the stage.
+            total_steps: 0 for a stage that does not train.
+            epochs: likewise.
+            measured: what the metric ``accuracy`` of a training is in its task (`results.metric.Metric.in_training`).
+        """
+        self._title, self._total, self._epochs, self._measured = title, total_steps, epochs, measured
         start = self._first_step_time = self._last_shown = time.monotonic()
         self._first_step: int | None = None
         if total_steps:
@@ -104,7 +111,7 @@ class Reporter:
             parts.append(f"loss {metrics['total']:.3f}")
         if "accuracy" in metrics:
             val = f" (val {100 * metrics['val accuracy']:.1f} %)" if "val accuracy" in metrics else ""
-            parts.append(f"accuracy {100 * metrics['accuracy']:.1f} %{val}")
+            parts.append(f"{self._measured} {100 * metrics['accuracy']:.1f} %{val}")
         done = step - (self._first_step or 0)
         if done > 0:
             left = (now - self._first_step_time) / done * (self._total - step)

@@ -16,7 +16,7 @@ OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
 LEGEND = {
     "accuracy": "accuracy: % of the test images.",
     "mIoU": "mIoU: in %, on test.",
-    "accuracy|mIoU": "accuracy|mIoU: in %, on test.",
+    "AP": "AP: in %, on test.",
     "drop": "drop: against the backbone without exits, in points.",
     "layers": "layers: speed-up as depth over mean exit block.",
     "MACs": "MACs: speed-up in MACs, with every evaluated head.",
@@ -30,7 +30,7 @@ NOT_REACHED = (
 
 
 def points(table: pd.DataFrame, width: int) -> list[str]:
-    """The lines of a table of operating points.
+    """The lines of a table of operating points; with several datasets, of one for each, below its name.
 
     Args:
         table: rows of `benchmark.evaluation.stored_sweeps.evaluate_policies`.
@@ -50,15 +50,31 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
     columns = ["settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
     missed = table["accuracy"].isna()
     shown.loc[missed, columns] = "-"
-    data = ["dataset"] if table["dataset"].nunique() > 1 else []
-    columns = [*data, "method", "policy", "point", *columns, "budget_drift", "falls_0.1"]
-    headings = HEADINGS | {"accuracy": "|".join(sorted(set(table["metric"])))}
-    cells = {headings.get(name, name): shown[name].astype(str).tolist() for name in columns}
-    lines = text_table(cells, width, optional=OPTIONAL, right=[*LEGEND])
-    legend = ["Thresholds are chosen on val.", *(text for name, text in LEGEND.items() if name in lines[0].split())]
+    columns = ["method", "policy", "point", *columns, "budget_drift", "falls_0.1"]
+    lines, headings = [], set()
+    for (dataset, metric), rows in shown.groupby(["dataset", "metric"], sort=False):
+        own = HEADINGS | {"accuracy": str(metric)}
+        cells = {own.get(name, name): rows[name].astype(str).tolist() for name in columns}
+        of_dataset = _narrow(cells, width)
+        headings |= {word for line in of_dataset for word in line.split() if word in LEGEND}
+        lines += [*([f"{dataset}:"] if table["dataset"].nunique() > 1 else []), *of_dataset, ""]
+    legend = ["Thresholds are chosen on val.", *(text for name, text in LEGEND.items() if name in headings)]
     if missed.any():
         legend.append(NOT_REACHED)
-    return [*lines, "", *wrapped(" ".join(legend), width)]
+    return [*lines, *wrapped(" ".join(legend), width)]
+
+
+def _narrow(cells: dict[str, list[str]], width: int) -> list[str]:
+    """The lines of a table; where it is too wide without its optional columns, of one for each method, below its name."""
+    lines = text_table(cells, width, optional=OPTIONAL, right=[*LEGEND])
+    if len(lines[0]) <= width and max(map(len, lines)) <= width:
+        return lines
+    lines = []
+    for method in dict.fromkeys(cells["method"]):
+        rows = [i for i, name in enumerate(cells["method"]) if name == method]
+        own = {name: [values[i] for i in rows] for name, values in cells.items() if name != "method"}
+        lines += [f"  {method}:", *text_table(own, width, optional=OPTIONAL, right=[*LEGEND])]
+    return lines
 
 
 def ranking(

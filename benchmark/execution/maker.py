@@ -37,6 +37,7 @@ from benchmark.stages.stage import Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of, task_of
 from benchmark.training.heads import HEADS_WEIGHTS
 from methods.model import ExitHeads, MultiExitModel
+from results.metric import METRICS
 from results.store.attempts import this_process
 from results.store.folder import Store
 
@@ -162,7 +163,8 @@ class StageMaker:
         )
         curves = CurveWriter(watched, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
-        with self.reporter.stage(title, steps, recipe.epochs), self.context.calling(stages) as ranks:
+        measured = METRICS[inputs.card.task].in_training
+        with self.reporter.stage(title, steps, recipe.epochs, measured), self.context.calling(stages) as ranks:
             try:
                 self.builder.fit(stages, learners, frozen, curves or watched, ranks)
             finally:

@@ -175,9 +175,9 @@ class PipeReporter(Reporter):
         self.send("say", text)
 
     @contextmanager
-    def stage(self, title: str, total_steps: int = 0, epochs: int = 0) -> Iterator[None]:
+    def stage(self, title: str, total_steps: int = 0, epochs: int = 0, measured: str = "accuracy") -> Iterator[None]:
         self.send("state", 0, total_steps, title)
-        with super().stage(title, total_steps, epochs):
+        with super().stage(title, total_steps, epochs, measured):
             yield
 
     def waiting(self) -> None:

@@ -39,11 +39,25 @@ def test_a_point_that_is_not_reached_has_a_reason() -> None:
 
 def test_runs_of_two_tasks_are_told_apart() -> None:
     lines = points(pd.DataFrame([ROW, ROW | {"dataset": "scenes", "metric": "mIoU"}]), 200)
-    assert {"dataset", "accuracy|mIoU"} <= set(lines[0].split())
-    assert "scenes" in lines[2]
+    first, second = lines.index("d:"), lines.index("scenes:")
+    assert "accuracy" in lines[first + 1].split()
+    assert "mIoU" in lines[second + 1].split()
+    assert all(LEGEND[name] in " ".join(lines) for name in ("accuracy", "mIoU"))
     alone = " ".join(points(pd.DataFrame([ROW | {"metric": "mIoU"}]), 200))
     assert "mIoU: in %" in alone
     assert "accuracy" not in alone
+
+
+def test_long_names_fit_80_columns() -> None:
+    rows = [
+        ROW | {"dataset": dataset, "method": "homogeneous-convolution(regime=joint-frozen)", "policy": policy}
+        for dataset in ("fashion-scenes-detection", "cifar-100")
+        for policy in ("map-confidence(score=quantile)", "running-quantile(window=100)")
+    ]
+    lines = points(pd.DataFrame(rows), 80)
+    assert max(map(len, lines)) <= 80
+    text = " ".join(lines)
+    assert all(row[name] in text for row in rows for name in ("dataset", "method", "policy"))
 
 
 @pytest.mark.parametrize("command", ["sweep", "claims", "clean"])

@@ -19,6 +19,11 @@ ROWS = 4
 IGNORED = 255
 GROUND = (0.93, 0.93, 0.93)
 FRAME = "#D55E00"
+NAMED = 17
+"""Classes that the legend names, those with the most pixels."""
+LEGEND_COLUMNS = 6
+LEGEND_ROW = 0.17
+"""Height of a row of the legend, in inches."""
 LEFT_COLORS = "viridis_r"
 """Colour map of the exits at which tokens leave: the earlier, the lighter."""
 
@@ -50,23 +55,29 @@ def scenes(
     Args:
         rows: at least one; all of them or none with `Scene.tokens`, which get two more columns.
         blocks: block of each exit.
-        class_names: by index; class 0 is the ground.
+        class_names: by index; class 0, the ground in most datasets, is grey.
         shown: 0-based exits that have a column.
         token_blocks: block of each exit of tokens, and the last block.
     """
     colors = [GROUND, *sns.husl_palette(max(len(class_names) - 1, 1), s=0.85, l=0.6)]
     table = np.array([*colors, (1.0, 1.0, 1.0)])
-    titles = [
-        "image",
-        "label",
-        *(f"block {blocks[k]}" for k in shown),
-        *(("token exit", "left after") if token_blocks else ()),
-    ]
+    of_tokens = ("token exit", "left after") if token_blocks else ()
+    titles = ["image", "label", *(f"block {blocks[k]}" for k in shown), *of_tokens]
     of_exits = mpl.colormaps[LEFT_COLORS](np.linspace(0.0, 1.0, max(len(token_blocks), 2)))
     side = TEXT_WIDTH / len(titles)
-    present: set[int] = set()
+    shares = np.zeros(IGNORED)
+    for row in rows:
+        for classes in (row.example.label, *(row.example.answers[k] for k in shown)):
+            shares += np.bincount(classes[classes != IGNORED], minlength=IGNORED) / classes.size
+    present = np.flatnonzero(shares[: len(class_names)]).tolist()
+    named = sorted(sorted(present, key=lambda index: -shares[index])[:NAMED])
+    handles = [Patch(color=colors[index], label=class_names[index]) for index in named]
+    if len(present) > NAMED:
+        handles.append(Patch(alpha=0, label=f"and {len(present) - NAMED} more"))
+    handles += [Patch(color=of_exits[k], label=f"block {block}") for k, block in enumerate(token_blocks)]
+    legend_rows = -(-len(handles) // LEGEND_COLUMNS)
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.55), layout="constrained")
+        figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.25 + LEGEND_ROW * legend_rows), layout="constrained")
         grid = figure.subplots(len(rows), len(titles), squeeze=False)
         for axes_row, row in zip(grid, rows, strict=True):
             draw_picture(axes_row[0], row.example.image)
@@ -75,7 +86,6 @@ def scenes(
                 answers.append(row.tokens.answers[-1])
                 axes_row[-1].imshow(of_exits[row.tokens.left], interpolation="nearest")
             for axes, classes in zip(axes_row[1:], answers, strict=False):
-                present |= set(np.unique(classes[classes != IGNORED]).tolist())
                 axes.imshow(table[np.where(classes == IGNORED, len(colors), classes)], interpolation="nearest")
             for axes, k in zip(axes_row[2:], shown, strict=False):
                 if k == row.left:
@@ -90,11 +100,9 @@ def scenes(
             axes.grid(False)
             for spine in axes.spines.values():
                 spine.set_visible(False)
-        names = sorted(present - {0})
-        handles = [Patch(color=colors[index], label=class_names[index]) for index in names if index < len(class_names)]
-        handles += [Patch(color=of_exits[k], label=f"block {block}") for k, block in enumerate(token_blocks)]
         if handles:
-            figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handlelength=1)
+            columns = min(len(handles), LEGEND_COLUMNS)
+            figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=1)
     return figure
 
 

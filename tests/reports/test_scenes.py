@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.figures.scenes import Scene, scenes
+from reports.figures.scenes import NAMED, Scene, scenes
 from results.tables.examples import Example, examples_frame, examples_of
 
 
@@ -60,7 +60,7 @@ def test_the_figure_has_a_column_for_each_shown_exit_and_names_the_classes_in_it
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles == ["image", "label", "block 4", "block 12"]
     (legend,) = figure.legends
-    assert {text.get_text() for text in legend.get_texts()} == {"shirt", "shoe", "bag"}
+    assert {text.get_text() for text in legend.get_texts()} == {"ground", "shirt", "shoe", "bag"}
     frames = [len(axes.patches) for axes in figure.axes]
     assert frames == [0, 0, 1, 0, 0, 0, 0, 1]
 
@@ -86,3 +86,17 @@ def test_where_tokens_left_is_a_column_of_its_own() -> None:
         pixels = np.asarray(image.get_array())
         for exit_, block in enumerate(("block 6", "block 8", "block 12")):
             assert np.allclose(pixels[exit_ == LEFT], colors[block]), (row, block)
+
+
+def test_the_legend_names_the_largest_of_many_classes_and_leaves_room_for_the_images() -> None:
+    label = np.repeat(np.arange(150, dtype=np.uint8), 8).reshape(30, 40)
+    label[:20] = 7
+    many = Example(1, np.zeros((30, 40, 3), np.uint8), label, np.full((1, 8, 8), 99, np.uint8))
+    figure = scenes([Scene(many, 0)], [12], [f"class {index}" for index in range(150)], [0])
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == NAMED + 1
+    assert {"class 7", "class 99"} <= set(names)
+    assert names[-1] == "and 35 more"
+    figure.draw_without_rendering()
+    assert all(axes.get_window_extent().height > figure.bbox.height / 3 for axes in figure.axes)

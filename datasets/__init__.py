@@ -8,18 +8,21 @@ from typing import NoReturn
 from datasets.ade20k import ADE20K
 from datasets.api import DatasetCard
 from datasets.cifar import CIFAR_10, CIFAR_100
+from datasets.coco import COCO_DETECTION
 from datasets.fashion_mnist import FULL, MINI
-from datasets.fashion_scenes import FASHION_SCENES
+from datasets.fashion_scenes import FASHION_SCENES, FASHION_SCENES_DETECTION
 from datasets.food101 import FOOD_101
 from datasets.imagenet import IMAGENET_1K
 from datasets.oxford_pets import OXFORD_PETS, OXFORD_PETS_BREEDS
 from datasets.tiny_imagenet import TINY_IMAGENET
 from datasets.voc import VOC_SEGMENTATION
+from datasets.voc_detection import VOC_DETECTION
 
 DATASETS: dict[str, DatasetCard] = {
     "fashion-mnist-mini": MINI,
     "fashion-mnist": FULL,
     "fashion-scenes": FASHION_SCENES,
+    "fashion-scenes-detection": FASHION_SCENES_DETECTION,
     "cifar-10": CIFAR_10,
     "cifar-100": CIFAR_100,
     "food-101": FOOD_101,
@@ -29,6 +32,8 @@ DATASETS: dict[str, DatasetCard] = {
     "oxford-pets-breeds": OXFORD_PETS_BREEDS,
     "voc-segmentation": VOC_SEGMENTATION,
     "ade20k": ADE20K,
+    "voc-detection": VOC_DETECTION,
+    "coco-detection": COCO_DETECTION,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from datasets.boxes import Boxes, mistake
 from datasets.errors import DataError
 from datasets.images import ImageFiles, ImageList, decoded, decoded_bytes, packed
 from datasets.masks import IGNORED, MaskFiles
@@ -27,22 +28,24 @@ class ImageSplit:
 
     Attributes:
         images: uint8 [N, H, W, C]; or files that are decoded batch by batch; or decoded images of different sizes.
-        labels: int64 [N], class indices; other integers are converted. With masks, they only say from which groups splits are
-            drawn in equal shares.
+        labels: int64 [N], class indices; other integers are converted. With masks or boxes, they only say from which groups
+            splits are drawn in equal shares.
         sample_id: int64 [N], unique within the split and stable across versions of the reader; other integers are
             converted.
         masks: for segmentation, the class index of every pixel, `IGNORED` for pixels that do not count: uint8 [N, H, W]; or
-            files; or decoded masks of different sizes. None for classification.
+            files; or decoded masks of different sizes. None for other tasks.
+        boxes: for detection, the objects of every image. None for other tasks.
 
     Raises:
         DataError: the images or masks are not uint8, the labels or sample ids are not integers, a label is negative, or the
-            masks do not belong to the images.
+            masks or boxes do not belong to the images.
     """
 
     images: np.ndarray | ImageFiles | ImageList
     labels: np.ndarray
     sample_id: np.ndarray
     masks: np.ndarray | MaskFiles | ImageList | None = None
+    boxes: Boxes | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.images, np.ndarray) and self.images.dtype != np.uint8:
@@ -65,6 +68,10 @@ class ImageSplit:
             )
         if isinstance(self.masks, np.ndarray) and self.masks.dtype != np.uint8:
             raise DataError(f"a dataset's reader returned masks of type {self.masks.dtype}; they must be uint8")
+        if self.boxes is not None and len(self.boxes) != len(self.images):
+            raise DataError(
+                f"a dataset's reader returned boxes of {len(self.boxes):,} images for {len(self.images):,} images"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,15 +79,19 @@ class ImageSplit:
     def select(self, index: np.ndarray) -> ImageSplit:
         """The samples at these positions (integers), or those where a bool mask [N] is True."""
         masks = None if self.masks is None else self.masks[index]
-        return ImageSplit(self.images[index], self.labels[index], self.sample_id[index], masks)
+        boxes = None if self.boxes is None else self.boxes[index]
+        return ImageSplit(self.images[index], self.labels[index], self.sample_id[index], masks, boxes)
 
     def decode(self) -> tuple[np.ndarray | list[np.ndarray], np.ndarray | list[np.ndarray] | None]:
         """Images, each uint8 [H, W, C], and masks, each uint8 [H, W], or None without masks.
 
         Raises:
-            DataError: a file cannot be decoded, or a mask has another size than its image; the message names it.
+            DataError: a file cannot be decoded, a mask has another size than its image, or a box is not within its image; the
+                message names it.
         """
         images = decoded(self.images)
+        if self.boxes is not None and isinstance(images, list):
+            self._check_within(images, self.boxes)
         if self.masks is None:
             return images, None
         masks = self.masks if isinstance(self.masks, np.ndarray) else self.masks.decode()
@@ -89,6 +100,13 @@ class ImageSplit:
                 of_mask, of_image = (f"{array.shape[1]} x {array.shape[0]}" for array in (mask, image))
                 raise DataError(f"{self.mask_name(i)} has {of_mask} pixels and its image {self.name(i)} {of_image}")
         return images, masks
+
+    def _check_within(self, images: list[np.ndarray], boxes: Boxes) -> None:
+        """Compare boxes with the sizes of decoded images; the files with the labels may state others."""
+        for i, image in enumerate(images):
+            for corners in boxes.of(i)[0].tolist():
+                if problem := mistake(corners, (image.shape[1], image.shape[0])):
+                    raise DataError(f"an object in {self.name(i)} {problem}")
 
     def in_memory(self, limit: int = MAX_BYTES_IN_MEMORY) -> ImageSplit:
         """The split with images and masks decoded, if the images are files that take at most ``limit`` decoded bytes.
@@ -139,7 +157,7 @@ class DatasetCard:
         name: name in the registry.
         target: ``"module:function"`` of the reader, which maps the folder from `find` to the splits by name.
         summary: one-line description for ``python -m benchmark list``.
-        task: what a model predicts: one class an image, or one class a pixel.
+        task: what a model predicts: one class an image, one class a pixel, or the boxes and classes of objects.
         classes: class names by index.
         image_size: side of the stored images in pixels; None if it differs between images.
         recipe_size: usual input size of models for this dataset, in pixels; a run uses the size of its backbone.
@@ -166,7 +184,7 @@ class DatasetCard:
     name: str
     target: str
     summary: str
-    task: Literal["classification", "segmentation"] = "classification"
+    task: Literal["classification", "segmentation", "detection"] = "classification"
     classes: tuple[str, ...]
     image_size: int | None
     recipe_size: int
@@ -215,8 +233,8 @@ class DatasetCard:
             data_dir: the user's dataset folder, if any.
 
         Raises:
-            DataError: a file is missing or damaged, the number of images differs from ``sizes``, or masks are missing or have
-                a class that is not in ``classes``.
+            DataError: a file is missing or damaged, the number of images differs from ``sizes``, masks or boxes are missing or
+                have a class that is not in ``classes``, or a box is not within its image.
         """
         module, attribute = self.target.split(":")
         reader: Callable[[Path], dict[str, ImageSplit]] = getattr(import_module(module), attribute)
@@ -230,6 +248,8 @@ class DatasetCard:
                 )
             if self.task == "segmentation":
                 self._check_masks(name, split)
+            if self.task == "detection":
+                self._check_boxes(name, split)
         return splits
 
     def _check_masks(self, name: str, split: ImageSplit) -> None:
@@ -244,6 +264,17 @@ class DatasetCard:
                     f"dataset {self.name}: {split.mask_name(position)} in {name} has the class {value}, and the "
                     f"{len(self.classes)} classes are numbered from 0"
                 )
+
+    def _check_boxes(self, name: str, split: ImageSplit) -> None:
+        if split.boxes is None:
+            raise DataError(f"dataset {self.name}: its task is detection, and the images of {name} have no boxes")
+        if not isinstance(split.images, np.ndarray):
+            return  # readers of files check boxes themselves, by the sizes in the files with the labels
+        size = split.images.shape[2], split.images.shape[1]
+        for position in range(len(split)):
+            split.boxes.check(
+                position, size, len(self.classes), f"dataset {self.name}: {split.name(position)} in {name}"
+            )
 
 
 def _is_marked(folder: Path, marker: str) -> bool:

@@ -1,4 +1,5 @@
-"""Check of every image of a dataset: whether it and its mask can be decoded, which classes masks show, duplicates in splits."""
+"""Check of every image of a dataset: whether it and its mask can be decoded, whether its boxes are within it, which classes
+there are, duplicates in splits."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class Scan:
     """What a check of a dataset found.
 
     Attributes:
-        damaged: one sentence per image that cannot be decoded or whose mask is wrong.
+        damaged: one sentence per image that cannot be decoded or whose mask or boxes are wrong.
         in_two_splits: pairs of equal images from two splits, each image as ``split: name``.
         pixels: number of pixels by the value of the mask, int64 [256], by split; zeros without masks.
         shown: number of masks with that value, likewise.
@@ -85,7 +86,7 @@ def _findings(split: ImageSplit, processes: int) -> Iterator[_Finding]:
 
 
 def _examined(sample: ImageSplit) -> _Finding:
-    """Decode one image and its mask."""
+    """Decode one image and its mask, and compare it with its boxes."""
     try:
         (image,), masks = sample.decode()
         content = sample.images.path(0).read_bytes() if isinstance(sample.images, ImageFiles) else image.tobytes()
@@ -96,5 +97,9 @@ def _examined(sample: ImageSplit) -> _Finding:
 
 
 def class_counts(splits: Mapping[str, ImageSplit], classes: int) -> dict[str, np.ndarray]:
-    """Number of images per class, int64 [classes], by split."""
-    return {name: np.bincount(split.labels, minlength=classes) for name, split in splits.items()}
+    """Number of images per class, int64 [classes], by split; in detection the number of objects that are not ignored."""
+    labels = {
+        name: split.labels if split.boxes is None else split.boxes.labels[~split.boxes.ignored]
+        for name, split in splits.items()
+    }
+    return {name: np.bincount(of_split, minlength=classes) for name, of_split in labels.items()}

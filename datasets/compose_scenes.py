@@ -1,8 +1,10 @@
-"""Scenes of garments for segmentation: real photos, synthetic layout. They are composed at load time from the photos of the
-bundled Fashion-MNIST subset, those of each split from the photos of that split. A scene depends on its number only."""
+"""Scenes of garments for segmentation and detection: real photos, synthetic layout. They are composed at load time from the
+photos of the bundled Fashion-MNIST subset, those of each split from the photos of that split. A scene depends on its number
+only, and is the same in both tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ from PIL import Image
 from scipy import ndimage
 
 from datasets.api import SPLITS, ImageSplit
+from datasets.boxes import Boxes
 from datasets.fashion_mnist import read_bundle
 from datasets.fashion_scenes import SIDE, SIZES
 from datasets.splits import SPLIT_SEED
 
 GARMENTS = (2, 5)  # fewest and most in a scene
 GARMENT_SIDES = (20, 40)  # smallest and largest side of a garment's square photo in a scene, in pixels
+SEEN = 40  # visible pixels of a garment that must be found; its photo has 200 to 1,100
 THRESHOLD = 12  # darker pixels of a photo are its black ground
 GROUND_GRAINS = ((2, 4), (5, 2), (13, 1), (SIDE, 1))  # noise of the ground: cells a side of a scene, and weights
 TEXTURE_SIDE = 8 * SIDE
@@ -23,30 +27,56 @@ GROUND_DEPTH = 150  # largest value of the ground
 
 
 def read(folder: Path) -> dict[str, ImageSplit]:
-    """The splits; labels are 0, and sample ids number the scenes of all splits.
+    """The splits with masks; labels are 0, and sample ids number the scenes of all splits.
 
     Raises:
         DataError: the file of the garments cannot be read or is damaged.
     """
+    return _read(folder, with_masks)
+
+
+def read_with_boxes(folder: Path) -> dict[str, ImageSplit]:
+    """As `read`, with boxes. Garments of which fewer than `SEEN` pixels are visible are ignored."""
+    return _read(folder, with_boxes)
+
+
+def _read(
+    folder: Path, labelled: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ImageSplit]
+) -> dict[str, ImageSplit]:
     garments = read_bundle(folder)
     splits, first = {}, 0
     for name in SPLITS:
         ids = np.arange(first, first + SIZES[name])
-        splits[name] = _scenes(garments[name], ids)
+        splits[name] = labelled(*_scenes(garments[name], ids), garments[name].labels, ids)
         first += SIZES[name]
     return splits
 
 
-def _scenes(garments: ImageSplit, ids: np.ndarray) -> ImageSplit:
+def _scenes(garments: ImageSplit, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N, SIDE, SIDE], and the index of the garment at every pixel, int64 of the same shape."""
     assert isinstance(garments.images, np.ndarray)
     cut_outs = cut_out(garments.images[..., 0])
     grounds = textures(np.random.default_rng([SPLIT_SEED, *ids[:1].tolist()]))
-    images, masks = (np.empty((len(ids), SIDE, SIDE), np.uint8) for _ in range(2))
-    classes = np.concatenate([[0], garments.labels + 1]).astype(np.uint8)
-    for i, scene in enumerate(ids.tolist()):
-        images[i], owners = compose(cut_outs, grounds, np.random.default_rng([SPLIT_SEED, scene, 1]))
-        masks[i] = classes[owners + 1]
+    scenes = [compose(cut_outs, grounds, np.random.default_rng([SPLIT_SEED, scene, 1])) for scene in ids.tolist()]
+    return np.stack([image for image, _ in scenes]), np.stack([owners for _, owners in scenes])
+
+
+def with_masks(images: np.ndarray, owners: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> ImageSplit:
+    """A split of `_scenes`, of which each pixel has the class of its garment plus 1, or that of the ground, 0."""
+    masks = np.concatenate([[0], labels + 1]).astype(np.uint8)[owners + 1]
     return ImageSplit(images[..., None], np.zeros(len(ids), np.int64), ids, masks)
+
+
+def with_boxes(images: np.ndarray, owners: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> ImageSplit:
+    """A split of `_scenes`, of which each garment has its class and the box of its visible part."""
+    objects = [
+        [
+            (corners, int(labels[garment]), int((scene == garment).sum()) < SEEN)
+            for garment, corners in boxes(scene).items()
+        ]
+        for scene in owners
+    ]
+    return ImageSplit(images[..., None], np.zeros(len(ids), np.int64), ids, boxes=Boxes.of_images(objects))
 
 
 def compose(cut_outs: np.ndarray, grounds: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

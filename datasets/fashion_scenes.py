@@ -1,4 +1,4 @@
-"""The card of fashion-scenes: garments on a textured ground, with masks. `datasets.compose_scenes` makes them."""
+"""The cards of fashion-scenes: garments on a textured ground, with masks or boxes. `datasets.compose_scenes` makes them."""
 
 from __future__ import annotations
 
@@ -31,4 +31,16 @@ FASHION_SCENES = replace(
     citation=f"{MINI.citation}; real photos, synthetic layout: the scenes are this suite's own",
     has_official_splits=False,
     code_version=3,
+)
+
+FASHION_SCENES_DETECTION = replace(
+    FASHION_SCENES,
+    name="fashion-scenes-detection",
+    target="datasets.compose_scenes:read_with_boxes",
+    summary="the scenes of fashion-scenes with the boxes of the garments' visible parts, 10 classes: real photos, synthetic "
+    "layout; ships with the suite",
+    task="detection",
+    classes=CLASSES,
+    fingerprint=hashlib.sha256(f"boxes {FASHION_SCENES.fingerprint}".encode()).hexdigest(),
+    code_version=1,
 )

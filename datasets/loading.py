@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.api import DataError, DatasetCard, ImageSplit
 from datasets.augment import AUGMENTATIONS, Images, batch_draw, sample_draws
+from datasets.box_augment import BOX_AUGMENTATIONS
+from datasets.boxes import Boxes
 from datasets.joint_augment import JOINT_AUGMENTATIONS, Masks
 from datasets.shares import WHOLE, Piece, Share, pieces, rank_indices, with_partners
 from datasets.timm_augment import NO_STRONG, StrongAugmentation, erase, mix, rand_augment
@@ -74,7 +76,9 @@ class Batch:
 
     After Mixup or CutMix, ``labels`` are class probabilities, float32 [B, C]. In segmentation, they are the class indices of
     pixels, int64 [B, size, size], `IGNORED` where a pixel does not count, and scoring batches also have the masks as they are
-    stored. In distributed training, a batch holds the images of one rank, and ``whole`` is the number of images over all ranks.
+    stored. In detection, they are `datasets.box_augment.targets`, float32 [B, M, 5], and scoring batches also have the boxes as
+    they are stored and ``sizes``, width and height of the stored images, float32 [B, 2]. In distributed training, a batch holds
+    the images of one rank, and ``whole`` is the number of images over all ranks.
     """
 
     images: Tensor
@@ -82,6 +86,8 @@ class Batch:
     sample_id: Tensor
     whole: int | None = None
     packed_masks: PackedMasks | None = None
+    boxes: Boxes | None = None
+    sizes: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -144,9 +150,9 @@ class _Batches(Dataset[Batch | DataError]):
         augment: str,
         stream: int,
         strong: StrongAugmentation = NO_STRONG,
-        keep_masks: bool = False,
+        keep_stored: bool = False,
     ) -> None:
-        self.keep_masks = keep_masks
+        self.keep_stored = keep_stored
         self.split, self.size, self.stream, self.augment, self.strong = split, size, stream, augment, strong
         self.classes = len(card.classes)
         grey = (sum(card.mean) / len(card.mean),)
@@ -167,6 +173,8 @@ class _Batches(Dataset[Batch | DataError]):
             return error  # a worker process would wrap a raised error in a traceback
         if masks is not None:
             return self._with_masks(images, masks, samples.sample_id, len(positions))
+        if samples.boxes is not None:
+            return self._with_boxes(images, samples.boxes, samples.sample_id, len(positions))
         augmentation, strong = AUGMENTATIONS[self.augment], self.strong
         draws = sample_draws(self.stream, samples.sample_id, augmentation.draws + strong.draws)
         augmented = augmentation.apply(images, draws[:, : augmentation.draws], self.size)
@@ -190,9 +198,20 @@ class _Batches(Dataset[Batch | DataError]):
         augmentation = JOINT_AUGMENTATIONS[self.augment]
         draws = sample_draws(self.stream, sample_id, augmentation.draws)
         augmented, labels = augmentation.apply(images, masks, draws, self.size)
-        stored = PackedMasks.of(masks) if self.keep_masks else None
+        stored = PackedMasks.of(masks) if self.keep_stored else None
         inputs, ids = self.to_input(augmented), torch.from_numpy(sample_id)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)), ids, whole, stored)
+
+    def _with_boxes(self, images: Images, boxes: Boxes, sample_id: np.ndarray, whole: int) -> Batch:
+        augmentation = BOX_AUGMENTATIONS[self.augment]
+        draws = sample_draws(self.stream, sample_id, augmentation.draws)
+        augmented, labels = augmentation.apply(images, boxes, draws, self.size)
+        inputs, ids = self.to_input(augmented), torch.from_numpy(sample_id)
+        batch = Batch(inputs, torch.from_numpy(labels), ids, whole)
+        if not self.keep_stored:
+            return batch
+        sizes = torch.tensor([[image.shape[1], image.shape[0]] for image in images], dtype=torch.float32)
+        return replace(batch, boxes=boxes, sizes=sizes)
 
 
 class BatchLoader:
@@ -266,7 +285,7 @@ def scoring_batches(
     the batch size.
     """
     sampler = [_BatchIndex(batch, list(range(len(batch)))) for batch in scoring_positions(len(split), size)]
-    batches = _Batches(split, card, size, channels, "none", 0, keep_masks=True)
+    batches = _Batches(split, card, size, channels, "none", 0, keep_stored=True)
     return BatchLoader(batches, sampler[share.rank :: share.ranks], 0, workers)
 
 

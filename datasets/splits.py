@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from datasets.api import DataError, ImageSplit
+from datasets.boxes import join_boxes
 from datasets.images import ImageFiles, decoded, join
 from datasets.masks import MaskFiles, join_masks
 
@@ -73,7 +74,8 @@ def merge(first: ImageSplit, second: ImageSplit) -> ImageSplit:
     if len(np.unique(sample_id)) < len(sample_id):
         raise DataError("train and val share sample ids, so they are not parts of one set")
     labels = np.concatenate([first.labels, second.labels])
-    both = ImageSplit(join(first.images, second.images), labels, sample_id, join_masks(first.masks, second.masks))
+    masks, boxes = join_masks(first.masks, second.masks), join_boxes(first.boxes, second.boxes)
+    both = ImageSplit(join(first.images, second.images), labels, sample_id, masks, boxes)
     return both.select(np.argsort(sample_id))
 
 
@@ -87,14 +89,14 @@ def stratified_head(split: ImageSplit, count: int) -> ImageSplit:
 
 
 def identity(split: ImageSplit) -> str:
-    """SHA-256 over the sample ids and labels of a split, in order. It does not cover masks; `content` does."""
+    """SHA-256 over the sample ids and labels of a split, in order. It covers neither masks nor boxes; `content` does."""
     digest = hashlib.sha256(split.sample_id.astype("<i8").tobytes())
     digest.update(split.labels.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
 def content(split: ImageSplit) -> str:
-    """A hash that identifies the images and masks: ``pixels:`` and the SHA-256 of all pixels, in order.
+    """A hash that identifies images, masks and boxes: ``pixels:`` and the SHA-256 of all pixels and boxes, in order.
 
     For images that are decoded batch by batch: ``files:`` and the SHA-256 of the file names and sizes.
     """
@@ -107,4 +109,8 @@ def content(split: ImageSplit) -> str:
         elif files is not None:
             for array in decoded(files):
                 digest.update(np.array(array.shape, dtype="<i8").tobytes() + array.tobytes())
+    if split.boxes is not None:
+        for values, kind in ((split.boxes.offsets, "<i8"), (split.boxes.corners, "<f4"), (split.boxes.labels, "<i8")):
+            digest.update(values.astype(kind).tobytes())
+        digest.update(split.boxes.ignored.tobytes())
     return f"{'files' if isinstance(split.images, ImageFiles) else 'pixels'}:{digest.hexdigest()}"

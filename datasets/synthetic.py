@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.api import IGNORED, SPLITS, DatasetCard, ImageSplit
+from datasets.boxes import Boxes
 
 PREFIX = "synthetic:"
 SIZES = {"train": 2, "val": 8, "test": 8}
@@ -54,6 +55,25 @@ def _noise(card: DatasetCard, split: str, seed: int) -> ImageSplit:
     sample_id = np.arange(count, dtype=np.int64)
     if card.task == "classification":
         return ImageSplit(images, sample_id % len(card.classes), sample_id)
-    masks = np.random.default_rng([seed, 1]).integers(0, len(card.classes), shape[:3], dtype=np.uint8)
+    labels, rng = np.zeros(count, np.int64), np.random.default_rng([seed, 1])
+    if card.task == "detection":
+        return ImageSplit(images, labels, sample_id, boxes=_random_boxes(rng, count, card))
+    masks = rng.integers(0, len(card.classes), shape[:3], dtype=np.uint8)
     masks[:, :1] = IGNORED
-    return ImageSplit(images, np.zeros(count, np.int64), sample_id, masks)
+    return ImageSplit(images, labels, sample_id, masks)
+
+
+def _random_boxes(rng: np.random.Generator, count: int, card: DatasetCard) -> Boxes:
+    """Up to 4 boxes an image; the first image has none, and every fourth box is ignored."""
+    side, images = card.recipe_size, []
+    for i in range(count):
+        places = rng.integers(0, side // 2, (i % 5, 2)), rng.integers(1, side // 2 + 1, (i % 5, 2))
+        images.append(
+            [
+                ((left, top, left + width, top + height), int(rng.integers(len(card.classes))), number == 3)
+                for number, ((left, top), (width, height)) in enumerate(
+                    zip(*map(np.ndarray.tolist, places), strict=True)
+                )
+            ]
+        )
+    return Boxes.of_images(images)

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.api import DatasetCard
-from datasets.augment import AUGMENTATIONS
-from datasets.joint_augment import JOINT_AUGMENTATIONS
+from datasets.augmentations import AUGMENTATIONS_OF
 from datasets.timm_augment import NO_STRONG, StrongAugmentation
 
 # Luminance weights of ITU-R BT.601, as in PIL's mode "L".
@@ -44,10 +43,10 @@ def _with_channels(batch: Tensor, channels: int) -> Tensor:
 def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
     """Description of evaluation preprocessing: `to_input`, and for files `datasets.crops.resize_center_crop`.
 
-    In segmentation, images are squashed instead of cropped, so that every labelled pixel is judged.
+    In segmentation and detection, images are squashed instead of cropped, so that everything that is labelled is judged.
     """
     parts = []
-    if card.image_size is None and card.task == "segmentation":
+    if card.image_size is None and card.task != "classification":
         parts.append(f"squashed to {size} x {size} (bilinear, antialiased), nothing cropped")
     elif card.image_size is None:
         parts.append(f"shorter side to {size} (bilinear, antialiased), middle square of {size}")
@@ -58,6 +57,8 @@ def evaluation_summary(card: DatasetCard, size: int, channels: int) -> str:
         parts.append("grey repeated in every channel" if card.channels == 1 else "one channel by luminance (BT.601)")
     if card.task == "segmentation":
         parts.append(f"masks to {size} x {size} by nearest neighbour for the loss, in their stored size for scores")
+    if card.task == "detection":
+        parts.append("boxes as shares of the sides for the loss, in pixels of the stored image for scores")
     return "; ".join(parts)
 
 
@@ -65,7 +66,7 @@ def training_summary(
     card: DatasetCard, size: int, channels: int, augment: str, strong: StrongAugmentation = NO_STRONG
 ) -> str:
     """Description of training preprocessing and augmentation."""
-    augmentation = (JOINT_AUGMENTATIONS if card.task == "segmentation" else AUGMENTATIONS)[augment].summary
+    augmentation = AUGMENTATIONS_OF[card.task][augment].summary
     if "crop" in augment:
         augmentation += f", to {size}"
     parts = [

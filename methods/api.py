@@ -38,8 +38,9 @@ class Card:
 
 CLASSIFICATION = "classification"
 SEGMENTATION = "segmentation"
+DETECTION = "detection"
 ONLY_CLASSIFICATION = (CLASSIFICATION,)
-ALL_TASKS = (CLASSIFICATION, SEGMENTATION)
+ALL_TASKS = (CLASSIFICATION, SEGMENTATION, DETECTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class TaskCard(Card):
 
     Attributes:
         own_policy: exit policy that stands for each method's own one; empty if it is the method's.
-        labels_patches: whether the model labels every patch, so that all blocks need the same patch grid.
+        labels_patches: whether the model answers for every patch, so that all blocks need the same patch grid.
     """
 
     own_policy: str = ""

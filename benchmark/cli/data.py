@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.progress import LINE_SECONDS
 from benchmark.text_table import wrapped
 from datasets.api import IGNORED, SPLITS, DataError, DatasetCard, ImageSplit
+from datasets.boxes import Boxes
 from datasets.check import class_counts, scan
 from datasets.fetch import fetch as fetch_files
 from datasets.folder import PREFIX, SUMMARY, absolute, is_folder
@@ -100,8 +101,8 @@ def where(name: str, data_dir: Path | None) -> None:
 def check(name: str, data_dir: Path | None, processes: int | None, all_classes: bool) -> None:
     """Check every image: class counts, checksums, images that cannot be read, images that are in two splits.
 
-    In segmentation also every mask: its size, and that every value is a class. Exits with 1 if an image or mask is wrong or
-    cannot be read, or a checksum is wrong.
+    In segmentation also every mask: its size, and that every value is a class; in detection every box. Exits with 1 if an
+    image, mask or box is wrong or cannot be read, or a checksum is wrong.
 
     \b
     Examples:
@@ -115,7 +116,7 @@ def check(name: str, data_dir: Path | None, processes: int | None, all_classes: 
     console.print(f"{card.name} in {place}", highlight=False, markup=False, soft_wrap=True)
     wrong_archives = _check_archives(console, card, place, data_dir)
     splits = card.read(data_dir)
-    if card.task == "classification":
+    if card.task != "segmentation":
         counts = class_counts(splits, len(card.classes))
         _show_counts(console, card, splits, counts, all_classes)
     if is_folder(card.name):
@@ -126,10 +127,13 @@ def check(name: str, data_dir: Path | None, processes: int | None, all_classes: 
     if card.task == "segmentation":
         _show_counts(console, card, splits, result.shown, all_classes)
         _show_pixels(console, card, result.pixels)
+    for name, split in splits.items():
+        if split.boxes is not None:
+            console.print(_objects(name, split.boxes), highlight=False)
     total = sum(len(split) for split in splits.values())
     for problem in result.damaged[:SHOWN_PROBLEMS]:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-    noun = "images" if card.task == "classification" else "images and their masks"
+    noun = {"segmentation": "images and their masks", "detection": "images with their boxes"}.get(card.task, "images")
     console.print(f"{total - len(result.damaged):,} of {total:,} {noun} can be read", highlight=False)
     for first, second in result.in_two_splits[:SHOWN_PROBLEMS]:
         console.print(f"the same image: {first}; {second}", highlight=False, markup=False, soft_wrap=True)
@@ -175,7 +179,7 @@ def _show_counts(
         of_classes = [counts[split][: len(card.classes)] for split in splits]
         ranges = [f"{of_split.min():,} to {of_split.max():,}" for of_split in of_classes]
         table.add_row(f"each of {len(card.classes):,}", *ranges)
-    table.add_row("all", *(f"{len(split):,}" for split in splits.values()))
+    table.add_row("images" if card.task == "detection" else "all", *(f"{len(split):,}" for split in splits.values()))
     console.print(table)
 
 
@@ -189,6 +193,14 @@ def _show_pixels(console: Console, card: DatasetCard, pixels: Mapping[str, np.nd
             f"{counted[largest] / max(counted.sum(), 1):.1%} are {printable(card.classes[largest])}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _objects(split: str, boxes: Boxes) -> str:
+    """What a split shows, in one sentence."""
+    return (
+        f"{split}: {len(boxes.labels):,} objects, of which {int(boxes.ignored.sum()):,} are ignored; "
+        f"{int((boxes.counts == 0).sum()):,} images without an object, at most {int(boxes.counts.max(initial=0))} in one"
+    )
 
 
 @command.command("fetch")

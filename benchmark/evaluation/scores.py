@@ -144,12 +144,39 @@ def _score(model: MultiExitModel, batch: Batch, device: torch.device) -> ExitSco
         errors = None if outputs.errors is None else outputs.errors.float().cpu()
         tokens = None if outputs.tokens is None else outputs.tokens[None].cpu()
         labels, counts, maps = batch.labels, None, None
+        detections = None
+        if batch.boxes is not None:
+            labels = torch.zeros_like(batch.sample_id)
+            detections = _detections(model, outputs.logits, batch)
         if batch.masks is not None:
             labels = torch.zeros_like(batch.sample_id)
             counts = torch.stack([model.task.counts(output, batch.masks) for output in outputs.logits]).cpu()
             maps = torch.stack([model.task.answers(output) for output in outputs.logits]).to(torch.uint8).cpu()
         left = None if outputs.left is None else outputs.left[None].unflatten(2, outputs.logits.shape[-2:]).cpu()
-    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps, tokens, left)
+    return ExitScores(torch.stack(read).cpu(), labels, batch.sample_id, errors, counts, maps, tokens, left, detections)
+
+
+def _detections(model: MultiExitModel, outputs: Tensor, batch: Batch) -> Detections:
+    """The boxes that all exits find in a batch, in pixels of the stored images, beside the labelled ones.
+
+    Boxes are read from the outputs on the CPU, so that equal outputs give the same bits on every device.
+    """
+    assert batch.boxes is not None
+    assert batch.sizes is not None
+    found = [boxes for output in outputs.float().cpu() for boxes in model.task.detections(output)]
+    lengths = torch.tensor([0, *(len(boxes.scores) for boxes in found)])
+    sides = batch.sizes.repeat(len(outputs), 2).repeat_interleave(lengths[1:], 0)
+    labelled = batch.boxes
+    return Detections(
+        lengths.cumsum(0),
+        torch.cat([boxes.boxes for boxes in found]) * sides,
+        torch.cat([boxes.scores for boxes in found]),
+        torch.cat([boxes.labels for boxes in found]).to(torch.int16),
+        torch.from_numpy(labelled.offsets),
+        torch.from_numpy(labelled.corners),
+        torch.from_numpy(labelled.labels).to(torch.int16),
+        torch.from_numpy(labelled.ignored),
+    )
 
 
 def save_scores(scores: ExitScores, path: Path) -> None:

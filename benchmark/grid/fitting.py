@@ -15,7 +15,7 @@ def check_task(task: str, backbone: BackboneCard, method: Method, heads: Sequenc
     """Check that a method on a backbone has a form for a task.
 
     Raises:
-        ValueError: a head or the token reduction has none, or the backbone changes the patches that are to be labelled.
+        ValueError: a head or the token reduction has none, or the backbone changes the patches that answers are for.
     """
     for head in heads:
         if task not in registry.card("head", head.name).tasks:
@@ -30,7 +30,7 @@ def check_task(task: str, backbone: BackboneCard, method: Method, heads: Sequenc
                     )
         if len(backbone.stages) > 1:
             raise ValueError(
-                f"{task} labels every patch, and the patch grid of this backbone changes between its blocks"
+                f"{task} answers for every patch, and the patch grid of this backbone changes between its blocks"
             )
     reduction = method.token_reduction(backbone)
     if reduction is not None and task not in registry.card("reduction", reduction.name).tasks:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark import registry
+from benchmark.grid.recipe_guard import LABELS
 from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
 from datasets.folder import absolute, absolute_path, is_folder
@@ -231,8 +232,9 @@ class ValueReader:
             return ".resplit", "goes with split: halves only"
         if "corruption" in options and (problem := corruption_mistake(options["corruption"])) is not None:
             return ".corruption", problem
-        if "corruption" in options and card.task == "segmentation" and options["corruption"]["name"] in MOVES_PIXELS:
-            return ".corruption", f"{options['corruption']['name']} moves pixels away from their masks; choose another"
+        if "corruption" in options and card.task in LABELS and options["corruption"]["name"] in MOVES_PIXELS:
+            moved = f"moves pixels away from their {LABELS[card.task]}"
+            return ".corruption", f"{options['corruption']['name']} {moved}; choose another"
         if "corruption" in options and mode == "as-published":
             return ".corruption", "val is the test split with split: as-published, and only test is corrupted"
         sizes = SplitRule.of(options).sizes(card)

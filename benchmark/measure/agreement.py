@@ -34,7 +34,8 @@ class Agreement:
         moved: samples with another exit or class than with the stored scores.
         unexplained: samples with another exit or class than the offline policy on the same logits; not 0 means an error in the
             code.
-        logit_error: largest difference of a logit that both computed, relative to the largest absolute logit.
+        logit_error: largest difference of a logit that both computed, relative to the largest absolute logit; without signals
+            that jump (`methods.tasks.task.Task.jumping_signals`).
     """
 
     samples: int
@@ -47,7 +48,12 @@ class Agreement:
 
 
 def agreement(
-    routed: Routed, offline: Tensor, policy: ExitPolicy, labels: Any = None, errors: Tensor | None = None
+    routed: Routed,
+    offline: Tensor,
+    policy: ExitPolicy,
+    labels: Any = None,
+    errors: Tensor | None = None,
+    jumping: tuple[int, ...] = (),
 ) -> Agreement:
     """Compare the decisions and logits of one batch.
 
@@ -57,6 +63,7 @@ def agreement(
         policy: the policy of dynamic inference, as it was before the batch.
         labels: [N], passed on to `with_context`; policies that can run in dynamic inference do not use them.
         errors: the learned gates' error probabilities of the same samples, [K - 1, N]; None without gates.
+        jumping: positions on the last axis of ``offline`` whose values are not compared.
 
     Raises:
         ValueError: `routed` has no logits.
@@ -73,7 +80,9 @@ def agreement(
     error = 0.0
     for k, evaluated in zip(numbers, routed.evaluated, strict=True):
         rows, logits = evaluated.rows.cpu(), evaluated.logits.cpu()
-        error = max(error, float((logits - replayed[k, rows]).abs().max()))
+        difference = (logits - replayed[k, rows]).abs()
+        difference[:, list(jumping)] = 0.0
+        error = max(error, float(difference.max()))
         replayed[k, rows] = logits
         if replayed_errors is not None and evaluated.errors is not None:
             replayed_errors[k, rows] = evaluated.errors.cpu()
@@ -97,12 +106,12 @@ def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor,
         images: (N, channels, H, W).
         stored: stored scores, whose first N samples are the images.
     """
-    batches = []
+    batches, jumping = [], model.task.jumping_signals
     for start in range(0, len(images), CHECKED_BATCH):
         before = copy.deepcopy(policy)  # dynamic inference may move the thresholds
         routed = run_dynamic(model, policy, images[start : start + CHECKED_BATCH], keep_logits=True)
         part = stored.part(slice(start, start + len(routed.exits)))
-        batches.append(agreement(routed, part.logits, before, errors=part.errors))
+        batches.append(agreement(routed, part.logits, before, errors=part.errors, jumping=jumping))
     return Agreement(
         samples=sum(batch.samples for batch in batches),
         moved=sum(batch.moved for batch in batches),

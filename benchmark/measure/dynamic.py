@@ -43,15 +43,16 @@ class Routed:
 
     Attributes:
         exits: the exit of each sample, 0-based over the K exits, int64 [B].
-        predictions: classes, int64 [B]; in a task that answers with maps, the index of the largest signal, for comparison.
+        predictions: classes, int64 [B]; with answers beside them, the largest signal's index.
         evaluated: outputs of the exits that ran, shallow to deep; empty without ``keep_logits``.
-        maps: classes of the patches, int64 (B, g, g); None in classification.
+        answers: of a task whose answers are more than a class, as its `answers` gives them: classes of the patches (B, g, g),
+            or boxes; None in classification.
     """
 
     exits: Tensor
     predictions: Tensor
     evaluated: tuple[Evaluated, ...] = ()
-    maps: Tensor | None = None
+    answers: Tensor | None = None
 
 
 @torch.no_grad()
@@ -81,10 +82,10 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     evaluated: list[Evaluated] = []
     running = torch.arange(batch, device=device)
     state = policy.start(batch, device)
-    maps: list[tuple[Tensor, Tensor]] = []
+    answers: list[tuple[Tensor, Tensor]] = []
 
     def routed() -> Routed:
-        return Routed(exits, predictions, tuple(evaluated), _joined(maps, batch))
+        return Routed(exits, predictions, tuple(evaluated), _joined(answers, batch))
 
     tokens = model.backbone.embed(images)
     for k in range(len(heads.exits)):
@@ -98,8 +99,8 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         rows = running[exiting]
         exits[rows] = k
         predictions[rows] = answer[exiting].argmax(-1)
-        if model.task.has_maps:
-            maps.append((rows, model.task.answers(state[OUTPUT][exiting])))
+        if model.task.answers_beside:
+            answers.append((rows, model.task.answers(state[OUTPUT][exiting])))
         if len(exiting) == len(running):
             return routed()
         keep = ~leave
@@ -109,17 +110,17 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
     predictions[running] = policy.finish(logits, state)
     if keep_logits:
         evaluated.append(Evaluated(running, logits, policy.answer(logits, state)))
-    if model.task.has_maps:
-        maps.append((running, model.task.answers(state[OUTPUT])))
+    if model.task.answers_beside:
+        answers.append((running, model.task.answers(state[OUTPUT])))
     return routed()
 
 
-def _joined(maps: list[tuple[Tensor, Tensor]], batch: int) -> Tensor | None:
-    """The maps of the whole batch, from parts with their rows; None without parts."""
-    if not maps:
+def _joined(answers: list[tuple[Tensor, Tensor]], batch: int) -> Tensor | None:
+    """The answers for the whole batch, from parts with their rows; None without parts."""
+    if not answers:
         return None
-    whole = maps[0][1].new_empty(batch, *maps[0][1].shape[1:])
-    for rows, part in maps:
+    whole = answers[0][1].new_empty(batch, *answers[0][1].shape[1:])
+    for rows, part in answers:
         whole[rows] = part
     return whole
 

@@ -38,7 +38,8 @@ DOMAINS = {
     "data": Domain(
         1,
         (
-            "datasets/api.py", "datasets/augment.py", "datasets/class_folders.py", "datasets/crops.py", "datasets/images.py",
+            "datasets/api.py", "datasets/augment.py", "datasets/augmentations.py", "datasets/box_augment.py",
+            "datasets/boxes.py", "datasets/class_folders.py", "datasets/crops.py", "datasets/images.py",
             "datasets/joint_augment.py", "datasets/loading.py", "datasets/masks.py", "datasets/shares.py",
             "datasets/split_rules.py", "datasets/splits.py", "datasets/timm_augment.py", "datasets/transforms.py",
             "benchmark/training/inputs.py",

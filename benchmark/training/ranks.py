@@ -118,9 +118,10 @@ ALONE = Ranks()
 
 
 def running_statistics(module: nn.Module) -> list[Tensor]:
-    """The running statistics of BatchNorms that see only the images of their own rank."""
+    """Statistics of the images of the own rank alone: those of BatchNorms, and what modules name in ``running_statistics``."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)]
     statistics = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    statistics += [getattr(m, name) for m in module.modules() for name in getattr(m, "running_statistics", ())]
     return [statistic for statistic in statistics if statistic is not None]
 
 

@@ -1,4 +1,4 @@
-"""A backbone whose final classifier labels every patch."""
+"""Backbones whose answer is a map: a readout of all patches after the final norm."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from methods.backbones.backbone import BlockBackbone, FinalNorm
 from methods.tokens import Tokens
 
 
-class MapClassifier(BlockBackbone):
-    """The blocks of a backbone, its final norm, and one Linear on each patch token, as in Segmenter's linear decoder.
+class MapBackbone(BlockBackbone):
+    """The blocks of a backbone, its final norm, and a readout of its patch tokens.
 
     Args:
         backbone: without a classifier.
-        num_classes: C of the logits (B, C, g, g).
+        readout: maps the patch tokens (B, N, C) to the output.
 
     Raises:
         ValueError: the patch grid changes within the backbone, as in Swin.
     """
 
-    def __init__(self, backbone: BlockBackbone, num_classes: int) -> None:
+    def __init__(self, backbone: BlockBackbone, readout: nn.Module) -> None:
         super().__init__()
         if backbone.stage_end(1) != backbone.depth:
             raise ValueError(
-                f"every patch can be labelled at one resolution only, and the patch grid of {type(backbone).__name__} changes"
+                f"patches can be read at one resolution only, and the patch grid of {type(backbone).__name__} changes"
             )
         self.model, self.depth = backbone.model, backbone.depth
         self.is_reduced, self.repeats_modules = backbone.is_reduced, backbone.repeats_modules  # type: ignore[misc]
         self._blocks = (backbone,)  # in a tuple, so that its modules are registered once, as ``model``
-        self.readout = nn.Linear(backbone.model.num_features, num_classes)
-        nn.init.trunc_normal_(self.readout.weight, std=0.02)
-        nn.init.zeros_(self.readout.bias)
+        self.readout = readout
 
     @property
     def whole(self) -> BlockBackbone:
@@ -44,9 +42,8 @@ class MapClassifier(BlockBackbone):
         return self._blocks[0].block(number, tokens)
 
     def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
-        """Map the output of the last block to logits (B, C, g, g)."""
-        patches = self._blocks[0].normalised(tokens, norm).patches
-        return self.readout(patches).transpose(1, 2).unflatten(2, (tokens.grid, tokens.grid))
+        """Map the output of the last block to the output of the readout."""
+        return self.readout(self._blocks[0].normalised(tokens, norm).patches)
 
     def stage_end(self, number: int) -> int:
         return self.depth
@@ -56,3 +53,11 @@ class MapClassifier(BlockBackbone):
 
     def classifier_names(self) -> list[str]:
         return ["backbone.model.norm", "backbone.readout"]
+
+
+class MapClassifier(MapBackbone):
+    """A backbone that labels every patch: its readout is one Linear on each patch token, as in Segmenter's linear decoder."""
+
+    def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
+        """Map the output of the last block to logits (B, C, g, g)."""
+        return super().classify(tokens, norm).transpose(1, 2).unflatten(2, (tokens.grid, tokens.grid))

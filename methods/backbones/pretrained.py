@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from methods.backbones.backbone import BlockBackbone
-from methods.backbones.map_classifier import MapClassifier
+from methods.backbones.map_classifier import MapBackbone
 
 CLASSIFIERS = ("head.", "head_dist.")
 READOUT = "readout."
@@ -26,7 +26,7 @@ def load_pretrained(
             the final norm may be missing or have another width.
         keep_classifier: whether the weights must contain the final classifier with the backbone's number of classes. If
             False, the backbone keeps its own classifier if the weights have none or one of another shape. Likewise the
-            classifier of patches (`methods.backbones.map_classifier`).
+            readout of patches (`methods.backbones.map_classifier`).
 
     Returns:
         sorted names of the parameters that were not loaded.
@@ -63,12 +63,12 @@ def load_pretrained(
     unknown = [name for name in weights if name not in current and not name.startswith(CLASSIFIERS)]
     if not truncated:
         problems += [f"{name} is unknown" for name in unknown]
-    if isinstance(backbone, MapClassifier):
+    if isinstance(backbone, MapBackbone):
         own = backbone.readout.state_dict()
         if {name: tensor.shape for name, tensor in readout.items()} == {name: own[name].shape for name in own}:
             backbone.readout.load_state_dict(readout)
         elif keep_classifier:
-            problems.append("the classifier of patches is missing or has other classes")
+            problems.append("the readout of patches is missing or has other classes")
         else:
             not_loaded += [f"{READOUT}{name}" for name in own]
     if problems:

@@ -61,10 +61,8 @@ class JointCrossEntropy:
 
     def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
         """``final_cross_entropy``, ``cross_entropy`` (mean over the early exits), ``accuracy`` and ``total``, scalars."""
-        terms, gate = self._terms(training), training.gate_error()
-        if gate is None:
-            return terms
-        return terms | {"gate_error": gate, "total": terms["total"] + gate}
+        terms, gates = self._terms(training), training.gate_terms()
+        return terms | gates | {"total": sum(gates.values(), terms["total"])}
 
     def _terms(self, training: TrainingPass) -> dict[str, Tensor]:
         passed = training.passed

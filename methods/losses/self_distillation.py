@@ -28,6 +28,8 @@ class SelfDistillation:
     tokens are the output of the last block with that width and grid. A head without a token map has no feature term. With
     the default options, the magnitude of a term does not depend on the number of tokens or exits.
 
+    In a task whose outputs are not distilled (`methods.tasks.task.Task.distils`), the first two terms are CE alone.
+
     Attributes:
         weight: weight of the distillation term, in [0, 1].
         temperature: temperature T of the distillation term.
@@ -81,24 +83,23 @@ class SelfDistillation:
         }[self.exit_weights]
         losses = [training.cross_entropy(logits) for logits in outputs]
         entropy = torch.stack(losses).sum() if self.reduction == "sum" else weighted_mean(losses, weights)
-        teacher = self._teacher(training)
-        divisor = 1 if self.kd_divisor == "batch" else teacher.shape[1]
-        soft = self._reduced(
-            [training.distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy
-        )
-        terms = {"cross_entropy": entropy, "distillation": soft, "accuracy": training.accuracy(outputs)}
-        total = (1 - self.weight) * entropy + self.weight * soft
+        terms, total = {"cross_entropy": entropy}, entropy
+        if training.task.distils:
+            teacher = self._teacher(training)
+            divisor = 1 if self.kd_divisor == "batch" else teacher.shape[1]
+            terms["distillation"] = self._reduced(
+                [training.distillation(logits, teacher, self.temperature) / divisor for logits in outputs], entropy
+            )
+            total = (1 - self.weight) * entropy + self.weight * terms["distillation"]
+        terms["accuracy"] = training.accuracy(outputs)
         if self.heterogeneous_weight:
             terms["heterogeneous"] = self._reduced(self._heterogeneous(training), entropy)
             total = total + self.heterogeneous_weight * terms["heterogeneous"]
         if self.homogeneous_weight:
             terms["homogeneous"] = self._reduced(self._homogeneous(training), entropy)
             total = total + self.homogeneous_weight * terms["homogeneous"]
-        gate = training.gate_error()
-        if gate is not None:
-            terms["gate_error"] = gate
-            total = total + gate
-        return terms | {"total": total}
+        gates = training.gate_terms()
+        return terms | gates | {"total": sum(gates.values(), total)}
 
     def _teacher(self, training: TrainingPass) -> Tensor:
         """The teacher's logits (B, num_classes), without gradient."""

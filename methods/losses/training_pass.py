@@ -68,6 +68,17 @@ class TrainingPass:
         wrong = torch.stack([logits.detach().argmax(-1) != self.targets for logits in self.outputs.logits])
         return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
+    def gate_terms(self) -> dict[str, Tensor]:
+        """The losses of learned gates by name, which losses add to their own terms; empty if the heads have none."""
+        error, terms = self.gate_error(), {}
+        if error is not None:
+            terms["gate_error"] = error
+        if self.task.has_routers:
+            terms["router"] = self.task.router_loss(
+                self.exit_heads.in_order, self.outputs.logits, self.passed.logits, self.labels
+            )
+        return terms
+
     def accuracy(self, exit_logits: Iterable[Tensor]) -> Tensor:
         """Share of right answers, averaged over the outputs of several exits."""
         return torch.stack([self.task.is_right(logits, self.labels) for logits in exit_logits]).mean()

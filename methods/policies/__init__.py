@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from methods.api import ALL_TASKS, SEGMENTATION, PolicyCard
+from methods.api import ALL_TASKS, DETECTION, SEGMENTATION, PolicyCard
 from methods.lookup import configured, registered_outside, unknown
 
 if TYPE_CHECKING:
@@ -139,6 +139,12 @@ POLICIES: dict[str, PolicyCard] = {
         summary="for maps: mean, share, quantile, entropy, margin or agreement of the patches > threshold (score)",
         fixed_threshold_ignores_val=True,
         tasks=(SEGMENTATION,),
+    ),
+    "box-confidence": PolicyCard(
+        target="methods.policies.box_signals:BoxConfidence",
+        summary="for boxes: router, agreement, top-mean or entropy > threshold (score)",
+        fixed_threshold_ignores_val=True,
+        tasks=(DETECTION,),
     ),
     "oracle": PolicyCard(
         target="methods.policies.controls:Oracle", summary="control: the first exit that classifies correctly"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods.backbones.backbone import BlockBackbone
-from methods.backbones.map_classifier import MapClassifier
+from methods.backbones.map_classifier import MapBackbone
 from methods.reductions.reduction import Reduction
 from methods.reductions.resized import SmallerViT
 
@@ -21,8 +21,7 @@ class LowerResolution(Reduction):
     share: float
 
     def reduce(self, backbone: BlockBackbone, heads: ExitHeads | None = None) -> BlockBackbone:
-        if not isinstance(backbone, MapClassifier):
+        if not isinstance(backbone, MapBackbone):
             return SmallerViT(backbone, self.share)
-        smaller = MapClassifier(SmallerViT(backbone.whole, self.share), backbone.readout.out_features)
-        smaller.readout = backbone.readout
+        smaller = type(backbone)(SmallerViT(backbone.whole, self.share), backbone.readout)
         return smaller.train(backbone.training)

@@ -21,6 +21,12 @@ TASKS: dict[str, TaskCard] = {
         own_policy="map-confidence",
         labels_patches=True,
     ),
+    "detection": TaskCard(
+        target="methods.tasks.detection:Detection",
+        summary="boxes of objects, each with a class",
+        own_policy="box-confidence",
+        labels_patches=True,
+    ),
 }
 
 

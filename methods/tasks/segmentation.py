@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.backbones.backbone import BlockBackbone
@@ -34,10 +34,14 @@ BOUNDARY = 0.02
 class Segmentation(Task):
     """Labels are classes int64 (B, S, S) at the input size; 255 is ignored. Maps are resized bilinearly to the labels."""
 
-    has_maps = True
+    answers_beside = True
 
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:
-        return MapClassifier(build(architecture, 0), classes)
+        backbone = build(architecture, 0)
+        readout = nn.Linear(backbone.model.num_features, classes)
+        nn.init.trunc_normal_(readout.weight, std=0.02)
+        nn.init.zeros_(readout.bias)
+        return MapClassifier(backbone, readout)
 
     def head(
         self, cls: Any, dim: int, classes: int, grid: int, class_tokens: int, options: Mapping[str, Any]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from methods.backbones.backbone import BlockBackbone
+    from methods.boxes.decoding import Found
     from methods.heads.head import ExitHead
 
 
@@ -20,10 +21,16 @@ class Task(ABC):
     last layer, the terms of the loss, and the values that policies read.
 
     Attributes:
-        has_maps: whether an answer is a map of classes.
+        answers_beside: whether an answer is more than one class, so that dynamic inference returns it beside the classes.
+        distils: whether the outputs of two exits can be distilled. Where they cannot, losses leave the term out.
+        has_routers: whether the heads have learned gates that are trained by `router_loss`.
+        jumping_signals: positions, among what policies read, of values that may jump where outputs differ by a rounding error.
     """
 
-    has_maps: ClassVar[bool] = False
+    answers_beside: ClassVar[bool] = False
+    distils: ClassVar[bool] = True
+    has_routers: ClassVar[bool] = False
+    jumping_signals: ClassVar[tuple[int, ...]] = ()
 
     @abstractmethod
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:
@@ -45,7 +52,7 @@ class Task(ABC):
 
     @abstractmethod
     def cross_entropy(self, output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch, a scalar.
+        """The mean loss of a batch, a scalar; in detection it has other terms than cross-entropy.
 
         Args:
             output: of an exit.
@@ -63,7 +70,7 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, output: Tensor) -> Tensor:
-        """The predicted classes, int64: (B,), or a map (B, g, g)."""
+        """The predicted classes, int64: (B,), or a map (B, g, g); in detection boxes, see `methods.tasks.detection`."""
 
     @abstractmethod
     def evidence(self, output: Tensor, previous: Tensor | None) -> Tensor:
@@ -73,6 +80,23 @@ class Task(ABC):
             output: of the exit.
             previous: output of the exit before; None at the first.
         """
+
+    def router_loss(
+        self, heads: Sequence[ExitHead], outputs: Sequence[Tensor], final: Tensor, labels: Tensor
+    ) -> Tensor:
+        """The loss of learned gates that compare the losses of the exits, a scalar, for a task that has such gates.
+
+        Args:
+            heads: of the early exits.
+            outputs: of these heads.
+            final: output of the final classifier.
+            labels: of the batch.
+        """
+        raise TypeError(f"the heads of {type(self).__name__} have no routers")
+
+    def detections(self, output: Tensor) -> list[Found]:
+        """The boxes of each image, for a task that finds boxes."""
+        raise TypeError(f"{type(self).__name__} answers without boxes")
 
     def counts(self, output: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """What the metric sums over images, int32 (B, C, 6), for a task that answers with maps.

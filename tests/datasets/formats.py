@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import struct
 from pathlib import Path
@@ -152,3 +153,39 @@ def write_ade20k(folder: Path, training: int, validation: int, values: np.ndarra
             name = f"ADE_{part[:5]}_{i + 1:08d}"
             write_image(folder / "images" / part / f"{name}.jpg", (0, 0, 10 * i), values.shape[::-1])
             write_mask(folder / "annotations" / part / f"{name}.png", values)
+
+
+def write_voc_detection(folder: Path, lists: dict[str, list[str]], objects: dict[str, list[dict[str, str]]]) -> None:
+    """VOC's lists, photos of 40 x 30 pixels, and annotations; an object has name, box ("1 1 40 30") and maybe difficult."""
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    for part, names in lists.items():
+        (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names) + "\n")
+        for number, name in enumerate(names):
+            write_image(folder / "JPEGImages" / f"{name}.jpg", (9 * number, 90, 0), (40, 30))
+            (folder / "Annotations" / f"{name}.xml").write_text(voc_annotation(objects.get(name, [])))
+
+
+def voc_annotation(objects: list[dict[str, str]]) -> str:
+    text = "<annotation><size><width>40</width><height>30</height><depth>3</depth></size>"
+    for one in objects:
+        sides = zip(("xmin", "ymin", "xmax", "ymax"), one["box"].split(), strict=True)
+        box = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
+        part = "<part><name>head</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></part>"
+        text += f"<object><name>{one['name']}</name><difficult>{one.get('difficult', '0')}</difficult>"
+        text += f"<bndbox>{box}</bndbox>{part}</object>"
+    return text + "</annotation>"
+
+
+def write_coco(folder: Path, part: str, ids: list[int], annotations: list[dict[str, Any]], **changes: Any) -> None:
+    """COCO's photos of 40 x 30 pixels, and their annotations; ``changes`` replace parts of the file."""
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    for image in ids:
+        write_image(folder / part / f"{image:012d}.jpg", (image % 250, 0, 90), (40, 30))
+    content = {
+        "info": {},
+        "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 40, "height": 30} for i in ids],
+        "categories": [{"id": 1, "name": "person"}, {"id": 13, "name": "stop sign"}, {"id": 90, "name": "toothbrush"}],
+        "annotations": [{"id": i, "iscrowd": 0, "area": 1.0, **one} for i, one in enumerate(annotations)],
+    }
+    (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content | changes))

@@ -25,6 +25,8 @@ OFFICIAL = {
     "oxford-pets-breeds": (3_680, 3_669, 38),
     "voc-segmentation": (1_464, 1_449, 21),
     "ade20k": (20_210, 2_000, 150),
+    "voc-detection": (5_717, 5_823, 20),
+    "coco-detection": (118_287, 5_000, 80),
 }
 
 

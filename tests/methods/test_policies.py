@@ -49,6 +49,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "learned-gate": [{"threshold": t} for t in (0.0, 0.2, 0.5, 1.0)],
     "jei": [{"threshold": t} for t in (0.0, 0.3, 0.5, 1.0)],
     "map-confidence": [{"threshold": t} for t in (0.0, 0.4, 1.0)],
+    "box-confidence": [{"threshold": t} for t in (0.0, 0.4, 1.0)],
     "oracle": [{}],
     "random": [{"probability": p} for p in (0.0, 0.3, 1.0)],
 }
@@ -58,7 +59,7 @@ LATER = {
     "poe-relu": 1, "poe-softmax": 1, "caching": 1,
     "ztw-geometric": 1, "ztw-arithmetic": 1,
     "ltt": -1, "confidence-scaled": 1, "margin-scaled": 1, "entropy-scaled": -1, "learned-gate": -1, "jei": 1,
-    "map-confidence": 1,
+    "map-confidence": 1, "box-confidence": 1,
     "random": -1,
 }  # fmt: skip
 

@@ -209,9 +209,9 @@ def test_a_model_gives_maps_at_every_exit_and_dynamic_inference_the_same_maps() 
         settings = policy.default_grid(signals)
         policy.threshold = float(settings[len(settings) // 2])
         routed = run_dynamic(model, policy, images)
-        assert routed.maps is not None
+        assert routed.answers is not None
         chosen = outputs.argmax(2)[routed.exits, torch.arange(40)]
-        assert (routed.maps == chosen).double().mean() > 0.999  # a tie of logits may fall either way
+        assert (routed.answers == chosen).double().mean() > 0.999  # a tie of logits may fall either way
         stored = ExitScores(signals, torch.zeros(40, dtype=torch.int64), torch.arange(40))
         found = dynamic_agreement(model, policy, images, stored)
         assert found.unexplained == 0
@@ -227,5 +227,5 @@ def test_weights_of_a_segmentation_bring_the_classifier_of_patches() -> None:
     assert load_pretrained(same, weights, keep_classifier=True) == ()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in same.state_dict().items())
     assert load_pretrained(other, weights) == ("readout.bias", "readout.weight")
-    with pytest.raises(ValueError, match="the classifier of patches is missing or has other classes"):
+    with pytest.raises(ValueError, match="the readout of patches is missing or has other classes"):
         load_pretrained(other, weights, keep_classifier=True)

@@ -499,8 +499,8 @@ def test_a_run_records_its_mean_cost_and_its_model_can_be_run_and_timed(tmp_path
     with torch.no_grad():
         outputs = model(images)
     routed = run_dynamic(model, MapConfidence(threshold=0.5), images)
-    assert routed.maps is not None
-    assert torch.equal(routed.maps, outputs[0].argmax(1))
+    assert routed.answers is not None
+    assert torch.equal(routed.answers, outputs[0].argmax(1))
     timing = ["--run", run_id, "--results", str(results), "--batch-size", "4", "--images", "12", "--threads", "1"]
     timed = CliRunner().invoke(latency, timing, catch_exceptions=False)
     assert timed.exit_code == 0, timed.output

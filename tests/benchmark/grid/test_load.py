@@ -158,7 +158,7 @@ def test_mistakes_in_names_are_reported_at_once(tmp_path: Path) -> None:
     ("exclude: [{seed: 0}]", "exclude: leaves no run"),
     ("exclude: [{sed: 0}]", "exclude[0]: unknown key 'sed'; did you mean 'seed'?"),
     ("recipes: {finetune: {augment: flop}}", "recipes.finetune.augment: unknown augmentation 'flop'; did you mean 'flip'?"),
-    ("recipes: {finetune: {augment: scale-crop-flip}}", "recipes.finetune.augment: scale-crop-flip is for segmentation"),
+    ("recipes: {finetune: {augment: scale-crop-flip}}", "recipes.finetune.augment: classification has no scale-crop-flip"),
     ("recipes: {exits: {rand_augment: rand-x9}}", "recipes.exits.rand_augment: 'x9' in 'rand-x9' is not in timm's form"),
     ("recipes: {exits: {erasing: 2}}", "recipes.exits.erasing: Input should be less than or equal to 1, not 2"),
     ("recipes: {finetune: {mixup: true}}", "recipes.finetune.mixup: Value error, a number, not true or false"),
@@ -223,6 +223,19 @@ def test_augmentations_of_images_alone_are_refused_for_segmentation(tmp_path: Pa
     (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", "fashion-scenes") + extra)
     assert message.startswith(sentence)
     assert "fashion-scenes" in message
+    (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", "fashion-scenes-detection") + extra)
+    assert message.startswith(sentence.replace("masks", "boxes"))
+
+
+@pytest.mark.parametrize(("recipe", "sentence"), [
+    ("augment: crop-flip", "recipes.finetune.augment: detection has no crop-flip (fashion-scenes-detection)"),
+    ("augment: scale-crop-flip", "augmentations that it has: none, flip, flip-shift"),
+    ("label_smoothing: 0.1", "recipes.finetune.label_smoothing: detection has none (fashion-scenes-detection); set it to 0"),
+])  # fmt: skip
+def test_what_would_move_boxes_or_has_no_form_for_them_is_refused(tmp_path: Path, recipe: str, sentence: str) -> None:
+    text = SOUND.replace("fashion-mnist-mini", "fashion-scenes-detection") + f"recipes: {{finetune: {{{recipe}}}}}"
+    (message,) = mistakes(tmp_path, text)
+    assert sentence in message
 
 
 SEGMENTATION = """
@@ -242,6 +255,22 @@ methods: [static, lgvit]
 ])  # fmt: skip
 def test_what_does_not_fit_segmentation_is_named(tmp_path: Path, change: tuple[str, str], sentences: list[str]) -> None:
     message = mistakes(tmp_path, SEGMENTATION.replace(*change))[0]
+    for sentence in sentences:
+        assert sentence in message
+
+
+@pytest.mark.parametrize(("change", "sentences"), [
+    (("lgvit", "class-patch-mean"), ["the head class-patch-mean has no form for detection", "lph"]),
+    (("static", "{name: token-exit, set: {threshold: 0.9}}"), ["token-exit", "detection"]),
+    (("static", "{name: tome, set: {r: 2}}"), ["token reduction tome has no form for detection", "lower-resolution"]),
+    (("vit_nano_patch4_64", "swin_nano_patch2_window7_28"), ["detection answers for every patch", "between its blocks"]),
+    (("name: g", "name: g\npolicies: [map-confidence]"), ["map-confidence does not read what detection gives"]),
+    (("name: g", "name: g\npolicies: [oracle]"), ["oracle does not read what detection gives", "random"]),
+    (("name: g", "name: g\nprobes: true"), ["probes need one class for an image"]),
+])  # fmt: skip
+def test_what_does_not_fit_detection_is_named(tmp_path: Path, change: tuple[str, str], sentences: list[str]) -> None:
+    text = SEGMENTATION.replace("fashion-scenes", "fashion-scenes-detection")
+    message = mistakes(tmp_path, text.replace(*change))[0]
     for sentence in sentences:
         assert sentence in message
 
@@ -277,17 +306,23 @@ def test_probes_without_classification_are_refused(tmp_path: Path) -> None:
     assert message.startswith("probes: probes need one class for an image")
 
 
-def test_segmentation_has_a_policy_of_its_own_by_default(tmp_path: Path) -> None:
+def test_segmentation_and_detection_have_policies_of_their_own_by_default(tmp_path: Path) -> None:
     path = tmp_path / "g.yaml"
     path.write_text(SEGMENTATION, encoding="utf-8")
     runs = load_grid(path).runs
     assert {policy.name for run in runs for policy in run.policies} == {"map-confidence"}
+    path.write_text(SEGMENTATION.replace("fashion-scenes", "fashion-scenes-detection"), encoding="utf-8")
+    assert {policy.name for run in load_grid(path).runs for policy in run.policies} == {"box-confidence"}
 
 
 def test_a_corruption_that_moves_pixels_is_refused_for_segmentation(tmp_path: Path) -> None:
     corruption = "{name: fashion-scenes, set: {train: 5, corruption: {name: elastic_transform, severity: 1}}}"
     (message,) = mistakes(tmp_path, SOUND.replace("fashion-mnist-mini", corruption))
-    assert "elastic_transform moves pixels" in message
+    assert "elastic_transform moves pixels away from their masks" in message
+    (message,) = mistakes(
+        tmp_path, SOUND.replace("fashion-mnist-mini", corruption.replace("scenes,", "scenes-detection,"))
+    )
+    assert "elastic_transform moves pixels away from their boxes" in message
 
 
 def test_a_split_rule_is_in_every_name(tmp_path: Path) -> None:

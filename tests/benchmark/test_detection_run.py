@@ -1,0 +1,138 @@
+"""A grid of detection from its file to the records, and what the other commands do with its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from benchmark.evaluation.scores import load_scores
+from methods.boxes.decoding import MOST
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from results.tables.run import Run
+from tests.conftest import call
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+name: boxes
+backbones: [vit_nano_patch4_64]
+datasets: [{name: fashion-scenes-detection, set: {train: 40, val: 40, test: 40}}]
+methods:
+  - static
+  - {name: truncated, set: {depth: 6}}
+  - next-smaller
+  - {name: lower-resolution, set: {share: 0.75}}
+  - lgvit
+  - {name: vanilla, set: {regime: joint}}
+exits: [[4, 8]]
+policies: [box-confidence, {name: box-confidence, set: {score: agreement}}, random]
+latency: [1]
+recipes:
+  finetune: {epochs: 2, batch_size: 10, lr: 3.0e-3, augment: flip}
+  joint: {epochs: 2, batch_size: 10, lr: 3.0e-3, augment: flip-shift}
+  exits: {epochs: 1, batch_size: 10, lr: 1.0e-2, augment: none}
+"""
+
+
+def run_grid(made: Path, name: str, *options: str | Path) -> None:
+    (made / "boxes.yaml").write_text(GRID, encoding="utf-8")
+    done = call("run", "--grid", made / "boxes.yaml", "--results", made / name, "--threads", "1", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("detection")
+    run_grid(made, "results", "--out", made / "report")
+    return made
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> dict[str, Run]:
+    store = Store(folder / "results")
+    found, problems = load_runs(store, store.run_ids())
+    assert not problems
+    return {run.method: run for run in found}
+
+
+def test_every_method_has_a_record_that_follows_from_its_tables(runs: dict[str, Run]) -> None:
+    assert len(runs) == 6
+    assert all(0 <= exit_.test_accuracy < 1 for run in runs.values() for exit_ in run.record.exits)
+    assert len(runs["lgvit"].record.exits) == 3
+    assert runs["lgvit"].record.own_policy == "box-confidence"
+    assert runs["lgvit"].record.data.task == "detection"
+
+
+def test_scores_hold_boxes_of_every_exit_in_pixels_of_the_image(folder: Path) -> None:
+    stages = list((folder / "results" / "stages").glob("scores-*"))
+    assert len(stages) == 6
+    for stage in stages:
+        scores = load_scores(stage / "test.safetensors")
+        boxes = scores.detections
+        assert boxes is not None
+        assert boxes.images == 40
+        assert boxes.exits == len(scores.logits)
+        assert boxes.offsets.diff().max() <= MOST
+        assert (boxes.boxes >= 0).all()
+        assert (boxes.boxes <= 64).all()
+        assert not scores.labels.any()
+        assert len(boxes.truth_boxes) > 80
+
+
+def test_again_gives_the_same_bits(folder: Path) -> None:
+    """Apart from the wall-clock times in records."""
+    run_grid(folder, "again", "--format", "none")
+    for stage in (folder / "results" / "stages").glob("scores-*"):
+        one, other = (
+            load_file(folder / name / "stages" / stage.name / "test.safetensors") for name in ("results", "again")
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_the_report_names_the_metric(folder: Path) -> None:
+    assert "AP" in (folder / "report" / "table.txt").read_text(encoding="utf-8")
+    assert any("scenes" in path.name for path in (folder / "report" / "figures").iterdir())
+
+
+def test_times_of_true_dynamic_inference_are_measured(runs: dict[str, Run]) -> None:
+    for name in ("lgvit", "vanilla(regime=joint)"):
+        (latency,) = runs[name].latencies
+        assert latency.timings[0].dynamic.p50 > 0
+        assert latency.audit.answers >= 10
+
+
+def test_policies_of_boxes_can_be_swept_and_others_are_refused(folder: Path) -> None:
+    words = ("sweep", "--grid", folder / "boxes.yaml", "--results", folder / "results")
+    swept = call(*words, "--policy", "box-confidence:score=top-mean", "--budget", "0.75")
+    assert swept.returncode == 0, swept.stderr
+    assert "AP" in swept.stdout
+    refused = call(*words, "--policy", "entropy")
+    assert refused.returncode == 2
+    assert "entropy does not read what detection gives" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("predict", "RUN", "IMAGES"), ("explain", "RUN")])
+def test_commands_of_classification_say_so(folder: Path, runs: dict[str, Run], command: tuple[str, ...]) -> None:
+    run = runs["lgvit"].record.run_id[-8:]
+    photo = folder / "photo.png"
+    Image.new("L", (64, 64)).save(photo)
+    words = [{"RUN": run, "IMAGES": str(photo)}.get(word, word) for word in command]
+    done = call(*words, "--results", folder / "results")
+    assert done.returncode == 2
+    assert "a run of detection" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_data_check_counts_objects() -> None:
+    checked = call("data", "check", "fashion-scenes-detection", "--processes", "0")
+    assert checked.returncode == 0, checked.stderr
+    assert "3,500 of 3,500 images with their boxes can be read" in checked.stdout
+    assert (
+        "test: 3,451 objects, of which 124 are ignored; 0 images without an object, at most 5 in one" in checked.stdout
+    )

@@ -16,6 +16,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+MANY = 10**8
+"""More than there are classes."""
 ALL, SMALL, MEDIUM, LARGE = (0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10)
 """Ranges of the area of a labelled box, in pixels of the stored image; both ends belong to a range, as in COCO."""
 
@@ -38,10 +40,9 @@ class FoundBoxes:
     score: np.ndarray
     label: np.ndarray
 
-    def of_exit(self, exit_index: int) -> tuple[FoundBoxes, np.ndarray]:
-        """The boxes of one exit, and their positions."""
-        rows = np.flatnonzero(self.exit == exit_index)
-        return FoundBoxes(*(values[rows] for values in self.__dict__.values())), rows
+    def part(self, rows: np.ndarray) -> FoundBoxes:
+        """The boxes at some positions."""
+        return FoundBoxes(self.exit[rows], self.image[rows], self.boxes[rows], self.score[rows], self.label[rows])
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,14 @@ def match(found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, fl
         exits: E.
         area: smallest and largest area of the labelled boxes that count.
     """
-    right, counted = (np.zeros((len(IOU_THRESHOLDS), len(found.exit)), dtype=bool) for _ in range(2))
+    right = np.zeros((len(IOU_THRESHOLDS), len(found.exit)), dtype=bool)
+    counted = np.repeat(_inside(found.boxes, area)[None], len(IOU_THRESHOLDS), axis=0)
+    # Boxes of a class that has no labelled box in the image match nothing, which needs no library.
+    pairs = np.unique(truth.image.astype(np.int64) * MANY + truth.label)
+    may_match = np.isin(found.image.astype(np.int64) * MANY + found.label, pairs)
     for exit_index in range(exits):
-        boxes, rows = found.of_exit(exit_index)
-        for ids, is_right, is_counted in _of_exit(boxes, truth, area):
+        rows = np.flatnonzero(may_match & (found.exit == exit_index))
+        for ids, is_right, is_counted in _of_exit(found.part(rows), truth, area):
             right[:, rows[ids]], counted[:, rows[ids]] = is_right, is_counted
     counts = ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
     order = np.lexsort((found.image, -found.score.astype(np.float64), found.label))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.metric import AP
+from results.stats import average_precision as average
 from results.stats.average_precision import (
     average_precision,
     pooled_precision,
@@ -108,6 +109,23 @@ def test_values_give_the_standard_error_of_a_bootstrap_over_images(images: int, 
         (replicates[0] - replicates[1], values[0] - values[1]),  # a paired difference
     ):
         assert value.std(ddof=1) / np.sqrt(images) == pytest.approx(by_draw.std(ddof=1), rel=0.12)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(600, 4), (1000, 10)])
+def test_large_classes_are_close_to_leaving_images_out(
+    images: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches = match(*scenes(9, images=images, classes=classes), 2)
+    exits = [np.full(images, k) for k in range(2)]
+    monkeypatch.setattr(average, "EXACT", 0)
+    large = [pseudo_values(matches, taken) for taken in exits]
+    monkeypatch.setattr(average, "EXACT", 10**12)
+    exact = [pseudo_values(matches, taken) for taken in exits]
+    assert not np.array_equal(large[0], exact[0])
+    for own, other in ((large[0], exact[0]), (large[0] - large[1], exact[0] - exact[1])):
+        assert own.mean() == pytest.approx(other.mean(), abs=1e-12)
+        assert own.std() == pytest.approx(other.std(), rel=0.12)
+        assert np.corrcoef(own, other)[0, 1] > 0.85
 
 
 @pytest.mark.slow

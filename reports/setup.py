@@ -22,6 +22,7 @@ POLICY_REFERENCES = {
     "ztw-geometric": "ztw", "ztw-arithmetic": "ztw", "poe-relu": "anytime", "poe-softmax": "anytime", "caching": "anytime",
 }  # fmt: skip
 """Policies to keys in references.yaml."""
+OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 
 
@@ -117,7 +118,8 @@ def _recipes(recipes: list[Recipe]) -> list[str]:
 
 def _recipe(recipe: dict[str, Any]) -> str:
     fields = (*RECIPE_FIELDS, *(field for field in SHOWN_IF_SET if recipe[field] != Recipe.model_fields[field].default))
-    return "AdamW, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in fields)
+    optimizer = OPTIMIZERS[recipe.get("optimizer", "adamw")]
+    return f"{optimizer}, " + ", ".join(f"{field.replace('_', ' ')} {recipe[field]}" for field in fields)
 
 
 def _hardware(run: Run) -> str:

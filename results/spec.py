@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from results.frozen import Frozen
 
@@ -40,18 +40,20 @@ Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
 class Recipe(Frozen):
     """The training hyperparameters of one stage. The key of a stage includes only its own recipe.
 
-    Optimizer: AdamW without decay on norms, biases, positions and class tokens. Learning rate: linear warm-up from 0, then
-    `schedule`, set every step.
+    Weight decay: none on norms, biases, positions and class tokens. Learning rate: linear warm-up from 0, then `schedule`, set
+    every step.
     """
 
     epochs: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
     """Passes over the train split. With 0 epochs of fine-tuning, the weights are used without training."""
     batch_size: Count = 100
     """Images per optimizer step; the last step of an epoch may have fewer."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for weight matrices and AdamW for all other parameters."""
     lr: Annotated[Number, Field(gt=0, le=10)]
     """Peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.05
-    """Weight decay of AdamW; norms, biases, positions and class tokens have none."""
+    """Weight decay; norms, biases, positions and class tokens have none."""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """Share of the steps that belong to the warm-up."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -74,6 +76,11 @@ class Recipe(Frozen):
     """Number of forward passes per step (gradient accumulation), to save memory."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the forward pass. bf16 and fp16 use automatic mixed precision: weights, losses and optimizer are in fp32."""
+
+    @model_serializer(mode="wrap")
+    def _without_default_optimizer(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without AdamW, so that stages made before recipes named an optimizer keep their keys."""
+        return {key: value for key, value in fields(self).items() if (key, value) != ("optimizer", "adamw")}
 
 
 DEFAULT_RECIPES = {

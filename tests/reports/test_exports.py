@@ -153,7 +153,8 @@ def test_figures_have_three_formats(smoke: SmokeRun) -> None:
     assert figures
     for path in figures:
         with Image.open(path.with_suffix(".png")) as image:
-            assert min(image.size) > 150
+            assert image.width > 150
+            assert image.height > 40  # one row of images if all leave at one exit
         assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
 
 

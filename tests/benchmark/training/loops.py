@@ -98,7 +98,7 @@ class Loop:
 def state(learner: Learner) -> dict[str, torch.Tensor]:
     tensors = dict(learner.module.state_dict())
     for i, moments in learner.optimizer.state_dict()["state"].items():
-        tensors |= {f"{i}/{name}": value for name, value in moments.items()}
+        tensors |= {f"{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     return {name: tensor.clone() for name, tensor in tensors.items()}
 
 

@@ -51,6 +51,18 @@ def test_a_stop_at_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
         assert_same(actual, whole)
 
 
+def test_with_muon_a_stop_changes_no_bit_and_the_weights_are_others_than_with_adamw(tmp_path: Path) -> None:
+    weights = []
+    for optimizer in ("muon", "adamw"):
+        recipe = {"epochs": 2, "batch_size": 20, "optimizer": optimizer, "lr": 0.01}
+        loop = Loop(tmp_path, recipes={"exits": recipe})
+        weights.append(loop.fit(loop.learners(0), tmp_path / optimizer / "whole")[0])
+        with pytest.raises(Interrupted):
+            loop.fit(loop.learners(0), tmp_path / optimizer / "stopped", stop=4)
+        assert_same(loop.fit(loop.learners(0), tmp_path / optimizer / "stopped")[0], weights[-1])
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_a_stop_changes_no_bit_where_the_heads_read_merged_tokens(tmp_path: Path) -> None:
     loop = Loop(tmp_path, methods=[{"name": "vanilla", "set": {"merge": 3}}])
     expected = loop.fit(loop.learners(0), tmp_path / "whole")

@@ -3,6 +3,7 @@
 A source is one of
 - ``scratch``: random initialisation;
 - ``timm:TAG`` with a full timm tag, such as vit_base_patch16_224.augreg_in21k_ft_in1k;
+- ``bundled:NAME`` with the name of a file that ships with the suite, ARCHITECTURE.DATASET;
 - ``file:PATH`` with a safetensors file.
 
 The file of a timm tag is ``weights/TAG.safetensors`` in the data folder, or else a file in the Hugging Face hub's cache,
@@ -18,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import registry
+from benchmark.checkout import ROOT
 from benchmark.errors import UserError
 from methods.api import Normalisation
 from methods.backbones.normalisation import NORMALISATIONS
-from methods.lookup import nearest, shortened
+from methods.lookup import listed, nearest, shortened, unknown
 from results.spec import Configured, Weights
 from results.store.files import sha256
 
 SCRATCH = "scratch"
+BUNDLED = ROOT / "methods" / "backbones" / "bundled"
+"""Folder of the weights that ship with the suite; its README says where each file comes from."""
 HUB_FILE = "model.safetensors"
 NORMALISATION_KEYS = frozenset({"mean", "std"})
 """Options of a backbone in a grid that state the normalisation of its images."""
@@ -35,26 +39,48 @@ def check_source(source: object) -> str:
     """The source as text, if it is valid.
 
     Raises:
-        ValueError: it has none of the three forms.
+        ValueError: it has none of the four forms, or no weights of this name ship with the suite.
     """
     text = str(source)
+    kind, _, name = text.partition(":")
+    if kind == "bundled" and isinstance(source, str):
+        if name not in bundled_names():
+            raise ValueError(unknown("bundled weights", name, bundled_names()))
+        return text
     if text == SCRATCH or (isinstance(source, str) and re.fullmatch(r"timm:[\w-]+\.[\w.-]+|file:.+", text)):
         return text
     raise ValueError(
-        f"weights are 'scratch', 'timm:' with a full tag (timm:vit_base_patch16_224.augreg_in21k_ft_in1k) or 'file:' with a "
-        f"safetensors file, not {shortened(source)}"
+        f"weights are 'scratch', 'timm:' with a full tag (timm:vit_base_patch16_224.augreg_in21k_ft_in1k), 'bundled:' with a "
+        f"name of weights that ship with the suite ({listed(bundled_names())}) or 'file:' with a safetensors file, not "
+        f"{shortened(source)}"
     )
+
+
+def bundled_names() -> list[str]:
+    """The names of the weights that ship with the suite."""
+    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+
+
+def can_be_downloaded(source: str) -> bool:
+    """Whether a missing file of a source can be fetched; a user's own and those of the checkout cannot."""
+    return source.startswith("timm:")
 
 
 def locate(source: str, data_dir: Path | None) -> Path | None:
     """The local file of a source; None for ``scratch`` and if the file is missing."""
     if source == SCRATCH:
         return None
-    kind, _, name = source.partition(":")
-    if kind == "file":
-        path = Path(name).expanduser()
+    if not can_be_downloaded(source):
+        path = _path(source)
         return path if path.is_file() else None
+    name = source.partition(":")[2]
     return next((path for path in _places(name, data_dir) if path.is_file()), None)
+
+
+def _path(source: str) -> Path:
+    """The path that a source on this machine names."""
+    kind, _, name = source.partition(":")
+    return BUNDLED / f"{name}.safetensors" if kind == "bundled" else Path(name).expanduser()
 
 
 def _places(tag: str, data_dir: Path | None) -> list[Path]:
@@ -92,7 +118,8 @@ def weights_of(backbone: Configured, data_dir: Path | None) -> Weights:
 
 
 def normalisation_of(backbone: Configured) -> Normalisation | None:
-    """The normalisation of a backbone's images: the grid's ``mean`` and ``std``, or else that of the timm tag.
+    """The normalisation of a backbone's images: the grid's ``mean`` and ``std``, or else that of the timm tag, or that of the
+    dataset on which bundled weights were trained.
 
     None, which stands for the dataset's own, for ``scratch`` and for files, which do not contain it.
 
@@ -103,6 +130,9 @@ def normalisation_of(backbone: Configured) -> Normalisation | None:
     if NORMALISATION_KEYS & backbone.set.keys():
         return _stated_normalisation(backbone.set, card.channels)
     kind, _, tag = source.partition(":")
+    if kind == "bundled":
+        data = registry.card("dataset", tag.partition(".")[2])
+        return Normalisation(mean=data.mean, std=data.std)
     if kind != "timm":
         return None
     if tag == card.weights and card.normalisation is not None:
@@ -140,11 +170,11 @@ def missing(source: str, data_dir: Path | None) -> str | None:
     """An error message if the file of a source is missing: the expected file and the searched places; None otherwise."""
     if source == SCRATCH or locate(source, data_dir) is not None:
         return None
-    kind, _, name = source.partition(":")
-    if kind == "file":
-        return f"weights {source}: there is no file {Path(name).expanduser().absolute()}"
+    if not can_be_downloaded(source):
+        return f"weights {source}: there is no file {_path(source).absolute()}"
     from huggingface_hub import constants
 
+    name = source.partition(":")[2]
     places = [str(path) for path in _places(name, data_dir)]
     if data_dir is None:
         places.append("weights/ of a data folder (not set: use --data-dir or LGVIT_BENCH_DATA)")
@@ -179,10 +209,10 @@ def fetch_missing(sources: Sequence[str], data_dir: Path | None, offline: bool, 
         UserError: a missing file cannot be downloaded, or ``offline`` forbids it.
     """
     messages = {source: message for source in dict.fromkeys(sources) if (message := missing(source, data_dir))}
-    refused = [source for source in messages if offline or source.startswith("file:")]
+    refused = [source for source in messages if offline or not can_be_downloaded(source)]
     if refused:
         suffix = "; --offline forbids the download"
-        raise UserError(*(messages[source] + ("" if source.startswith("file:") else suffix) for source in refused))
+        raise UserError(*(messages[source] + (suffix if can_be_downloaded(source) else "") for source in refused))
     for number, source in enumerate(messages, start=1):
         say(f"weights {number}/{len(messages)}: downloading {source}")
         fetch(source, data_dir)

@@ -76,6 +76,7 @@ FULL = DatasetCard(
     redistributable=True,
     citation=CITATION,
     how_to_get="apt-get install dataset-fashion-mnist, or set the folder of the four IDX files with --data-dir",
+    seen_by=dict.fromkeys(("train", "val"), ("fashion-scenes",)),  # its photos are from both
     folders=("", "fashion-mnist", "FashionMNIST/raw"),
     fixed_folders=(DEBIAN_FOLDER,),
     markers=tuple(f"{name}{ending}" for name in IDX_FILES for ending in ("", ".gz")),

@@ -95,7 +95,7 @@ def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | No
     Args:
         card: card of the dataset.
         rule: split rule of the dataset.
-        weights: timm tag of the pretrained weights; None for random initialisation.
+        weights: timm tag, or name of bundled weights; None for random initialisation and files.
     """
     seen = set(rule.seen_by(card, "val")) & trained_on(weights)
     if not seen:
@@ -111,7 +111,7 @@ def refusal(card: DatasetCard, rule: SplitRule, weights: str | None) -> str | No
 
 
 def trained_on(weights: str | None) -> set[str]:
-    """Pretraining datasets of a timm tag, named as in `DatasetCard.seen_by`.
+    """Pretraining datasets of a timm tag or of bundled weights, named as in `DatasetCard.seen_by`.
 
     >>> trained_on("deit_base_distilled_patch16_224.fb_in1k")
     {'ImageNet'}
@@ -119,5 +119,7 @@ def trained_on(weights: str | None) -> set[str]:
     if weights is None:
         return set()
     tag = weights.partition(".")[2]
+    if tag == "fashion-scenes":  # weights that ship with the suite
+        return {tag}
     # ImageNet-12k, 21k and 22k contain the train images of ImageNet-1k.
     return {"ImageNet"} if any(part in tag for part in ("in1k", "in12k", "in21k", "in22k")) else set()

@@ -15,6 +15,8 @@ from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified
 from results.tables.run import Run
 
 RECIPE_FIELDS = ("epochs", "batch_size", "lr", "warmup", "weight_decay", "schedule", "augment")
+BUNDLED = "bundled:"
+"""Beginning of the source of weights that ship with the suite."""
 REFERENCES = Path(__file__).with_name("references.yaml")
 OTHER_TASKS = {"segmentation": "semantic segmentation", "detection": "object detection"}
 POLICY_REFERENCES = {
@@ -74,6 +76,8 @@ def differences(study: Study) -> str:
             parts.append(f"{name} in place of classification")
     if any(run.record.spec.train.weights.source == "scratch" for run in runs):
         parts.append("backbones trained from scratch, not from public weights")
+    if any(run.record.spec.train.weights.source.startswith(BUNDLED) for run in runs):
+        parts.append("backbones that start from small weights of this suite, the same for every training seed")
     if any("as-published" not in run.dataset for run in runs):
         parts.append(
             "thresholds chosen on a val split, not on test as in the official code (D30 of docs/discrepancies.md)"

@@ -128,7 +128,7 @@ class Weights(Frozen):
     """The initial weights of a backbone."""
 
     source: str = "scratch"
-    """``scratch``, ``timm:TAG`` or ``file:PATH``; see `benchmark.weights`."""
+    """``scratch``, ``timm:TAG``, ``bundled:NAME`` or ``file:PATH``; see `benchmark.weights`."""
     sha256: str | None = None
     """Hash of the file; None for scratch, and if the file is not on this machine."""
     mean: tuple[float, ...] | None = None

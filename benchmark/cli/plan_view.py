@@ -15,6 +15,7 @@ from benchmark.run_reference import short_id
 from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
 from benchmark.text_table import left_out, text_table, without_constants, wrapped
+from benchmark.weights import can_be_downloaded
 
 SHOWN_PASSES = 5
 STAGE_TITLES = {
@@ -56,9 +57,10 @@ def show_requirements(console: Console, needs: Requirements) -> None:
     for name, how_to_get in needs.data.items():
         lines += [("data", f"{name} is not on this machine; to get it:", "red"), ("", how_to_get, "red")]
     for source in needs.weights:
-        then = "there is no such file" if source.startswith("file:") else "run downloads it"
+        fetched = can_be_downloaded(source)
+        then = "run downloads it" if fetched else "there is no such file"
         text = f"{source} is not on this machine ({then}); until then keys and run names are provisional"
-        lines.append(("weights", text, "red" if source.startswith("file:") else "yellow"))
+        lines.append(("weights", text, "yellow" if fetched else "red"))
     disk = f"{size(needs.artifact_bytes)} of results"
     if needs.checkpoint_bytes:
         disk += f", and up to {size(needs.checkpoint_bytes)} while a stage trains"

@@ -14,7 +14,7 @@ from benchmark.execution.estimate import Estimator, total
 from benchmark.execution.rates import measured_rates
 from benchmark.execution.units import units_of
 from benchmark.stages.plan import Plan
-from benchmark.weights import fetch_missing, missing
+from benchmark.weights import can_be_downloaded, fetch_missing, missing
 from datasets.api import DataError
 from results.spec import RunSpec
 from results.store.folder import Store
@@ -122,7 +122,7 @@ def fetch_weights(
 
 def _not_here(source: str, data_dir: Path | None, offline: bool) -> str:
     action = "--offline forbids the download" if offline else "run downloads them when the data are there"
-    return f"{missing(source, data_dir)}{'' if source.startswith('file:') else f'; {action}'}"
+    return f"{missing(source, data_dir)}{f'; {action}' if can_be_downloaded(source) else ''}"
 
 
 def _throughput(plan: Plan, store: Store) -> tuple[float, str]:

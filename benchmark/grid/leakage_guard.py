@@ -15,7 +15,7 @@ def seen_selection(run: RunSpec) -> str | None:
     if not run.train.exits or all(map(_ignores_val, run.policies)):
         return None
     source = run.train.weights.source
-    weights = source.removeprefix("timm:") if source.startswith("timm:") else None
+    weights = source.partition(":")[2] if source.startswith(("timm:", "bundled:")) else None
     problem = refusal(registry.card("dataset", run.train.dataset.name), SplitRule.of(run.train.dataset.set), weights)
     if problem is None:
         return None

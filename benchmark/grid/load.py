@@ -3,7 +3,7 @@
 The form (all keys but the first four are optional):
 
     name: quick
-    backbones: [vit_nano_patch4_28]     # a name, timm:NAME, or {name: ..., set: {weights: scratch | timm:TAG | file:PATH}}
+    backbones: [vit_nano_patch4_28]     # a name, timm:NAME, or {name: ..., set: {weights: SOURCE}}
     datasets: [fashion-mnist-mini]
     methods: [static, lgvit]            # a name, or {name: lgvit, set: {feature_terms: false}}
     exits: [paper]                      # a scheme, {name: uniform, set: {count: 4}}, or a list of block numbers
@@ -73,7 +73,8 @@ class GridFile(BaseModel):
     name: Annotated[str, AfterValidator(file_name)]
     """Name of the grid and of its report's folder: letters, digits, ``.``, ``_`` and ``-``."""
     backbones: list[Any]
-    """Names, ``timm:NAME``, or ``{name: ..., set: {weights: SOURCE}}``; SOURCE: ``scratch``, ``timm:TAG``, ``file:PATH``."""
+    """Names, ``timm:NAME``, or ``{name: ..., set: {weights: SOURCE}}``; SOURCE: ``scratch``, ``timm:TAG``,
+    ``bundled:NAME``, ``file:PATH``."""
     datasets: list[Any]
     """Names, ``folder:PATH``, or ``{name: ..., set: {...}}`` with the options below."""
     methods: list[Any]

@@ -7,7 +7,7 @@ TEMPLATE = """\
 # 'python -m benchmark list' shows the names; 'python -m benchmark list --schema' prints a JSON schema for editors.
 name: {name}
 
-# A name, or {{name: vit_small_patch16_224, set: {{weights: scratch}}}}; weights: scratch, timm:TAG or file:PATH.
+# A name, or {{name: vit_small_patch16_224, set: {{weights: scratch}}}}; weights: scratch, timm:TAG, bundled:NAME or file:PATH.
 backbones: [vit_nano_patch4_28]
 
 # A name, folder:PATH with one folder of images per class, or {{name: fashion-mnist-mini, set: {{train: 2000}}}}.

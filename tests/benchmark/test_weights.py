@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
 from benchmark.training.backbone import build_backbone, initial_backbone
 from benchmark.training.inputs import read_inputs
-from benchmark.weights import check_source, locate, missing, named
+from benchmark.weights import BUNDLED, bundled_names, check_source, fetch_missing, locate, missing, named
+from datasets.split_rules import SplitRule, refusal
 from results.spec import TrainSpec
 from results.store.files import sha256
 from tests.conftest import Command, environment
@@ -223,7 +225,7 @@ def test_an_unknown_normalisation_is_refused(
 
 
 @pytest.mark.parametrize("source", ["timm:vit_base_patch16_224", "hub:x.y", "", "file:", 3])
-def test_a_weights_source_has_one_of_three_forms(source: object) -> None:
+def test_a_weights_source_has_one_of_four_forms(source: object) -> None:
     with pytest.raises(ValueError, match="weights are 'scratch', 'timm:' with a full tag"):
         check_source(source)
 
@@ -247,6 +249,90 @@ def test_offline_names_the_missing_file_and_the_searched_folders(tmp_path: Path,
         missing("file:/nowhere/w.safetensors", None)
         == "weights file:/nowhere/w.safetensors: there is no file /nowhere/w.safetensors"
     )
+
+
+SCENES = "vit_nano_patch4_64.fashion-scenes"
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of that of the bundled weights, with one file: random weights of the small backbone."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr("benchmark.weights.BUNDLED", folder)
+    torch.manual_seed(7)
+    scratch = train_of(weights_grid(tmp_path, "scratch", name="vit_nano_patch4_64"))
+    tensors = {name: torch.randn_like(t) for name, t in build_backbone(scratch).model.state_dict().items()}
+    save_file(tensors, folder / f"{SCENES}.safetensors")
+    return folder
+
+
+def test_bundled_weights_are_hashed_and_loaded_as_files_are(tmp_path: Path, shipped: Path) -> None:
+    path = shipped / f"{SCENES}.safetensors"
+    train = train_of(weights_grid(tmp_path, f"bundled:{SCENES}", name="vit_nano_patch4_64"))
+    assert train.weights.source == f"bundled:{SCENES}"
+    assert train.weights.sha256 == sha256(path)
+    assert locate(train.weights.source, None) == path
+    backbone = initial_backbone(train, 12, path, keep_classifier=False)
+    assert not torch.equal(backbone.model.pos_embed, build_backbone(train).model.pos_embed)
+    by_path = weights_grid(tmp_path, f"file:{path}", name="vit_nano_patch4_64", mean=[0.5233], std=[0.2058])
+    keys = {run_stages(load_grid(by_path).runs[0]).reference.key, _key(tmp_path)}
+    assert len(keys) == 1
+    before = _key(tmp_path)
+    save_file({"another": torch.zeros(1)}, path)
+    assert _key(tmp_path) != before
+
+
+def _key(folder: Path) -> str:
+    grid = load_grid(weights_grid(folder, f"bundled:{SCENES}", name="vit_nano_patch4_64"))
+    return run_stages(grid.runs[0]).reference.key
+
+
+@pytest.mark.parametrize("name", [SCENES.replace("64", "46"), "", "../shipped/" + SCENES, "/etc/passwd"])
+def test_unknown_bundled_weights_are_refused_with_those_that_there_are(
+    tmp_path: Path, shipped: Path, name: str
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        load_grid(weights_grid(tmp_path, f"bundled:{name}", name="vit_nano_patch4_64"))
+    assert "unknown bundled weights" in str(refusal.value)
+    assert f"there are: {SCENES}" in str(refusal.value)
+
+
+def test_bundled_weights_that_vanished_are_named_and_not_downloaded(shipped: Path) -> None:
+    path = shipped / f"{SCENES}.safetensors"
+    path.unlink()
+    message = f"weights bundled:{SCENES}: there is no file {path}"
+    assert missing(f"bundled:{SCENES}", None) == message
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        fetch_missing([f"bundled:{SCENES}"], None, False, print)
+    assert "--offline" not in str(raised.value)
+
+
+def test_images_are_normalised_as_those_of_the_bundled_weights(tmp_path: Path, shipped: Path) -> None:
+    train = train_of(weights_grid(tmp_path, f"bundled:{SCENES}", name="vit_nano_patch4_64"))
+    assert (train.weights.mean, train.weights.std) == ((0.5233,), (0.2058,))
+
+
+def test_thresholds_are_not_chosen_on_photos_that_bundled_weights_were_trained_on() -> None:
+    """The scenes' photos are from the official train set, from which fashion-mnist cuts its val."""
+    cards = registry.table("dataset")
+    assert "halves" in str(refusal(cards["fashion-mnist"], SplitRule(), SCENES))
+    for name, rule in (
+        ("fashion-mnist", SplitRule("halves")), ("fashion-mnist-mini", SplitRule()), ("fashion-scenes", SplitRule()),
+    ):  # fmt: skip
+        assert refusal(cards[name], rule, SCENES) is None
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_weights_that_ship_fit_the_backbone_and_the_dataset_of_their_name(tmp_path: Path, name: str) -> None:
+    backbone, _, dataset = name.partition(".")
+    content = {"backbones": [{"name": backbone, "set": {"weights": f"bundled:{name}"}}], "datasets": [dataset]}
+    content |= {"methods": ["static"], "exits": None, "policies": None}
+    train = train_of(write_grid(tmp_path / "grid.yaml", **content))
+    initial_backbone(train, 12, locate(f"bundled:{name}", None), keep_classifier=True)
+    readme = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    assert f"{name}.safetensors" in readme
+    assert sha256(BUNDLED / f"{name}.safetensors") in readme
 
 
 def test_zero_epochs_keep_the_weights(tmp_path: Path, weights: Path, benchmark_command: Command) -> None:

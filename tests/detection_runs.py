@@ -13,7 +13,7 @@ import torch
 from benchmark.evaluation.detections import Detections
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import ExitScores
-from methods.policies.map_signals import SIGNALS
+from methods.policies.box_signals import SIGNALS
 from results.record import BackboneInfo, DataCard, DoneRecord, MethodInfo, SplitAccuracy
 from results.spec import Configured, Recipes, RunSpec, TrainSpec
 from results.store.folder import Store
@@ -25,7 +25,7 @@ CLASSES = ("shirt", "trouser", "dress", "bag", "boot", "hat")
 """No image contains a hat."""
 IMAGES = {"val": 80, "test": 120}
 SIDE = 128
-POLICY = "map-confidence"
+POLICY = "box-confidence"
 
 
 def write_detection(root: Path, seeds: tuple[int, ...] = (0, 1), methods: tuple[str, ...] = tuple(METHODS)) -> Store:

@@ -54,14 +54,14 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     shown = sorted({0, last // 3, 2 * last // 3, last, *mostly[positions].tolist()})
     if len(shown) > COLUMNS:
         shown = sorted({0, last, *mostly[positions].tolist()})[:COLUMNS]
-    lowest = _score_of_as_many(run)
+    lowest = _scores_of_as_many(run)
     rows = []
     for picture, position in zip(pictures, positions, strict=True):
         labelled = np.flatnonzero(evidence.truth.image == position)
         label = np.where(evidence.truth.ignored[labelled], -1, evidence.truth.label[labelled])
         truth = Boxes(evidence.truth.boxes[labelled] * picture.scale, label)
-        here = (evidence.found.image == position) & (evidence.found.score >= lowest)
-        at = [np.flatnonzero(here & (evidence.found.exit == k)) for k in shown]
+        here = evidence.found.image == position
+        at = [np.flatnonzero(here & (evidence.found.exit == k) & (evidence.found.score >= lowest[k])) for k in shown]
         found = [Boxes(evidence.found.boxes[rows] * picture.scale, evidence.found.label[rows]) for rows in at]
         left = int(mostly[position])
         rows.append(Detected(picture.image, truth, found, shown.index(left) if left in shown else None))
@@ -70,9 +70,9 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     figure = detected(rows, [f"block {blocks[k]}" for k in shown], class_names)
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (
-        f"The first test images with their labelled boxes, and the boxes that {name} finds after some of its exits with a "
-        f"score of at least {lowest:.2f}, above which the final exit finds as many boxes in all images as are labelled. A "
-        f"frame marks the exit at which the image leaves {point_words(point)}."
+        f"The first test images with their labelled boxes, and the best boxes that {name} finds after some of its exits: over "
+        "all test images, as many at each exit as are labelled. A frame marks the exit at which the image leaves "
+        f"{point_words(point)}."
     )
     return [
         Text(f"{ref(figure_name)} shows boxes of {name} along its exits."),
@@ -80,11 +80,14 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     ]
 
 
-def _score_of_as_many(run: Run) -> float:
-    """The score above which the final exit finds as many boxes in the test images as are labelled."""
+def _scores_of_as_many(run: Run) -> list[float]:
+    """For each exit the score above which it finds as many boxes in the test images as are labelled."""
     evidence = run.boxes
-    scores = np.sort(evidence.found.score[evidence.found.exit == evidence.exits - 1])[::-1]
-    return float(scores[: int((~evidence.truth.ignored).sum())][-1]) if len(scores) else 0.0
+    labelled, lowest = int((~evidence.truth.ignored).sum()), []
+    for k in range(evidence.exits):
+        scores = np.sort(evidence.found.score[evidence.found.exit == k])[::-1][:labelled]
+        lowest.append(float(scores[-1]) if len(scores) else 0.0)
+    return lowest
 
 
 def _curves(study: Study, setting: ComparisonGroup) -> list[Block]:

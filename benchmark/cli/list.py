@@ -81,7 +81,8 @@ def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> No
     shown.add_row("[bold]grids[/]", "")
     for name, path in grids().items():
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        axes = f"{len(content['methods'])} methods, {', '.join(content['backbones'])}"
+        backbones = [entry["name"] if isinstance(entry, dict) else entry for entry in content["backbones"]]
+        axes = f"{len(content['methods'])} methods, {', '.join(backbones)}"
         shown.add_row(f"  {name}", axes)
     console.print(shown)
 

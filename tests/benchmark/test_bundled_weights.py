@@ -1,0 +1,22 @@
+"""The program that trains the weights that ship with the suite."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load_file
+
+from benchmark.bundled_weights import BATCH_SIZE, train
+from benchmark.weights import BUNDLED
+from datasets.fashion_mnist import MINI
+
+
+def test_steps_change_all_weights_that_ship() -> None:
+    (photos,) = MINI.fixed_folders
+    start, weights = train(photos, steps=0), train(photos, steps=3)
+    shipped = load_file(BUNDLED / "vit_nano_patch4_64.fashion-scenes.safetensors")
+    assert {name: tensor.shape for name, tensor in weights.items()} == {name: t.shape for name, t in shipped.items()}
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    changed = [name for name in weights if not torch.equal(weights[name], start[name])]
+    read = [name for name in weights if not name.startswith("model.cls_token")]
+    assert set(read) <= set(changed)
+    assert BATCH_SIZE * 7_521 == 120_336  # as the README of the weights says

@@ -99,7 +99,7 @@ def counted(model: MultiExitModel, card: BackboneCard) -> tuple[CostTable, Parts
     exits = [*model.exit_heads.exits, len(blocks)]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     apart = Parts(
-        gates=_count(_matching(by_module, r"exit_heads\..*\.gate"), headline),
+        gates=_count(_matching(by_module, r"exit_heads\..*\.(gate|router)"), headline),
         token_choice=_count(_matching(by_module, r"backbone\.reducers\.\d+"), headline),
     )
     return CostTable(

@@ -34,8 +34,8 @@ class Router(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(dim, max(dim // 4, 1))
-        self.gate = nn.Linear(max(dim // 4, 1), 1)
-        for linear in (self.hidden, self.gate):
+        self.score = nn.Linear(max(dim // 4, 1), 1)
+        for linear in (self.hidden, self.score):
             nn.init.trunc_normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)
         self.register_buffer("gap", torch.zeros(()))
@@ -43,7 +43,7 @@ class Router(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Map tokens (B, N, C) to logits (B,)."""
-        return self.gate(F.relu(self.hidden(feature.detach().mean(1))))[:, 0]
+        return self.score(F.relu(self.hidden(feature.detach().mean(1))))[:, 0]
 
     def loss(self, logits: Tensor, own: Tensor, final: Tensor) -> Tensor:
         """The mean of s (L_k - gap / 2) + (1 - s) (L_K + gap / 2), with s the sigmoid of the logit; updates the running median.

@@ -142,6 +142,7 @@ POLICIES: dict[str, PolicyCard] = {
     ),
     "box-confidence": PolicyCard(
         target="methods.policies.box_signals:BoxConfidence",
+        code_version=2,
         summary="for boxes: router, agreement, top-mean or entropy > threshold (score)",
         fixed_threshold_ignores_val=True,
         tasks=(DETECTION,),

@@ -19,7 +19,7 @@ from methods.policies.ranges import Probability
 
 SIGNALS = ("router", "top-mean", "entropy", "agreement")
 TOP = 10
-SHOWN = 0.2
+SHOWN = 0.3
 """Score above which a box is compared with those of the exit before."""
 
 
@@ -28,7 +28,7 @@ def box_signals(output: Tensor, previous: Tensor | None) -> Tensor:
 
     The router's probability that the image is easy, 0.5 at the final exit; the mean of the 10 largest scores of all cells and
     classes; 1 - the mean over cells, weighted by their centerness, of the mean entropy of the classes' probabilities over ln 2;
-    F1 of the boxes with a score above 0.2 against those of the exit before (`methods.boxes.decoding.agreement`; 0 at the first
+    F1 of the boxes with a score above 0.3 against those of the exit before (`methods.boxes.decoding.agreement`; 0 at the first
     exit).
 
     Args:
@@ -56,7 +56,7 @@ class BoxConfidence(ThresholdPolicy):
         threshold: in [0, 1].
         score: the signal. ``router``: probability of the learned gate that the image is easy; ``top-mean``: mean of the 10
             largest scores; ``entropy``: 1 minus the mean entropy of the classes, weighted by centerness; ``agreement``: F1 of
-            the boxes with a score above 0.2 against those of the exit before, 0 at the first exit.
+            the boxes with a score above 0.3 against those of the exit before, 0 at the first exit.
     """
 
     threshold: Probability | None = None

@@ -23,6 +23,7 @@ TASKS: dict[str, TaskCard] = {
     ),
     "detection": TaskCard(
         target="methods.tasks.detection:Detection",
+        code_version=2,
         summary="boxes of objects, each with a class",
         own_policy="box-confidence",
         labels_patches=True,

@@ -224,7 +224,7 @@ def test_the_router_changes_nothing_before_it_and_follows_falling_losses() -> No
     feature = torch.randn(4, 9, 8, requires_grad=True)
     router.loss(router(feature), torch.ones(4), torch.zeros(4)).backward()  # type: ignore[no-untyped-call]
     assert feature.grad is None
-    assert all(parameter.grad is not None for parameter in router.gate.parameters())
+    assert all(parameter.grad is not None for parameter in router.score.parameters())
     for _ in range(400):
         router.observe(torch.full((4,), 0.25))
     assert float(router.gap) == pytest.approx(0.25, abs=0.01)

@@ -88,10 +88,11 @@ def test_a_backbone_whose_patch_grid_changes_is_refused() -> None:
 
 def test_heads_and_routers_are_counted() -> None:
     model = model_of("lph", "linear", "gah")
-    costs, _ = counted(model, VIT)
+    costs, apart = counted(model, VIT)
     cells, width = GRID**2, 32
     fcos = cells * (2 * 9 * width * width + 9 * width * (CLASSES + 5))  # two branches, then the three last layers
     router = width * (width // 4) + width // 4
+    assert apart.gates == 3 * router
     assert costs.heads[1] == fcos + cells * width * width + router
     assert costs.heads[-1] == costs.heads[1] - router  # the final classifier has none
     lph = cells * (2 * width * width + 9 * width)

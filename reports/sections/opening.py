@@ -25,7 +25,7 @@ QUESTION = (
 )
 ANSWERS = {
     "segmentation": " Here every exit answers a class for each pixel.",
-    "detection": " Here every exit finds boxes of objects.",
+    "detection": " Here every exit finds boxes of objects, and what it answers is not distilled.",
 }
 """By task of the first setting."""
 COMPARED = (
@@ -96,7 +96,7 @@ def methods(study: Study) -> Shown:
         heads = Counter(exit_.head for exit_ in run.record.exits[:-1])
         exits = ", ".join(f"{count} × {head_name(head)}" for head, count in heads.items()) or "none"
         regime = str(info.options.get("regime", DASH)) if run.has_exits else DASH
-        loss = heads_loss(info.options) if run.has_exits else DASH
+        loss = heads_loss(info.options, run.record.data.task) if run.has_exits else DASH
         row = (
             study.display.get(run.method, run.method),
             exits,
@@ -113,11 +113,14 @@ def methods(study: Study) -> Shown:
     return Shown(caption, table, name="methods")
 
 
-def heads_loss(options: Mapping[str, Any]) -> str:
-    """The loss with which heads are trained last, by the options in a record: LGViT's self-distillation or cross-entropy."""
+def heads_loss(options: Mapping[str, Any], task: str) -> str:
+    """The loss with which heads are trained last, by the options in a record: LGViT's or the task's."""
     if "tradeoff" in options:
         return "heads and gates"
     if "regime" not in options:
         return DASH
-    distilled = str(options["regime"]).endswith("frozen") and (options.get("kd_weight") or options.get("feature_terms"))
+    frozen = str(options["regime"]).endswith("frozen")
+    if task == "detection":
+        return "FCOS and features" if frozen and options.get("feature_terms") else "FCOS"
+    distilled = frozen and (options.get("kd_weight") or options.get("feature_terms"))
     return "self-distillation" if distilled else "cross-entropy"

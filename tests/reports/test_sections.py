@@ -304,7 +304,14 @@ def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:
         method = registry.configured("method", name, {})
         if isinstance(method, ExitMethod):
             loss = method.stages(backbone)[-1].loss
-            losses[name] = heads_loss(asdict(method))
+            losses[name] = heads_loss(asdict(method), "classification")
             distilled = loss.name == "self-distillation" and loss.options["weight"] > 0
             assert (losses[name] == "self-distillation") == distilled, name
     assert losses["vanilla"] == losses["lgvit"] != losses["deebert"]
+
+
+def test_the_outputs_of_detectors_are_not_distilled() -> None:
+    frozen = {"regime": "frozen", "kd_weight": 0.9, "feature_terms": True}
+    assert heads_loss(frozen, "detection") == "FCOS and features"
+    assert heads_loss(frozen | {"feature_terms": False}, "detection") == "FCOS"
+    assert heads_loss(frozen | {"regime": "joint"}, "detection") == "FCOS"

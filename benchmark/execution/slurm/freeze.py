@@ -1,7 +1,8 @@
 """The frozen code of a submission, from which all its tasks run: a copy of our packages and of the plug-ins.
 
 The copy has the tracked files of our packages with their uncommitted changes, and new source files that git does not ignore. It
-has only what tasks read: no reference results, and bundled images only if the grid uses them. The hash covers all copied code.
+has no reference results, and bundled images only if the grid uses them. Bundled weights (0.7 MB) are always in the copy,
+because the code checks their names. The hash covers all copied code.
 """
 
 from __future__ import annotations

@@ -61,6 +61,11 @@ def bundled_names() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
 
 
+def is_bundled(source: str) -> bool:
+    """Whether the weights ship with the suite."""
+    return source.startswith("bundled:")
+
+
 def can_be_downloaded(source: str) -> bool:
     """Whether a missing file of a source can be fetched; a user's own and those of the checkout cannot."""
     return source.startswith("timm:")

@@ -90,7 +90,8 @@ def run_on_slurm(
     threads = config.threads or choice.options.cpus_per_task or 1
     _check_estimate(console, plan, store, arrays, choice, slurm, threads)
     if dry_run:
-        files = frozen_code({run.spec.train.dataset.name for run in plan.runs})
+        trained = [run.spec.train for run in plan.runs]
+        files = frozen_code({train.dataset.name for train in trained}, {train.weights.source for train in trained})
         console.print(f"A submission copies {files.count} files of code, {size(files.size)}\n", highlight=False)
         scripts = scripts_of(arrays, store, choice.options, plan.grid.name)
         if installed:

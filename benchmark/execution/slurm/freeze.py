@@ -1,8 +1,8 @@
 """The frozen code of a submission, from which all its tasks run: a copy of our packages and of the plug-ins.
 
 The copy has the tracked files of our packages with their uncommitted changes, and new source files that git does not ignore. It
-has no reference results, and bundled images only if the grid uses them. Bundled weights (0.7 MB) are always in the copy,
-because the code checks their names. The hash covers all copied code.
+has only what tasks read: no reference results, and bundled images and weights only if the grid uses them. The hash covers all
+copied code.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from benchmark import provenance, registry
 from benchmark.checkout import PACKAGES, ROOT
 from benchmark.errors import UserError
 from benchmark.plug_ins import files_hash, files_of, plug_ins
+from benchmark.weights import is_bundled, locate
 
 BUNDLED = "datasets/bundled/"
-LEFT_OUT = ("results/reference/", BUNDLED)
+LEFT_OUT = ("results/reference/", BUNDLED, "methods/backbones/bundled/")
 """Path prefixes of tracked data in the folders of our packages."""
 SOURCE_SUFFIXES = (".py", ".yaml", ".typ")
 SUBMISSIONS = "submissions"
@@ -33,7 +34,7 @@ class FrozenCode:
 
     Attributes:
         code: files of the checkout that compute, relative to it.
-        data: bundled files of the grid's datasets, relative to the checkout.
+        data: bundled files of the grid's datasets and backbones, relative to the checkout.
         plug_ins: files of plug-ins: path relative to the folder that is in sys.path, and path.
     """
 
@@ -57,11 +58,12 @@ class FrozenCode:
         return _hash(ROOT, self.code, self.plug_ins)
 
 
-def frozen_code(datasets: Iterable[str] = ()) -> FrozenCode:
+def frozen_code(datasets: Iterable[str] = (), weights: Iterable[str] = ()) -> FrozenCode:
     """The files that a submission copies now.
 
     Args:
         datasets: names of the datasets that its tasks read.
+        weights: sources of the weights from which they start.
 
     Raises:
         UserError: git does not list the files of the checkout.
@@ -69,6 +71,7 @@ def frozen_code(datasets: Iterable[str] = ()) -> FrozenCode:
     bundled = [folder for name in datasets for folder in registry.card("dataset", name).fixed_folders]
     ours = {folder for folder in bundled if folder.is_relative_to(ROOT / BUNDLED)}
     data = {path for folder in ours for path in folder.iterdir() if path.is_file()}
+    data |= {path for source in weights if is_bundled(source) and (path := locate(source, None)) is not None}
     names = tuple(sorted(path.relative_to(ROOT).as_posix() for path in data))
     modules = {module for plug_in in plug_ins() for module in plug_in.modules}
     return FrozenCode(tuple(code_files()), names, tuple(files_of(modules)))

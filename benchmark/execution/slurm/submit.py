@@ -115,7 +115,8 @@ def submit_plan(
     names = {name for array in arrays for task in array.tasks for name in task.names}
     records = [store.run(run.run_id) / "record.json" for run in plan.missing_runs if run.run_id in names]
     failed = {path: path.stat().st_mtime_ns for path in records if path.is_file()}
-    files = frozen_code({run.spec.train.dataset.name for run in plan.runs})
+    trained = [run.spec.train for run in plan.runs]
+    files = frozen_code({train.dataset.name for train in trained}, {train.weights.source for train in trained})
     try:
         submission = new_submission(store.root, plan.grid.name, files.hash)
     except OSError as error:

@@ -173,10 +173,13 @@ def test_a_submission_copies_only_what_tasks_read() -> None:
     assert {name.partition("/")[0] for name in files.code} == {"benchmark", "datasets", "methods", "results", "reports"}
     assert not [name for name in files.code if name.startswith("results/reference/")]
     assert files.count < 600
-    assert files.size < 4_000_000
-    assert "methods/backbones/bundled/vit_nano_patch4_64.fashion-scenes.safetensors" in files.code
+    assert files.size < 3_000_000
+    assert not [name for name in files.code if "/bundled/" in name]
     bundled = frozen_code({"cifar-10", "fashion-mnist-mini"}).data
     assert "datasets/bundled/fashion_mnist_mini.safetensors.xz" in bundled
+    source = "bundled:vit_nano_patch4_64.fashion-scenes"
+    weights = frozen_code(weights={source, "scratch"}).data
+    assert weights == ("methods/backbones/bundled/vit_nano_patch4_64.fashion-scenes.safetensors",)
 
 
 def test_a_copy_of_the_code_differs_from_the_checkout(

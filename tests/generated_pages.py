@@ -30,7 +30,7 @@ from benchmark.cli import COMMANDS
 from benchmark.execution.retrying import RULES
 from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.execution.slurm.scheduler import LOST
-from benchmark.grid.load import GridFile
+from benchmark.grid.grid_file import GridFile
 from benchmark.grid.schema import attribute_docstrings
 from methods.api import TrainStage
 from methods.exit_method import ExitMethod

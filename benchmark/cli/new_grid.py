@@ -9,7 +9,7 @@ import click
 
 from benchmark import registry
 from benchmark.errors import UserError
-from benchmark.grid.load import file_name
+from benchmark.grid.grid_file import file_name
 from benchmark.grid.template import template
 from benchmark.grid.yaml_files import read_value
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchmark import registry
-from benchmark.grid.load import AXES, GridFile
+from benchmark.grid.grid_file import AXES, GridFile
 from benchmark.grid.values import MAX_SEED, OWN
 from datasets.folder import PREFIX
 from datasets.joint_augment import JOINT_AUGMENTATIONS

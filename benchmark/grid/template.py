@@ -56,6 +56,6 @@ def template(name: str) -> str:
     """The text of a new grid file.
 
     Args:
-        name: of the grid, as `benchmark.grid.load.file_name` permits it.
+        name: of the grid, as `benchmark.grid.grid_file.file_name` permits it.
     """
     return TEMPLATE.format(name=name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from benchmark import registry
+from benchmark.grid.grid_file import PrimaryKey
 from benchmark.grid.recipe_guard import LABELS
 from benchmark.weights import NORMALISATION_KEYS, check_source, normalisation_of
 from datasets.api import SPLITS, DataError, DatasetCard
@@ -23,7 +24,7 @@ from methods.lookup import configured, listed, nearest, shortened, unknown
 from methods.placement import PUBLISHED, SCHEMES
 from methods.policies.option_types import options_class
 from results.operating_point import BUDGETS
-from results.spec import DEFAULT_RECIPES, Configured, Number, PrimaryEndpoint, Recipe, Recipes
+from results.spec import DEFAULT_RECIPES, Configured, PrimaryEndpoint, Recipe, Recipes
 
 FILE = "file:"
 BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
@@ -32,16 +33,6 @@ MAX_PLACE = 150
 MAX_SEED = 2**31 - 1
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
-
-
-class PrimaryKey(BaseModel):
-    """The key ``primary`` of a grid file, before names are looked up."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    method: Any
-    against: Annotated[list[Any], Field(min_length=1)]
-    macs: Number
 
 
 class ValueReader:

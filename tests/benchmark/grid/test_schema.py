@@ -14,7 +14,8 @@ from jsonschema import Draft7Validator
 from benchmark.cli.list import command as list_command
 from benchmark.cli.new_grid import command as new_grid
 from benchmark.errors import UserError
-from benchmark.grid.load import GridFile, load_grid
+from benchmark.grid.grid_file import GridFile
+from benchmark.grid.load import load_grid
 from benchmark.grid.schema import grid_schema
 from benchmark.grid.template import template
 from benchmark.grid.yaml_files import ValueLoader

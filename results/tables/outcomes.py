@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from results.stats import average_precision
 from results.stats.iou import pseudo_values
 from results.tables.box_answers import BoxAnswers
 from results.tables.pixel_counts import REGION, WITHOUT_EXITS, PixelCounts
+from results.tables.wide_format import grouped, to_wide
 
 CORNERS = ("policy", "threshold", "sample_id", "exit")
 COLUMNS = ("point", "threshold", "weight", "sample_id", "exit")
@@ -155,43 +155,6 @@ class BoxOutcomes(PointOutcomes):
         return np.concatenate([self.exit.ravel() + 2, *numbers])
 
 
-Evidence = PixelCounts | BoxAnswers
-"""What the exit taken points to in a task whose table of outcomes has no answers."""
-
-
-def split_by_point(outcomes: pd.DataFrame) -> dict[str, ClassOutcomes]:
-    """The operating points of a classification from a table of outcomes, by name.
-
-    Raises:
-        ValueError: a column is missing, or a setting does not have each sample once.
-    """
-    points = {}
-    for point, rows in _parts(outcomes, "outcomes", (*COLUMNS, "prediction", "label"), ("score",)):
-        wide = _wide_outcomes(rows, point)
-        if (wide["label"] != wide["label"][0]).any():
-            raise ValueError(f"the outcomes at {point!r}: a label differs within a setting")
-        # A copy of the short array, so that the long column is freed.
-        points[point] = ClassOutcomes(**_common(wide), label=wide["label"][0].copy(), prediction=wide["prediction"])
-    return points
-
-
-def split_by_point_of(outcomes: pd.DataFrame, evidence: Evidence) -> dict[str, PointOutcomes]:
-    """The operating points of a segmentation or a detection from a table of outcomes, by name.
-
-    Raises:
-        ValueError: a column is missing, a setting does not have each sample of ``evidence`` once, or an exit is not in it.
-    """
-    points: dict[str, PointOutcomes] = {}
-    for point, rows in _parts(outcomes, "outcomes", COLUMNS, ("score",)):
-        wide = _wide_outcomes(rows, point)
-        _check_fit(f"the outcomes at {point!r}", wide, evidence)
-        if isinstance(evidence, PixelCounts):
-            points[point] = PixelOutcomes(**_common(wide), evidence=evidence)
-        else:
-            points[point] = BoxOutcomes(**_common(wide), evidence=evidence)
-    return points
-
-
 @dataclass(frozen=True)
 class HullOutcomes:
     """A policy at the H corners of its hull.
@@ -207,6 +170,43 @@ class HullOutcomes:
     exit: np.ndarray
 
 
+Evidence = PixelCounts | BoxAnswers
+"""What the exit taken points to in a task whose table of outcomes has no answers."""
+
+
+def split_by_point(outcomes: pd.DataFrame) -> dict[str, ClassOutcomes]:
+    """The operating points of a classification from a table of outcomes, by name.
+
+    Raises:
+        ValueError: a column is missing, or a setting does not have each sample once.
+    """
+    points = {}
+    for point, rows in grouped(outcomes, "outcomes", (*COLUMNS, "prediction", "label"), ("score",)):
+        wide = _wide_outcomes(rows, point)
+        if (wide["label"] != wide["label"][0]).any():
+            raise ValueError(f"the outcomes at {point!r}: a label differs within a setting")
+        # A copy of the short array, so that the long column is freed.
+        points[point] = ClassOutcomes(**_common(wide), label=wide["label"][0].copy(), prediction=wide["prediction"])
+    return points
+
+
+def split_by_point_of(outcomes: pd.DataFrame, evidence: Evidence) -> dict[str, PointOutcomes]:
+    """The operating points of a segmentation or a detection from a table of outcomes, by name.
+
+    Raises:
+        ValueError: a column is missing, a setting does not have each sample of ``evidence`` once, or an exit is not in it.
+    """
+    points: dict[str, PointOutcomes] = {}
+    for point, rows in grouped(outcomes, "outcomes", COLUMNS, ("score",)):
+        wide = _wide_outcomes(rows, point)
+        _check_fit(f"the outcomes at {point!r}", wide, evidence)
+        if isinstance(evidence, PixelCounts):
+            points[point] = PixelOutcomes(**_common(wide), evidence=evidence)
+        else:
+            points[point] = BoxOutcomes(**_common(wide), evidence=evidence)
+    return points
+
+
 def split_by_policy(corners: pd.DataFrame, evidence: Evidence | None = None) -> dict[str, HullOutcomes]:
     """The policies of a table of corners, by name; see `results.tables.run.Run`.
 
@@ -218,12 +218,9 @@ def split_by_policy(corners: pd.DataFrame, evidence: Evidence | None = None) -> 
         ValueError: a column is missing, a corner does not have each sample once, or it does not fit the evidence.
     """
     policies = {}
-    for policy, rows in _parts(corners, "corners", CORNERS if evidence else (*CORNERS, "right")):
+    for policy, rows in grouped(corners, "corners", CORNERS if evidence else (*CORNERS, "right")):
         name = f"the corners of {policy!r}"
-        try:
-            wide = _wide(rows)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+        wide = to_wide(rows, name)
         if evidence is None:
             values = wide["right"]
         else:
@@ -233,100 +230,8 @@ def split_by_policy(corners: pd.DataFrame, evidence: Evidence | None = None) -> 
     return policies
 
 
-def _parts(
-    table: pd.DataFrame, table_name: str, columns: Sequence[str], optional: Sequence[str] = ()
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Group rows by the first column, in order of appearance. Missing optional columns become NaN."""
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise ValueError(f"the table of {table_name} has no column {', '.join(missing)}")
-    codes, names = pd.factorize(table[columns[0]])
-    arrays = {name: table[name].to_numpy() for name in columns[1:]}
-    arrays |= {name: table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in optional}
-    if (codes[1:] < codes[:-1]).any():
-        # numpy sorts 16-bit integers by radix, several times faster than others.
-        order = np.argsort(codes.astype(np.int16) if len(names) < 2**15 else codes, kind="stable")
-        codes, arrays = codes[order], {name: values[order] for name, values in arrays.items()}
-    starts = np.searchsorted(codes, np.arange(len(names) + 1))
-    for name, start, end in zip(names, starts[:-1], starts[1:], strict=True):
-        yield str(name), {column: values[start:end] for column, values in arrays.items()}
-
-
-def _wide(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns but the threshold as [S, N]: settings in ascending order, samples in ascending order of their ids.
-
-    Raises:
-        ValueError: a setting does not have each sample once.
-    """
-    threshold, sample_id = rows["threshold"], rows["sample_id"]
-    columns = {name: values for name, values in rows.items() if name != "threshold"}
-    count = len(sample_id)
-    if count:
-        # The two orders in which tables are written, setting by setting and sample by sample, need no sorting.
-        samples = _first_change(threshold) if not np.isnan(threshold[0]) else count
-        if count % samples == 0 and _is_grid(threshold.reshape(-1, samples), sample_id.reshape(-1, samples)):
-            return {name: values.reshape(-1, samples) for name, values in columns.items()}
-        settings = _first_change(sample_id)
-        if count % settings == 0 and _is_grid(threshold.reshape(-1, settings).T, sample_id.reshape(-1, settings).T):
-            return {name: np.ascontiguousarray(values.reshape(-1, settings).T) for name, values in columns.items()}
-    where = by_setting(threshold, sample_id)
-    return {name: values[where] for name, values in columns.items()}
-
-
-def _first_change(values: np.ndarray) -> int:
-    """The number of equal values at the beginning."""
-    changes = values != values[0]
-    return int(changes.argmax()) if changes.any() else len(values)
-
-
-def _is_grid(threshold: np.ndarray, sample_id: np.ndarray) -> bool:
-    """Whether two arrays [S, N] hold the ascending thresholds of the settings and the ascending ids of the samples."""
-    settings, ids = threshold[:, 0], sample_id[0]
-    if len(settings) == 1 and np.isnan(settings[0]):  # the backbone without exits
-        return bool(np.isnan(threshold).all() and (ids[1:] > ids[:-1]).all())
-    return bool(
-        (settings[1:] > settings[:-1]).all()
-        and (ids[1:] > ids[:-1]).all()
-        and (threshold == settings[:, None]).all()
-        and (sample_id == ids).all()
-    )
-
-
-def by_setting(threshold: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
-    """Row indices [S, N] of each sample under each setting, in ascending order of thresholds and sample ids.
-
-    Raises:
-        ValueError: a setting does not have each sample once.
-    """
-    starts = np.flatnonzero(np.r_[True, (threshold[1:] != threshold[:-1]) & ~np.isnan(threshold[1:])])
-    rows: np.ndarray = np.arange(len(threshold))
-    if (len(starts) > 1 and (np.diff(threshold[starts]) <= 0).any()) or not _ascends(sample_id, starts):
-        rows = np.lexsort((sample_id, threshold))
-        starts = np.flatnonzero(np.r_[True, np.diff(threshold[rows]) > 0])
-    if not len(threshold) or len(threshold) % len(starts):
-        raise ValueError("a setting does not have each sample once")
-    indices: np.ndarray = rows.reshape(len(starts), -1)
-    ids: np.ndarray = sample_id[indices]
-    if (
-        (ids != ids[0]).any()
-        or (ids[0][1:] <= ids[0][:-1]).any()
-        or (starts != indices.shape[1] * np.arange(len(starts))).any()
-    ):
-        raise ValueError("a setting does not have each sample once")
-    return indices
-
-
-def _ascends(sample_id: np.ndarray, starts: np.ndarray) -> bool:
-    """Whether the sample ids ascend within each setting."""
-    falls = np.flatnonzero(sample_id[1:] <= sample_id[:-1]) + 1
-    return len(falls) == len(starts) - 1 and bool((falls == starts[1:]).all())
-
-
 def _wide_outcomes(rows: dict[str, np.ndarray], point: str) -> dict[str, np.ndarray]:
-    try:
-        wide = _wide(rows)
-    except ValueError as error:
-        raise ValueError(f"the outcomes at {point!r}: {error}") from None
+    wide = to_wide(rows, f"the outcomes at {point!r}")
     if (wide["weight"] != wide["weight"][:, :1]).any():
         raise ValueError(f"the outcomes at {point!r}: a weight differs within a setting")
     return wide

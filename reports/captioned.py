@@ -29,7 +29,8 @@ from reports.weakness import unconverged
 from reports.words import few
 from results.metric import Metric
 from results.tables.points import summary
-from results.tables.run import Run, labels
+from results.tables.row_labels import labels
+from results.tables.run import Run
 
 RECALLED = {"segmentation": ", of pixels", "detection": ", of labelled boxes at an IoU of 0.5"}
 """What is recalled, by task."""

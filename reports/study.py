@@ -20,7 +20,8 @@ from results.judge.literature import Claims, read_claims, read_numbers
 from results.metric import Metric, one_metric
 from results.record import DoneRecord, MethodInfo
 from results.tables.points import summary
-from results.tables.run import SETTING, STATIC, Run, labels
+from results.tables.row_labels import labels
+from results.tables.run import SETTING, STATIC, Run
 
 Pictures = Callable[[DoneRecord, Sequence[int]], list[np.ndarray] | None]
 LGVIT = "lgvit"

@@ -13,8 +13,8 @@ from reports.tables import DASH, Table, signed
 from reports.words import counted, join
 from results.judge.contrast import AHEAD, BEHIND
 from results.stats.profiles import cost_ratios, improvability, profile_area
+from results.tables.row_labels import labels as labels_of
 from results.tables.run import STATIC
-from results.tables.run import labels as labels_of
 
 MOST = 12
 """Largest number of methods in the figure."""

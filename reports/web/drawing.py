@@ -13,7 +13,8 @@ from reports.style import Look
 from reports.tables import DASH, interval, percent, points, signed, times
 from reports.words import p_value
 from results.tables.points import summary
-from results.tables.run import NO_POLICY, STATIC, Run, labels
+from results.tables.row_labels import labels
+from results.tables.run import NO_POLICY, STATIC, Run
 
 POINTS = 20_000
 """Limit for all curves together; each keeps an equal share, between `FEWEST` and `MOST`, evenly spread over its cost."""

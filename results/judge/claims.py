@@ -30,7 +30,8 @@ from results.judge.published_numbers import judge_numbers
 from results.judge.verdicts import SEEDS, Verdict, distinct, for_a_headline, judge_drop, paired_difference
 from results.operating_point import BUDGETS
 from results.tables.fixed_speedup import drop_at_speedup
-from results.tables.run import Run, have_equal_images
+from results.tables.pairing import have_equal_images
+from results.tables.run import Run
 
 Contrasts = Callable[[tuple[str, ...], str], Mapping[tuple[str, float], Contrast]]
 """From a setting and the label of a reading to its contrasts with every other method of the setting."""

@@ -17,7 +17,8 @@ from results.stats.statistics import (
     detectable_over_seeds,
     over_seeds,
 )
-from results.tables.run import Run, are_paired
+from results.tables.pairing import are_paired
+from results.tables.run import Run
 
 Key = TypeVar("Key", bound=Hashable)
 Seeds = Mapping[int, tuple[Run, str | None]]

@@ -19,8 +19,9 @@ from results.record import DoneRecord, FailedRecord
 from results.store.devices import UNVERIFIED
 from results.store.folder import Store, StoreError
 from results.tables.backbones import balance_of
+from results.tables.pairing import are_paired
 from results.tables.points import points
-from results.tables.run import STATIC, Run, are_paired
+from results.tables.run import STATIC, Run
 
 LEARNED = 0.5
 """An exit has learned when it covers this share of the way from chance to the final head."""

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from results.judge.contrast import Contrast, Seeds, contrast, corrected
 from results.spec import PrimaryEndpoint
+from results.tables.pairing import have_equal_images
 from results.tables.points import comparable
-from results.tables.run import Run, have_equal_images
+from results.tables.run import Run
 
 Contender = Mapping[int, tuple[Run, str]]
 """The runs of a method by training seed, each with the policy that decides on its exits."""

@@ -26,7 +26,9 @@ from results.record import Artifact, DoneRecord, StageRef
 from results.store.folder import Store, StoreError
 from results.store.run_files import tables_of
 from results.tables.loading import read_outcomes
-from results.tables.run import STATIC, Run, paired, read_table
+from results.tables.pairing import paired
+from results.tables.parquet import read_table
+from results.tables.run import STATIC, Run
 
 POINTS = 0.01
 SPEEDUP = 0.10

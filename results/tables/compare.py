@@ -13,7 +13,8 @@ import pandas as pd
 from results.record import DoneRecord
 from results.stats.significance import holm
 from results.stats.statistics import detectable_difference
-from results.tables.run import STATIC, Run, paired
+from results.tables.pairing import paired
+from results.tables.run import STATIC, Run
 
 IGNORED = ("finished", "seconds", "peak_memory_bytes", "gpu_peak_memory_bytes")
 

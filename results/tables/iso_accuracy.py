@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from results.stats.iso_accuracy import Corners, costs_to_reach, iso_accuracy
+from results.tables.pairing import are_paired
 from results.tables.points import comparable
-from results.tables.run import SETTING, STATIC, Run, are_paired, labels
+from results.tables.row_labels import labels
+from results.tables.run import SETTING, STATIC, Run
 
 BATCH = 16
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]

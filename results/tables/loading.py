@@ -17,9 +17,10 @@ from results.store.representations import Measurements, read_measurements
 from results.store.run_files import GROUND_TRUTH, tables_of
 from results.tables.box_answers import BoxAnswers
 from results.tables.outcomes import PointOutcomes, split_by_point, split_by_point_of
+from results.tables.parquet import MAX_ROWS, read_table
 from results.tables.pixel_counts import PixelCounts
 from results.tables.recomputed import check_numbers
-from results.tables.run import MAX_ROWS, STATIC, Run, read_table
+from results.tables.run import STATIC, Run
 from results.tables.table_validation import check_tables
 from results.tables.tuning import chosen_on_val
 from results.text import printable

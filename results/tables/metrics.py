@@ -17,7 +17,8 @@ from results.stats.exits import agreement, exit_conditional, flips, overthinking
 from results.stats.hull import SHARES, accuracy_at, area, upper_hull
 from results.stats.optimism import optimism
 from results.tables import box_metrics, pixel_metrics
-from results.tables.run import SETTING, STATIC, Run, labels
+from results.tables.row_labels import labels
+from results.tables.run import SETTING, STATIC, Run
 
 ROWS = {"segmentation": pixel_metrics, "detection": box_metrics}
 """Rows of the tasks whose answers are not one class for an image, by task."""

@@ -11,7 +11,9 @@ from results.operating_point import OperatingPoint, Redrawn
 from results.stats.speedups import layer_speedup, mac_speedup, official_swin_speedup
 from results.stats.statistics import bounded_mean, detectable_difference, over_seeds
 from results.store.devices import UNVERIFIED, is_unverified
-from results.tables.run import SETTING, STATIC, Run, labels, paired
+from results.tables.pairing import paired
+from results.tables.row_labels import labels
+from results.tables.run import SETTING, STATIC, Run
 
 REDRAWN = ("mac_redrawn_low", "mac_redrawn_high")
 

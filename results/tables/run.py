@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowInvalid, BufferReader
-from pyarrow.parquet import ParquetFile
 
 from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
@@ -27,7 +24,6 @@ from results.store.folder import StoreError
 from results.store.latency import Latency
 from results.store.probes import Probes
 from results.store.representations import Measurements
-from results.store.run_files import read_run_file
 from results.tables.answers import Answers
 from results.tables.box_answers import BoxAnswers
 from results.tables.examples import COUNT, EXAMPLES, Example, examples_of
@@ -40,15 +36,15 @@ from results.tables.outcomes import (
     PointOutcomes,
     split_by_policy,
 )
+from results.tables.parquet import read_table
 from results.tables.pictures import PICTURES, Picture, pictures_of
 from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 
-MAX_ROWS = 50_000_000  # of a table
-MAX_TABLE_BYTES = 2**32  # size of a table in memory, as stated in the file
 STATIC = "static"
 NO_POLICY = "none"  # policy of a model without early exits other than the reference, such as a truncated backbone
-SMALL = {"sample_id": "int32", "exit": "int16", "prediction": "int16", "label": "int16", "class": "int16"}
 SETTING = ["backbone", "dataset", "scheme", "recipes"]  # equal for runs that are compared with each other
+
+Image = TypeVar("Image", Example, Picture)
 
 
 @dataclass(frozen=True)
@@ -122,13 +118,7 @@ class Run:
         Raises:
             StoreError: the table is damaged.
         """
-        path = self.folder / EXAMPLES
-        if not any(artifact.path == EXAMPLES for artifact in self.record.files):
-            return []
-        try:
-            return examples_of(read_table(path, self.record, max_rows=COUNT * (len(self.record.exits) + 3)))
-        except ValueError as error:
-            raise StoreError(f"{path}: {error}") from error
+        return self._images(EXAMPLES, examples_of, max_rows=COUNT * (len(self.record.exits) + 3))
 
     @property
     def pictures(self) -> list[Picture]:
@@ -137,13 +127,7 @@ class Run:
         Raises:
             StoreError: the table is damaged.
         """
-        path = self.folder / PICTURES
-        if not any(artifact.path == PICTURES for artifact in self.record.files):
-            return []
-        try:
-            return pictures_of(read_table(path, self.record, max_rows=COUNT))
-        except ValueError as error:
-            raise StoreError(f"{path}: {error}") from error
+        return self._images(PICTURES, pictures_of, max_rows=COUNT)
 
     @property
     def corners(self) -> pd.DataFrame:
@@ -213,8 +197,30 @@ class Run:
             return np.array([average_precision(matches, np.full(images, k)) for k in range(self.boxes.exits)])
         return self.answers.correct.mean(axis=1)
 
+    @cached_property
+    def boundary_at_exits(self) -> np.ndarray:
+        """The boundary IoU of each exit of a segmentation on all test images, [K]; Cheng et al., CVPR 2021."""
+        return mean_iou(self.pixel_counts.at_exit[..., EDGE].sum(axis=1, dtype=np.int64))
+
+    @cached_property
+    def ap50_at_exits(self) -> np.ndarray:
+        """The AP at an IoU of 0.5 of each exit of a detection on all test images, [K]."""
+        matches, images = self.boxes.matches, len(self.boxes.sample_id)
+        by_exit = [precision_by_class(matches, np.full(images, k)) for k in range(self.boxes.exits)]
+        return np.array([by_class[:, 0].mean() for by_class in by_exit])
+
     def _table(self, name: str, categorical: Sequence[str] = ()) -> pd.DataFrame:
         return read_table(self.folder / f"{name}.parquet", self.record, categorical)
+
+    def _images(self, name: str, images_of: Callable[[pd.DataFrame], list[Image]], max_rows: int) -> list[Image]:
+        """The images in a file that not every run has."""
+        if not any(artifact.path == name for artifact in self.record.files):
+            return []
+        path = self.folder / name
+        try:
+            return images_of(read_table(path, self.record, max_rows=max_rows))
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}") from error
 
     @property
     def method(self) -> str:
@@ -290,18 +296,6 @@ class Run:
         copy.__dict__.update(tables)
         return copy
 
-    @cached_property
-    def boundary_at_exits(self) -> np.ndarray:
-        """The boundary IoU of each exit of a segmentation on all test images, [K]; Cheng et al., CVPR 2021."""
-        return mean_iou(self.pixel_counts.at_exit[..., EDGE].sum(axis=1, dtype=np.int64))
-
-    @cached_property
-    def ap50_at_exits(self) -> np.ndarray:
-        """The AP at an IoU of 0.5 of each exit of a detection on all test images, [K]."""
-        matches, images = self.boxes.matches, len(self.boxes.sample_id)
-        by_exit = [precision_by_class(matches, np.full(images, k)) for k in range(self.boxes.exits)]
-        return np.array([by_class[:, 0].mean() for by_class in by_exit])
-
     def values(self, point: str) -> np.ndarray:
         """The value of each test sample at a point, [N], in ascending order of ids; its mean is the metric.
 
@@ -318,68 +312,3 @@ class Run:
         """
         outcomes = self.point_outcomes[point]
         return outcomes.mean(at_exit[outcomes.exit])
-
-
-def have_equal_images(first: Run, second: Run) -> bool:
-    """Whether two runs were trained, tuned and tested on the same images: equal hashes of every split that both name."""
-    one, other = first.record.data, second.record.data
-    pairs = ((one.content, other.content), (one.split_identity, other.split_identity))
-    return one.same_test_images(other) and all(a[split] == b[split] for a, b in pairs for split in a.keys() & b.keys())
-
-
-def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:
-    """`Run.values` of the first run at one point minus that of the second at another, [N]; None unless `are_paired`."""
-    return first.values(at) - second.values(against) if are_paired(first, at, second, against) else None
-
-
-def are_paired(first: Run, at: str, second: Run, against: str) -> bool:
-    """Whether two runs have the same test images and task: equal sample ids, and equal hashes on the data cards."""
-    same_data = first.record.data.same_test_images(second.record.data) and first.metric is second.metric
-    return same_data and np.array_equal(first.point_outcomes[at].sample_id, second.point_outcomes[against].sample_id)
-
-
-def labels(runs: list[Run]) -> dict[tuple[str, str], str]:
-    """Labels of table rows, by (run id, policy): the method, the policy, or both if both vary between the runs."""
-    with_exits = [run for run in runs if run.has_exits]
-    methods = {run.method for run in with_exits}
-    policies: dict[str, set[str]] = {}  # by task, because few policies fit two
-    for run in with_exits:
-        policies.setdefault(run.record.data.task, set()).update(point.policy for point in run.record.points)
-    one_policy = all(len(of_task) == 1 for of_task in policies.values())
-    names = {}
-    for run in runs:
-        for policy in dict.fromkeys(point.policy for point in run.record.points):
-            both = run.method if policy in (NO_POLICY, run.method) else f"{run.method}, {policy}"
-            names[run.record.run_id, policy] = run.method if one_policy else policy if len(methods) == 1 else both
-    return names
-
-
-def read_table(
-    path: Path, record: DoneRecord, categorical: Sequence[str] = (), max_rows: int = MAX_ROWS
-) -> pd.DataFrame:
-    """A table beside a record. Integers get small types, because a report can have a thousand tables in memory.
-
-    Args:
-        path: path of the Parquet file.
-        record: the record, which has the file's hash.
-        categorical: text columns with few distinct values.
-        max_rows: largest number of rows that is read, because the file may come from a stranger.
-
-    Raises:
-        StoreError: the table is missing, too large or invalid, or was changed since the record was written.
-    """
-    content = read_run_file(path, record)
-    try:
-        with ParquetFile(BufferReader(content), read_dictionary=list(categorical)) as file:
-            size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if file.metadata.num_rows > max_rows or size > MAX_TABLE_BYTES:
-                rows = f"{file.metadata.num_rows:,} rows of {size:,} bytes"
-                raise ValueError(f"it has {rows}; at most {max_rows:,} rows fit the record")
-            table = file.read(use_threads=False)
-        for index, name in enumerate(table.column_names):
-            if name in SMALL:
-                with suppress(ArrowInvalid):  # a value is too large, or the column does not have integers
-                    table = table.set_column(index, name, table.column(index).cast(SMALL[name]))
-        return table.to_pandas(split_blocks=True, use_threads=False)
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors; KeyError: no such column
-        raise StoreError(f"{path}: cannot be read ({error})") from error

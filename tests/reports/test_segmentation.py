@@ -20,7 +20,8 @@ from results.judge.literature import read_claims
 from results.judge.mechanism_evidence import mechanism_answers
 from results.store.folder import Store
 from results.tables.loading import load_runs
-from results.tables.run import Run, labels
+from results.tables.row_labels import labels
+from results.tables.run import Run
 from tests.conftest import SmokeRun
 from tests.segmentation_runs import write_segmentation
 

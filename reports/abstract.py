@@ -6,10 +6,11 @@ from collections.abc import Container, Mapping
 
 import pandas as pd
 
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.findings import limits
 from reports.sections.claims import judged_sentence
 from reports.setup import OTHER_TASKS
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import interval, percent, times
 from reports.weakness import backbone_is_late, one_exit, unconverged, weak_backbone, weakness
 from reports.words import counted, few, join

@@ -9,11 +9,12 @@ from types import MappingProxyType
 import pandas as pd
 
 from reports.blocks import Shown
+from reports.comparison_group import ComparisonGroup, of_setting
 from reports.sections.convergence import heads
 from reports.sections.mechanisms import mechanisms
 from reports.sections.representations import block_tables
 from reports.sources import source
-from reports.study import ComparisonGroup, Study, of_setting
+from reports.study import Study
 from reports.tables import (
     backbone_table,
     budget_table,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.numbering import ref
 from reports.sections.claims import is_own
 from reports.setup import OTHER_TASKS
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.weakness import unconverged
 from reports.words import compared, counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN

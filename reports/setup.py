@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from reports.comparison_group import LGVIT
 from reports.names import backbone_names, scheme_words
-from reports.study import LGVIT, Study
+from reports.study import Study
 from reports.words import few, join
 from results.spec import Recipe
 from results.store.devices import UNVERIFIED, DeviceCheck, is_unverified

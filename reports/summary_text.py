@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.captioned import marks, noted
-from reports.study import HALF, ComparisonGroup, Study
+from reports.comparison_group import HALF, ComparisonGroup
+from reports.study import Study
 from reports.tables import DASH, Table, percent, plus_minus, renamed, times
 from reports.text_tables import plain
 from results.judge.contrast import AHEAD, BEHIND

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.study import DROP, ComparisonGroup, Study
+from reports.comparison_group import DROP, ComparisonGroup
+from reports.study import Study
 from reports.tables import percent
 from reports.words import few
 from results.judge.weak_runs import ALL, NEAR_MAJORITY, NEVER_PREDICTED, SMALL_VAL

@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.comparison_group import ComparisonGroup
 from reports.figures.line_labels import Label, label_starts
-from reports.study import ComparisonGroup
 from reports.style import COLUMN_WIDTH, RC, TEXT_WIDTH, Look
 
 LONG = 32

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.differences import ROW, draw_differences
 from reports.figures.line_labels import Label, label_starts
 from reports.figures.panels import legend_below, panel_figure
-from reports.study import HALF, ComparisonGroup
 from reports.style import RC, TEXT_WIDTH, Look, legend_label
 from results.stats.statistics import over_seeds
 from results.tables.run import NO_POLICY, STATIC

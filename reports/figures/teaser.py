@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.honesty import MEANINGS
 from reports.figures.speed_accuracy import COST, curve_of
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.style import RC, TEXT_WIDTH, legend_label
 from results.tables.run import STATIC
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.blocks import Block, Drawn, Terms, Text
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.figures.atlas import Row, atlas
 from reports.names import short_id
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from results.operating_point import OperatingPoint
 from results.tables.run import Run
 

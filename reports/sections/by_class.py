@@ -6,10 +6,11 @@ import pandas as pd
 
 from reports.blocks import Block, Shown, Text
 from reports.captioned import noted
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.names import point_words
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import Table, percent, signed
 
 MOST = 20

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.blocks import Block, Heading, Shown, Text
+from reports.comparison_group import ComparisonGroup
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import Table
 
 TABLE = "calibration"

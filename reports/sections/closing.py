@@ -9,12 +9,13 @@ import pandas as pd
 
 from reports import captioned
 from reports.blocks import Block, Points, Shown, Terms, Text
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.findings import limits
 from reports.names import head_name, point_words, short_id
 from reports.sections.claims import other_verdicts
 from reports.setup import data_rows
 from reports.sources import source
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import Table, interval, percent, renamed
 from reports.words import counted, few
 from results.tables.run import Run

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from reports import captioned
 from reports.blocks import Block, Shown, Text
+from reports.comparison_group import DROP, ComparisonGroup
 from reports.sources import source
-from reports.study import DROP, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import DASH, Table, percent
 from reports.weakness import weak_backbone, weakness
 from results.stats.classes import Balance

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.blocks import Block, Drawn, Heading, Shown, Text
 from reports.captioned import noted
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.figures.boxes import Boxes, Detected, detected
 from reports.figures.scenes import ROWS
 from reports.figures.two_metrics import two_metrics
@@ -14,7 +15,7 @@ from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
 from reports.sources import source
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import Table, percent
 from results.operating_point import BUDGETS
 from results.tables.run import STATIC, Run

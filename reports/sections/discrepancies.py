@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Text
+from reports.comparison_group import HALF, LGVIT, ComparisonGroup
 from reports.names import option_words
 from reports.sections.variants import NAME, variant_figure, with_variants
-from reports.study import HALF, LGVIT, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import times
 from reports.words import difference
 from results.judge.contrast import Contrast, contrast, corrected

@@ -6,9 +6,10 @@ import pandas as pd
 
 from reports.blocks import Block, Shown
 from reports.captioned import marks, noted
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import DASH, Table, percent, plus_minus, renamed, times, timing
 from reports.words import join
 from results.judge.contrast import AHEAD, BEHIND

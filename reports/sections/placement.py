@@ -9,11 +9,12 @@ from itertools import combinations
 import pandas as pd
 
 from reports.blocks import Block, Drawn, Text
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.figures.placement import placement
 from reports.names import COUNTED
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import plus_minus
 from reports.words import compared, join
 from results.judge.contrast import contrast, corrected

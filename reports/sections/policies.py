@@ -8,10 +8,11 @@ import pandas as pd
 
 from reports.blocks import Block, Shown, Text
 from reports.captioned import noted
+from reports.comparison_group import DROP, HALF
 from reports.names import without_order
 from reports.sections.shift import is_shifted
 from reports.sources import source
-from reports.study import DROP, HALF, Study
+from reports.study import Study
 from reports.tables import DASH, Table, percent, plus_minus, times
 from reports.words import join
 from results.tables.points import summary

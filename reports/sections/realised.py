@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.study import DROP, ComparisonGroup
+from reports.comparison_group import DROP, ComparisonGroup
 from reports.tables import times, timing
 from reports.words import few, join
 from results.stats.statistics import over_seeds

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from reports.blocks import Block, Drawn, Shown, Text
+from reports.comparison_group import ComparisonGroup
 from reports.figures.representations import representations as drawn
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import DASH, Table, percent
 from reports.words import counted
 from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN

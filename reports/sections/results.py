@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.blocks import Block, Drawn, Heading, Text
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.exits import exit_accuracy, exit_distribution, exit_shares
 from reports.figures.honesty import honesty
 from reports.figures.speed_accuracy import controls, off_the_scale, speed_accuracy
@@ -16,7 +17,7 @@ from reports.sections.closing import point_tables
 from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.sources import source
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.words import few
 
 ROUTING = "routing"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Drawn, Heading, Text
+from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.figures.scenes import ROWS, Scene, scenes
 from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
 from reports.sources import source
-from reports.study import DROP, HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import percent
 from results.tables.run import Run
 

@@ -6,10 +6,11 @@ import pandas as pd
 
 from reports.blocks import Block, Shown, Text
 from reports.captioned import noted
+from reports.comparison_group import HALF
 from reports.names import without_order
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import HALF, Study
+from reports.study import Study
 from reports.tables import DASH, Table, percent
 from reports.words import counted
 from results.tables.run import Run

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reports.blocks import Block, Drawn, Heading, Shown, Text
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.profiles import profiles
 from reports.numbering import ref
 from reports.sources import source
-from reports.study import HALF, ComparisonGroup, Study
+from reports.study import Study
 from reports.tables import DASH, Table, signed
 from reports.words import counted, join
 from results.judge.contrast import AHEAD, BEHIND

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reports.blocks import Block, Drawn, Heading, Text
+from reports.comparison_group import HALF, LGVIT, ComparisonGroup
 from reports.figures.differences import differences
 from reports.names import option_words
 from reports.sources import source
-from reports.study import HALF, LGVIT, ComparisonGroup, Study
+from reports.study import Study
 from reports.words import compared
 from results.judge.contrast import Contrast
 from results.tables.run import Run

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.study import ComparisonGroup, Study, of_setting
+from reports.comparison_group import ComparisonGroup, of_setting
+from reports.study import Study
 from reports.style import Look
 from reports.tables import DASH, interval, percent, points, signed, times
 from reports.words import p_value

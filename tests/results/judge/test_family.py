@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from benchmark.grid.load import grid_of
+from reports.comparison_group import ComparisonGroup
 from reports.findings import against_others as sentences
 from reports.sections.opening import primary
-from reports.study import ComparisonGroup, Study
+from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from results.judge.contrast import Contrast
 from results.stats.significance import holm

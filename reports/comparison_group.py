@@ -1,0 +1,139 @@
+"""Runs that a report compares with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from reports.words import counted
+from results.judge.contrast import Contrast, Seeds
+from results.judge.family import Contender, against_others, at_point, contenders
+from results.metric import Metric
+from results.tables.run import STATIC, Run
+
+LGVIT = "lgvit"
+DROP = ("accuracy-drop", 0.01)
+HALF = ("equal-macs", 0.5)
+"""The operating points that the text refers to: kind and target."""
+
+
+@dataclass(frozen=True)
+class ComparisonGroup:
+    """Runs that are compared with each other: one backbone, dataset, exit scheme and set of recipes.
+
+    Attributes:
+        number: of the group in the report, from 1.
+        where: the values of `results.tables.run.SETTING`.
+        name: backbone and data, with exits or recipes where other groups of the report differ in them.
+        place: the same without the exits.
+        runs: those with exits, each under the policy that it is judged by, and those without exits on the same backbone.
+        labels: of the row of each run, by run id and policy.
+        totals: `results.tables.points.summary` of these rows.
+    """
+
+    number: int
+    where: dict[str, str]
+    name: str
+    place: str
+    runs: list[Run]
+    labels: dict[tuple[str, str], str]
+    totals: pd.DataFrame
+
+    @property
+    def metric(self) -> Metric:
+        return self.leading.metric
+
+    @property
+    def exiting(self) -> list[Run]:
+        return [run for run in self.runs if run.has_exits]
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Labels of the rows with exits."""
+        return list(dict.fromkeys(self.label(run, policy) for run in self.exiting for policy in run.policies))
+
+    @cached_property
+    def repeating(self) -> frozenset[str]:
+        """Labels of rows whose models run the backbone more than once: they have exits after more blocks than it has."""
+        runs = [run for run in self.exiting if len(run.record.costs.blocks) > run.record.depth]
+        return frozenset(self.label(run, policy) for run in runs for policy in run.policies)
+
+    @property
+    def seeds(self) -> int:
+        return len({run.seed for run in self.exiting})
+
+    @property
+    def over(self) -> str:
+        """Over what the intervals are, in words."""
+        several = self.totals["seeds"] > 1
+        if several.all():
+            return "training seeds"
+        return "training seeds where there are several, else test images" if several.any() else "test images"
+
+    def label(self, run: Run, policy: str) -> str:
+        return STATIC if run.is_static else self.labels.get((run.record.run_id, policy), run.method)
+
+    def at(self, point: tuple[str, float]) -> pd.DataFrame:
+        """Rows of `totals` that reach a point."""
+        rows = self.totals
+        return rows[(rows["kind"] == point[0]) & (rows["target"] == point[1]) & rows["reached"]]
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """One row of `totals` per method: at most one point lost on val, else a fixed threshold; models without exits, too."""
+        rows = self.totals
+        at_drop = (rows["kind"] == DROP[0]) & (rows["target"] == DROP[1])
+        chosen = rows[(rows["kind"] == STATIC) | at_drop | (rows["kind"] == "fixed")]
+        return chosen.drop_duplicates("label")
+
+    @property
+    def leading(self) -> Run:
+        """LGViT with its default options if it was run, else LGViT with others, else the first run with exits."""
+        lgvit = [run for run in self.exiting if run.record.spec.train.method.name == LGVIT]
+        return next((run for run in lgvit if run.method == LGVIT), next(iter(lgvit), self.exiting[0]))
+
+    @property
+    def reference(self) -> str:
+        """The label that all others are compared with: that of `leading`."""
+        return self.label(self.leading, self.leading.policies[0]) if self.leading.policies else self.leading.method
+
+    @cached_property
+    def contrasts(self) -> dict[tuple[str, float], Contrast]:
+        """The reference against every other label at every budget; see `results.judge.family`."""
+        return against_others(self.reference, self.contenders) if self.leading.policies else {}
+
+    @cached_property
+    def contenders(self) -> dict[str, Contender]:
+        """The runs with exits, by label and seed."""
+        return contenders((self.label(run, policy), run, policy) for run in self.exiting for policy in run.policies)
+
+    def seeds_at(self, label: str, point: tuple[str, float]) -> Seeds:
+        """The runs of a label by seed, each with the name of its operating point."""
+        return at_point(self.contenders.get(label, {}), *point)
+
+    @property
+    def tests(self) -> str:
+        """The number of comparisons in the larger family of the group, in words; a primary endpoint is a family of its own."""
+        primary = sum(contrast.is_primary for contrast in self.contrasts.values())
+        others = max((contrast.tests for contrast in self.contrasts.values() if not contrast.is_primary), default=0)
+        if not primary:
+            return counted(others, "comparison")
+        if not others:
+            return counted(primary, "primary comparison")
+        return f"{primary} primary and, separately, {counted(others, 'exploratory comparison')}"
+
+
+def of_setting(runs: list[Run], setting: tuple[str, ...]) -> list[Run]:
+    """The runs of a group, after the models without exits whose backbone was fine-tuned in the same way."""
+    exiting = [run for run in runs if run.has_exits and run.setting == setting]
+    finetuned = {str(_finetuning(run)) for run in exiting}
+    beside = [run for run in runs if not run.has_exits and str(_finetuning(run)) in finetuned]
+    return sorted(beside, key=lambda run: not run.is_static) + exiting
+
+
+def _finetuning(run: Run) -> tuple[object, ...]:
+    """What a fine-tuned backbone depends on; runs that agree share it."""
+    train = run.record.spec.train
+    return run.backbone, run.dataset, run.seed, train.weights.identity, train.recipes.finetune.model_dump()

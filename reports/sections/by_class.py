@@ -6,9 +6,10 @@ import pandas as pd
 
 from reports.blocks import Block, Shown, Text
 from reports.captioned import noted
-from reports.comparison_group import DROP, HALF, ComparisonGroup
+from reports.comparison_group import ComparisonGroup
 from reports.names import point_words
 from reports.numbering import ref
+from reports.sections.dense_prediction import point_names
 from reports.sources import source
 from reports.study import Study
 from reports.tables import Table, percent, signed
@@ -22,7 +23,7 @@ def by_class(study: Study, setting: ComparisonGroup) -> list[Block]:
     run, rows = setting.leading, study.rows_of("classes", setting)
     if rows.empty:
         return []
-    names = [f"{run.judged_policy}/{kind}-{target:g}" for kind, target in (HALF, DROP)]
+    names = point_names(run)
     own = rows[(rows["method"] == run.method) & rows["point"].isin(names)]
     if own.empty:
         return []

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.blocks import Block, Drawn, Heading, Shown, Text
+from reports.blocks import Block, Drawn, Shown, Text
 from reports.captioned import noted
-from reports.comparison_group import DROP, HALF, ComparisonGroup
+from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.boxes import Boxes, Detected, detected
 from reports.figures.scenes import ROWS
 from reports.figures.two_metrics import two_metrics
 from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
+from reports.sections.dense_prediction import by_group, exits_taken, shown_exits
 from reports.sources import source
 from reports.study import Study
 from reports.tables import Table, percent
@@ -28,33 +29,22 @@ AREAS = "up to 32², up to 96² and more square pixels of the stored image"
 
 def objects(study: Study) -> list[Block]:
     """For each main group of a detection, figures, sentences and tables; means over training seeds."""
-    blocks: list[Block] = []
-    for setting in study.main:
-        if setting.leading.is_detection:
-            made = [
-                *_scenes(study, setting),
-                *_curves(study, setting),
-                *_sizes(study, setting),
-                *by_class(study, setting),
-            ]
-            blocks += [Heading(setting.place), *made] if made and len(study.main) > 1 else made
-    return blocks
+    return by_group(study, "detection", (_scenes, _curves, _sizes, by_class))
 
 
 def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     """Test images with the boxes that the reference's exits find."""
     run = setting.leading
     pictures = run.pictures[:ROWS]
-    names = [f"{run.judged_policy}/{kind}-{target:g}" for kind, target in (HALF, DROP)]
-    point = next((name for name in names if name in run.point_outcomes), None)
-    if not pictures or point is None:
+    reached = exits_taken(run)
+    if not pictures or reached is None:
         return []
-    outcomes, evidence, last = run.point_outcomes[point], run.boxes, len(run.record.exits) - 1
-    mostly = outcomes.exit[outcomes.weight.argmax()]
-    positions = np.searchsorted(outcomes.sample_id, [picture.sample_id for picture in pictures])
-    shown = sorted({0, last // 3, 2 * last // 3, last, *mostly[positions].tolist()})
-    if len(shown) > COLUMNS:
-        shown = sorted({0, last, *mostly[positions].tolist()})[:COLUMNS]
+    point, taken = reached
+    last = len(run.record.exits) - 1
+    spread = (0, last // 3, 2 * last // 3, last)
+    shown = shown_exits(spread, [taken[picture.sample_id] for picture in pictures], COLUMNS)
+    evidence = run.boxes
+    positions = np.searchsorted(evidence.sample_id, [picture.sample_id for picture in pictures])
     lowest = _scores_of_as_many(run)
     rows = []
     for picture, position in zip(pictures, positions, strict=True):
@@ -64,10 +54,10 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
         here = evidence.found.image == position
         at = [np.flatnonzero(here & (evidence.found.exit == k) & (evidence.found.score >= lowest[k])) for k in shown]
         found = [Boxes(evidence.found.boxes[rows] * picture.scale, evidence.found.label[rows]) for rows in at]
-        left = int(mostly[position])
+        left = taken[picture.sample_id]
         rows.append(Detected(picture.image, truth, found, shown.index(left) if left in shown else None))
     blocks = [exit_.block for exit_ in run.record.exits]
-    class_names = run.record.data.class_names or [str(c) for c in range(run.record.data.classes)]
+    class_names = [run.record.data.class_name(index) for index in range(run.record.data.classes)]
     figure = detected(rows, [f"block {blocks[k]}" for k in shown], class_names)
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from reports.blocks import Block, Drawn, Heading, Text
-from reports.comparison_group import DROP, HALF, ComparisonGroup
+from reports.blocks import Block, Drawn, Text
+from reports.comparison_group import ComparisonGroup
 from reports.figures.scenes import ROWS, Scene, scenes
 from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
+from reports.sections.dense_prediction import by_group, exits_taken, shown_exits
 from reports.sources import source
 from reports.study import Study
 from reports.tables import percent
@@ -19,36 +20,26 @@ COLUMNS = 6
 
 def classes_and_boundaries(study: Study) -> list[Block]:
     """For each main group of a segmentation, sentences and a table about the reference; means over training seeds."""
-    blocks: list[Block] = []
-    for setting in study.main:
-        if not setting.leading.is_segmentation:
-            continue
-        made = [*_scenes(study, setting), *_boundaries(study, setting), *by_class(study, setting)]
-        blocks += [Heading(setting.place), *made] if made and len(study.main) > 1 else made
-    return blocks
+    return by_group(study, "segmentation", (_scenes, _boundaries, by_class))
 
 
 def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     """Test images with the answers of the reference's exits."""
     run = setting.leading
     examples = run.examples[:ROWS]
-    names = [f"{run.judged_policy}/{kind}-{target:g}" for kind, target in (HALF, DROP)]
-    point = next((name for name in names if name in run.point_outcomes), None)
-    if not examples or point is None:
+    reached = exits_taken(run)
+    if not examples or reached is None:
         return []
-    outcomes = run.point_outcomes[point]
-    mostly = outcomes.exit[outcomes.weight.argmax()]
-    taken = dict(zip(outcomes.sample_id.tolist(), mostly.tolist(), strict=True))
+    point, taken = reached
     count = len(run.record.exits)
-    shown = sorted({0, count // 3, 2 * count // 3, count - 1, *(taken[example.sample_id] for example in examples)})
-    if len(shown) > COLUMNS:
-        shown = sorted({0, count - 1, *(taken[example.sample_id] for example in examples)})[:COLUMNS]
+    spread = (0, count // 3, 2 * count // 3, count - 1)
+    shown = shown_exits(spread, [taken[example.sample_id] for example in examples], COLUMNS)
     tokens = _token_exit(setting, [example.sample_id for example in examples])
     left = {example.sample_id: example for example in tokens.examples} if tokens else {}
     rows = [Scene(example, taken[example.sample_id], left.get(example.sample_id)) for example in examples]
     blocks = [exit_.block for exit_ in run.record.exits]
     token_blocks = (*tokens.record.spec.train.token_exits, blocks[-1]) if tokens else ()
-    class_names = run.record.data.class_names or [str(c) for c in range(run.record.data.classes)]
+    class_names = [run.record.data.class_name(index) for index in range(run.record.data.classes)]
     figure = scenes(rows, blocks, class_names, shown, token_blocks)
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (

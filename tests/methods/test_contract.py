@@ -71,7 +71,7 @@ def test_a_method_keeps_the_contract(method: str, backbone: str, tmp_path: Path)
     if method in ("tome", "evit", "two-resolutions", "lower-resolution") and backbone.startswith("swin"):
         with pytest.raises(UserError, match=rf"{method}.*'swin'"):
             run_of(method, backbone, tmp_path)
-    elif method == "token-exit":  # for segmentation; see `tests/methods/test_token_exit.py`
+    elif method == "token-exit":  # for segmentation; see `tests/benchmark/test_token_exit_run.py`
         with pytest.raises(UserError, match=r"no form for classification|'swin' needs its grid"):
             run_of(method, backbone, tmp_path)
     else:

@@ -1,49 +1,25 @@
-"""Token exit: which tokens leave, what the canvas holds, padded batches, MACs by numbers of tokens, and a whole run."""
+"""Token exit: which tokens leave, what the canvas holds, padded batches, thresholds chosen on val, and the training loss."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmark.cli.costs import command as costs_command
-from benchmark.cli.latency import command as latency
-from benchmark.cli.run import command as run_command
-from benchmark.errors import UserError
-from benchmark.evaluation.scores import CHOSEN
-from benchmark.evaluation.stored_runs import load_run_scores, stage_name
-from benchmark.evaluation.token_costs import mean_costs
-from benchmark.grid.load import load_grid
-from benchmark.measure.cost import cost_table
-from benchmark.measure.dynamic import run_dynamic
-from benchmark.measure.finished import load_model
-from benchmark.measure.price import price
 from benchmark.registry import table
-from benchmark.stages.graph import run_stages
-from benchmark.training.inputs import read_inputs
 from methods.api import SEGMENTATION
 from methods.backbones.backbone import BlockBackbone
 from methods.losses.joint_cross_entropy import JointCrossEntropy
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, MultiExitModel, backbone_pass
-from methods.policies.map_signals import MapConfidence
 from methods.reductions.token_exit import TokenExitViT, agreeing_threshold, leaving
 from methods.tasks import get_task
-from methods.token_exit import TokenExit
 from methods.tokens import PADDING, Tokens
-from methods.vanilla import Vanilla
-from results.store.folder import Store
-from results.tables.loading import load_runs
-from tests.grids import write_grid
 
 TASK = get_task(SEGMENTATION)
 NANO = table("backbone")["vit_nano_patch4_28"]
@@ -318,191 +294,3 @@ def test_the_loss_of_an_exit_is_that_of_the_whole_map_and_reaches_all_modules() 
         gone = (left == 0).unflatten(1, (7, 7))
         before = heads.in_order[0].train()(plain.tokens[EXITS[0]])[0].permute(0, 2, 3, 1)[gone]
         torch.testing.assert_close(training.outputs.logits[1].permute(0, 2, 3, 1)[gone], before, atol=1e-5, rtol=1e-4)
-
-
-def test_training_while_tokens_leave_is_a_training_of_its_own(tmp_path: Path) -> None:
-    methods = [
-        {"name": "vanilla", "set": {"regime": "mixed"}}, token_exit(regime="mixed"),
-        token_exit(regime="mixed", trained=True), token_exit(regime="mixed", trained=True, threshold=0.5),
-    ]  # fmt: skip
-    grid = load_grid(write_grid(tmp_path / "grid.yaml", methods=methods, recipes=RECIPES, **SCENES))
-    vanilla, afterwards, trained, other = [run_stages(run).training[-1].key for run in grid.runs]
-    assert vanilla == afterwards
-    assert len({vanilla, trained, other}) == 3
-
-
-# MACs
-
-
-def vit_macs(tokens: int, width: int) -> int:
-    return 12 * tokens * width**2 + 2 * tokens**2 * width
-
-
-def test_with_all_tokens_the_costs_are_those_of_the_model_with_exits() -> None:
-    whole = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
-    assert whole == price("vit_nano_patch4_28", Vanilla(), EXITS, CLASSES, SEGMENTATION)
-    same = mean_costs(whole, np.full((3, 12), 50), NANO, EXITS)
-    assert same.cumulative == (whole.cumulative[-1],)
-    assert same.linear_conv_cumulative == (whole.linear_conv_cumulative[-1],)
-    assert same.heads == (whole.heads[-1],)
-    assert same.blocks[2] == whole.blocks[2] + whole.heads[0]
-    assert same.reduced_tokens
-
-
-@pytest.mark.parametrize("side", [12, 20])
-def test_the_costs_of_fewer_tokens_are_those_that_fvcore_counts(side: int) -> None:
-    """A ViT on smaller images runs on fewer tokens in all blocks."""
-    fewer = (side // 4) ** 2 + 1
-    costs = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
-    found = mean_costs(costs, np.full((1, 12), fewer), NANO, EXITS)
-    architecture = NANO.architecture | {"img_size": side}
-    smaller = replace(NANO, architecture=architecture, image_size=side, grids=(side // 4,) * 12)
-    heads = [TASK.head(table("head")["linear"].load(), 32, CLASSES, side // 4, 1, {}) for _ in EXITS]
-    model = MultiExitModel(TASK.backbone(smaller.load(), architecture, CLASSES), ExitHeads(EXITS, heads), TASK)
-    counted = cost_table(model, smaller)
-    assert found.heads[0] == counted.heads[-1]
-    assert sum(found.blocks) == sum(counted.blocks) + sum(counted.heads[:-1])
-    assert found.linear_conv_cumulative[0] - found.stem == counted.linear_conv_cumulative[-1] - counted.stem
-
-
-def test_images_of_different_length_cost_their_mean() -> None:
-    whole = price("vit_nano_patch4_28", TokenExit(), EXITS, CLASSES, SEGMENTATION)
-    tokens = np.array([[50] * 3 + [20] * 9, [50] * 6 + [11] * 6])
-    found = mean_costs(whole, tokens, NANO, EXITS)
-    head = 32 * CLASSES
-    alone = [
-        3 * vit_macs(50, 32) + 9 * vit_macs(20, 32) + head * (49 + 19 + 19),
-        6 * vit_macs(50, 32) + 6 * vit_macs(11, 32) + head * (49 + 49 + 10),
-    ]
-    assert found.cumulative[0] == pytest.approx(whole.stem + sum(alone) / 2, abs=10)  # each block is rounded
-    assert found.cumulative[0] == found.stem + sum(found.blocks) + found.heads[0]
-
-
-@pytest.mark.parametrize(("share", "giga"), [(0.0, 106.90), (0.3, 88.9), (0.5, 77.9)])
-def test_vit_b_at_512_pixels_without_a_class_token(share: float, giga: float) -> None:
-    """12 blocks on 1024 tokens of width 768, of which a share leaves after block 6; the heads are not counted."""
-    card = replace(table("backbone")["vit_base_patch16_224"], grids=(32,) * 12, prefix_tokens=0)
-    stem, blocks = 16 * 16 * 3 * 768 * 1024, (vit_macs(1024, 768),) * 12
-    whole = price("vit_nano_patch4_28", Vanilla(), EXITS, CLASSES, SEGMENTATION).model_copy(
-        update={"stem": stem, "blocks": blocks, "heads": (0, 0), "cumulative": (1, 1)}
-    )
-    tokens = np.array([[1024] * 6 + [round(1024 * (1 - share))] * 6])
-    assert mean_costs(whole, tokens, card, (6,)).cumulative[0] / 1e9 == pytest.approx(giga, abs=0.05)
-
-
-# Grids and runs
-
-SCENES: dict[str, Any] = {
-    "backbones": ["vit_nano_patch4_64"],
-    "datasets": [{"name": "fashion-scenes", "set": {"train": 40, "val": 12, "test": 12}}],
-    "policies": ["map-confidence"],
-}
-RECIPES = {
-    "finetune": {"epochs": 1, "batch_size": 20, "augment": "none"},
-    "exits": {"epochs": 1, "batch_size": 20, "augment": "none"},
-}
-
-
-def token_exit(**options: Any) -> dict[str, Any]:
-    return {"name": "token-exit", "set": options}
-
-
-def test_the_heads_are_those_of_vanilla_and_each_threshold_is_a_run(tmp_path: Path) -> None:
-    methods = ["vanilla", token_exit(threshold=0.5), token_exit(threshold=0.9)]
-    grid = load_grid(write_grid(tmp_path / "grid.yaml", methods=methods, recipes=RECIPES, **SCENES))
-    vanilla, low, high = [run_stages(run) for run in grid.runs]
-    assert vanilla.training == low.training == high.training
-    assert vanilla.cost == low.cost
-    assert len({vanilla.scores.key, low.scores.key, high.scores.key}) == 3
-    assert (low.spec.train.exits, low.spec.train.token_exits) == ((), (3, 7))
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"methods": [token_exit()]}, "the token reduction token-exit has no form for classification"),
-    ({"methods": [token_exit(threshold=0)], **SCENES}, "threshold must be above 0 and at most 1, not 0"),
-    ({"methods": [token_exit(keep=0)], **SCENES}, "keep must be at least 1 token, not 0"),
-    ({"methods": [token_exit(agreement=1.5)], **SCENES}, "agreement must be above 0 and at most 1, not 1.5"),
-    ({"methods": [token_exit(agreement=0.9, threshold=0.5)], **SCENES}, "agreement takes the place of threshold"),
-    ({"methods": [token_exit(trained=True)], **SCENES}, "regime is one of joint, mixed, alternating, not frozen"),
-    ({"methods": [token_exit(trained=True, regime="mixed", agreement=0.9)], **SCENES}, "agreement is chosen after training"),
-    ({"methods": [token_exit(merge=4)], **SCENES}, "merge removes patch tokens"),
-    ({"methods": [token_exit()], **SCENES, "backbones": ["swin_nano_patch2_window7_28"]}, "'swin' needs its grid"),
-])  # fmt: skip
-def test_what_does_not_fit_is_refused_when_the_grid_is_planned(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        load_grid(write_grid(tmp_path / "grid.yaml", recipes=RECIPES, **changes))
-
-
-def test_the_command_costs_has_no_answer_without_images() -> None:
-    arguments = ["--backbone", "vit_nano_patch4_28", "--method", "token-exit", "--num-classes", "10"]
-    with pytest.raises(UserError, match="its cost depends on the images"):
-        CliRunner().invoke(costs_command, arguments, catch_exceptions=False)
-
-
-@pytest.mark.slow
-def test_chosen_thresholds_and_trained_models_are_stored_with_the_exits_of_the_tokens(tmp_path: Path) -> None:
-    low = {"threshold": 0.08, "keep": 1}  # below 1 of 11 classes, so that all tokens are confident
-    methods = ["vanilla", token_exit(agreement=0.5), token_exit(regime="mixed", trained=True, **low)]
-    grid = write_grid(tmp_path / "grid.yaml", methods=methods, exits=[[3, 7]], recipes=RECIPES, **SCENES)
-    store = Store(tmp_path / "results")
-    arguments = ["--grid", str(grid), "--results", str(store.root), "--format", "none", "--threads", "1"]
-    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
-    runs, problems = load_runs(store, store.run_ids())
-    assert not problems
-    of_tokens = [run for run in runs if run.record.spec.train.token_exits]
-    assert len(of_tokens) == 2
-    for run in of_tokens:
-        stored = load_run_scores(store, run.record)["test"]
-        assert stored.left is not None
-        assert stored.maps is not None
-        model = load_model(store, run.record, torch.device("cpu"))
-        outputs = [model.forward_all(b.images) for b in read_inputs(run.record.spec.train, None).scoring("test")]
-        assert torch.equal(torch.cat([one.logits[0].argmax(1) for one in outputs]), stored.maps[0].long())
-        assert torch.equal(torch.cat([o.left for o in outputs if o.left is not None]), stored.left[0].flatten(1))
-        for i, example in enumerate(run.examples):
-            assert example.left is not None
-            assert np.array_equal(example.left, stored.left[0, i].numpy())
-        is_trained = run.record.spec.train.method.set.get("trained")
-        chosen = list((store.root / "stages" / stage_name(run.record, "scores")).glob(CHOSEN))
-        assert bool(chosen) != bool(is_trained)
-    (vanilla,) = (run for run in runs if run.has_exits)
-    assert all(example.left is None for example in vanilla.examples)
-
-
-@pytest.mark.slow
-def test_a_run_records_its_mean_cost_and_its_model_can_be_run_and_timed(tmp_path: Path) -> None:
-    method = token_exit(threshold=0.08, keep=1)  # below 1 of 11 classes, so that all tokens are confident
-    grid = write_grid(tmp_path / "grid.yaml", methods=[method], exits=[[3, 7]], recipes=RECIPES, **SCENES)
-    results = tmp_path / "results"
-    arguments = ["--grid", str(grid), "--results", str(results), "--format", "none", "--threads", "1"]
-    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
-    store = Store(results)
-    (run_id,) = store.run_ids()
-    record = store.record(run_id)
-    assert record.status == "done"
-    stored = load_run_scores(store, record)["test"]
-    assert stored.tokens is not None
-    assert stored.tokens.shape == (1, 12, 12)
-    assert int(stored.tokens[0, :, 3].max()) < 257
-    (point,) = record.points
-    assert point.test is not None
-    assert point.test.mean_macs == record.costs.cumulative[0] < record.costs.baseline
-    runs, problems = load_runs(store, [run_id])
-    assert not problems
-    assert not runs[0].has_exits
-    model = load_model(store, record, torch.device("cpu"))
-    images = next(iter(read_inputs(record.spec.train, None).scoring("test"))).images
-    with torch.no_grad():
-        outputs = model(images)
-    routed = run_dynamic(model, MapConfidence(threshold=0.5), images)
-    assert routed.answers is not None
-    assert torch.equal(routed.answers, outputs[0].argmax(1))
-    timing = ["--run", run_id, "--results", str(results), "--batch-size", "4", "--images", "12", "--threads", "1"]
-    timed = CliRunner().invoke(latency, timing, catch_exceptions=False)
-    assert timed.exit_code == 0, timed.output
-    (measured,) = (json.loads(path.read_text()) for path in results.glob("stages/latency-*/latency.json"))
-    assert measured["timings"][0]["mac_speedup"] == pytest.approx(record.costs.baseline / record.costs.cumulative[0])

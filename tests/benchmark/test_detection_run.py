@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from benchmark.evaluation.scores import load_scores
 from methods.boxes.decoding import MOST
 from results.store.folder import Store
-from results.tables.loading import load_runs
 from results.tables.run import Run
+from tests.benchmark.grid_runs import assert_equal_scores, run_grid
 from tests.conftest import call
+from tests.results.loaded import runs_by_method
 
 pytestmark = pytest.mark.slow
 
@@ -39,25 +38,17 @@ recipes:
 """
 
 
-def run_grid(made: Path, name: str, *options: str | Path) -> None:
-    (made / "boxes.yaml").write_text(GRID, encoding="utf-8")
-    done = call("run", "--grid", made / "boxes.yaml", "--results", made / name, "--threads", "1", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("detection")
-    run_grid(made, "results", "--out", made / "report")
+    (made / "boxes.yaml").write_text(GRID, encoding="utf-8")
+    run_grid(made / "boxes.yaml", made / "results", "--out", made / "report")
     return made
 
 
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[str, Run]:
-    store = Store(folder / "results")
-    found, problems = load_runs(store, store.run_ids())
-    assert not problems
-    return {run.method: run for run in found}
+    return runs_by_method(Store(folder / "results"))
 
 
 def test_every_method_has_a_record_that_follows_from_its_tables(runs: dict[str, Run]) -> None:
@@ -86,13 +77,8 @@ def test_scores_hold_boxes_of_every_exit_in_pixels_of_the_image(folder: Path) ->
 
 def test_again_gives_the_same_bits(folder: Path) -> None:
     """Apart from the wall-clock times in records."""
-    run_grid(folder, "again", "--format", "none")
-    for stage in (folder / "results" / "stages").glob("scores-*"):
-        one, other = (
-            load_file(folder / name / "stages" / stage.name / "test.safetensors") for name in ("results", "again")
-        )
-        assert one.keys() == other.keys()
-        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    run_grid(folder / "boxes.yaml", folder / "again", "--format", "none")
+    assert_equal_scores(folder / "results", folder / "again")
 
 
 def test_the_report_names_the_metric(folder: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 from safetensors.torch import load_file
 
 from results.store.folder import Store
-from results.tables.loading import load_runs
 from results.tables.run import Run
+from tests.benchmark.grid_runs import assert_equal_scores, run_grid
 from tests.conftest import call
+from tests.results.loaded import runs_by_method
 
 pytestmark = pytest.mark.slow
 
@@ -34,20 +35,14 @@ recipes:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("segmentation")
     (made / "scenes.yaml").write_text(GRID, encoding="utf-8")
-    done = call(
-        "run", "--grid", made / "scenes.yaml", "--results", made / "results", "--out", made / "report", "--threads", "1"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "mIoU" in done.stdout
+    printed = run_grid(made / "scenes.yaml", made / "results", "--out", made / "report")
+    assert "mIoU" in printed
     return made
 
 
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[str, Run]:
-    store = Store(folder / "results")
-    found, problems = load_runs(store, store.run_ids())
-    assert not problems
-    return {run.method: run for run in found}
+    return runs_by_method(Store(folder / "results"))
 
 
 def test_the_numbers_of_every_record_follow_from_its_tables(runs: dict[str, Run]) -> None:
@@ -101,13 +96,6 @@ def test_commands_of_classification_say_so(folder: Path, runs: dict[str, Run], c
     assert "Traceback" not in done.stderr
 
 
-def test_the_same_grid_gives_the_same_bits(folder: Path, runs: dict[str, Run]) -> None:
-    again = folder / "again"
-    done = call("run", "--grid", folder / "scenes.yaml", "--results", again, "--threads", "1", "--format", "none")
-    assert done.returncode == 0, done.stderr
-    for stage in sorted(path.name for path in (again / "stages").iterdir() if path.name.startswith("scores-")):
-        first, second = (
-            load_file(root / "stages" / stage / "test.safetensors") for root in (folder / "results", again)
-        )
-        assert first.keys() == second.keys()
-        assert all((first[name] == second[name]).all() for name in first)
+def test_the_same_grid_gives_the_same_bits(folder: Path) -> None:
+    run_grid(folder / "scenes.yaml", folder / "again", "--format", "none")
+    assert_equal_scores(folder / "results", folder / "again")

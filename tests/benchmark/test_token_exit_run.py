@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from benchmark.cli.costs import command as costs_command
 from benchmark.cli.latency import command as latency
-from benchmark.cli.run import command as run_command
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import CHOSEN
 from benchmark.evaluation.stored_runs import load_run_scores, stage_name
@@ -25,6 +24,7 @@ from benchmark.training.inputs import read_inputs
 from methods.policies.map_signals import MapConfidence
 from results.store.folder import Store
 from results.tables.loading import load_runs
+from tests.benchmark.grid_runs import run_grid
 from tests.grids import write_grid
 
 SCENES: dict[str, Any] = {
@@ -93,9 +93,7 @@ def test_chosen_thresholds_and_trained_models_are_stored_with_the_exits_of_the_t
     methods = ["vanilla", token_exit(agreement=0.5), token_exit(regime="mixed", trained=True, **low)]
     grid = write_grid(tmp_path / "grid.yaml", methods=methods, exits=[[3, 7]], recipes=RECIPES, **SCENES)
     store = Store(tmp_path / "results")
-    arguments = ["--grid", str(grid), "--results", str(store.root), "--format", "none", "--threads", "1"]
-    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
+    run_grid(grid, store.root, "--format", "none")
     runs, problems = load_runs(store, store.run_ids())
     assert not problems
     of_tokens = [run for run in runs if run.record.spec.train.token_exits]
@@ -123,9 +121,7 @@ def test_a_run_records_its_mean_cost_and_its_model_can_be_run_and_timed(tmp_path
     method = token_exit(threshold=0.08, keep=1)  # below 1 of 11 classes, so that all tokens are confident
     grid = write_grid(tmp_path / "grid.yaml", methods=[method], exits=[[3, 7]], recipes=RECIPES, **SCENES)
     results = tmp_path / "results"
-    arguments = ["--grid", str(grid), "--results", str(results), "--format", "none", "--threads", "1"]
-    outcome = CliRunner().invoke(run_command, arguments, catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
+    run_grid(grid, results, "--format", "none")
     store = Store(results)
     (run_id,) = store.run_ids()
     record = store.record(run_id)

@@ -9,6 +9,9 @@ from typing import Any
 
 from results.sealed import KEY, sealed
 from results.store.files import sha256
+from results.store.folder import Store
+from results.store.sharing import share
+from results.tables.loading import load_runs
 
 
 def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -28,3 +31,15 @@ def edit_record(folder: Path, edit: Callable[[dict[str, Any]], object] = lambda 
         edit(record)
 
     edit_json(folder / "record.json", change)
+
+
+def problem_of_edited(store: Store, target: Path, edit: Callable[[Path], None]) -> str:
+    """The problem with an edited copy of the run of LGViT; its file hashes fit the edited files."""
+    share(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit")], target)
+    copy = Store(target)
+    (run_id,) = copy.run_ids()
+    edit(copy.run(run_id))
+    loaded, (problem,) = load_runs(copy, [run_id])
+    assert loaded == []
+    assert run_id in problem
+    return problem

@@ -16,18 +16,17 @@ from results.stats.significance import holm
 from results.store.folder import Store
 from results.tables.compare import differences, disjoint_axes, match, point_differences, record_differences
 from results.tables.iso_accuracy import iso_table
-from results.tables.loading import load_runs
 from results.tables.outcomes import split_by_point
 from results.tables.points import comparisons
 from results.tables.run import Run
 from tests.conftest import Command, SmokeRun
+from tests.results.loaded import runs_by_method
 from tests.segmentation_runs import write_segmentation
 
 
 @pytest.fixture(scope="module")
 def runs(smoke: SmokeRun) -> dict[str, Run]:
-    store = Store(smoke.results)
-    return {run.method: run for run in load_runs(store, store.run_ids())[0]}
+    return runs_by_method(Store(smoke.results))
 
 
 def test_differing_fields_are_named() -> None:

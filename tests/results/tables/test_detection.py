@@ -26,7 +26,8 @@ from results.tables.outcomes import BoxOutcomes
 from results.tables.points import comparisons, points
 from results.tables.run import STATIC, Run
 from tests.detection_runs import CLASSES, POLICY, write_detection
-from tests.results.edited import edit_record
+from tests.results.edited import edit_record, problem_of_edited
+from tests.results.loaded import runs_by_method
 from tests.results.stats.boxes import reference
 
 HALF = f"{POLICY}/equal-macs-0.5"
@@ -39,9 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def runs(store: Store) -> dict[str, Run]:
-    loaded, problems = load_runs(store, store.run_ids())
-    assert problems == []
-    return {run.method.partition("(")[0]: run for run in loaded}
+    return runs_by_method(store)
 
 
 def pycocotools(run: Run, taken: np.ndarray) -> dict[str, float]:
@@ -171,21 +170,9 @@ TRUTH: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 }
 
 
-def changed(store: Store, target: Path, edit: Callable[[Path], None]) -> str:
-    """The problem with an edited copy of the run of LGViT; its file hashes fit the edited files."""
-    share(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit")], target)
-    copy = Store(target)
-    (run_id,) = copy.run_ids()
-    edit(copy.run(run_id))
-    loaded, (problem,) = load_runs(copy, [run_id])
-    assert loaded == []
-    assert run_id in problem
-    return problem
-
-
 @pytest.mark.parametrize("part", RECORDS)
 def test_an_edited_record_is_refused(store: Store, tmp_path: Path, part: str) -> None:
-    assert part in changed(store, tmp_path, lambda folder: edit_record(folder, RECORDS[part]))
+    assert part in problem_of_edited(store, tmp_path, lambda folder: edit_record(folder, RECORDS[part]))
 
 
 @pytest.mark.parametrize(("name", "part"), [*(("answers", p) for p in ANSWERS), *(("ground_truth", p) for p in TRUTH)])
@@ -195,11 +182,11 @@ def test_edited_boxes_are_refused(store: Store, tmp_path: Path, name: str, part:
         (ANSWERS if name == "answers" else TRUTH)[part](pd.read_parquet(path)).to_parquet(path, index=False)
         edit_record(folder)
 
-    assert part in changed(store, tmp_path, edit)
+    assert part in problem_of_edited(store, tmp_path, edit)
 
 
 def test_missing_labelled_boxes_are_named(store: Store, tmp_path: Path) -> None:
     def edit(folder: Path) -> None:
         (folder / "ground_truth.parquet").unlink()
 
-    assert "ground_truth.parquet" in changed(store, tmp_path, edit)
+    assert "ground_truth.parquet" in problem_of_edited(store, tmp_path, edit)

@@ -23,7 +23,8 @@ from results.tables.metrics import class_table, exit_table, head_table, leaving_
 from results.tables.outcomes import PixelOutcomes
 from results.tables.points import comparisons, points
 from results.tables.run import STATIC, Run
-from tests.results.edited import edit_record
+from tests.results.edited import edit_record, problem_of_edited
+from tests.results.loaded import runs_by_method
 from tests.segmentation_runs import CLASSES, IMAGES, POLICY, write_segmentation
 
 HALF = f"{POLICY}/equal-macs-0.5"
@@ -36,9 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def runs(store: Store) -> dict[str, Run]:
-    loaded, problems = load_runs(store, store.run_ids())
-    assert problems == []
-    return {run.method.partition("(")[0]: run for run in loaded}
+    return runs_by_method(store)
 
 
 def counts_of(run: Run, exits: dict[int, float]) -> np.ndarray:
@@ -183,21 +182,9 @@ def moved(table: pd.DataFrame, exit_: int) -> pd.DataFrame:
     return better
 
 
-def changed(store: Store, target: Path, edit: Callable[[Path], None]) -> str:
-    """The problem with an edited copy of the run of LGViT; its file hashes fit the edited files."""
-    share(store, [run_id for run_id in store.run_ids() if run_id.startswith("lgvit")], target)
-    copy = Store(target)
-    (run_id,) = copy.run_ids()
-    edit(copy.run(run_id))
-    loaded, (problem,) = load_runs(copy, [run_id])
-    assert loaded == []
-    assert run_id in problem
-    return problem
-
-
 @pytest.mark.parametrize("part", RECORDS)
 def test_an_edited_record_is_refused(store: Store, tmp_path: Path, part: str) -> None:
-    assert part in changed(store, tmp_path, lambda folder: edit_record(folder, RECORDS[part]))
+    assert part in problem_of_edited(store, tmp_path, lambda folder: edit_record(folder, RECORDS[part]))
 
 
 @pytest.mark.parametrize("part", ANSWERS)
@@ -207,7 +194,7 @@ def test_edited_counts_are_refused(store: Store, tmp_path: Path, part: str) -> N
         ANSWERS[part](pd.read_parquet(path)).to_parquet(path, index=False)
         edit_record(folder)
 
-    assert part in changed(store, tmp_path, edit)
+    assert part in problem_of_edited(store, tmp_path, edit)
 
 
 @pytest.mark.parametrize("exit_", [9, -1])
@@ -222,4 +209,4 @@ def test_other_exits_are_refused(store: Store, tmp_path: Path, exit_: int) -> No
         table.to_parquet(path, index=False)
         edit_record(folder)
 
-    assert "does not have" in changed(store, tmp_path, edit)
+    assert "does not have" in problem_of_edited(store, tmp_path, edit)

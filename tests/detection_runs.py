@@ -14,12 +14,11 @@ from benchmark.evaluation.detections import Detections
 from benchmark.evaluation.evaluate import accuracies, evaluate, evaluate_without_exits, exit_metrics
 from benchmark.evaluation.scores import ExitScores
 from methods.policies.box_signals import SIGNALS
-from results.record import BackboneInfo, DataCard, DoneRecord, MethodInfo, SplitAccuracy
-from results.spec import Configured, Recipes, RunSpec, TrainSpec
+from results.record import SplitAccuracy
+from results.spec import Configured
 from results.store.folder import Store
 from results.tables.pictures import PICTURES, Picture, pictures_frame
-from tests.results.builders import provenance
-from tests.segmentation_runs import BACKBONE, DEPTH, EXITS, METHODS, costs_of
+from tests.invented_runs import DEPTH, METHODS, InventedModel, data_card, write_runs
 
 CLASSES = ("shirt", "trouser", "dress", "bag", "boot", "hat")
 """No image contains a hat."""
@@ -30,12 +29,7 @@ POLICY = "box-confidence"
 
 def write_detection(root: Path, seeds: tuple[int, ...] = (0, 1), methods: tuple[str, ...] = tuple(METHODS)) -> Store:
     """The runs of ``static``, ``truncated`` to 6 blocks and some methods, with each seed."""
-    store = Store(root)
-    store.prepare()
-    for seed in seeds:
-        for method in ("static", "truncated", *methods):
-            _write(store, method, seed)
-    return store
+    return write_runs(root, seeds, methods, _write)
 
 
 def invented_scores(split: str, seed: int, blocks: list[int], advantage: float = 0.0) -> ExitScores:
@@ -107,41 +101,23 @@ def _offsets(counts: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([[0], counts.cumsum()]))
 
 
-def _write(store: Store, method: str, seed: int) -> None:
-    name, advantage, color, marker = METHODS.get(method, (method.capitalize(), 0.0, None, None))
-    exits = EXITS if method in METHODS else ()
-    depth = 6 if method == "truncated" else DEPTH
-    costs, blocks = costs_of(exits, depth), [*exits, depth]
-    static = {split: invented_scores(split, seed, [DEPTH]) for split in IMAGES}
-    scores = {split: invented_scores(split, seed, blocks, advantage) for split in IMAGES}
-    policy = Configured(name=POLICY)
-    if exits:
-        evaluation = evaluate(scores, static, costs, blocks, [policy])
+def _write(store: Store, model: InventedModel) -> None:
+    costs, blocks = model.costs, model.blocks
+    static = {split: invented_scores(split, model.seed, [DEPTH]) for split in IMAGES}
+    scores = {split: invented_scores(split, model.seed, blocks, model.advantage) for split in IMAGES}
+    if model.exits:
+        evaluation = evaluate(scores, static, costs, blocks, [Configured(name=POLICY)])
     else:
-        evaluation = evaluate_without_exits(None if method == "static" else scores, static, costs)
-    train = TrainSpec(
-        dataset=Configured(name="fashion-scenes-detection"), backbone=BACKBONE,
-        method=Configured(name=method, set={"depth": depth} if method == "truncated" else {}), exits=exits, recipes=Recipes(),
-        seed=seed,
-    )  # fmt: skip
-    record = DoneRecord(
-        run_id=f"{method}-boxes-{seed}", provenance=provenance(), stages=(), data=_data_card(), costs=costs,
+        evaluation = evaluate_without_exits(None if model.method == "static" else scores, static, costs)
+    record = model.record(
+        "boxes",
+        data_card("fashion-scenes-detection", "detection", CLASSES, IMAGES),
+        policy=POLICY,
         points=evaluation.points,
-        spec=RunSpec(train=train, scheme="paper" if exits else "none", policies=(policy,) if exits else ()),
-        method=MethodInfo(name=method, options=train.method.set, display_name=name, color=color, marker=marker),
-        backbone=BackboneInfo(name=BACKBONE, family="vit"), own_policy=POLICY if exits else "",
-        exits=exit_metrics(scores, blocks, ["lph", "lph", "gah"] if exits else []),
+        exits=exit_metrics(scores, blocks, model.heads),
         static_accuracy=SplitAccuracy(**{split: accuracies(one)[-1] for split, one in static.items()}),
-    )  # fmt: skip
+    )
     with store.write_run(record) as folder:
         evaluation.write(folder)
         images = [Picture(1000 + n, picture("test", n), 1.0) for n in range(4)]
         pictures_frame(images).to_parquet(folder / PICTURES, index=False)
-
-
-def _data_card() -> DataCard:
-    return DataCard(
-        name="fashion-scenes-detection", task="detection", fingerprint="f" * 64, classes=len(CLASSES), class_names=CLASSES,
-        sizes={"train": 600, **IMAGES}, split_identity={}, content={}, split_rule="", transforms={},
-        citation="composed from Fashion-MNIST", licence="MIT", redistributable=True,
-    )  # fmt: skip

@@ -13,29 +13,18 @@ import pandas as pd
 
 from results.metric import MIOU
 from results.operating_point import BUDGETS, Measured, OperatingPoint, WeightedThreshold
-from results.record import BackboneInfo, CostTable, DataCard, DoneRecord, ExitMetrics, MethodInfo, SplitAccuracy
-from results.spec import Configured, Recipes, RunSpec, TrainSpec
+from results.record import CostTable, ExitMetrics, SplitAccuracy
 from results.stats.curves import cheapest_within_drop, enclosing_settings, measure
 from results.stats.hull import upper_hull
 from results.stats.iou import mean_iou, pseudo_values
 from results.store.folder import Store
 from results.tables.run import NO_POLICY, STATIC
-from tests.results.builders import provenance
+from tests.invented_runs import DEPTH, METHODS, InventedModel, data_card, write_runs
 
-BACKBONE = "vit_nano_patch4_64"
 CLASSES = ("background", "shirt", "trouser", "dress", "bag", "boot", "hat")
 """No image contains a hat."""
 IMAGES = {"val": 150, "test": 200}
-EXITS = (3, 6, 9)
-DEPTH = 12
 PIXELS = 64 * 64
-METHODS = {
-    "lgvit": ("LGViT", 0.05, "#D55E00", "o"),
-    "vanilla": ("Linear heads", 0.0, "#0072B2", "s"),
-    "homogeneous-local": ("Homogeneous LPH", 0.04, "#009E73", "^"),
-    "homogeneous-global": ("Homogeneous GAH", 0.02, "#CC79A7", "v"),
-}
-"""Name in text, advantage of the early exits, color and marker."""
 POLICY = "confidence"
 
 
@@ -49,50 +38,34 @@ class Invented:
 
 def write_segmentation(root: Path, seeds: tuple[int, ...] = (0, 1), methods: tuple[str, ...] = tuple(METHODS)) -> Store:
     """The runs of ``static``, ``truncated`` to 6 blocks and some methods, with each seed."""
-    store = Store(root)
-    store.prepare()
-    for seed in seeds:
-        for method in ("static", "truncated", *methods):
-            _write(store, method, seed)
-    return store
+    return write_runs(root, seeds, methods, _write)
 
 
-def _write(store: Store, method: str, seed: int) -> None:
-    name, advantage, color, marker = METHODS.get(method, (method.capitalize(), 0.0, None, None))
-    exits = EXITS if method in METHODS else ()
-    depth = 6 if method == "truncated" else DEPTH
-    costs, blocks = costs_of(exits, depth), [*exits, depth]
-    splits = {split: _invented(split, seed, blocks, advantage) for split in IMAGES}
+def _write(store: Store, model: InventedModel) -> None:
+    costs, blocks = model.costs, model.blocks
+    splits = {split: _invented(split, model) for split in IMAGES}
     miou = {split: mean_iou(s.counts[..., :3].sum(axis=1)) for split, s in splits.items()}
-    evaluated = [_evaluate(splits, miou["val"][-1], costs, blocks)] if method in METHODS else []
-    if method == "truncated":
+    evaluated = [_evaluate(splits, miou["val"][-1], costs, blocks)] if model.exits else []
+    if model.method == "truncated":
         evaluated = [_without_exits(splits, costs, blocks)]
-    points = tuple(point for e in evaluated for point in e.points)
-    train = TrainSpec(
-        dataset=Configured(name="fashion-scenes"), backbone=BACKBONE,
-        method=Configured(name=method, set={"depth": depth} if method == "truncated" else {}), exits=exits, recipes=Recipes(),
-        seed=seed,
-    )  # fmt: skip
-    heads = [*(("lph", "lph", "gah") if exits else ()), "final classifier"]
-    record = DoneRecord(
-        run_id=f"{method}-scenes-{seed}", provenance=provenance(), stages=(), data=_data_card(), costs=costs, points=points,
-        spec=RunSpec(
-            train=train, scheme="paper" if exits else "none", policies=(Configured(name=POLICY),) if exits else (),
-        ),
-        method=MethodInfo(name=method, options=train.method.set, display_name=name, color=color, marker=marker),
-        backbone=BackboneInfo(name=BACKBONE, family="vit"), own_policy=POLICY if exits else "",
-        exits=tuple(
-            ExitMetrics(block=block, head=head, val_accuracy=miou["val"][k], test_accuracy=miou["test"][k])
-            for k, (block, head) in enumerate(zip(blocks, heads, strict=True))
-        ),
+    exits = tuple(
+        ExitMetrics(block=block, head=head, val_accuracy=miou["val"][k], test_accuracy=miou["test"][k])
+        for k, (block, head) in enumerate(zip(blocks, [*model.heads, "final classifier"], strict=True))
+    )
+    record = model.record(
+        "scenes",
+        data_card("fashion-scenes", "segmentation", CLASSES, IMAGES),
+        policy=POLICY,
+        points=tuple(point for e in evaluated for point in e.points),
+        exits=exits,
         static_accuracy=SplitAccuracy(**{split: values[-1] for split, values in miou.items()}),
-    )  # fmt: skip
+    )
     test, ids = splits["test"], np.arange(IMAGES["test"]) + 1000
     tables = {
         "answers": _answers(test.counts, ids),
         "outcomes": pd.concat([_rows(STATIC, np.nan, 1.0, ids, np.full(len(ids), -1)), *(e.outcomes(ids) for e in evaluated)]),
         "curves": pd.concat([_curve([]), *(e.curves for e in evaluated)]),
-        "corners": pd.concat([_corner("", 0.0, ids[:0], ids[:0]), *(e.corners(ids) for e in evaluated if exits)]),
+        "corners": pd.concat([_corner("", 0.0, ids[:0], ids[:0]), *(e.corners(ids) for e in evaluated if model.exits)]),
     }  # fmt: skip
     with store.write_run(record) as folder:
         (folder / "thresholds.json").write_text("{}\n", encoding="utf-8")
@@ -100,9 +73,9 @@ def _write(store: Store, method: str, seed: int) -> None:
             table.to_parquet(folder / f"{table_name}.parquet", index=False)
 
 
-def _invented(split: str, seed: int, blocks: list[int], advantage: float) -> Invented:
+def _invented(split: str, model: InventedModel) -> Invented:
     """Easy and hard images. Methods differ in their early exits; every method has the same images and backbone of its seed."""
-    images, classes = IMAGES[split], len(CLASSES)
+    images, classes, advantage = IMAGES[split], len(CLASSES), model.advantage
     scenes = np.random.default_rng(len(split))  # the same images for every seed
     chosen = np.zeros((images, classes))
     chosen[:, 0] = scenes.uniform(1, 3, images)
@@ -111,8 +84,8 @@ def _invented(split: str, seed: int, blocks: list[int], advantage: float) -> Inv
     label = np.floor(PIXELS * 0.98 * chosen / chosen.sum(axis=1, keepdims=True)).astype(np.int64)
     hard = scenes.beta(2, 4, images)
     counts = []
-    for block in (*blocks, DEPTH):
-        rng = np.random.default_rng([len(split), seed, block, round(1000 * advantage) * (block < DEPTH)])
+    for block in (*model.blocks, DEPTH):
+        rng = np.random.default_rng([len(split), model.seed, block, round(1000 * advantage) * (block < DEPTH)])
         missed = hard * (1.3 - advantage * 4 * (block < DEPTH) - 0.9 * block / DEPTH) + rng.normal(0, 0.01, images)
         counts.append(_counts(rng, label, np.clip(0.97 - missed, 0.05, 0.99)))
     found = np.stack(counts)[:-1, :, :, 0].sum(axis=-1) / label.sum(axis=-1)
@@ -268,22 +241,3 @@ def _answers(counts: np.ndarray, ids: np.ndarray) -> pd.DataFrame:
     names = ("tp", "fp", "fn", "edge_tp", "edge_fp", "edge_fn")
     frame[list(names)] = counts.reshape(-1, len(names))
     return frame[counts.reshape(-1, len(names)).any(axis=1)]
-
-
-def _data_card() -> DataCard:
-    return DataCard(
-        name="fashion-scenes", task="segmentation", fingerprint="f" * 64, classes=len(CLASSES), class_names=CLASSES,
-        sizes={"train": 600, **IMAGES}, split_identity={}, content={}, split_rule="", transforms={},
-        citation="composed from Fashion-MNIST", licence="MIT", redistributable=True,
-    )  # fmt: skip
-
-
-def costs_of(exits: tuple[int, ...], depth: int) -> CostTable:
-    heads = len(exits) + 1
-    cumulative = tuple(1_000_000 * block + 20_000 * number for number, block in enumerate((*exits, depth), start=1))
-    return CostTable(
-        stem=0, blocks=(1_000_000,) * depth, heads=(20_000,) * heads, cumulative=cumulative, depth=DEPTH,
-        baseline=1_000_000 * DEPTH + 20_000, norms=0, linear_conv_cumulative=cumulative,
-        linear_conv_baseline=1_000_000 * DEPTH + 20_000, parameters=900_000, heads_parameters=20_000 * (heads - 1),
-        uncounted=(),
-    )  # fmt: skip

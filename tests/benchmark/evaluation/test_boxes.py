@@ -13,8 +13,8 @@ from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import decide, without_exits
 from results.spec import Configured
 from results.stats.average_precision import average_precision
-from tests.detection_runs import EXITS, POLICY, invented_scores
-from tests.segmentation_runs import costs_of
+from tests.detection_runs import POLICY, invented_scores
+from tests.invented_runs import EXITS, costs_of
 
 BLOCKS = [*EXITS, 12]
 

@@ -117,6 +117,9 @@ class ValueReader:
         """The primary endpoint, whose methods must be among the labels ``methods``; None, after noting a mistake, if not."""
         if key is None:
             return None
+        if not methods:
+            self.wrong("primary", "no method of this grid has exits at which whole images leave")
+            return None
         named = self.each("primary", [key.method, *key.against], self.readers["methods"])
         labels = [method.label for method in named]
         for label in labels:

@@ -478,3 +478,9 @@ def test_a_mistake_in_a_primary_endpoint_is_named(tmp_path: Path, primary: str, 
     methods = SOUND.replace("lgvit]", "lgvit, vanilla]")
     message = mistakes(tmp_path, f"{methods}primary: {primary}")[0]
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_primary_endpoint_needs_a_method_with_exits(tmp_path: Path) -> None:
+    methods = SOUND.replace("lgvit]", "static]")
+    (message,) = mistakes(tmp_path, f"{methods}primary: {{method: lgvit, against: [vanilla], macs: 0.5}}")
+    assert "primary: no method of this grid has exits" in message

@@ -94,10 +94,15 @@ def judge_drop(drop: Estimate, allowed: float) -> Verdict:
 
 
 def judge_number(estimate: Estimate, published: float) -> Verdict:
-    """Judges a published accuracy on the same data and model; both in [0, 1]."""
+    """Judges a published accuracy on the same data and model; both in [0, 1].
+
+    A wide interval makes no number close: one that only the interval reaches is neither near nor excluded.
+    """
     if not np.isfinite([estimate.value, estimate.low, estimate.high]).all():
         return "inconclusive"
-    return "close" if is_close(estimate.value, published, max(estimate.half, CLOSE_POINTS)) else "not reproduced"
+    if is_close(estimate.value, published, CLOSE_POINTS):
+        return "close"
+    return "inconclusive" if is_close(estimate.value, published, estimate.half) else "not reproduced"
 
 
 def is_close(value: float, published: float, tolerance: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.boxes import Boxes, mistake
+from datasets.boxes import Boxes
 from datasets.errors import DataError
 from datasets.images import ImageFiles, ImageList, decoded, decoded_bytes, packed
 from datasets.masks import IGNORED, MaskFiles
@@ -90,8 +90,9 @@ class ImageSplit:
                 message names it.
         """
         images = decoded(self.images)
-        if self.boxes is not None and isinstance(images, list):
-            self._check_within(images, self.boxes)
+        if self.boxes is not None and isinstance(images, list):  # the files with the labels may state other sizes
+            for i, image in enumerate(images):
+                self.boxes.check(i, (image.shape[1], image.shape[0]), self.name(i))
         if self.masks is None:
             return images, None
         masks = self.masks if isinstance(self.masks, np.ndarray) else self.masks.decode()
@@ -100,13 +101,6 @@ class ImageSplit:
                 of_mask, of_image = (f"{array.shape[1]} x {array.shape[0]}" for array in (mask, image))
                 raise DataError(f"{self.mask_name(i)} has {of_mask} pixels and its image {self.name(i)} {of_image}")
         return images, masks
-
-    def _check_within(self, images: list[np.ndarray], boxes: Boxes) -> None:
-        """Compare boxes with the sizes of decoded images; the files with the labels may state others."""
-        for i, image in enumerate(images):
-            for corners in boxes.of(i)[0].tolist():
-                if problem := mistake(corners, (image.shape[1], image.shape[0])):
-                    raise DataError(f"an object in {self.name(i)} {problem}")
 
     def in_memory(self, limit: int = MAX_BYTES_IN_MEMORY) -> ImageSplit:
         """The split with images and masks decoded, if the images are files that take at most ``limit`` decoded bytes.
@@ -268,13 +262,18 @@ class DatasetCard:
     def _check_boxes(self, name: str, split: ImageSplit) -> None:
         if split.boxes is None:
             raise DataError(f"dataset {self.name}: its task is detection, and the images of {name} have no boxes")
+        wrong = np.flatnonzero((split.boxes.labels < 0) | (split.boxes.labels >= len(self.classes)))
+        if len(wrong):
+            position = int(np.searchsorted(split.boxes.offsets, wrong[0], side="right")) - 1
+            raise DataError(
+                f"dataset {self.name}: an object in {split.name(position)} in {name} has the class "
+                f"{split.boxes.labels[wrong[0]]}, and the {len(self.classes)} classes are numbered from 0"
+            )
         if not isinstance(split.images, np.ndarray):
-            return  # readers of files check boxes themselves, by the sizes in the files with the labels
+            return  # compared with their images when these are decoded
         size = split.images.shape[2], split.images.shape[1]
         for position in range(len(split)):
-            split.boxes.check(
-                position, size, len(self.classes), f"dataset {self.name}: {split.name(position)} in {name}"
-            )
+            split.boxes.check(position, size, f"dataset {self.name}: {split.name(position)} in {name}")
 
 
 def _is_marked(folder: Path, marker: str) -> bool:

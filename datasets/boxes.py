@@ -59,23 +59,19 @@ class Boxes:
             np.array([ignored for _, _, ignored in boxes], bool),
         )
 
-    def check(self, image: int, size: tuple[int, int], classes: int, name: str) -> None:
+    def check(self, image: int, size: tuple[int, int], name: str) -> None:
         """Check the boxes of one image.
 
         Args:
             image: position.
             size: width and height of the image.
-            classes: number of classes.
             name: of the image, for messages.
 
         Raises:
-            DataError: a box is empty or inverted, is not within the image, or has no class.
+            DataError: a box is empty or inverted, or is not within the image.
         """
-        for number, (corners, label, _) in enumerate(zip(*self.of(image), strict=True), start=1):
-            problem = mistake(corners.tolist(), size)
-            if problem is None and not 0 <= label < classes:
-                problem = f"has the class {label}, and the {classes} classes are numbered from 0"
-            if problem is not None:
+        for number, corners in enumerate(self.of(image)[0].tolist(), start=1):
+            if problem := mistake(corners, size):
                 raise DataError(f"{name}: object {number} {problem}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,15 @@ def read_part(folder: Path, part: str) -> ImageSplit:
             (int(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"])) for i in content["images"]
         )
         _check_categories(path, {int(category["id"]): str(category["name"]) for category in content["categories"]})
-        annotations = content["annotations"]
-    except (KeyError, TypeError, ValueError) as error:
+        annotations, ids = list(content["annotations"]), np.array([image for image, *_ in images], np.int64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} has not the form of COCO's instances ({error!r:.80}); {COCO_DETECTION.how_to_get}"
         ) from error
     position = {image: i for i, (image, *_) in enumerate(images)}
     if len(position) < len(images):
         raise DataError(f"{path}: two images have the same id")
+    _check_sizes(path, images)
     of_images: list[list[tuple[tuple[float, float, float, float], int, bool]]] = [[] for _ in images]
     classes = {category: index for index, category in enumerate(CATEGORIES)}
     for annotation in annotations:
@@ -93,7 +95,7 @@ def read_part(folder: Path, part: str) -> ImageSplit:
             number, image, category = annotation["id"], int(annotation["image_id"]), int(annotation["category_id"])
             left, top, width, height = map(float, annotation["bbox"])
             is_crowd = bool(annotation.get("iscrowd", 0))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"{path}: an annotation has not the form of COCO's ({error!r:.80})") from error
         if image not in position:
             raise DataError(f"{path}: annotation {number} belongs to image {image}, which is not in the list of images")
@@ -110,7 +112,6 @@ def read_part(folder: Path, part: str) -> ImageSplit:
             of_images[position[image]].append((clipped, classes[category], is_crowd))
     names = [name for _, name, _, _ in images]
     _check_files(folder / part, names)
-    ids = np.array([image for image, *_ in images], np.int64)
     files = ImageFiles(folder / part, encoded(names))
     return ImageSplit(files, np.zeros(len(ids), np.int64), ids, boxes=Boxes.of_images(of_images))
 
@@ -118,11 +119,17 @@ def read_part(folder: Path, part: str) -> ImageSplit:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path} ({error!s:.200}); {COCO_DETECTION.how_to_get}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} has not the form of COCO's instances; {COCO_DETECTION.how_to_get}")
     return content
+
+
+def _check_sizes(path: Path, images: Sequence[tuple[int, str, int, int]]) -> None:
+    for image, _, width, height in images:
+        if width < 1 or height < 1:
+            raise DataError(f"{path}: image {image} has {width} x {height} pixels; at least 1 x 1 are needed")
 
 
 def _check_categories(path: Path, found: dict[int, str]) -> None:

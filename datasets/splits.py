@@ -26,14 +26,23 @@ def stratified_holdout(labels: np.ndarray, per_class: int, seed: int) -> tuple[n
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) <= per_class:
-            raise DataError(f"class {label} has {len(members)} images: {per_class} cannot be held out")
+            which = "there are" if len(members) == len(labels) else f"class {label} has"
+            raise DataError(f"{which} {len(members):,} images, of which {per_class:,} cannot be held out")
         held[rng.permutation(members)[:per_class]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def hold_out(split: ImageSplit, per_class: int, seed: int) -> tuple[ImageSplit, ImageSplit]:
-    """The split without ``per_class`` samples of every class, and these samples; both in stored order."""
-    remaining, held_out = stratified_holdout(split.labels, per_class, seed)
+    """The split without ``per_class`` samples of every class, and these samples; both in stored order.
+
+    Raises:
+        DataError: a class has too few samples; the message names the folder of the images.
+    """
+    try:
+        remaining, held_out = stratified_holdout(split.labels, per_class, seed)
+    except DataError as error:
+        where = f"{split.images.root}: " if isinstance(split.images, ImageFiles) else ""
+        raise DataError(f"{where}{error}; the copy is incomplete") from None
     return split.select(remaining), split.select(held_out)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def read_annotation(path: Path) -> list[tuple[tuple[float, float, float, float],
         if len(content) > MAX_BYTES or b"<!" in content:  # entities could refer to other files, or grow without end
             raise DataError(f"{path} is no annotation of VOC: it is too large, or has declarations")
         root = ET.fromstring(content)
-    except (OSError, ET.ParseError) as error:
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:  # the last two: encodings that expat cannot read
         raise DataError(f"cannot read the annotation {path} ({error}); {VOC_DETECTION.how_to_get}") from error
     width, height = (_number(path, root, f"size/{side}") for side in ("width", "height"))
     objects = []
@@ -103,10 +104,14 @@ def read_annotation(path: Path) -> list[tuple[tuple[float, float, float, float],
 def _number(path: Path, parent: ET.Element, tag: str, number: int | None = None) -> float:
     text = parent.findtext(tag)
     try:
-        return float(text or "")
+        value = float(text or "")
     except ValueError:
+        value = nan
+    if not isfinite(value):
         where = "" if number is None else f", object {number}"
-        raise DataError(f"{path}{where}: {tag} is {text!r:.80}, which is no number") from None
+        problem = "is missing" if text is None else f"is {text!r:.80}, which is no number"
+        raise DataError(f"{path}{where}: {tag} {problem}")
+    return value
 
 
 def _within(value: float, limit: float) -> float:

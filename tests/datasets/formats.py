@@ -177,7 +177,9 @@ def voc_annotation(objects: list[dict[str, str]]) -> str:
     return text + "</annotation>"
 
 
-def write_coco(folder: Path, part: str, ids: list[int], annotations: list[dict[str, Any]], **changes: Any) -> None:
+def write_coco(
+    folder: Path, part: str, ids: list[int], annotations: list[dict[str, Any]], changes: dict[str, Any] | None = None
+) -> None:
     """COCO's photos of 40 x 30 pixels, and their annotations; ``changes`` replace parts of the file."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for image in ids:
@@ -188,4 +190,4 @@ def write_coco(folder: Path, part: str, ids: list[int], annotations: list[dict[s
         "categories": [{"id": 1, "name": "person"}, {"id": 13, "name": "stop sign"}, {"id": 90, "name": "toothbrush"}],
         "annotations": [{"id": i, "iscrowd": 0, "area": 1.0, **one} for i, one in enumerate(annotations)],
     }
-    (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content | changes))
+    (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content | (changes or {})))

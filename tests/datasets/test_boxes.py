@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from datasets.coco import CATEGORIES, COCO_DETECTION
 from datasets.coco import read as read_coco
 from datasets.compose_scenes import SEEN
 from datasets.fashion_scenes import FASHION_SCENES, FASHION_SCENES_DETECTION
+from datasets.images import ImageList
 from datasets.loading import scoring_batches
 from datasets.splits import content, merge
 from datasets.voc_detection import read as read_voc
@@ -77,7 +79,7 @@ def test_voc_counts_pixels_from_one_and_marks_difficult_objects(tmp_path: Path) 
     ([{"name": "dog", "box": "1 1 9 9"}, {"name": "unicorn", "box": "1 1 9 9"}], "object 2: 'unicorn' is no class"),
     ([{"name": "dog", "box": "9 1 8 9"}], r"object 1 \(dog\) has the box \(8, 0, 8, 9\), which is empty or inverted"),
     ([{"name": "dog", "box": "1 1 44 9"}], r"object 1 \(dog\) has the box \(0, 0, 44, 9\), which is not within the image of"),
-    ([{"name": "dog", "box": "1 nan 9 9"}], "empty or inverted"),
+    ([{"name": "dog", "box": "1 nan 9 9"}], "object 1: bndbox/ymin is 'nan', which is no number"),
     ([{"name": "dog", "box": "1 one 9 9"}], "object 1: bndbox/ymin is 'one', which is no number"),
 ])  # fmt: skip
 def test_wrong_annotations_of_voc_are_named(tmp_path: Path, objects: list[dict[str, str]], sentence: str) -> None:
@@ -87,11 +89,39 @@ def test_wrong_annotations_of_voc_are_named(tmp_path: Path, objects: list[dict[s
     assert "a.xml" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "<annotation>", '<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "<annotation/>"])
-def test_files_that_are_no_annotation_are_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("", "no element found"),
+    ("<annotation>", "no element found"),
+    ('<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "has declarations"),
+    ("<annotation/>", "size/width is missing"),
+    ('<?xml version="1.0" encoding="gb2312"?><annotation/>', "multi-byte encodings"),
+    ('<?xml version="1.0" encoding="unheard"?><annotation/>', "unknown encoding"),
+    ("<annotation><size><width>inf</width><height>9</height></size></annotation>", "size/width is 'inf', which is no number"),
+])  # fmt: skip
+def test_files_that_are_no_annotation_are_named(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "a.xml").write_text(text)
-    with pytest.raises(DataError, match=r"a\.xml"):
+    with pytest.raises(DataError, match=rf"a\.xml.*{sentence}"):
         read_annotation(tmp_path / "a.xml")
+
+
+def test_a_copy_with_too_few_images_is_named(tmp_path: Path) -> None:
+    write_voc_detection(tmp_path, {"train": ["a", "b"], "val": ["c"]}, OBJECTS)
+    with pytest.raises(DataError, match=r"JPEGImages: there are 2 images, of which 2 cannot be held out; .*incomplete"):
+        read_voc(tmp_path, val=2)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_class_that_the_card_lacks_is_named(monkeypatch: pytest.MonkeyPatch, is_file: bool) -> None:
+    splits = FASHION_SCENES_DETECTION.read(None)
+    test, boxes = splits["test"], boxes_of(splits["test"])
+    labels = boxes.labels.copy()
+    labels[boxes.offsets[5] + 1] = 10
+    assert isinstance(test.images, np.ndarray)
+    images: np.ndarray | ImageList = ImageList(tuple(test.images)) if is_file else test.images
+    changed = replace(test, images=images, boxes=replace(boxes, labels=labels))
+    monkeypatch.setattr("datasets.compose_scenes.read_with_boxes", lambda folder: splits | {"test": changed})
+    with pytest.raises(DataError, match=r"sample 2505 in test has the class 10, and the 10 classes"):
+        FASHION_SCENES_DETECTION.read(None)
 
 
 def test_missing_files_of_voc_are_named(tmp_path: Path) -> None:
@@ -138,12 +168,18 @@ def test_coco_names_are_those_of_torchvision() -> None:
     ({}, {"images": [{"id": 7}]}, "has not the form of COCO's instances"),
     ({}, {"images": [{"id": 7, "file_name": "../7.jpg", "width": 1, "height": 1}]}, "there is no image"),
     ({}, {"images": []}, "annotation 0 belongs to image 7"),
+    ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": 40, "height": 0}]}, "image 7 has 40 x 0 pixels"),
+    ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": float("inf"), "height": 1}]}, "form of COCO's instances"),
+    ({}, {"images": [{"id": 2**70, "file_name": "7.jpg", "width": 1, "height": 1}]}, "form of COCO's instances"),
+    ({}, {"annotations": None}, "form of COCO's instances"),
+    ({"image_id": float("inf")}, {}, "an annotation has not the form"),
+    ({"bbox": [1, 1, 10**400, 8]}, {}, "an annotation has not the form"),
 ])  # fmt: skip
 def test_wrong_annotations_of_coco_are_named(
     tmp_path: Path, annotation: dict[str, Any], changes: dict[str, Any], sentence: str
 ) -> None:
     for part in ("train2017", "val2017"):
-        write_coco(tmp_path, part, [7, 9, 12], [ANNOTATIONS[0] | annotation], **changes)
+        write_coco(tmp_path, part, [7, 9, 12], [ANNOTATIONS[0] | annotation], changes)
     with pytest.raises(DataError, match=sentence):
         read_coco(tmp_path, val=1)
 
@@ -151,9 +187,9 @@ def test_wrong_annotations_of_coco_are_named(
 def test_a_box_outside_the_decoded_image_is_named(tmp_path: Path) -> None:
     stated = [{"id": 7, "file_name": "000000000007.jpg", "width": 400, "height": 300}]
     for part in ("train2017", "val2017"):
-        write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 99, 9]}], images=stated)
+        write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 99, 9]}], {"images": stated})
     test = read_coco(tmp_path, val=0)["test"]
-    with pytest.raises(DataError, match=r"000000000007\.jpg has the box .*not within the image of 40 x 30"):
+    with pytest.raises(DataError, match=r"000000000007\.jpg: object 1 has the box .*not within the image of 40 x 30"):
         test.decode()
 
 

@@ -51,10 +51,11 @@ def redraw(
             cheapest_within_drop(on_val.accuracy[:, d], on_val.macs[:, d], float(on_val.static[d]), drop)
             for d in range(count)
         ]
-        draws = np.flatnonzero([t is not None for t in chosen])
+        # A draw of a detection has no metric where it has no labelled box.
+        draws = np.flatnonzero(np.array([t is not None for t in chosen]) & np.isfinite(on_test.static))
         if len(draws) < 0.95 * count:
             continue
-        at = np.array([t for t in chosen if t is not None]), draws
+        at = np.array([chosen[d] for d in draws], dtype=np.int64), draws
         intervals[drop] = Redrawn(
             drop=_interval(on_test.static[draws] - on_test.accuracy[at]),
             layer_speedup=_interval(blocks[-1] / on_test.block[at]),

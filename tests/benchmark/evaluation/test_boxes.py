@@ -9,6 +9,7 @@ import torch
 from benchmark import registry
 from benchmark.evaluation.box_evidence import BoxDecisions
 from benchmark.evaluation.evaluate import accuracies, prepare
+from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import decide, without_exits
 from results.spec import Configured
@@ -52,6 +53,19 @@ def test_draws_are_scored_by_the_boxes_of_their_images(scores: ExitScores) -> No
     again = decide(registry.configured("policy", POLICY, {}), half, decisions.settings)
     for t, found in enumerate(decisions.metric_of_draws(times)[:, 0]):
         assert found == pytest.approx(again.values(t).mean())
+
+
+def test_draws_without_a_labelled_box_have_no_part_in_an_interval(scores: ExitScores) -> None:
+    assert scores.detections is not None
+    counts = scores.detections.truth_offsets.diff().numpy()
+    few = scores.part(
+        torch.from_numpy(np.concatenate([np.flatnonzero(counts > 1)[:3], np.flatnonzero(counts == 0)[:5]]))
+    )
+    on_val = decided(scores, 4)
+    on_test = decide(registry.configured("policy", POLICY, {}), few, on_val.settings)
+    references = [without_exits(part, part) for part in (scores, few)]
+    found = redraw(on_val, on_test, references, costs_of(EXITS, 12), BLOCKS, [1.0])
+    assert np.isfinite(found[1.0].drop).all()
 
 
 def test_values_belong_to_the_samples_in_any_order(scores: ExitScores) -> None:

@@ -14,6 +14,8 @@ LEAST_SCORE = 0.05
 CANDIDATES = 1000
 OVERLAP = 0.6
 MOST = 100
+THIN = 1e-6
+"""Boxes of this width or height, or less, count as empty: in pixels, float32 could not tell their sides apart."""
 SAME = 0.5
 """Least IoU of two boxes that stand for the same object."""
 
@@ -58,7 +60,7 @@ def _decode_one(scores: Tensor, boxes: Tensor, least_score: float) -> Found:
     best, order = scores[cells, labels].sort(descending=True, stable=True)
     best, order = best[:CANDIDATES], order[:CANDIDATES]
     corners, labels = boxes[cells[order]], labels[order]
-    is_box = (corners[:, 2:] > corners[:, :2]).all(1)
+    is_box = (corners[:, 2:] - corners[:, :2] > THIN).all(1)
     corners, best, labels = corners[is_box], best[is_box], labels[is_box]
     apart = corners.double() + 2.0 * labels[:, None]  # boxes of two classes do not overlap
     kept = nms(apart, best.double(), OVERLAP)[:MOST]

@@ -158,6 +158,21 @@ def test_what_is_found_is_sorted_within_the_image_and_without_duplicates(seed: i
         assert (rows[len(found.scores) :] == -1).all()
 
 
+def test_boxes_have_an_extent_in_pixels_too() -> None:
+    """A box between two neighbouring numbers has none in an image whose size rounds both to one."""
+    output = torch.full((1, 1 + 6, GRID, GRID), 9.0)
+    output[:, 1:3] = 0.0  # left and top sides at the centre of the cell
+    output[:, 3] = 8e-7
+    centers = cell_centers(GRID, torch.device("cpu"))[:, 0]
+    assert (centers + 8e-7 / GRID > centers).any()
+    assert not len(decode(output)[0].scores)
+    output[:, 3] = 1e-4
+    (found,) = decode(output)
+    sizes = torch.arange(1, 5000)[:, None, None]
+    assert len(found.scores)
+    assert (sizes * found.boxes[:, 2:] > sizes * found.boxes[:, :2]).all()
+
+
 def test_an_image_without_confident_cells_has_no_box() -> None:
     output = torch.full((1, CLASSES + 6, GRID, GRID), -9.0)
     (found,) = decode(output)

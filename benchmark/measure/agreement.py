@@ -8,6 +8,7 @@ applied to the logits of dynamic inference; these decisions must be equal.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def agreement(
     policy: ExitPolicy,
     labels: Any = None,
     errors: Tensor | None = None,
-    jumping: tuple[int, ...] = (),
+    jumping: Iterable[int] = (),
 ) -> Agreement:
     """Compare the decisions and logits of one batch.
 

@@ -7,7 +7,9 @@ decisions of the offline policy on the stored scores.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -45,12 +47,18 @@ class TimedAnswers:
 
 
 def audit(
-    answers: TimedAnswers, policy: ExitPolicy, stored: ExitScores, tolerance: float, run_id: str, seed: int = SEED
+    answers: TimedAnswers,
+    policy: ExitPolicy,
+    stored: ExitScores,
+    tolerance: float,
+    run_id: str,
+    jumping: Mapping[int, float] = MappingProxyType({}),
+    seed: int = SEED,
 ) -> Audit:
     """Compare a seeded 1 % of the answers, at least 10, with the offline decisions.
 
     An answer may differ if logits that differ from the stored ones by at most the tolerance lead to it: the last bits of a
-    logit depend on the batch size.
+    logit depend on the batch size. Some values jump farther.
 
     Args:
         answers: of the timed run.
@@ -58,6 +66,7 @@ def audit(
         stored: stored scores.
         tolerance: of a logit, relative to the largest absolute logit.
         run_id: for the message.
+        jumping: `methods.tasks.task.Task.jumping_signals`.
         seed: of the draw.
 
     Raises:
@@ -76,7 +85,7 @@ def audit(
     wrong = [
         i
         for i in different
-        if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance)
+        if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance, jumping)
     ]
     if wrong:
         first = wrong[0]
@@ -90,12 +99,23 @@ def audit(
 
 
 def _is_rounding(
-    policy: ExitPolicy, part: ExitScores, sample: int, answer: tuple[int, int], scale: float, tolerance: float
+    policy: ExitPolicy,
+    part: ExitScores,
+    sample: int,
+    answer: tuple[int, int],
+    scale: float,
+    tolerance: float,
+    jumping: Mapping[int, float],
 ) -> bool:
-    """Whether one of `PERTURBATIONS` random changes of a sample's logits by at most ``scale`` leads to the answer."""
+    """Whether one of `PERTURBATIONS` random changes of a sample's logits leads to the answer.
+
+    They change by at most ``scale``; those that jump by nothing or their largest jump, up or down.
+    """
     generator = torch.Generator().manual_seed(sample)
     logits = part.logits[:, [sample] * PERTURBATIONS]
     logits = logits + scale * (2 * torch.rand(logits.shape, generator=generator) - 1)
+    for position, jump in jumping.items():
+        logits[..., position] += jump * torch.randint(-1, 2, logits.shape[:2], generator=generator)
     errors = None
     if part.errors is not None:
         errors = part.errors[:, [sample] * PERTURBATIONS]

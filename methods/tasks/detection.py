@@ -33,7 +33,7 @@ class Detection(Task):
     answers_beside: ClassVar = True
     distils: ClassVar = False
     has_routers: ClassVar = True
-    jumping_signals: ClassVar = (SIGNALS.index("agreement"),)
+    jumping_signals: ClassVar = {SIGNALS.index("agreement"): 1.0}
 
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:
         backbone = build(architecture, 0)

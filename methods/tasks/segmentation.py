@@ -7,7 +7,7 @@ is mIoU, which follows from counts that add up over images.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from methods.backbones.map_classifier import MapClassifier
 from methods.heads.head import ExitHead
 from methods.heads.map_readout import with_map_readout
 from methods.losses.terms import full
-from methods.policies.map_signals import map_signals
+from methods.policies.map_signals import SIGNALS, map_signals
 from methods.tasks.task import Task
 
 IGNORED = 255
@@ -27,6 +27,8 @@ NOWHERE, OUTSIDE = -1, -2
 """In place of a class: where a pixel counts nowhere, and beyond the border of an image."""
 MAX_LOGITS = 2**25
 """Logits at the size of the masks that are in memory together."""
+JUMP = 0.05
+"""Of a share of patches: more of them are not within a rounding error of a bound."""
 BOUNDARY = 0.02
 """Width of the boundary for boundary IoU as a share of the image's diagonal (Cheng et al., CVPR 2021)."""
 
@@ -35,6 +37,7 @@ class Segmentation(Task):
     """Labels are classes int64 (B, S, S) at the input size; 255 is ignored. Maps are resized bilinearly to the labels."""
 
     answers_beside = True
+    jumping_signals: ClassVar = {i: JUMP for i, name in enumerate(SIGNALS) if name == "agreement" or "share" in name}
 
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:
         backbone = build(architecture, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -24,13 +25,14 @@ class Task(ABC):
         answers_beside: whether an answer is more than one class, so that dynamic inference returns it beside the classes.
         distils: whether the outputs of two exits can be distilled. Where they cannot, losses leave the term out.
         has_routers: whether the heads have learned gates that are trained by `router_loss`.
-        jumping_signals: positions, among what policies read, of values that may jump where outputs differ by a rounding error.
+        jumping_signals: values among what policies read that may jump where outputs differ by a rounding error: the largest
+            jump of each, by position.
     """
 
     answers_beside: ClassVar[bool] = False
     distils: ClassVar[bool] = True
     has_routers: ClassVar[bool] = False
-    jumping_signals: ClassVar[tuple[int, ...]] = ()
+    jumping_signals: ClassVar[Mapping[int, float]] = MappingProxyType({})
 
     @abstractmethod
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:

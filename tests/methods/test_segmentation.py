@@ -111,6 +111,13 @@ def test_signals_of_a_map() -> None:
     assert signals["agreement"] == 0.0
 
 
+def test_shares_and_agreement_jump_where_a_map_differs_by_a_rounding_error() -> None:
+    bounds, before = np.array([0.5, 0.8, 0.9, 0.95, 0.7, 0.7, 0.7, 0.7]), map_of([0.7] * 8)
+    below, above = (map_signals(map_of((bounds + error).tolist()), before)[0] for error in (-1e-6, 1e-6))
+    jumps = (above - below).abs() > 1e-4
+    assert jumps.nonzero()[:, 0].tolist() == sorted(TASK.jumping_signals)
+
+
 def test_a_share_counts_patches_at_the_bound() -> None:
     at_the_bound = torch.tensor([0.9, 0.9, 0.9, 0.1]).view(1, 1, 2, 2)
     logits = torch.cat([at_the_bound, 1 - at_the_bound], 1).double().log()

@@ -8,7 +8,10 @@ import torch
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import ExitScores
 from benchmark.measure.audit import AT_LEAST, TimedAnswers, audit
+from methods.api import DETECTION
 from methods.policies import get_policy
+from methods.policies.box_signals import BoxConfidence
+from methods.tasks import get_task
 
 EXITS, SAMPLES, CLASSES = 4, 2000, 5
 POLICIES = {"confidence": 0.6, "entropy": 0.5, "patience": 2.0, "margin": 0.3}
@@ -55,6 +58,24 @@ def test_a_difference_within_rounding_passes(stored: ExitScores) -> None:
     answers = TimedAnswers(rows, exits[rows], predictions[rows])
     result = audit(answers, policy, stored, 1e-3, "a-run")
     assert result.rounding == result.answers == min(len(rows), AT_LEAST)
+
+
+def test_a_value_that_jumps_explains_another_exit() -> None:
+    """Agreement with the exit before: one box at the least score comes or goes, and all of the boxes are other ones."""
+    signals = torch.zeros(3, 20, 4)
+    signals[..., :3] = torch.tensor([0.2, 0.3, 0.9])
+    signals[1, :, 3] = 1.0
+    stored = ExitScores(signals, torch.zeros(20, dtype=torch.int64), torch.arange(20))
+    later = TimedAnswers(torch.arange(20), torch.full((20,), 2), torch.full((20,), 2))
+    jumping = get_task(DETECTION).jumping_signals
+    by_agreement = BoxConfidence(score="agreement", threshold=0.5)
+    by_score = BoxConfidence(score="top-mean", threshold=0.2)
+    assert by_agreement.choose(signals)[0].tolist() == [1] * 20
+    assert audit(later, by_agreement, stored, 1e-3, "a-run", jumping).rounding == AT_LEAST
+    with pytest.raises(UserError):
+        audit(later, by_agreement, stored, 1e-3, "a-run")
+    with pytest.raises(UserError):
+        audit(later, by_score, stored, 1e-3, "a-run", jumping)
 
 
 def test_few_answers_are_all_drawn(stored: ExitScores) -> None:

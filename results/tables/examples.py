@@ -81,10 +81,10 @@ def pixels_of(row: object) -> np.ndarray:
         ValueError: it does not have the pixels that it states, or too many.
     """
     height, width, channels, pixels = (getattr(row, name) for name in COLUMNS[2:])
-    if not all(isinstance(side, int | np.integer) and 0 < side <= MAX_SIDE for side in (height, width, channels)):
-        raise ValueError(
-            f"an example has {height} x {width} pixels in {channels} channels; at most {MAX_SIDE} are read"
-        )
+    if not all(isinstance(side, int | np.integer) and 0 < side <= MAX_SIDE for side in (height, width)):
+        raise ValueError(f"an example has {height} x {width} pixels; at most {MAX_SIDE} are read")
+    if channels not in (1, 3):
+        raise ValueError(f"an example has {channels} channels; 1 and 3 are read")
     if not isinstance(pixels, bytes) or len(pixels) != height * width * channels:
         raise ValueError(f"an example of {height} x {width} pixels in {channels} channels has other pixels")
     return np.frombuffer(pixels, np.uint8).reshape(height, width, channels)

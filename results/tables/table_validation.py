@@ -32,6 +32,9 @@ def check_tables(run: Run) -> None:
         allowed = (WITHOUT_EXITS,) if without_exits else range(exits)
         if outcomes.exit.min() not in allowed or outcomes.exit.max() not in allowed:
             raise ValueError(f"the outcomes at {name!r} name an exit that the record does not have")
+    shown = {one.sample_id for one in run.examples} | {one.sample_id for one in run.pictures}
+    if not shown <= set(first.sample_id.tolist()):
+        raise ValueError("the examples or pictures are of other samples than the outcomes")
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
     if not np.isfinite(run.curves[list(CURVES[1:])].to_numpy(dtype=float)).all():
         raise ValueError("the table of curves holds numbers that are not finite")

@@ -47,6 +47,7 @@ def test_a_table_of_examples_gives_them_back(tmp_path: Path) -> None:
     (lambda table: table[table["what"] != "label"], "has no image, no label or no answer"),
     (lambda table: table.assign(height=10**6), "at most 1024 are read"),
     (lambda table: table.assign(width=31), "has other pixels"),
+    (lambda table: table.assign(height=16, channels=2), "has 2 channels"),
 ])  # fmt: skip
 def test_a_damaged_table_is_named(change: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

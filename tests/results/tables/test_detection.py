@@ -23,6 +23,7 @@ from results.tables.iso_accuracy import iso_table
 from results.tables.loading import load_runs
 from results.tables.metrics import class_table, exit_table, head_table, leaving_table, routing_table
 from results.tables.outcomes import BoxOutcomes
+from results.tables.pictures import PICTURES, Picture, pictures_frame
 from results.tables.points import comparisons, points
 from results.tables.run import STATIC, Run
 from tests.detection_runs import CLASSES, POLICY, write_detection
@@ -183,6 +184,14 @@ def test_edited_boxes_are_refused(store: Store, tmp_path: Path, name: str, part:
         edit_record(folder)
 
     assert part in problem_of_edited(store, tmp_path, edit)
+
+
+def test_pictures_of_other_samples_are_named(store: Store, tmp_path: Path) -> None:
+    def edit(folder: Path) -> None:
+        pictures_frame([Picture(5000, np.zeros((4, 4, 1), np.uint8), 1.0)]).to_parquet(folder / PICTURES, index=False)
+        edit_record(folder)
+
+    assert "pictures are of other samples" in problem_of_edited(store, tmp_path, edit)
 
 
 def test_missing_labelled_boxes_are_named(store: Store, tmp_path: Path) -> None:

@@ -99,7 +99,10 @@ def centerness(centers: Tensor, boxes: Tensor) -> Tensor:
 
 
 def mean_loss(sums: Tensor, positives: Tensor) -> Tensor:
-    """The loss of a batch from `image_losses`: their sum over the number of cells with an object, which is at least 1."""
+    """The loss of a batch from `image_losses`: their sum over the number of cells with an object, which is at least 1.
+
+    Where several passes or ranks share a batch, each divides by the number of its own images' cells, as in torchvision.
+    """
     return sums.sum() / positives.sum().clamp(min=1)
 
 

@@ -18,7 +18,7 @@ MEMORY = 50
 class Router(nn.Module):
     """Mean of a token map, Linear to a quarter of its width, ReLU, and Linear to one logit.
 
-    The gate learns beside the detector and changes nothing in it: it reads features without gradients.
+    The gate learns beside the detector and gives it no gradient; only clipping by norm takes the gradients of both together.
 
     Attributes:
         gap: running median of the loss of this exit less that of the final one. It is the mean of the medians of batches, of

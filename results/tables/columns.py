@@ -51,7 +51,7 @@ PIXEL_COLUMNS = {
     "outcomes": {
         **{name: COLUMNS["outcomes"][name] for name in ("point", "threshold", "weight", "sample_id")},
         "exit": f"{EXIT}; −1 for `static`",
-        "score": "the signal that the policy reads, at the exit taken; not in shared records",
+        "score": "the first of the task's signals at the exit taken, whichever the policy reads; not in shared records",
     },
     "curves": COLUMNS["curves"],
     "answers": {

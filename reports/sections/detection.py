@@ -106,7 +106,7 @@ def _curves(study: Study, setting: ComparisonGroup) -> list[Block]:
     reference = table[table["label"] == setting.reference]
     half = reference[(reference.index.str.endswith(f"{HALF[0]}-{HALF[1]:g}"))]
     text = f"{ref(name)} shows AP50 beside AP."
-    if not half.empty:
+    if not half.empty and static.all():  # of a backbone that finds nothing, no share is kept
         kept = {column: half[column].iloc[0] / static[column] for column in ("accuracy", "ap50")}
         text = (
             f"At half of the MACs {study.display[setting.reference]} keeps {100 * kept['accuracy']:.0f} % of the AP of the "

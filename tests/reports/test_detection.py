@@ -10,8 +10,10 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from reports.abstract import abstract
+from reports.blocks import Text
 from reports.figures.boxes import Boxes, Detected, detected
 from reports.paper import build_report
+from reports.sections.detection import objects
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from results.metric import AP
@@ -82,6 +84,17 @@ def test_exits_have_ap_by_size(report: Report) -> None:
         f"keeps {kept['accuracy']} % of the AP of the backbone without exits, and {kept['ap50']} % of its AP50"
         in report.paper
     )
+
+
+def test_of_a_backbone_that_finds_nothing_no_share_is_kept(report: Report) -> None:
+    study = Study("boxes", report.runs, tidy_tables(report.runs, []))
+    assert any("keeps" in block.text for block in objects(study) if isinstance(block, Text))
+    boxes = study.tidy["boxes"]
+    study.tidy["boxes"] = boxes.assign(
+        **{name: boxes[name].where(boxes["point"] != STATIC, 0.0) for name in ("accuracy", "ap50")}
+    )
+    texts = [block.text for block in objects(study) if isinstance(block, Text)]
+    assert not any(re.search(r"\b(nan|inf)\b|keeps", text) for text in texts)
 
 
 def test_exports_name_the_metric_and_have_no_empty_tables(report: Report) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.stats.box_matching import ClassMatches, Matches
+from results.stats.box_matching import IOU_THRESHOLDS, ClassMatches, Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 CHUNK = 4_000_000
@@ -25,12 +25,18 @@ def precision_by_class(matches: Matches, taken: np.ndarray) -> np.ndarray:
         matches: of E exits in N images.
         taken: the exit of each image, [N].
     """
-    return np.array([_weighted(one, *_rows_at(one, matches, taken)) for one in matches.classes])[..., 0]
+    by_class = [_weighted(one, *_rows_at(one, matches, taken))[:, 0] for one in matches.classes]
+    return np.array(by_class).reshape(-1, len(IOU_THRESHOLDS))
 
 
 def average_precision(matches: Matches, taken: np.ndarray) -> float:
     """AP where each image leaves at the exit ``taken`` [N]; NaN without a labelled box."""
-    return float(precision_by_class(matches, taken).mean()) if matches.classes else float("nan")
+    return mean_precision(precision_by_class(matches, taken))
+
+
+def mean_precision(by_class: np.ndarray) -> float:
+    """AP from `precision_by_class`, [C, 10]; NaN without a labelled box."""
+    return float(by_class.mean()) if len(by_class) else float("nan")
 
 
 def recall(matches: Matches, taken: np.ndarray) -> float:
@@ -86,20 +92,20 @@ def pseudo_values(matches: Matches, taken: np.ndarray) -> np.ndarray:
     computed to first order (`_to_first_order`), which takes a hundredth of the time. A class all of whose labelled boxes are in
     one image is missing without it. Single values may lie outside [0, 1].
     """
-    images = matches.images
+    images, by_class = matches.images, precision_by_class(matches, taken)
     total, classes = np.zeros(images), np.zeros(images)
-    for one in matches.classes:
+    for one, precision in zip(matches.classes, by_class, strict=True):
         rows, _, _ = _rows_at(one, matches, taken)
         touched = np.union1d(one.image[rows], np.flatnonzero(one.positives))
         remain = one.positives.sum() - one.positives > 0
-        without = np.full(images, _weighted(one, *_rows_at(one, matches, taken)).mean())
+        without = np.full(images, precision.mean())
         if len(touched) * one.right[0, rows].sum() <= EXACT:
             without[touched] = _without_each(one, rows, touched)
         else:
             without[touched] += _to_first_order(one, rows, touched)
         total += np.where(remain, without, 0.0)
         classes += remain
-    whole = average_precision(matches, taken)
+    whole = mean_precision(by_class)
     without_image = np.where(classes > 0, total / np.maximum(classes, 1), whole)
     values = images * whole - (images - 1) * without_image
     return values + (whole - values.mean())

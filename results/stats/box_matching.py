@@ -7,7 +7,7 @@ choice of exits follows from them (`results.stats.average_precision`).
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 
@@ -111,17 +111,65 @@ def match(found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, fl
         exits: E.
         area: smallest and largest area of the labelled boxes that count.
     """
-    right = np.zeros((len(IOU_THRESHOLDS), len(found.exit)), dtype=bool)
-    counted = np.repeat(_inside(found.boxes, area)[None], len(IOU_THRESHOLDS), axis=0)
-    # Boxes of a class that has no labelled box in the image match nothing, which needs no library.
-    pairs = np.unique(truth.image.astype(np.int64) * MANY + truth.label)
-    may_match = np.isin(found.image.astype(np.int64) * MANY + found.label, pairs)
+    right, counted = _matched(found, truth, exits, (area,))
+    return _by_class(found, truth, exits, area, right[0], counted[0])
+
+
+def match_in_areas(
+    found: FoundBoxes, truth: TrueBoxes, whole: Matches, areas: Sequence[tuple[float, float]]
+) -> list[Matches]:
+    """`match` for each of several ranges of the area, from the matches of all boxes.
+
+    Where the labelled boxes of an image and class are all in a range or all outside, they match what they match without the
+    range, and only count or not. The others, and those beside an ignored box, are matched again, in all ranges in one pass.
+
+    Args:
+        found, truth: as in `match`.
+        whole: what `match` returns for them.
+        areas: smallest and largest area of the labelled boxes that count, of each range.
+    """
+    is_matched = np.zeros((len(IOU_THRESHOLDS), len(found.exit)), dtype=bool)
+    order = _in_order(found)
+    for one in whole.classes:
+        is_matched[:, order[found.label[order] == one.label]] = one.right
+    found_pair, true_pair = _pairs(found, truth)
+    labelled = np.bincount(true_pair, minlength=len(found_pair) + len(true_pair))
+    counting = [np.bincount(true_pair, _counts(truth, area), len(labelled)) for area in areas]
+    is_mixed = np.bincount(true_pair, _counts(truth, ALL), len(labelled)) < labelled  # one is ignored anyway
+    for number in counting:
+        is_mixed |= (number > 0) & (number < labelled)
+    again = np.flatnonzero(is_mixed[found_pair])
+    matches = []
+    rematched = _matched(found.part(again), truth, whole.exits, areas)
+    for area, number, *anew in zip(areas, counting, *rematched, strict=True):
+        counts = (number > 0)[found_pair]
+        right, counted = is_matched & counts, np.where(is_matched, counts, _inside(found.boxes, area))
+        right[:, again], counted[:, again] = anew
+        matches.append(_by_class(found, truth, whole.exits, area, right, counted))
+    return matches
+
+
+def _matched(
+    found: FoundBoxes, truth: TrueBoxes, exits: int, areas: Sequence[tuple[float, float]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`right` and `counted` of the M found boxes in each of A ranges, [A, 10, M]."""
+    inside = np.stack([_inside(found.boxes, area) for area in areas])
+    counted = np.repeat(inside[:, None], len(IOU_THRESHOLDS), axis=1)
+    right = np.zeros_like(counted)
+    found_pair, true_pair = _pairs(found, truth)
     for exit_index in range(exits):
-        rows = np.flatnonzero(may_match & (found.exit == exit_index))
-        for ids, is_right, is_counted in _of_exit(found.part(rows), truth, area):
-            right[:, rows[ids]], counted[:, rows[ids]] = is_right, is_counted
-    counts = ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
-    order = np.lexsort((found.image, -found.score.astype(np.float64), found.label))
+        rows = np.flatnonzero(found.exit == exit_index)
+        rows = rows[_may_match(found.part(rows), found_pair[rows], truth, true_pair)]
+        for a, ids, is_right, is_counted in _of_exit(found.part(rows), found_pair[rows], truth, true_pair, areas):
+            right[a][:, rows[ids]], counted[a][:, rows[ids]] = is_right, is_counted
+    return right, counted
+
+
+def _by_class(
+    found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, float], right: np.ndarray, counted: np.ndarray
+) -> Matches:
+    """The matches of the M found boxes from `right` and `counted`, [10, M]."""
+    counts, order = _counts(truth, area), _in_order(found)
     labels, classes = found.label[order], []
     for label in np.unique(truth.label[counts]):
         rows = order[np.searchsorted(labels, label) : np.searchsorted(labels, label, side="right")]
@@ -132,51 +180,92 @@ def match(found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, fl
     return Matches(truth.images, exits, tuple(classes))
 
 
+def _in_order(found: FoundBoxes) -> np.ndarray:
+    """Positions of the boxes, class by class in order of falling scores; ties in the order of the images."""
+    return np.lexsort((found.image, -found.score.astype(np.float64), found.label))
+
+
+def _pairs(found: FoundBoxes, truth: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the pair of image and class of each found box, [M], and of each labelled one, [T]; below M + T."""
+    keys = np.concatenate([boxes.image.astype(np.int64) * MANY + boxes.label for boxes in (found, truth)])
+    pair = np.unique(keys, return_inverse=True)[1]
+    return pair[: len(found.image)], pair[len(found.image) :]
+
+
+def _may_match(found: FoundBoxes, found_pair: np.ndarray, truth: TrueBoxes, true_pair: np.ndarray) -> np.ndarray:
+    """Whether each found box overlaps enough with a labelled one of its image and class, but for rounding, bool [D].
+
+    The other boxes, which are most, match nothing and need no library.
+    """
+    order = np.argsort(true_pair)
+    first, last = (np.searchsorted(true_pair[order], found_pair, side=side) for side in ("left", "right"))
+    one = np.repeat(np.arange(len(found_pair)), last - first)  # each found box with each labelled one
+    two = order[np.arange(len(one)) + np.repeat(last - (last - first).cumsum(), last - first)]
+    boxes, others = found.boxes[one].astype(np.float64), truth.boxes[two].astype(np.float64)
+    sides = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
+    common = sides.clip(0).prod(axis=1)
+    union = _areas(boxes) + np.where(truth.ignored[two], 0.0, _areas(others) - common)
+    return np.bincount(one, common > (IOU_THRESHOLDS[0] - 0.01) * union, len(found_pair)) > 0
+
+
 def _of_exit(
-    found: FoundBoxes, truth: TrueBoxes, area: tuple[float, float]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each image and class with found boxes: their positions [D], and `right` and `counted` [10, D]."""
+    found: FoundBoxes,
+    found_pair: np.ndarray,
+    truth: TrueBoxes,
+    true_pair: np.ndarray,
+    areas: Sequence[tuple[float, float]],
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """For each range, image and class with found boxes: index of the range, positions [D], `right` and `counted` [10, D].
+
+    A pair of image and class is an image of pycocotools, which would also go through all pairs without boxes.
+    """
     labelled, detected = COCO(), COCO()
-    images = [{"id": n} for n in range(truth.images)]
-    categories = [{"id": int(label)} for label in np.union1d(truth.label, found.label)]
+    images, categories = [{"id": pair} for pair in np.unique(found_pair).tolist()], [{"id": 0}]
+    here = np.flatnonzero(np.isin(true_pair, found_pair))
     labelled.dataset = {
         "images": images, "categories": categories,
-        "annotations": _annotations(truth.image, truth.boxes, truth.label, iscrowd=truth.ignored.astype(int)),
+        "annotations": _annotations(true_pair[here], truth.boxes[here], iscrowd=truth.ignored[here].astype(int)),
     }  # fmt: skip
     detected.dataset = {
         "images": images, "categories": categories,
-        "annotations": _annotations(found.image, found.boxes, found.label, score=found.score.astype(float)),
+        "annotations": _annotations(found_pair, found.boxes, score=found.score.astype(float)),
     }  # fmt: skip
     with redirect_stdout(io.StringIO()):  # pycocotools reports its progress
         labelled.createIndex()
         detected.createIndex()
         evaluation = COCOeval(labelled, detected, "bbox")
-        evaluation.params.iouThrs, evaluation.params.areaRng = IOU_THRESHOLDS, [list(area)]
+        evaluation.params.iouThrs, evaluation.params.areaRng = IOU_THRESHOLDS, [list(area) for area in areas]
         evaluation.evaluate()
-    for one in evaluation.evalImgs:
-        if one is not None and one["dtIds"]:
-            counted = ~one["dtIgnore"].astype(bool)
-            yield np.array(one["dtIds"]) - 1, (one["dtMatches"] > 0) & counted, counted
+    for n, one in enumerate(evaluation.evalImgs):
+        counted = ~one["dtIgnore"].astype(bool)
+        yield n // len(images), np.array(one["dtIds"]) - 1, (one["dtMatches"] > 0) & counted, counted
 
 
-def _annotations(
-    image: np.ndarray, boxes: np.ndarray, label: np.ndarray, **more: np.ndarray
-) -> list[dict[str, object]]:
+def _annotations(pair: np.ndarray, boxes: np.ndarray, **more: np.ndarray) -> list[dict[str, object]]:
     """Boxes in pycocotools' form; ids start at 1, because 0 stands for no match."""
     corners = boxes.astype(np.float64)
-    sides = corners[:, 2:] - corners[:, :2]
     columns = {name: values.tolist() for name, values in more.items()}
-    rows = zip(image.tolist(), label.tolist(), np.hstack([corners[:, :2], sides]).tolist(), strict=True)
-    areas = sides.prod(axis=1).tolist()
+    bbox = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+    rows = zip(pair.tolist(), bbox.tolist(), _areas(corners).tolist(), strict=True)
     return [
-        {"id": i + 1, "image_id": where, "category_id": what, "bbox": box, "area": areas[i]}
+        {"id": i + 1, "image_id": where, "category_id": 0, "bbox": box, "area": area}
         | {name: values[i] for name, values in columns.items()}
-        for i, (where, what, box) in enumerate(rows)
+        for i, (where, box, area) in enumerate(rows)
     ]
+
+
+def _counts(truth: TrueBoxes, area: tuple[float, float]) -> np.ndarray:
+    """Whether each labelled box counts in a range of the area, bool [T]."""
+    return ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
 
 
 def _inside(boxes: np.ndarray, area: tuple[float, float]) -> np.ndarray:
     """Whether the area of each box is in a range, bool [T]."""
-    corners = boxes.astype(np.float64)
-    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    areas = _areas(boxes)
     return (area[0] <= areas) & (areas <= area[1])
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    corners = boxes.astype(np.float64)
+    areas: np.ndarray = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return areas

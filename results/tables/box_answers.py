@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 
 import numpy as np
 import pandas as pd
 
-from results.stats.box_matching import LARGE, MEDIUM, SMALL, FoundBoxes, Matches, TrueBoxes, match
+from results.stats.average_precision import (
+    average_precision,
+    mean_precision,
+    precision_by_class,
+    pseudo_values,
+    recall,
+)
+from results.stats.box_matching import LARGE, MEDIUM, SMALL, FoundBoxes, Matches, TrueBoxes, match, match_in_areas
 from results.tables.pixel_counts import WITHOUT_EXITS
 
 SIDES = ("left", "top", "right", "bottom")
@@ -18,6 +25,19 @@ LABELLED = ("sample_id", "label", "ignored", *SIDES)
 SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 MOST = 100
 """Boxes of an exit in an image that are read, as in COCO."""
+
+
+def _once(method: Callable[[BoxAnswers, np.ndarray], np.ndarray]) -> Callable[[BoxAnswers, np.ndarray], np.ndarray]:
+    """A method that computes once for the same exits of the images: points, corners of hulls and exits have many in common."""
+
+    @wraps(method)
+    def kept(self: BoxAnswers, taken: np.ndarray) -> np.ndarray:
+        key = method.__name__, taken.astype(np.int16).tobytes()
+        if key not in self.kept:
+            self.kept[key] = method(self, taken)
+        return self.kept[key]
+
+    return kept
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,35 @@ class BoxAnswers:
     @cached_property
     def matches_by_size(self) -> dict[str, Matches]:
         """Where labelled boxes of other sizes are ignored, by the name in `SIZES`."""
-        return {name: match(self.found, self.truth, self.exits + 1, area) for name, area in SIZES.items()}
+        matches = match_in_areas(self.found, self.truth, self.matches, list(SIZES.values()))
+        return dict(zip(SIZES, matches, strict=True))
+
+    @cached_property
+    def kept(self) -> dict[tuple[str, bytes], np.ndarray]:
+        """What the methods below have returned, by name and exits."""
+        return {}
+
+    @_once
+    def precision(self, taken: np.ndarray) -> np.ndarray:
+        """`precision_by_class` where images leave at exits, [N]; [C, 10]."""
+        return precision_by_class(self.matches, taken)
+
+    @_once
+    def values(self, taken: np.ndarray) -> np.ndarray:
+        """`pseudo_values`, likewise; [N]."""
+        return pseudo_values(self.matches, taken)
+
+    @_once
+    def metrics(self, taken: np.ndarray) -> np.ndarray:
+        """AP, AP50, AP by size in the order of `SIZES`, and AR100, likewise; [6]."""
+        by_class = self.precision(taken)
+        by_size = [average_precision(matches, taken) for matches in self.matches_by_size.values()]
+        return np.array([mean_precision(by_class), by_class[:, 0].mean(), *by_size, recall(self.matches, taken)])
+
+    @cached_property
+    def at_exits(self) -> np.ndarray:
+        """`precision` where all images leave at an exit, [K, C, 10]."""
+        return np.array([self.precision(np.full(len(self.sample_id), k)) for k in range(self.exits)])
 
     def found_at(self, taken: np.ndarray) -> np.ndarray:
         """Positions of the boxes that the images' exits, [N], find."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from results.operating_point import OperatingPoint
-from results.stats.average_precision import average_precision, pooled_precision, precision_by_class, recall
+from results.stats.average_precision import pooled_precision
+from results.tables.box_answers import SIZES
 from results.tables.run import STATIC, Run
 
 
@@ -27,14 +28,9 @@ def measures(run: Run, exits: np.ndarray, weight: np.ndarray) -> dict[str, float
         exits: of S settings, [S, N].
         weight: of the settings, [S].
     """
-    evidence = run.boxes
-    rows = []
-    for taken in exits:
-        by_class = precision_by_class(evidence.matches, taken)
-        sizes = [average_precision(matches, taken) for matches in evidence.matches_by_size.values()]
-        rows.append([by_class.mean(), by_class[:, 0].mean(), *sizes, recall(evidence.matches, taken)])
-    names = ("accuracy", "ap50", *(f"ap_{size}" for size in evidence.matches_by_size), "ar100")
-    return dict(zip(names, (weight @ np.array(rows)).tolist(), strict=True))
+    names = ("accuracy", "ap50", *(f"ap_{size}" for size in SIZES), "ar100")
+    rows = np.array([run.boxes.metrics(taken) for taken in exits])
+    return dict(zip(names, (weight @ rows).tolist(), strict=True))
 
 
 def leaving_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
@@ -72,15 +68,15 @@ def class_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
     Columns: class, samples (test images with the class), cost (mean over these images, as a share of the MACs without exits),
     mean_block (where they leave), accuracy (AP), static_accuracy, drop (static minus policy), and name.
     """
-    outcomes, matches = run.point_outcomes[point.name], run.boxes.matches
-    settings = [precision_by_class(matches, taken).mean(axis=1) for taken in outcomes.exit]
+    outcomes, evidence = run.point_outcomes[point.name], run.boxes
+    settings = [evidence.precision(taken).mean(axis=1) for taken in outcomes.exit]
     by_class = np.tensordot(outcomes.weight, np.stack(settings), axes=1)
-    static = precision_by_class(matches, run.point_outcomes[STATIC].exit[0]).mean(axis=1)
+    static = evidence.precision(run.point_outcomes[STATIC].exit[0]).mean(axis=1)
     prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
     cost = run.mean_over_exits(point.name, prices)
     block = run.mean_over_exits(point.name, np.array([exit_.block for exit_ in run.record.exits], dtype=np.float64))
     rows = []
-    for one, own, before in zip(matches.classes, by_class, static, strict=True):
+    for one, own, before in zip(evidence.matches.classes, by_class, static, strict=True):
         here = one.positives > 0
         rows.append(
             {

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from results.stats import average_precision
+from results.stats.average_precision import mean_precision
 from results.stats.iou import pseudo_values
 from results.tables.box_answers import BoxAnswers
 from results.tables.pixel_counts import REGION, WITHOUT_EXITS, PixelCounts
@@ -134,13 +134,11 @@ class BoxOutcomes(PointOutcomes):
     @cached_property
     def values(self) -> np.ndarray:
         """`results.stats.average_precision.pseudo_values` of each sample, mean over the settings, [N]."""
-        matches = self.evidence.matches
-        return self.mean(np.stack([average_precision.pseudo_values(matches, taken) for taken in self.exit]))
+        return self.mean(np.stack([self.evidence.values(taken) for taken in self.exit]))
 
     @cached_property
     def metric(self) -> float:
-        matches = self.evidence.matches
-        return float(self.weight @ [average_precision.average_precision(matches, taken) for taken in self.exit])
+        return float(self.weight @ [mean_precision(self.evidence.precision(taken)) for taken in self.exit])
 
     @property
     def answered(self) -> np.ndarray:
@@ -249,7 +247,7 @@ def _values(evidence: Evidence, taken: np.ndarray) -> np.ndarray:
     """The value of each image at its exit, [N]."""
     if isinstance(evidence, PixelCounts):
         return pseudo_values(evidence.taken(taken)[..., REGION])
-    return average_precision.pseudo_values(evidence.matches, taken)
+    return evidence.values(taken)
 
 
 def _check_fit(name: str, wide: dict[str, np.ndarray], evidence: Evidence) -> None:

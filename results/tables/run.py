@@ -17,7 +17,6 @@ from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
 from results.spec import option_text
-from results.stats.average_precision import average_precision, precision_by_class
 from results.stats.iou import mean_iou
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
@@ -193,8 +192,7 @@ class Run:
         if self.is_segmentation:
             return mean_iou(self.pixel_counts.at_exit[..., REGION].sum(axis=1, dtype=np.int64))
         if self.is_detection:
-            matches, images = self.boxes.matches, len(self.boxes.sample_id)
-            return np.array([average_precision(matches, np.full(images, k)) for k in range(self.boxes.exits)])
+            return self.boxes.at_exits.mean(axis=(1, 2))
         return self.answers.correct.mean(axis=1)
 
     @cached_property
@@ -205,9 +203,7 @@ class Run:
     @cached_property
     def ap50_at_exits(self) -> np.ndarray:
         """The AP at an IoU of 0.5 of each exit of a detection on all test images, [K]."""
-        matches, images = self.boxes.matches, len(self.boxes.sample_id)
-        by_exit = [precision_by_class(matches, np.full(images, k)) for k in range(self.boxes.exits)]
-        return np.array([by_class[:, 0].mean() for by_class in by_exit])
+        return self.boxes.at_exits[..., 0].mean(axis=1)
 
     def _table(self, name: str, categorical: Sequence[str] = ()) -> pd.DataFrame:
         return read_table(self.folder / f"{name}.parquet", self.record, categorical)

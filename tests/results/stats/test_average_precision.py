@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from results.metric import AP
 from results.stats import average_precision as average
+from results.stats import box_matching
 from results.stats.average_precision import (
     average_precision,
     pooled_precision,
@@ -17,7 +20,17 @@ from results.stats.average_precision import (
     pseudo_values,
     recall,
 )
-from results.stats.box_matching import LARGE, MEDIUM, SMALL, ClassMatches, FoundBoxes, Matches, TrueBoxes, match
+from results.stats.box_matching import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    ClassMatches,
+    FoundBoxes,
+    Matches,
+    TrueBoxes,
+    match,
+    match_in_areas,
+)
 from tests.results.stats.boxes import only, reference, scenes
 
 SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
@@ -36,6 +49,29 @@ def test_all_numbers_equal_those_of_pycocotools(seed: int, ignored: float, image
     for size, area in SIZES.items():
         own = average_precision(match(found, truth, 2, area), taken)
         assert own == pytest.approx(expected[size], abs=1e-12) or (np.isnan(own) and expected[size] == -1)
+
+
+@pytest.mark.parametrize("ignored", [0.0, 0.1, 1.0])
+def test_ranges_of_the_area_together_equal_each_alone(ignored: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, truth = scenes(11, images=30, ignored=ignored)
+    whole = match(found, truth, 2)
+    alone = [match(found, truth, 2, area) for area in SIZES.values()]
+    passes: list[int] = []
+
+    def counting(part: FoundBoxes, *rest: Any) -> tuple[np.ndarray, np.ndarray]:
+        passes.append(len(part.exit))
+        return matched(part, *rest)
+
+    matched = box_matching._matched
+    monkeypatch.setattr(box_matching, "_matched", counting)
+    together = match_in_areas(found, truth, whole, list(SIZES.values()))
+    assert len(passes) == 1
+    assert 0 < passes[0] < len(found.exit)
+    for one, other in zip(together, alone, strict=True):
+        assert (one.images, one.exits) == (other.images, other.exits)
+        assert len(one.classes) == len(other.classes)
+        for pair in zip(one.classes, other.classes, strict=True):
+            np.testing.assert_equal(*(vars(matches) for matches in pair))
 
 
 def test_one_box_by_hand() -> None:

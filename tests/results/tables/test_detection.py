@@ -82,6 +82,15 @@ def test_the_metric_of_a_point_is_the_weighted_ap_of_its_settings(runs: dict[str
     assert len(run.curves[run.curves["split"] == "test"]) <= 20
 
 
+def test_numbers_of_the_same_exits_are_computed_once(runs: dict[str, Run]) -> None:
+    evidence = runs["lgvit"].boxes
+    taken = runs["lgvit"].point_outcomes[HALF].exit[0]
+    for measure in (evidence.precision, evidence.values, evidence.metrics):
+        assert measure(taken.astype(np.int64)) is measure(taken)
+        assert not np.array_equal(measure(taken), measure(np.zeros_like(taken)))
+    assert evidence.metrics(taken)[0] == pytest.approx(pycocotools(runs["lgvit"], taken)["AP"], abs=1e-12)
+
+
 def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
     run = runs["lgvit"]
     exits = exit_table([run])

@@ -8,7 +8,6 @@ applied to the logits of dynamic inference; these decisions must be equal.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,11 @@ from torch import Tensor
 
 from benchmark.evaluation.scores import ExitScores
 from benchmark.measure.dynamic import Routed, run_dynamic
+from methods.api import CLASSIFICATION
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
+from methods.tasks import get_task
+from methods.tasks.task import Task
 
 # Largest difference of float32 logits, relative to the largest absolute logit.
 TOLERANCE = 1e-5
@@ -32,7 +34,8 @@ class Agreement:
 
     Attributes:
         samples: N.
-        moved: samples with another exit or class than with the stored scores.
+        moved: samples with another exit or class than with the stored scores. A task whose answers are more than a class has
+            exits alone.
         unexplained: samples with another exit or class than the offline policy on the same logits; not 0 means an error in the
             code.
         logit_error: largest difference of a logit that both computed, relative to the largest absolute logit; without signals
@@ -54,7 +57,7 @@ def agreement(
     policy: ExitPolicy,
     labels: Any = None,
     errors: Tensor | None = None,
-    jumping: Iterable[int] = (),
+    task: Task | None = None,
 ) -> Agreement:
     """Compare the decisions and logits of one batch.
 
@@ -64,13 +67,15 @@ def agreement(
         policy: the policy of dynamic inference, as it was before the batch.
         labels: [N], passed on to `with_context`; policies that can run in dynamic inference do not use them.
         errors: the learned gates' error probabilities of the same samples, [K - 1, N]; None without gates.
-        jumping: positions on the last axis of ``offline`` whose values are not compared.
+        task: of the model; None for classification. Its jumping signals are not compared, and neither is the class where its
+            answers are more than that.
 
     Raises:
         ValueError: `routed` has no logits.
     """
     if not routed.evaluated:
         raise ValueError("agreement requires the logits of dynamic inference: run it with keep_logits=True")
+    task = task or get_task(CLASSIFICATION)
     replayed = offline.clone().float()
     replayed_errors = None if errors is None else errors.clone().float()
     last = len(replayed) - 1
@@ -82,7 +87,7 @@ def agreement(
     for k, evaluated in zip(numbers, routed.evaluated, strict=True):
         rows, logits = evaluated.rows.cpu(), evaluated.logits.cpu()
         difference = (logits - replayed[k, rows]).abs()
-        difference[:, list(jumping)] = 0.0
+        difference[:, list(task.jumping_signals)] = 0.0
         error = max(error, float(difference.max()))
         replayed[k, rows] = logits
         if replayed_errors is not None and evaluated.errors is not None:
@@ -90,10 +95,14 @@ def agreement(
     offline_exits, offline_predictions = policy.with_context(labels, errors).choose(offline.float())
     replayed_exits, replayed_predictions = policy.with_context(labels, replayed_errors).choose(replayed)
     exits, predictions = routed.exits.cpu(), routed.predictions.cpu()
+    moved, unexplained = exits != offline_exits, exits != replayed_exits
+    if not task.answers_beside:
+        moved |= predictions != offline_predictions
+        unexplained |= predictions != replayed_predictions
     return Agreement(
         samples=len(exits),
-        moved=int(((exits != offline_exits) | (predictions != offline_predictions)).sum()),
-        unexplained=int(((exits != replayed_exits) | (predictions != replayed_predictions)).sum()),
+        moved=int(moved.sum()),
+        unexplained=int(unexplained.sum()),
         logit_error=error / float(offline.abs().max()),
     )
 
@@ -107,12 +116,12 @@ def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor,
         images: (N, channels, H, W).
         stored: stored scores, whose first N samples are the images.
     """
-    batches, jumping = [], model.task.jumping_signals
+    batches = []
     for start in range(0, len(images), CHECKED_BATCH):
         before = copy.deepcopy(policy)  # dynamic inference may move the thresholds
         routed = run_dynamic(model, policy, images[start : start + CHECKED_BATCH], keep_logits=True)
         part = stored.part(slice(start, start + len(routed.exits)))
-        batches.append(agreement(routed, part.logits, before, errors=part.errors, jumping=jumping))
+        batches.append(agreement(routed, part.logits, before, errors=part.errors, task=model.task))
     return Agreement(
         samples=sum(batch.samples for batch in batches),
         moved=sum(batch.moved for batch in batches),

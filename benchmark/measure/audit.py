@@ -7,9 +7,7 @@ decisions of the offline policy on the stored scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -17,7 +15,10 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import ExitScores
+from methods.api import CLASSIFICATION
 from methods.policies.policy import ExitPolicy
+from methods.tasks import get_task
+from methods.tasks.task import Task
 from results.store.latency import Audit
 
 SHARE, AT_LEAST = 0.01, 10
@@ -52,7 +53,7 @@ def audit(
     stored: ExitScores,
     tolerance: float,
     run_id: str,
-    jumping: Mapping[int, float] = MappingProxyType({}),
+    task: Task | None = None,
     seed: int = SEED,
 ) -> Audit:
     """Compare a seeded 1 % of the answers, at least 10, with the offline decisions.
@@ -66,12 +67,13 @@ def audit(
         stored: stored scores.
         tolerance: of a logit, relative to the largest absolute logit.
         run_id: for the message.
-        jumping: `methods.tasks.task.Task.jumping_signals`.
+        task: of the run; None for classification. Where an answer is more than a class, exits alone are compared.
         seed: of the draw.
 
     Raises:
         UserError: an answer differs from the offline decision by more than rounding.
     """
+    task = task or get_task(CLASSIFICATION)
     total = len(answers.samples)
     count = min(total, max(AT_LEAST, math.ceil(SHARE * total)))
     drawn = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
@@ -80,20 +82,24 @@ def audit(
     )
     part = stored.part(samples)
     offline_exits, offline_predictions = policy.with_context(part.labels, part.errors).choose(part.logits)
+    if task.answers_beside:
+        predictions = offline_predictions = torch.zeros_like(predictions)
     different = ((exits != offline_exits) | (predictions != offline_predictions)).nonzero()[:, 0].tolist()
     scale = tolerance * float(stored.logits.abs().max())
     wrong = [
         i
         for i in different
-        if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance, jumping)
+        if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance, task)
     ]
     if wrong:
         first = wrong[0]
+        timed, offline = (
+            f"at exit {int(at[first]) + 1}" + f" with class {int(classes[first])}" * (not task.answers_beside)
+            for at, classes in ((exits, predictions), (offline_exits, offline_predictions))
+        )
         raise UserError(
             f"--run {run_id}: {len(wrong)} of {count} answers drawn from the timed run (seed {seed}) are not the offline "
-            f"decisions: sample {int(part.sample_id[first])} left at exit {int(exits[first]) + 1} with class "
-            f"{int(predictions[first])}, offline at exit {int(offline_exits[first]) + 1} with class "
-            f"{int(offline_predictions[first])}; the times are discarded"
+            f"decisions: sample {int(part.sample_id[first])} left {timed}, offline {offline}; the times are discarded"
         )
     return Audit(seed=seed, answers=count, rounding=len(different))
 
@@ -105,7 +111,7 @@ def _is_rounding(
     answer: tuple[int, int],
     scale: float,
     tolerance: float,
-    jumping: Mapping[int, float],
+    task: Task,
 ) -> bool:
     """Whether one of `PERTURBATIONS` random changes of a sample's logits leads to the answer.
 
@@ -114,11 +120,11 @@ def _is_rounding(
     generator = torch.Generator().manual_seed(sample)
     logits = part.logits[:, [sample] * PERTURBATIONS]
     logits = logits + scale * (2 * torch.rand(logits.shape, generator=generator) - 1)
-    for position, jump in jumping.items():
+    for position, jump in task.jumping_signals.items():
         logits[..., position] += jump * torch.randint(-1, 2, logits.shape[:2], generator=generator)
     errors = None
     if part.errors is not None:
         errors = part.errors[:, [sample] * PERTURBATIONS]
         errors = errors + tolerance * (2 * torch.rand(errors.shape, generator=generator) - 1)
     exits, predictions = policy.with_context(part.labels[[sample] * PERTURBATIONS], errors).choose(logits)
-    return bool(((exits == answer[0]) & (predictions == answer[1])).any())
+    return bool(((exits == answer[0]) & ((predictions == answer[1]) | task.answers_beside)).any())

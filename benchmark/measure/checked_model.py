@@ -127,9 +127,7 @@ class CheckedModel:
             UserError: an answer of the timed run is not the offline decision.
         """
         tolerance = DEVICE_TOLERANCES[self.subject.precision]
-        return audit(
-            answers, self.policy, self.stored, tolerance, self.subject.record.run_id, self.model.task.jumping_signals
-        )
+        return audit(answers, self.policy, self.stored, tolerance, self.subject.record.run_id, self.model.task)
 
 
 def checked_model(subject: Subject, say: Callable[[str], None]) -> CheckedModel:

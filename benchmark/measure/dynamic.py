@@ -147,7 +147,8 @@ def run_to_exit(
     before = state.get(OUTPUT)
     output, feature = head.after(tokens, before)
     state[OUTPUT] = output
-    logits, error = model.task.evidence(output, before), head.error_probability(feature)
+    compared = before if policy.compares_exits else None
+    logits, error = model.task.evidence(output, compared), head.error_probability(feature)
     if error is not None:
         state["error"] = error.float()
     return tokens, logits, policy.step(k, logits, state)
@@ -167,6 +168,5 @@ def run_to_end(model: MultiExitModel, tokens: Tokens, state: State) -> Tensor:
     exits = model.exit_heads.exits
     for block in range(exits[-1] + 1 if exits else 1, model.backbone.depth + 1):
         tokens = model.backbone.block(block, tokens)
-    before, output = state.get(OUTPUT), model.backbone.classify(tokens)
-    state[OUTPUT] = output
-    return model.task.evidence(output, before)
+    state[OUTPUT] = model.backbone.classify(tokens)
+    return model.task.evidence(state[OUTPUT], None)  # no policy decides here, so nothing is compared

@@ -17,8 +17,8 @@ from benchmark import provenance
 from benchmark.errors import UserError
 from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.checked_model import CheckedModel, Subject, checked_model
-from benchmark.measure.dynamic import run_dynamic, run_to_end, run_to_exit
-from benchmark.measure.latency import stopwatch
+from benchmark.measure.dynamic import OUTPUT, run_dynamic, run_to_end, run_to_exit
+from benchmark.measure.latency import answered, stopwatch
 from benchmark.measure.queue import poisson_arrivals, serve
 from benchmark.stages.graph import measurement_name
 from methods.policies.policy import State, survivors
@@ -82,10 +82,13 @@ class ExitServer:
         if depth == self.depths - 1:
             predictions = self.policy.finish(run_to_end(self.model, tokens, state), state)
             leave = torch.ones(len(requests), dtype=torch.bool)
+            answered(self.model, state[OUTPUT])
         else:
             tokens, logits, leaving = run_to_exit(self.model, self.policy, depth, tokens, state)
             predictions = self.policy.answer(logits, state).argmax(-1)
             keep = ~leaving
+            if self.model.task.answers_beside and bool(leaving.any()):
+                answered(self.model, state[OUTPUT][leaving])
             if bool(keep.any()):
                 self.parked.setdefault(depth + 1, []).append((tokens.select(keep), survivors(state, keep)))
             leave = leaving.cpu()
@@ -182,14 +185,14 @@ def _full_batch_seconds(checked: CheckedModel, images: Tensor, setup: ServerSetu
     """Median time of a full batch of the backbone, after warming up all batch sizes of the queue."""
     for i in range(setup.warmup):
         batch = checked.pixels[images[: 1 + i % setup.batch_size]]
-        checked.backbone(batch)
+        answered(checked.model, checked.backbone(batch))
         run_dynamic(checked.model, checked.policy, batch)
     clock = stopwatch(checked.pixels.device)
     batch = checked.pixels[images[: setup.batch_size]]
     seconds = []
     for _ in range(CAPACITY_BATCHES):
         start = clock()
-        checked.backbone(batch)
+        answered(checked.model, checked.backbone(batch))
         seconds.append(clock() - start)
     return float(np.median(seconds))
 
@@ -205,7 +208,7 @@ def _serve(
     @torch.no_grad()
     def run_backbone(_: int, requests: list[int]) -> tuple[float, list[bool]]:
         start = clock()
-        checked.backbone(checked.pixels[images[requests]])
+        answered(checked.model, checked.backbone(checked.pixels[images[requests]]))
         return clock() - start, [True] * len(requests)
 
     run = run_backbone if server == BACKBONE else exits.execute

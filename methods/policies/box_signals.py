@@ -62,6 +62,10 @@ class BoxConfidence(ThresholdPolicy):
     threshold: Probability | None = None
     score: Literal["router", "top-mean", "entropy", "agreement"] = "router"
 
+    @property
+    def compares_exits(self) -> bool:
+        return self.score == "agreement"
+
     def signal(self, logits: Tensor) -> Tensor:
         return logits[:-1, :, SIGNALS.index(self.score)].float()
 

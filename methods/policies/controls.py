@@ -71,6 +71,10 @@ class Random(ThresholdPolicy):
 
     probability: Probability | None = None
 
+    @property
+    def compares_exits(self) -> bool:
+        return False
+
     def signal(self, logits: Tensor) -> Tensor:
         """The probability above which a sample has exited at or before each exit."""
         chance = hashed_uniform(logits[0])

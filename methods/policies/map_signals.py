@@ -61,6 +61,10 @@ class MapConfidence(ThresholdPolicy):
     threshold: Probability | None = None
     score: Literal["mean", "share-80", "share-90", "share-95", "quantile", "entropy", "margin", "agreement"] = "mean"
 
+    @property
+    def compares_exits(self) -> bool:
+        return self.score == "agreement"
+
     def signal(self, logits: Tensor) -> Tensor:
         return logits[:-1, :, SIGNALS.index(self.score)].float()
 

@@ -46,6 +46,14 @@ class ExitPolicy(ABC):
         """The value of the swept parameter; None if it is not set."""
         return getattr(self, self.swept)
 
+    @property
+    def compares_exits(self) -> bool:
+        """Whether it reads values that compare an exit with the exit before, in a task that has them.
+
+        For a policy that does not, dynamic inference leaves them 0.
+        """
+        return True
+
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Sequence[float] | None = None) -> Self:
         """Fit the policy on the val split. Policies without learned parameters do nothing.
 

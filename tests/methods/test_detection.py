@@ -28,6 +28,7 @@ from methods.losses.joint_cross_entropy import JointCrossEntropy
 from methods.losses.self_distillation import SelfDistillation
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, MultiExitModel, backbone_pass
+from methods.policies import get_policy
 from methods.policies.box_signals import SIGNALS, BoxConfidence
 from methods.reductions.lower_resolution import LowerResolution
 from methods.tasks import get_task
@@ -173,6 +174,18 @@ def test_a_model_learns_an_image_by_heart() -> None:
         assert sorted(found.labels.tolist()) == sorted(wanted[:, 0].long().tolist())
         truth = type(found)(wanted[:, 1:], torch.ones(len(wanted)), wanted[:, 0].long())
         assert agreement(found, truth) == 1
+
+
+def test_exits_are_compared_for_the_policy_that_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boxes of every exit take longer than the other signals, so a policy that reads another one does not wait for them."""
+    model, (images, _) = model_of("lph", "linear", "gah").eval(), scenes(2)
+    compared: list[int] = []
+    monkeypatch.setattr("methods.policies.box_signals.agreement", lambda now, before: compared.append(1) or 0.0)
+    for policy in (BoxConfidence(threshold=1.0), get_policy("random", probability=0.0)):
+        run_dynamic(model, policy, images)
+        assert compared == []
+    run_dynamic(model, BoxConfidence(score="agreement", threshold=1.0), images)
+    assert len(compared) == 2 * 2  # at the second and third exit
 
 
 def test_dynamic_inference_decides_as_the_stored_signals_and_finds_the_same_boxes() -> None:

@@ -67,15 +67,15 @@ def test_a_value_that_jumps_explains_another_exit() -> None:
     signals[1, :, 3] = 1.0
     stored = ExitScores(signals, torch.zeros(20, dtype=torch.int64), torch.arange(20))
     later = TimedAnswers(torch.arange(20), torch.full((20,), 2), torch.full((20,), 2))
-    jumping = get_task(DETECTION).jumping_signals
+    detection = get_task(DETECTION)
     by_agreement = BoxConfidence(score="agreement", threshold=0.5)
     by_score = BoxConfidence(score="top-mean", threshold=0.2)
     assert by_agreement.choose(signals)[0].tolist() == [1] * 20
-    assert audit(later, by_agreement, stored, 1e-3, "a-run", jumping).rounding == AT_LEAST
+    assert audit(later, by_agreement, stored, 1e-3, "a-run", detection).rounding == AT_LEAST
     with pytest.raises(UserError):
         audit(later, by_agreement, stored, 1e-3, "a-run")
     with pytest.raises(UserError):
-        audit(later, by_score, stored, 1e-3, "a-run", jumping)
+        audit(later, by_score, stored, 1e-3, "a-run", detection)
 
 
 def test_few_answers_are_all_drawn(stored: ExitScores) -> None:

@@ -19,6 +19,7 @@ from methods.policies import get_policy
 from results.store.folder import Store
 from results.store.server import FILE, SERVERS, ServedLoad, ServerLatency
 from tests.benchmark.measure.test_dynamic import images_for, small_model
+from tests.methods.test_detection import model_of, scenes
 from tests.trained_runs import write_trained_run
 
 BACKBONE = "vit_nano_patch4_28"
@@ -89,6 +90,19 @@ def test_merged_or_not_the_answers_are_those_of_the_offline_policy(name: str, se
     same = answers.exits == exits[order]
     assert torch.equal(answers.predictions[same], predictions[order][same])
     assert server.parked == {}
+
+
+def test_the_boxes_of_every_request_are_read_in_the_time_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (images, _) = model_of("lph", "linear").eval(), scenes(6)
+    with torch.no_grad():
+        first = model.task.evidence(model(images)[0], None)[:, 0]
+    read, answers = [], model.task.answers
+    monkeypatch.setattr(type(model.task), "answers", lambda task, output: read.append(len(output)) or answers(output))
+    policy = get_policy("box-confidence", threshold=float(first.median()))
+    server = ExitServer(_Checked(model, policy, images), torch.arange(6))  # type: ignore[arg-type]
+    serve(np.zeros(6), server.depths, 3, server.execute, merge=True)
+    assert len(server.exits.unique()) > 1
+    assert sum(read) == 6
 
 
 class _Checked:

@@ -102,51 +102,23 @@ class Matches:
     classes: tuple[ClassMatches, ...]
 
 
-def match(found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, float] = ALL) -> Matches:
+def match(found: FoundBoxes, truth: TrueBoxes, exits: int) -> Matches:
     """Match the boxes of every exit with the labelled boxes.
 
     Args:
         found: at most 100 for an exit and image; exits from 0 to E - 1.
         truth: of the same images.
         exits: E.
-        area: smallest and largest area of the labelled boxes that count.
     """
-    right, counted = _matched(found, truth, exits, (area,))
-    return _by_class(found, truth, exits, area, right[0], counted[0])
+    return match_in_areas(found, truth, exits, (ALL,))[0]
 
 
 def match_in_areas(
-    found: FoundBoxes, truth: TrueBoxes, whole: Matches, areas: Sequence[tuple[float, float]]
+    found: FoundBoxes, truth: TrueBoxes, exits: int, areas: Sequence[tuple[float, float]]
 ) -> list[Matches]:
-    """`match` for each of several ranges of the area, from the matches of all boxes.
-
-    Where the labelled boxes of an image and class are all in a range or all outside, they match what they match without the
-    range, and only count or not. The others, and those beside an ignored box, are matched again, in all ranges in one pass.
-
-    Args:
-        found, truth: as in `match`.
-        whole: what `match` returns for them.
-        areas: smallest and largest area of the labelled boxes that count, of each range.
-    """
-    is_matched = np.zeros((len(IOU_THRESHOLDS), len(found.exit)), dtype=bool)
-    order = _in_order(found)
-    for one in whole.classes:
-        is_matched[:, order[found.label[order] == one.label]] = one.right
-    found_pair, true_pair = _pairs(found, truth)
-    labelled = np.bincount(true_pair, minlength=len(found_pair) + len(true_pair))
-    counting = [np.bincount(true_pair, _counts(truth, area), len(labelled)) for area in areas]
-    is_mixed = np.bincount(true_pair, _counts(truth, ALL), len(labelled)) < labelled  # one is ignored anyway
-    for number in counting:
-        is_mixed |= (number > 0) & (number < labelled)
-    again = np.flatnonzero(is_mixed[found_pair])
-    matches = []
-    rematched = _matched(found.part(again), truth, whole.exits, areas)
-    for area, number, *anew in zip(areas, counting, *rematched, strict=True):
-        counts = (number > 0)[found_pair]
-        right, counted = is_matched & counts, np.where(is_matched, counts, _inside(found.boxes, area))
-        right[:, again], counted[:, again] = anew
-        matches.append(_by_class(found, truth, whole.exits, area, right, counted))
-    return matches
+    """`match` for each of several ranges: smallest and largest area of the labelled boxes that count."""
+    right, counted = _matched(found, truth, exits, areas)
+    return [_by_class(found, truth, exits, *of_area) for of_area in zip(areas, right, counted, strict=True)]
 
 
 def _matched(
@@ -169,7 +141,8 @@ def _by_class(
     found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, float], right: np.ndarray, counted: np.ndarray
 ) -> Matches:
     """The matches of the M found boxes from `right` and `counted`, [10, M]."""
-    counts, order = _counts(truth, area), _in_order(found)
+    counts = ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
+    order = np.lexsort((found.image, -found.score.astype(np.float64), found.label))  # falling scores, then images
     labels, classes = found.label[order], []
     for label in np.unique(truth.label[counts]):
         rows = order[np.searchsorted(labels, label) : np.searchsorted(labels, label, side="right")]
@@ -178,11 +151,6 @@ def _by_class(
             ClassMatches(int(label), found.image[rows], found.exit[rows], right[:, rows], counted[:, rows], positives)
         )
     return Matches(truth.images, exits, tuple(classes))
-
-
-def _in_order(found: FoundBoxes) -> np.ndarray:
-    """Positions of the boxes, class by class in order of falling scores; ties in the order of the images."""
-    return np.lexsort((found.image, -found.score.astype(np.float64), found.label))
 
 
 def _pairs(found: FoundBoxes, truth: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
@@ -252,11 +220,6 @@ def _annotations(pair: np.ndarray, boxes: np.ndarray, **more: np.ndarray) -> lis
         | {name: values[i] for name, values in columns.items()}
         for i, (where, box, area) in enumerate(rows)
     ]
-
-
-def _counts(truth: TrueBoxes, area: tuple[float, float]) -> np.ndarray:
-    """Whether each labelled box counts in a range of the area, bool [T]."""
-    return ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
 
 
 def _inside(boxes: np.ndarray, area: tuple[float, float]) -> np.ndarray:

@@ -64,7 +64,7 @@ class BoxAnswers:
     @cached_property
     def matches_by_size(self) -> dict[str, Matches]:
         """Where labelled boxes of other sizes are ignored, by the name in `SIZES`."""
-        matches = match_in_areas(self.found, self.truth, self.matches, list(SIZES.values()))
+        matches = match_in_areas(self.found, self.truth, self.exits + 1, list(SIZES.values()))
         return dict(zip(SIZES, matches, strict=True))
 
     @cached_property
@@ -113,7 +113,7 @@ class BoxAnswers:
 
         Raises:
             ValueError: a column is missing, a row names an unknown exit, image or class, a box is no box, there are more than
-                100 of an exit in an image, or the backbone without exits is missing.
+                100 of an exit in an image, or no labelled box counts.
         """
         _check("answers", answers, FOUND, ("exit", "sample_id", "label"), sample_id, classes)
         _check("ground_truth", ground_truth, LABELLED, ("sample_id", "label"), sample_id, classes)

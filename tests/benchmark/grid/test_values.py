@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.grid.load import load_grid
-from tests.benchmark.grid.test_load import SOUND
+from tests.benchmark.grid.expansion import SOUND
 from tests.grids import write_grid
 
 

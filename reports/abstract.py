@@ -12,10 +12,11 @@ from reports.sections.claims import judged_sentence
 from reports.setup import OTHER_TASKS
 from reports.study import Study
 from reports.tables import interval, percent, times
-from reports.weakness import backbone_is_late, one_exit, unconverged, weak_backbone, weakness
+from reports.weakness import one_exit, unconverged, weak_backbone, weakness
 from reports.words import counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 from results.metric import one_metric
+from results.tables.convergence import backbone_is_late
 from results.tables.run import STATIC
 
 NAMED = 3
@@ -116,7 +117,7 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
         parts.append(f"{text} and is {results}" if results else text)
     if not parts:
         return [f"{name} reaches none of the operating points."]
-    if backbone_is_late(study, setting):
+    if backbone_is_late(setting.runs):
         parts.append(
             f"the backbone has not converged (its val {setting.metric.name} still rose in the last quarter of its epochs), so "
             f"early exits may be {setting.metric.better} than it"

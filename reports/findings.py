@@ -57,8 +57,11 @@ def details(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
 
 
 def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str]:
-    """The reference against the others: half of the MACs in words, the other budgets counted, and what may be missed."""
-    sentences = against_others(setting, HALF[1], names)
+    """The reference against the others: half of the MACs and the budget of a primary endpoint in words, the other budgets
+    counted, and what may be missed."""
+    primary = {budget for (_, budget), contrast in setting.contrasts.items() if contrast.is_primary}
+    told = list(dict.fromkeys([*primary, HALF[1]]))
+    sentences = [sentence for budget in told for sentence in against_others(setting, budget, names)]
     if not sentences:
         return []
     if late := [names.get(label, label) for label in unconverged(setting)]:
@@ -67,10 +70,10 @@ def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str
             f"The heads of {few(late)} have not converged ({ref('convergence')}): differences that involve them describe these "
             "trainings, not the methods.",
         )
-    others = [contrast for (_, budget), contrast in setting.contrasts.items() if budget != HALF[1]]
+    others = [contrast for (_, budget), contrast in setting.contrasts.items() if budget not in told]
     own = names.get(setting.reference, setting.reference)
     if others:
-        budgets = sorted({budget for _, budget in setting.contrasts} - {HALF[1]})
+        budgets = sorted({budget for _, budget in setting.contrasts} - set(told))
         counts = {result: sum(contrast.result == result for contrast in others) for result in (AHEAD, BEHIND, OPEN)}
         words = {AHEAD: "ahead", BEHIND: "behind", OPEN: "not shown to differ"}
         found = [f"{words[result]} in {count}" for result, count in counts.items() if count]
@@ -130,7 +133,8 @@ def against_others(
     """What compares the reference with every other label at a budget: one sentence, or one on the comparisons that the grid
     declared as primary and one on the others."""
     at = "half" if budget == HALF[1] else f"{budget:g}"
-    starts = {True: f"Primary endpoint: at {at}", False: f"At {at}"}
+    exploratory = any(contrast.is_primary for contrast in setting.contrasts.values())
+    starts = {True: f"Primary endpoint: at {at}", False: f"Exploratory: at {at}" if exploratory else f"At {at}"}
     own = names.get(setting.reference, setting.reference)
     sentences: list[str] = []
     for is_primary in (True, False):

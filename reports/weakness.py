@@ -58,15 +58,6 @@ def unconverged(setting: ComparisonGroup) -> dict[str, float]:
     return {label: gaps[method] for label, method in rows.items() if method in gaps}
 
 
-def backbone_is_late(study: Study, setting: ComparisonGroup) -> bool:
-    """Whether a backbone of the group has not converged; False if that is not known."""
-    rows = study.tidy.get("convergence")
-    if rows is None:
-        return False
-    backbones = rows[(rows["part"] == "backbone") & rows["run_id"].isin([run.record.run_id for run in setting.runs])]
-    return not bool(backbones["converged"].all())
-
-
 def _symptoms(study: Study, setting: ComparisonGroup) -> pd.DataFrame:
     rows = study.tidy.get("failures", pd.DataFrame(columns=["signature", "run_id", "place", "sentence"]))
     return rows[rows["run_id"].isin([run.record.run_id for run in setting.runs])]

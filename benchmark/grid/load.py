@@ -118,7 +118,7 @@ class _GridReader(ValueReader):
         overrides = self.overrides(file, recipes)
         points = list(self.resolved_points(file))
         self.raise_mistakes()
-        image_exits = {point.point.method.label for point, _ in points if point.blocks and not point.tokens_leave}
+        image_exits = [point.point.method for point, _ in points if point.blocks and not point.tokens_leave]
         primary = self.primary(file.primary, image_exits)
         datasets = {point.point.dataset.name for point, _ in points}
         if file.probes and (problem := probes_mistake(datasets)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from benchmark.representations.measuring import measure
 from benchmark.representations.subject import Subject
 from benchmark.training.heads import HEADS_WEIGHTS, load_heads
+from datasets.loading import Batch
 from methods.model import MultiExitModel, backbone_pass
 from results.record import DoneRecord
 from results.store.representations import GRADIENTS, Measurement, Measurements
@@ -55,15 +56,28 @@ def measure_gradients(subject: Subject) -> tuple[str, Measurements]:
         model = MultiExitModel(backbone, heads).eval().requires_grad_(True)
         cosines = [
             gradient_cosines(model, images.to(subject.device), labels.to(subject.device))
-            for batch in inputs.scoring("train")
-            for images, labels in zip(batch.images.split(MINIBATCH), batch.labels.split(MINIBATCH), strict=True)
+            for images, labels in minibatches(inputs.scoring("train"))
         ]
         for block, values in zip(train.exits, zip(*cosines, strict=True), strict=True):
             mean, conflicts = sum(values) / len(values), sum(value < 0 for value in values) / len(values)
             yield Measurement(measure="gradient-cosine", split="train", block=block, part="", value=mean)
             yield Measurement(measure="gradient-conflicts", split="train", block=block, part="", value=conflicts)
 
-    return measure(subject, GRADIENTS, {"images": IMAGES, "minibatch": MINIBATCH}, rows)
+    # The version is that of this table alone: the domain `measures` also holds the other measures, which keep their keys.
+    return measure(subject, GRADIENTS, {"images": IMAGES, "minibatch": MINIBATCH, "version": 2}, rows)
+
+
+def minibatches(batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels in pieces of `MINIBATCH`, whatever the sizes of the batches; the last piece may have fewer."""
+    images, labels = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    for batch in batches:
+        images = torch.cat([images, batch.images]) if len(images) else batch.images
+        labels = torch.cat([labels, batch.labels])
+        while len(images) >= MINIBATCH:
+            yield images[:MINIBATCH], labels[:MINIBATCH]
+            images, labels = images[MINIBATCH:], labels[MINIBATCH:]
+    if len(images):
+        yield images, labels
 
 
 def gradient_cosines(model: MultiExitModel, images: Tensor, labels: Tensor) -> list[float]:

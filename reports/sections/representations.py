@@ -80,10 +80,18 @@ def by_block(study: Study) -> dict[str, pd.DataFrame]:
 
 def _training(study: Study, run: Run) -> str:
     """What the name of a backbone needs beside that of its model: backbones of different trainings are not averaged."""
-    if any(reference.stage == "joint" for reference in run.record.stages):
+    kinds = [reference.stage for reference in run.record.stages]
+    if "joint" in kinds:
         return f", trained with {study.display[run.method]}"
+    if kinds.count("finetune") > 1:  # the second backbone is the run's own, such as a truncated one
+        return f", {study.display[run.method]}"
+    train = run.record.spec.train
     recipes = list(dict.fromkeys(other.record.spec.train.recipes.finetune for other in study.runs))
-    return "" if len(recipes) == 1 else f", recipe {1 + recipes.index(run.record.spec.train.recipes.finetune)}"
+    weights = [other.record.spec.train.weights.identity for other in study.runs if other.backbone == run.backbone]
+    weights = list(dict.fromkeys(weights))
+    recipe = "" if len(recipes) == 1 else f", recipe {1 + recipes.index(train.recipes.finetune)}"
+    start = "" if len(weights) == 1 else f", initial weights {1 + weights.index(train.weights.identity)}"
+    return recipe + start
 
 
 def sentences(study: Study) -> list[str]:

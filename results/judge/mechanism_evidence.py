@@ -66,7 +66,7 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
     runs = [run for run in runs if run.is_classification]  # the rules are about image classifiers
     converged = _convergence(runs)
     answers = []
-    for (backbone, dataset), own in _groups(runs, lambda run: (run.backbone, run.dataset)):
+    for (backbone, dataset, _), own in _groups(runs, lambda run: (run.backbone, run.dataset, _images(run))):
         images = own[0].record.data.sizes.get("train", 0)
         for rule_answers in (
             [local_information(_exits(group, converged), own[0].record.depth) for group in _alike(own, ("kernel",))],
@@ -157,6 +157,11 @@ def _same_count(runs: list[Run]) -> list[list[Run]]:
     return [group for _, group in _groups(default, lambda run: (run.recipes, len(run.record.exits)))] or [[]]
 
 
+def _images(run: Run) -> str:
+    """Equal for runs on the same images of all splits; others are not compared, whatever the name of their dataset."""
+    return json.dumps([run.record.data.content, run.record.data.split_identity], sort_keys=True)
+
+
 def _method(run: Run) -> str:
     return run.record.spec.train.method.name
 
@@ -179,11 +184,12 @@ def _convergence(runs: list[Run]) -> dict[tuple[str, int], bool]:
 
 def _exits(runs: list[Run], converged: dict[tuple[str, int], bool]) -> pd.DataFrame:
     """For `local_information`."""
-    kernels = {3: "lph-3", 0: "lph-0"}
     rows = []
     for run in runs:
-        head = kernels.get(_options(run).get("kernel", 3)) if _method(run) == LPH else None  # type: ignore[call-overload]
-        head = "linear" if _method(run) == LINEAR else head
+        head = "linear" if _method(run) == LINEAR else None
+        if _method(run) == LPH:
+            kernel = _options(run).get("kernel", 3)  # a record may hold anything here
+            head = "lph-3" if kernel == 3 else "lph-0" if kernel == 0 else None
         for exit_ in run.record.exits[:-1] if head else ():
             known = converged.get((run.record.run_id, exit_.block))
             rows.append((run.seed, head, exit_.block, exit_.test_accuracy, known))
@@ -191,14 +197,17 @@ def _exits(runs: list[Run], converged: dict[tuple[str, int], bool]) -> pd.DataFr
 
 
 def _blocks(runs: list[Run]) -> pd.DataFrame:
-    """For `deep_semantics`: the seeds whose backbone is probed after every block."""
-    rows: dict[tuple[int, int], dict[str, object]] = {}
+    """For `deep_semantics`: the seeds whose backbone is probed after every block.
+
+    A backbone that several seeds share, such as pretrained weights with 0 epochs of fine-tuning, counts once.
+    """
+    by_seed: dict[int, dict[int, dict[str, float]]] = {}
     for run in runs:
         probed = {block: _probe_rows(run, block) for block in range(1, run.record.depth + 1)}
-        if all(probed.values()):
-            rows |= {(run.seed, block): {"seed": run.seed, "block": block, **row} for block, row in probed.items()}
-    columns = ["seed", "block", "probe_val", "probe_test", "mean_val", "mean_test"]
-    return pd.DataFrame(rows.values(), columns=columns)
+        if all(probed.values()) and probed not in [other for seed, other in by_seed.items() if seed != run.seed]:
+            by_seed[run.seed] = probed
+    rows = [{"seed": seed, "block": block, **row} for seed, probed in by_seed.items() for block, row in probed.items()]
+    return pd.DataFrame(rows, columns=["seed", "block", "probe_val", "probe_test", "mean_val", "mean_test"])
 
 
 def _probe_rows(run: Run, block: int) -> dict[str, float]:

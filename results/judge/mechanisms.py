@@ -154,7 +154,8 @@ def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:
     label = {"cka": "CKA with the final tokens", "probe_accuracy": "the accuracy of linear probes"}[predictor]
     statement = f"{label} at the chosen blocks predicts the ranking of exit schemes"
     counts = schemes.groupby("seed")["scheme"].nunique()
-    if counts.empty or counts.min() < SCHEMES:
+    schemes = schemes[schemes["seed"].isin(counts.index[counts >= SCHEMES])]  # another grid may have made further seeds
+    if schemes.empty:
         return no_data("d", statement, f"it needs lgvit with {SCHEMES} exit schemes of equally many exits in each seed")
     values = [
         rank_correlation(rows[predictor].tolist(), rows["accuracy"].tolist()) for _, rows in schemes.groupby("seed")
@@ -226,4 +227,4 @@ def _effect(name: str, values: list[float], level: float) -> Effect:
 
 def no_data(rule: str, statement: str, reason: str) -> Answer:
     """An open answer without numbers."""
-    return Answer(rule, statement, "open", (), reason)
+    return Answer(rule, statement, "open", (), reason, CORRELATION if rule == "d" else MARGIN)

@@ -57,19 +57,25 @@ def not_converged(runs: Iterable[Run]) -> dict[str, float]:
     return gaps
 
 
+def backbone_is_late(runs: list[Run]) -> bool:
+    """Whether a backbone of these runs has not converged; False if that is not known."""
+    return any(not row["converged"] for row in _backbones(runs))
+
+
 def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     """The probe of the inputs of an exit's head.
 
-    Of a head whose inputs are unknown, such as one of an installed package, the probe with the lowest val accuracy. A backbone
-    without class tokens has only the mean of the patch tokens.
+    Of a head whose inputs are unknown, such as one of an installed package or one that contains another method's head, the
+    probe with the lowest val accuracy. A backbone without class tokens has only the mean of the patch tokens.
     """
-    if exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
+    reads = None if run.record.method.options.get("base") else READS.get(exit_.head)
+    if reads and exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
         return None
     for probes in run.probes:
         at_block = [probe for probe in probes.probes if probe.block == exit_.block]
         if not at_block:
             continue
-        inputs = READS.get(exit_.head) if len(at_block) > 1 else PATCH_MEAN
+        inputs = reads if len(at_block) > 1 else PATCH_MEAN
         return probes.at(exit_.block, inputs) if inputs else min(at_block, key=lambda probe: probe.val_accuracy)
     return None
 
@@ -78,7 +84,7 @@ def _heads(run: Run) -> list[dict[str, Any]]:
     """One row per early exit whose block is probed on the test images of the run."""
     if run.record.costs.reduced_tokens:  # probes read the tokens of the whole backbone
         return []
-    exits, probes, p = [], [], []
+    exits, probes, accuracies, p = [], [], [], []
     for number, exit_ in enumerate(run.record.exits[:-1]):
         probe = probe_of(run, exit_)
         head = run.answers.correct[number] if probe else np.empty(0, dtype=bool)
@@ -86,6 +92,7 @@ def _heads(run: Run) -> list[dict[str, Any]]:
         if probe is not None and by_probe is not None:
             exits.append(exit_)
             probes.append(probe)
+            accuracies.append(float(by_probe.mean()))
             p.append(one_sided(int((by_probe & ~head).sum()), int((head & ~by_probe).sum())))
     return [
         _row(
@@ -95,11 +102,11 @@ def _heads(run: Run) -> list[dict[str, Any]]:
             probe.inputs,
             "test",
             exit_.test_accuracy,
-            probe.test_accuracy,
+            accuracy,
             HEAD_LIMIT,
             adjusted,
         )
-        for exit_, probe, adjusted in zip(exits, probes, holm(np.array(p)).tolist(), strict=True)
+        for exit_, probe, accuracy, adjusted in zip(exits, probes, accuracies, holm(np.array(p)).tolist(), strict=True)
     ]
 
 

@@ -18,16 +18,17 @@ COLUMNS = ["run_id", "backbone", "dataset", "seed", *KEY, "value", "note"]
 
 
 def representation_table(runs: list[Run]) -> pd.DataFrame | None:
-    """One row per value of a measure after a block, once for each backbone; None where no tokens were measured.
+    """One row per value of a measure after a block, once for each backbone and dataset; None where no
+    tokens were measured.
 
     run_id: of the first run on the backbone. measure and part: see `results.store.representations`; also the accuracies of
     linear probes and nearest class means, by kind of inputs. note: why a value is undefined.
     """
     tables = []
-    seen: set[str] = set()
+    seen: set[tuple[object, ...]] = set()
     for run in runs:
-        new = [table for table in run.measurements if f"{table.kind} {table.backbone}" not in seen]
-        seen |= {f"{table.kind} {table.backbone}" for table in new}
+        new = [table for table in run.measurements if _subject(table) not in seen]
+        seen |= {_subject(table) for table in new}
         if new:
             rows = [row for table in new for row in _measured(table)]
             rows += [row for probes in run.probes for row in _probed(probes)]
@@ -36,6 +37,11 @@ def representation_table(runs: list[Run]) -> pd.DataFrame | None:
                 table.assign(run_id=run.record.run_id, backbone=run.backbone, dataset=run.dataset, seed=run.seed)
             )
     return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else None
+
+
+def _subject(table: Measurements) -> tuple[object, ...]:
+    """What a table is about; corrupted images are others for the same backbone."""
+    return table.kind, table.backbone, *sorted(table.content.items())
 
 
 def _measured(table: Measurements) -> Iterator[dict[str, Any]]:

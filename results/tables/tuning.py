@@ -54,10 +54,14 @@ def learning_rates(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _identity(run: Run) -> str:
-    """A text that is equal for runs that differ only in their learning rate."""
-    spec = run.record.spec
-    content = spec.model_dump(mode="json", exclude={"learning_rates": True, "train": {"recipes"}})
-    return json.dumps([content, spec.train.recipes.without_learning_rates()], sort_keys=True)
+    """A text that is equal for runs on the same images that differ only in their learning rate.
+
+    A primary endpoint may be declared while some rates have run; it is part of no training.
+    """
+    spec, data = run.record.spec, run.record.data
+    content = spec.model_dump(mode="json", exclude={"learning_rates": True, "primary": True, "train": {"recipes"}})
+    images = [data.content, data.split_identity]
+    return json.dumps([content, images, spec.train.recipes.without_learning_rates()], sort_keys=True)
 
 
 def _rates(run: Run) -> tuple[float, ...]:

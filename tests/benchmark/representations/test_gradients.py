@@ -14,9 +14,17 @@ from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.task import run_plan
 from benchmark.grid.load import grid_of
 from benchmark.progress import Reporter
-from benchmark.representations.gradient_agreement import cosine, gradient_cosines, gradient_refusal, measure_gradients
+from benchmark.representations.gradient_agreement import (
+    MINIBATCH,
+    cosine,
+    gradient_cosines,
+    gradient_refusal,
+    measure_gradients,
+    minibatches,
+)
 from benchmark.representations.subject import Subject
 from benchmark.stages.plan import make_plan
+from datasets.loading import Batch
 from methods.heads.head import ExitHead
 from methods.model import ExitHeads, MultiExitModel
 from methods.tokens import Tokens
@@ -33,6 +41,17 @@ def test_only_parameters_with_both_gradients_count() -> None:
     assert cosine([right, None], [up, right]) == 0
     assert cosine([right, right], [right, up]) == pytest.approx(0.5)
     assert cosine([0 * right], [right]) == 0
+
+
+@pytest.mark.parametrize("size", [40, 100])
+def test_minibatches_have_their_size_whatever_that_of_the_batches(size: int) -> None:
+    """Images of 224 pixels are loaded 40 at a time, small ones 500."""
+    numbers = torch.arange(200)
+    batches = [Batch(part[:, None].float(), part, part) for part in numbers.split(size)]
+    images, labels = zip(*minibatches(batches), strict=True)
+    assert [len(piece) for piece in images] == [MINIBATCH, MINIBATCH, MINIBATCH, 200 - 3 * MINIBATCH]
+    assert torch.equal(torch.cat(images)[:, 0].long(), numbers)
+    assert torch.equal(torch.cat(labels), numbers)
 
 
 def test_an_exit_that_is_the_final_classifier_agrees_with_it_and_its_opposite_conflicts() -> None:

@@ -8,6 +8,7 @@ import pytest
 from benchmark.grid.load import grid_of
 from reports.comparison_group import ComparisonGroup
 from reports.findings import against_others as sentences
+from reports.findings import details
 from reports.sections.opening import primary
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
@@ -22,9 +23,10 @@ METHODS = ["static", "lgvit", "vanilla", "homogeneous-local", "homogeneous-globa
 HALF = 0.5
 
 
-@pytest.fixture(
-    scope="module", params=[None, {"method": "lgvit", "against": ["vanilla", "homogeneous-mlp"], "macs": HALF}]
-)
+DECLARED = {"method": "lgvit", "against": ["vanilla", "homogeneous-mlp"]}
+
+
+@pytest.fixture(scope="module", params=[None, DECLARED | {"macs": HALF}, DECLARED | {"macs": 0.75}])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Random scores of five methods, from a grid without and with a primary endpoint."""
     folder = tmp_path_factory.mktemp("family")
@@ -44,7 +46,7 @@ def group_of(study: Study) -> tuple[ComparisonGroup, dict[tuple[str, float], Con
 def test_holm_covers_the_primary_comparisons_alone_and_the_others_apart(study: Study) -> None:
     _, contrasts = group_of(study)
     declared = study.runs[0].record.spec.primary
-    expected = {(label, HALF) for label in declared.against} if declared else set()
+    expected = {(label, declared.macs) for label in declared.against} if declared else set()
     assert {key for key, contrast in contrasts.items() if contrast.is_primary} == expected
     for is_primary in (True, False):
         family = [contrast for contrast in contrasts.values() if contrast.is_primary == is_primary]
@@ -55,8 +57,11 @@ def test_holm_covers_the_primary_comparisons_alone_and_the_others_apart(study: S
 
 def test_the_report_names_the_primary_comparisons_and_calls_the_others_exploratory(study: Study) -> None:
     group, contrasts = group_of(study)
-    first, *rest = sentences(group, HALF)
-    if study.runs[0].record.spec.primary is None:
+    declared = study.runs[0].record.spec.primary
+    first, *rest = sentences(group, declared.macs if declared else HALF)
+    text = details(group, study.display)[0]
+    assert ("Primary endpoint" in text, "Exploratory" in text) == (declared is not None, declared is not None)
+    if declared is None:
         assert rest == []
         assert "exploratory" not in primary(study) + first + group.tests
         return

@@ -93,6 +93,30 @@ def test_local_information_is_read_from_equal_runs_with_kernel_3_and_0_and_linea
     assert not by_rule(other_regime)["a"].answer.effects
 
 
+def test_runs_on_other_images_of_the_same_name_are_not_compared() -> None:
+    runs = [one for seed in range(5) for one in heads(seed)]
+    others = [one.record.data.model_copy(update={"content": {"test": "pixels:other"}}) for one in runs]
+    moved = [
+        one.changed(record=one.record.model_copy(update={"data": data})) if one.method == "vanilla" else one
+        for one, data in zip(runs, others, strict=True)
+    ]
+    assert not [scaled for scaled in mechanism_answers(moved) if scaled.answer.rule == "a" and scaled.answer.effects]
+
+
+def test_a_record_with_an_option_of_another_type_answers_nothing() -> None:
+    """Records come from anybody."""
+    runs = [run("homogeneous-local", 0, 0.9, kernel=[3]), run("lgvit", 0, 0.9, kd_weight=[0])]
+    assert not by_rule(runs)["a"].answer.effects
+    assert not by_rule(runs)["c"].answer.effects
+
+
+def test_one_backbone_under_several_seeds_counts_once() -> None:
+    runs = [run("vanilla", seed, 0.8) for seed in range(5)]
+    copies = [one.changed(probes=runs[0].probes) for one in runs]
+    answer = by_rule(copies)["b"].answer
+    assert ([effect.seeds for effect in answer.effects], answer.verdict) == ([1, 1], "open")
+
+
 def test_deep_semantics_is_read_from_the_probes_on_both_kinds_of_tokens() -> None:
     answer = by_rule([one for seed in range(5) for one in heads(seed)])["b"].answer
     assert [(effect.seeds, round(effect.mean, 6)) for effect in answer.effects] == [(5, 0.06), (5, 0.0)]

@@ -132,6 +132,9 @@ def test_exit_schemes_correlates_ranks_within_each_seed() -> None:
     assert exit_schemes(mixed, "cka").verdict == "open"
     three = exit_schemes(rising[rising["scheme"] != "d"], "cka")
     assert (three.verdict, three.effects) == ("open", ())
+    further = pd.concat([rising, rising[:1].assign(seed=9)])  # a seed with one scheme, as another grid may have made
+    assert outcome(exit_schemes(further, "cka")) == ("supported", [0.92])
+    assert (three.margin, local_information(exits(0, 0)[:1], 8).margin) == (0.5, 0.005)
     with pytest.raises(ValueError, match="cka"):
         exit_schemes(rising, "ckaa")
 

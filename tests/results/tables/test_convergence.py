@@ -15,7 +15,7 @@ from results.record import ExitMetrics, StageRef
 from results.stats.significance import holm, one_sided
 from results.store.probes import BlockProbe, LastQuarter, ProbeInputs, Probes, packed, unpacked
 from results.tables.answers import Answers
-from results.tables.convergence import ALPHA, HEAD_LIMIT, convergence_table, not_converged
+from results.tables.convergence import ALPHA, HEAD_LIMIT, backbone_is_late, convergence_table, not_converged, probe_of
 from results.tables.run import Run
 from tests.results.builders import done_record, run_spec
 
@@ -83,6 +83,22 @@ def test_a_head_is_compared_with_the_probe_of_its_inputs(head: str, test: float,
     )
 
 
+def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_probe() -> None:
+    """JEI-DNN with SDN's heads reads the patches alone, not the class token."""
+    run = run_with("jei", 0.5, THREE)
+    info = run.record.method.model_copy(update={"options": {"base": "sdn"}})
+    borrowed = run.changed(record=run.record.model_copy(update={"method": info}))
+    probes = [probe_of(one, one.record.exits[0]) for one in (run, borrowed)]
+    assert [probe.inputs for probe in probes if probe] == ["class token", "patch mean"]
+
+
+def test_the_accuracy_of_a_probe_is_that_of_its_answers() -> None:
+    probe = block_probe("class token", 0.6).model_copy(update={"test_accuracy": 0.9})
+    table = convergence_table([run_with("linear", 0.55, (probe, *THREE[1:]))])
+    assert table is not None
+    assert table["reference"].tolist() == pytest.approx([0.6])
+
+
 def test_a_gap_within_chance_is_no_symptom() -> None:
     """0.6 points of 1,000 images: 30 images that only the probe classifies correctly, and 24 that only the head does."""
     by_probe = correct(0.6)
@@ -127,6 +143,8 @@ def test_a_backbone_that_still_gains_is_named_once() -> None:
     run = run_with("lph", 0.9, THREE, late)
     (symptom,) = symptoms([run, run])
     assert (symptom.signature, symptom.value) == ("backbone not converged", pytest.approx(0.003))
+    other = run.changed(record=run.record.model_copy(update={"run_id": "other"}))
+    assert backbone_is_late([other])  # also in a group without the run that the table names
     done = run.probes[0].model_copy(update={"last_quarter": late.model_copy(update={"after": 0.802})})
     assert not list(symptoms([with_answers(replace(run, probes=(done,)))]))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.record import ExitMetrics
-from results.spec import Recipe, Recipes
+from results.spec import PrimaryEndpoint, Recipe, Recipes
 from results.tables.run import Run
 from results.tables.tuning import chosen_on_val, learning_rates
 from tests.results.builders import done_record, run_spec
@@ -70,6 +70,20 @@ def test_each_seed_chooses_its_own_rate_and_untuned_runs_stay() -> None:
     assert [best.seed for best in chosen if best.tried] == [0, 1]
     assert len([best for best in chosen if not best.tried]) == 2
     assert len({best.recipes for best in chosen if not best.tried}) == 2  # these remain two groups
+
+
+def test_a_primary_endpoint_that_is_declared_between_two_rates_leaves_one_choice() -> None:
+    before, after = run("m", 0.001, [0.3]), run("m", 0.002, [0.5])
+    spec = after.record.spec.model_copy(update={"primary": PrimaryEndpoint(method="m", against=("n",), macs=0.5)})
+    after = after.changed(record=after.record.model_copy(update={"spec": spec}))
+    assert [best.record.run_id for best in chosen_on_val([before, after])] == ["m-0-0.002-1.0"]
+
+
+def test_accuracies_on_other_images_choose_nothing() -> None:
+    runs = [run("m", 0.001, [0.3]), run("m", 0.002, [0.5])]
+    data = runs[0].record.data.model_copy(update={"content": {"val": "pixels:other"}})
+    runs[0] = runs[0].changed(record=runs[0].record.model_copy(update={"data": data}))
+    assert len(chosen_on_val(runs)) == 2
 
 
 def test_learning_rates_that_change_together_are_named_together() -> None:

@@ -42,6 +42,7 @@ def abstract(study: Study) -> list[str]:
     finding, sure, last = _finding(study, setting, gaps), _sure(setting), judged_sentence(study) or limits(study)[:1]
     if setting.reference in gaps:
         sure = _unconverged(study, gaps, "the methods are not ranked")
+        last = limits(study)[:1]  # claims rank methods
     elif gaps:
         last = _unconverged(study, gaps, "they are not ranked here")
     return [*first, *finding, *sure, *last]

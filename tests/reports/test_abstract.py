@@ -92,6 +92,18 @@ def test_every_number_is_in_a_table_and_every_lead_was_tested(runs: list[Run]) -
         assert (significant["p_holm"] < 0.05).all()
 
 
+def test_claims_rank_no_methods_where_the_heads_of_the_reference_have_not_converged(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tidy = tidy_tables(runs, [])
+    study = Study("t", runs, tidy | {"failures": tidy["failures"].iloc[:0]})
+    monkeypatch.setattr("reports.abstract.judged_sentence", lambda _study: ["CLAIMS"])
+    for gaps, is_stated in (({}, True), ({study.main[0].reference: 0.01}, False)):
+        monkeypatch.setattr("reports.abstract.unconverged", lambda _setting, gaps=gaps: gaps)
+        text = " ".join(abstract(study))
+        assert ("CLAIMS" in text, "not ranked" in text) == (is_stated, not is_stated)
+
+
 def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:
     chosen = [run for run in promoted(runs, 5) if run.method != "vanilla" or run.seed == 0]
     study = Study("t", chosen, tidy_tables(chosen, []))

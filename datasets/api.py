@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -66,8 +66,9 @@ class ImageSplit:
             raise DataError(
                 f"a dataset's reader returned {len(self.masks):,} masks for {len(self.images):,} images; each image needs one"
             )
-        if isinstance(self.masks, np.ndarray) and self.masks.dtype != np.uint8:
-            raise DataError(f"a dataset's reader returned masks of type {self.masks.dtype}; they must be uint8")
+        for mask in _stored(self.masks):
+            if mask.dtype != np.uint8:
+                raise DataError(f"a dataset's reader returned masks of type {mask.dtype}; they must be uint8")
         if self.boxes is not None and len(self.boxes) != len(self.images):
             raise DataError(
                 f"a dataset's reader returned boxes of {len(self.boxes):,} images for {len(self.images):,} images"
@@ -75,6 +76,19 @@ class ImageSplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def has_counted(self) -> bool:
+        """Whether any object or pixel counts; True without boxes and masks. Files are decoded up to the first such pixel.
+
+        Raises:
+            DataError: a mask cannot be decoded; the message names it.
+        """
+        if self.boxes is not None:
+            return not self.boxes.ignored.all()
+        if not isinstance(self.masks, MaskFiles):
+            return self.masks is None or any((mask != IGNORED).any() for mask in _stored(self.masks))
+        parts = (self.masks[np.array([i])].decode()[0] for i in range(len(self)))
+        return any((mask != IGNORED).any() for mask in parts)
 
     def select(self, index: np.ndarray) -> ImageSplit:
         """The samples at these positions (integers), or those where a bool mask [N] is True."""
@@ -124,6 +138,13 @@ class ImageSplit:
         if isinstance(self.masks, MaskFiles):
             return str(self.masks.path(position))
         return f"the mask of {self.name(position)}"
+
+
+def _stored(masks: np.ndarray | MaskFiles | ImageList | None) -> Iterable[np.ndarray]:
+    """Masks in memory, each [H, W]; nothing for files, which are compared when they are decoded."""
+    if isinstance(masks, np.ndarray):
+        return masks
+    return masks.arrays if isinstance(masks, ImageList) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,13 +270,11 @@ class DatasetCard:
     def _check_masks(self, name: str, split: ImageSplit) -> None:
         if split.masks is None:
             raise DataError(f"dataset {self.name}: its task is segmentation, and the images of {name} have no masks")
-        if isinstance(split.masks, np.ndarray):
-            wrong = (split.masks >= len(self.classes)) & (split.masks != IGNORED)
-            if wrong.any():
-                position = int(wrong.any((1, 2)).argmax())
-                value = split.masks[position][wrong[position]][0]
+        for position, mask in enumerate(_stored(split.masks)):
+            wrong = mask[(mask >= len(self.classes)) & (mask != IGNORED)]
+            if len(wrong):
                 raise DataError(
-                    f"dataset {self.name}: {split.mask_name(position)} in {name} has the class {value}, and the "
+                    f"dataset {self.name}: {split.mask_name(position)} in {name} has the class {wrong[0]}, and the "
                     f"{len(self.classes)} classes are numbered from 0"
                 )
 

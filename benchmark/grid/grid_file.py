@@ -73,7 +73,7 @@ class GridFile(BaseModel):
     """Other recipes for a part of the grid: ``{backbone: NAME, recipes: {...}}``; a later override wins."""
     policies: list[Any] = ["confidence"]
     """Names, ``{name: pcee, set: {patience: 3}}``, or ``own``: each method's own; in segmentation the default is
-    ``map-confidence``."""
+    ``map-confidence``, in detection ``box-confidence``."""
     learning_rates: list[Annotated[Number, Field(gt=0, le=100)]] = []
     """Factors of the learning rate of the stages that train exits; for each method the best on val counts."""
     latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []

@@ -200,9 +200,10 @@ def _read(dataset: str, options: str, data_dir: Path | None) -> dict[str, ImageS
     splits = SplitRule.of(chosen).apply(registry.card("dataset", dataset).read(data_dir))
     splits = {name: stratified_head(split, chosen[name]) if name in chosen else split for name, split in splits.items()}
     for name, split in splits.items():
-        if split.boxes is not None and split.boxes.ignored.all():
+        if not split.has_counted():
+            what = "pixel" if split.boxes is None else "object"
             raise DataError(
-                f"no object that counts is in the {len(split):,} {name} images of {dataset}; at least one is needed, so take "
+                f"no {what} that counts is in the {len(split):,} {name} images of {dataset}; at least one is needed, so take "
                 "more images in the grid"
             )
     splits = {name: split.in_memory() for name, split in splits.items()}

@@ -21,7 +21,7 @@ from methods.lookup import shortened
 
 PREFIX = "timm:"
 SUMMARY = "any ViT, distilled DeiT, EVA, Swin or SwinV2 of timm by its name, such as timm:vit_small_patch14_reg4_dinov2"
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Of `methods.backbones.timm_models`; part of the cards and of their file names."""
 TARGET = "methods.backbones.timm_models:build"
 FOLDER = "lgvit-bench-cards"

@@ -51,6 +51,11 @@ class ViT(BlockBackbone):
     def classify(self, tokens: Tokens, norm: FinalNorm = "final") -> Tensor:
         return self.model.forward_head(final_norm(self.model.norm, tokens.values, norm))
 
+    def normalised(self, tokens: Tokens, norm: FinalNorm = "final") -> Tokens:
+        """The output of the last block after the final norm; that of a mean over patches is applied to each of them."""
+        module = self.model.fc_norm if isinstance(self.model.norm, nn.Identity) else self.model.norm
+        return replace(tokens, values=final_norm(module, tokens.values, norm))
+
     def stage_end(self, number: int) -> int:
         return self.depth
 

@@ -54,8 +54,11 @@ class Segmentation(Task):
     def cross_entropy(self, output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         logits = _resized(full(output), labels.shape[-2:])
         labelled = (labels != IGNORED).sum().clamp(min=1)  # a batch without labelled pixels has a loss of 0
-        losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum")
-        return losses / labelled
+        # Summed here, because on a GPU torch's own sum over pixels is not deterministic, and refused by `set_up_torch`.
+        losses = F.cross_entropy(
+            logits, labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
+        )
+        return losses.sum() / labelled
 
     def distillation(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """The mean over patches, not over pixels: both maps have the resolution of the patches."""
@@ -65,9 +68,10 @@ class Segmentation(Task):
         return temperature**2 * divergence.mean()
 
     def is_right(self, output: Tensor, labels: Tensor) -> Tensor:
-        """For every labelled pixel."""
+        """For every labelled pixel; one 1 if there is no such pixel."""
         predicted = _resized(output.detach(), labels.shape[-2:]).argmax(1)
-        return (predicted == labels)[labels != IGNORED].float()
+        right = (predicted == labels)[labels != IGNORED].float()
+        return right if len(right) else right.new_ones(1)
 
     def answers(self, output: Tensor) -> Tensor:
         return output.argmax(1)

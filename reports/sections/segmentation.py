@@ -71,7 +71,7 @@ def _boundaries(study: Study, setting: ComparisonGroup) -> list[Block]:
     rows = study.rows_of("exits", setting)
     rows = rows[rows["method"] == setting.leading.method]
     means = rows.groupby("block")[["accuracy", "boundary_iou"]].mean()
-    if len(means) < 2:
+    if len(means) < 2 or not (means.iloc[-1] > 0).all():  # of an exit that finds nothing there is no share
         return []
     first, final = means.iloc[0], means.iloc[-1]
     region, edge = first["accuracy"] / final["accuracy"], first["boundary_iou"] / final["boundary_iou"]

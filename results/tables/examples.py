@@ -12,6 +12,8 @@ COUNT = 6
 """Images of a run whose examples are kept."""
 MAX_SIDE = 1024
 IMAGE, LABEL, LEFT = "image", "label", "left"
+IGNORED = 255
+"""Label of pixels without a class."""
 COLUMNS = ("sample_id", "what", "height", "width", "channels", "pixels")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from results.tables.examples import IGNORED, Example
 from results.tables.outcomes import ClassOutcomes, PointOutcomes
 from results.tables.pixel_counts import WITHOUT_EXITS
 from results.tables.run import STATIC, Run
@@ -32,9 +33,12 @@ def check_tables(run: Run) -> None:
         allowed = (WITHOUT_EXITS,) if without_exits else range(exits)
         if outcomes.exit.min() not in allowed or outcomes.exit.max() not in allowed:
             raise ValueError(f"the outcomes at {name!r} name an exit that the record does not have")
-    shown = {one.sample_id for one in run.examples} | {one.sample_id for one in run.pictures}
+    examples = run.examples
+    shown = {one.sample_id for one in examples} | {one.sample_id for one in run.pictures}
     if not shown <= set(first.sample_id.tolist()):
         raise ValueError("the examples or pictures are of other samples than the outcomes")
+    for example in examples:
+        _check_example(run, example, exits)
     _check_columns(run.curves, ("policy", "split"), CURVES, "curves")
     if not np.isfinite(run.curves[list(CURVES[1:])].to_numpy(dtype=float)).all():
         raise ValueError("the table of curves holds numbers that are not finite")
@@ -49,6 +53,22 @@ def check_tables(run: Run) -> None:
             raise ValueError(f"the corners of {policy!r} name an exit that the record does not have")
     if isinstance(first, ClassOutcomes):
         _check_answers(run, first, exits)
+
+
+def _check_example(run: Run, example: Example, exits: int) -> None:
+    """A figure looks up the exits and classes that an example names."""
+    name, classes, last = (
+        f"the example {example.sample_id}",
+        run.record.data.classes,
+        len(run.record.spec.train.token_exits),
+    )
+    if len(example.answers) != exits:
+        raise ValueError(f"{name} has answers of {len(example.answers)} exits, and the record has {exits}")
+    largest = max(example.answers.max(), example.label[example.label != IGNORED].max(initial=0))
+    if largest >= classes:
+        raise ValueError(f"{name} names the class {largest}, and the record has {classes}, from 0")
+    if example.left is not None and example.left.max() > last:
+        raise ValueError(f"{name} has a token that left at exit {example.left.max()}, and the last is {last}")
 
 
 def _have_equal_labels(outcomes: PointOutcomes, first: PointOutcomes) -> bool:

@@ -198,6 +198,28 @@ def test_a_class_outside_the_list_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         spoiled(change, monkeypatch)
 
 
+def test_masks_of_different_sizes_are_compared_with_the_classes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(split: ImageSplit, kind: type, value: int) -> ImageSplit:
+        assert isinstance(split.images, np.ndarray)
+        masks = [np.asarray(mask, kind) for mask in split.masks]  # type: ignore[union-attr]
+        masks[7] = np.where(np.arange(64) == 5, value, masks[7]).astype(kind)
+        return replace(split, images=ImageList(tuple(split.images)), masks=ImageList(tuple(masks)))
+
+    with pytest.raises(DataError, match=r"sample 2007 in val has the class 11, and the 11 classes"):
+        spoiled(lambda split: change(split, np.uint8, 11), monkeypatch)
+    with pytest.raises(DataError, match="masks of type int64"):
+        spoiled(lambda split: change(split, np.int64, 3), monkeypatch)
+
+
+def test_masks_in_files_are_searched_for_a_pixel_that_counts(tmp_path: Path) -> None:
+    split = files(tmp_path, same_size=True)
+    for i in range(COUNT):
+        Image.new("L", (40, 30), 0).save(tmp_path / "masks" / f"{i}.png")
+    assert not split.has_counted()
+    Image.new("L", (40, 30), 2).save(tmp_path / "masks" / f"{COUNT - 1}.png")
+    assert split.has_counted()
+
+
 def test_images_without_masks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"fashion-scenes.* val have no masks"):
         spoiled(lambda split: replace(split, masks=None), monkeypatch)

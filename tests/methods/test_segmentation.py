@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import binary_erosion
+from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.registry import table
 from methods.api import SEGMENTATION
+from methods.backbones.map_classifier import MapClassifier
 from methods.backbones.pretrained import load_pretrained
+from methods.backbones.vit import ViT
 from methods.heads.map_readout import MapReadout, with_map_readout
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
@@ -173,6 +177,19 @@ def test_the_final_classifier_labels_patches_after_the_final_norm() -> None:
     torch.testing.assert_close(backbone(images), expected)
 
 
+def test_a_model_that_has_its_norm_after_the_mean_over_patches_has_it_on_each_patch() -> None:
+    """As timm's models with average pooling, whose patches had no norm before the classifier."""
+    model = VisionTransformer(
+        img_size=28, patch_size=4, in_chans=1, embed_dim=32, depth=1, num_heads=2, num_classes=0, class_token=False,
+        global_pool="avg",
+    )  # fmt: skip
+    torch.nn.init.normal_(model.fc_norm.weight)
+    backbone = MapClassifier(ViT(model), torch.nn.Linear(32, 5)).eval()
+    values = 9 * torch.randn(2, 49, 32)
+    expected = backbone.readout(model.fc_norm(values)).transpose(1, 2).view(2, 5, 7, 7)
+    torch.testing.assert_close(backbone.classify(Tokens(values, 7)), expected)
+
+
 def test_a_backbone_whose_patch_grid_changes_is_refused() -> None:
     card = table("backbone")["swin_nano_patch2_window7_28"]
     with pytest.raises(ValueError, match="patch grid of Swin changes"):
@@ -188,6 +205,39 @@ def test_ignored_pixels_have_no_part_in_the_loss() -> None:
     torch.testing.assert_close(TASK.cross_entropy(output, labels), expected)
     assert TASK.cross_entropy(output, torch.full((2, 8, 8), 255)) == 0.0
     assert len(TASK.is_right(output, labels)) == 2 * 4 * 8
+
+
+def test_a_batch_without_labelled_pixels_has_an_accuracy_that_a_record_can_hold() -> None:
+    """One such batch made the mean of its epoch NaN, and the record of the finished run was refused."""
+    assert TASK.is_right(torch.randn(2, 3, 4, 4), torch.full((2, 8, 8), 255)).mean() == 1.0
+
+
+class Reductions(TorchDispatchMode):
+    """Notes how losses over pixels are reduced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.ops.aten.nll_loss2d_forward.default:
+            self.found.append(args[3])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_the_loss_has_no_sum_over_pixels_that_torch_refuses_on_a_gpu(label_smoothing: float) -> None:
+    """With deterministic algorithms, torch raises an error for the reductions ``mean`` (1) and ``sum`` (2) of CUDA tensors."""
+    output, labels = torch.randn(2, 3, 4, 4, requires_grad=True), torch.randint(0, 3, (2, 8, 8))
+    labels[:, :2] = 255
+    with Reductions() as reductions:
+        TASK.cross_entropy(output, labels, label_smoothing).backward()
+    assert reductions.found == [0]
+    gradient, output.grad = output.grad, None
+    resized = F.interpolate(output, (8, 8), mode="bilinear")
+    summed = F.cross_entropy(resized, labels, ignore_index=255, label_smoothing=label_smoothing, reduction="sum")
+    (summed / (labels != 255).sum()).backward()
+    assert torch.equal(gradient, output.grad)
 
 
 def test_distillation_is_a_mean_over_patches() -> None:

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
+from reports.blocks import Text
 from reports.paper import build_report
+from reports.sections.segmentation import classes_and_boundaries
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
 from results.judge.claims import judge
@@ -83,6 +85,14 @@ def test_classes_are_listed_with_their_iou_and_depth(report: Report) -> None:
         assert re.search(rf"{name} \d+ {cells} −\d+\.\d {row['mean_block']:.1f}", report.paper), name
     exits = pd.read_csv(report.out / "exits.csv").query("method == 'lgvit'").groupby("block")["boundary_iou"].mean()
     assert f"a boundary IoU of {100 * exits.iloc[0]:.1f} %" in report.paper
+
+
+def test_of_an_exit_that_finds_no_boundary_no_share_is_stated(report: Report) -> None:
+    study = Study("scenes", report.runs, tidy_tables(report.runs, []))
+    assert any("boundary IoU" in block.text for block in classes_and_boundaries(study) if isinstance(block, Text))
+    study.tidy["exits"] = study.tidy["exits"].assign(boundary_iou=0.0)
+    texts = [block.text for block in classes_and_boundaries(study) if isinstance(block, Text)]
+    assert not any(re.search(r"\b(nan|inf)\b|boundary IoU", text) for text in texts)
 
 
 def test_exports_name_the_metric_and_have_no_empty_tables(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from results.store.folder import Store
 from results.store.sharing import share
 from results.tables.columns import PIXEL_COLUMNS
 from results.tables.compare import point_differences
+from results.tables.examples import Example, examples_frame
 from results.tables.iso_accuracy import iso_table
 from results.tables.loading import load_runs
 from results.tables.metrics import class_table, exit_table, head_table, leaving_table, routing_table
@@ -192,6 +194,30 @@ def test_edited_counts_are_refused(store: Store, tmp_path: Path, part: str) -> N
     def edit(folder: Path) -> None:
         path = folder / "answers.parquet"
         ANSWERS[part](pd.read_parquet(path)).to_parquet(path, index=False)
+        edit_record(folder)
+
+    assert part in problem_of_edited(store, tmp_path, edit)
+
+
+EXAMPLES: dict[str, Callable[[Example], Example]] = {
+    "has answers of 2 exits": lambda example: replace(example, answers=example.answers[:2]),
+    "names the class 7": lambda example: replace(example, answers=example.answers + np.uint8(7)),
+    "names the class 9": lambda example: replace(example, label=np.full_like(example.label, 9)),
+    "left at exit 1, and the last is 0": lambda example: replace(example, left=np.ones((4, 4), np.uint8)),
+}
+
+
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_examples_that_a_figure_could_not_draw_are_refused(
+    store: Store, runs: dict[str, Run], tmp_path: Path, part: str
+) -> None:
+    """They ended the report of all runs."""
+    label = np.array([[0, 255], [6, 1]], np.uint8)
+    answers = np.zeros((len(runs["lgvit"].record.exits), 4, 4), np.uint8)
+    example = Example(1000, np.zeros((2, 2, 1), np.uint8), label, answers)
+
+    def edit(folder: Path) -> None:
+        examples_frame([EXAMPLES[part](example)]).to_parquet(folder / "examples.parquet", index=False)
         edit_record(folder)
 
     assert part in problem_of_edited(store, tmp_path, edit)

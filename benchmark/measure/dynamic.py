@@ -43,7 +43,7 @@ class Routed:
 
     Attributes:
         exits: the exit of each sample, 0-based over the K exits, int64 [B].
-        predictions: classes, int64 [B]; with answers beside them, the largest signal's index.
+        predictions: classes, int64 [B]; without meaning where there are answers beside them.
         evaluated: outputs of the exits that ran, shallow to deep; empty without ``keep_logits``.
         answers: of a task whose answers are more than a class, as its `answers` gives them: classes of the patches (B, g, g),
             or boxes; None in classification.
@@ -89,7 +89,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
 
     tokens = model.backbone.embed(images)
     for k in range(len(heads.exits)):
-        tokens, logits, leave = run_to_exit(model, policy, k, tokens, state)
+        tokens, logits, leave = run_to_exit(model, policy, k, tokens, state, whole=keep_logits)
         answer = policy.answer(logits, state)
         if keep_logits:
             evaluated.append(Evaluated(running, logits, answer, state.get("error")))
@@ -106,7 +106,7 @@ def run_dynamic(model: MultiExitModel, policy: ExitPolicy, images: Tensor, *, ke
         keep = ~leave
         running, tokens, state = running[keep], tokens.select(keep), survivors(state, keep)
 
-    logits = run_to_end(model, tokens, state)
+    logits = run_to_end(model, tokens, state, whole=keep_logits)
     predictions[running] = policy.finish(logits, state)
     if keep_logits:
         evaluated.append(Evaluated(running, logits, policy.answer(logits, state)))
@@ -126,7 +126,7 @@ def _joined(answers: list[tuple[Tensor, Tensor]], batch: int) -> Tensor | None:
 
 
 def run_to_exit(
-    model: MultiExitModel, policy: ExitPolicy, k: int, tokens: Tokens, state: State
+    model: MultiExitModel, policy: ExitPolicy, k: int, tokens: Tokens, state: State, *, whole: bool = False
 ) -> tuple[Tokens, Tensor, Tensor]:
     """The blocks between exit k - 1 and exit k, the head of exit k, and the policy's decision there.
 
@@ -137,6 +137,7 @@ def run_to_exit(
         tokens: of R samples, at exit k - 1; at the first exit the output of the stem.
         state: of the policy for these samples; the step of exit k updates it. It also carries the output of the exit
             before, for heads and signals that read it.
+        whole: whether values that the policy does not read are computed too.
 
     Returns:
         tokens at exit k, what the policy reads, float32 [R, C], and a bool mask [R] of the samples that leave.
@@ -148,19 +149,21 @@ def run_to_exit(
     output, feature = head.after(tokens, before)
     state[OUTPUT] = output
     compared = before if policy.compares_exits else None
-    logits, error = model.task.evidence(output, compared), head.error_probability(feature)
+    logits = model.task.evidence(output, compared, None if whole else policy.reads)
+    error = head.error_probability(feature)
     if error is not None:
         state["error"] = error.float()
     return tokens, logits, policy.step(k, logits, state)
 
 
-def run_to_end(model: MultiExitModel, tokens: Tokens, state: State) -> Tensor:
+def run_to_end(model: MultiExitModel, tokens: Tokens, state: State, *, whole: bool = False) -> Tensor:
     """The blocks after the last early exit and the final classifier, whose output the state gets.
 
     Args:
         model: the model in evaluation mode.
         tokens: of R samples at the last early exit.
         state: as in `run_to_exit`.
+        whole: whether values are computed that only policies read, none of which decides here.
 
     Returns:
         what the policy reads, float32 [R, C].
@@ -169,4 +172,4 @@ def run_to_end(model: MultiExitModel, tokens: Tokens, state: State) -> Tensor:
     for block in range(exits[-1] + 1 if exits else 1, model.backbone.depth + 1):
         tokens = model.backbone.block(block, tokens)
     state[OUTPUT] = model.backbone.classify(tokens)
-    return model.task.evidence(state[OUTPUT], None)  # no policy decides here, so nothing is compared
+    return model.task.evidence(state[OUTPUT], None, None if whole else ())

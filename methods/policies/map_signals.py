@@ -7,7 +7,9 @@ the resolution of the patches, not of the pixels, so that the decision costs lit
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,7 +23,7 @@ QUANTILE = 0.25
 SIGNALS = ("mean", *(f"share-{100 * share:.0f}" for share in SHARES), "quantile", "entropy", "margin", "agreement")
 
 
-def map_signals(logits: Tensor, previous: Tensor | None) -> Tensor:
+def map_signals(logits: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
     """The values of `SIGNALS` for each image, float32 (B, 8), each in [0, 1]; larger is more confident.
 
     With p the probabilities of a patch and m their largest: mean of m; share of patches with m >= 0.8, 0.9, 0.95; the lower
@@ -31,19 +33,38 @@ def map_signals(logits: Tensor, previous: Tensor | None) -> Tensor:
     Args:
         logits: (B, C, g, g) of this exit.
         previous: of the exit before.
+        read: positions of the values to compute, the others are 0; None for all.
     """
+    if read is not None and not read:
+        return logits.new_zeros(len(logits), len(SIGNALS))
     logits = logits.flatten(2)
     probabilities = logits.softmax(1)
     largest = probabilities.topk(2, dim=1).values
     confidence = largest[:, 0]
-    entropy = torch.special.entr(probabilities).sum(1) / torch.log(torch.tensor(float(logits.shape[1])))
-    columns = [confidence.mean(1), *((confidence >= share).float().mean(1) for share in SHARES)]
-    columns += [confidence.quantile(QUANTILE, dim=1), 1 - entropy.mean(1), (confidence - largest[:, 1]).mean(1)]
-    if previous is None:
-        columns.append(torch.zeros_like(columns[0]))
-    else:
-        columns.append((logits.argmax(1) == previous.flatten(2).argmax(1)).float().mean(1))
-    return torch.stack(columns, 1)
+
+    def entropy() -> Tensor:
+        nats = torch.special.entr(probabilities).sum(1)
+        return 1 - (nats / torch.log(torch.tensor(float(logits.shape[1])))).mean(1)
+
+    def agreement() -> Tensor:
+        if previous is None:
+            return confidence.new_zeros(len(confidence))
+        return (logits.argmax(1) == previous.flatten(2).argmax(1)).float().mean(1)
+
+    signals: tuple[Callable[[], Tensor], ...] = (
+        lambda: confidence.mean(1),
+        *(partial(_share, confidence, share) for share in SHARES),
+        lambda: confidence.quantile(QUANTILE, dim=1),
+        entropy,
+        lambda: (confidence - largest[:, 1]).mean(1),
+        agreement,
+    )
+    unread = confidence.new_zeros(len(confidence))
+    return torch.stack([one() if read is None or i in read else unread for i, one in enumerate(signals)], 1)
+
+
+def _share(confidence: Tensor, bound: float) -> Tensor:
+    return (confidence >= bound).float().mean(1)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +85,10 @@ class MapConfidence(ThresholdPolicy):
     @property
     def compares_exits(self) -> bool:
         return self.score == "agreement"
+
+    @property
+    def reads(self) -> Collection[int]:
+        return (SIGNALS.index(self.score),)
 
     def signal(self, logits: Tensor) -> Tensor:
         return logits[:-1, :, SIGNALS.index(self.score)].float()

@@ -7,7 +7,7 @@ latest, so a policy decides at the K - 1 early exits only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -53,6 +53,14 @@ class ExitPolicy(ABC):
         For a policy that does not, dynamic inference leaves them 0.
         """
         return True
+
+    @property
+    def reads(self) -> Collection[int] | None:
+        """Positions of the values that it reads, in a task that has several; None for all.
+
+        Timed dynamic inference leaves others 0 where the task can.
+        """
+        return None
 
     def fit(self, logits: Tensor | np.ndarray, labels: Any = None, cost: Sequence[float] | None = None) -> Self:
         """Fit the policy on the val split. Policies without learned parameters do nothing.

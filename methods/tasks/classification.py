@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -40,5 +40,5 @@ class Classification(Task):
     def answers(self, output: Tensor) -> Tensor:
         return output.argmax(-1)
 
-    def evidence(self, output: Tensor, previous: Tensor | None) -> Tensor:
+    def evidence(self, output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
         return output.float()

@@ -6,7 +6,7 @@ images together, so scoring stores at most 100 boxes of each exit and image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -75,7 +75,7 @@ class Detection(Task):
         """Left, top, right, bottom, score and class of up to 100 boxes, -1 in the other rows; float32 (B, 100, 6)."""
         return torch.stack([found.rows() for found in decode(output)])
 
-    def evidence(self, output: Tensor, previous: Tensor | None) -> Tensor:
+    def evidence(self, output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
         return box_signals(output, previous)
 
     def detections(self, output: Tensor) -> list[Found]:

@@ -6,7 +6,7 @@ is mIoU, which follows from counts that add up over images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -76,8 +76,8 @@ class Segmentation(Task):
     def answers(self, output: Tensor) -> Tensor:
         return output.argmax(1)
 
-    def evidence(self, output: Tensor, previous: Tensor | None) -> Tensor:
-        return map_signals(output.float(), None if previous is None else previous.float())
+    def evidence(self, output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
+        return map_signals(output.float(), None if previous is None else previous.float(), read)
 
     def counts(self, output: Tensor, masks: Sequence[Tensor]) -> Tensor:
         counts = output.new_zeros((len(masks), output.shape[1], 6), dtype=torch.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,12 +75,13 @@ class Task(ABC):
         """The predicted classes, int64: (B,), or a map (B, g, g); in detection boxes, see `methods.tasks.detection`."""
 
     @abstractmethod
-    def evidence(self, output: Tensor, previous: Tensor | None) -> Tensor:
+    def evidence(self, output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
         """What policies read at an exit, float32 (B, F).
 
         Args:
             output: of the exit.
             previous: output of the exit before; None at the first.
+            read: positions of the values that are read, so that others may be left 0; None for all.
         """
 
     def router_loss(

@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmark.measure.dynamic import run_dynamic
 from benchmark.registry import table
 from methods.api import SEGMENTATION
 from methods.backbones.map_classifier import MapClassifier
@@ -32,6 +33,14 @@ VIT = table("backbone")["vit_nano_patch4_28"]
 def certain(classes: list[list[int]], count: int = 3) -> torch.Tensor:
     """A map of logits (C, h, w) that is certain of these classes."""
     return 20.0 * F.one_hot(torch.tensor(classes), count).permute(2, 0, 1).float()
+
+
+def model_of(*heads: str) -> MultiExitModel:
+    """A model with random weights and these heads after blocks 3, 6 and 9."""
+    torch.manual_seed(0)
+    of_exits = [TASK.head(table("head")[name].load(), 32, 5, 7, 1, {}) for name in heads]
+    backbone = TASK.backbone(VIT.load(), VIT.architecture, 5)
+    return MultiExitModel(backbone, ExitHeads((3, 6, 9), of_exits), TASK).eval()
 
 
 def image_counts(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -120,6 +129,33 @@ def test_shares_and_agreement_jump_where_a_map_differs_by_a_rounding_error() -> 
     below, above = (map_signals(map_of((bounds + error).tolist()), before)[0] for error in (-1e-6, 1e-6))
     jumps = (above - below).abs() > 1e-4
     assert jumps.nonzero()[:, 0].tolist() == sorted(TASK.jumping_signals)
+
+
+def test_signals_that_are_not_read_are_left_out() -> None:
+    maps, before = torch.randn(2, 3, 5, 4, 4)
+    whole = map_signals(maps, before)
+    for position in range(len(SIGNALS)):
+        alone = map_signals(maps, before, (position,))
+        assert torch.equal(alone[:, position], whole[:, position])
+        assert torch.count_nonzero(alone, dim=0).count_nonzero() <= 1
+
+
+def test_times_are_those_of_the_signal_that_the_policy_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All signals of an exit take up to half as long as a block of a small backbone."""
+    model, images = model_of("lph", "linear", "gah"), torch.randn(2, 1, 28, 28)
+    read: list[object] = []
+
+    def spied(logits: torch.Tensor, previous: torch.Tensor | None, positions: Any = None) -> torch.Tensor:
+        read.append(positions)
+        return map_signals(logits, previous, positions)
+
+    monkeypatch.setattr("methods.tasks.segmentation.map_signals", spied)
+    policy = MapConfidence(score="quantile", threshold=1.0)
+    timed = run_dynamic(model, policy, images)
+    assert read == [(SIGNALS.index("quantile"),)] * 3 + [()]
+    checked = run_dynamic(model, policy, images, keep_logits=True)
+    assert read[4:] == [None] * 4
+    assert torch.equal(timed.exits, checked.exits)
 
 
 def test_a_share_counts_patches_at_the_bound() -> None:
@@ -250,12 +286,8 @@ def test_distillation_is_a_mean_over_patches() -> None:
 def test_a_model_gives_maps_at_every_exit_and_dynamic_inference_the_same_maps() -> None:
     from benchmark.evaluation.scores import ExitScores
     from benchmark.measure.agreement import dynamic_agreement
-    from benchmark.measure.dynamic import run_dynamic
 
-    torch.manual_seed(0)
-    heads = [TASK.head(table("head")[name].load(), 32, 5, 7, 1, {}) for name in ("lph", "linear", "gah")]
-    backbone = TASK.backbone(VIT.load(), VIT.architecture, 5)
-    model = MultiExitModel(backbone, ExitHeads((3, 6, 9), heads), TASK).eval()
+    model = model_of("lph", "linear", "gah")
     images = torch.randn(40, 1, 28, 28)
     with torch.no_grad():
         outputs = model(images)

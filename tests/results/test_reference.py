@@ -76,7 +76,7 @@ def test_the_page_agrees_with_the_records(table: pd.DataFrame) -> None:
     header, _, *lines = of_methods.splitlines()
     columns = [cell.strip() for cell in header.strip("|").split("|")]
     assert columns == ["Method", *POINTS, "MACs, ≤ 1 point"]
-    assert len(lines) == 6
+    assert {line.strip("|").split("|")[0].strip() for line in lines} == set(totals["label"]) - {"static"}
     for line in lines:
         label, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         rows = totals[totals["label"] == label]

@@ -105,7 +105,7 @@ def test_the_papers_grids_are_complete_and_rehearse_each_model_once(name: str) -
 
 def test_a_model_is_rehearsed_once_however_many_learning_rates_it_has() -> None:
     grid = load_grid(find_grid("heads-cpu"))
-    assert len(grid.runs) == 1 + 2 * 10
+    assert len(grid.runs) == 1 + 3 * 10
     assert len(rehearsal_of(grid).runs) == 1 + 10
 
 

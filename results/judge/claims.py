@@ -197,7 +197,8 @@ def _everywhere(claim: Claim, reading: Reading, judged: list[Judgement], claims:
 def _is_rival(run: Run, claim: Claim, reading: Reading) -> bool:
     method = run.record.spec.train.method
     if claim.rivals.prefix is not None:
-        return method.name.startswith(claim.rivals.prefix)
+        alike = all(method.set.get(option) == reading.set.get(option) for option in claim.rivals.alike_in)
+        return alike and method.name.startswith(claim.rivals.prefix)
     if method.set.get(claim.rivals.option or "") in claim.rivals.other_readings:
         return False
     others = {key: value for key, value in method.set.items() if key != claim.rivals.option}

@@ -64,6 +64,8 @@ class Rivals(Frozen):
     option: str | None = None
     other_readings: tuple[Any, ...] = ()
     """Values of the option with which the method is another reading of the paper, and no rival."""
+    alike_in: tuple[str, ...] = ()
+    """Options that a rival found by its prefix must share with LGViT; if they differ, the claim would judge these as well."""
     at_least: int = 1
     """Rivals that the claim needs."""
 

@@ -270,6 +270,19 @@ def test_lgvit_is_compared_with_all_homogeneous_heads(runs: list[Run]) -> None:
     assert "over homogeneous-local" in row["reason"]
 
 
+@pytest.mark.parametrize(("option", "value"), [("kd_weight", 0), ("feature_terms", False), ("regime", "joint")])
+def test_a_homogeneous_head_with_another_loss_or_regime_is_no_rival(
+    runs: list[Run], option: str, value: object
+) -> None:
+    """The claim is about heads, so nothing else may differ."""
+    better = [right_everywhere(run) if run.method == "lgvit" else run for run in runs]
+    (head,) = (run for run in better if run.method == "homogeneous-local")
+    other = with_train(right_everywhere(head), method=Configured(name="homogeneous-local", set={option: value}))
+    other = replace(other, record=other.record.model_copy(update={"run_id": "other-loss"}))
+    row = verdict(judge(promoted([*better, other], 5), CLAIMS), "above homogeneous heads")
+    assert row["verdict"] == "reproduced", row["reason"]
+
+
 def test_the_claim_everywhere_requires_every_setting(runs: list[Run]) -> None:
     useless = [with_hull(run, correct=False) if run.method == "lgvit" else run for run in runs]
     row = verdict(judge(promoted(useless, 5), CLAIMS), "everywhere")  # a failure anywhere refutes "everywhere"

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from reports.style import RC, TEXT_WIDTH
-from results.tables.examples import Example
+from results.tables.examples import IGNORED, Example
 
 ROWS = 4
-IGNORED = 255
 GROUND = (0.93, 0.93, 0.93)
 FRAME = "#D55E00"
 NAMED = 17

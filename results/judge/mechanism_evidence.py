@@ -22,6 +22,7 @@ from results.judge.mechanisms import (
 from results.store.probes import BOTH, PATCH_MEAN, backbone_stage
 from results.store.representations import TOKENS
 from results.tables.convergence import convergence_table
+from results.tables.pairing import image_identity
 from results.tables.run import Run
 
 LPH, LINEAR, LGVIT = "homogeneous-local", "vanilla", "lgvit"
@@ -66,7 +67,7 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
     runs = [run for run in runs if run.is_classification]  # the rules are about image classifiers
     converged = _convergence(runs)
     answers = []
-    for (backbone, dataset, _), own in _groups(runs, lambda run: (run.backbone, run.dataset, _images(run))):
+    for (backbone, dataset, _), own in _groups(runs, lambda run: (run.backbone, run.dataset, image_identity(run))):
         images = own[0].record.data.sizes.get("train", 0)
         for rule_answers in (
             [local_information(_exits(group, converged), own[0].record.depth) for group in _alike(own, ("kernel",))],
@@ -155,11 +156,6 @@ def _same_count(runs: list[Run]) -> list[list[Run]]:
     """Runs of LGViT with default options and equal numbers of exits."""
     default = [run for run in runs if _method(run) == LGVIT and not _options(run)]
     return [group for _, group in _groups(default, lambda run: (run.recipes, len(run.record.exits)))] or [[]]
-
-
-def _images(run: Run) -> str:
-    """Equal for runs on the same images of all splits; others are not compared, whatever the name of their dataset."""
-    return json.dumps([run.record.data.content, run.record.data.split_identity], sort_keys=True)
 
 
 def _method(run: Run) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from results.tables.run import Run
@@ -12,6 +14,11 @@ def have_equal_images(first: Run, second: Run) -> bool:
     one, other = first.record.data, second.record.data
     pairs = ((one.content, other.content), (one.split_identity, other.split_identity))
     return one.same_test_images(other) and all(a[split] == b[split] for a, b in pairs for split in a.keys() & b.keys())
+
+
+def image_identity(run: Run) -> str:
+    """Equal for runs on the same images of all splits, whatever the name of their dataset."""
+    return json.dumps([run.record.data.content, run.record.data.split_identity], sort_keys=True)
 
 
 def paired(first: Run, at: str, second: Run, against: str) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from results.tables.pairing import image_identity
 from results.tables.run import Run, TriedRate
 
 TUNED = ("joint", "exits")  # the recipes whose learning rate a grid can vary
@@ -58,10 +59,9 @@ def _identity(run: Run) -> str:
 
     A primary endpoint may be declared while some rates have run; it is part of no training.
     """
-    spec, data = run.record.spec, run.record.data
+    spec = run.record.spec
     content = spec.model_dump(mode="json", exclude={"learning_rates": True, "primary": True, "train": {"recipes"}})
-    images = [data.content, data.split_identity]
-    return json.dumps([content, images, spec.train.recipes.without_learning_rates()], sort_keys=True)
+    return json.dumps([content, image_identity(run), spec.train.recipes.without_learning_rates()], sort_keys=True)
 
 
 def _rates(run: Run) -> tuple[float, ...]:

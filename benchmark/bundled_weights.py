@@ -1,6 +1,6 @@
-"""Trains the weights that ship with the suite, in about half an hour on one CPU core.
+"""Trains the weights that ship with the suite, in about half an hour on one CPU core each.
 
-    python -m benchmark.bundled_weights FILE
+    python -m benchmark.bundled_weights BACKBONE FILE
 
 A small ViT learns to label the patches of scenes of garments (`datasets.compose_scenes`), and how far each patch is from the
 borders of its garment's box. Every scene is a new one, made of the photos of train: the weights know nothing of val and test.
@@ -27,7 +27,6 @@ from datasets.fashion_scenes import FASHION_SCENES, SIDE
 from methods.backbones import BACKBONES
 from methods.tasks import get_task
 
-BACKBONE = "vit_nano_patch4_64"
 STEPS, WARM, DECAY = 7_521, 200, 1_500
 """Steps in all, those of the linear warm-up, and those of the linear decay to 0 at the end."""
 BATCH_SIZE = 16
@@ -65,10 +64,10 @@ def scenes(photos: Path) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         )
 
 
-def train(photos: Path, steps: int = STEPS) -> dict[str, Tensor]:
+def train(backbone: str, photos: Path, steps: int = STEPS) -> dict[str, Tensor]:
     """The trained weights by name: of the blocks (``model.*``) and of the classifier of patches (``readout.*``)."""
     torch.manual_seed(0)
-    card = BACKBONES[BACKBONE]
+    card = BACKBONES[backbone]
     model: Any = get_task("segmentation").backbone(card.load(), card.architecture, len(FASHION_SCENES.classes))
     distances = nn.Linear(card.dims[-1], 4)
     both = nn.ModuleList([model, distances])
@@ -96,4 +95,4 @@ def train(photos: Path, steps: int = STEPS) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    save_file(train(Path("datasets/bundled")), sys.argv[1])
+    save_file(train(sys.argv[1], Path("datasets/bundled")), sys.argv[2])

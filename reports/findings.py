@@ -119,7 +119,7 @@ def limits(study: Study) -> list[str]:
         sentences.append("There is one training seed: the intervals cover other test images, not other trainings.")
     elif len(seeds) < 5:
         sentences.append(f"There are {len(seeds)} training seeds; a verdict on the paper needs at least 5.")
-    if any(run.has_exits and not run.probes for run in runs):
+    if any(run.has_exits and not run.head_probes for run in runs):
         how = "" if not any(run.is_classification for run in runs) else " (grid key probes, or the command explain)"
         sentences.append(f"Whether all heads have converged was not checked{how}.")
     if not any(run.latencies for run in runs):

@@ -31,8 +31,8 @@ def command(
 
     Several runs also answer the rules on LGViT's mechanisms: supported, not supported or open.
 
-    Heads below the probe of their inputs have not converged; reports say so. Runs on the same backbone share the results, which
-    are stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
+    Heads below a probe with their inputs and their loss have not converged; reports say so. Runs on the same backbone share the
+    results, which are stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
 
     \b
     Examples:
@@ -53,10 +53,12 @@ def command(
     )
     from benchmark.execution.device import usable_device
     from benchmark.representations.gradient_agreement import gradient_refusal, measure_gradients
+    from benchmark.representations.grid_probes import exit_blocks, same_probes
     from benchmark.representations.probes import probe_backbone
     from benchmark.representations.subject import Subject
     from benchmark.representations.token_measures import measure_tokens
     from results.judge.mechanism_evidence import mechanism_answers
+    from results.store.probes import distillation_of
     from results.tables.loading import load_runs
     from results.tables.representations import disagreement_table
 
@@ -75,6 +77,14 @@ def command(
         show_tokens(console, tokens)
         for name in (probed, measured):
             console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
+    by_run = {subject.record.run_id: subject for subject in subjects}
+    for group in same_probes([subject.record for subject in subjects]):
+        distillation, blocks = distillation_of(group[0]), exit_blocks(group)
+        if distillation is not None and blocks:  # the probes above have the loss of all other heads
+            train = group[0].spec.train
+            console.print(f"{train.backbone}, seed {train.seed}: probes with distillation ...", markup=False)
+            probed, _ = probe_backbone(by_run[group[0].run_id], blocks, distillation)
+            console.print(f"stored: {store.stage(probed)}", markup=False, soft_wrap=True)
     runs, problems = load_runs(store, run_ids)
     exits = disagreement_table(runs)
     if exits is not None:

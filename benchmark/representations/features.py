@@ -23,14 +23,18 @@ class Features:
         patch_means: by block, (N, C).
         labels: (N,).
         sample_id: (N,), on the CPU.
-        final_accuracy: of the final classifier.
+        final_logits: of the final classifier, (N, classes).
     """
 
     class_tokens: dict[int, Tensor]
     patch_means: dict[int, Tensor]
     labels: Tensor
     sample_id: Tensor
-    final_accuracy: float
+    final_logits: Tensor
+
+    @property
+    def final_accuracy(self) -> float:
+        return float((self.final_logits.argmax(1) == self.labels).double().mean())
 
     def inputs(self, block: int) -> tuple[ProbeInputs, ...]:
         """The kinds of features at a block; without class tokens, only the mean of the patch tokens."""
@@ -53,7 +57,7 @@ def features(
     patch_means: dict[int, list[Tensor]] = {block: [] for block in blocks}
     labels: list[Tensor] = []
     sample_id: list[Tensor] = []
-    correct = 0
+    final_logits: list[Tensor] = []
     for batch in inputs.scoring(split):
         tokens = backbone.embed(batch.images.to(device))
         for number in range(1, backbone.depth + 1):
@@ -67,11 +71,11 @@ def features(
                 patch_means[number].append(tokens.patches.mean(1).float())
         labels.append(batch.labels.to(device))
         sample_id.append(batch.sample_id)
-        correct += int((backbone.classify(tokens).argmax(1) == labels[-1]).sum())
+        final_logits.append(backbone.classify(tokens).float())
     return Features(
         {block: torch.cat(parts) for block, parts in class_tokens.items()},
         {block: torch.cat(parts) for block, parts in patch_means.items()},
         torch.cat(labels),
         torch.cat(sample_id),
-        correct / sum(map(len, labels)),
+        torch.cat(final_logits),
     )

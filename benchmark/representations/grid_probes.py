@@ -1,4 +1,4 @@
-"""The probes that a grid asks for, made after its runs; runs on the same backbone share one pass."""
+"""The probes that a grid asks for, made after its runs; runs on one backbone whose heads have the same loss share one pass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmark.representations.subject import Subject
 from datasets.api import DataError
 from results.record import DoneRecord
 from results.store.folder import Store, StoreError
-from results.store.probes import backbone_stage
+from results.store.probes import backbone_stage, distillation_of
 
 
 def probe_grid(records: Sequence[DoneRecord], config: ExecutionConfig, say: Callable[[str], None]) -> None:
-    """Probe the backbones of runs at the exits of all these runs, on the device that trained them.
+    """Probe the backbones of runs at all their exits, with the losses of the heads, on the device that trained them.
 
     Args:
         records: of finished runs.
@@ -28,14 +28,27 @@ def probe_grid(records: Sequence[DoneRecord], config: ExecutionConfig, say: Call
     store, device = Store(config.results), usable_device(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    groups: dict[tuple[str | None, str], list[DoneRecord]] = {}
-    for record in records:
-        groups.setdefault((backbone_stage(record), str(record.data.content)), []).append(record)
-    for number, group in enumerate(groups.values(), start=1):
+    groups = same_probes(records)
+    for number, group in enumerate(groups, start=1):
         train = group[0].spec.train
         say(f"probing the tokens of {train.backbone}, seed {train.seed} ({number} of {len(groups)})")
-        blocks = {exit_.block for record in group for exit_ in record.exits[:-1]}
         try:
-            probe_backbone(Subject(store, group[0], device, config.data_dir), sorted(blocks))
+            probe_backbone(
+                Subject(store, group[0], device, config.data_dir), exit_blocks(group), distillation_of(group[0])
+            )
         except (UserError, StoreError, DataError) as error:  # the runs are valid without probes
             say(f"no probes of {train.backbone}, seed {train.seed}: {error}")
+
+
+def same_probes(records: Sequence[DoneRecord]) -> list[list[DoneRecord]]:
+    """Groups of runs whose heads are compared with the same probes: of one backbone, with one loss."""
+    groups: dict[object, list[DoneRecord]] = {}
+    for record in records:
+        subject = backbone_stage(record), str(record.data.content), distillation_of(record)
+        groups.setdefault(subject, []).append(record)
+    return list(groups.values())
+
+
+def exit_blocks(records: Sequence[DoneRecord]) -> list[int]:
+    """The blocks of all early exits of some runs, ascending."""
+    return sorted({exit_.block for record in records for exit_ in record.exits[:-1]})

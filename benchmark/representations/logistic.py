@@ -39,6 +39,21 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """What a distilled probe learns beside the labels.
+
+    Attributes:
+        weight: of the distillation term, in (0, 1].
+        temperature: T.
+        probabilities: the classes by the teacher at that temperature, on train, (N, classes).
+    """
+
+    weight: float
+    temperature: float
+    probabilities: Tensor
+
+
+@dataclass(frozen=True)
 class Split:
     """The features (N, D) and labels (N,) of a split."""
 
@@ -46,17 +61,32 @@ class Split:
     labels: Tensor
 
 
-def linear_probe(train: Split, val: Split, test: Split, classes: int, strengths: Sequence[float] = STRENGTHS) -> Probe:
+def linear_probe(
+    train: Split,
+    val: Split,
+    test: Split,
+    classes: int,
+    strengths: Sequence[float] = STRENGTHS,
+    teacher: Teacher | None = None,
+) -> Probe:
     """A linear probe (Alain and Bengio, "Understanding intermediate layers using linear classifier probes", arXiv 1610.01644).
 
     Logistic regression on features that are standardised by mean and standard deviation on train.
+
+    Args:
+        train: what it is fitted on.
+        val: what chooses the strength of the L2 penalty.
+        test: what it is applied to.
+        classes: their number.
+        strengths: that are tried.
+        teacher: of a distilled probe.
     """
     mean, scale = train.features.mean(0), train.features.std(0).clamp_min(1e-6)
     standardised = [(split.features - mean) / scale for split in (train, val, test)]
     weights = torch.zeros(train.features.shape[1] + 1, classes, device=train.features.device)
     best: Probe | None = None
     for strength in strengths:
-        weights = fit(standardised[0], train.labels, weights, strength)
+        weights = fit(standardised[0], train.labels, weights, strength, teacher)
         on_val, on_test = (
             logits(features, weights).argmax(1) == split.labels
             for features, split in zip(standardised[1:], (val, test), strict=True)
@@ -68,14 +98,18 @@ def linear_probe(train: Split, val: Split, test: Split, classes: int, strengths:
     return best
 
 
-def fit(features: Tensor, labels: Tensor, start: Tensor, strength: float) -> Tensor:
+def fit(features: Tensor, labels: Tensor, start: Tensor, strength: float, teacher: Teacher | None = None) -> Tensor:
     """Minimise the mean cross-entropy plus ``strength`` / 2 times the sum of squared weights; the bias is not penalised.
+
+    With a teacher, the cross-entropy CE becomes (1 - weight) CE + weight T^2 KL(teacher || probe), both at temperature T
+    (Hinton et al., 2015, arXiv 1503.02531).
 
     Args:
         features: (N, D).
         labels: (N,).
         start: initial weights, (D + 1, classes); the bias is the last row.
         strength: of the penalty.
+        teacher: of a distilled probe.
 
     Returns:
         the weights, (D + 1, classes).
@@ -87,7 +121,12 @@ def fit(features: Tensor, labels: Tensor, start: Tensor, strength: float) -> Ten
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(logits(features, weights), labels) + strength / 2 * weights[:-1].square().sum()
+        answers = logits(features, weights)
+        loss = F.cross_entropy(answers, labels)
+        if teacher is not None:  # the cross-entropy with the teacher differs from the divergence by a constant
+            soft = F.cross_entropy(answers / teacher.temperature, teacher.probabilities)
+            loss = (1 - teacher.weight) * loss + teacher.weight * teacher.temperature**2 * soft
+        loss = loss + strength / 2 * weights[:-1].square().sum()
         loss.backward()
         return loss
 

@@ -7,19 +7,22 @@ import time
 from collections.abc import Sequence
 
 from benchmark import provenance
-from benchmark.representations.features import features
-from benchmark.representations.logistic import STRENGTHS, linear_probe, nearest_mean_accuracy
+from benchmark.representations.features import Features, features
+from benchmark.representations.logistic import STRENGTHS, Teacher, linear_probe, nearest_mean_accuracy
 from benchmark.representations.subject import VAL, Subject
 from benchmark.stages.graph import measurement_name
-from results.store.probes import FILE, KIND, BlockProbe, LastQuarter, Probes, packed
+from results.store.probes import FILE, KIND, BlockProbe, Distillation, LastQuarter, Probes, packed
 
 
-def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes]:
+def probe_backbone(
+    subject: Subject, blocks: Sequence[int], distillation: Distillation | None = None
+) -> tuple[str, Probes]:
     """The probes of a backbone, from one pass over train, val and test, unless they exist.
 
     Args:
         subject: the backbone and its data.
         blocks: 1-based, after which the tokens are probed.
+        distillation: in the loss of the linear probes.
 
     Returns:
         the name and the content of the stage.
@@ -30,6 +33,8 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
     """
     blocks = sorted(set(blocks))
     store, fields = subject.store, subject.fields | {"blocks": blocks, "strengths": list(STRENGTHS)}
+    if distillation is not None:
+        fields["distillation"] = distillation.model_dump()
     name, complete = measurement_name(fields, KIND)
     if store.has_stage(name):
         return name, Probes.model_validate_json(store.artifact(name, FILE).read_bytes())
@@ -38,11 +43,12 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
     # Fits depend on the number of threads only in rounding; augmentation and order play no part.
     splits = {split: features(backbone, inputs, split, blocks, subject.device) for split in ("train", "val", "test")}
     classes, order = len(inputs.card.classes), splits["test"].sample_id.argsort()
+    teacher = _teacher(distillation, splits["train"])
     probes = []
     for block in blocks:
         for kind in splits["train"].inputs(block):
             train, val, test = (splits[split].at(block, kind) for split in splits)
-            probe = linear_probe(train, val, test, classes)
+            probe = linear_probe(train, val, test, classes, teacher=teacher)
             means = [nearest_mean_accuracy(train, split, classes) for split in (val, test)]
             probes.append(
                 BlockProbe(
@@ -56,6 +62,7 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
         content=subject.record.data.content,
         probes=tuple(probes),
         last_quarter=_last_quarter(subject, splits["val"].final_accuracy),
+        distillation=distillation,
     )
     store.prepare()
     with store.write_stage(
@@ -63,6 +70,14 @@ def probe_backbone(subject: Subject, blocks: Sequence[int]) -> tuple[str, Probes
     ) as folder:
         (folder / FILE).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return name, content
+
+
+def _teacher(distillation: Distillation | None, train: Features) -> Teacher | None:
+    """The final classifier as the teacher of probes."""
+    if distillation is None:
+        return None
+    probabilities = (train.final_logits / distillation.temperature).softmax(1)
+    return Teacher(distillation.weight, distillation.temperature, probabilities)
 
 
 def _last_quarter(subject: Subject, after: float) -> LastQuarter | None:

@@ -54,9 +54,10 @@ def heads(study: Study) -> list[Shown]:
     if not cells:
         return []
     caption = (
-        "Heads beside linear probes. Gap: test accuracy of a logistic regression on the inputs of a head minus that of the "
-        f"head, in points; the largest over exits and seeds. A head has not converged if its gap is above {100 * HEAD_LIMIT:g} "
-        f"and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, level {ALPHA:g})."
+        "Heads beside linear probes. Gap: test accuracy of a logistic regression with the inputs and the loss of a head minus "
+        "that of the head, in points; the largest over exits and seeds. A head has not converged if its gap is above "
+        f"{100 * HEAD_LIMIT:g} and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, "
+        f"level {ALPHA:g})."
     )
     if any(BOTH in row for row in cells):
         caption += " Both inputs: class token and patch mean."
@@ -65,7 +66,7 @@ def heads(study: Study) -> list[Shown]:
         header = ("Setting", *header)
     else:
         cells = [row[1:] for row in cells]
-    runs = [run for run in study.runs if run.probes]
+    runs = [run for run in study.runs if run.head_probes]
     narrow = len(study.settings) == 1
     return [Shown(caption, Table(header, tuple(cells)), narrow=narrow, name=TABLE, source=source(runs, TABLE))]
 

@@ -208,7 +208,7 @@ def _blocks(runs: list[Run]) -> pd.DataFrame:
 
 def _probe_rows(run: Run, block: int) -> dict[str, float]:
     """The accuracies after a block, on class token and patch mean, or on the latter alone where there are no class tokens."""
-    probes = [probe for own in run.probes for kind in (BOTH, PATCH_MEAN) if (probe := own.at(block, kind))]
+    probes = [probe for own in run.label_probes for kind in (BOTH, PATCH_MEAN) if (probe := own.at(block, kind))]
     both = [probe for probe in probes if probe.inputs == BOTH] or probes
     if not both:
         return {}

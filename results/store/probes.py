@@ -1,4 +1,7 @@
-"""Linear probes of a trained backbone: the artifact of the stage ``probes``. Every run on that backbone reads them."""
+"""Linear probes of a trained backbone: the artifact of the stage ``probes``. Every run on that backbone reads them.
+
+Heads are compared with probes that have the same loss: distillation changes the accuracy that a converged head has.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,13 @@ class LastQuarter(Frozen):
         return self.after - self.before
 
 
+class Distillation(Frozen):
+    """The loss (1 - weight) * cross-entropy + weight * T^2 KL(teacher || student); the teacher is the final classifier."""
+
+    weight: Annotated[float, Field(gt=0, le=1)]
+    temperature: Annotated[float, Field(gt=0)]
+
+
 class Probes(Frozen):
     """The probes of one backbone on one dataset."""
 
@@ -88,11 +98,17 @@ class Probes(Frozen):
     probes: tuple[BlockProbe, ...]
     last_quarter: LastQuarter | None
     """None if it was not measured while the backbone was trained."""
+    distillation: Distillation | None = None
+    """Beside the cross-entropy in the loss of the linear probes; None for cross-entropy alone."""
 
     def fits(self, record: DoneRecord) -> bool:
         """Whether they describe the backbone and the data of a run."""
         own = backbone_stage(record)
         return own == self.backbone and self.content == record.data.content
+
+    def fit_heads(self, record: DoneRecord) -> bool:
+        """Whether they fit a run and have the loss of its heads."""
+        return self.fits(record) and self.distillation == distillation_of(record)
 
     def at(self, block: int, inputs: str) -> BlockProbe | None:
         return next((probe for probe in self.probes if (probe.block, probe.inputs) == (block, inputs)), None)
@@ -102,6 +118,28 @@ def backbone_stage(record: DoneRecord) -> str | None:
     """The stage that holds the backbone of a run's own model; None for imported and external runs."""
     names = {reference.stage: reference.name for reference in record.stages}
     return names.get("joint", names.get("finetune"))
+
+
+TEMPERATURE = 2.0
+"""Of the distillation in all methods."""
+
+
+def distillation_of(record: DoneRecord) -> Distillation | None:
+    """The distillation in the loss of a run's heads; None for heads that train with cross-entropy.
+
+    The division by the number of classes, as in the official code, is part of the weight.
+    """
+    options = record.method.options
+    weight = options.get("kd_weight", 0)
+    trained_last = options.get("regime") in (
+        "frozen",
+        "alternating-frozen",
+    )  # together with the backbone: cross-entropy alone
+    if not trained_last or not isinstance(weight, int | float) or not 0 < weight <= 1:
+        return None
+    if options.get("kd_divisor") == "elements":
+        weight /= weight + (1 - weight) * record.data.classes
+    return Distillation(weight=weight, temperature=TEMPERATURE)
 
 
 def read_probes(store: Store, damaged: list[str]) -> list[Probes]:
@@ -130,7 +168,7 @@ def without_probes(store: Store, run_ids: Sequence[str]) -> list[DoneRecord]:
     stored = read_probes(store, [])
     missing = []
     for record in map(store.done_record, run_ids):
-        probed = {probe.block for probes in stored if probes.fits(record) for probe in probes.probes}
+        probed = {probe.block for probes in stored if probes.fit_heads(record) for probe in probes.probes}
         if backbone_stage(record) and not {exit_.block for exit_ in record.exits[:-1]} <= probed:
             missing.append(record)
     return missing

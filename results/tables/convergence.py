@@ -1,5 +1,5 @@
-"""Whether heads and backbones have converged: each head beside a linear probe of its inputs, each backbone beside itself
-before the last quarter of its training.
+"""Whether heads and backbones have converged: each head beside a linear probe of its inputs with the same loss, each backbone
+beside itself before the last quarter of its training.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def backbone_is_late(runs: list[Run]) -> bool:
 
 
 def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
-    """The probe of the inputs of an exit's head.
+    """The probe of the inputs of an exit's head, with the loss of the head.
 
     Of a head whose inputs are unknown, such as one of an installed package or one that contains another method's head, the
     probe with the lowest val accuracy. A backbone without class tokens has only the mean of the patch tokens.
@@ -71,7 +71,7 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     reads = None if run.record.method.options.get("base") else READS.get(exit_.head)
     if reads and exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
         return None
-    for probes in run.probes:
+    for probes in run.head_probes:
         at_block = [probe for probe in probes.probes if probe.block == exit_.block]
         if not at_block:
             continue

@@ -31,7 +31,7 @@ def representation_table(runs: list[Run]) -> pd.DataFrame | None:
         seen |= {_subject(table) for table in new}
         if new:
             rows = [row for table in new for row in _measured(table)]
-            rows += [row for probes in run.probes for row in _probed(probes)]
+            rows += [row for probes in run.label_probes for row in _probed(probes)]
             table = pd.DataFrame(rows).drop_duplicates(KEY).astype({"value": "float64"})
             tables.append(
                 table.assign(run_id=run.record.run_id, backbone=run.backbone, dataset=run.dataset, seed=run.seed)

@@ -72,7 +72,7 @@ class Run:
         folder: folder of the tables.
         latencies: measured times.
         tried: the learning rates that the grid tried, in ascending order, including the run's own; see `results.tables.tuning`.
-        probes: linear probes of the run's backbone.
+        probes: linear probes of the run's backbone, with any loss.
         measurements: tables about the tokens and the gradients of the run's backbone.
         device_checks: checks of devices in the results folder, by the machine's fingerprint.
     """
@@ -86,6 +86,16 @@ class Run:
     probes: tuple[Probes, ...] = ()
     measurements: tuple[Measurements, ...] = ()
     device_checks: Mapping[str, DeviceCheck] = field(default_factory=dict)
+
+    @property
+    def head_probes(self) -> list[Probes]:
+        """The linear probes with the loss of the run's heads."""
+        return [probes for probes in self.probes if probes.fit_heads(self.record)]
+
+    @property
+    def label_probes(self) -> list[Probes]:
+        """The linear probes with cross-entropy, which learn from the labels alone."""
+        return [probes for probes in self.probes if probes.distillation is None]
 
     @property
     def outcomes(self) -> pd.DataFrame:

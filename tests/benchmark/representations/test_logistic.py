@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.representations.logistic import Split, fit, linear_probe, logits, nearest_mean_accuracy
+from benchmark.representations.logistic import Split, Teacher, fit, linear_probe, logits, nearest_mean_accuracy
+from methods.losses.terms import distillation
 
 
 def clouds(samples: int, seed: int, spread: float = 0.1) -> Split:
@@ -35,16 +36,23 @@ def test_the_strength_is_chosen_on_val_alone() -> None:
     assert linear_probe(train, val, flipped, 3, list(alone)).strength == chosen.strength
 
 
-def test_the_fit_is_the_minimum_that_scipy_reaches() -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_fit_is_the_minimum_that_scipy_reaches(weight: float) -> None:
+    """With and without distillation, whose loss is that of the heads."""
     split, strength = clouds(60, 0, 0.5), 0.1
+    taught = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
 
     def loss(flat: Tensor) -> Tensor:
         weights = flat.reshape(4, 3)
-        penalty = strength / 2 * weights[:-1].square().sum()
-        return F.cross_entropy(logits(split.features.double(), weights), split.labels) + penalty
+        answers = logits(split.features.double(), weights)
+        taken = (1 - weight) * F.cross_entropy(answers, split.labels) + weight * distillation(
+            answers, taught.double(), 2.0
+        )
+        return taken + strength / 2 * weights[:-1].square().sum()
 
     best = minimize(lambda x: float(loss(torch.from_numpy(x))), torch.zeros(12).double().numpy(), method="BFGS")
-    weights = fit(split.features, split.labels, torch.zeros(4, 3), strength)
+    teacher = Teacher(weight, 2.0, (taught / 2).softmax(1)) if weight else None
+    weights = fit(split.features, split.labels, torch.zeros(4, 3), strength, teacher)
     assert float(loss(weights.double().flatten())) == pytest.approx(best.fun, abs=1e-4)
 
 

@@ -28,7 +28,7 @@ from reports.study import Study
 from reports.summary_text import summary_text
 from reports.tidy_tables import tidy_tables
 from results.store.folder import Store
-from results.store.probes import LastQuarter, without_probes
+from results.store.probes import LastQuarter, distillation_of, without_probes
 from results.store.sharing import share
 from results.tables.convergence import READS
 from results.tables.loading import load_runs
@@ -49,7 +49,7 @@ def probed(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
     assert len(missing) == 4
     lines: list[str] = []
     probe_grid(missing, ExecutionConfig(results=folder, device="cpu"), lines.append)
-    assert len(lines) == 1  # all runs are on one backbone
+    assert len(lines) == 1  # all runs are on one backbone, and their heads have the same loss
     assert "1 of 1" in lines[0]
     return store
 
@@ -70,7 +70,10 @@ def test_all_runs_on_the_backbone_share_the_probes(probed: Store) -> None:
     assert probes.last_quarter.before == manifest["val_accuracy"]
     (stage,) = probed.stages("probes")
     record = runs[-1].record
-    assert probe_backbone(Subject(probed, record, CPU, None), exits)[0] == stage  # it exists
+    distillation = distillation_of(record)
+    assert distillation is not None
+    assert probes.distillation == distillation
+    assert probe_backbone(Subject(probed, record, CPU, None), exits, distillation)[0] == stage  # it exists
 
 
 def test_the_abstract_ranks_no_methods_whose_heads_have_not_converged(probed: Store) -> None:

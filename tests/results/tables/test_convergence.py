@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from results.judge.convergence import not_converged as symptoms
 from results.record import ExitMetrics, StageRef
 from results.stats.significance import holm, one_sided
-from results.store.probes import BlockProbe, LastQuarter, ProbeInputs, Probes, packed, unpacked
+from results.store.probes import BlockProbe, Distillation, LastQuarter, ProbeInputs, Probes, packed, unpacked
 from results.tables.answers import Answers
 from results.tables.convergence import ALPHA, HEAD_LIMIT, backbone_is_late, convergence_table, not_converged, probe_of
 from results.tables.run import Run
@@ -81,6 +81,20 @@ def test_a_head_is_compared_with_the_probe_of_its_inputs(head: str, test: float,
     assert [(symptom.place, symptom.value) for symptom in symptoms([run])] == (
         [] if gap is None else [("block 1", pytest.approx(gap))]
     )
+
+
+def test_a_distilled_head_is_compared_with_a_probe_that_learns_from_the_same_teacher() -> None:
+    run = run_with("lph", 0.75, THREE)
+    (plain,) = run.probes
+    taught = plain.model_copy(
+        update={"distillation": Distillation(weight=0.3, temperature=2), "probes": (block_probe("both", 0.752),)}
+    )
+    info = run.record.method.model_copy(update={"options": {"kd_weight": 0.3, "regime": "frozen"}})
+    record = run.record.model_copy(update={"method": info})
+    both = with_answers(replace(run, record=record, probes=(plain, taught)))
+    assert not_converged([both]) == {}
+    assert not_converged([run]) == {run.method: pytest.approx(0.05)}
+    assert convergence_table([replace(both, probes=(plain,))]) is None  # nothing is known without such a probe
 
 
 def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_probe() -> None:

@@ -145,8 +145,9 @@ def _sizes(study: Study, setting: ComparisonGroup) -> list[Block]:
         name=table_name,
         source=source(setting.exiting, "exits, boxes"),
     )
-    kept = {words: exits[column].iloc[0] / exits[column].iloc[-1] for column, words in SIZES.items()}
-    known = {words: share for words, share in kept.items() if np.isfinite(share)}
+    kept = (exits[list(SIZES)].iloc[0] / exits[list(SIZES)].iloc[-1]).to_dict()
+    # Not of a size of which there is no object, or of which the final exit finds none.
+    known = {words: kept[column] for column, words in SIZES.items() if np.isfinite(kept[column])}
     text = f"{ref(table_name)} has the metrics of every exit."
     if len(known) > 1:
         low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)

@@ -10,17 +10,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.evaluation.scores import ExitScores
+from benchmark.evaluation.scores import ExitScores, score_split
 from benchmark.measure.agreement import dynamic_agreement
 from benchmark.measure.cost import counted
 from benchmark.measure.dynamic import run_dynamic
+from benchmark.measure.price import price
 from benchmark.registry import table
+from benchmark.training.inputs import Inputs
 from datasets.api import ImageSplit
 from datasets.box_augment import targets
+from datasets.boxes import Boxes
 from datasets.fashion_scenes import FASHION_SCENES_DETECTION
+from datasets.images import ImageList
+from datasets.loading import Workers
+from datasets.split_rules import SplitRule
 from methods.api import DETECTION
 from methods.backbones.pretrained import load_pretrained
-from methods.boxes.decoding import agreement, decode
+from methods.boxes.decoding import MOST, agreement, decode
 from methods.boxes.losses import image_losses, loss_by_image, mean_loss
 from methods.boxes.maps import BESIDE_CLASSES, BoxMaps
 from methods.heads.box_readout import with_box_readout
@@ -33,6 +39,7 @@ from methods.policies.box_signals import SIGNALS, BoxConfidence
 from methods.reductions.lower_resolution import LowerResolution
 from methods.tasks import get_task
 from methods.tokens import Tokens
+from methods.two_resolutions import LowerResolution as LowerResolutionMethod
 
 TASK = get_task(DETECTION)
 VIT = table("backbone")["vit_nano_patch4_64"]
@@ -108,6 +115,55 @@ def test_at_the_lower_resolution_the_cells_are_larger_and_the_readout_is_the_sam
     assert output.shape == (2, CLASSES + BESIDE_CLASSES, 12, 12)
     assert smaller.readout is whole.readout
     assert mean_loss(*image_losses(output, labels)).isfinite()
+
+
+@pytest.mark.parametrize(("share", "grid"), [(None, 16), (0.75, 12), (0.5, 8)])
+def test_boxes_are_in_pixels_of_the_stored_image_whatever_size_the_model_sees(share: float | None, grid: int) -> None:
+    """Each cell finds a box of 0.8 cells around its middle."""
+    whole = TASK.backbone(VIT.load(), VIT.architecture, CLASSES).eval()
+    detector: Any = whole.readout.detector
+    with torch.no_grad():
+        for layer, bias in (
+            (detector.classification_head.cls_logits, torch.eye(CLASSES)[4] * 20 - 10),
+            (detector.regression_head.bbox_reg, torch.full((4,), 0.4)),
+            (detector.regression_head.bbox_ctrness, torch.ones(1)),
+        ):
+            layer.weight.zero_()
+            layer.bias.copy_(bias)
+    backbone = whole if share is None else LowerResolution(share=share).reduce(whole)
+    sizes = [(200, 50), (30, 96)]
+    photos = ImageList(tuple(np.zeros((height, width, 1), np.uint8) for width, height in sizes))
+    boxes = Boxes.of_images([[((1.0, 2.0, 20.0, 30.0), 4, False)]] * 2)
+    split = ImageSplit(photos, np.zeros(2, int), np.arange(2), boxes=boxes)
+    inputs = Inputs(FASHION_SCENES_DETECTION, {"test": split}, 64, 1, Workers(0, False), SplitRule.of({}), {})
+    scores = score_split(MultiExitModel(backbone, ExitHeads((), ()), TASK).eval(), inputs, "test", torch.device("cpu"))
+    assert scores.detections is not None
+    for i, size in enumerate(sizes):
+        corners, _, labels = scores.detections.found(0, i)
+        assert set(labels.tolist()) == {4}
+        cells = corners.view(-1, 2, 2) * grid / torch.tensor(size)
+        assert len(cells) == min(grid**2, MOST)
+        middles = cells.mean(1) - 0.5
+        torch.testing.assert_close(middles, middles.round(), atol=1e-3, rtol=0)
+        assert len(middles.round().unique(dim=0)) == len(cells)
+        assert middles[:, 0].max().round() == grid - 1
+        torch.testing.assert_close(cells[:, 1] - cells[:, 0], torch.full((len(cells), 2), 0.8), atol=1e-3, rtol=0)
+    assert scores.detections.truth_boxes.tolist() == [[1, 2, 20, 30]] * 2
+
+
+def test_at_the_lower_resolution_fewer_cells_are_counted() -> None:
+    costs = price("vit_nano_patch4_64", LowerResolutionMethod(share=0.75), (), CLASSES, DETECTION)
+    width = 32
+
+    def macs(cells: int) -> int:
+        tokens = cells + 1
+        blocks = 12 * (12 * tokens * width**2 + 2 * tokens**2 * width)
+        fcos = cells * (2 * 9 * width * width + 9 * width * (CLASSES + 5))
+        return cells * 16 * width + blocks + cells * width * width + fcos
+
+    assert costs.cumulative == (macs(12**2),)
+    assert costs.baseline == macs(GRID**2)
+    assert costs.reduced_tokens
 
 
 def test_weights_of_another_task_bring_the_blocks_and_not_the_readout() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,17 @@ def test_of_a_backbone_that_finds_nothing_no_share_is_kept(report: Report) -> No
     )
     texts = [block.text for block in objects(study) if isinstance(block, Text)]
     assert not any(re.search(r"\b(nan|inf)\b|keeps", text) for text in texts)
+
+
+def test_a_size_of_which_the_final_exit_finds_nothing_is_not_compared(report: Report) -> None:
+    study = Study("boxes", report.runs, tidy_tables(report.runs, []))
+    exits = study.tidy["exits"]
+    final = exits["block"] == exits["block"].max()
+    study.tidy["exits"] = exits.assign(ap_medium=exits["ap_medium"].where(~final, 0.0))
+    with warnings.catch_warnings(action="error", category=RuntimeWarning):
+        texts = [block.text for block in objects(study) if isinstance(block, Text)]
+    (compared,) = [text for text in texts if "of the final exit's AP" in text]
+    assert {size for size in ("small", "medium", "large") if size in compared} == {"small", "large"}
 
 
 def test_exports_name_the_metric_and_have_no_empty_tables(report: Report) -> None:

@@ -64,7 +64,9 @@ def features(
             tokens = backbone.block(number, tokens)
             if number in class_tokens:
                 class_tokens[number].append(
-                    tokens.class_tokens.flatten(1).float()
+                    tokens.class_tokens.flatten(1)
+                    .float()
+                    .clone()  # a view would keep all tokens of the batch in memory
                     if tokens.prefix
                     else tokens.patches.new_zeros(len(batch.labels), 0)
                 )

@@ -6,6 +6,7 @@ is the counterpart of patience; the two others are those of classification, over
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ SHOWN = 0.3
 """Score above which a box is compared with those of the exit before."""
 
 
-def box_signals(output: Tensor, previous: Tensor | None) -> Tensor:
+def box_signals(output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
     """The values of `SIGNALS` for each image, float32 (B, 4), each in [0, 1]; larger is more confident.
 
     The router's probability that the image is easy, 0.5 at the final exit; the mean of the 10 largest scores of all cells and
@@ -34,18 +35,29 @@ def box_signals(output: Tensor, previous: Tensor | None) -> Tensor:
     Args:
         output: of this exit, (B, C + 6, g, g).
         previous: of the exit before.
+        read: positions of the values to compute, the others are 0; None for all.
     """
     maps = BoxMaps.of(output)
-    scores, probabilities, centerness = maps.scores.flatten(1), maps.classes.sigmoid(), maps.centerness.sigmoid()
-    top = scores.topk(min(TOP, scores.shape[1]), dim=1).values.mean(1)
-    both = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
-    entropy = (both.mean(2) / torch.log(torch.tensor(2.0)) * centerness).sum(1) / centerness.sum(1)
-    if previous is None:
-        agrees = torch.zeros_like(top)
-    else:
+    unread = maps.router.new_zeros(len(output))
+
+    def top_mean() -> Tensor:
+        scores = maps.scores.flatten(1)
+        return scores.topk(min(TOP, scores.shape[1]), dim=1).values.mean(1)
+
+    def entropy() -> Tensor:
+        probabilities, centerness = maps.classes.sigmoid(), maps.centerness.sigmoid()
+        both = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
+        mean = both.mean(2) / torch.log(torch.tensor(2.0))
+        return 1 - (mean * centerness).sum(1) / centerness.sum(1)
+
+    def agrees() -> Tensor:
+        if previous is None:
+            return unread
         pairs = zip(decode(output, SHOWN), decode(previous, SHOWN), strict=True)
-        agrees = top.new_tensor([agreement(now, before) for now, before in pairs])
-    return torch.stack([maps.router.sigmoid(), top, 1 - entropy, agrees], 1)
+        return unread.new_tensor([agreement(now, before) for now, before in pairs])
+
+    signals = (maps.router.sigmoid, top_mean, entropy, agrees)
+    return torch.stack([one() if read is None or i in read else unread for i, one in enumerate(signals)], 1)
 
 
 @dataclass(kw_only=True)
@@ -63,8 +75,8 @@ class BoxConfidence(ThresholdPolicy):
     score: Literal["router", "top-mean", "entropy", "agreement"] = "router"
 
     @property
-    def compares_exits(self) -> bool:
-        return self.score == "agreement"
+    def reads(self) -> Collection[int]:
+        return (SIGNALS.index(self.score),)
 
     def signal(self, logits: Tensor) -> Tensor:
         return logits[:-1, :, SIGNALS.index(self.score)].float()

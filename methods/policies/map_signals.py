@@ -83,10 +83,6 @@ class MapConfidence(ThresholdPolicy):
     score: Literal["mean", "share-80", "share-90", "share-95", "quantile", "entropy", "margin", "agreement"] = "mean"
 
     @property
-    def compares_exits(self) -> bool:
-        return self.score == "agreement"
-
-    @property
     def reads(self) -> Collection[int]:
         return (SIGNALS.index(self.score),)
 

@@ -76,7 +76,7 @@ class Detection(Task):
         return torch.stack([found.rows() for found in decode(output)])
 
     def evidence(self, output: Tensor, previous: Tensor | None, read: Collection[int] | None = None) -> Tensor:
-        return box_signals(output, previous)
+        return box_signals(output, previous, read)
 
     def detections(self, output: Tensor) -> list[Found]:
         return decode(output)

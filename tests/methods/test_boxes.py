@@ -218,6 +218,11 @@ def test_signals_of_boxes() -> None:
     assert signals["router"] == pytest.approx([0.5, 0.952574], abs=1e-5)
     again = dict(zip(SIGNALS, box_signals(output, output).T.tolist(), strict=True))
     assert again["agreement"] == [1, 1]
+    whole = box_signals(output, output)
+    for position in range(len(SIGNALS)):
+        alone = torch.zeros_like(whole)
+        alone[:, position] = whole[:, position]
+        assert torch.equal(box_signals(output, output, (position,)), alone)
 
 
 def test_the_router_compares_the_gap_of_an_image_with_the_running_median() -> None:

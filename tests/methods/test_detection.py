@@ -35,7 +35,7 @@ from methods.losses.self_distillation import SelfDistillation
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, MultiExitModel, backbone_pass
 from methods.policies import get_policy
-from methods.policies.box_signals import SIGNALS, BoxConfidence
+from methods.policies.box_signals import SIGNALS, BoxConfidence, box_signals
 from methods.reductions.lower_resolution import LowerResolution
 from methods.tasks import get_task
 from methods.tokens import Tokens
@@ -242,6 +242,23 @@ def test_exits_are_compared_for_the_policy_that_reads_it(monkeypatch: pytest.Mon
         assert compared == []
     run_dynamic(model, BoxConfidence(score="agreement", threshold=1.0), images)
     assert len(compared) == 2 * 2  # at the second and third exit
+
+
+def test_times_are_those_of_the_signal_that_the_policy_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (images, _) = model_of("lph", "linear", "gah").eval(), scenes(2)
+    read: list[object] = []
+
+    def spied(output: Tensor, previous: Tensor | None, positions: Any = None) -> Tensor:
+        read.append(positions)
+        return box_signals(output, previous, positions)
+
+    monkeypatch.setattr("methods.tasks.detection.box_signals", spied)
+    policy = BoxConfidence(score="entropy", threshold=1.0)
+    timed = run_dynamic(model, policy, images)
+    assert read == [(SIGNALS.index("entropy"),)] * 3 + [()]
+    checked = run_dynamic(model, policy, images, keep_logits=True)
+    assert read[4:] == [None] * 4
+    assert torch.equal(timed.exits, checked.exits)
 
 
 def test_dynamic_inference_decides_as_the_stored_signals_and_finds_the_same_boxes() -> None:

@@ -91,8 +91,8 @@ def _unconverged(study: Study, gaps: Mapping[str, float], consequence: str) -> l
     """The methods with heads that have not converged, and what follows from it."""
     names, gap = few(list(dict.fromkeys(study.display[label] for label in gaps))), 100 * max(gaps.values())
     return [
-        f"Heads of {names} have not converged: a linear probe of the same inputs is up to {gap:.1f} points more accurate on "
-        f"test, so {consequence}."
+        f"Heads of {names} have not converged: a linear probe with the same inputs and loss is up to {gap:.1f} points more "
+        f"accurate on test, so {consequence}."
     ]
 
 

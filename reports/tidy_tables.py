@@ -85,7 +85,7 @@ TIDY_TABLES = (
     TidyTable("backbones", "the backbones without exits beside always answering the largest class", backbone_table),
     TidyTable(
         "convergence",
-        "every head beside a linear probe of its inputs, and every backbone before the last quarter of its training",
+        "every head beside a linear probe with its inputs and loss, and every backbone before the last quarter of its training",
         convergence_table,
     ),
     TidyTable(

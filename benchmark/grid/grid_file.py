@@ -13,7 +13,7 @@ The form (all keys but the first four are optional):
     policies: [{name: confidence}]      # own: each method's own policy
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
     latency: []                         # batch sizes at which the finished runs are timed, such as [1, 32]
-    probes: false                       # whether `run` compares each head with a linear probe of its inputs
+    probes: false                       # whether `run` compares each head with a linear probe
     primary: null                       # the one comparison that counts: {method: lgvit, against: [vanilla], macs: 0.5}
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
@@ -79,7 +79,7 @@ class GridFile(BaseModel):
     latency: list[Annotated[StrictInt, Field(ge=1, le=4096)]] = []
     """Batch sizes at which `run` times the finished runs other than ``static``, on 500 test images; not on Slurm."""
     probes: StrictBool = False
-    """Whether `run` compares each head with a linear probe of its inputs, after all runs; not on Slurm."""
+    """Whether `run` compares each head with a linear probe that has its inputs and loss, after all runs; not on Slurm."""
     primary: PrimaryKey | None = None
     """The comparison to decide by: ``{method: lgvit, against: [vanilla], macs: 0.5}``; reports call all others exploratory."""
     include: list[dict[str, Any]] = []

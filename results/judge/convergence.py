@@ -1,4 +1,4 @@
-"""Symptoms of trainings that ended too early: heads below a linear probe of their inputs, and backbones that still improve.
+"""Symptoms of trainings that ended too early: heads below a linear probe, and backbones that still improve.
 
 Differences between methods whose heads have not converged may be differences in the speed of training.
 """
@@ -32,8 +32,9 @@ def not_converged(runs: list[Run]) -> Iterator[Symptom]:
             )  # fmt: skip
         else:
             head = heads[row["run_id"], row["block"]]
+            inputs = WORDS.get(row["inputs"], row["inputs"])
             yield Symptom(
                 HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
                 f"the {head} exit after block {row['block']} classifies {100 * row['accuracy']:.1f} % of test correctly, a "
-                f"linear probe of its inputs ({WORDS.get(row['inputs'], row['inputs'])}) {100 * row['reference']:.1f} %",
+                f"linear probe with its inputs ({inputs}) and loss {100 * row['reference']:.1f} %",
             )  # fmt: skip

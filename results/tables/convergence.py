@@ -1,5 +1,5 @@
-"""Whether heads and backbones have converged: each head beside a linear probe of its inputs with the same loss, each backbone
-beside itself before the last quarter of its training.
+"""Whether heads and backbones have converged: each head beside a linear probe with its inputs and loss, each backbone beside
+itself before the last quarter of its training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def convergence_table(runs: list[Run]) -> pd.DataFrame | None:
     """One row per early exit (part ``head``) and per trained backbone (part ``backbone``); None without probes.
 
     split: test for heads, since val chose the probe; val for backbones. accuracy: of the head, or of the final classifier.
-    reference: of the probe of the head's inputs, or of the final classifier before the last quarter of the epochs. gap:
+    reference: of the probe, or of the final classifier before the last quarter of the epochs. gap:
     reference minus accuracy of a head; the gain of a backbone. p: that chance alone makes the probe so much more accurate than
     the head, after Holm's correction over the exits of the run; empty for backbones.
     """

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from benchmark.bundled_weights import BATCH_SIZE, train
-from benchmark.weights import BUNDLED
+from benchmark.weights import BUNDLED, bundled_names
 from datasets.fashion_mnist import MINI
 
 
-def test_steps_change_all_weights_that_ship() -> None:
+@pytest.mark.parametrize("name", bundled_names())
+def test_steps_change_all_weights_that_ship(name: str) -> None:
     (photos,) = MINI.fixed_folders
-    start, weights = (train("vit_nano_patch4_64", photos, steps) for steps in (0, 3))
-    shipped = load_file(BUNDLED / "vit_nano_patch4_64.fashion-scenes.safetensors")
+    start, weights = (train(name.partition(".")[0], photos, steps) for steps in (0, 3))
+    shipped = load_file(BUNDLED / f"{name}.safetensors")
     assert {name: tensor.shape for name, tensor in weights.items()} == {name: t.shape for name, t in shipped.items()}
     assert all(tensor.isfinite().all() for tensor in weights.values())
     changed = [name for name in weights if not torch.equal(weights[name], start[name])]

@@ -45,7 +45,7 @@ def backbone_sentence(rows: pd.DataFrame) -> str:
 
 
 def heads(study: Study) -> list[Shown]:
-    """One table with a row for each method of each setting: its largest gap to the probes over all exits and seeds."""
+    """One table with a row for each method of each setting: the largest mean gap of an exit to the probes."""
     rows = study.tidy.get(TABLE)
     if rows is None:
         return []
@@ -53,11 +53,12 @@ def heads(study: Study) -> list[Shown]:
     cells = [row for setting in study.settings for row in _rows(study, setting, of_heads)]
     if not cells:
         return []
+    over = ", mean over the training seeds" if of_heads["seed"].nunique() > 1 else ""
     caption = (
         "Heads beside linear probes. Gap: test accuracy of a logistic regression with the inputs and the loss of a head minus "
-        "that of the head, in points; the largest over exits and seeds. A head has not converged if its gap is above "
-        f"{100 * HEAD_LIMIT:g} and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a run, "
-        f"level {ALPHA:g})."
+        f"that of the head, in points{over}; the largest of all exits. An exit has not converged if it is above "
+        f"{100 * HEAD_LIMIT:g} and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a "
+        f"method, level {ALPHA:g})."
     )
     if any(BOTH in row for row in cells):
         caption += " Both inputs: class token and patch mean."
@@ -75,12 +76,13 @@ def _rows(study: Study, setting: ComparisonGroup, rows: pd.DataFrame) -> list[tu
     own = rows[rows["run_id"].isin([run.record.run_id for run in setting.exiting])]
     cells: list[tuple[str, ...]] = []
     for method, of_method in own.groupby("method", sort=False):
-        worst = of_method.sort_values("gap").iloc[-1]
-        late = int((~of_method["converged"]).sum())
+        exits = of_method.drop_duplicates("block")
+        worst = exits.sort_values("mean_gap").iloc[-1]
+        late = int((~exits["converged"]).sum())
         cells.append(
             (
-                setting.name, study.display[str(method)], signed(worst["gap"]), str(worst["block"]), str(worst["inputs"]),
-                f"{late} of {len(of_method)}",
+                setting.name, study.display[str(method)], signed(worst["mean_gap"]), str(worst["block"]), str(worst["inputs"]),
+                f"{late} of {len(exits)}",
             )
         )  # fmt: skip
     return cells

@@ -18,23 +18,27 @@ WORDS = {BOTH: "class token and patch mean"}
 
 
 def not_converged(runs: list[Run]) -> Iterator[Symptom]:
-    """Every head that is more than half a point below the linear probe, beyond chance, and every backbone that still gains
-    more than 0.2 points."""
+    """The heads of a method after a block that are more than half a point below linear probes in the mean over the training
+    seeds, beyond chance, and every backbone that still gains more than 0.2 points."""
     table = convergence_table(runs)
     if table is None:
         return
-    heads = {(run.record.run_id, exit_.block): exit_.head for run in runs for exit_ in run.record.exits}
-    for _, row in table[~table["converged"]].iterrows():
-        if row["part"] == "backbone":
-            yield Symptom(
-                BACKBONE, row["run_id"], "without exits", row["gap"], row["limit"],
-                f"{row['backbone']} gains {100 * row['gap']:.1f} points on val in the last quarter of its epochs",
-            )  # fmt: skip
-        else:
-            head = heads[row["run_id"], row["block"]]
-            inputs = WORDS.get(row["inputs"], row["inputs"])
-            yield Symptom(
-                HEAD, row["run_id"], f"block {row['block']}", row["gap"], row["limit"],
-                f"the {head} exit after block {row['block']} classifies {100 * row['accuracy']:.1f} % of test correctly, a "
-                f"linear probe with its inputs ({inputs}) and loss {100 * row['reference']:.1f} %",
-            )  # fmt: skip
+    by_run = {run.record.run_id: run for run in runs}
+    late = table[~table["converged"]]
+    for _, row in late[late["part"] == "backbone"].iterrows():
+        yield Symptom(
+            BACKBONE, row["run_id"], "without exits", row["gap"], row["limit"],
+            f"{row['backbone']} gains {100 * row['gap']:.1f} points on val in the last quarter of its epochs",
+        )  # fmt: skip
+    heads = late[late["part"] == "head"]
+    settings = heads["run_id"].map(lambda run_id: by_run[run_id].setting)
+    for _, own in heads.groupby([settings, "method", "block"], sort=False):
+        first = own.iloc[0]
+        exit_ = next(one for one in by_run[first["run_id"]].record.exits if one.block == first["block"])
+        inputs = WORDS.get(first["inputs"], first["inputs"])
+        over = "" if len(own) == 1 else f", in the mean over {len(own)} training seeds"
+        yield Symptom(
+            HEAD, " ".join(own["run_id"]), f"block {first['block']}", first["mean_gap"], first["limit"],
+            f"the {exit_.head} exit after block {first['block']} classifies {100 * own['accuracy'].mean():.1f} % of test "
+            f"correctly, a linear probe with its inputs ({inputs}) and loss {100 * own['reference'].mean():.1f} %{over}",
+        )  # fmt: skip

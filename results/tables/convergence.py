@@ -5,6 +5,7 @@ itself before the last quarter of its training.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ import pandas as pd
 from results.record import ExitMetrics
 from results.stats.significance import holm, one_sided
 from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, BlockProbe, unpacked
+from results.tables.pairing import image_identity
 from results.tables.run import Run
 
 HEAD_LIMIT = 0.005
-"""A head has not converged if its test accuracy is shown to be below that of the probe, and by more than this."""
+"""A head has not converged if its test accuracy is shown to be below that of the probe, and by more than this, in the mean over
+the training seeds."""
 ALPHA = 0.05
-"""Level of the exact one-sided test that the probe is more accurate, after Holm's correction over the exits of a run."""
+"""Level of the exact one-sided test that the probe is more accurate, after Holm's correction over the exits of a method."""
 BACKBONE_LIMIT = 0.002
 """A backbone has not converged if its val accuracy rose by more than this in the last quarter of its epochs."""
 READS = {
@@ -30,30 +33,56 @@ READS = {
 MEAN_OF_CLASS_TOKENS = ("jei", "ztw")
 """Heads that read the mean of two class tokens (DeiT), and so less than the probe, which reads both: they are not compared."""
 COLUMNS = [
-    "run_id", "method", "backbone", "seed", "part", "block", "inputs", "split", "accuracy", "reference", "gap", "limit", "p",
-    "converged",
+    "run_id", "method", "backbone", "seed", "part", "block", "inputs", "split", "accuracy", "reference", "gap", "mean_gap",
+    "limit", "p", "converged",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head beside the probe of its inputs, on the test images.
+
+    Attributes:
+        run: that the head belongs to.
+        exit: of the head.
+        inputs: of the probe.
+        reference: accuracy of the probe.
+        lost: number of images that only the probe classifies correctly.
+        won: number of images that only the head does.
+    """
+
+    run: Run
+    exit: ExitMetrics
+    inputs: str
+    reference: float
+    lost: int
+    won: int
+
+    @property
+    def gap(self) -> float:
+        return self.reference - self.exit.test_accuracy
 
 
 def convergence_table(runs: list[Run]) -> pd.DataFrame | None:
     """One row per early exit (part ``head``) and per trained backbone (part ``backbone``); None without probes.
 
     split: test for heads, since val chose the probe; val for backbones. accuracy: of the head, or of the final classifier.
-    reference: of the probe, or of the final classifier before the last quarter of the epochs. gap:
-    reference minus accuracy of a head; the gain of a backbone. p: that chance alone makes the probe so much more accurate than
-    the head, after Holm's correction over the exits of the run; empty for backbones.
+    reference: of the probe, or of the final classifier before the last quarter of the epochs. gap: reference minus accuracy of
+    a head; the gain of a backbone. mean_gap: the mean over the training seeds of the method, which decides whether its heads
+    after this block have converged; of a backbone, its own. p: that chance alone makes the probes so much more accurate than
+    the heads, over the images of all seeds, after Holm's correction over the exits; empty for backbones.
     """
-    rows = [row for run in runs for row in _heads(run)] + list(_backbones(runs))
+    rows = [row for heads in _by_method(runs) for row in _rows(heads)] + list(_backbones(runs))
     return pd.DataFrame(rows, columns=COLUMNS) if rows else None
 
 
 def not_converged(runs: Iterable[Run]) -> dict[str, float]:
-    """Label of each method with a head that has not converged, with its largest gap."""
+    """Label of each method with heads that have not converged, with its largest mean gap."""
     gaps: dict[str, float] = {}
-    for run in runs:
-        for row in _heads(run):
+    for heads in _by_method(runs):
+        for row in _rows(heads):
             if not row["converged"]:
-                gaps[run.method] = max(gaps.get(run.method, 0.0), row["gap"])
+                gaps[row["method"]] = max(gaps.get(row["method"], 0.0), row["mean_gap"])
     return gaps
 
 
@@ -80,34 +109,44 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     return None
 
 
-def _heads(run: Run) -> list[dict[str, Any]]:
-    """One row per early exit whose block is probed on the test images of the run."""
+def _by_method(runs: Iterable[Run]) -> list[list[Head]]:
+    """The heads whose blocks are probed, of each method in each setting."""
+    methods: dict[object, list[Head]] = {}
+    for run in runs:
+        methods.setdefault((run.setting, image_identity(run), run.method), []).extend(_heads(run))
+    return list(methods.values())
+
+
+def _heads(run: Run) -> Iterator[Head]:
+    """The early exits whose blocks are probed on the test images of the run."""
     if run.record.costs.reduced_tokens:  # probes read the tokens of the whole backbone
-        return []
-    exits, probes, accuracies, p = [], [], [], []
+        return
     for number, exit_ in enumerate(run.record.exits[:-1]):
         probe = probe_of(run, exit_)
         head = run.answers.correct[number] if probe else np.empty(0, dtype=bool)
         by_probe = unpacked(probe.test_correct, len(head)) if probe else None
         if probe is not None and by_probe is not None:
-            exits.append(exit_)
-            probes.append(probe)
-            accuracies.append(float(by_probe.mean()))
-            p.append(one_sided(int((by_probe & ~head).sum()), int((head & ~by_probe).sum())))
+            lost, won = int((by_probe & ~head).sum()), int((head & ~by_probe).sum())
+            yield Head(run, exit_, probe.inputs, float(by_probe.mean()), lost, won)
+
+
+def _rows(heads: list[Head]) -> list[dict[str, Any]]:
+    """One row per head of a method in a setting. Its seeds decide together, so that more seeds make no verdict less certain."""
+    by_block: dict[int, list[Head]] = {}
+    for head in heads:
+        by_block.setdefault(head.exit.block, []).append(head)
+    p = holm(np.array([one_sided(sum(h.lost for h in own), sum(h.won for h in own)) for own in by_block.values()]))
+    of_block = {
+        block: (sum(head.gap for head in own) / len(own), adjusted)
+        for (block, own), adjusted in zip(by_block.items(), p.tolist(), strict=True)
+    }
     return [
         _row(
-            run,
-            "head",
-            exit_.block,
-            probe.inputs,
-            "test",
-            exit_.test_accuracy,
-            accuracy,
-            HEAD_LIMIT,
-            adjusted,
+            head.run, "head", head.exit.block, head.inputs, "test", head.exit.test_accuracy, head.reference, head.gap,
+            of_block[head.exit.block][0], HEAD_LIMIT, of_block[head.exit.block][1],
         )
-        for exit_, probe, accuracy, adjusted in zip(exits, probes, accuracies, holm(np.array(p)).tolist(), strict=True)
-    ]
+        for head in heads
+    ]  # fmt: skip
 
 
 def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
@@ -119,7 +158,9 @@ def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
             if last is not None and probes.backbone not in shown:
                 shown.add(probes.backbone)
                 depth = len(run.record.costs.blocks)
-                yield _row(run, "backbone", depth, "", "val", last.after, last.before, BACKBONE_LIMIT)
+                yield _row(
+                    run, "backbone", depth, "", "val", last.after, last.before, last.gain, last.gain, BACKBONE_LIMIT
+                )  # fmt: skip
 
 
 def _row(
@@ -130,13 +171,13 @@ def _row(
     split: str,
     accuracy: float,
     reference: float,
+    gap: float,
+    mean_gap: float,
     limit: float,
     p: float = np.nan,
 ) -> dict[str, Any]:
-    gap = reference - accuracy if part == "head" else accuracy - reference
-    above = gap > limit + 1e-9
     values = (
-        run.record.run_id, run.method, run.backbone, run.seed, part, block, inputs, split, accuracy, reference, gap, limit, p,
-        not (above and (np.isnan(p) or p < ALPHA)),
+        run.record.run_id, run.method, run.backbone, run.seed, part, block, inputs, split, accuracy, reference, gap, mean_gap,
+        limit, p, not (mean_gap > limit + 1e-9 and (np.isnan(p) or p < ALPHA)),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))

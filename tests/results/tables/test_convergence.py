@@ -137,6 +137,31 @@ def test_equally_good_heads_are_rarely_named() -> None:
     assert ((gaps > HEAD_LIMIT) & (p < ALPHA)).any(axis=1).mean() < 0.07
 
 
+def of_seed(run: Run, seed: int) -> Run:
+    spec = run.record.spec
+    other = spec.model_copy(update={"train": spec.train.model_copy(update={"seed": seed})})
+    return run.changed(record=run.record.model_copy(update={"spec": other, "run_id": f"r{seed}"}))
+
+
+def test_the_seeds_of_a_method_are_judged_together() -> None:
+    """A head is 0.8 points behind the probe with two seeds and 0.1 with the third, 0.57 in the mean; then 0.2 with a fourth."""
+    runs = [of_seed(run_with("linear", test, THREE), seed) for seed, test in enumerate((0.592, 0.592, 0.599, 0.598))]
+    for seeds, gap in ((3, 0.017 / 3), (4, None)):
+        table = convergence_table(runs[:seeds])
+        assert table is not None
+        assert table["gap"].tolist() == pytest.approx([0.008, 0.008, 0.001, 0.002][:seeds])
+        assert set(table["converged"]) == {gap is None}
+        assert not_converged(runs[:seeds]) == ({} if gap is None else {runs[0].method: pytest.approx(gap)})
+        found = [(one.run_id, one.value, one.sentence) for one in symptoms(runs[:seeds])]
+        if gap is None:
+            assert found == []
+        else:
+            ((run_id, value, text),) = found
+            assert (run_id, value) == ("r0 r1 r2", pytest.approx(gap))
+            assert "mean over 3 training seeds" in text
+    assert not_converged(runs[3:]) == {}
+
+
 @pytest.mark.parametrize("count", [1, 8, 13])
 def test_bits_of_images_survive_packing(count: int) -> None:
     bits = np.arange(count) % 3 == 0

@@ -81,8 +81,10 @@ class Reporter:
         self.say(f"{title}: done in {duration(time.monotonic() - start)}")
 
     def resumed(self, step: int, epoch: int) -> None:
-        """The stage starts from a checkpoint after ``step`` steps, in ``epoch`` (0-based)."""
-        self.say(f"  resuming from the checkpoint in epoch {epoch + 1}, step {step} of {self._total}")
+        """The stage starts from a checkpoint after ``step`` steps, in ``epoch`` (0-based), or after all epochs."""
+        self.say(
+            f"  resuming from the checkpoint in epoch {min(epoch + 1, self._epochs)}, step {step} of {self._total}"
+        )
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         """After ``step`` steps, in ``epoch`` (0-based). ``metrics`` is called only when something is shown."""

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from benchmark.cli import main
 from benchmark.grid.load import find_grid
+from benchmark.representations import logistic
 from datasets.cifar import CIFAR_100
 from results.store.folder import Store
 from tests.conftest import SmokeRun
@@ -25,12 +26,25 @@ from tests.test_documentation import COMMAND_LINES, parsed, words_of
 
 NOT_HERE = ("docs/commands.md", "docs/slurm.md", "docs/reference-results.md")
 MARKS = re.compile(r"\[(GPU|cluster|download)\]")
-LINES = [(page, line) for page, line in COMMAND_LINES if page not in NOT_HERE and not MARKS.search(line)]
 SHORTER = {
     "latency": ("--images", "40", "--warmup", "1"), "bench loader": ("--batches", "3"), "report": ("--format", "markdown"),
-    "sweep": ("--policy", "entropy"),
+    "run": ("--format", "markdown"), "sweep": ("--policy", "entropy"),
 }  # fmt: skip
-"""Options that make a command fast. `tests/benchmark/evaluation/test_sweep.py` sweeps all policies."""
+"""Options that make a command fast; the last value of an option counts. `tests/benchmark/evaluation/test_sweep.py` sweeps all
+policies, and the fixture `smoke` runs a grid with its PDF."""
+
+
+def distinct_lines() -> list[tuple[str, str]]:
+    """The lines to run. Those that differ only in the name of a grid run once: every grid is `smoke` here."""
+    lines: dict[tuple[str, ...], tuple[str, str]] = {}
+    for page, line in COMMAND_LINES:
+        if page not in NOT_HERE and not MARKS.search(line):
+            words = words_of(line)
+            same = tuple(
+                "GRID" if before == "--grid" else word for before, word in zip(["", *words], words, strict=False)
+            )
+            lines.setdefault(same, (page, line))
+    return list(lines.values())
 
 
 def copy(results: Path, folder: Path) -> None:
@@ -70,11 +84,12 @@ def invoke(words: list[str]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "line"), LINES)
+@pytest.mark.parametrize(("page", "line"), distinct_lines())
 def test_commands_on_pages_run(
     page: str, line: str, smoke: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logistic, "ITERATIONS", 10)  # of the probes that `explain` fits
     words = prepare(tmp_path, smoke, words_of(line))
     options = {option for parameter in parsed(words).command.params for option in parameter.opts}
     if "--results" in options and "--results" not in words:
@@ -85,6 +100,8 @@ def test_commands_on_pages_run(
     if "--into" in options:
         words += ["--into", "second"]
     for name, shorter in SHORTER.items():
-        if " ".join(words).startswith(name) and shorter[0] not in words:
+        if " ".join(words).startswith(name) and (name == "latency" or shorter[0] not in words):
             words += shorter
+    if "server" in words:
+        words += ["--requests", "40"]
     assert invoke(words).strip()

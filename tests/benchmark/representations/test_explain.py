@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from benchmark.cli import main
 from benchmark.errors import UserError
+from benchmark.representations import logistic
 from benchmark.run_reference import short_id
 from reports.blocks import Drawn, Shown, Text
 from reports.sections.mechanisms import mechanisms
@@ -43,7 +44,9 @@ def explained(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("r")
     shutil.copytree(smoke.results, folder, dirs_exist_ok=True)
     store = Store(folder)
-    done = explain(folder, run_of(store, "static"), run_of(store, "vanilla"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logistic, "ITERATIONS", 10)  # `test_logistic.py` tests the fits
+        done = explain(folder, run_of(store, "static"), run_of(store, "vanilla"))
     assert done.exit_code == 0, done.output
     return store, done.output
 

@@ -14,6 +14,7 @@ import torch
 from benchmark import registry
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
+from benchmark.representations import logistic
 from benchmark.representations.grid_probes import probe_grid
 from benchmark.representations.probes import probe_backbone
 from benchmark.representations.subject import Subject
@@ -48,7 +49,9 @@ def probed(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
     missing = without_probes(store, [name for name in store.run_ids() if not name.startswith("static")])
     assert len(missing) == 4
     lines: list[str] = []
-    probe_grid(missing, ExecutionConfig(results=folder, device="cpu"), lines.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logistic, "ITERATIONS", 10)  # `test_logistic.py` tests the fits
+        probe_grid(missing, ExecutionConfig(results=folder, device="cpu"), lines.append)
     assert len(lines) == 1  # all runs are on one backbone, and their heads have the same loss
     assert "1 of 1" in lines[0]
     return store

@@ -33,10 +33,14 @@ def environment(**changes: str) -> dict[str, str]:
     return {**inherited, "COLUMNS": "100", "OMP_NUM_THREADS": THREADS, **changes}
 
 
+LONGEST = {"test_contract.py", "test_documented_commands.py"}
+"""Files that take minutes."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker starts one when the others are about to end."""
+    """The longest files come first, then others with slow tests: no worker starts one when the others are about to end."""
     slow_files = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow_files)
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in slow_files))
 
 
 ADDRESS = "LGVIT_WARM_SERVER"

@@ -21,7 +21,7 @@ from benchmark.plug_ins import files_hash, files_of, plug_ins
 from benchmark.weights import is_bundled, locate
 
 BUNDLED = "datasets/bundled/"
-LEFT_OUT = ("results/reference/", BUNDLED, "methods/backbones/bundled/")
+LEFT_OUT = ("results/reference/", "results/reference-schemes/", BUNDLED, "methods/backbones/bundled/")
 """Path prefixes of tracked data in the folders of our packages."""
 SOURCE_SUFFIXES = (".py", ".yaml", ".typ")
 SUBMISSIONS = "submissions"

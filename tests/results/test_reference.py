@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
+from results.judge.mechanism_evidence import mechanism_answers
 from results.store.folder import Store
+from results.store.probes import without_probes
 from results.tables.convergence import convergence_table
 from results.tables.loading import load_runs
 from results.tables.points import points, summary
 from results.tables.run import Run
 from tests.conftest import ROOT
 
-FOLDER = ROOT / "results" / "reference"
+FOLDER, SCHEMES = ROOT / "results" / "reference", ROOT / "results" / "reference-schemes"
 MOST_BYTES = 15 * 10**6
 POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
 
@@ -33,10 +36,24 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return points(runs)
 
 
-def test_every_run_of_the_grid_is_recorded() -> None:
+@pytest.mark.parametrize("folder", [FOLDER, SCHEMES])
+def test_every_run_of_the_grid_is_recorded(folder: Path) -> None:
     """Compared by name, not by key: later code versions give the stages other keys, and the records stay."""
-    expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid("reference")).runs}
-    assert {run_id.rpartition("-")[0] for run_id in Store(FOLDER).run_ids()} == expected
+    expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid(folder.name)).runs}
+    assert {run_id.rpartition("-")[0] for run_id in Store(folder).run_ids()} == expected
+
+
+def test_the_exit_schemes_have_the_ranks_that_the_page_shows() -> None:
+    store = Store(SCHEMES)
+    of_schemes, problems = load_runs(store, store.run_ids())
+    assert problems == []
+    assert without_probes(store, [run.record.run_id for run in of_schemes if run.has_exits]) == []
+    page = (ROOT / "docs" / "reference-results.md").read_text(encoding="utf-8").replace("−", "-")
+    ranks = [scaled.answer for scaled in mechanism_answers(of_schemes) if scaled.answer.rule == "d"]
+    assert [answer.verdict for answer in ranks] == ["open", "open"]
+    for answer in ranks:
+        (effect,) = answer.effects
+        assert f"{effect.mean:.2f} [{effect.low:.2f}, {effect.high:.2f}]" in page
 
 
 def test_every_run_declares_the_primary_endpoint_of_the_grid_and_has_its_exits_probed(runs: list[Run]) -> None:
@@ -53,7 +70,8 @@ def test_every_run_declares_the_primary_endpoint_of_the_grid_and_has_its_exits_p
 
 
 def test_it_is_small_and_contains_no_weights() -> None:
-    files = [path for path in FOLDER.rglob("*") if path.is_file() and "figures" not in path.parts]
+    every = (path for folder in (FOLDER, SCHEMES) for path in folder.rglob("*"))
+    files = [path for path in every if path.is_file() and "figures" not in path.parts]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
     assert not [path for path in files if path.suffix in (".safetensors", ".pt")]
     for path in files:

@@ -8,7 +8,7 @@ borders of its garment's box. Every scene is a new one, made of the photos of tr
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -95,4 +95,8 @@ def train(backbone: str, photos: Path, steps: int = STEPS) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    save_file(train(sys.argv[1], Path("datasets/bundled")), sys.argv[2])
+    parser = argparse.ArgumentParser(description="Train weights that ship with the suite.")
+    parser.add_argument("backbone", choices=["vit_nano_patch4_64", "deit_nano_distilled_patch4_64"])
+    parser.add_argument("file", help="where to write them, as safetensors")
+    arguments = parser.parse_args()
+    save_file(train(arguments.backbone, Path("datasets/bundled")), arguments.file)

@@ -58,7 +58,7 @@ def command(
     from benchmark.representations.subject import Subject
     from benchmark.representations.token_measures import measure_tokens
     from results.judge.mechanism_evidence import mechanism_answers
-    from results.store.probes import distillation_of
+    from results.store.probes import distillation_of, without_probes
     from results.tables.loading import load_runs
     from results.tables.representations import disagreement_table
 
@@ -78,13 +78,13 @@ def command(
         for name in (probed, measured):
             console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
     by_run = {subject.record.run_id: subject for subject in subjects}
+    unprobed = {record.run_id for record in without_probes(store, run_ids)}
     for group in same_probes([subject.record for subject in subjects]):
-        distillation, blocks = distillation_of(group[0]), exit_blocks(group)
-        if distillation is not None and blocks:  # the probes above have the loss of all other heads
+        if distillation := distillation_of(group[0]):  # the probes above have the loss of all other heads
             train = group[0].spec.train
             console.print(f"{train.backbone}, seed {train.seed}: probes with distillation ...", markup=False)
-            probed, _ = probe_backbone(by_run[group[0].run_id], blocks, distillation)
-            console.print(f"stored: {store.stage(probed)}", markup=False, soft_wrap=True)
+            if any(record.run_id in unprobed for record in group):  # else probes of other blocks, too, may be stored
+                probe_backbone(by_run[group[0].run_id], exit_blocks(group), distillation)
     runs, problems = load_runs(store, run_ids)
     exits = disagreement_table(runs)
     if exits is not None:

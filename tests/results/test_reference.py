@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from benchmark.cli import main
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
 from results.judge.mechanism_evidence import mechanism_answers
@@ -67,6 +69,14 @@ def test_every_run_declares_the_primary_endpoint_of_the_grid_and_has_its_exits_p
     for run in exiting:
         probed = table[(table["run_id"] == run.record.run_id) & (table["part"] == "head")]
         assert set(probed["block"]) == {exit_.block for exit_ in run.record.exits[:-1]}
+
+
+def test_the_blocks_are_explained_without_weights(runs: list[Run]) -> None:
+    """Also for one run, whose exits are a part of the blocks whose probes with distillation are stored."""
+    run_id = next(run.record.run_id for run in runs if run.method == "lgvit")
+    explained = CliRunner().invoke(main, ["explain", run_id, "--results", str(FOLDER)], catch_exceptions=False)
+    assert explained.exit_code == 0
+    assert "probes with distillation" in explained.output
 
 
 def test_it_is_small_and_contains_no_weights() -> None:

@@ -94,6 +94,16 @@ class BoxAnswers:
         """`precision` where all images leave at an exit, [K, C, 10]."""
         return np.array([self.precision(np.full(len(self.sample_id), k)) for k in range(self.exits)])
 
+    @cached_property
+    def fingerprints(self) -> np.ndarray:
+        """A number for the scores, coordinates and labels that an exit finds in an image, in any order; int64 [K + 1, N]."""
+        columns = pd.DataFrame(np.column_stack([self.found.score, self.found.label, self.found.boxes]))
+        sums = np.zeros((self.exits + 1, len(self.sample_id)), dtype=np.uint64)
+        np.add.at(
+            sums, (self.found.exit, self.found.image), pd.util.hash_pandas_object(columns, index=False).to_numpy()
+        )
+        return sums.view(np.int64)
+
     def found_at(self, taken: np.ndarray) -> np.ndarray:
         """Positions of the boxes that the images' exits, [N], find."""
         return np.flatnonzero(self.found.exit == (taken % (self.exits + 1))[self.found.image])

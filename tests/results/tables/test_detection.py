@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from pyarrow.parquet import read_schema
 
+from results.judge.contrast import contrast
 from results.metric import AP
 from results.stats.box_matching import FoundBoxes, TrueBoxes
 from results.store.folder import Store
@@ -20,7 +22,7 @@ from results.tables.box_answers import SIDES
 from results.tables.columns import BOX_COLUMNS
 from results.tables.compare import point_differences
 from results.tables.iso_accuracy import iso_table
-from results.tables.loading import load_runs
+from results.tables.loading import load_runs, without_repeats
 from results.tables.metrics import class_table, exit_table, head_table, leaving_table, routing_table
 from results.tables.outcomes import BoxOutcomes
 from results.tables.pictures import PICTURES, Picture, pictures_frame
@@ -148,6 +150,52 @@ def test_other_settings_of_images_are_other_outcomes(runs: dict[str, Run]) -> No
     first, second = (runs[name].point_outcomes[HALF] for name in ("lgvit", "vanilla"))
     assert isinstance(first, BoxOutcomes)
     assert not np.array_equal(first.exits_and_answers, second.exits_and_answers)
+
+
+def at_first_exit(run: Run, found: FoundBoxes) -> BoxOutcomes:
+    """All images leave at the first exit, where these boxes are found."""
+    outcomes = run.point_outcomes[HALF]
+    assert isinstance(outcomes, BoxOutcomes)
+    evidence = replace(outcomes.evidence, found=found)
+    return replace(outcomes, exit=np.zeros_like(outcomes.exit), evidence=evidence)
+
+
+OTHER: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "score": lambda score: 1 - score, "boxes": lambda boxes: 0.8 * boxes, "label": lambda label: (label + 1) % 3,
+}  # fmt: skip
+
+
+def with_other(found: FoundBoxes, part: str) -> FoundBoxes:
+    """As many boxes in every image and at every exit, with other scores, coordinates or labels."""
+    return replace(found, **{part: OTHER[part](getattr(found, part))})
+
+
+@pytest.mark.parametrize("part", OTHER)
+def test_as_many_but_other_boxes_are_another_training(runs: dict[str, Run], part: str) -> None:
+    run, other = runs["lgvit"], runs["vanilla"]
+    found = run.boxes.found
+    first, second = at_first_exit(run, found), at_first_exit(run, with_other(found, part))
+    copy = at_first_exit(run, found.part(np.random.default_rng(0).permutation(len(found.exit))))
+    assert np.array_equal(first.exits_and_answers, copy.exits_and_answers)
+    assert not np.array_equal(first.exits_and_answers, second.exits_and_answers)
+    of_other = [at_first_exit(other, one) for one in (other.boxes.found, with_other(other.boxes.found, part))]
+    for seeds, of_run in ((2, (first, second)), (1, (first, copy))):
+        sides = (
+            {seed: (side.changed(point_outcomes={HALF: one}), HALF) for seed, one in enumerate(outcomes)}
+            for side, outcomes in ((run, of_run), (other, of_other))
+        )
+        result = contrast(*sides)
+        assert result is not None
+        assert (result.seeds, result.seeds_run) == (seeds, 2)
+
+
+def test_other_boxes_of_the_same_training_are_named(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    other = at_first_exit(run, with_other(run.boxes.found, "score"))
+    before = run.changed(point_outcomes={STATIC: run.point_outcomes[STATIC], HALF: at_first_exit(run, run.boxes.found)})
+    after = before.changed(point_outcomes={**before.point_outcomes, HALF: other})
+    assert without_repeats([before, before])[1] == []
+    assert len(without_repeats([before, after])[1]) == 1
 
 
 def accuracy_of(record: dict[str, Any]) -> Any:

@@ -63,15 +63,14 @@ def by_block(study: Study) -> dict[str, pd.DataFrame]:
         for column, (measure, parts) in COLUMNS.items():
             part = next((part for part in parts if (measure, part) in means.index), None)
             table[column] = np.nan if part is None else means[measure, part]
-        heads = (
-            own[(own["measure"] == "attention-distance")].groupby(["block", "part"])["value"].mean().groupby("block")
-        )
-        for column, values in (
+        # The numbers of heads mean nothing across seeds: each seed has its own smallest and largest head.
+        heads = own[own["measure"] == "attention-distance"].groupby(["run_id", "block"])["value"]
+        for column, by_seed in (
             ("distance", heads.mean()),
             ("distance_low", heads.min()),
             ("distance_high", heads.max()),
         ):
-            table[column] = values
+            table[column] = by_seed.groupby("block").mean()
         name = study.backbones.get(str(backbone), str(backbone))
         with_data = f"{name}, {dataset}" if rows["dataset"].nunique() > 1 else name
         groups[f"{with_data}{trained}"] = table
@@ -169,7 +168,11 @@ def _block_table(table: pd.DataFrame) -> Table:
 
 def _over_seeds(study: Study) -> str:
     seeds = study.tidy[TABLE].groupby(["backbone", "dataset"])["seed"].nunique().max()
-    return f" Means over {counted(int(seeds), 'training seed')}." if seeds > 1 else ""
+    return (
+        f" Means over {counted(int(seeds), 'training seed')}; smallest and largest head are those in each seed."
+        if seeds > 1
+        else ""
+    )
 
 
 def _cell(value: float, digits: int) -> str:

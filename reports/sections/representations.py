@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -44,12 +46,13 @@ def representations(study: Study) -> list[Block]:
     if not groups:
         return []
     runs = [run for run in study.runs if run.measurements]
-    figure = Drawn(f"{DRAWN}{_over_seeds(study)}", drawn(groups), FIGURE, source(runs, TABLE))
+    figure = Drawn(f"{DRAWN}{_over_seeds(groups.values())}", drawn(groups), FIGURE, source(runs, TABLE))
     return [Text(f"{' '.join(sentences(study))} {ref(FIGURE)} shows all blocks."), figure, *block_tables(study)]
 
 
 def by_block(study: Study) -> dict[str, pd.DataFrame]:
-    """For each backbone, dataset and training a table with one row per block: means over training seeds, on test."""
+    """For each backbone, dataset and training a table with one row per block: means over training seeds, on test, and the
+    number of these seeds."""
     rows = study.tidy.get(TABLE)
     if rows is None:
         return {}
@@ -71,6 +74,7 @@ def by_block(study: Study) -> dict[str, pd.DataFrame]:
             ("distance_high", heads.max()),
         ):
             table[column] = by_seed.groupby("block").mean()
+        table["seeds"] = own.groupby("block")["seed"].nunique()
         name = study.backbones.get(str(backbone), str(backbone))
         with_data = f"{name}, {dataset}" if rows["dataset"].nunique() > 1 else name
         groups[f"{with_data}{trained}"] = table
@@ -145,7 +149,7 @@ def block_tables(study: Study) -> list[Shown]:
     shown = []
     for number, (name, table) in enumerate(groups.items(), start=1):
         place = f" {name}." if len(groups) > 1 else ""
-        caption = f"{CAPTION}{place}{_over_seeds(study)}"
+        caption = f"{CAPTION}{place}{_over_seeds([table])}"
         shown.append(Shown(caption, _block_table(table), name=f"blocks-{number}", source=source(runs, TABLE)))
     return shown
 
@@ -166,13 +170,13 @@ def _block_table(table: pd.DataFrame) -> Table:
     return Table(header, tuple(rows))
 
 
-def _over_seeds(study: Study) -> str:
-    seeds = study.tidy[TABLE].groupby(["backbone", "dataset"])["seed"].nunique().max()
-    return (
-        f" Means over {counted(int(seeds), 'training seed')}; smallest and largest head are those in each seed."
-        if seeds > 1
-        else ""
-    )
+def _over_seeds(tables: Collection[pd.DataFrame]) -> str:
+    """Over how many seeds the means of these tables are, with a space before; empty for one seed."""
+    low, high = (int(of(table["seeds"].max() for table in tables)) for of in (min, max))
+    if high == 1:
+        return ""
+    seeds = counted(high, "training seed")
+    return f" Means over {seeds if low == high else f'{low} to {seeds}'}; smallest and largest head are those in each seed."
 
 
 def _cell(value: float, digits: int) -> str:

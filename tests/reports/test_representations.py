@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from reports.blocks import Drawn
 from reports.sections.representations import block_tables, by_block, representations, sentences
@@ -61,3 +60,15 @@ def test_the_range_of_heads_is_that_of_each_seed_since_their_numbers_mean_nothin
     assert "in each seed" in figure.caption
     (band,) = figure.figure.axes[2].collections
     assert {round(y, 6) for _, y in band.get_paths()[0].vertices} == {2.5, 10.5}
+
+
+def test_a_table_says_over_how_many_seeds_its_own_means_are() -> None:
+    study = study_of(
+        explained(0, [row("cka", 0.5)]), explained(1, [row("cka", 0.5)]), explained(0, [row("cka", 0.5)], keys="ab")
+    )
+    several, one = block_tables(study)
+    assert "over 2 training seeds" in several.caption
+    assert "seed" not in one.caption
+    _, figure, *_ = representations(study)
+    assert isinstance(figure, Drawn)
+    assert "over 1 to 2 training seeds" in figure.caption

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from reports.style import RC, TEXT_WIDTH, legend_label
 
@@ -43,7 +44,7 @@ def representations(blocks: Mapping[str, pd.DataFrame]) -> Figure:
             if not axes.has_data():
                 axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes)
         if len(shown) > 1:
-            handles = figure.axes[0].get_lines()[:: len(PANELS[0][1])]
+            handles = [Line2D([], [], color=color, marker="o", ms=2.5, lw=1.0) for color in COLORS[: len(shown)]]
             figure.legend(
                 handles, [legend_label(name) for name in shown], loc="outside lower center", ncols=3, fontsize=6.5
             )

@@ -47,7 +47,8 @@ def representations(study: Study) -> list[Block]:
         return []
     runs = [run for run in study.runs if run.measurements]
     figure = Drawn(f"{DRAWN}{_over_seeds(groups.values())}", drawn(groups), FIGURE, source(runs, TABLE))
-    return [Text(f"{' '.join(sentences(study))} {ref(FIGURE)} shows all blocks."), figure, *block_tables(study)]
+    text = " ".join([*sentences(study), f"{ref(FIGURE)} shows all blocks."])
+    return [Text(text), figure, *block_tables(study)]
 
 
 def by_block(study: Study) -> dict[str, pd.DataFrame]:
@@ -98,35 +99,53 @@ def _training(study: Study, run: Run) -> str:
 
 
 def sentences(study: Study) -> list[str]:
-    """What the tables say about the first backbone, and about the exits of the leading method on it."""
+    """What the tables say about the first backbone, and about the exits of the leading method on it; nothing about what was
+    not measured."""
     name, table = next(iter(by_block(study).items()))
-    first, last = table.index[0], table.index[-1]
-    probed = table["probe"].dropna()
-    text = []
-    if len(probed):
-        best = probed.index.tolist()[int(probed.to_numpy().argmax())]
-        text.append(
-            f"{name}: a linear probe is {percent(probed.iloc[0])} % accurate after block {probed.index[0]} and "
-            f"{percent(probed.iloc[-1])} % after block {probed.index[-1]}, most accurate after block {best} "
-            f"({percent(probed.max())} %); CKA with the last block is {table['cka_mean'][first]:.2f} (patch mean) after block "
-            f"{first}."
-        )
-    reach = ""
-    if table["distance"].notna().any():
-        low, high = table["distance_low"].min(), table["distance_high"].max()
-        reach = f"The attention heads reach {low:.1f} to {high:.1f} pixels, uniform attention {table['uniform'][first]:.1f}; "
-    text.append(
-        f"{reach}{'t' if reach else 'T'}he share of high spatial frequencies is {table['high'][first]:.2f} after block {first} "
-        f"and {table['high'][last]:.2f} after block {last}, that of white noise {table['noise'][last]:.2f}."
-    )
+    found = ["; ".join(parts) for parts in (_of_features(table), _of_maps(table)) if parts]
+    text = [f"{name}: {found[0]}.", *(f"{part[0].upper()}{part[1:]}." for part in found[1:])] if found else []
     first_row = study.tidy[TABLE].iloc[0]
     where = (first_row["backbone"], first_row["dataset"])
     setting = next((s for s in study.settings if (s.where["backbone"], s.where["dataset"]) == where), None)
     return text + (_of_exits(study, setting) if setting else [])
 
 
+def _of_features(table: pd.DataFrame) -> list[str]:
+    """Linear probes and CKA."""
+    probed, similar = table["probe"].dropna(), table["cka_mean"].dropna()
+    parts = []
+    if len(probed):
+        best = probed.index.tolist()[int(probed.to_numpy().argmax())]
+        parts.append(
+            f"a linear probe is {percent(probed.iloc[0])} % accurate after block {probed.index[0]} and "
+            f"{percent(probed.iloc[-1])} % after block {probed.index[-1]}, most accurate after block {best} "
+            f"({percent(probed.max())} %)"
+        )
+    if len(similar):
+        parts.append(f"CKA with the last block is {similar.iloc[0]:.2f} (patch mean) after block {similar.index[0]}")
+    return parts
+
+
+def _of_maps(table: pd.DataFrame) -> list[str]:
+    """Attention distances and spatial frequencies."""
+    heads, shares = table[["distance_low", "distance_high", "uniform"]].dropna(), table[["high", "noise"]].dropna()
+    parts = []
+    if len(heads):
+        parts.append(
+            f"the attention heads reach {heads['distance_low'].min():.1f} to {heads['distance_high'].max():.1f} pixels, "
+            f"uniform attention {heads['uniform'].iloc[0]:.1f}"
+        )
+    if len(shares):
+        parts.append(
+            f"the share of high spatial frequencies is {shares['high'].iloc[0]:.2f} after block {shares.index[0]} and "
+            f"{shares['high'].iloc[-1]:.2f} after block {shares.index[-1]}, that of white noise {shares['noise'].iloc[-1]:.2f}"
+        )
+    return parts
+
+
 def _of_exits(study: Study, setting: ComparisonGroup) -> list[str]:
-    """The disagreement of the first exit of the leading method with the final classifier."""
+    """The disagreement of the first exit of the leading method with the final classifier; nothing if that one has no errors, or
+    only errors."""
     rows = study.tidy.get("disagreement")
     if rows is None:
         return []
@@ -134,6 +153,8 @@ def _of_exits(study: Study, setting: ComparisonGroup) -> list[str]:
     alike = [run.record.run_id for run in setting.exiting if run.method == leading.method]
     own = rows[rows["run_id"].isin(alike)]
     shallow = own[own["block"] == own["block"].min()][["final_right", "final_wrong", "corrected"]].mean()
+    if shallow.isna().any():
+        return []
     return [
         f"{study.display[leading.method]}'s exit after block {own['block'].min()} differs from the final classifier on "
         f"{percent(shallow['final_right'])} % of the test images that this one classifies correctly and on "

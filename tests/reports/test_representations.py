@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
-from reports.blocks import Drawn
+from reports.blocks import Drawn, Text
 from reports.sections.representations import block_tables, by_block, representations, sentences
 from reports.study import Study
 from results.record import StageRef
-from results.store.representations import TOKENS, Measurement, Measurements
+from results.store.probes import BOTH, BlockProbe, Probes
+from results.store.representations import GRADIENTS, TOKENS, Measurement, Measurements
 from results.tables.representations import representation_table
 from results.tables.run import Run
 from tests.results.builders import done_record, run_spec
@@ -38,6 +41,20 @@ def explained(seed: int, rows: Sequence[Measurement], keys: str = "0", **spec: A
     record = done_record(f"static-{keys}-{seed}", spec=spec_, stages=stages)
     table = Measurements(TOKENS, stages[-1].name, record.data.content, tuple(rows))
     return Run(record, {}, pd.DataFrame(), Path(), measurements=(table,))
+
+
+PROBES = Probes(
+    backbone="finetune-" + "00" * 8,
+    content={},
+    probes=(
+        BlockProbe(
+            block=1, inputs=BOTH, strength=1, val_accuracy=0.5, test_accuracy=0.6, test_correct="", mean_val_accuracy=0.5,
+            mean_test_accuracy=0.5,
+        ),
+    ),
+    last_quarter=None,
+)  # fmt: skip
+GRADIENT = Measurement(measure="gradient-cosine", split="train", block=1, part="", value=0.5)
 
 
 def study_of(*runs: Run) -> Study:
@@ -72,3 +89,37 @@ def test_a_table_says_over_how_many_seeds_its_own_means_are() -> None:
     _, figure, *_ = representations(study)
     assert isinstance(figure, Drawn)
     assert "over 1 to 2 training seeds" in figure.caption
+    (legend,) = figure.figure.legends
+    assert len(legend.get_lines()) == 2  # although no backbone has probes, whose panel is the first
+
+
+FREQUENCIES = [row("high-frequency-share", 0.25), row("white-noise-share", 0.75)]
+SIMILARITY = [row("cka", 0.125, part="patch mean")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "stated", "unstated"),
+    [
+        ([], [], ["CKA", "attention", "frequencies"]),
+        ([*distances(2.0, 10.0), *FREQUENCIES], ["10.0 pixels", "0.25 after block 1", "0.75"], ["CKA"]),
+        ([*SIMILARITY, *FREQUENCIES], ["0.12 (patch mean)", "0.25 after block 1"], ["attention"]),
+        (SIMILARITY, ["0.12 (patch mean)"], ["attention", "frequencies"]),
+    ],
+    ids=["no tokens, as where their table is damaged", "fewer than 4 images", "windows", "no maps"],
+)
+@pytest.mark.parametrize("probes", [(), (PROBES,)], ids=["no probes", "probes"])
+def test_the_sentences_leave_out_what_was_not_measured(
+    rows: list[Measurement], stated: list[str], unstated: list[str], probes: tuple[Probes, ...]
+) -> None:
+    """Gradients alone bring a run into the table, too."""
+    run = explained(0, rows)
+    gradients = replace(run.measurements[0], kind=GRADIENTS, rows=(GRADIENT,))
+    study = study_of(run.changed(measurements=(*run.measurements, gradients) if rows else (gradients,), probes=probes))
+    text = " ".join(sentences(study)) if by_block(study) else ""
+    assert "nan" not in text
+    assert ("a linear probe is 60.0 % accurate after block 1" in text) == bool(probes)
+    assert [words for words in stated if words not in text] == []
+    assert [words for words in unstated if words in text] == []
+    assert text.startswith("b: ") or not (rows or probes)
+    shown = [block.text for block in representations(study) if isinstance(block, Text)]
+    assert [part[:1] for part in shown] == [text[:1]] * bool(by_block(study))

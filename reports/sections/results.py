@@ -127,11 +127,12 @@ def _at_half(study: Study, setting: ComparisonGroup) -> list[str]:
     if run.is_classification:
         missing = (rows["oracle"] - rows["accuracy"]).mean()
         perfect = f", and {100 * missing:.1f} points below that of perfect routing"
+    apart = f"{100 * abs(gain):.1f}"
+    level = "" if apart == "0.0" else f" {apart} points {'below' if gain < 0 else 'above'}"
     return [
         f"At half of the MACs {shares.iloc[0].iloc[0]:.0f} % of the test images leave {study.display[run.method]} after block "
-        f"{shares.columns[0]} ({ref(f'{setting.number}-exit-distribution')}). At that point its {setting.metric.name} is "
-        f"{100 * abs(gain):.1f} points {'below' if gain < 0 else 'above'} that of random routing to the same exits in the same "
-        f"shares{perfect} ({ref(ROUTING)})."
+        f"{shares.columns[0]} ({ref(f'{setting.number}-exit-distribution')}). At that point its {setting.metric.name} is"
+        f"{level} that of random routing to the same exits in the same shares{perfect} ({ref(ROUTING)})."
     ]
 
 

@@ -55,7 +55,7 @@ def random_routing(run: Run, shares: np.ndarray) -> float:
 
     Args:
         run: with early exits.
-        shares: of the images at each exit, [K].
+        shares: of the images at each exit, in one setting, [K].
     """
     images = len(run.boxes.sample_id)
     weights = np.repeat(np.append(shares, 0.0)[:, None], images, axis=1)

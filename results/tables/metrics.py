@@ -164,7 +164,8 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
 
     Columns: those of `_base`, point, accuracy, random and oracle (accuracies at the same exit shares), regret, gain, agreement
     (with the final head), val_accuracy, val_macs and macs (shares of the MACs without exits). Only a classification has
-    oracle, regret, gain and agreement.
+    oracle, regret, gain and agreement. mIoU and AP are not linear in the shares, so random is the weighted mean over the
+    settings that are mixed, as accuracy is.
     """
     rows = []
     for run, label, point in _points(runs):
@@ -172,7 +173,12 @@ def routing_table(runs: list[Run]) -> pd.DataFrame:
         assert point.test is not None
         accuracy, shares = point.test.accuracy, np.array(point.test.exit_shares)
         if of_task := ROWS.get(run.record.data.task):
-            routing = {"random": of_task.random_routing(run, shares)}
+            mixed = run.point_outcomes[point.name]
+            settings = [
+                of_task.random_routing(run, np.bincount(taken, minlength=len(shares)) / len(taken))
+                for taken in mixed.exit
+            ]
+            routing = {"random": float(mixed.weight @ settings)}
         else:
             controls, outcomes = regret(accuracy, run.answers.correct, shares), _FlatOutcomes(run, point)
             routing = {"random": controls.random, "oracle": controls.oracle, "regret": controls.regret}

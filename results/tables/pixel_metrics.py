@@ -53,7 +53,7 @@ def random_routing(run: Run, shares: np.ndarray) -> float:
 
     Args:
         run: with early exits.
-        shares: of the images at each exit, [K].
+        shares: of the images at each exit, in one setting, [K].
     """
     summed = run.pixel_counts.at_exit[..., REGION].sum(axis=1, dtype=np.int64)
     return float(mean_iou(np.tensordot(shares, summed, axes=1)))

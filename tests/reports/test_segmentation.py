@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from reports.blocks import Text
 from reports.paper import build_report
+from reports.sections.results import results
 from reports.sections.segmentation import classes_and_boundaries
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
@@ -93,6 +94,17 @@ def test_of_an_exit_that_finds_no_boundary_no_share_is_stated(report: Report) ->
     study.tidy["exits"] = study.tidy["exits"].assign(boundary_iou=0.0)
     texts = [block.text for block in classes_and_boundaries(study) if isinstance(block, Text)]
     assert not any(re.search(r"\b(nan|inf)\b|boundary IoU", text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"), [(0.012, "is 1.2 points above"), (-0.012, "is 1.2 points below"), (0.0, "is")]
+)
+def test_the_policy_is_above_below_or_at_random_routing(report: Report, gain: float, words: str) -> None:
+    study = Study("scenes", report.runs, tidy_tables(report.runs, []))
+    routing = study.tidy["routing"]
+    study.tidy["routing"] = routing.assign(random=routing["accuracy"] - gain)
+    texts = [block.text for block in results(study) if isinstance(block, Text)]
+    assert any(f"its mIoU {words} that of random routing" in text for text in texts)
 
 
 def test_exports_name_the_metric_and_have_no_empty_tables(report: Report) -> None:

@@ -111,6 +111,15 @@ def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
     assert head_table([run]).empty  # an image is neither right nor wrong
 
 
+def test_a_mixture_of_fixed_exits_is_no_better_than_random_routing(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    outcomes = run.point_outcomes[HALF]
+    exits = np.array([[0], [2]]).repeat(len(outcomes.sample_id), axis=1)
+    fixed = replace(outcomes, exit=exits, weight=np.array([0.3, 0.7]))
+    routing = routing_table([run.changed(point_outcomes={**run.point_outcomes, HALF: fixed})]).set_index("point")
+    assert routing.loc[HALF, "random"] == pytest.approx(fixed.metric, abs=1e-12)
+
+
 def test_classes_have_their_ap_and_the_block_at_which_their_images_leave(runs: dict[str, Run]) -> None:
     table = class_table([runs["lgvit"]])
     assert not table.isna().any(axis=None)

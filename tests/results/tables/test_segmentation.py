@@ -88,10 +88,21 @@ def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
     assert leaving["all_accuracy"].tolist() == pytest.approx(exits["accuracy"].tolist())
     assert (leaving["final_accuracy"] >= leaving["accuracy"] - 1e-12).all()
     routing = routing_table([run]).set_index("point")
-    shares = dict(enumerate(leaving["share"]))
-    assert routing.loc[HALF, "random"] == pytest.approx(mean_iou(counts_of(run, shares)))
+    outcomes = run.point_outcomes[HALF]
+    assert len(outcomes.weight) == 2
+    of_settings = [mean_iou(counts_of(run, {k: np.mean(taken == k) for k in range(4)})) for taken in outcomes.exit]
+    assert routing.loc[HALF, "random"] == pytest.approx(outcomes.weight @ of_settings)
     assert routing.loc[HALF, "accuracy"] > routing.loc[HALF, "random"]
     assert head_table([run]).empty  # an image is neither right nor wrong
+
+
+def test_a_mixture_of_fixed_exits_is_no_better_than_random_routing(runs: dict[str, Run]) -> None:
+    run = runs["lgvit"]
+    outcomes = run.point_outcomes[HALF]
+    exits = np.array([[0], [2]]).repeat(len(outcomes.sample_id), axis=1)
+    fixed = replace(outcomes, exit=exits, weight=np.array([0.3, 0.7]))
+    routing = routing_table([run.changed(point_outcomes={**run.point_outcomes, HALF: fixed})]).set_index("point")
+    assert routing.loc[HALF, "random"] == pytest.approx(fixed.metric, abs=1e-12)
 
 
 def test_classes_have_their_iou_and_the_block_at_which_their_images_leave(runs: dict[str, Run]) -> None:

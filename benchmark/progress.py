@@ -68,8 +68,8 @@ class Reporter:
 
         Args:
             title: of the stage.
-            total_steps: 0 for a stage that does not train.
-            epochs: likewise.
+            total_steps: 0 for a stage whose steps are not shown.
+            epochs: 0 for a stage that does not train.
             measured: what the metric ``accuracy`` of a training is in its task (`results.metric.Metric.in_training`).
         """
         self._title, self._total, self._epochs, self._measured = title, total_steps, epochs, measured
@@ -108,7 +108,7 @@ class Reporter:
         self.say(f"  {state}")
 
     def _state(self, step: int, epoch: int, metrics: dict[str, float], now: float) -> str:
-        parts = [f"epoch {epoch + 1}/{self._epochs}"]
+        parts = [f"epoch {epoch + 1}/{self._epochs}" if self._epochs else f"{step:,} of {self._total:,}"]
         if "total" in metrics:
             parts.append(f"loss {metrics['total']:.3f}")
         if "accuracy" in metrics:

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.boxes import Boxes
 from datasets.errors import DataError
-from datasets.images import ImageFiles, ImageList, decoded, decoded_bytes, packed
+from datasets.images import ImageFiles, ImageList, decoded, decoded_bytes, image_shape, packed
 from datasets.masks import IGNORED, MaskFiles
 
 SPLITS = ("train", "val", "test")
@@ -111,10 +111,27 @@ class ImageSplit:
             return images, None
         masks = self.masks if isinstance(self.masks, np.ndarray) else self.masks.decode()
         for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            if image.shape[:2] != mask.shape:
-                of_mask, of_image = (f"{array.shape[1]} x {array.shape[0]}" for array in (mask, image))
-                raise DataError(f"{self.mask_name(i)} has {of_mask} pixels and its image {self.name(i)} {of_image}")
+            self._check_size(i, mask.shape, image.shape[:2])
         return images, masks
+
+    def check_mask_files(self) -> None:
+        """Decode the masks that are files, without their images, of which only the headers are read.
+
+        Raises:
+            DataError: as in `decode`.
+        """
+        if isinstance(self.masks, MaskFiles):
+            for i, mask in enumerate(self.masks.decode()):
+                is_file = isinstance(self.images, ImageFiles)
+                shape = image_shape(self.images.path(i)) if is_file else decoded(self.images)[i].shape[:2]
+                self._check_size(i, mask.shape, shape)
+
+    def _check_size(self, position: int, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+        """Compare height and width of a mask and its image."""
+        if mask != image:
+            of_mask, of_image = (f"{width} x {height}" for height, width in (mask, image))
+            name = self.name(position)
+            raise DataError(f"{self.mask_name(position)} has {of_mask} pixels and its image {name} {of_image}")
 
     def in_memory(self, limit: int = MAX_BYTES_IN_MEMORY) -> ImageSplit:
         """The split with images and masks decoded, if the images are files that take at most ``limit`` decoded bytes.

@@ -1,13 +1,14 @@
 """Check of every image of a dataset: whether it and its mask can be decoded, whether its boxes are within it, which classes
-there are, duplicates in splits."""
+there are, duplicates in splits. Check of the masks alone, before a training."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from datasets.images import ImageFiles
 CHUNK = 64  # images that a process gets at once
 BLOCK = 8192  # images that are queued at once; a pool queues its whole input otherwise
 VALUES = 256  # of a pixel of a mask
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
     first_places: dict[bytes, tuple[str, int]] = {}
     pixels, shown = ({name: np.zeros(VALUES, np.int64) for name in splits} for _ in range(2))
     for name, split in splits.items():
-        for position, finding in enumerate(_findings(split, processes)):
+        for position, finding in enumerate(_each(_examined, split, processes)):
             done += 1
             progress(done, total)
             if finding.problem is not None:
@@ -74,15 +77,33 @@ def scan(splits: Mapping[str, ImageSplit], processes: int, progress: Callable[[i
     return Scan(tuple(damaged), tuple(in_two_splits), pixels, shown)
 
 
-def _findings(split: ImageSplit, processes: int) -> Iterator[_Finding]:
-    """What the check of every image found, in order."""
+def check_mask_files(splits: Sequence[ImageSplit], processes: int, progress: Callable[[int, int], None]) -> None:
+    """Decode every mask that is a file, without its image.
+
+    Args:
+        splits: of which images are decoded batch by batch; others were compared with their masks when they were read.
+        processes: as in `scan`.
+        progress: called with (masks checked, masks in total).
+
+    Raises:
+        DataError: a mask is wrong; the message names the first one.
+    """
+    total, done = sum(map(len, splits)), 0
+    for split in splits:
+        for _ in _each(ImageSplit.check_mask_files, split, processes):
+            done += 1
+            progress(done, total)
+
+
+def _each(examine: Callable[[ImageSplit], T], split: ImageSplit, processes: int) -> Iterator[T]:
+    """The result of a check for each sample of a split, in order."""
     samples = (split.select(np.array([i])) for i in range(len(split)))
     if processes == 0 or not isinstance(split.images, ImageFiles):
-        yield from map(_examined, samples)
+        yield from map(examine, samples)
         return
     with ProcessPoolExecutor(processes) as pool:
         while block := list(islice(samples, BLOCK)):
-            yield from pool.map(_examined, block, chunksize=CHUNK)
+            yield from pool.map(examine, block, chunksize=CHUNK)
 
 
 def _examined(sample: ImageSplit) -> _Finding:

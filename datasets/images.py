@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def decode_file(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, damaged or too large, or its pixels are floating-point numbers.
     """
-    return _decoded_by(_as_colour, path)
+    with _opened(path) as image:
+        return np.asarray(_as_colour(image, path))
 
 
 def decode_indices(path: Path) -> np.ndarray:
@@ -126,17 +128,29 @@ def decode_indices(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, damaged or too large, or it is neither grey nor a palette image of up to 8 bits.
     """
-    return _decoded_by(_as_indices, path).astype(np.uint8, copy=False)
+    with _opened(path) as image:
+        return np.asarray(_as_indices(image, path)).astype(np.uint8, copy=False)
 
 
-def _decoded_by(convert: Callable[[Image.Image, Path], Image.Image], path: Path) -> np.ndarray:
+def image_shape(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, from its header.
+
+    Raises:
+        DataError: the file is missing, too large, or no image.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # warnings about metadata, which is not used
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width:,} x {image.height:,}"
                 raise DataError(f"{path} has {size} pixels, more than {MAX_PIXELS:,}; make it smaller or remove it")
-            return np.asarray(convert(image, path))
+            yield image
     except DataError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

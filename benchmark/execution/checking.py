@@ -8,32 +8,43 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import registry
-from benchmark.errors import UserError
+from benchmark.errors import Interrupted, UserError
 from benchmark.execution.building import Builder
+from benchmark.execution.data_check import READS
+from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
 from benchmark.training.inputs import Inputs
+from datasets.check import check_mask_files
 from datasets.folder import PREFIX, is_folder
 from datasets.images import typical_side
+from datasets.masks import MaskFiles
 from datasets.skipped import skipped_files
 from methods.tasks import TASKS
 
 
-def check_plan(plan: Plan, builder: Builder) -> list[str]:
+def check_plan(plan: Plan, builder: Builder, reporter: Reporter) -> list[str]:
     """Build all models and read all data and weights of the missing runs once.
+
+    Args:
+        plan: of the runs.
+        builder: of their models.
+        reporter: shows how far the longest check is, that of masks.
 
     Returns:
         warnings, one sentence each.
 
     Raises:
         UserError: a part or a file of weights does not fit.
-        DataError: images are missing or damaged.
+        DataError: images are missing or damaged, or a mask does not fit.
+        Interrupted: the reporter asked to stop.
     """
     check_parts(plan.missing_runs, str(plan.grid.source))
     warnings = [shrunk(run.spec.train.backbone, builder.inputs(run.spec.train)) for run in plan.missing_runs]
     check_weights(plan, builder)
+    check_masks(plan, builder, reporter)
     return [warning for warning in dict.fromkeys(warnings) if warning is not None]
 
 
@@ -108,3 +119,25 @@ def check_weights(plan: Plan, builder: Builder) -> None:
         if combination not in checked:
             checked.add(combination)
             initial_backbone(stage.run.train, stage.blocks, builder.weights(stage), keep_classifier=keep_classifier)
+
+
+def check_masks(plan: Plan, builder: Builder, reporter: Reporter) -> None:
+    """Decode every mask that the missing stages read batch by batch: a wrong one would end a training or scoring.
+
+    Raises:
+        DataError: a mask does not fit.
+        Interrupted: the reporter asked to stop.
+    """
+
+    def show(done: int, total: int) -> None:
+        if reporter.stop_requested():
+            raise Interrupted
+        reporter.step(done, 0, dict)
+
+    trains = [stage.run.train for stage in plan.missing_stages if stage.kind in READS]
+    for train in {train.dataset.model_dump_json(): train for train in trains}.values():
+        inputs = builder.inputs(train)
+        splits = [split for split in inputs.splits.values() if isinstance(split.masks, MaskFiles)]
+        if count := sum(map(len, splits)):
+            with reporter.stage(f"checking {count:,} masks of {inputs.card.name} before training", count):
+                check_mask_files(splits, inputs.workers.count, show)

@@ -117,7 +117,7 @@ def _check(plan: Plan, job: WorkerJob, pipe: Connection) -> None:
         threads = torch.get_num_threads()
         workers = f"{config.workers} workers of " if config.workers > 1 else ""
         reporter.say(f"Running on {device} with {workers}{threads} thread{'' if threads == 1 else 's'}")
-    warnings = check_plan(plan, builder_for(config, device))
+    warnings = check_plan(plan, builder_for(config, device), reporter)
     for sentence in (*warnings, *skipped_images(plan)):
         reporter.say(sentence)
     if not config.join:

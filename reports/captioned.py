@@ -132,11 +132,12 @@ def costs(name: str, runs: list[Run]) -> Shown:
 
 def learning_rates(name: str, runs: list[Run]) -> Shown:
     """The learning rates that were tried, and the chosen ones."""
+    metric = runs[0].metric
     caption = (
-        f"Learning rates tried, {name}, and val {runs[0].metric.name} (%), mean over all exits. Bold: the best, to which all "
-        "other numbers refer."
+        f"Learning rates tried, {name}, and val {metric.name} (%), mean over all exits. Bold: the best, to which all other "
+        "numbers refer."
     )
-    return Shown(caption, learning_rate_table(runs))
+    return Shown(noted(caption, metric), learning_rate_table(runs))
 
 
 def readable_tables(study: Study) -> list[Shown]:

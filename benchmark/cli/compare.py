@@ -171,7 +171,8 @@ def _show(console: Console, table: pd.DataFrame, metric: Metric) -> None:
     }
     for line in text_table(columns, console.width, optional=["first", "second"], right=RIGHT):
         console.print(line, markup=False, soft_wrap=True)
-    console.print(LEGEND.format(metric=f"{metric.title} in %"), markup=False)
+    legend = LEGEND.format(metric=f"{metric.title} in %")
+    console.print(f"{legend} {metric.explained()}".rstrip(), markup=False)
 
 
 def _interval(low: float, high: float) -> str:

@@ -89,6 +89,7 @@ def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> No
 
 def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
     # These import pandas, which `list` without --runs does not need.
+    from results.metric import METRICS, one_metric
     from results.store.output import write_table
     from results.tables.overview import overview
 
@@ -114,12 +115,13 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
     for run_id, cause in table.loc[table["status"] != "done", ["run_id", "cause"]].itertuples(index=False, name=None):
         first_line = printable(str(cause).splitlines()[0])
         console.print(f"{short_id(run_id)} failed: {first_line}", markup=False, highlight=False, soft_wrap=True)
-    metrics = " or ".join(sorted(table["metric"].dropna().unique())) or "accuracy"
+    metric = one_metric(metric for metric in METRICS.values() if metric.name in set(table["metric"]))
     finished = int((table["status"] == "done").sum())
     text = (
-        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: {metrics} "
-        "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val."
-    )
+        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: {metric.name} "
+        "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val. "
+        f"{metric.explained()}"
+    ).rstrip()
     if missing := left_out(columns, console.width, optional):
         text += f" A wider terminal also shows: {', '.join(missing)}."
     console.print(text, markup=False, highlight=False)

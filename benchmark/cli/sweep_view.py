@@ -8,15 +8,15 @@ import pandas as pd
 
 from benchmark.text_table import text_table, wrapped
 from results.judge.policy_ranking import RankedPolicy
-from results.metric import Metric
+from results.metric import AP, MIOU, Metric, one_metric
 
 HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs", "budget_drift": "drift", "falls_0.1": "falls"}
 OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
 """Columns that are left out first where the terminal is too narrow."""
 LEGEND = {
     "accuracy": "accuracy: % of the test images.",
-    "mIoU": "mIoU: in %, on test.",
-    "AP": "AP: in %, on test.",
+    "mIoU": f"mIoU: in %, on test; {MIOU.note}",
+    "AP": f"AP: in %, on test; {AP.note}",
     "drop": "drop: against the backbone without exits, in points.",
     "layers": "layers: speed-up as depth over mean exit block.",
     "MACs": "MACs: speed-up in MACs, with every evaluated head.",
@@ -113,9 +113,10 @@ def ranking(
         f"{' and '.join(titles)} in % on test, and paired difference to the best policy in points, with 95 % intervals over "
         f"test samples{' (differences: over seeds)' if over == {'seeds'} else ''}. p by the exact sign-flip test (over five "
         f"or more seeds also by the t test), with Holm's correction over all {count} comparisons. tie: not shown to differ "
-        "from the best. The settings around the budget come from val; on test two of them are mixed so that the cost is exact."
+        "from the best. The settings around the budget come from val; on test two of them are mixed so that the cost is exact. "
+        f"{one_metric(metrics[setting] for setting in ranked).explained()}"
     )
-    return [*lines, "", *wrapped(legend, width)]
+    return [*lines, "", *wrapped(legend.rstrip(), width)]
 
 
 def as_table(ranked: Mapping[str, Sequence[RankedPolicy]], budget: float) -> pd.DataFrame:

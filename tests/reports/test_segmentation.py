@@ -13,22 +13,24 @@ import pytest
 from pypdf import PdfReader
 
 from reports.blocks import Text
+from reports.captioned import readable_tables
 from reports.paper import build_report
 from reports.sections.results import results
 from reports.sections.segmentation import classes_and_boundaries
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
+from reports.web.page import page
 from results.judge.claims import judge
 from results.judge.literature import read_claims
 from results.judge.mechanism_evidence import mechanism_answers
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.row_labels import labels
-from results.tables.run import Run
+from results.tables.run import Run, TriedRate
 from tests.conftest import SmokeRun
 from tests.segmentation_runs import write_segmentation
 
-COUNTED = "counts summed over the test images, ignored pixels removed, absent classes left out."
+COUNTED = "counts summed over the images, ignored pixels removed, absent classes left out."
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,18 @@ def test_every_table_with_the_metric_says_how_it_is_counted(report: Report) -> N
     with_metric = [part for part in tables if part.partition(": ")[2].startswith(starts)]
     assert len(with_metric) == len(starts)
     assert all(COUNTED in part for part in with_metric)
-    for name in ("table.txt", "summary.txt", "table.md", "paper-table.tex", "report.html"):
+    for name in ("table.txt", "summary.txt", "table.md", "table.tex", "paper-table.tex", "report.html"):
         assert COUNTED in re.sub(r"\s+", " ", report.text(name)), name
+
+
+def test_every_table_of_text_files_with_the_metric_says_how_it_is_counted(report: Report) -> None:
+    tried = tuple(TriedRate(f"exits {rate}", value, value == 0.6) for rate, value in ((0.01, 0.5), (0.02, 0.6)))
+    runs = [replace(run, tried=tried) if run.has_exits else run for run in report.runs]
+    shown = readable_tables(Study("scenes", runs, tidy_tables(runs, [])))
+    captions = [table.caption for table in shown if "mIoU" in " ".join((table.caption, *table.table.header))]
+    for start in ("Data, and", "Operating points", "Test mIoU (%) at equal MACs", "Learning rates tried"):
+        assert any(caption.startswith(start) for caption in captions), start
+    assert all(caption.endswith(f" mIoU: {COUNTED}") for caption in captions)
 
 
 def test_classes_are_listed_with_their_iou_and_depth(report: Report) -> None:
@@ -149,6 +161,7 @@ def test_both_tasks_in_one_report(report: Report, smoke: SmokeRun) -> None:
     study = Study("both", runs, tidy_tables(runs, []))
     assert study.metric.name == "accuracy or mIoU"
     assert study.metric.explained() == f"mIoU: {COUNTED}"
+    assert f"mIoU: {COUNTED}" in page(study)
     assert [setting.metric.name for setting in study.main] == ["accuracy", "mIoU"]
     assert set(study.tidy["points"]["metric"]) == {"accuracy", "mIoU"}
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from benchmark.cli import main
 from benchmark.cli.sweep_view import LEGEND, NOT_REACHED, points
 from benchmark.errors import UserError
+from results.metric import MIOU
 
 ROW = {
     "dataset": "d", "metric": "accuracy",
@@ -44,7 +45,7 @@ def test_runs_of_two_tasks_are_told_apart() -> None:
     assert "mIoU" in lines[second + 1].split()
     assert all(LEGEND[name] in " ".join(lines) for name in ("accuracy", "mIoU"))
     alone = " ".join(points(pd.DataFrame([ROW | {"metric": "mIoU"}]), 200))
-    assert "mIoU: in %" in alone
+    assert f"mIoU: in %, on test; {MIOU.note}" in alone
     assert "accuracy" not in alone
 
 

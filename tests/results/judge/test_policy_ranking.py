@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.cli.sweep_view import as_table, ranking
 from results.judge.policy_ranking import rank_policies
-from results.metric import ACCURACY
+from results.metric import ACCURACY, MIOU
 from results.stats.significance import holm, sign_flip
 from results.stats.statistics import accuracy_interval, paired_interval
 
@@ -59,6 +59,7 @@ def test_the_ranking_fits_80_columns() -> None:
     ranked = rank_policies({setting: {**POLICIES, name: [answers(319)]}})
     lines = ranking(ranked, {setting: ACCURACY}, {}, 0.5, 80)
     assert any(line.startswith("Accuracy in %") for line in lines)
+    assert MIOU.note in " ".join(ranking(ranked, {setting: MIOU}, {}, 0.5, 80))
     assert max(map(len, lines)) <= 80
     (first,) = (line for line in lines if line.startswith("a "))
     assert "best" in first

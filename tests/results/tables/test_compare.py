@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from benchmark.checkout import ROOT
 from benchmark.cli.compare import command as compare
+from benchmark.cli.list import command as list_command
 from results.judge.failures import failures
+from results.metric import MIOU
 from results.stats.significance import holm
 from results.store.folder import Store
 from results.tables.compare import differences, disjoint_axes, match, point_differences, record_differences
@@ -169,9 +171,15 @@ def test_segmentations_are_compared_by_their_miou(smoke: SmokeRun, runs: dict[st
     assert done.exit_code == 0, done.output
     text = " ".join(done.output.split())
     assert "mIoU in % on test" in text
+    assert MIOU.note in text
     assert "the first has the higher mIoU at" in text
     assert "ccura" not in text.replace("accuracy-drop", "")
     assert "other images" not in text  # both have the same backbone without exits, so its difference is exactly 0
+
+    listed = CliRunner().invoke(list_command, ["--runs", "--results", str(tmp_path)])
+    assert f"speed-up in layers and in MACs, at a drop of at most 1 point on val. mIoU: {MIOU.note}" in " ".join(
+        listed.output.split()
+    )
 
     same = CliRunner().invoke(compare, [str(tmp_path), str(tmp_path)])
     assert "4 of 4 pairs of runs have the same results" in same.output

@@ -120,10 +120,10 @@ class ImageSplit:
         Raises:
             DataError: as in `decode`.
         """
+        images = self.images
         if isinstance(self.masks, MaskFiles):
             for i, mask in enumerate(self.masks.decode()):
-                is_file = isinstance(self.images, ImageFiles)
-                shape = image_shape(self.images.path(i)) if is_file else decoded(self.images)[i].shape[:2]
+                shape = image_shape(images.path(i)) if isinstance(images, ImageFiles) else decoded(images)[i].shape[:2]
                 self._check_size(i, mask.shape, shape)
 
     def _check_size(self, position: int, mask: tuple[int, ...], image: tuple[int, ...]) -> None:

@@ -118,8 +118,8 @@ def _show_runs(console: Console, results_dir: Path, out: Path | None) -> None:
     metric = one_metric(metric for metric in METRICS.values() if metric.name in set(table["metric"]))
     finished = int((table["status"] == "done").sum())
     text = (
-        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: {metric.name} "
-        "without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val. "
+        f"{f'all: {constant}; ' if constant else ''}{finished} finished, {len(table) - finished} failed. On test: "
+        f"{metric.name} without exits; then with exits, speed-up in layers and in MACs, at a drop of at most 1 point on val. "
         f"{metric.explained()}"
     ).rstrip()
     if missing := left_out(columns, console.width, optional):

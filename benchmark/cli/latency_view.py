@@ -36,7 +36,7 @@ def show_latency(console: Console, latency: Latency) -> None:
         f"within rounding of the threshold (logits differ by {latency.logit_error:.1e} of the largest)",
         soft_wrap=True,
     )
-    _show_audit(console, latency.audit)
+    show_audit(console, latency.audit)
     repeated = latency.repeated
     beside = latency.at(repeated.batch_size)
     assert beside is not None
@@ -73,7 +73,7 @@ def show_server(console: Console, result: ServerLatency) -> None:
     largest = {server: result.largest_load(server) for server in SERVERS}
     words = ", ".join(f"{server}: {'none' if load is None else f'{load:g}'}" for server, load in largest.items())
     console.print(f"largest load with p99 of at most {result.limit_ms:.1f} ms: {words}", soft_wrap=True)
-    _show_audit(console, result.audit)
+    show_audit(console, result.audit)
 
 
 def _show_subject(console: Console, result: Latency | ServerLatency) -> None:
@@ -86,7 +86,11 @@ def _show_subject(console: Console, result: Latency | ServerLatency) -> None:
     )
 
 
-def _show_audit(console: Console, audit: Audit) -> None:
+def show_audit(console: Console, audit: Audit) -> None:
+    """What was compared."""
+    if not audit.answers:
+        console.print("audit: none, since the model has one exit, and its boxes are not compared", soft_wrap=True)
+        return
     console.print(
         f"audit: {audit.answers} answers drawn from the timed runs (seed {audit.seed}) are the offline decisions, "
         f"{audit.rounding} of them up to rounding",

@@ -23,6 +23,8 @@ from results.store.latency import Audit
 
 SHARE, AT_LEAST = 0.01, 10
 """Share of the answers that are drawn, and their smallest number."""
+PATCHES = 0.01
+"""Largest share of patches whose class may differ: their outputs are not stored, so that no rounding can be shown for each."""
 PERTURBATIONS = 256
 SEED = 0
 
@@ -35,16 +37,21 @@ class TimedAnswers:
         samples: position of each answer's sample in the stored scores, int64 [N].
         exits: exit of each answer, 0-based over the K exits, int64 [N].
         predictions: classes, int64 [N].
+        beside: what `benchmark.measure.dynamic.Routed.answers` holds for them, [N, ...]; None where it was not kept.
     """
 
     samples: Tensor
     exits: Tensor
     predictions: Tensor
+    beside: Tensor | None = None
 
     @classmethod
     def joined(cls, parts: list[TimedAnswers]) -> TimedAnswers:
-        fields = ("samples", "exits", "predictions")
-        return cls(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+        samples, exits, predictions = (
+            torch.cat([getattr(part, field) for part in parts]) for field in ("samples", "exits", "predictions")
+        )
+        beside = [part.beside for part in parts if part.beside is not None]
+        return cls(samples, exits, predictions, torch.cat(beside) if len(beside) == len(parts) else None)
 
 
 def audit(
@@ -59,7 +66,7 @@ def audit(
     """Compare a seeded 1 % of the answers, at least 10, with the offline decisions.
 
     An answer may differ if logits that differ from the stored ones by at most the tolerance lead to it: the last bits of a
-    logit depend on the batch size. Some values jump farther.
+    logit depend on the batch size. Some values jump farther. Of maps, a share of the patches may have another class.
 
     Args:
         answers: of the timed run.
@@ -67,13 +74,17 @@ def audit(
         stored: stored scores.
         tolerance: of a logit, relative to the largest absolute logit.
         run_id: for the message.
-        task: of the run; None for classification. Where an answer is more than a class, exits alone are compared.
+        task: of the run; None for classification. Where an answer is more than a class, exits are compared, and the maps of
+            answers that have one; with neither several exits nor maps, there is nothing to compare.
         seed: of the draw.
 
     Raises:
         UserError: an answer differs from the offline decision by more than rounding.
     """
     task = task or get_task(CLASSIFICATION)
+    maps = None if stored.maps is None else answers.beside
+    if task.answers_beside and maps is None and len(stored.logits) == 1:
+        return Audit(seed=seed, answers=0, rounding=0)
     total = len(answers.samples)
     count = min(total, max(AT_LEAST, math.ceil(SHARE * total)))
     drawn = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
@@ -101,7 +112,17 @@ def audit(
             f"--run {run_id}: {len(wrong)} of {count} answers drawn from the timed run (seed {seed}) are not the offline "
             f"decisions: sample {int(part.sample_id[first])} left {timed}, offline {offline}; the times are discarded"
         )
-    return Audit(seed=seed, answers=count, rounding=len(different))
+    rounded = set(different)
+    if maps is not None and part.maps is not None:
+        others = (maps.cpu()[drawn] != part.maps[exits, torch.arange(count)]).flatten(1).double().mean(1)
+        if others.mean() > max(PATCHES, tolerance):
+            raise UserError(
+                f"--run {run_id}: {float(others.mean()):.1%} of the patches of {count} answers drawn from the timed run (seed "
+                f"{seed}) have another class than in the stored answers, most of them in sample "
+                f"{int(part.sample_id[others.argmax()])}; the times are discarded"
+            )
+        rounded |= set(others.nonzero()[:, 0].tolist())
+    return Audit(seed=seed, answers=count, rounding=len(rounded))
 
 
 def _is_rounding(

@@ -64,7 +64,8 @@ def time_batches(
                     routed = run_dynamic(model, policy, batch)
                 seconds[model_kind].append(clock() - start)
             positions = torch.arange(i * batch_size, (i + 1) * batch_size)
-            answers.append(TimedAnswers(positions, routed.exits.cpu(), routed.predictions.cpu()))
+            beside = None if routed.answers is None else routed.answers.cpu()
+            answers.append(TimedAnswers(positions, routed.exits.cpu(), routed.predictions.cpu(), beside))
     timed = TimedAnswers.joined(answers)
     mean_macs = torch.tensor(costs.cumulative, dtype=torch.float64)[timed.exits].mean()
     timing = BatchTiming(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from results.frozen import Frozen
 from results.provenance import Machine
@@ -69,10 +69,11 @@ class Audit(Frozen):
 
     seed: int
     """Of the draw."""
-    answers: PositiveInt
-    """Number of answers compared: 1 % of all, at least 10."""
+    answers: NonNegativeInt
+    """Number of answers compared: 1 % of all, at least 10; 0 without several exits, classes or maps to compare."""
     rounding: int
-    """Number of them that differ from the offline decision, as logits within rounding of the stored ones would."""
+    """Number of them that differ from the offline decision, as logits within rounding of the stored ones would; of maps, those
+    with a patch of another class."""
 
 
 class RepeatedImage(Frozen):

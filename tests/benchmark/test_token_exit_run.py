@@ -147,4 +147,5 @@ def test_a_run_records_its_mean_cost_and_its_model_can_be_run_and_timed(tmp_path
     timed = CliRunner().invoke(latency, timing, catch_exceptions=False)
     assert timed.exit_code == 0, timed.output
     (measured,) = (json.loads(path.read_text()) for path in results.glob("stages/latency-*/latency.json"))
+    assert measured["audit"]["answers"] == 10
     assert measured["timings"][0]["mac_speedup"] == pytest.approx(record.costs.baseline / record.costs.cumulative[0])

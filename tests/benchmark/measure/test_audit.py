@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import pytest
 import torch
+from rich.console import Console
 
+from benchmark.cli.latency_view import show_audit
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import ExitScores
 from benchmark.measure.audit import AT_LEAST, TimedAnswers, audit
-from methods.api import DETECTION
+from benchmark.measure.latency import time_batches
+from methods.api import DETECTION, SEGMENTATION
 from methods.policies import get_policy
 from methods.policies.box_signals import BoxConfidence
+from methods.policies.map_signals import SIGNALS, MapConfidence
 from methods.tasks import get_task
+from tests.invented_runs import costs_of
+from tests.methods.test_segmentation import model_of
 
 EXITS, SAMPLES, CLASSES = 4, 2000, 5
 POLICIES = {"confidence": 0.6, "entropy": 0.5, "patience": 2.0, "margin": 0.3}
@@ -82,3 +91,63 @@ def test_few_answers_are_all_drawn(stored: ExitScores) -> None:
     answers = answers_of(stored, "confidence")
     few = TimedAnswers(answers.samples[:4], answers.exits[:4], answers.predictions[:4])
     assert audit(few, get_policy("confidence", threshold=0.6), stored, 1e-3, "a-run").answers == 4
+
+
+def one_exit(images: int = 10) -> tuple[ExitScores, TimedAnswers]:
+    """What a model without image exits stores, as where tokens leave, and the same answers from a timed run."""
+    maps = torch.randint(0, 5, (1, images, 8, 8), generator=torch.Generator().manual_seed(2))
+    stored = ExitScores(
+        torch.zeros(1, images, len(SIGNALS)), torch.zeros(images, dtype=torch.int64), torch.arange(images) + 7,
+        maps=maps.to(torch.uint8),
+    )  # fmt: skip
+    none = torch.zeros(images, dtype=torch.int64)
+    return stored, TimedAnswers(torch.arange(images), none, none, maps[0])
+
+
+def test_maps_of_a_model_with_one_exit_are_compared_patch_by_patch() -> None:
+    stored, answers = one_exit()
+    policy, task = MapConfidence(threshold=0.5), get_task(SEGMENTATION)
+    passed = audit(answers, policy, stored, 1e-3, "a-run", task)
+    assert (passed.answers, passed.rounding) == (AT_LEAST, 0)
+    assert answers.beside is not None
+    tied = answers.beside.clone()
+    tied[3, 0, :6] += 1  # 6 of 640 patches, less than 1 %
+    assert audit(replace(answers, beside=tied), policy, stored, 1e-3, "a-run", task).rounding == 1
+    tied[5, 0, 0] += 1
+    with pytest.raises(UserError, match=r"a-run: 1\.1% of the patches of 10 answers .* in sample 10; .* discarded"):
+        audit(replace(answers, beside=tied), policy, stored, 1e-3, "a-run", task)
+    swapped = replace(answers, beside=answers.beside.roll(1, 0))  # each answer is that of another image
+    with pytest.raises(UserError):
+        audit(swapped, policy, stored, 0.1, "a-run", task)
+
+
+def test_timed_maps_are_those_of_the_exit_of_each_image() -> None:
+    model, images = model_of("lph", "linear", "gah"), torch.randn(24, 1, 28, 28)
+    with torch.no_grad():
+        outputs = model(images)
+    signals = torch.stack(
+        [model.task.evidence(output, outputs[k - 1] if k else None) for k, output in enumerate(outputs)]
+    )
+    stored = ExitScores(
+        signals, torch.zeros(24, dtype=torch.int64), torch.arange(24), maps=outputs.argmax(2).to(torch.uint8)
+    )
+    policy = MapConfidence(score="mean")
+    settings = policy.default_grid(signals)
+    policy.threshold = float(settings[len(settings) // 2])
+    _, answers = time_batches(model, model.backbone, policy, images, costs_of((3, 6, 9), 12), batch_size=8, warmup=0)
+    assert len(set(answers.exits.tolist())) > 1
+    assert audit(answers, policy, stored, 1e-3, "a-run", model.task).answers == AT_LEAST
+    assert answers.beside is not None
+    other_exit = replace(stored, maps=stored.maps[[1, 2, 3, 0]])  # type: ignore[index]
+    with pytest.raises(UserError, match="of the patches"):
+        audit(answers, policy, other_exit, 1e-3, "a-run", model.task)
+
+
+def test_where_nothing_can_be_compared_no_answer_counts_as_audited() -> None:
+    stored, answers = one_exit()
+    boxes = replace(answers, beside=torch.zeros(10, 100, 6))
+    result = audit(boxes, BoxConfidence(threshold=0.5), replace(stored, maps=None), 1e-3, "a-run", get_task(DETECTION))
+    assert (result.answers, result.rounding) == (0, 0)
+    shown = io.StringIO()
+    show_audit(Console(file=shown, width=200), result)
+    assert shown.getvalue().startswith("audit: none")

@@ -1,15 +1,24 @@
-"""Examples beside a record of segmentation: written, read, bounded and drawn."""
+"""Examples beside a record of segmentation: written, read, bounded and drawn; also those of models whose tokens leave."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from reports.blocks import Drawn, Text
 from reports.figures.scenes import NAMED, Scene, scenes
+from reports.sections.segmentation import classes_and_boundaries
+from reports.study import Study
+from reports.tidy_tables import tidy_tables
 from results.tables.examples import Example, examples_frame, examples_of
+from results.tables.loading import load_runs
+from results.tables.run import Run
+from tests.segmentation_runs import write_segmentation
 
 
 def example(sample_id: int = 3, left: np.ndarray | None = None) -> Example:
@@ -101,3 +110,76 @@ def test_the_legend_names_the_largest_of_many_classes_and_leaves_room_for_the_im
     assert names[-1] == "and 35 more"
     figure.draw_without_rendering()
     assert all(axes.get_window_extent().height > figure.bbox.height / 3 for axes in figure.axes)
+
+
+@pytest.fixture(scope="module")
+def invented(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """LGViT and truncated backbones with two seeds, and a model of seed 1 whose tokens leave, at each of four costs."""
+    store = write_segmentation(tmp_path_factory.mktemp("scenes"), methods=("lgvit",))
+    runs, problems = load_runs(store, store.run_ids())
+    assert not problems
+    (truncated,) = (run for run in runs if run.method.startswith("truncated") and run.seed == 1)
+    return runs + [token_exit(truncated, share) for share in (0.2, 0.45, 0.52, 0.9)]
+
+
+def token_exit(run: Run, share: float) -> Run:
+    """A run of ``token-exit`` with this share of the MACs, on the backbone and data of a run without exits."""
+    record = run.record
+    method = record.spec.train.method.model_copy(update={"name": "token-exit", "set": {"threshold": share}})
+    train = record.spec.train.model_copy(update={"method": method, "token_exits": (4, 8)})
+    described = record.method.model_copy(update={"name": "token-exit", "display_name": "Token exit"})
+    costs = record.costs.model_copy(update={"cumulative": (round(share * record.costs.baseline),)})
+    changes = {"spec": record.spec.model_copy(update={"train": train}), "method": described, "costs": costs}
+    return replace(run, record=record.model_copy(update={"run_id": f"token-exit-{share}", **changes}))
+
+
+def scenes_of(runs: Sequence[Run], seed: int) -> tuple[str, Drawn]:
+    """The sentence and the figure of the scenes in a report, where LGViT of this seed is shown."""
+    chosen = [run for run in runs if run.seed == seed or not run.has_exits]
+    study = Study("scenes", chosen, tidy_tables(chosen, []))
+    text, drawn = classes_and_boundaries(study)[:2]
+    assert isinstance(text, Text)
+    assert isinstance(drawn, Drawn)
+    return text.text, drawn
+
+
+def examples_with(monkeypatch: pytest.MonkeyPatch, left: dict[float, np.ndarray | None]) -> None:
+    """Give LGViT two examples and each ``token-exit`` the same images, with what is in ``left`` for its share of the MACs."""
+
+    def examples(run: Run) -> list[Example]:
+        rng = np.random.default_rng(0)
+        exits = rng.integers(0, 4, (4, 8, 8)).astype(np.uint8)
+        shown = [replace(example(1000 + i), answers=exits) for i in range(2)]
+        if run.has_exits:
+            return shown
+        share = run.record.spec.train.method.set.get("threshold")
+        return [replace(one, answers=exits[:1], left=left.get(share)) for one in shown]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "examples", property(examples))
+
+
+def test_a_report_shows_where_tokens_left_in_the_model_nearest_to_half_of_the_macs(
+    invented: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples_with(monkeypatch, {0.2: LEFT, 0.45: LEFT, 0.52: LEFT, 0.9: LEFT})
+    text, drawn = scenes_of(invented, seed=1)
+    assert text.endswith("and where tokens left with Token exit (threshold 0.52).")
+    assert "columns are of Token exit (threshold 0.52), with 52 % of the MACs of the backbone" in drawn.caption
+    titles = [axes.get_title() for axes in drawn.figure.axes]
+    columns = titles.index("left after") + 1
+    assert titles[columns - 2] == "token exit"
+    assert len(titles) == 2 * columns  # two images
+    (legend,) = drawn.figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-3:] == ["block 4", "block 8", "block 12"]
+
+
+def test_a_report_without_the_exits_of_tokens_of_this_seed_shows_those_of_images_alone(
+    invented: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples_with(monkeypatch, {0.45: LEFT})
+    assert "with 45 % of the MACs" in scenes_of(invented, seed=1)[1].caption
+    for left, seed in (({0.45: LEFT}, 0), ({}, 1)):
+        examples_with(monkeypatch, dict(left))
+        text, drawn = scenes_of(invented, seed)
+        assert "tokens" not in text + drawn.caption
+        assert "left after" not in [axes.get_title() for axes in drawn.figure.axes]

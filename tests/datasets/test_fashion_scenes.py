@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from datasets import DATASETS
+from datasets import DATASETS, compose_scenes
 from datasets.api import ImageSplit
 from datasets.compose_scenes import THRESHOLD, boxes, compose, cut_out, ground, silhouettes, textures
 from datasets.fashion_scenes import SIDE
+from datasets.splits import SPLIT_SEED
 
 CARD = DATASETS["fashion-scenes"]
 SCENES = CARD.read(None)
@@ -51,7 +53,62 @@ def test_the_ground_is_everywhere_but_where_garments_are() -> None:
         same_ground = ground(grounds, np.random.default_rng(seed))
         assert np.array_equal(image[owners < 0], same_ground[owners < 0])
         assert image[owners >= 0].min() > 120
-        assert 2 <= len(np.unique(owners)) <= 6
+
+
+def test_a_scene_has_2_to_5_garments_with_sides_of_20_to_40_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted where they are resized: of a scene alone, covered garments cannot be seen."""
+    cut_outs, grounds = cut_out(GARMENTS["val"].images[:50, ..., 0]), textures(np.random.default_rng(0))
+    resized, sides = compose_scenes._resized, []
+
+    def counted(image: np.ndarray, side: int) -> np.ndarray:
+        sides.append(side)
+        return resized(image, side)
+
+    monkeypatch.setattr(compose_scenes, "_resized", counted)
+    counts = []
+    for seed in range(100):
+        before = len(sides)
+        _, owners = compose(cut_outs, grounds, np.random.default_rng(seed))
+        counts.append(len(sides) - before)
+        assert len(np.setdiff1d(owners, -1)) <= counts[-1]  # no garment twice
+    assert set(counts) == {2, 3, 4, 5}
+    assert set(sides) == set(range(20, 41))
+
+
+def test_every_pixel_shows_the_garment_that_owns_it_also_where_garments_overlap() -> None:
+    """Each garment has a brightness of its own."""
+    brightness = np.arange(151, 251, 20)
+    cut_outs = np.zeros((5, 28, 28, 3), np.uint8)
+    cut_outs[..., 0] = brightness[:, None, None]
+    cut_outs[:, 4:24, 2:26, 1] = 255
+    grounds = textures(np.random.default_rng(0))
+    overlaps = 0
+    for seed in range(20):
+        image, owners = compose(cut_outs, grounds, np.random.default_rng(seed))
+        shown = owners >= 0
+        assert np.array_equal(image[shown], brightness[owners[shown]])
+        assert np.array_equal(image[~shown], ground(grounds, np.random.default_rng(seed))[~shown])
+        boxed = [np.zeros(owners.shape, int) for _ in boxes(owners)]
+        for box, (left, top, right, bottom) in zip(boxed, boxes(owners).values(), strict=True):
+            box[top:bottom, left:right] = 1
+        overlaps += (sum(boxed) > 1).any()
+    assert overlaps > 5
+
+
+def test_masks_and_boxes_have_the_classes_of_the_photos_in_the_scene() -> None:
+    """The garments of a scene are composed again from the photos, and each must have the class that its photo has."""
+    detection = DATASETS["fashion-scenes-detection"].read(None)
+    for name in ("train", "val", "test"):
+        photos, labels = GARMENTS[name].images[..., 0], GARMENTS[name].labels
+        assert isinstance(photos, np.ndarray)
+        cut_outs, first = cut_out(photos), int(SCENES[name].sample_id[0])
+        grounds = textures(np.random.default_rng([SPLIT_SEED, first]))
+        for i in range(10):
+            image, owners = compose(cut_outs, grounds, np.random.default_rng([SPLIT_SEED, first + i, 1]))
+            assert np.array_equal(image, SCENES[name].images[i, ..., 0])  # type: ignore[index]
+            assert np.array_equal(masks(SCENES[name])[i], np.where(owners < 0, 0, labels[owners] + 1))
+            objects = detection[name].boxes[np.array([i])]  # type: ignore[index]
+            assert objects.labels.tolist() == labels[list(boxes(owners))].tolist()
 
 
 def test_a_silhouette_is_the_bright_part_with_its_holes_filled() -> None:

@@ -60,7 +60,7 @@ DOMAINS = {
         1,
         (
             "benchmark/training/heads.py", "benchmark/training/trained_model.py", "methods/heads/head.py",
-            "methods/model.py",
+            "methods/heads/upsampling.py", "methods/model.py",
         ),
     ),
     "losses": Domain(1, ("methods/losses/terms.py", "methods/losses/training_pass.py")),

@@ -11,25 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MEMORY = 50
-"""Number of batches over which the running median is averaged, once there are as many."""
+MEMORY = 128
+"""Number of images over which the running median is averaged. Few, because losses fall while the detector learns: against an
+older median most images would seem easy."""
 
 
 class Router(nn.Module):
-    """Mean of a token map, Linear to a quarter of its width, ReLU, and Linear to one logit.
+    """Mean of a token map, Linear to a quarter of its width, ReLU, Linear to one logit, and BatchNorm without scale and shift.
 
     The gate learns beside the detector and gives it no gradient; only clipping by norm takes the gradients of both together.
+    DynamicDet has no BatchNorm: it trains the gate of two detectors that are already trained. Beside a detector that learns,
+    nothing else would bring the gate back once falling losses have pushed it to one side for all images.
 
     Attributes:
-        gap: running median of the loss of this exit less that of the final one. It is the mean of the medians of batches, of
-            all of them at first and then with a weight of 1 / 50 for the newest, because losses fall while the detector learns.
-        batches: number of batches so far.
-        running_statistics: names of the buffers that processes which train together average.
+        gap: running median of the loss of this exit less that of the final one: the mean of the medians of batches, of all of
+            them for the first `MEMORY` images, and then with a weight for the newest of its images over `MEMORY`.
+        images: number of images so far.
+        running_statistics: names of the buffers that processes which train together average, beside those of the BatchNorm.
     """
 
     running_statistics: ClassVar = ("gap",)
     gap: Tensor
-    batches: Tensor
+    images: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -38,12 +41,16 @@ class Router(nn.Module):
         for linear in (self.hidden, self.score):
             nn.init.trunc_normal_(linear.weight, std=0.02)
             nn.init.zeros_(linear.bias)
+        self.norm = nn.BatchNorm1d(1, affine=False)
         self.register_buffer("gap", torch.zeros(()))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("images", torch.zeros((), dtype=torch.int64))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map tokens (B, N, C) to logits (B,)."""
-        return self.score(F.relu(self.hidden(feature.detach().mean(1))))[:, 0]
+        """Map tokens (B, N, C) to logits (B,), with mean 0 and variance 1 over the training images."""
+        score = self.score(F.relu(self.hidden(feature.detach().mean(1))))
+        if self.training and len(score) == 1:  # one image has no variance
+            return F.batch_norm(score, self.norm.running_mean, self.norm.running_var)[:, 0]
+        return self.norm(score)[:, 0]
 
     def loss(self, logits: Tensor, own: Tensor, final: Tensor) -> Tensor:
         """The mean of s (L_k - gap / 2) + (1 - s) (L_K + gap / 2), with s the sigmoid of the logit; updates the running median.
@@ -62,6 +69,6 @@ class Router(nn.Module):
 
     def observe(self, gaps: Tensor) -> None:
         """Update the running median by the differences of a batch, (B,)."""
-        self.batches += 1
-        weight = 1 / self.batches.clamp(max=MEMORY).to(gaps.dtype)
+        self.images += len(gaps)
+        weight = len(gaps) / self.images.clamp(min=len(gaps), max=max(len(gaps), MEMORY)).to(gaps.dtype)
         self.gap += weight * (gaps.detach().quantile(0.5) - self.gap)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.detection.fcos import FCOSHead
 
 from methods.boxes.router import Router
@@ -24,20 +23,19 @@ class BoxReadout(nn.Module):
     """LayerNorm on each token, a 1x1 convolution to the channels of `FCOSHead`, and that head with one convolution a branch.
 
     The convolution gives 128 channels; for narrower tokens the next multiple of 32 above their width, because the head of an
-    exit would otherwise cost more than the blocks that it saves. A map that is coarser than the patch grid is resized to it
-    before the head, bilinearly, so that all exits of a model have the same cells.
+    exit would otherwise cost more than the blocks that it saves.
 
     Args:
         dim: width of the tokens.
         num_classes: number of classes.
-        grid: side of the patch grid; None to read maps of any side as they are.
-        routed: whether a `Router` reads the tokens too.
+        upsampling: to the patch grid, before the head, so that all exits of a model have the same cells.
+        routed: whether a `Router` reads the tokens, too, after the LayerNorm.
     """
 
-    def __init__(self, dim: int, num_classes: int, grid: int | None, *, routed: bool) -> None:
+    def __init__(self, dim: int, num_classes: int, upsampling: nn.Module, *, routed: bool) -> None:
         super().__init__()
         channels = min(CHANNELS, GROUPS * -(-dim // GROUPS))
-        self.grid = grid
+        self.upsampling = upsampling
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.project = nn.Conv2d(dim, channels, 1, bias=False)
         self.detector = FCOSHead(channels, 1, num_classes, num_convs=1)
@@ -47,12 +45,11 @@ class BoxReadout(nn.Module):
     def forward(self, feature: Tensor, class_tokens: Tensor | None = None) -> Tensor:
         """Map square maps of tokens (B, M, C) to `methods.boxes.maps`, (B, num_classes + 6, g, g)."""
         side = isqrt(feature.shape[1])
-        maps = self.project(self.norm(feature).transpose(1, 2).unflatten(2, (side, side)))
-        if self.grid is not None and side != self.grid:
-            maps = F.interpolate(maps, (self.grid, self.grid), mode="bilinear", align_corners=False)
+        tokens = self.norm(feature)
+        maps = self.upsampling(self.project(tokens.transpose(1, 2).unflatten(2, (side, side))))
         found = self.detector([maps])
         cells = torch.cat([found["cls_logits"], found["bbox_regression"], found["bbox_ctrness"]], 2).transpose(1, 2)
-        easy = cells.new_zeros(len(cells)) if self.router is None else self.router(feature).to(cells.dtype)
+        easy = cells.new_zeros(len(cells)) if self.router is None else self.router(tokens).to(cells.dtype)
         columns = torch.cat([cells, easy[:, None, None].expand(-1, 1, cells.shape[2])], 1)
         return columns.unflatten(2, maps.shape[2:])
 
@@ -67,5 +64,5 @@ def with_box_readout(
     """
     head: Any = with_map_readout(cls, dim, num_classes, grid, class_tokens, options)
     assert isinstance(head.classifier, MapReadout)
-    head.classifier = BoxReadout(head.classifier.linear.in_features, num_classes, grid, routed=True)
+    head.classifier = BoxReadout(head.classifier.linear.in_features, num_classes, head.upsampling(), routed=True)
     return head

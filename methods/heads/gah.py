@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.heads.head import ExitHead, MixedTokenClassifier
+from methods.heads.upsampling import Upsampling
 from methods.tokens import Tokens
 
 ATTENTION_HEADS = 8
@@ -60,6 +61,11 @@ class GlobalAggregationHead(ExitHead):
         stride = self.stride
         pooled = F.avg_pool2d(teacher, stride) if self.pool == "average" else teacher[:, :, ::stride, ::stride]
         return pooled.flatten(2).transpose(1, 2)
+
+    def upsampling(self) -> Upsampling:
+        if self.pool == "average":
+            return Upsampling(self.grid, self.grid // self.stride * self.stride)
+        return Upsampling(self.grid, (self.grid - 1) // self.stride * self.stride + 1, samples=True)
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         inputs = self.align(tokens.map)

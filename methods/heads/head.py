@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone
+from methods.heads.upsampling import Upsampling
 from methods.tokens import Tokens
 
 
@@ -59,6 +60,10 @@ class ExitHead(nn.Module, ABC):
     def align(self, teacher: Tensor) -> Tensor:
         """Downsample a teacher map (B, C, g, g) to tokens (B, N', C) that match the tokens of this head's feature."""
         return teacher.flatten(2).transpose(1, 2)
+
+    def upsampling(self) -> Upsampling:
+        """How a map with the tokens of this head's feature is brought to the patch grid, for tasks that label every patch."""
+        return Upsampling(self.grid)
 
     def reset_parameters(self) -> None:
         """Initialise Linear and Conv2d: weights from a truncated normal with std 0.02, biases 0. Norms keep PyTorch's default.

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from methods.heads.head import ExitHead
 from methods.heads.linear import LinearHead
 from methods.heads.mlp import MLPHead
+from methods.heads.upsampling import Upsampling
 from methods.tokens import Tokens
 
 
@@ -21,9 +22,9 @@ class MapReadout(nn.Module):
     As the linear decoder of Segmenter (Strudel et al., ICCV 2021), with a norm, because the scale of tokens differs by block.
     """
 
-    def __init__(self, dim: int, num_classes: int, grid: int) -> None:
+    def __init__(self, dim: int, num_classes: int, upsampling: Upsampling) -> None:
         super().__init__()
-        self.grid = grid
+        self.upsampling = upsampling
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.linear = nn.Linear(dim, num_classes)
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
@@ -32,10 +33,7 @@ class MapReadout(nn.Module):
     def forward(self, feature: Tensor, class_tokens: Tensor | None = None) -> Tensor:
         """Map square maps of tokens (B, N', C) to logits (B, num_classes, g, g). Class tokens are not read."""
         side = isqrt(feature.shape[1])
-        logits = self.each(feature).transpose(1, 2).unflatten(2, (side, side))
-        if side == self.grid:
-            return logits
-        return F.interpolate(logits, (self.grid, self.grid), mode="bilinear", align_corners=False)
+        return self.upsampling(self.each(feature).transpose(1, 2).unflatten(2, (side, side)))
 
     def each(self, feature: Tensor) -> Tensor:
         """Map any tokens (B, M, C) to their logits (B, M, num_classes)."""
@@ -47,7 +45,7 @@ class LinearMapHead(ExitHead):
 
     def __init__(self, dim: int, num_classes: int, grid: int, class_tokens: int) -> None:
         super().__init__(dim, num_classes, grid, class_tokens)
-        self.classifier = MapReadout(dim, num_classes, grid)
+        self.classifier = MapReadout(dim, num_classes, self.upsampling())
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         if tokens.positions is not None:  # some tokens have left with their answers
@@ -70,7 +68,7 @@ class MLPMapHead(ExitHead):
         self.norm = nn.LayerNorm(dim)
         self.hidden = nn.Linear(dim, hidden)
         self.reset_parameters()
-        self.classifier = MapReadout(hidden, num_classes, grid)
+        self.classifier = MapReadout(hidden, num_classes, self.upsampling())
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         feature = F.gelu(self.hidden(self.norm(tokens.patches)))
@@ -97,5 +95,5 @@ def with_map_readout(
         return head
     if cls.group is None:
         raise ValueError(f"{cls.__name__} has no token map, from which every patch could be labelled")
-    head.classifier = MapReadout(dim, num_classes, grid)
+    head.classifier = MapReadout(dim, num_classes, head.upsampling())
     return head

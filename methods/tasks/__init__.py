@@ -17,13 +17,14 @@ TASKS: dict[str, TaskCard] = {
     ),
     "segmentation": TaskCard(
         target="methods.tasks.segmentation:Segmentation",
+        code_version=2,
         summary="one class for every pixel",
         own_policy="map-confidence",
         labels_patches=True,
     ),
     "detection": TaskCard(
         target="methods.tasks.detection:Detection",
-        code_version=2,
+        code_version=3,
         summary="boxes of objects, each with a class",
         own_policy="box-confidence",
         labels_patches=True,

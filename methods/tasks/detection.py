@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.backbones.backbone import BlockBackbone
 from methods.backbones.map_classifier import MapBackbone
@@ -37,7 +37,7 @@ class Detection(Task):
 
     def backbone(self, build: Any, architecture: Mapping[str, Any], classes: int) -> BlockBackbone:
         backbone = build(architecture, 0)
-        return MapBackbone(backbone, BoxReadout(backbone.model.num_features, classes, None, routed=False))
+        return MapBackbone(backbone, BoxReadout(backbone.model.num_features, classes, nn.Identity(), routed=False))
 
     def head(
         self, cls: Any, dim: int, classes: int, grid: int, class_tokens: int, options: Mapping[str, Any]

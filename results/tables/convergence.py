@@ -95,10 +95,13 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     """The probe of the inputs of an exit's head, with the loss of the head.
 
     Of a head whose inputs are unknown, such as one of an installed package or one that contains another method's head, the
-    probe with the lowest val accuracy. A backbone without class tokens has only the mean of the patch tokens.
+    probe with the lowest val accuracy. A backbone without class tokens has only the mean of the patch tokens. None where no
+    probe has the loss of the head: smoothed labels, or a teacher without the backbone's final norm.
     """
     reads = None if run.record.method.options.get("base") else READS.get(exit_.head)
     if reads and exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
+        return None
+    if run.record.method.options.get("teacher_norm", "final") != "final" or _smoothing(run):
         return None
     for probes in run.head_probes:
         at_block = [probe for probe in probes.probes if probe.block == exit_.block]
@@ -107,6 +110,13 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
         inputs = reads if len(at_block) > 1 else PATCH_MEAN
         return probes.at(exit_.block, inputs) if inputs else min(at_block, key=lambda probe: probe.val_accuracy)
     return None
+
+
+def _smoothing(run: Run) -> float:
+    """The label smoothing in the loss of the heads."""
+    recipes = run.record.spec.train.recipes
+    apart = any(stage.stage == "exits" for stage in run.record.stages)
+    return (recipes.exits if apart else recipes.joint).label_smoothing
 
 
 def _by_method(runs: Iterable[Run]) -> list[list[Head]]:
@@ -142,11 +152,20 @@ def _rows(heads: list[Head]) -> list[dict[str, Any]]:
     }
     return [
         _row(
-            head.run, "head", head.exit.block, head.inputs, "test", head.exit.test_accuracy, head.reference, head.gap,
-            of_block[head.exit.block][0], HEAD_LIMIT, of_block[head.exit.block][1],
+            head.run,
+            "head",
+            head.exit.block,
+            inputs=head.inputs,
+            split="test",
+            accuracy=head.exit.test_accuracy,
+            reference=head.reference,
+            gap=head.gap,
+            mean_gap=of_block[head.exit.block][0],
+            limit=HEAD_LIMIT,
+            p=of_block[head.exit.block][1],
         )
         for head in heads
-    ]  # fmt: skip
+    ]
 
 
 def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
@@ -159,25 +178,26 @@ def _backbones(runs: list[Run]) -> Iterator[dict[str, Any]]:
                 shown.add(probes.backbone)
                 depth = len(run.record.costs.blocks)
                 yield _row(
-                    run, "backbone", depth, "", "val", last.after, last.before, last.gain, last.gain, BACKBONE_LIMIT
-                )  # fmt: skip
+                    run,
+                    "backbone",
+                    depth,
+                    inputs="",
+                    split="val",
+                    accuracy=last.after,
+                    reference=last.before,
+                    gap=last.gain,
+                    mean_gap=last.gain,
+                    limit=BACKBONE_LIMIT,
+                    p=np.nan,
+                )
 
 
-def _row(
-    run: Run,
-    part: str,
-    block: int,
-    inputs: str,
-    split: str,
-    accuracy: float,
-    reference: float,
-    gap: float,
-    mean_gap: float,
-    limit: float,
-    p: float = np.nan,
-) -> dict[str, Any]:
-    values = (
-        run.record.run_id, run.method, run.backbone, run.seed, part, block, inputs, split, accuracy, reference, gap, mean_gap,
-        limit, p, not (mean_gap > limit + 1e-9 and (np.isnan(p) or p < ALPHA)),
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
+def _row(run: Run, part: str, block: int, *, mean_gap: float, limit: float, p: float, **others: Any) -> dict[str, Any]:
+    """A row with the `COLUMNS`; converged: the mean gap is within the limit, or may be chance."""
+    whose = {"run_id": run.record.run_id, "method": run.method, "backbone": run.backbone, "seed": run.seed}
+    converged = not (mean_gap > limit + 1e-9 and (np.isnan(p) or p < ALPHA))
+    return (
+        whose
+        | {"part": part, "block": block, "mean_gap": mean_gap, "limit": limit, "p": p, "converged": converged}
+        | others
+    )

@@ -19,6 +19,7 @@ from methods.backbones.map_classifier import MapClassifier
 from methods.backbones.pretrained import load_pretrained
 from methods.backbones.vit import ViT
 from methods.heads.map_readout import MapReadout, with_map_readout
+from methods.heads.upsampling import Upsampling
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
 from methods.tasks import get_task
@@ -194,7 +195,7 @@ def test_a_head_with_options_of_classification_is_refused() -> None:
 
 
 def test_a_readout_keeps_the_place_of_every_token() -> None:
-    readout = MapReadout(4, 3, 5)
+    readout = MapReadout(4, 3, Upsampling(5))
     tokens = torch.randn(1, 25, 4)
     changed = tokens.clone()
     changed[0, 7] += 1.0

@@ -97,6 +97,22 @@ def test_a_distilled_head_is_compared_with_a_probe_that_learns_from_the_same_tea
     assert convergence_table([replace(both, probes=(plain,))]) is None  # nothing is known without such a probe
 
 
+def test_heads_with_a_loss_that_no_probe_has_are_not_compared() -> None:
+    run = run_with("lph", 0.5, THREE)
+    other_teacher = run.record.method.model_copy(update={"options": {"teacher_norm": "none"}})
+    train = run.record.spec.train
+    recipes = train.recipes.model_copy(
+        update={"joint": train.recipes.joint.model_copy(update={"label_smoothing": 0.1})}
+    )
+    smoothed = run.record.spec.model_copy(update={"train": train.model_copy(update={"recipes": recipes})})
+    assert not_converged([run]) != {}
+    for record in (
+        run.record.model_copy(update={"method": other_teacher}),
+        run.record.model_copy(update={"spec": smoothed}),
+    ):
+        assert convergence_table([with_answers(replace(run, record=record))]) is None
+
+
 def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_probe() -> None:
     """JEI-DNN with SDN's heads reads the patches alone, not the class token."""
     run = run_with("jei", 0.5, THREE)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
-from reports.words import counted
-from results.judge.contrast import Contrast, Seeds
+from reports.words import counted, join
+from results.judge.contrast import Contrast, Family, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
 from results.metric import Metric
 from results.tables.run import STATIC, Run
@@ -115,14 +117,25 @@ class ComparisonGroup:
 
     @property
     def tests(self) -> str:
-        """The number of comparisons in the larger family of the group, in words; a primary endpoint is a family of its own."""
-        primary = sum(contrast.is_primary for contrast in self.contrasts.values())
-        others = max((contrast.tests for contrast in self.contrasts.values() if not contrast.is_primary), default=0)
-        if not primary:
-            return counted(others, "comparison")
-        if not others:
-            return counted(primary, "primary comparison")
-        return f"{primary} primary and, separately, {counted(others, 'exploratory comparison')}"
+        """What Holm's correction covers in this group, in words."""
+        return self.corrected_over(self.contrasts.values())
+
+    def corrected_over(self, contrasts: Iterable[Contrast]) -> str:
+        """What Holm's correction of some contrasts of this group covers, in words: each family by itself."""
+        sizes = Counter(contrast.family for contrast in self.contrasts.values())
+        kind = "exploratory comparison" if sizes["primary"] else "comparison"
+        methods, variants = counted(sizes["other methods"], kind), counted(sizes["variants"], kind)
+        if sizes["other methods"] and sizes["variants"]:
+            methods += " with other methods"
+            variants += f" with variants of {self.leading.record.method.display_name}"
+        words: dict[Family, str] = {
+            "primary": counted(sizes["primary"], "primary comparison"), "other methods": methods, "variants": variants,
+        }  # fmt: skip
+        corrected = {contrast.family for contrast in contrasts}
+        parts = [text for family, text in words.items() if family in corrected]
+        if len(parts) < 2:
+            return next(iter(parts), "no comparison")
+        return f"{join(parts)}, each family by itself"
 
 
 def of_setting(runs: list[Run], setting: tuple[str, ...]) -> list[Run]:

@@ -130,27 +130,23 @@ def limits(study: Study) -> list[str]:
 def against_others(
     setting: ComparisonGroup, budget: float, names: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """What compares the reference with every other label at a budget: one sentence, or one on the comparisons that the grid
-    declared as primary and one on the others."""
+    """What compares the reference with every other label at a budget: one sentence for each family of comparisons."""
     at = "half" if budget == HALF[1] else f"{budget:g}"
     exploratory = any(contrast.is_primary for contrast in setting.contrasts.values())
-    starts = {True: f"Primary endpoint: at {at}", False: f"Exploratory: at {at}" if exploratory else f"At {at}"}
     own = names.get(setting.reference, setting.reference)
     sentences: list[str] = []
-    for is_primary in (True, False):
+    for family in ("primary", "other methods", "variants"):
         contrasts = {
             names.get(label, label): contrast
             for (label, target), contrast in setting.contrasts.items()
-            if target == budget and contrast.is_primary == is_primary
+            if target == budget and contrast.family == family
         }
         if not contrasts:
             continue
-        start = (
-            "Exploratory: at the same cost" if sentences else f"{starts[is_primary]} of the MACs, on the same images,"
-        )
-        tests = max(contrast.tests for contrast in contrasts.values())
+        kind = "Primary endpoint: at" if family == "primary" else "Exploratory: at" if exploratory else "At"
+        start = f"{kind} the same cost" if sentences else f"{kind} {at} of the MACs, on the same images,"
         on_images = all(contrast.estimate.kind != "seeds" for contrast in contrasts.values())
         scope = f" for the models of {counted(setting.seeds, 'training seed')}" if on_images else ""
-        corrected = f"p{scope} after Holm's correction over {counted(tests, 'comparison')}"
+        corrected = f"p{scope} after Holm's correction over {setting.corrected_over(contrasts.values())}"
         sentences.append(f"{start} {own} is {'; '.join(compared(contrasts))} ({corrected}).")
     return sentences

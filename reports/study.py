@@ -52,14 +52,15 @@ class Study:
 
         Columns: the setting's, target, first, second (labels), difference (accuracy of first minus second, mean over seeds)
         with its 95 % interval (low, high) over `interval` (seeds or test samples), seeds, p (unadjusted), p_holm (adjusted over
-        `tests` comparisons), primary (whether the grid declared the comparison as its primary endpoint) and result.
+        `tests` comparisons, its `family`), primary (whether the grid declared the comparison as its primary endpoint) and
+        result.
         """
         rows = [
             group.where
             | {"target": budget, "first": group.reference, "second": label, "difference": contrast.estimate.value}
             | {"low": contrast.estimate.low, "high": contrast.estimate.high, "interval": contrast.estimate.kind}
             | {"seeds": contrast.seeds, "p": contrast.estimate.p, "p_holm": contrast.p, "tests": contrast.tests}
-            | {"primary": contrast.is_primary, "result": contrast.result}
+            | {"family": contrast.family, "primary": contrast.is_primary, "result": contrast.result}
             for group in self.settings
             for (label, budget), contrast in group.contrasts.items()
         ]
@@ -75,6 +76,7 @@ class Study:
             "p",
             "p_holm",
             "tests",
+            "family",
             "primary",
         ]
         return pd.DataFrame(rows, columns=[*SETTING, *columns, "result"])

@@ -51,9 +51,9 @@ VALUES = {
 """By task."""
 TESTS = (
     "In each setting one method, LGViT where it was run, is tested against every other method at every budget, with Holm's "
-    "correction over these comparisons; its own variants are a second family. Significant means a corrected p below 0.05, in "
-    "claims, tables, figures and sentences alike. With at least five seeds p is the larger one of a paired t test over seeds "
-    "and a sign-flip test over images, with fewer that of the sign-flip test."
+    "correction over these comparisons; its own variants are a family of their own. Significant means a corrected p below "
+    "0.05, in claims, tables, figures and sentences alike. With at least five seeds p is the larger one of a paired t test "
+    "over seeds and a sign-flip test over images, with fewer that of the sign-flip test."
 )
 
 

@@ -106,7 +106,8 @@ def sentence(setting: ComparisonGroup, base: Variant, others: list[Variant]) -> 
     )
     if not parts:
         return f"None of the variants of {base.name} reaches half of the MACs."
-    return f"At half of the MACs, on the same images, {'; '.join(parts)}."
+    over = setting.corrected_over(results.values())
+    return f"At half of the MACs, on the same images, {'; '.join(parts)} (p after Holm's correction over {over})."
 
 
 def strides(study: Study) -> list[Block]:

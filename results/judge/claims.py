@@ -123,9 +123,9 @@ def _direction(
     worst = min(contrasts, key=lambda key: contrasts[key].estimate.value)
     smallest = contrasts[worst]
     reason = (
-        f"{len(contrasts)} of the {smallest.tests} comparisons that Holm's correction covers; the smallest lead is "
-        f"{100 * smallest.estimate.value:+.1f} points [{100 * smallest.estimate.low:.1f}, "
-        f"{100 * smallest.estimate.high:.1f}], p = {smallest.p:.2g}, over {worst[0]} at {worst[1]:g} of the MACs"
+        f"{len(contrasts)} comparisons; the smallest lead is {100 * smallest.estimate.value:+.1f} points "
+        f"[{100 * smallest.estimate.low:.1f}, {100 * smallest.estimate.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs, "
+        f"p = {smallest.p:.2g} after Holm's correction over a family of {smallest.tests}"
     )
     verdict = judge_direction(list(contrasts.values()))
     if missing:

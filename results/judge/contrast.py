@@ -27,6 +27,9 @@ Result = Literal["ahead", "behind", "not shown to differ"]
 AHEAD: Result = "ahead"
 BEHIND: Result = "behind"
 OPEN: Result = "not shown to differ"
+Family = Literal["primary", "other methods", "variants"]
+"""The comparisons of a method that Holm's correction covers together: declared by the grid; others with other methods; others
+with other options of the same method. See `results.judge.family`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Contrast:
         seeds_run: training seeds in which at least one of them was run.
         p: adjusted for the family.
         tests: comparisons in the family.
-        is_primary: whether the grid declared the comparison as its primary endpoint.
+        family: that Holm's correction covers, if it is one of a setting.
         metric: that was compared.
     """
 
@@ -50,8 +53,13 @@ class Contrast:
     seeds_run: int
     p: float
     tests: int = 1
-    is_primary: bool = False
+    family: Family = "other methods"
     metric: Metric = ACCURACY
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether the grid declared the comparison as its primary endpoint."""
+        return self.family == "primary"
 
     @property
     def result(self) -> Result:

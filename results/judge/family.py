@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from results.judge.contrast import Contrast, Seeds, contrast, corrected
+from results.judge.contrast import Contrast, Family, Seeds, contrast, corrected
 from results.spec import PrimaryEndpoint
 from results.tables.pairing import have_equal_images
 from results.tables.points import comparable
@@ -46,9 +46,7 @@ def against_others(reference: str, among: Mapping[str, Contender]) -> dict[tuple
     """
     own = among[reference]
     method, declared = _method(own), primary_endpoint(own)
-    as_declared: dict[tuple[str, float], Contrast] = {}
-    others: dict[tuple[str, float], Contrast] = {}
-    variants: dict[tuple[str, float], Contrast] = {}
+    families: dict[Family, dict[tuple[str, float], Contrast]] = {"primary": {}, "other methods": {}, "variants": {}}
     for label, other in among.items():
         if label == reference or not _comparable(own, other):
             continue
@@ -56,11 +54,11 @@ def against_others(reference: str, among: Mapping[str, Contender]) -> dict[tuple
             result = contrast(*(at_point(side, "equal-macs", budget) for side in (own, other)))
             if result is None:
                 continue
+            family: Family = "variants" if _method(other) == method else "other methods"
             if declared is not None and budget == declared.macs and _is_judged_as(other, declared.against):
-                as_declared[label, budget] = replace(result, is_primary=True)
-            else:
-                (variants if _method(other) == method else others)[label, budget] = result
-    tested = corrected(as_declared) | corrected(others) | corrected(variants)
+                family = "primary"
+            families[family][label, budget] = replace(result, family=family)
+    tested = {key: result for comparisons in families.values() for key, result in corrected(comparisons).items()}
     return {
         (label, budget): tested[label, budget]
         for label in among

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -29,9 +33,13 @@ DECLARED = {"method": "lgvit", "against": ["vanilla", "homogeneous-mlp"]}
 @pytest.fixture(scope="module", params=[None, DECLARED | {"macs": HALF}, DECLARED | {"macs": 0.75}])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Random scores of five methods, from a grid without and with a primary endpoint."""
-    folder = tmp_path_factory.mktemp("family")
+    return made_up(tmp_path_factory.mktemp("family"), METHODS, request.param)
+
+
+def made_up(folder: Path, methods: Sequence[object], endpoint: dict[str, Any] | None) -> Study:
+    """Random scores of methods, from a grid that declares a primary endpoint or none."""
     store = Store(folder / "results")
-    grid = grid_of(tiny_grid(methods=METHODS, primary=request.param), folder / "grid.yaml")
+    grid = grid_of(tiny_grid(methods=methods, primary=endpoint), folder / "grid.yaml")
     make_finished(grid, store)
     runs, problems = load_runs(store, store.run_ids())
     assert problems == []
@@ -66,10 +74,40 @@ def test_the_report_names_the_primary_comparisons_and_calls_the_others_explorato
         assert "exploratory" not in primary(study) + first + group.tests
         return
     assert "Primary endpoint" in first
-    assert "over 2 comparisons" in first
+    assert "over 2 primary comparisons" in first
     assert ("vanilla" in first, "homogeneous-local" in first) == (True, False)
     assert "Exploratory" in rest[0]
-    assert f"over {len(contrasts) - 2} comparisons" in rest[0]
+    assert f"over {len(contrasts) - 2} exploratory comparisons" in rest[0]
     assert "2 primary" in group.tests
     assert study.contrasts["primary"].sum() == 2
     assert "exploratory" in primary(study)
+
+
+@pytest.mark.parametrize("endpoint", [None, DECLARED | {"macs": 0.75}])
+def test_variants_of_the_reference_are_a_family_of_their_own_and_texts_say_so(
+    endpoint: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    """Each sentence names the family that corrected its p-values; captions name all families."""
+    variant = {"name": "lgvit", "set": {"kd_weight": 0.0}}
+    group, contrasts = group_of(made_up(tmp_path, ["static", "lgvit", "vanilla", "homogeneous-mlp", variant], endpoint))
+    (label,) = (label for label in group.methods if label.startswith("lgvit") and label != group.reference)
+    families: dict[str, list[Contrast]] = {}
+    for contrast in contrasts.values():
+        families.setdefault(contrast.family, []).append(contrast)
+    sizes = {family: len(members) for family, members in families.items()}
+    budgets = len({budget for _, budget in contrasts})
+    primary_ = {"primary": 2} if endpoint else {}
+    assert sizes == primary_ | {"other methods": 2 * budgets - (2 if endpoint else 0), "variants": budgets}
+    assert {key[0] for key, contrast in contrasts.items() if contrast.family == "variants"} == {label}
+    for members in families.values():
+        assert {contrast.tests for contrast in members} == {len(members)}
+        adjusted = holm(np.array([contrast.estimate.p for contrast in members]))
+        assert [contrast.p for contrast in members] == pytest.approx(list(adjusted))
+    *_, of_methods, of_variants = sentences(group, HALF)
+    kind = "exploratory comparisons" if endpoint else "comparisons"
+    methods = f"{sizes['other methods']} {kind} with other methods"
+    variants = f"{sizes['variants']} {kind} with variants of LGViT"
+    assert (f"over {methods})" in of_methods, label in of_methods) == (True, False)
+    assert (f"over {variants})" in of_variants, "vanilla" in of_variants) == (True, False)
+    assert f"{methods} and {variants}, each family by itself" in group.tests
+    assert ("2 primary comparisons" in group.tests) == bool(endpoint)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmark.cli.options import data_dir_option, results_option
 from benchmark.environment import require_torch
+from benchmark.errors import UserError
 from benchmark.run_reference import find_run
 from results.store.folder import Store
 
@@ -32,7 +33,8 @@ def command(
     Several runs also answer the rules on LGViT's mechanisms: supported, not supported or open.
 
     Heads below a probe with their inputs and their loss have not converged; reports say so. Runs on the same backbone share the
-    results, which are stored: nothing is measured twice. RUN is an id or a short id; see: list --runs.
+    results, which are stored: nothing is measured twice. Of several runs, those without a backbone of their own are left out,
+    such as external ones. RUN is an id or a short id; see: list --runs.
 
     \b
     Examples:
@@ -66,7 +68,12 @@ def command(
     run_ids = list(dict.fromkeys(find_run(one, store.run_ids(), str(store.root)) for one in references))
     if threads is not None:
         torch.set_num_threads(threads)
-    subjects = [Subject(store, store.done_record(run_id), usable_device(device), data_dir) for run_id in run_ids]
+    named = [Subject(store, store.done_record(run_id), usable_device(device), data_dir) for run_id in run_ids]
+    left_out = {subject.record.run_id: subject.refusal for subject in named if subject.refusal}
+    if len(left_out) == len(named):
+        raise UserError(*(f"{run_id}: {reason}" for run_id, reason in left_out.items()))
+    show_refusals(console, "Nothing is measured for", left_out)
+    subjects = [subject for subject in named if not subject.refusal]
     by_backbone = {(subject.backbone, str(subject.fields)): subject for subject in subjects}
     for subject in by_backbone.values():
         train = subject.record.spec.train
@@ -78,14 +85,14 @@ def command(
         for name in (probed, measured):
             console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
     by_run = {subject.record.run_id: subject for subject in subjects}
-    unprobed = {record.run_id for record in without_probes(store, run_ids)}
+    unprobed = {record.run_id for record in without_probes(store, list(by_run))}
     for group in same_probes([subject.record for subject in subjects]):
         if distillation := distillation_of(group[0]):  # the probes above have the loss of all other heads
             train = group[0].spec.train
             console.print(f"{train.backbone}, seed {train.seed}: probes with distillation ...", markup=False)
             if any(record.run_id in unprobed for record in group):  # else probes of other blocks, too, may be stored
                 probe_backbone(by_run[group[0].run_id], exit_blocks(group), distillation)
-    runs, problems = load_runs(store, run_ids)
+    runs, problems = load_runs(store, list(by_run))
     exits = disagreement_table(runs)
     if exits is not None:
         show_disagreement(console, exits)
@@ -100,7 +107,7 @@ def command(
                 name, gradients = measure_gradients(subject)
                 show_gradients(console, run_id, gradients)
                 console.print(f"stored: {store.stage(name)}", markup=False, soft_wrap=True)
-    show_refusals(console, refusals)
+    show_refusals(console, "No gradients are compared for", refusals)
     if len(runs) > 1:
         show_answers(console, mechanism_answers(runs))
     for problem in problems:

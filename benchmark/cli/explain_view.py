@@ -113,11 +113,11 @@ def show_gradients(console: Console, run_id: str, gradients: Measurements) -> No
     _show(console, f"Gradients of {short_id(run_id)}", columns, legend)
 
 
-def show_refusals(console: Console, refusals: Mapping[str, str]) -> None:
-    """Why the gradients of runs, by their ids, are not compared."""
+def show_refusals(console: Console, what: str, refusals: Mapping[str, str]) -> None:
+    """What is not done for runs, and why, by their ids; one sentence for each reason."""
     for reason in dict.fromkeys(refusals.values()):
         of_reason = ", ".join(short_id(run_id) for run_id, other in refusals.items() if other == reason)
-        _say(console, f"No gradients are compared for {of_reason}: {reason}")
+        _say(console, f"{what} {of_reason}: {reason}")
 
 
 def show_answers(console: Console, answers: Sequence[ScaledAnswer]) -> None:

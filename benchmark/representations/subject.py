@@ -43,23 +43,24 @@ class Subject:
         """The name of the stage that trained it.
 
         Raises:
-            UserError: no stage of the run did, it replaces the backbone that the run names, or its images have no class.
+            UserError: see `refusal`.
         """
-        if self.record.data.task != CLASSIFICATION:
-            raise UserError(
-                f"{self.record.run_id}: a run of {self.record.data.task}; probes and token measures need one class for an image"
-            )
         name = backbone_stage(self.record)
-        if name is None:
-            raise UserError(
-                f"{self.record.run_id}: its backbone was not trained here, so it has no representations to measure"
-            )
-        if self.record.spec.train.replacement is not None:
-            raise UserError(
-                f"{self.record.run_id}: {self.record.spec.train.replacement.backbone} replaces its backbone; explain a run on "
-                "that one"
-            )
+        if name is None or self.refusal:
+            raise UserError(f"{self.record.run_id}: {self.refusal}")
         return name
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be measured: no stage of the run trained a backbone, another one replaces it, or the images have no
+        class; empty if it can."""
+        if self.record.data.task != CLASSIFICATION:
+            return f"a run of {self.record.data.task}; probes and token measures need one class for an image"
+        if backbone_stage(self.record) is None:
+            return "its backbone was not trained here, so it has no representations to measure"
+        if (other := self.record.spec.train.replacement) is not None:
+            return f"{other.backbone} replaces its backbone; explain a run on that one"
+        return ""
 
     @property
     def depth(self) -> int:

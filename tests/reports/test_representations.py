@@ -11,14 +11,22 @@ import pandas as pd
 import pytest
 
 from reports.blocks import Drawn, Text
+from reports.sections.convergence import convergence
 from reports.sections.representations import block_tables, by_block, representations, sentences
 from reports.study import Study
+from reports.tidy_tables import tidy_tables
+from reports.web.page import page
 from results.record import StageRef
+from results.store.folder import Store
 from results.store.probes import BOTH, BlockProbe, Probes
 from results.store.representations import GRADIENTS, TOKENS, Measurement, Measurements
+from results.tables.loading import load_runs
 from results.tables.representations import representation_table
 from results.tables.run import Run
+from tests.conftest import ROOT
 from tests.results.builders import done_record, run_spec
+
+REFERENCE = Store(ROOT / "results" / "reference")
 
 
 def row(measure: Any, value: float, block: int = 1, part: str = "") -> Measurement:
@@ -123,3 +131,12 @@ def test_the_sentences_leave_out_what_was_not_measured(
     assert text.startswith("b: ") or not (rows or probes)
     shown = [block.text for block in representations(study) if isinstance(block, Text)]
     assert [part[:1] for part in shown] == [text[:1]] * bool(by_block(study))
+
+
+def test_the_page_says_whether_the_backbone_has_converged_also_without_heads() -> None:
+    run_id = next(run_id for run_id in REFERENCE.run_ids() if run_id.startswith("static-"))
+    runs, _ = load_runs(REFERENCE, [run_id])
+    study = Study("t", runs, tidy_tables(runs, []))
+    (said,) = (block for block in convergence(study) if isinstance(block, Text))
+    assert "of the backbone changed by" in said.text
+    assert page(study).count(said.text) == 1

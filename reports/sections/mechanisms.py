@@ -30,8 +30,9 @@ def mechanisms(study: Study) -> list[Shown]:
     answers = mechanism_answers(study.runs)
     scales = "; ".join(dict.fromkeys(scaled.scale for scaled in answers))
     caption = (
-        "Rules on LGViT's mechanisms, fixed before the numbers: supported, not supported, or open. Brackets: intervals over "
-        f"training seeds. The answers hold at the scale of these runs: {scales}."
+        "Rules on LGViT's mechanisms: supported, not supported, or open. They were fixed before the first numbers; the check "
+        "of convergence, which (a), (c) and (d) use, changed afterwards. Brackets: intervals over training seeds. The "
+        f"answers hold at the scale of these runs: {scales}."
     )
     several = len({scaled.scale for scaled in answers}) > 1
     header: tuple[str, ...] = ("Rule", "Statement", "Answer", "Numbers", "Why open")

@@ -1,4 +1,5 @@
-"""Four rules on why early exits work, one function each. docs/statistics.md states them; they were fixed before the numbers.
+"""Four rules on why early exits work, one function each. docs/statistics.md states them; they were fixed before the numbers,
+but for the check of convergence.
 
 `results.judge.mechanism_evidence` applies them to the runs of a folder. Every rule compares values of training seeds. A
 statement is supported if the lower ends of all its intervals are above zero and all means are at least a margin, not supported

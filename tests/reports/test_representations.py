@@ -12,6 +12,7 @@ import pytest
 
 from reports.blocks import Drawn, Text
 from reports.sections.convergence import convergence
+from reports.sections.mechanisms import mechanisms
 from reports.sections.representations import block_tables, by_block, representations, sentences
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
@@ -133,10 +134,24 @@ def test_the_sentences_leave_out_what_was_not_measured(
     assert [part[:1] for part in shown] == [text[:1]] * bool(by_block(study))
 
 
-def test_the_page_says_whether_the_backbone_has_converged_also_without_heads() -> None:
+@pytest.fixture(scope="module")
+def static() -> Study:
+    """A run without exits, with all that `explain` measures."""
     run_id = next(run_id for run_id in REFERENCE.run_ids() if run_id.startswith("static-"))
     runs, _ = load_runs(REFERENCE, [run_id])
-    study = Study("t", runs, tidy_tables(runs, []))
-    (said,) = (block for block in convergence(study) if isinstance(block, Text))
+    return Study("t", runs, tidy_tables(runs, []))
+
+
+def test_the_page_says_whether_the_backbone_has_converged_also_without_heads(static: Study) -> None:
+    (said,) = (block for block in convergence(static) if isinstance(block, Text))
     assert "of the backbone changed by" in said.text
-    assert page(study).count(said.text) == 1
+    assert page(static).count(said.text) == 1
+
+
+def test_texts_that_call_the_rules_on_mechanisms_fixed_say_what_changed_afterwards(static: Study) -> None:
+    (rules,) = mechanisms(static)
+    statistics = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8").split("\n\n")
+    (paragraph,) = (paragraph for paragraph in statistics if "fixed before any" in paragraph)
+    for text in (rules.caption, paragraph):
+        assert "fixed before" in text
+        assert "check of convergence" in " ".join(text.split())

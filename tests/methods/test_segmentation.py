@@ -20,8 +20,11 @@ from methods.backbones.pretrained import load_pretrained
 from methods.backbones.vit import ViT
 from methods.heads.map_readout import MapReadout, with_map_readout
 from methods.heads.upsampling import Upsampling
-from methods.model import ExitHeads, MultiExitModel
-from methods.policies.map_signals import SIGNALS, MapConfidence, map_signals
+from methods.lgvit import LGViT
+from methods.losses.self_distillation import SelfDistillation
+from methods.losses.training_pass import TrainingPass
+from methods.model import ExitHeads, MultiExitModel, backbone_pass
+from methods.policies.map_signals import SIGNALS, MapConfidence, _share, map_signals
 from methods.tasks import get_task
 from methods.tasks.segmentation import NOWHERE, boundaries, pixel_counts
 from methods.tokens import Tokens
@@ -106,22 +109,28 @@ def test_a_right_answer_has_a_boundary_iou_of_one() -> None:
     assert not counts[:, [1, 2, 4, 5]].any()
 
 
-def map_of(largest: list[float]) -> torch.Tensor:
-    """A map of logits (1, 2, 2, 4) whose patches have these largest probabilities."""
-    probability = torch.tensor(largest).view(1, 1, 2, 4)
-    return torch.cat([probability, 1 - probability], 1).log()
+def map_of(largest: list[float], classes: int = 2) -> torch.Tensor:
+    """A map of logits (1, C, 2, 4), float64, whose patches have these largest probabilities; the others are equal."""
+    probability = torch.tensor(largest, dtype=torch.float64).view(1, 1, 2, 4)
+    others = ((1 - probability) / (classes - 1)).expand(1, classes - 1, 2, 4)
+    return torch.cat([probability, others], 1).log()
 
 
 def test_signals_of_a_map() -> None:
-    m = [0.99, 0.95, 0.9001, 0.60, 0.5001, 0.97, 0.85, 0.99]
-    signals = dict(zip(SIGNALS, map_signals(map_of(m), None)[0].tolist(), strict=True))
-    assert signals["mean"] == pytest.approx(sum(m) / 8, abs=1e-5)
-    assert signals["share-90"] == pytest.approx(5 / 8)
-    assert signals["share-80"] == pytest.approx(6 / 8)
-    assert signals["quantile"] == pytest.approx(float(np.quantile(m, 0.25)), abs=1e-5)
-    assert signals["margin"] == pytest.approx(sum(2 * p - 1 for p in m) / 8, abs=1e-5)
-    nats = [-(p * np.log(p) + (1 - p) * np.log(1 - p)) for p in m]
-    assert signals["entropy"] == pytest.approx(1 - np.mean(nats) / np.log(2), abs=1e-5)
+    m = [0.99, 0.95, 0.90, 0.60, 0.40, 0.97, 0.85, 0.99]
+    for dtype in (
+        torch.float64,
+        torch.float32,
+    ):  # the bound itself counts: of these 8 values, 5 are at least 0.9 and 4 above
+        assert _share(torch.tensor([m], dtype=dtype), 0.9) == 0.625
+    p = np.array(m) + 1e-12  # a softmax would give some values at a bound as less
+    signals = dict(zip(SIGNALS, map_signals(map_of(p.tolist(), classes=4), None)[0].tolist(), strict=True))
+    assert signals["mean"] == pytest.approx(0.83125)
+    assert signals["quantile"] == pytest.approx(0.7875)
+    assert [signals[f"share-{percent}"] for percent in (80, 90, 95)] == [0.75, 0.625, 0.5]
+    assert signals["margin"] == pytest.approx(np.mean(p - (1 - p) / 3))
+    nats = -(p * np.log(p) + (1 - p) * np.log((1 - p) / 3))
+    assert signals["entropy"] == pytest.approx(1 - np.mean(nats) / np.log(4))
     assert signals["agreement"] == 0.0
 
 
@@ -319,3 +328,26 @@ def test_weights_of_a_segmentation_bring_the_classifier_of_patches() -> None:
     assert load_pretrained(other, weights) == ("readout.bias", "readout.weight")
     with pytest.raises(ValueError, match="the readout of patches is missing or has other classes"):
         load_pretrained(other, weights, keep_classifier=True)
+
+
+def test_lgvit_trains_its_heads_by_all_terms_of_its_loss() -> None:
+    method, exits = LGViT(), (2, 4, 6, 8)
+    options = dict(method.heads_stage(VIT).loss.options)
+    torch.manual_seed(0)
+    heads = [TASK.head(table("head")[head.name].load(), 32, 5, 7, 1, head.options) for head in method.heads(exits, VIT)]
+    backbone = TASK.backbone(VIT.load(), VIT.architecture, 5).eval()
+    with torch.no_grad():
+        passed = backbone_pass(backbone, torch.randn(3, 1, 28, 28), exits)
+    labels = torch.randint(0, 5, (3, 28, 28))
+    terms = SelfDistillation(**options)(TrainingPass(TASK, ExitHeads(exits, heads), passed, labels))
+    weights = {
+        "cross_entropy": 1 - options.get("weight", 0.3), "distillation": options.get("weight", 0.3),
+        "heterogeneous": options["heterogeneous_weight"], "homogeneous": options["homogeneous_weight"],
+    }  # fmt: skip
+    assert terms.keys() == {*weights, "accuracy", "total"}
+    for name, weight in weights.items():
+        assert weight > 0
+        assert terms[name] > 1e-6, name
+        (gradient,) = torch.autograd.grad(terms[name], heads[0].pointwise_in.weight, retain_graph=True)
+        assert gradient.abs().sum() > 0, name
+    torch.testing.assert_close(terms["total"], sum(weight * terms[name] for name, weight in weights.items()))

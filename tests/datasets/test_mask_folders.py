@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import OxfordIIITPet
+from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from datasets import ade20k, oxford_pets, voc
 from datasets.api import IGNORED, DataError, ImageSplit
@@ -157,3 +159,12 @@ def test_a_wrong_line_of_a_list_is_named(file: str, line: str, tmp_path: Path) -
     (tmp_path / file).write_text(f"A_breed_0_1 1 1 1\n{line}\n")
     with pytest.raises(DataError, match=rf"{Path(file).name}, line 2"):
         oxford_pets.read(tmp_path, val_per_breed=1)
+
+
+def test_archives_and_their_checksums_are_those_of_torchvision() -> None:
+    pets = {url.rpartition("/")[2]: md5 for url, md5 in OxfordIIITPet._RESOURCES}
+    for card in (oxford_pets.OXFORD_PETS, oxford_pets.OXFORD_PETS_BREEDS):
+        assert {archive.name: archive.md5 for archive in card.archives} == pets
+    of_voc = DATASET_YEAR_DICT["2012"]
+    (archive,) = voc.VOC_SEGMENTATION.archives
+    assert (archive.name, archive.md5) == (of_voc["filename"], of_voc["md5"])

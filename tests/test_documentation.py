@@ -36,6 +36,26 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+NAMES_A_TASK = re.compile(
+    r"""["'](segmentation|detection)["']|\.is_(segmentation|detection)\b|\b(SEGMENTATION|DETECTION)\b"""
+)
+"""The code of a dense task."""
+
+
+def test_the_places_that_a_new_task_touches_are_listed() -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8").partition("## A new task")[2]
+    listed = set(re.findall(r"`((?:benchmark|datasets|methods|reports|results)/[\w/]+\.py)`", text))
+    assert not [path for path in listed if not (ROOT / path).is_file()]
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("benchmark", "datasets", "methods", "reports", "results")
+        for path in (ROOT / folder).rglob("*.py")
+        if NAMES_A_TASK.search(code := path.read_text(encoding="utf-8")) and 'task="' not in code  # no dataset
+    }
+    own = {"methods/tasks/__init__.py", "results/metric.py", "benchmark/bundled_weights.py"}
+    assert naming - own <= listed
+
+
 @pytest.mark.slow
 def test_the_worked_example_of_contributing(checkout: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from reports.blocks import Block, Heading
 from reports.comparison_group import DROP, HALF, ComparisonGroup
+from reports.names import point_words
 from reports.study import Study
 from results.tables.run import Run
 
@@ -46,8 +47,17 @@ def shown_exits(spread: Iterable[int], taken: Iterable[int], most: int) -> list[
     Args:
         spread: some exits over the whole depth.
         taken: those at which the shown images leave.
-        most: number of columns; if there are more exits, only the first, the last and those taken are shown.
+        most: number of columns, at least 2; if there are more exits, only the first, the last and the earliest of those taken
+            are shown.
     """
     spread, taken = set(spread), set(taken)
-    shown = sorted(spread | taken)
-    return shown if len(shown) <= most else sorted({min(spread), max(spread), *taken})[:most]
+    if len(spread | taken) <= most:
+        return sorted(spread | taken)
+    ends = {min(spread), max(spread)}
+    return sorted(ends | set(sorted(taken - ends)[: most - 2]))
+
+
+def frames(point: str, shown: Iterable[int], taken: Iterable[int]) -> str:
+    """For the caption of a figure of scenes: what the frames are, and where an image has none."""
+    text = f"A frame marks the exit at which the image leaves {point_words(point)}"
+    return f"{text}." if set(taken) <= set(shown) else f"{text}; images without a frame leave at another one."

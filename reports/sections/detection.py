@@ -11,10 +11,9 @@ from reports.comparison_group import HALF, ComparisonGroup
 from reports.figures.boxes import Boxes, Detected, detected
 from reports.figures.scenes import ROWS
 from reports.figures.two_metrics import two_metrics
-from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
-from reports.sections.dense_prediction import by_group, exits_taken, shown_exits
+from reports.sections.dense_prediction import by_group, exits_taken, frames, shown_exits
 from reports.sources import source
 from reports.study import Study
 from reports.tables import Table, percent
@@ -42,19 +41,19 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     point, taken = reached
     last = len(run.record.exits) - 1
     spread = (0, last // 3, 2 * last // 3, last)
-    shown = shown_exits(spread, [taken[picture.sample_id] for picture in pictures], COLUMNS)
+    leaving = [taken[picture.sample_id] for picture in pictures]
+    shown = shown_exits(spread, leaving, COLUMNS)
     evidence = run.boxes
     positions = np.searchsorted(evidence.sample_id, [picture.sample_id for picture in pictures])
     lowest = _scores_of_as_many(run)
     rows = []
-    for picture, position in zip(pictures, positions, strict=True):
+    for picture, position, left in zip(pictures, positions, leaving, strict=True):
         labelled = np.flatnonzero(evidence.truth.image == position)
         label = np.where(evidence.truth.ignored[labelled], -1, evidence.truth.label[labelled])
         truth = Boxes(evidence.truth.boxes[labelled] * picture.scale, label)
         here = evidence.found.image == position
         at = [np.flatnonzero(here & (evidence.found.exit == k) & (evidence.found.score >= lowest[k])) for k in shown]
         found = [Boxes(evidence.found.boxes[rows] * picture.scale, evidence.found.label[rows]) for rows in at]
-        left = taken[picture.sample_id]
         rows.append(Detected(picture.image, truth, found, shown.index(left) if left in shown else None))
     blocks = [exit_.block for exit_ in run.record.exits]
     class_names = [run.record.data.class_name(index) for index in range(run.record.data.classes)]
@@ -62,8 +61,7 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (
         f"The first test images with their labelled boxes, and the best boxes that {name} finds after some of its exits: over "
-        "all test images, as many at each exit as are labelled. A frame marks the exit at which the image leaves "
-        f"{point_words(point)}."
+        f"all test images, as many at each exit as are labelled. {frames(point, shown, leaving)}"
     )
     return [
         Text(f"{ref(figure_name)} shows boxes of {name} along its exits."),

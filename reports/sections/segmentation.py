@@ -5,10 +5,9 @@ from __future__ import annotations
 from reports.blocks import Block, Drawn, Text
 from reports.comparison_group import ComparisonGroup
 from reports.figures.scenes import ROWS, Scene, scenes
-from reports.names import point_words
 from reports.numbering import ref
 from reports.sections.by_class import by_class
-from reports.sections.dense_prediction import by_group, exits_taken, shown_exits
+from reports.sections.dense_prediction import by_group, exits_taken, frames, shown_exits
 from reports.sources import source
 from reports.study import Study
 from reports.tables import percent
@@ -33,7 +32,8 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     point, taken = reached
     count = len(run.record.exits)
     spread = (0, count // 3, 2 * count // 3, count - 1)
-    shown = shown_exits(spread, [taken[example.sample_id] for example in examples], COLUMNS)
+    leaving = [taken[example.sample_id] for example in examples]
+    shown = shown_exits(spread, leaving, COLUMNS)
     tokens = _token_exit(setting, [example.sample_id for example in examples])
     left = {example.sample_id: example for example in tokens.examples} if tokens else {}
     rows = [Scene(example, taken[example.sample_id], left.get(example.sample_id)) for example in examples]
@@ -43,8 +43,8 @@ def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:
     figure = scenes(rows, blocks, class_names, shown, token_blocks)
     name, figure_name = study.display[setting.reference], f"{setting.number}-scenes"
     caption = (
-        f"The first test images, their labels and the answers of {name} after some of its exits, in patches. A frame marks the "
-        f"exit at which the image leaves {point_words(point)}."
+        f"The first test images, their labels and the answers of {name} after some of its exits, in patches. "
+        f"{frames(point, shown, leaving)}"
     )
     sentence = f"{ref(figure_name)} shows answers of {name} along its exits."
     if tokens:

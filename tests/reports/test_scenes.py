@@ -12,6 +12,7 @@ import pytest
 
 from reports.blocks import Drawn, Text
 from reports.figures.scenes import NAMED, Scene, scenes
+from reports.sections.dense_prediction import frames, shown_exits
 from reports.sections.segmentation import classes_and_boundaries
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
@@ -61,6 +62,17 @@ def test_a_table_of_examples_gives_them_back(tmp_path: Path) -> None:
 def test_a_damaged_table_is_named(change: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         examples_of(change(examples_frame([example()])))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("spread", "taken", "shown"), [
+    ([0, 2, 5, 8], [2, 8, 2, 8], [0, 2, 5, 8]),
+    ([0, 2, 5, 8], [3, 3, 3, 3], [0, 2, 3, 5, 8]),
+    ([0, 2, 5, 8], [3, 6, 3, 6], [0, 3, 6, 8]),
+    ([0, 3, 6, 8], [2, 3, 5, 6], [0, 2, 3, 5, 8]),  # the last exit, not the one before
+])  # fmt: skip
+def test_the_first_and_the_last_exit_have_a_column(spread: list[int], taken: list[int], shown: list[int]) -> None:
+    assert shown_exits(spread, taken, 5) == shown
+    assert ("without a frame" in frames("confidence/equal-macs-0.5", shown, taken)) == (not set(taken) <= set(shown))
 
 
 def test_the_figure_has_a_column_for_each_shown_exit_and_names_the_classes_in_it() -> None:

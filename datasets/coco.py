@@ -108,7 +108,7 @@ def read_part(folder: Path, part: str) -> ImageSplit:
             )
         size = images[position[image]][2:]
         clipped = (max(left, 0.0), max(top, 0.0), min(left + width, size[0]), min(top + height, size[1]))
-        if mistake(clipped, size) is None:
+        if mistake(np.array(clipped, np.float32).tolist(), size) is None:  # as stored, where sides may be equal
             of_images[position[image]].append((clipped, classes[category], is_crowd))
     names = [name for _, name, _, _ in images]
     _check_files(folder / part, names)

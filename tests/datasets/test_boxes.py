@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from datasets.api import DataError, ImageSplit
 from datasets.augment import sample_draws
 from datasets.box_augment import BOX_AUGMENTATIONS, IGNORED_BOX, PADDING, targets
 from datasets.boxes import Boxes
+from datasets.check import scan
 from datasets.coco import CATEGORIES, COCO_DETECTION
 from datasets.coco import read as read_coco
 from datasets.compose_scenes import SEEN
@@ -124,6 +126,22 @@ def test_a_class_that_the_card_lacks_is_named(monkeypatch: pytest.MonkeyPatch, i
         FASHION_SCENES_DETECTION.read(None)
 
 
+def test_wrong_boxes_of_stored_arrays_and_missing_ones_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = FASHION_SCENES_DETECTION.read(None)
+    test, boxes = splits["test"], boxes_of(splits["test"])
+    corners = boxes.corners.copy()
+    corners[boxes.offsets[5] + 1, 2] = 65
+    outside = r"sample 2505 in test: object 2 has the box .* not within the image of 64 x 64"
+    for wrong, sentence in (
+        (replace(boxes, corners=corners), outside),
+        (None, "its task is detection, and the images of test have no boxes"),
+    ):
+        changed = splits | {"test": replace(test, boxes=wrong)}
+        monkeypatch.setattr("datasets.compose_scenes.read_with_boxes", lambda folder, changed=changed: changed)
+        with pytest.raises(DataError, match=sentence):
+            FASHION_SCENES_DETECTION.read(None)
+
+
 def test_missing_files_of_voc_are_named(tmp_path: Path) -> None:
     write_voc_detection(tmp_path, {"train": ["a", "b"], "val": ["c"]}, OBJECTS)
     (tmp_path / "JPEGImages" / "b.jpg").unlink()
@@ -145,7 +163,7 @@ def test_coco_has_gaps_in_its_categories_crowds_and_images_without_boxes(tmp_pat
     splits = read_coco(tmp_path, val=1)
     test = splits["test"]
     assert test.sample_id.tolist() == [7, 9, 12]
-    assert boxes_of(test).counts.tolist() == [2, 0, 0]  # a box without width is left out, and one without any in float32
+    assert boxes_of(test).counts.tolist() == [2, 0, 0]  # boxes without width are left out, one of them only in float32
     corners, labels, ignored = boxes_of(test).of(0)
     assert corners.tolist() == [[1.5, 2, 11.5, 22], [0, 5, 40, 30]]
     assert labels.tolist() == [79, 0]
@@ -190,8 +208,11 @@ def test_a_box_outside_the_decoded_image_is_named(tmp_path: Path) -> None:
     for part in ("train2017", "val2017"):
         write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 99, 9]}], {"images": stated})
     test = read_coco(tmp_path, val=0)["test"]
-    with pytest.raises(DataError, match=r"000000000007\.jpg: object 1 has the box .*not within the image of 40 x 30"):
+    sentence = r"000000000007\.jpg: object 1 has the box .*not within the image of 40 x 30"
+    with pytest.raises(DataError, match=sentence):
         test.decode()
+    (problem,) = scan({"test": test}, 0, lambda done, total: None).damaged
+    assert re.search(sentence, problem)
 
 
 def made_up(sizes: list[tuple[int, int]], seed: int) -> tuple[list[np.ndarray], Boxes]:

@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from benchmark.training.ranks import running_statistics
-from methods.boxes.decoding import CANDIDATES, MOST, OVERLAP, Found, agreement, decode
+from methods.boxes.decoding import Found, agreement, decode
 from methods.boxes.losses import image_losses, loss_by_image, matched, mean_loss
 from methods.boxes.maps import BoxMaps, cell_centers
 from methods.boxes.router import Router
@@ -49,7 +49,9 @@ class Torchvision:
     def __init__(self) -> None:
         backbone = nn.Identity()
         backbone.out_channels = 32  # type: ignore[assignment]
-        self.model = FCOS(backbone, CLASSES, score_thresh=0.05, nms_thresh=OVERLAP, topk_candidates=CANDIDATES)
+        self.model = FCOS(
+            backbone, CLASSES, score_thresh=0.05, nms_thresh=0.6, topk_candidates=1000, detections_per_img=100
+        )
         centers = SIDE * cell_centers(GRID, torch.device("cpu"))
         self.anchors = torch.cat([centers - STRIDE / 2, centers + STRIDE / 2], 1)
 
@@ -147,16 +149,36 @@ def test_a_cell_without_a_box_gets_no_gradient_for_it() -> None:
 @given(st.integers(0, 1000))
 def test_what_is_found_is_sorted_within_the_image_and_without_duplicates(seed: int) -> None:
     for found in decode(random_output(2, seed)):
-        assert len(found.scores) <= MOST
+        assert len(found.scores) <= 100
         assert (found.scores.diff() <= 0).all()
         assert (found.boxes >= 0).all()
         assert (found.boxes <= 1).all()
         assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
         overlaps = box_iou(found.boxes, found.boxes) * (found.labels[:, None] == found.labels)
-        assert not len(overlaps) or overlaps.fill_diagonal_(0).max() <= OVERLAP
+        assert not len(overlaps) or overlaps.fill_diagonal_(0).max() <= 0.6
         rows = found.rows()
-        assert rows.shape == (MOST, 6)
+        assert rows.shape == (100, 6)
         assert (rows[len(found.scores) :] == -1).all()
+
+
+@pytest.mark.parametrize(("side", "count"), [(0.61, 1), (0.59, 2)])
+def test_of_two_boxes_that_overlap_by_more_than_six_tenths_the_better_stays(side: float, count: int) -> None:
+    """One is the whole image, the other its left part."""
+    output = torch.full((1, 1 + 6, GRID, GRID), -30.0)
+    output[:, 1:5] = 99.0
+    output[0, [0, 5], 0, 0], output[0, [0, 5], 7, 0] = 30.0, 20.0
+    output[0, 3, 7, 0] = side * GRID - 0.5
+    (found,) = decode(output)
+    assert len(found.scores) == count
+    assert found.boxes[0].tolist() == [0, 0, 1, 1]
+
+
+def test_the_best_thousand_candidates_are_compared() -> None:
+    """All 64 cells find the whole image, of 20 classes: 15 classes have 960 candidates, and the next one the other 40."""
+    output = torch.full((1, 20 + 6, GRID, GRID), 99.0)
+    output[0, :20] = torch.arange(20.0, 0.0, -1.0)[:, None, None] / 10
+    (found,) = decode(output)
+    assert found.labels.tolist() == list(range(16))
 
 
 def test_boxes_have_an_extent_in_pixels_too() -> None:

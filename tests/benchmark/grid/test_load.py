@@ -35,7 +35,7 @@ def test_quick_has_the_documented_runs() -> None:
     assert {run.train.exits for run in runs} == {(), (4, 5, 6, 7, 8, 9, 10, 11)}
 
 
-@pytest.mark.parametrize("name", ["segmentation-cpu", "detection-cpu"])
+@pytest.mark.parametrize("name", ["segmentation-cpu", "detection-cpu", "detection-voc", "detection-coco"])
 def test_grids_of_other_tasks_compare_heads_with_the_controls(name: str) -> None:
     methods = {run.train.method.name: run.train.method.set for run in load_grid(find_grid(name)).runs}
     assert methods["lower-resolution"] == {"share": 0.75}

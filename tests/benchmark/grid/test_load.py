@@ -42,6 +42,24 @@ def test_grids_of_other_tasks_compare_heads_with_the_controls(name: str) -> None
     assert set(methods) >= {"static", "truncated", "lgvit", "vanilla", "homogeneous-local", "homogeneous-global"}
 
 
+@pytest.mark.parametrize("name", [f"segmentation-{of}" for of in ("heads-cpu", "pets", "voc", "ade20k")])
+def test_grids_of_segmentation_compare_lgvit_with_each_kind_of_head_at_every_exit(name: str) -> None:
+    kinds = ("local", "global", "mlp", "convolution", "attention")
+    methods = {run.train.method.name for run in load_grid(find_grid(name)).runs}
+    assert methods >= {"static", "lgvit", "vanilla", *(f"homogeneous-{kind}" for kind in kinds)}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("segmentation-heads-cpu", "segmentation-cpu"), ("reference-controls", "reference")]
+)
+def test_grids_that_say_so_share_the_backbone(ours: str, theirs: str) -> None:
+    keys = [
+        {run.train.seed: run_stages(run).reference.key for run in load_grid(find_grid(grid)).runs}
+        for grid in (ours, theirs)
+    ]
+    assert keys[0].items() <= keys[1].items()
+
+
 def test_four_keys_are_a_complete_grid(tmp_path: Path) -> None:
     static, lgvit = expand(tmp_path, SOUND)
     assert lgvit.train.exits == (4, 5, 6, 7, 8, 9, 10, 11)

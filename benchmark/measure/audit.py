@@ -25,6 +25,9 @@ SHARE, AT_LEAST = 0.01, 10
 """Share of the answers that are drawn, and their smallest number."""
 PATCHES = 0.01
 """Largest share of patches whose class may differ: their outputs are not stored, so that no rounding can be shown for each."""
+JUMPED = 1 / 3
+"""Largest share of answers that may differ where the policy reads a value that jumps over its whole range, such as agreement of
+boxes. Rounding moves fewer: of 400 images of a trained detector at most 9 % in bf16, 1 % in fp16 and none in fp32."""
 PERTURBATIONS = 256
 SEED = 0
 
@@ -66,7 +69,8 @@ def audit(
     """Compare a seeded 1 % of the answers, at least 10, with the offline decisions.
 
     An answer may differ if logits that differ from the stored ones by at most the tolerance lead to it: the last bits of a
-    logit depend on the batch size. Some values jump farther. Of maps, a share of the patches may have another class.
+    logit depend on the batch size. Some values jump farther, and one that jumps over its whole range explains any exit: where
+    the policy reads it, at most `JUMPED` of the answers may differ. Of maps, a share of the patches may have another class.
 
     Args:
         answers: of the timed run.
@@ -102,6 +106,8 @@ def audit(
         for i in different
         if not _is_rounding(policy, part, i, (int(exits[i]), int(predictions[i])), scale, tolerance, task)
     ]
+    if len(different) > JUMPED * count and any(task.jumping_signals.get(i, 0.0) >= 1 for i in policy.reads or ()):
+        wrong = different
     if wrong:
         first = wrong[0]
         timed, offline = (

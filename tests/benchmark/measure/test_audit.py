@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.console import Console
 from benchmark.cli.latency_view import show_audit
 from benchmark.errors import UserError
 from benchmark.evaluation.scores import ExitScores
-from benchmark.measure.audit import AT_LEAST, TimedAnswers, audit
+from benchmark.measure.audit import AT_LEAST, SEED, TimedAnswers, audit
 from benchmark.measure.latency import time_batches
 from methods.api import DETECTION, SEGMENTATION
 from methods.policies import get_policy
@@ -75,16 +76,24 @@ def test_a_value_that_jumps_explains_another_exit() -> None:
     signals[..., :3] = torch.tensor([0.2, 0.3, 0.9])
     signals[1, :, 3] = 1.0
     stored = ExitScores(signals, torch.zeros(20, dtype=torch.int64), torch.arange(20))
-    later = TimedAnswers(torch.arange(20), torch.full((20,), 2), torch.full((20,), 2))
     detection = get_task(DETECTION)
     by_agreement = BoxConfidence(score="agreement", threshold=0.5)
     by_score = BoxConfidence(score="top-mean", threshold=0.2)
     assert by_agreement.choose(signals)[0].tolist() == [1] * 20
-    assert audit(later, by_agreement, stored, 1e-3, "a-run", detection).rounding == AT_LEAST
+
+    def later(images: int) -> TimedAnswers:
+        """Some images leave at the exit after the offline one."""
+        exits = torch.ones(20, dtype=torch.int64)
+        exits[np.random.default_rng(SEED).choice(20, AT_LEAST, replace=False)[:images]] = 2  # of those that are drawn
+        return TimedAnswers(torch.arange(20), exits, exits)
+
+    assert audit(later(3), by_agreement, stored, 1e-3, "a-run", detection).rounding == 3
+    with pytest.raises(UserError, match="4 of 10 answers"):  # rounding moves no such share
+        audit(later(4), by_agreement, stored, 1e-3, "a-run", detection)
     with pytest.raises(UserError):
-        audit(later, by_agreement, stored, 1e-3, "a-run")
+        audit(later(1), by_agreement, stored, 1e-3, "a-run")
     with pytest.raises(UserError):
-        audit(later, by_score, stored, 1e-3, "a-run", detection)
+        audit(later(1), by_score, stored, 1e-3, "a-run", detection)
 
 
 def test_few_answers_are_all_drawn(stored: ExitScores) -> None:

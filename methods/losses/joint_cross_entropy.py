@@ -19,8 +19,8 @@ RAMP_START = 0.01
 class JointCrossEntropy:
     """Weighted mean or sum of the cross-entropies of all exits, including the final one.
 
-    With alternation (BERxiT, Xin et al., EACL 2021), the steps 0, 2, 4, ... use only the loss of the final exit. Learned
-    gates train in every step.
+    With alternation (BERxiT, Xin et al., EACL 2021), the steps 0, 2, 4, ... use only the loss of the final exit. BERxiT's
+    gates train in every step, and the routers of detectors with the heads, which would otherwise run in every step.
 
     Attributes:
         weights: weights of the exits:
@@ -61,7 +61,7 @@ class JointCrossEntropy:
 
     def __call__(self, training: TrainingPass) -> dict[str, Tensor]:
         """``final_cross_entropy``, ``cross_entropy`` (mean over the early exits), ``accuracy`` and ``total``, scalars."""
-        terms, gates = self._terms(training), training.gate_terms()
+        terms, gates = self._terms(training), training.gate_terms(routers=not self._is_final_turn(training))
         return terms | gates | {"total": sum(gates.values(), terms["total"])}
 
     def _terms(self, training: TrainingPass) -> dict[str, Tensor]:

@@ -68,12 +68,16 @@ class TrainingPass:
         wrong = torch.stack([logits.detach().argmax(-1) != self.targets for logits in self.outputs.logits])
         return F.mse_loss(full(torch.stack(self.outputs.errors)), wrong.float())
 
-    def gate_terms(self) -> dict[str, Tensor]:
-        """The losses of learned gates by name, which losses add to their own terms; empty if the heads have none."""
+    def gate_terms(self, *, routers: bool = True) -> dict[str, Tensor]:
+        """The losses of learned gates by name, which losses add to their own terms; empty if the heads have none.
+
+        Args:
+            routers: whether those of a task's routers are among them.
+        """
         error, terms = self.gate_error(), {}
         if error is not None:
             terms["gate_error"] = error
-        if self.task.has_routers:
+        if self.task.has_routers and routers:
             terms["router"] = self.task.router_loss(
                 self.exit_heads.in_order, self.outputs.logits, self.passed.logits, self.labels
             )

@@ -12,6 +12,7 @@ from methods.losses.joint_cross_entropy import JointCrossEntropy
 from methods.losses.self_distillation import SelfDistillation
 from methods.losses.training_pass import TrainingPass
 from methods.model import ExitHeads, backbone_pass
+from tests.methods.test_detection import model_of, scenes
 from tests.methods.test_losses import small
 
 
@@ -53,6 +54,24 @@ def test_a_step_of_the_final_exit_updates_the_heads_statistics_only_if_they_alwa
     JointCrossEntropy(alternate="step", heads_always=always)(training)["total"].backward()
     assert torch.equal(before, norm.running_mean) is not always
     assert all(p.grad is None for p in training.exit_heads.parameters())
+
+
+def test_routers_rest_in_a_step_of_the_final_exit() -> None:
+    """To train them, the heads would run, and their BatchNorm layers would see the batches of these steps."""
+    model, (images, labels) = model_of("lph", "lph").train(), scenes(4)
+    passed = backbone_pass(model.backbone, images, model.exit_heads.exits)
+    before = {name: value.clone() for name, value in model.exit_heads.named_buffers()}
+    changed = {}
+    for step in (0, 1):
+        terms = JointCrossEntropy(alternate="step")(
+            TrainingPass(model.task, model.exit_heads, passed, labels, step=step)
+        )
+        assert ("router" in terms) == (step == 1)
+        changed[step] = {
+            name for name, value in model.exit_heads.named_buffers() if not torch.equal(value, before[name])
+        }
+    assert changed[0] == set()
+    assert changed[1] == set(before)
 
 
 @pytest.mark.parametrize(("idle_heads", "moves"), [("rest", False), ("zero-gradient", True)])

@@ -21,7 +21,9 @@ from results.tables.points import points, summary
 from results.tables.run import Run
 from tests.conftest import ROOT
 
-FOLDER, SCHEMES = ROOT / "results" / "reference", ROOT / "results" / "reference-schemes"
+FOLDER, SCHEMES, CONTROLS = (
+    ROOT / "results" / name for name in ("reference", "reference-schemes", "reference-controls")
+)
 MOST_BYTES = 15 * 10**6
 POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
 
@@ -38,7 +40,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return points(runs)
 
 
-@pytest.mark.parametrize("folder", [FOLDER, SCHEMES])
+@pytest.mark.parametrize("folder", [FOLDER, SCHEMES, CONTROLS])
 def test_every_run_of_the_grid_is_recorded(folder: Path) -> None:
     """Compared by name, not by key: later code versions give the stages other keys, and the records stay."""
     expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid(folder.name)).runs}
@@ -80,7 +82,7 @@ def test_the_blocks_are_explained_without_weights(runs: list[Run]) -> None:
 
 
 def test_it_is_small_and_contains_no_weights() -> None:
-    every = (path for folder in (FOLDER, SCHEMES) for path in folder.rglob("*"))
+    every = (path for folder in (FOLDER, SCHEMES, CONTROLS) for path in folder.rglob("*"))
     files = [path for path in every if path.is_file() and "figures" not in path.parts]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
     assert not [path for path in files if path.suffix in (".safetensors", ".pt")]
@@ -114,3 +116,16 @@ def test_the_page_agrees_with_the_records(table: pd.DataFrame) -> None:
             assert cell == expected, (label, budget)
         (row,) = rows[(rows["kind"] == "accuracy-drop") & (rows["target"] == 0.01)].itertuples()
         assert cells[-1] == f"{row.mac_speedup:.2f}×", label
+
+
+def test_the_models_without_exits_have_the_accuracies_that_the_page_shows(runs: list[Run]) -> None:
+    controls, problems = load_runs(Store(CONTROLS), Store(CONTROLS).run_ids())
+    assert problems == []
+    backbones = {run.record.run_id for run in runs if run.is_static}
+    assert {run.record.run_id for run in controls if run.is_static} <= backbones
+    totals = summary(points(controls))
+    page = (ROOT / "docs" / "reference-results.md").read_text(encoding="utf-8")
+    for label in ("truncated(depth=6)", "next-smaller"):
+        (row,) = totals[totals["label"] == label].itertuples()
+        accuracy = f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+        assert f"| {accuracy} | {1 / row.mac_speedup:.2f} |" in page

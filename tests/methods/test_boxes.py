@@ -297,3 +297,19 @@ def test_a_router_separates_images_although_losses_fall_and_gaps_are_not_symmetr
     easy = router(feature).sigmoid()
     assert 0.3 < float((easy > 0.5).float().mean()) < 0.7
     assert float(torch.corrcoef(torch.stack([easy.detach(), feature[:, :, 0].mean(1)]))[0, 1]) < -0.8
+
+
+def test_a_router_learns_from_batches_of_one_image() -> None:
+    """One image has no variance, so its logit is normalised by the running statistics, which stay as they are."""
+    router = Router(8)
+    mean, variance = router.norm.running_mean, router.norm.running_var
+    assert mean is not None
+    assert variance is not None
+    mean.fill_(0.5)
+    variance.fill_(4.0)
+    feature = torch.randn(1, 9, 8)
+    router.loss(router(feature), torch.ones(1), torch.zeros(1)).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in router.score.parameters())
+    assert (float(mean), float(variance)) == (0.5, 4.0)
+    trained = router(feature)
+    torch.testing.assert_close(trained, router.eval()(feature))

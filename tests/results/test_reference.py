@@ -129,3 +129,8 @@ def test_the_models_without_exits_have_the_accuracies_that_the_page_shows(runs: 
         (row,) = totals[totals["label"] == label].itertuples()
         accuracy = f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
         assert f"| {accuracy} | {1 / row.mac_speedup:.2f} |" in page
+    seeds = {run.seed for run in controls}
+    alike = [run for run in runs if run.seed in seeds and (run.is_static or run.method == "lgvit")]
+    of_lgvit = summary(points(alike)).query("label == 'lgvit' and kind == 'equal-macs' and target == 0.5")
+    (row,) = of_lgvit.itertuples()
+    assert f"exits reach {100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}] at half" in page

@@ -21,8 +21,8 @@ from benchmark.plug_ins import files_hash, files_of, plug_ins
 from benchmark.weights import is_bundled, locate
 
 BUNDLED = "datasets/bundled/"
-LEFT_OUT = ("results/reference/", "results/reference-schemes/", BUNDLED, "methods/backbones/bundled/")
-"""Path prefixes of tracked data in the folders of our packages."""
+LEFT_OUT = ("results/reference", BUNDLED, "methods/backbones/bundled/")
+"""Path prefixes of tracked data in the folders of our packages. All folders of reference results start with the first one."""
 SOURCE_SUFFIXES = (".py", ".yaml", ".typ")
 SUBMISSIONS = "submissions"
 """The folder of submissions in a results folder, which may lie in the checkout: a copy is not copied again."""

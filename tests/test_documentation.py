@@ -7,12 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from benchmark.cli import COMMANDS, main
+from benchmark.grid.load import find_grid
 from tests.conftest import ROOT, call, environment
 from tests.generated_pages import PAGES, rendered
 from tests.grids import write_grid
@@ -177,6 +180,31 @@ def test_command_lines_in_documents_parse(
     for words_of_command, mark in needs.items():
         if words_of_command in line.partition("#")[0]:
             assert mark in line, f"{document}: mark {line!r} with {mark}"
+
+
+@pytest.mark.parametrize(
+    ("document", "grid"),
+    [
+        ("CONTRIBUTING.md", "quick"),
+        ("docs/segmentation.md", "segmentation-cpu"),
+        ("docs/detection.md", "detection-cpu"),
+    ],
+)
+def test_an_example_that_shares_stages_with_a_shipped_grid_trains_as_it_does(document: str, grid: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    block = re.search(r"^( *)name: .*\n(?:\1(?!```).+\n)+", text, flags=re.MULTILINE)
+    assert block is not None
+    example, shipped = yaml.safe_load(textwrap.dedent(block[0])), yaml.safe_load(find_grid(grid).read_text())
+    for key in ("backbones", "datasets", "exits", "recipes"):
+        assert example.get(key, ["paper"]) == shipped[key]
+
+
+def test_concepts_and_the_readme_state_the_same_speed_ups() -> None:
+    row = re.search(r"^\| LGViT \|.*", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert row is not None
+    _, macs, time_of_one, _ = re.findall(r"([\d.]+)×", row[0])
+    text = " ".join((ROOT / "docs" / "concepts.md").read_text(encoding="utf-8").split())
+    assert f"LGViT's {macs}× in MACs is {time_of_one}× in time for single images" in text
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -19,11 +19,11 @@ class ExitMethod(Method):
     Attributes:
         regime: which parameters are trained, and in which order:
 
-            - ``frozen``: fine-tune the backbone, freeze it, then train the heads by self-distillation.
+            - ``frozen``: fine-tune the backbone, freeze it, then train the heads, with the method's own loss.
             - ``joint``: train backbone and heads together, from the backbone's initial weights.
             - ``alternating``: like ``joint``, but every second step uses only the loss of the final exit.
             - ``mixed``: fine-tune the backbone, then train backbone and heads together, for the epochs of the second stage.
-            - ``alternating-frozen``: ``alternating``, then train the heads by self-distillation on the frozen backbone.
+            - ``alternating-frozen``: ``alternating``, then train the heads on the frozen backbone, as in ``frozen``.
         equal_epochs: if True, a regime with one stage adds the epochs of the missing second stage, so that all regimes
             train for the same number of epochs. If False, it trains only for the epochs of its own stage, as the
             authors' scripts do for their baselines.

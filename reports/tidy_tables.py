@@ -52,7 +52,7 @@ def _learning_rates(runs: list[Run]) -> pd.DataFrame | None:
 TIDY_TABLES = (
     TidyTable("points", "every operating point of every run", points),
     TidyTable("comparisons", "every pair of methods, on the same test images", comparisons),
-    TidyTable("curves", "every setting of every policy, on val and test", _curves),
+    TidyTable("curves", "every threshold of every policy, on val and test", _curves),
     TidyTable(
         "areas",
         "area under each curve, accuracy at fixed budgets, and what choosing on test would have claimed",
@@ -60,7 +60,7 @@ TIDY_TABLES = (
     ),
     TidyTable(
         "budget-drift",
-        "what the settings that cost a budget on val cost on test, and their accuracy there",
+        "what the thresholds that cost a budget on val cost on test, and their accuracy there",
         metrics.drift_table,
     ),
     TidyTable(

@@ -62,7 +62,7 @@ def command(
     A policy with a threshold is evaluated at that threshold. Without one, its thresholds are swept, and the operating points
     are those of --drop and --budget (by default 0.01 and 0.5).
 
-    Also shown: the budget drift, the cost on test of the settings that cost the budget on val, over the budget; and the share
+    Also shown: the budget drift, the cost on test of the thresholds that cost the budget on val, over the budget; and the share
     of test images for which the probability of the true class falls along the exits by more than 0.1.
 
     --best ranks the policies of each method at one budget (by default 0.5), over all seeds, with the paired difference of each
@@ -119,7 +119,7 @@ def command(
         console.print(f"left out: {sentence}", highlight=False, markup=False, soft_wrap=True)
     table = pd.DataFrame(rows)
     for column in (
-        "settings",
+        "thresholds",
         "accuracy",
         "drop",
         "mean_block",

@@ -11,7 +11,7 @@ from results.judge.policy_ranking import RankedPolicy
 from results.metric import AP, MIOU, Metric, one_metric
 
 HEADINGS = {"layer_speedup": "layers", "mac_speedup": "MACs", "budget_drift": "drift", "falls_0.1": "falls"}
-OPTIONAL = ("settings", "falls", "drift", "drop", "layers")
+OPTIONAL = ("thresholds", "falls", "drift", "drop", "layers")
 """Columns that are left out first where the terminal is too narrow."""
 LEGEND = {
     "accuracy": "accuracy: % of the test images.",
@@ -20,7 +20,7 @@ LEGEND = {
     "drop": "drop: against the backbone without exits, in points.",
     "layers": "layers: speed-up as depth over mean exit block.",
     "MACs": "MACs: speed-up in MACs, with every evaluated head.",
-    "drift": "drift: cost on test of the settings that cost the budget on val, over the budget.",
+    "drift": "drift: cost on test of the thresholds that cost the budget on val, over the budget.",
     "falls": "falls: % of the test images whose probability of the true class falls along the exits by more than 0.1.",
 }
 NOT_REACHED = (
@@ -40,14 +40,14 @@ def points(table: pd.DataFrame, width: int) -> list[str]:
     shown["point"] = [
         f"{kind} {target:g}" if target else kind for kind, target in zip(table["point"], table["target"], strict=True)
     ]
-    shown["settings"] = shown["settings"].astype(object)  # numbers where no point is reached
+    shown["thresholds"] = shown["thresholds"].astype(object)  # numbers where no point is reached
     for column in ("accuracy", "drop"):
         shown[column] = (100 * table[column]).map("{:.1f}".format)
     for column in ("layer_speedup", "mac_speedup"):
         shown[column] = table[column].map("{:.2f}x".format)
     shown["budget_drift"] = table["budget_drift"].map("{:.3f}".format).where(table["budget_drift"].notna(), "-")
     shown["falls_0.1"] = (100 * table["falls_0.1"]).map("{:.1f}".format).where(table["falls_0.1"].notna(), "-")
-    columns = ["settings", "accuracy", "drop", "layer_speedup", "mac_speedup"]
+    columns = ["thresholds", "accuracy", "drop", "layer_speedup", "mac_speedup"]
     missed = table["accuracy"].isna()
     shown.loc[missed, columns] = "-"
     columns = ["method", "policy", "point", *columns, "budget_drift", "falls_0.1"]
@@ -113,8 +113,8 @@ def ranking(
         f"{' and '.join(titles)} in % on test, and paired difference to the best policy in points, with 95 % intervals over "
         f"test samples{' (differences: over seeds)' if over == {'seeds'} else ''}. p by the exact sign-flip test (over five "
         f"or more seeds also by the t test), with Holm's correction over all {count} comparisons. tie: not shown to differ "
-        "from the best. The settings around the budget come from val; on test two of them are mixed so that the cost is exact. "
-        f"{one_metric(metrics[setting] for setting in ranked).explained()}"
+        "from the best. The thresholds around the budget come from val; on test two of them are mixed so that the cost is "
+        f"exact. {one_metric(metrics[setting] for setting in ranked).explained()}"
     )
     return [*lines, "", *wrapped(legend.rstrip(), width)]
 

@@ -110,7 +110,7 @@ def _choose(
         index = int(within[np.lexsort((cost[within], -accuracy[within]))[0]]) if len(within) else None
         nearest = f"the smallest is {spent.min():.3g}{' ms' if budget.kind == 'time' else ' of the MACs'}"
     if index is None:
-        raise UserError(f"{budget.option} {budget.text}: no setting of {label} stays within it; {nearest}")
+        raise UserError(f"{budget.option} {budget.text}: no threshold of {label} stays within it; {nearest}")
     return _Choice(float(settings[index]), float(accuracy[index]), float(cost[index]))
 
 

@@ -79,7 +79,7 @@ def evaluate_policies(
                 }
             if point.test is not None:
                 row |= {
-                    "settings": " ".join(f"{setting.threshold:.6g}" for setting in point.settings),
+                    "thresholds": " ".join(f"{setting.threshold:.6g}" for setting in point.settings),
                     "accuracy": point.test.accuracy,
                     "drop": static.test - point.test.accuracy,
                     "mean_block": point.test.mean_block,

@@ -46,7 +46,7 @@ RULES = (
 VALUES = {
     "segmentation": " Intervals and tests of an mIoU use the influence of each image on it (infinitesimal jackknife).",
     "detection": " Intervals and tests of an AP use its change when an image is left out (jackknife). Of each policy 20 "
-    "settings are evaluated, and intervals over val and test rest on 100 bootstrap draws of the images.",
+    "thresholds are evaluated, and intervals over val and test rest on 100 bootstrap draws of the images.",
 }
 """By task."""
 TESTS = (

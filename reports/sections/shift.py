@@ -44,7 +44,7 @@ def shifted(study: Study) -> list[Block]:
     away = (moved - HALF[1]).abs()
     nearest, farthest = str(away.idxmin()), str(away.idxmax())
     text = (
-        f"On shifted test images ({counted(sets, 'shift')}), the settings that cost 50 % of the MACs on val cost "
+        f"On shifted test images ({counted(sets, 'shift')}), the thresholds that cost 50 % of the MACs on val cost "
         f"{percent(moved[nearest])} % with {nearest}"
         + (f" and {percent(moved[farthest])} % with {farthest}" if nearest != farthest else "")
         + f" ({ref(TABLE)})."

@@ -186,7 +186,7 @@
       const definition = html("dd", list, code ? null : value);
       if (code) html("code", definition, value);
     };
-    const name = spot.curve.name + (spot.name ? `, ${spot.name}` : ", a setting of the curve");
+    const name = spot.curve.name + (spot.name ? `, ${spot.name}` : ", a threshold of the curve");
     add("Point", `${name}, seed ${spot.curve.seed}`);
     add(chosen().title, `${percent(spot.accuracy)}${between(spot)} on test, 95 % over test images`);
     add("MACs", `${spot.share.toFixed(3)} of the backbone without exits (${(1 / spot.share).toFixed(2)}×)`);

@@ -141,7 +141,7 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
     if not reached:
         verdict = for_a_headline("not reproduced", len(chosen))
         seeds = "" if len(chosen) >= SEEDS else f"; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"
-        return Decision(verdict, f"no setting is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
+        return Decision(verdict, f"no threshold is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
     if len({len(drop) for drop in reached}) > 1:
         return Decision("inconclusive", "the seeds were tested on different numbers of images", chosen)
     if (different := distinct(reached)) < len(reached):
@@ -153,7 +153,7 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
         f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]; claimed {100 * claim.drop:g}"
     )
     if len(reached) < len(drops):
-        reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no setting that is this fast"
+        reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no threshold that is this fast"
         return Decision("inconclusive", reason, chosen, drop)
     if len(chosen) < SEEDS:
         reason = f"{reason}; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"

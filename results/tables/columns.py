@@ -11,8 +11,8 @@ SAMPLE = "id of the test sample, as in the split"
 COLUMNS = {
     "outcomes": {
         "point": "name of the operating point as in the record, `POLICY/KIND-TARGET`; `static` is the backbone without exits",
-        "threshold": "setting of the policy; empty for `static`",
-        "weight": "share of the setting in the mixture; 1 where a point has one setting",
+        "threshold": "the policy's threshold; empty for `static`",
+        "weight": "share of the threshold in the mixture; 1 where a point has one threshold",
         "sample_id": SAMPLE,
         "exit": f"{EXIT}; 0 for `static`",
         "prediction": "class of the answer, numbered from 0",
@@ -22,7 +22,7 @@ COLUMNS = {
     "curves": {
         "policy": "label of the policy; `none` for a model without early exits",
         "split": "`val` or `test`",
-        "threshold": "setting of the policy",
+        "threshold": "the policy's threshold",
         "accuracy": "share of correct answers; in a segmentation the mIoU, in a detection the AP",
         "low": "lower end of the 95 % interval of the accuracy (Wilson), mIoU or AP",
         "high": "upper end",
@@ -39,7 +39,7 @@ COLUMNS = {
     },
     "corners": {
         "policy": "label of the policy",
-        "threshold": "setting of the policy: a corner of the upper hull on val, or the one with the highest cost",
+        "threshold": "the policy's threshold: a corner of the upper hull on val, or the one with the highest cost",
         "sample_id": SAMPLE,
         "exit": EXIT,
         "right": "whether the answer is correct",
@@ -94,5 +94,5 @@ BOX_COLUMNS = {
     },
 }
 """Of a detection: one row per box in `answers` and `ground_truth`."""
-BY_TASK = {"": COLUMNS, " of a segmentation": PIXEL_COLUMNS, " of a detection": BOX_COLUMNS}
-"""Part of a sentence to the columns."""
+BY_TASK = {"classification": COLUMNS, "segmentation": PIXEL_COLUMNS, "detection": BOX_COLUMNS}
+"""By the task of the run."""

@@ -49,7 +49,7 @@ def test_the_paper_speaks_of_ap(report: Report) -> None:
         "AP (%)",
         "AP50",
         "100 bootstrap draws",
-        "20 settings",
+        "20 thresholds",
     ):
         assert part in text, part
     for missing in ("alibration", "perfect routing", "overthinking", "Rules on LGViT's mechanisms"):

@@ -14,7 +14,7 @@ from results.metric import MIOU
 
 ROW = {
     "dataset": "d", "metric": "accuracy",
-    "method": "lgvit", "policy": "confidence", "point": "equal-macs", "target": 0.5, "settings": "0.5", "accuracy": 0.8,
+    "method": "lgvit", "policy": "confidence", "point": "equal-macs", "target": 0.5, "thresholds": "0.5", "accuracy": 0.8,
     "drop": 0.01, "mean_block": 6.0, "layer_speedup": 2.1, "mac_speedup": 2.0, "budget_drift": 1.0, "falls_0.1": 0.2,
 }  # fmt: skip
 
@@ -33,8 +33,8 @@ def test_a_point_that_is_not_reached_has_a_reason() -> None:
     lines = points(pd.DataFrame([ROW, missed]), 80)
     assert NOT_REACHED in " ".join(lines)
     assert "-" in lines[2].split()
-    # No row has settings, so the column holds missing numbers.
-    lines = points(pd.DataFrame([missed | {"settings": np.nan}]), 80)
+    # No row has thresholds, so the column holds missing numbers.
+    lines = points(pd.DataFrame([missed | {"thresholds": np.nan}]), 80)
     assert NOT_REACHED in " ".join(lines)
 
 

@@ -104,7 +104,7 @@ def test_sweep_takes_its_confidences(results: Path, external: DoneRecord, tmp_pa
     )
     assert done.exit_code == 0, done.output
     rows = pd.read_csv(out)
-    columns = ["policy", "point", "settings", "accuracy", "mac_speedup"]
+    columns = ["policy", "point", "thresholds", "accuracy", "mac_speedup"]
     own, other = rows[rows["run_id"] == external.run_id], rows[rows["run_id"] == RUN]
     pd.testing.assert_frame_equal(own[columns].reset_index(drop=True), other[columns].reset_index(drop=True))
     assert CliRunner().invoke(sweep_command, arguments).exit_code == 0

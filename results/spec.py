@@ -63,7 +63,7 @@ class Recipe(Frozen):
     clip_grad: Annotated[Number, Field(gt=0)] | None = 1.0
     """Largest gradient norm; null for none."""
     augment: Name = "flip-shift"
-    """Name of an augmentation in datasets.augment."""
+    """Augmentation of train images, drawn anew in each epoch."""
     rand_augment: Name | None = None
     """RandAugment after the augmentation, in timm's form, such as rand-m9-mstd0.5-inc1; null for none."""
     erasing: Annotated[Number, Field(ge=0, le=1)] = 0.0

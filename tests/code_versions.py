@@ -4,11 +4,11 @@ A key contains version numbers that are raised by hand: one per domain (`benchma
 head, loss, policy, backbone and dataset (their cards). code_versions.json holds a fingerprint of the code behind each version.
 After a change, either raise the version and run
 
-    python -m tests.code_versions
+    .tox/py/bin/python -m tests.code_versions
 
 or, where the changed code computes the same, say why:
 
-    python -m tests.code_versions --no-effect "renamed a variable"
+    .tox/py/bin/python -m tests.code_versions --no-effect "renamed a variable"
 """
 
 from __future__ import annotations

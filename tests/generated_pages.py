@@ -8,7 +8,7 @@ A page marks such a part by two comments:
 
 After a change of what they describe, write them again:
 
-    python -m tests.generated_pages
+    .tox/py/bin/python -m tests.generated_pages
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.execution.slurm.scheduler import LOST
 from benchmark.grid.grid_file import GridFile
 from benchmark.grid.schema import attribute_docstrings
+from datasets.joint_augment import JOINT_AUGMENTATIONS
 from methods.api import TrainStage
 from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
@@ -93,14 +94,16 @@ def recipe_keys() -> str:
         values = {stage: getattr(recipe, key) for stage, recipe in DEFAULT_RECIPES.items()}
         same = field.default is not PydanticUndefined and set(values.values()) == {field.default}
         default = code(_yaml(field.default)) if same else ", ".join(f"{s} {code(_yaml(v))}" for s, v in values.items())
-        rows.append([code(key), default, _choices(field.annotation) + texts[key]])
+        rows.append([code(key), default, _choices(key, field.annotation) + texts[key]])
     stages = table(["stage", "what it trains"], [[code(k), t] for k, t in attribute_texts(Recipes).items()])
     return f"{stages}\n\n{table(['key of a recipe', 'default', 'meaning'], rows)}"
 
 
-def _choices(annotation: Any) -> str:
+def _choices(key: str, annotation: Any) -> str:
     """The values that a key may have, if they are few."""
-    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    values: Collection[str] = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if key == "augment":
+        values = JOINT_AUGMENTATIONS  # has those of the other tasks, too
     return ", ".join(map(code, values)) + ". " if values else ""
 
 
@@ -267,13 +270,13 @@ def tidy_tables() -> str:
 def run_tables() -> str:
     parts = []
     for name in (*COLUMNS, "ground_truth"):
-        told: list[Any] = []
-        for where, of_task in BY_TASK.items():
-            columns = of_task.get(name)
-            if columns is None or columns in told:
-                continue
-            told.append(columns)
-            rows = [[code(c), text] for c, text in columns.items()]
+        tasks = [task for task, tables in BY_TASK.items() if name in tables]
+        while tasks:
+            columns = BY_TASK[tasks[0]][name]
+            alike = [task for task in tasks if BY_TASK[task].get(name) == columns]
+            tasks = [task for task in tasks if task not in alike]
+            where = "" if "classification" in alike else f" of a {' or '.join(alike)}"
+            rows = [[code(column), text] for column, text in columns.items()]
             parts += [f"`{name}.parquet`{where}:", "", table(["column", "meaning"], rows), ""]
     return "\n".join(parts).rstrip()
 

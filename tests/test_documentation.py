@@ -221,7 +221,7 @@ def test_files_in_documents_exist(document: str) -> None:
 @pytest.mark.parametrize("page", [path.name for path in PAGES.glob("*.md")])
 def test_generated_parts_of_pages_are_current(page: str) -> None:
     text = (PAGES / page).read_text(encoding="utf-8")
-    assert rendered(text) == text, "python -m tests.generated_pages writes the pages again"
+    assert rendered(text) == text, ".tox/py/bin/python -m tests.generated_pages writes the pages again"
 
 
 def test_every_page_is_in_the_menu() -> None:

@@ -48,7 +48,8 @@ class Router(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         """Map tokens (B, N, C) to logits (B,), with mean 0 and variance 1 over the training images."""
         score = self.score(F.relu(self.hidden(feature.detach().mean(1))))
-        if self.training and len(score) == 1:  # one image has no variance
+        # One image has no variance. A SyncBatchNorm has those of all ranks, which wait for this one.
+        if self.training and len(score) == 1 and not isinstance(self.norm, nn.SyncBatchNorm):
             return F.batch_norm(score, self.norm.running_mean, self.norm.running_var)[:, 0]
         return self.norm(score)[:, 0]
 

@@ -313,3 +313,20 @@ def test_a_router_learns_from_batches_of_one_image() -> None:
     assert (float(mean), float(variance)) == (0.5, 4.0)
     trained = router(feature)
     torch.testing.assert_close(trained, router.eval()(feature))
+
+
+def test_a_router_with_one_image_takes_part_in_the_statistics_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On several GPUs another rank may have two images of a pass, and waits for this rank in its SyncBatchNorm."""
+    router = Router(8)
+    nn.SyncBatchNorm.convert_sync_batchnorm(router)
+    assert isinstance(router.norm, nn.SyncBatchNorm)
+    normalised = []
+
+    def exchange(score: Tensor) -> Tensor:
+        normalised.append(len(score))
+        return score
+
+    monkeypatch.setattr(router.norm, "forward", exchange)
+    router(torch.randn(1, 9, 8))
+    router(torch.randn(2, 9, 8))
+    assert normalised == [1, 2]

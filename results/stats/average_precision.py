@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from results.stats.box_matching import IOU_THRESHOLDS, ClassMatches, Matches
+from results.stats.box_matching import BITS, IOU_THRESHOLDS, ClassMatches, Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 CHUNK = 4_000_000
@@ -47,7 +47,7 @@ def recall(matches: Matches, taken: np.ndarray) -> float:
 
 def right_boxes(one: ClassMatches, matches: Matches, taken: np.ndarray) -> np.ndarray:
     """Number of labelled boxes of a class that the images' exits, [N], find, by IoU threshold, [10]."""
-    return one.right[:, _rows_at(one, matches, taken)[0]].sum(axis=1)
+    return one.by_threshold(_rows_at(one, matches, taken)[0])[0].sum(axis=1)
 
 
 def pooled_precision(matches: Matches, weights: np.ndarray) -> float:
@@ -99,7 +99,7 @@ def pseudo_values(matches: Matches, taken: np.ndarray) -> np.ndarray:
         touched = np.union1d(one.image[rows], np.flatnonzero(one.positives))
         remain = one.positives.sum() - one.positives > 0
         without = np.full(images, precision.mean())
-        if len(touched) * one.right[0, rows].sum() <= EXACT:
+        if len(touched) * np.count_nonzero(one.right[rows] & BITS[0]) <= EXACT:
             without[touched] = _without_each(one, rows, touched)
         else:
             without[touched] += _to_first_order(one, rows, touched)
@@ -128,7 +128,7 @@ def _weighted(one: ClassMatches, rows: np.ndarray, weights: np.ndarray, positive
     """
     seen = weights.cumsum(axis=0)
     precision = []
-    for right, counted in zip(one.right[:, rows], one.counted[:, rows], strict=True):
+    for right, counted in zip(*one.by_threshold(rows), strict=True):
         at = np.flatnonzero(right)
         number = seen if counted.all() else (weights * counted[:, None]).cumsum(axis=0)
         precision.append(_area(weights[at].cumsum(axis=0).T, number[at].T, positives))
@@ -146,7 +146,7 @@ def _without_each(one: ClassMatches, rows: np.ndarray, images: np.ndarray) -> np
     whose = np.searchsorted(images, one.image[rows])
     remaining = np.maximum(one.positives.sum() - one.positives[images], 1).astype(np.float64)
     precision = np.zeros(len(images))
-    for right, counted in zip(one.right[:, rows], one.counted[:, rows], strict=True):
+    for right, counted in zip(*one.by_threshold(rows), strict=True):
         at = np.flatnonzero(right)
         rights, numbers = np.arange(1, len(at) + 1), counted.cumsum()[at]
         before = np.searchsorted(at, np.flatnonzero(counted))  # the first right box at or after each box that counts
@@ -156,7 +156,7 @@ def _without_each(one: ClassMatches, rows: np.ndarray, images: np.ndarray) -> np
             own_rights = _cumulated(whose[at], np.arange(len(at)), some, len(at))
             own_numbers = _cumulated(whose[counted], before, some, len(at))
             precision[some] += _area(rights - own_rights, numbers - own_numbers, remaining[some])
-    return precision / len(one.right)
+    return precision / len(IOU_THRESHOLDS)
 
 
 def _to_first_order(one: ClassMatches, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def _to_first_order(one: ClassMatches, rows: np.ndarray, images: np.ndarray) -> 
     """
     whose, positives = np.searchsorted(images, one.image[rows]), one.positives.sum()
     change = np.zeros(len(images))
-    for right, counted in zip(one.right[:, rows], one.counted[:, rows], strict=True):
+    for right, counted in zip(*one.by_threshold(rows), strict=True):
         at = np.flatnonzero(right)
         count = len(at)
         if not count:
@@ -194,7 +194,7 @@ def _to_first_order(one: ClassMatches, rows: np.ndarray, images: np.ndarray) -> 
         change += np.bincount(whose[counted][before], of_number[place[before]], minlength=len(images))
         change += np.bincount(whose[at], later - of_right, minlength=len(images))
         change -= one.positives[images] * (RECALLS @ slope) / positives
-    return change / len(one.right)
+    return change / len(IOU_THRESHOLDS)
 
 
 def _from_here(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
+"""Of each threshold, in numbers that hold a truth value for every one: a report has all boxes of all runs in memory."""
 MANY = 10**8
 """More than there are classes."""
 ALL, SMALL, MEDIUM, LARGE = (0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10)
@@ -73,8 +75,8 @@ class ClassMatches:
         label: class index.
         image: position of the image, [R].
         exit: [R].
-        right: whether the box is matched with a labelled box that counts, by IoU threshold, bool [10, R].
-        counted: whether it counts, bool [10, R]. A box matched with an ignored one does not, and neither does an unmatched box
+        right: whether the box is matched with a labelled box that counts, in the `BITS` of the thresholds, uint16 [R].
+        counted: whether it counts, likewise. A box matched with an ignored one does not, and neither does an unmatched box
             whose area is outside the range.
         positives: labelled boxes that count, of each image, int [N].
     """
@@ -85,6 +87,10 @@ class ClassMatches:
     right: np.ndarray
     counted: np.ndarray
     positives: np.ndarray
+
+    def by_threshold(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the boxes in some rows, [D], are right, and whether they count, bool [10, D] each."""
+        return (self.right[rows] & BITS[:, None]) > 0, (self.counted[rows] & BITS[:, None]) > 0
 
 
 @dataclass(frozen=True)
@@ -118,39 +124,35 @@ def match_in_areas(
 ) -> list[Matches]:
     """`match` for each of several ranges: smallest and largest area of the labelled boxes that count."""
     right, counted = _matched(found, truth, exits, areas)
-    return [_by_class(found, truth, exits, *of_area) for of_area in zip(areas, right, counted, strict=True)]
+    counts = [~truth.ignored.astype(bool) & _inside(truth.boxes, area) for area in areas]
+    order = np.lexsort((found.image, -found.score.astype(np.float64), found.label))  # falling scores, then images
+    labels = found.label[order]
+    classes: list[list[ClassMatches]] = [[] for _ in areas]
+    for label in np.unique(truth.label):
+        rows = order[np.searchsorted(labels, label) : np.searchsorted(labels, label, side="right")]
+        image, exit_ = found.image[rows], found.exit[rows]  # the same arrays for all ranges
+        for a in range(len(areas)):
+            shown = truth.image[counts[a] & (truth.label == label)]
+            if len(shown):
+                positives = np.bincount(shown, minlength=truth.images).astype(np.int32)
+                classes[a].append(ClassMatches(int(label), image, exit_, right[a, rows], counted[a, rows], positives))
+    return [Matches(truth.images, exits, tuple(of_area)) for of_area in classes]
 
 
 def _matched(
     found: FoundBoxes, truth: TrueBoxes, exits: int, areas: Sequence[tuple[float, float]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`right` and `counted` of the M found boxes in each of A ranges, [A, 10, M]."""
+    """`right` and `counted` of the M found boxes in each of A ranges, uint16 [A, M]."""
     inside = np.stack([_inside(found.boxes, area) for area in areas])
-    counted = np.repeat(inside[:, None], len(IOU_THRESHOLDS), axis=1)
+    counted = inside * BITS.sum(dtype=BITS.dtype)
     right = np.zeros_like(counted)
     found_pair, true_pair = _pairs(found, truth)
     for exit_index in range(exits):
         rows = np.flatnonzero(found.exit == exit_index)
         rows = rows[_may_match(found.part(rows), found_pair[rows], truth, true_pair)]
         for a, ids, is_right, is_counted in _of_exit(found.part(rows), found_pair[rows], truth, true_pair, areas):
-            right[a][:, rows[ids]], counted[a][:, rows[ids]] = is_right, is_counted
+            right[a, rows[ids]], counted[a, rows[ids]] = BITS @ is_right, BITS @ is_counted
     return right, counted
-
-
-def _by_class(
-    found: FoundBoxes, truth: TrueBoxes, exits: int, area: tuple[float, float], right: np.ndarray, counted: np.ndarray
-) -> Matches:
-    """The matches of the M found boxes from `right` and `counted`, [10, M]."""
-    counts = ~truth.ignored.astype(bool) & _inside(truth.boxes, area)
-    order = np.lexsort((found.image, -found.score.astype(np.float64), found.label))  # falling scores, then images
-    labels, classes = found.label[order], []
-    for label in np.unique(truth.label[counts]):
-        rows = order[np.searchsorted(labels, label) : np.searchsorted(labels, label, side="right")]
-        positives = np.bincount(truth.image[counts & (truth.label == label)], minlength=truth.images)
-        classes.append(
-            ClassMatches(int(label), found.image[rows], found.exit[rows], right[:, rows], counted[:, rows], positives)
-        )
-    return Matches(truth.images, exits, tuple(classes))
 
 
 def _pairs(found: FoundBoxes, truth: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +185,7 @@ def _of_exit(
     true_pair: np.ndarray,
     areas: Sequence[tuple[float, float]],
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """For each range, image and class with found boxes: index of the range, positions [D], `right` and `counted` [10, D].
+    """For each range, image and class with found boxes: index of the range, positions [D], right and counted, bool [10, D].
 
     A pair of image and class is an image of pycocotools, which would also go through all pairs without boxes.
     """

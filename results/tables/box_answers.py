@@ -97,7 +97,8 @@ class BoxAnswers:
     @cached_property
     def fingerprints(self) -> np.ndarray:
         """A number for the scores, coordinates and labels that an exit finds in an image, in any order; int64 [K + 1, N]."""
-        columns = pd.DataFrame(np.column_stack([self.found.score, self.found.label, self.found.boxes]))
+        score = self.found.score.astype(np.float64)  # and so the other columns
+        columns = pd.DataFrame(np.column_stack([score, self.found.label, self.found.boxes]))
         sums = np.zeros((self.exits + 1, len(self.sample_id)), dtype=np.uint64)
         np.add.at(
             sums, (self.found.exit, self.found.image), pd.util.hash_pandas_object(columns, index=False).to_numpy()
@@ -127,14 +128,14 @@ class BoxAnswers:
         """
         _check("answers", answers, FOUND, ("exit", "sample_id", "label"), sample_id, classes)
         _check("ground_truth", ground_truth, LABELLED, ("sample_id", "label"), sample_id, classes)
-        exit_, score = answers["exit"].to_numpy().astype(np.int64), answers["score"].to_numpy()
+        exit_, score = answers["exit"].to_numpy(), answers["score"].to_numpy()
         if len(exit_) and not WITHOUT_EXITS <= exit_.min() <= exit_.max() < exits:
             raise ValueError("the answers name an exit that the record does not have")
         if not (np.isfinite(score) & (score >= 0) & (score <= 1)).all():
             raise ValueError("the answers hold scores outside 0 to 1")
-        image = np.searchsorted(sample_id, answers["sample_id"].to_numpy())
-        exit_ %= exits + 1
-        if len(exit_) and np.bincount(exit_ * len(sample_id) + image).max() > MOST:
+        image = np.searchsorted(sample_id, answers["sample_id"].to_numpy()).astype(np.int32)
+        exit_ = (exit_ % (exits + 1)).astype(np.int16)
+        if len(exit_) and np.bincount(exit_.astype(np.int64) * len(sample_id) + image).max() > MOST:
             raise ValueError(f"the answers hold more than {MOST} boxes of an exit in an image")
         if ground_truth["ignored"].dtype != bool:
             raise ValueError("the table of ground_truth holds no truth values in ignored")
@@ -168,4 +169,6 @@ def _check(
 
 
 def _boxes(table: pd.DataFrame) -> np.ndarray:
-    return table[list(SIDES)].to_numpy(dtype=np.float64)
+    """[M, 4], in float32 if the table has it, as ours have."""
+    corners = table[list(SIDES)].to_numpy()
+    return corners if corners.dtype == np.float32 else corners.astype(np.float64)

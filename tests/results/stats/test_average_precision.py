@@ -176,8 +176,6 @@ def part(matches: Matches, images: np.ndarray) -> Matches:
         rows = np.isin(one.image, images)
         image = np.searchsorted(images, one.image[rows])
         classes.append(
-            ClassMatches(
-                one.label, image, one.exit[rows], one.right[:, rows], one.counted[:, rows], one.positives[images]
-            )
+            ClassMatches(one.label, image, one.exit[rows], one.right[rows], one.counted[rows], one.positives[images])
         )
     return Matches(len(images), matches.exits, tuple(one for one in classes if one.positives.any()))

@@ -111,6 +111,18 @@ def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
     assert head_table([run]).empty  # an image is neither right nor wrong
 
 
+def test_a_box_takes_few_bytes(store: Store) -> None:
+    """A report has the boxes of all runs in memory, a detection of VOC some two million a run."""
+    evidence = runs_by_method(store)["lgvit"].boxes
+    arrays = list(vars(evidence.found).values())
+    for matches in (evidence.matches, *evidence.matches_by_size.values()):
+        for one in matches.classes:
+            arrays += [one.image, one.exit, one.right, one.counted]
+    distinct = {id(array): array.nbytes for array in arrays}
+    assert evidence.found.boxes.dtype == np.float32  # as stored
+    assert sum(distinct.values()) / len(evidence.found.image) < 60
+
+
 def test_a_mixture_of_fixed_exits_is_no_better_than_random_routing(runs: dict[str, Run]) -> None:
     run = runs["lgvit"]
     outcomes = run.point_outcomes[HALF]

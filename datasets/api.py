@@ -100,11 +100,11 @@ class ImageSplit:
         """Images, each uint8 [H, W, C], and masks, each uint8 [H, W], or None without masks.
 
         Raises:
-            DataError: a file cannot be decoded, a mask has another size than its image, or a box is not within its image; the
-                message names it.
+            DataError: a file cannot be decoded, a mask has another size than its image, an image has another size than the
+                file with its boxes states, or a box is not within its image; the message names it.
         """
         images = decoded(self.images)
-        if self.boxes is not None and isinstance(images, list):  # the files with the labels may state other sizes
+        if self.boxes is not None and isinstance(images, list):
             for i, image in enumerate(images):
                 self.boxes.check(i, (image.shape[1], image.shape[0]), self.name(i))
         if self.masks is None:
@@ -266,7 +266,7 @@ class DatasetCard:
 
         Raises:
             DataError: a file is missing or damaged, the number of images differs from ``sizes``, masks or boxes are missing or
-                have a class that is not in ``classes``, or a box is not within its image.
+                have a class that is not in ``classes``, a box is not within its image, or an image has not its stated size.
         """
         module, attribute = self.target.split(":")
         reader: Callable[[Path], dict[str, ImageSplit]] = getattr(import_module(module), attribute)

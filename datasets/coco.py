@@ -80,6 +80,7 @@ def read_part(folder: Path, part: str) -> ImageSplit:
         )
         _check_categories(path, {int(category["id"]): str(category["name"]) for category in content["categories"]})
         annotations, ids = list(content["annotations"]), np.array([image for image, *_ in images], np.int64)
+        sizes = np.array([size for _, _, *size in images], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} has not the form of COCO's instances ({error!r:.80}); {COCO_DETECTION.how_to_get}"
@@ -113,7 +114,8 @@ def read_part(folder: Path, part: str) -> ImageSplit:
     names = [name for _, name, _, _ in images]
     _check_files(folder / part, names)
     files = ImageFiles(folder / part, encoded(names))
-    return ImageSplit(files, np.zeros(len(ids), np.int64), ids, boxes=Boxes.of_images(of_images))
+    boxes = Boxes.of_images(of_images, sizes)
+    return ImageSplit(files, np.zeros(len(ids), np.int64), ids, boxes=boxes)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -62,13 +62,18 @@ def _read_part(folder: Path, part: str) -> ImageSplit:
     missing = sorted({f"{name}.jpg" for name in names} - set(image_names(images)))
     if missing:
         raise DataError(f"there is no image {images / missing[0]}; {len(missing):,} of {len(names):,} are missing")
-    boxes = Boxes.of_images([read_annotation(folder / "Annotations" / f"{name}.xml") for name in names])
+    annotations = [read_annotation(folder / "Annotations" / f"{name}.xml") for name in names]
+    boxes = Boxes.of_images([objects for objects, _ in annotations], [size for _, size in annotations])
     files = ImageFiles(images, encoded([f"{name}.jpg" for name in names]))
     return ImageSplit(files, np.zeros(len(names), np.int64), np.arange(len(names)), boxes=boxes)
 
 
-def read_annotation(path: Path) -> list[tuple[tuple[float, float, float, float], int, bool]]:
-    """The (corners, class index, ignored) of every object in an annotation file; difficult objects are ignored.
+def read_annotation(
+    path: Path,
+) -> tuple[list[tuple[tuple[float, float, float, float], int, bool]], tuple[float, float]]:
+    """The (corners, class index, ignored) of every object in an annotation file, and the stated width and height.
+
+    Difficult objects are ignored.
 
     The file counts pixels from 1 and includes the last, so that left and top become smaller by 1. A corner that is up to one
     pixel outside the image, as some are, is moved to its border. Parts of a person (head, hands, feet) are not read.
@@ -98,7 +103,7 @@ def read_annotation(path: Path) -> list[tuple[tuple[float, float, float, float],
         if problem := mistake(corners, (int(width), int(height))):
             raise DataError(f"{path}, object {number} ({name}) {problem}")
         objects.append((corners, CLASSES.index(name), (found.findtext("difficult") or "0").strip() == "1"))
-    return objects
+    return objects, (width, height)
 
 
 def _number(path: Path, parent: ET.Element, tag: str, number: int | None = None) -> float:

@@ -25,7 +25,7 @@ from datasets.loading import scoring_batches
 from datasets.splits import content, merge
 from datasets.voc_detection import read as read_voc
 from datasets.voc_detection import read_annotation
-from tests.datasets.formats import voc_annotation, write_coco, write_voc_detection
+from tests.datasets.formats import voc_annotation, write_coco, write_image, write_voc_detection
 
 SIZE = 24
 
@@ -190,6 +190,7 @@ def test_coco_names_are_those_of_torchvision() -> None:
     ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": 40, "height": 0}]}, "image 7 has 40 x 0 pixels"),
     ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": float("inf"), "height": 1}]}, "form of COCO's instances"),
     ({}, {"images": [{"id": 2**70, "file_name": "7.jpg", "width": 1, "height": 1}]}, "form of COCO's instances"),
+    ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": 10**400, "height": 1}]}, "form of COCO's instances"),
     ({}, {"annotations": None}, "form of COCO's instances"),
     ({"image_id": float("inf")}, {}, "an annotation has not the form"),
     ({"bbox": [1, 1, 10**400, 8]}, {}, "an annotation has not the form"),
@@ -203,16 +204,35 @@ def test_wrong_annotations_of_coco_are_named(
         read_coco(tmp_path, val=1)
 
 
-def test_a_box_outside_the_decoded_image_is_named(tmp_path: Path) -> None:
-    stated = [{"id": 7, "file_name": "000000000007.jpg", "width": 400, "height": 300}]
-    for part in ("train2017", "val2017"):
-        write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 99, 9]}], {"images": stated})
-    test = read_coco(tmp_path, val=0)["test"]
-    sentence = r"000000000007\.jpg: object 1 has the box .*not within the image of 40 x 30"
+def refused(test: ImageSplit, sentence: str) -> None:
+    """Decoding, which trainings do, and the check of a dataset name the image."""
     with pytest.raises(DataError, match=sentence):
         test.decode()
     (problem,) = scan({"test": test}, 0, lambda done, total: None).damaged
     assert re.search(sentence, problem)
+
+
+def test_an_image_of_another_size_than_stated_is_named(tmp_path: Path) -> None:
+    """The box is within both, and would be in the wrong place of an image that was made smaller or larger."""
+    for stated in ((20, 15), (400, 300)):
+        one = [{"id": 7, "file_name": "000000000007.jpg", "width": stated[0], "height": stated[1]}]
+        for part in ("train2017", "val2017"):
+            write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 8, 8]}], {"images": one})
+        test = read_coco(tmp_path, val=0)["test"]
+        size = rf"has 40 x 30 pixels, and the file with its boxes states {stated[0]} x {stated[1]}"
+        refused(test, rf"000000000007\.jpg {size}")
+    write_voc_detection(tmp_path, {"train": ["a", "b"], "val": ["c"]}, OBJECTS)
+    write_image(tmp_path / "JPEGImages" / "b.jpg", (0, 0, 0), (80, 60))
+    both = merge(*(read_voc(tmp_path, val=1)[part] for part in ("train", "val")))
+    refused(both, r"b\.jpg has 80 x 60 pixels, and the file with its boxes states 40 x 30")
+
+
+def test_a_box_outside_the_decoded_image_is_named(tmp_path: Path) -> None:
+    for part in ("train2017", "val2017"):
+        write_coco(tmp_path, part, [7], [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 9, 9]}])
+    test = read_coco(tmp_path, val=0)["test"]
+    boxes = replace(boxes_of(test), corners=np.array([[1, 1, 99, 9]], np.float32), sizes=None)
+    refused(replace(test, boxes=boxes), r"000000000007\.jpg: object 1 has the box .*not within the image of 40 x 30")
 
 
 def made_up(sizes: list[tuple[int, int]], seed: int) -> tuple[list[np.ndarray], Boxes]:

@@ -91,26 +91,29 @@ def read_part(folder: Path, part: str) -> ImageSplit:
     _check_sizes(path, images)
     of_images: list[list[tuple[tuple[float, float, float, float], int, bool]]] = [[] for _ in images]
     classes = {category: index for index, category in enumerate(CATEGORIES)}
-    for annotation in annotations:
+    for place, annotation in enumerate(annotations, start=1):
+        name = _name(place, annotation)
         try:
-            number, image, category = annotation["id"], int(annotation["image_id"]), int(annotation["category_id"])
+            image, category = int(annotation["image_id"]), int(annotation["category_id"])
             left, top, width, height = map(float, annotation["bbox"])
-            is_crowd = bool(annotation.get("iscrowd", 0))
+            if (crowd := annotation.get("iscrowd", 0)) not in (0, 1):
+                raise ValueError(f"iscrowd is {crowd!r}")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise DataError(f"{path}: an annotation has not the form of COCO's ({error!r:.80})") from error
+            raise DataError(
+                f"{path}: {name} has not the form of COCO's ({error!r:.80}); image_id, category_id and a bbox of four numbers "
+                "are needed, and iscrowd is 0 or 1"
+            ) from error
         if image not in position:
-            raise DataError(f"{path}: annotation {number} belongs to image {image}, which is not in the list of images")
+            raise DataError(f"{path}: {name} belongs to image {image}, which is not in the list of images")
         if category not in classes:
-            raise DataError(f"{path}: annotation {number} has the category {category}, which is none of COCO's 80")
+            raise DataError(f"{path}: {name} has the category {category}, which is none of COCO's 80")
         if not (width >= 0 and height >= 0 and isfinite(left + top + width + height)):
             shown = ", ".join(f"{value:g}" for value in (left, top, width, height))
-            raise DataError(
-                f"{path}: annotation {number} has the box {shown}; left, top, width >= 0 and height >= 0 are needed"
-            )
+            raise DataError(f"{path}: {name} has the box {shown}; left, top, width >= 0 and height >= 0 are needed")
         size = images[position[image]][2:]
         clipped = (max(left, 0.0), max(top, 0.0), min(left + width, size[0]), min(top + height, size[1]))
         if mistake(np.array(clipped, np.float32).tolist(), size) is None:  # as stored, where sides may be equal
-            of_images[position[image]].append((clipped, classes[category], is_crowd))
+            of_images[position[image]].append((clipped, classes[category], crowd == 1))
     names = [name for _, name, _, _ in images]
     _check_files(folder / part, names)
     files = ImageFiles(folder / part, encoded(names))
@@ -126,6 +129,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} has not the form of COCO's instances; {COCO_DETECTION.how_to_get}")
     return content
+
+
+def _name(place: int, annotation: Any) -> str:
+    """An annotation by its id, or where it has none, by its place in the list, from 1."""
+    if isinstance(annotation, dict) and "id" in annotation:
+        return f"annotation {annotation['id']!s:.40}"
+    return f"number {place} of the annotations"
 
 
 def _check_sizes(path: Path, images: Sequence[tuple[int, str, int, int]]) -> None:

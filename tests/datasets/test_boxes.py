@@ -182,7 +182,12 @@ def test_coco_names_are_those_of_torchvision() -> None:
     ({"image_id": 5}, {}, "annotation 0 belongs to image 5"),
     ({"bbox": [1, 1, -4, 8]}, {}, "annotation 0 has the box 1, 1, -4, 8"),
     ({"bbox": [float("nan"), 1, 4, 8]}, {}, "annotation 0 has the box nan, 1, 4, 8"),
-    ({"bbox": [1, 1, 4]}, {}, "has not the form of COCO's"),
+    ({"bbox": [1, 1, 4]}, {}, "annotation 0 has not the form of COCO's"),
+    ({"bbox": []}, {}, "annotation 0 has not the form of COCO's .*bbox of four numbers"),
+    ({"iscrowd": "0"}, {}, "annotation 0 has not the form of COCO's .*iscrowd is '0'.*iscrowd is 0 or 1"),
+    ({"iscrowd": 2}, {}, "annotation 0 has not the form of COCO's .*iscrowd is 2"),
+    ({}, {"annotations": [{**ANNOTATIONS[0], "id": 5}, {**ANNOTATIONS[0], "bbox": []}]}, "number 2 of the annotations has not"),
+    ({}, {"annotations": [[]]}, "number 1 of the annotations has not"),
     ({}, {"categories": [{"id": 1, "name": "people"}]}, "category 1 is 'people', and COCO's is person"),
     ({}, {"images": [{"id": 7}]}, "has not the form of COCO's instances"),
     ({}, {"images": [{"id": 7, "file_name": "../7.jpg", "width": 1, "height": 1}]}, "there is no image"),
@@ -192,8 +197,8 @@ def test_coco_names_are_those_of_torchvision() -> None:
     ({}, {"images": [{"id": 2**70, "file_name": "7.jpg", "width": 1, "height": 1}]}, "form of COCO's instances"),
     ({}, {"images": [{"id": 7, "file_name": "7.jpg", "width": 10**400, "height": 1}]}, "form of COCO's instances"),
     ({}, {"annotations": None}, "form of COCO's instances"),
-    ({"image_id": float("inf")}, {}, "an annotation has not the form"),
-    ({"bbox": [1, 1, 10**400, 8]}, {}, "an annotation has not the form"),
+    ({"image_id": float("inf")}, {}, "annotation 0 has not the form"),
+    ({"bbox": [1, 1, 10**400, 8]}, {}, "annotation 0 has not the form"),
 ])  # fmt: skip
 def test_wrong_annotations_of_coco_are_named(
     tmp_path: Path, annotation: dict[str, Any], changes: dict[str, Any], sentence: str

@@ -78,7 +78,7 @@ class Batch:
     pixels, int64 [B, size, size], `IGNORED` where a pixel does not count, and scoring batches also have the masks as they are
     stored. In detection, they are `datasets.box_augment.targets`, float32 [B, M, 5], and scoring batches also have the boxes as
     they are stored and ``sizes``, width and height of the stored images, float32 [B, 2]. In distributed training, a batch holds
-    the images of one rank, and ``whole`` is the number of images over all ranks.
+    the images of one rank, and ``whole`` is the number of images over all ranks; likewise the part of one forward pass.
     """
 
     images: Tensor
@@ -121,7 +121,8 @@ class Batch:
         parts, start = [], 0
         for piece in pieces(self.size, share):
             rows = slice(start, start := start + piece.stop - piece.start)
-            parts.append((Batch(self.images[rows], self.labels[rows], self.sample_id[rows]), piece))
+            part = Batch(self.images[rows], self.labels[rows], self.sample_id[rows], piece.pass_size)
+            parts.append((part, piece))
         return parts
 
 

@@ -40,8 +40,10 @@ def exits_learner(stage: Stage, heads: ExitHeads | None, inputs: Inputs, device:
 
     def losses(batch: Batch, frozen: BackbonePass, at: Position) -> dict[str, Tensor]:
         return loss(
-            TrainingPass(task, modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps)
-        )
+            TrainingPass(
+                task, modules, frozen, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps, batch.size
+            )
+        )  # fmt: skip
 
     return Learner(
         name=stage.name,

@@ -37,9 +37,9 @@ def joint_learner(stage: Stage, backbone: BlockBackbone, inputs: Inputs, device:
         heads = model.exit_heads
         return loss(
             TrainingPass(
-                model.task, heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps
+                model.task, heads, passed, batch.labels, at.step, at.forward, recipe.label_smoothing, total_steps, batch.size
             )
-        )
+        )  # fmt: skip
 
     return Learner(
         name=stage.name,

@@ -26,7 +26,7 @@ class Router(nn.Module):
     Attributes:
         gap: running median of the loss of this exit less that of the final one: the mean of the medians of batches, of all of
             them for the first `MEMORY` images, and then with a weight for the newest of its images over `MEMORY`.
-        images: number of images so far.
+        images: number of images so far, over all processes that train together.
         running_statistics: names of the buffers that processes which train together average, beside those of the BatchNorm.
     """
 
@@ -53,7 +53,7 @@ class Router(nn.Module):
             return F.batch_norm(score, self.norm.running_mean, self.norm.running_var)[:, 0]
         return self.norm(score)[:, 0]
 
-    def loss(self, logits: Tensor, own: Tensor, final: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, own: Tensor, final: Tensor, images: int | None = None) -> Tensor:
         """The mean of s (L_k - gap / 2) + (1 - s) (L_K + gap / 2), with s the sigmoid of the logit; updates the running median.
 
         s rises for images on which this exit loses less against the final one than on half of all images.
@@ -62,14 +62,20 @@ class Router(nn.Module):
             logits: of the gate, (B,).
             own: loss L_k of each image at this exit, without gradient, (B,).
             final: loss L_K at the final exit, likewise.
+            images: number of images over all processes that train together; None if these are all.
         """
         if self.training:
-            self.observe(own - final)
+            self.observe(own - final, images)
         easy = logits.float().sigmoid()
         return (easy * (own - self.gap / 2) + (1 - easy) * (final + self.gap / 2)).mean()
 
-    def observe(self, gaps: Tensor) -> None:
-        """Update the running median by the differences of a batch, (B,)."""
-        self.images += len(gaps)
-        weight = len(gaps) / self.images.clamp(min=len(gaps), max=max(len(gaps), MEMORY)).to(gaps.dtype)
+    def observe(self, gaps: Tensor, images: int | None = None) -> None:
+        """Update the running median by the differences of a batch, (B,).
+
+        Where processes train together, each has a part of the ``images``. The median of a part gets the weight of all images,
+        because the processes average their medians.
+        """
+        count = len(gaps) if images is None else images
+        self.images += count
+        weight = count / self.images.clamp(min=count, max=max(count, MEMORY)).to(gaps.dtype)
         self.gap += weight * (gaps.detach().quantile(0.5) - self.gap)

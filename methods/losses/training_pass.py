@@ -28,6 +28,7 @@ class TrainingPass:
         forward: index of the forward pass, 0-based; differs from ``step`` if gradients are accumulated.
         label_smoothing: label smoothing of every cross-entropy.
         total_steps: number of optimizer steps in the stage.
+        images: number of images of the pass over all processes that train together; None if this one has all.
     """
 
     task: Task
@@ -38,6 +39,7 @@ class TrainingPass:
     forward: int = 0
     label_smoothing: float = 0.0
     total_steps: int = 1
+    images: int | None = None
 
     @cached_property
     def outputs(self) -> ExitOutputs:
@@ -79,7 +81,7 @@ class TrainingPass:
             terms["gate_error"] = error
         if self.task.has_routers and routers:
             terms["router"] = self.task.router_loss(
-                self.exit_heads.in_order, self.outputs.logits, self.passed.logits, self.labels
+                self.exit_heads.in_order, self.outputs.logits, self.passed.logits, self.labels, self.images
             )
         return terms
 

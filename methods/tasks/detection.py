@@ -52,14 +52,19 @@ class Detection(Task):
         raise TypeError("the outputs of detectors are not distilled")
 
     def router_loss(
-        self, heads: Sequence[ExitHead], outputs: Sequence[Tensor], final: Tensor, labels: Tensor
+        self,
+        heads: Sequence[ExitHead],
+        outputs: Sequence[Tensor],
+        final: Tensor,
+        labels: Tensor,
+        images: int | None = None,
     ) -> Tensor:
         """The mean loss of the routers of the early exits."""
         with torch.no_grad():
             of_final = loss_by_image(final, labels)
             own = [loss_by_image(output, labels) for output in outputs]
         losses = [
-            head.classifier.router.loss(BoxMaps.of(output).router, loss, of_final)  # type: ignore[operator, union-attr]
+            head.classifier.router.loss(BoxMaps.of(output).router, loss, of_final, images)  # type: ignore[operator, union-attr]
             for head, output, loss in zip(heads, outputs, own, strict=True)
         ]
         return torch.stack(losses).mean()

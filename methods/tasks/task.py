@@ -85,7 +85,12 @@ class Task(ABC):
         """
 
     def router_loss(
-        self, heads: Sequence[ExitHead], outputs: Sequence[Tensor], final: Tensor, labels: Tensor
+        self,
+        heads: Sequence[ExitHead],
+        outputs: Sequence[Tensor],
+        final: Tensor,
+        labels: Tensor,
+        images: int | None = None,
     ) -> Tensor:
         """The loss of learned gates that compare the losses of the exits, a scalar, for a task that has such gates.
 
@@ -94,6 +99,7 @@ class Task(ABC):
             outputs: of these heads.
             final: output of the final classifier.
             labels: of the batch.
+            images: number of images over all processes that train together; None if these are all.
         """
         raise TypeError(f"the heads of {type(self).__name__} have no routers")
 

@@ -279,6 +279,19 @@ def test_the_router_changes_nothing_before_it_and_follows_falling_losses() -> No
     ]  # processes that train together average it
 
 
+def test_processes_that_train_together_have_one_memory() -> None:
+    """Each updates the median of its share with the weight of all images, and then they average."""
+    alone, shares = Router(8), [Router(8), Router(8)]
+    for step in range(60):
+        gaps = torch.full((5,), 1.0 if step < 30 else 3.0)
+        alone.observe(gaps)
+        for router, own in zip(shares, (gaps[:2], gaps[2:]), strict=True):
+            router.observe(own, len(gaps))
+    assert 1 < float(alone.gap) < 3
+    assert [float(router.gap) for router in shares] == [float(alone.gap)] * 2
+    assert [int(router.images) for router in shares] == [300, 300]
+
+
 def test_a_router_separates_images_although_losses_fall_and_gaps_are_not_symmetric() -> None:
     """Gaps fall by more than images differ, and some easy images have very large ones; still only half may seem easy."""
     torch.manual_seed(0)

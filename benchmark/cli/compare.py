@@ -39,7 +39,7 @@ def command(first: str, second: str, results_dir: Path) -> None:
     The runs of two folders are paired by their spec; the rest by method, backbone, data, exits and seed.
 
     A run is an id or short id in the results folder, or a path to a run in another folder. Shows the differences in spec, code
-    and machine, and accuracy or mIoU with paired tests on the same test images.
+    and machine, and accuracy, mIoU or AP with paired tests on the same test images.
 
     \b
     Examples:

@@ -18,6 +18,8 @@ SCORES, WEIGHTS = "scores", "weights"
 TIERS = ("records", SCORES, WEIGHTS)
 TRAINED = ("finetune", "joint", "exits", "imported")
 """Kinds of stages that hold weights."""
+STORED = {"segmentation": "counts of pixels", "detection": "boxes"}
+"""What the scores of a task hold in place of logits."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def share_scores(store: Store, run_ids: Sequence[str], target: Path) -> list[str
             problems.append(f"{record.run_id}: an external run has no logits, so its scores are not included")
             continue
         if record.data.task != "classification":
-            problems.append(f"{record.run_id}: the small form is for logits, and {record.data.task} stores counts")
+            stored = STORED[record.data.task]
+            problems.append(f"{record.run_id}: the small form is for logits, and {record.data.task} stores {stored}")
             continue
         for split in SPLITS:
             path = released_file(target, stage, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from benchmark.evaluation.stored_runs import load_run_scores
 from benchmark.measure.finished import load_model
 from benchmark.notebook import load_run, read_scores
 from results.store.folder import Store
-from results.store.tiers import tiers
+from results.store.tiers import share_scores, tiers
+from tests.detection_runs import write_detection
 from tests.segmentation_runs import write_segmentation
 from tests.trained_runs import RUN, write_trained_run
 
@@ -96,7 +98,17 @@ def test_scores_that_are_missing_are_named(results: Path, tmp_path: Path) -> Non
         assert message.count(f"{RUN}: ") == 1
 
 
-def test_scores_of_segmentations_are_not_offered(tmp_path: Path) -> None:
-    store = write_segmentation(tmp_path, seeds=(0,), methods=("lgvit",))
+@pytest.mark.parametrize(
+    ("write", "stored"),
+    [(write_segmentation, "segmentation stores counts of pixels"), (write_detection, "detection stores boxes")],
+)
+def test_scores_of_other_tasks_are_not_offered(
+    write: Callable[..., Store], stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write(tmp_path, seeds=(0,), methods=("lgvit",))
     names = [tier.name for tier in tiers(store, store.run_ids(), tmp_path / "shared", [])]
     assert names == ["records", "weights"]
+    monkeypatch.setattr("results.store.tiers.scores_stage", lambda record: "scores-0")  # invented runs have none
+    problems = share_scores(store, store.run_ids(), tmp_path / "shared")
+    assert len(problems) == len(store.run_ids())
+    assert all(stored in problem for problem in problems)

@@ -30,6 +30,10 @@ HEAD_SHARE = 0.25
 """Assumed cost of a head of unknown cost, as a share of its block."""
 RECORD_BYTES = 1_000_000
 """Approximate size of a run's record and tables."""
+BOXES, BOX_BYTES = 100, 22
+"""Boxes of an exit in an image, of which trained exits find as many as are kept, and the stored size of one."""
+ANSWER_BYTES = {"classification": 0, "segmentation": 70, "detection": 20 * BOXES}
+"""Of an image at an exit, in the table of answers: what it has above `RECORD_BYTES`."""
 COSTS = "cost.json"
 
 
@@ -64,6 +68,7 @@ class Estimator:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.store = store
+        self.runs = {run.run_id: run.spec.train for run in plan.runs}
         self.costs = {
             stage.name: run.cost for run in plan.runs if plan.is_done(run.cost) for stage in (*run.training, run.scores)
         }
@@ -71,7 +76,7 @@ class Estimator:
 
     def unit(self, unit: Unit) -> Estimate:
         if not unit.stages:
-            return Estimate(artifact_bytes=RECORD_BYTES if unit.kind == "records" else 0)
+            return Estimate(artifact_bytes=sum(map(self._record, unit.names)) if unit.kind == "records" else 0)
         stage = unit.stages[0]
         if stage.kind == "cost":
             return Estimate()
@@ -81,8 +86,8 @@ class Estimator:
         if stage.kind == "scores":
             scored = images["val"] + images["test"]
             head_macs, exits = (self.heads(stage)[0], len(train.exits)) if stage.heads else (0, 0)
-            classes = len(registry.card("dataset", train.dataset.name).classes)
-            return Estimate(scored * (backbone_macs + head_macs), FLOAT_BYTES * scored * (exits + 1) * classes)
+            stored = scored * (exits + 1) * evidence_bytes(train)
+            return Estimate(scored * (backbone_macs + head_macs), stored)
         macs, weights = 0.0, 0
         if stage.kind == "exits":  # one forward pass of the frozen backbone serves all stages of the unit
             epochs = max(each.recipe.epochs for each in unit.stages if each.recipe)
@@ -106,6 +111,23 @@ class Estimator:
         card = registry.card("backbone", train.backbone)
         macs, weights = zip(*(block_size(card, block) for block in train.head_blocks), strict=True)
         return HEAD_SHARE * sum(macs), round(HEAD_SHARE * sum(weights))
+
+    def _record(self, run_id: str) -> int:
+        """Size of a run's record and tables, which have answers of all exits and of the backbone without exits."""
+        train = self.runs[run_id]
+        of_image = (len(train.exits) + 2) * ANSWER_BYTES[registry.card("dataset", train.dataset.name).task]
+        return RECORD_BYTES + of_image * _images(train)["test"]
+
+
+def evidence_bytes(train: TrainSpec) -> int:
+    """What scoring stores of an image at an exit: the fields of `benchmark.evaluation.scores.ExitScores`."""
+    card = registry.card("dataset", train.dataset.name)
+    if card.task == "detection":  # signals and boxes
+        return 4 * FLOAT_BYTES + BOXES * BOX_BYTES
+    if card.task == "segmentation":  # signals, six counts of every class, and the class of every patch
+        grid = registry.card("backbone", train.backbone).grids[-1]
+        return (8 + 6 * len(card.classes)) * FLOAT_BYTES + grid * grid
+    return len(card.classes) * FLOAT_BYTES
 
 
 def block_size(card: BackboneCard, block: int) -> tuple[int, int]:

@@ -7,6 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from benchmark.execution.estimate import RECORD_BYTES, Estimator
+from benchmark.execution.units import units_of
+from benchmark.grid.load import load_grid
+from benchmark.stages.plan import make_plan
+from results.store.folder import Store
 from tests.conftest import call
 
 
@@ -25,3 +30,18 @@ def assert_equal_scores(first: Path, second: Path) -> None:
         one, other = (load_file(folder / "stages" / stage / "test.safetensors") for folder in (first, second))
         assert one.keys() == other.keys()
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def assert_stored_as_estimated(grid: Path, results: Path) -> None:
+    """Scores and tables of answers take about as much as was estimated before the first run."""
+    nothing = Store(results / "nothing")
+    plan = make_plan(load_grid(grid), nothing)
+    estimator, estimated = Estimator(plan, nothing), {"scores": 0, "records": 0}
+    for unit in units_of(plan, {}):
+        if unit.kind in estimated:
+            estimated[unit.kind] += estimator.unit(unit).artifact_bytes
+    estimated["records"] -= RECORD_BYTES * len(plan.runs)
+    files = {"scores": "stages/scores-*/*.safetensors", "records": "runs/*/answers.parquet"}
+    for kind, pattern in files.items():
+        stored = sum(path.stat().st_size for path in results.glob(pattern))
+        assert 0.5 < estimated[kind] / stored < 2, kind

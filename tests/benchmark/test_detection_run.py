@@ -11,7 +11,7 @@ from benchmark.evaluation.scores import load_scores
 from methods.boxes.decoding import MOST
 from results.store.folder import Store
 from results.tables.run import Run
-from tests.benchmark.grid_runs import assert_equal_scores, run_grid
+from tests.benchmark.grid_runs import assert_equal_scores, assert_stored_as_estimated, run_grid
 from tests.conftest import call
 from tests.results.loaded import runs_by_method
 
@@ -122,3 +122,7 @@ def test_data_check_counts_objects() -> None:
     assert (
         "test: 3,451 objects, of which 124 are ignored; 0 images without an object, at most 5 in one" in checked.stdout
     )
+
+
+def test_disk_is_estimated_before_a_run(folder: Path) -> None:
+    assert_stored_as_estimated(folder / "boxes.yaml", folder / "results")

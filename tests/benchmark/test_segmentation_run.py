@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from results.store.folder import Store
 from results.tables.run import Run
-from tests.benchmark.grid_runs import assert_equal_scores, run_grid
+from tests.benchmark.grid_runs import assert_equal_scores, assert_stored_as_estimated, run_grid
 from tests.conftest import call
 from tests.results.loaded import runs_by_method
 
@@ -99,3 +99,7 @@ def test_commands_of_classification_say_so(folder: Path, runs: dict[str, Run], c
 def test_the_same_grid_gives_the_same_bits(folder: Path) -> None:
     run_grid(folder / "scenes.yaml", folder / "again", "--format", "none", "--set", "latency=[]")
     assert_equal_scores(folder / "results", folder / "again")
+
+
+def test_disk_is_estimated_before_a_run(folder: Path) -> None:
+    assert_stored_as_estimated(folder / "scenes.yaml", folder / "results")

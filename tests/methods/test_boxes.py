@@ -248,15 +248,15 @@ def test_signals_of_boxes() -> None:
 
 
 def test_the_router_compares_the_gap_of_an_image_with_the_running_median() -> None:
-    """The example of DynamicDet: gaps .1, .5, .3 have the median .3; an image with a gap of .2 is then easy."""
+    """Gaps .1, .5, .2 have the median .2, which is not their mean; an image with a gap of .1 is then easy."""
     router = Router(8)
-    router.observe(torch.tensor([0.1, 0.5, 0.3]))
-    assert float(router.gap) == pytest.approx(0.3)
+    router.observe(torch.tensor([0.1, 0.5, 0.2]))
+    assert float(router.gap) == pytest.approx(0.2)
     router.eval()
     logits = torch.tensor([0.4], requires_grad=True)
-    loss = router.loss(logits, torch.tensor([1.0]), torch.tensor([0.8]))
+    loss = router.loss(logits, torch.tensor([1.0]), torch.tensor([0.9]))
     s = float(torch.sigmoid(torch.tensor(0.4)))
-    assert float(loss.detach()) == pytest.approx(0.85 * s + 0.95 * (1 - s))
+    assert float(loss.detach()) == pytest.approx(0.9 * s + 1.0 * (1 - s))
     loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad < 0  # a step against the gradient lets s rise
@@ -271,6 +271,9 @@ def test_the_router_changes_nothing_before_it_and_follows_falling_losses() -> No
     for _ in range(200):
         router.observe(torch.full((4,), 0.25))
     assert float(router.gap) == pytest.approx(0.25, abs=0.01)
+    for _ in range(32):  # 128 images, the memory: of the step to 0.75, (1 - 4 / 128) ** 32 = 0.36 are left
+        router.observe(torch.full((4,), 0.75))
+    assert float(router.gap) == pytest.approx(0.75 - 0.5 * (1 - 4 / 128) ** 32, abs=0.005)
     assert router.state_dict().keys() >= {"gap", "images"}
     assert running_statistics(nn.Sequential(router)) == [
         router.norm.running_mean,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ from datasets.images import ImageList
 from datasets.loading import Workers
 from datasets.split_rules import SplitRule
 from methods.api import DETECTION
+from methods.backbones.cards import truncated
 from methods.backbones.pretrained import load_pretrained
 from methods.boxes.decoding import MOST, agreement, decode
 from methods.boxes.losses import image_losses, loss_by_image, mean_loss
@@ -70,12 +72,13 @@ def scenes(count: int) -> tuple[Tensor, Tensor]:
     return (pixels - 0.5233) / 0.2058, torch.from_numpy(targets(split.images, split.boxes))
 
 
+@pytest.mark.parametrize("class_tokens", [1, 2])
 @pytest.mark.parametrize("name", FITTING)
-def test_every_head_of_the_task_finds_boxes_in_every_cell(name: str) -> None:
+def test_every_head_of_the_task_finds_boxes_in_every_cell(name: str, class_tokens: int) -> None:
     options: dict[str, Any] = {"stride": 3} if name == "gah" else {}
     torch.manual_seed(0)
-    head = TASK.head(table("head")[name].load(), 32, CLASSES, GRID, 1, options)
-    output, _ = head(Tokens(torch.randn(2, 1 + GRID**2, 32), GRID, 1))
+    head = TASK.head(table("head")[name].load(), 32, CLASSES, GRID, class_tokens, options)
+    output, _ = head(Tokens(torch.randn(2, class_tokens + GRID**2, 32), GRID, class_tokens))
     assert output.shape == (2, CLASSES + BESIDE_CLASSES, GRID, GRID)
     maps = BoxMaps.of(output)
     assert (maps.distances >= 0).all()
@@ -175,6 +178,27 @@ def test_at_the_lower_resolution_fewer_cells_are_counted() -> None:
     assert costs.cumulative == (macs(12**2),)
     assert costs.baseline == macs(GRID**2)
     assert costs.reduced_tokens
+
+
+@pytest.mark.parametrize(
+    ("control", "grid"), [("", GRID), ("truncated", GRID), ("next-smaller", GRID), ("lower-resolution", 12)]
+)
+def test_a_distilled_deit_and_its_controls_read_the_patches_behind_both_class_tokens(control: str, grid: int) -> None:
+    card = table("backbone")["deit_nano_distilled_patch4_64"]
+    if control == "truncated":
+        card = truncated(card, 6)
+    if control == "next-smaller":
+        card = table("backbone")[card.smaller]
+    backbone = TASK.backbone(card.load(), card.architecture, CLASSES).eval()
+    if control == "lower-resolution":
+        backbone = LowerResolution(share=0.75).reduce(backbone)
+    with torch.no_grad():
+        passed = backbone_pass(backbone, scenes(2)[0], ())
+        assert passed.logits.shape == (2, CLASSES + BESIDE_CLASSES, grid, grid)
+        last = passed.last.values
+        assert last.shape[1] == 2 + grid**2
+        others = replace(passed.last, values=torch.cat([torch.randn_like(last[:, :2]), last[:, 2:]], 1))
+        torch.testing.assert_close(backbone.classify(others), passed.logits)
 
 
 def test_weights_of_another_task_bring_the_blocks_and_not_the_readout() -> None:

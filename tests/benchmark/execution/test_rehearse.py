@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmark.execution.rehearse import BATCH, rehearsal_of
 from benchmark.grid.load import find_grid, load_grid
@@ -74,6 +75,38 @@ def test_a_rehearsal_kills_each_training_once_and_finishes_every_model(
     assert (tmp_path / "report" / "paper.pdf").is_file()
     assert not list(store.root.glob("stages"))  # no weights are kept
     assert not list(tmp_path.glob("results/runs"))  # a rehearsal writes no results
+
+
+@pytest.mark.slow
+def test_a_grid_of_detection_is_rehearsed(tmp_path: Path, benchmark_command: Command) -> None:
+    """What `detection-voc` and `detection-coco` consist of, on small backbones."""
+    content = yaml.safe_load(find_grid("detection-voc").read_text(encoding="utf-8"))
+    assert content["policies"] == yaml.safe_load(find_grid("detection-coco").read_text(encoding="utf-8"))["policies"]
+    content |= {
+        "name": "tiny",
+        "backbones": ["deit_nano_distilled_patch4_32"],
+        "methods": ["lgvit", {"name": "lower-resolution", "set": {"share": 0.75}}],
+        "include": [{"backbone": "vit_nano_patch8_64", "dataset": "coco-detection", "method": "homogeneous-mlp"}],
+    }
+    del content["primary"]
+    grid, results = tmp_path / "grid.yaml", tmp_path / "results"
+    grid.write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = benchmark_command(
+        "run", "--grid", grid, "--rehearse", "--results", results, "--threads", 1, "--format", "none"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # A fine-tuning and a training of heads on each backbone.
+    assert "3 of 3 models finished, 4 trainings were killed and resumed" in re.sub(r"\s+", " ", done.stdout)
+    store = Store(results / "rehearsals" / "tiny")
+    records = {record.label: record for record in map(store.done_record, store.run_ids())}
+    assert {label: (record.data.name, record.data.classes) for label, record in records.items()} == {
+        "lgvit": ("synthetic:voc-detection", 20),
+        "lower-resolution(share=0.75)": ("synthetic:voc-detection", 20),
+        "homogeneous-mlp": ("synthetic:coco-detection", 80),
+    }
+    for name in ("lgvit", "homogeneous-mlp"):
+        assert len(records[name].exits) == 9
+        assert len({point.policy for point in records[name].points}) == len(content["policies"])
 
 
 @pytest.mark.parametrize("name", ["paper-cifar100", "paper-food101", "paper-imagenet"])

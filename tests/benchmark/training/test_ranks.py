@@ -42,18 +42,21 @@ class Case:
     Attributes:
         train: number of images; an epoch ends with a smaller batch.
         recipe: fields that differ from the default.
+        detects: whether they find boxes.
     """
 
     methods: list[Any]
     train: int = 51
     recipe: dict[str, Any] = field(default_factory=dict)
+    detects: bool = False
 
     def learners(self, folder: Path, ranks: Ranks = ALONE) -> tuple[list[Learner], Any, Callable[[Any], Any]]:
         """The learners, the inputs and the frozen pass."""
         recipe = {"epochs": 1, "batch_size": 20, "lr": 1e-3, **self.recipe}
         grid = write_grid(
             folder / f"grid-{ranks.rank}.yaml",
-            datasets=[bundled(self.train, 10, 45)],
+            backbones=["vit_nano_patch4_64" if self.detects else "vit_nano_patch4_28"],
+            datasets=[bundled(self.train, 10, 45) | ({"name": "fashion-scenes-detection"} if self.detects else {})],
             methods=self.methods,
             recipes={"finetune": {"epochs": 1, "batch_size": 100}, "joint": recipe, "exits": recipe},
         )
@@ -90,6 +93,8 @@ WITH_NORMS = Case(
     [{"name": "lgvit", "set": {"regime": "alternating", "alternate_by": "forward", "equal_epochs": False}}],
     recipe={"accumulate": 2},
 )
+# Every head has a router. The steps have 5, 5 and 2 images, of which the processes have 2 and 3, and 1 each.
+DETECTORS = Case(["lgvit"], train=12, recipe={"batch_size": 5}, detects=True)
 # A step of the heads, one of the gates, and another of the heads.
 GATES = Case([{"name": "jei-dnn", "set": {"warmup": 0.3, "interval": 1}}])
 
@@ -176,13 +181,15 @@ def work(folder: Path) -> None:
     results: dict[str, Any] = {}
     with process_group(CPU) as context:
         ranks = context.ranks
-        for name, case in [*CASES.items(), ("norms", WITH_NORMS), ("gates", GATES)]:
+        for name, case in [*CASES.items(), ("norms", WITH_NORMS), ("gates", GATES), ("detectors", DETECTORS)]:
             results[name] = train(case, folder / name, ranks)
         results["scores"] = score(folder / "scores", ranks)
         results["stopped"] = message_of(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
         results["resumed"] = train(SHARED, folder / "stopped", ranks)
         message_of(Interrupted, lambda: train(GATES, folder / "stopped gates", ranks, stop=1))
         results["resumed gates"] = train(GATES, folder / "stopped gates", ranks)
+        message_of(Interrupted, lambda: train(DETECTORS, folder / "stopped detectors", ranks, stop=1))
+        results["resumed detectors"] = train(DETECTORS, folder / "stopped detectors", ranks)
         results["ruined"] = message_of(TrainingDivergedError, lambda: train(SHARED, folder / "ruined", ranks, ruin=1))
         results["other image"] = message_of(DataError, lambda: compare_data(folder / "data", ranks))
         message_of(Interrupted, lambda: train(SHARED, folder / "half", ranks, stop=1))
@@ -239,38 +246,43 @@ def test_gates_of_two_processes_learn_from_the_targets_of_their_shares(two: Resu
         assert largest(differences) < 1e-5 * largest(alone[step])
 
 
-@pytest.mark.parametrize("name", [*CASES, "norms", "gates"])
+@pytest.mark.parametrize("name", [*CASES, "norms", "gates", "detectors"])
 def test_both_processes_end_with_the_same_bits(name: str, two: Results) -> None:
     assert_same(two[1][0][name], two[1][1][name])
 
 
-def test_a_batchnorm_normalises_per_process_and_averages_running_statistics(two: Results, tmp_path: Path) -> None:
-    """The rule in docs/multi-gpu.md: each share has its own batch statistics; running statistics are averaged over images."""
-    (first,), inputs, _ = WITH_NORMS.learners(tmp_path)
-    (second,), _, _ = WITH_NORMS.learners(tmp_path)
+@pytest.mark.parametrize(("name", "case"), [("norms", WITH_NORMS), ("detectors", DETECTORS)])
+def test_shares_have_own_statistics_and_running_ones_are_averaged(
+    name: str, case: Case, two: Results, tmp_path: Path
+) -> None:
+    """The rules in docs/multi-gpu.md for BatchNorms, of batch statistics, and for routers, of medians: means over images."""
+    (first,), inputs, frozen = case.learners(tmp_path)
+    (second,), _, _ = case.learners(tmp_path)
     recipe, both = first.recipe, [Ranks(0, 2), Ranks(1, 2)]
     loaders = [inputs.training(recipe, "exits", 0, 0, 0, ranks) for ranks in both]
     for batches in zip(*loaders, strict=True):
         shares = [0.0, 0.0]
         for learner, batch, ranks in zip((first, second), batches, both, strict=True):
             for number, (part, piece) in enumerate(batch.parts(ranks.share(recipe))):
-                learner.backward(part, None, number, piece.weight / batch.size, piece, ranks.seed_parts)
+                learner.backward(part, frozen(part), number, piece.weight / batch.size, piece, ranks.seed_parts)
                 shares[ranks.rank] += piece.weight / batch.size
         for one, other in zip(first.module.parameters(), second.module.parameters(), strict=True):
             if one.grad is not None and other.grad is not None:
                 one.grad += other.grad
                 other.grad.copy_(one.grad)
-        for (name, one), other in zip(first.module.named_buffers(), second.module.buffers(), strict=True):
-            if "running" in name:
+        for (key, one), other in zip(first.module.named_buffers(), second.module.buffers(), strict=True):
+            if key.endswith(("running_mean", "running_var", "gap")):
                 one.copy_(shares[0] * one + shares[1] * other)
                 other.copy_(one)
         first.update()
         second.update()
-    (state,) = two[1][0]["norms"].states.values()
+    (state,) = two[1][0][name].states.values()
     by_hand = first.module.state_dict()
     assert any("running_mean" in key for key in by_hand)
     for key, tensor in by_hand.items():
         torch.testing.assert_close(state[key], tensor, rtol=1e-5, atol=1e-6)
+    counts = [int(tensor) for key, tensor in state.items() if key.endswith("router.images")]
+    assert counts == [case.train] * (2 if case.detects else 0)  # of all images, and not of a share
 
 
 def test_on_a_gpu_sync_batchnorms_keep_the_parameters() -> None:
@@ -298,6 +310,7 @@ def test_stopped_and_resumed_together_changes_no_bit(two: Results) -> None:
         assert result["stopped"] == ""  # Interrupted, on both
         assert_same(result["resumed"], result[next(iter(CASES))])
         assert_same(result["resumed gates"], result["gates"])
+        assert_same(result["resumed detectors"], result["detectors"])
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(two: Results) -> None:

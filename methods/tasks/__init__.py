@@ -17,7 +17,7 @@ TASKS: dict[str, TaskCard] = {
     ),
     "segmentation": TaskCard(
         target="methods.tasks.segmentation:Segmentation",
-        code_version=2,
+        code_version=3,
         summary="one class for every pixel",
         own_policy="map-confidence",
         labels_patches=True,

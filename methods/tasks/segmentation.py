@@ -97,15 +97,18 @@ def pixel_counts(logits: Tensor, masks: Tensor) -> Tensor:
         int32 (B, C, 6).
 
     The boundary of a class is its region less the region eroded by a 3x3 square, n times with n = 2 % of the image's diagonal,
-    at least once; the image's border counts as boundary (Cheng et al., Boundary IoU, CVPR 2021).
+    at least once; the image's border counts as boundary (Cheng et al., Boundary IoU, CVPR 2021). As in the authors' code, the
+    boundaries of answers are those of the whole map, and pixels without a label are left out afterwards: along an ignored
+    contour the label has a boundary, and an answer only where its class changes.
     """
     masks, classes = masks.to(logits.device), logits.shape[1]
     left_out = masks == IGNORED
-    predicted = _resized(logits, masks.shape[1:]).argmax(1).masked_fill(left_out, NOWHERE)
+    predicted = _resized(logits, masks.shape[1:]).argmax(1)
     labelled = masks.long().masked_fill(left_out, NOWHERE)
     width = max(1, round(BOUNDARY * float(masks.shape[1] ** 2 + masks.shape[2] ** 2) ** 0.5))
+    region, edge = (answer.masked_fill(left_out, NOWHERE) for answer in (predicted, boundaries(predicted, width)))
     columns = []
-    for answer, truth in ((predicted, labelled), (boundaries(predicted, width), boundaries(labelled, width))):
+    for answer, truth in ((region, labelled), (edge, boundaries(labelled, width))):
         right = _sums(answer.where(answer == truth, NOWHERE), classes)
         columns += [right, _sums(answer, classes) - right, _sums(truth, classes) - right]
     return torch.stack(columns, -1).int()

@@ -109,6 +109,31 @@ def test_a_right_answer_has_a_boundary_iou_of_one() -> None:
     assert not counts[:, [1, 2, 4, 5]].any()
 
 
+def test_an_answer_has_no_boundary_where_its_class_does_not_change() -> None:
+    """An object in a ring of ignored pixels, as in Pets and VOC, and an answer of background everywhere."""
+    mask = torch.zeros(64, 64, dtype=torch.uint8)
+    mask[19:45, 19:45] = 255
+    mask[20:44, 20:44] = 1
+    counts = image_counts(certain([[0] * 64] * 64, 2), mask)
+    border, around_the_ring = 64 * 64 - 60 * 60, 30 * 30 - 26 * 26  # two pixels wide
+    assert counts[0].tolist() == [64 * 64 - 26 * 26, 24 * 24, 0, border, 0, around_the_ring]
+    assert counts[1].tolist() == [0, 0, 24 * 24, 0, 0, 24 * 24 - 20 * 20]
+    assert float(mean_iou(counts[:, 3:].numpy())) == pytest.approx((496 / 720 + 0) / 2)
+
+
+def test_without_ignored_pixels_both_maps_have_their_boundaries_alone() -> None:
+    """As all images of fashion-scenes."""
+    generator = torch.Generator().manual_seed(3)
+    mask, maps = torch.randint(0, 3, (1, 40, 30), generator=generator), torch.randn(1, 3, 5, 5, generator=generator)
+    answer = boundaries(F.interpolate(maps, (40, 30), mode="bilinear").argmax(1), 1)
+    label = boundaries(mask, 1)
+    expected = [
+        [int(((answer == c) & (label == c)).sum()), int((answer == c).sum()), int((label == c).sum())] for c in range(3)
+    ]
+    counts = pixel_counts(maps, mask.byte())[0, :, 3:]
+    assert [[right, right + wrong, right + missed] for right, wrong, missed in counts.tolist()] == expected
+
+
 def test_times_are_those_of_the_signal_that_the_policy_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """All signals of an exit take up to half as long as a block of a small backbone."""
     model, images = model_of("lph", "linear", "gah"), torch.randn(2, 1, 28, 28)

@@ -11,9 +11,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmark.evaluation.scores import ExitScores
+from benchmark.measure.audit import PATCHES, other_patches
 from benchmark.measure.dynamic import Routed, run_dynamic
 from methods.api import CLASSIFICATION
 from methods.model import MultiExitModel
@@ -40,14 +42,19 @@ class Agreement:
             code.
         logit_error: largest difference of a logit that both computed, relative to the largest absolute logit; without signals
             that jump (`methods.tasks.task.Task.jumping_signals`).
+        patches: share of the patches with another class than in the stored maps, where tokens leave; None elsewhere. It decides
+            there in place of ``logit_error``: every signal jumps where rounding moves one token across its threshold.
     """
 
     samples: int
     moved: int
     unexplained: int
     logit_error: float
+    patches: float | None = None
 
     def within(self, tolerance: float = TOLERANCE) -> bool:
+        if self.patches is not None:
+            return self.unexplained == 0 and self.patches <= max(PATCHES, tolerance)
         return self.unexplained == 0 and self.logit_error <= tolerance
 
 
@@ -116,15 +123,18 @@ def dynamic_agreement(model: MultiExitModel, policy: ExitPolicy, images: Tensor,
         images: (N, channels, H, W).
         stored: stored scores, whose first N samples are the images.
     """
-    batches = []
+    batches, others = [], []
     for start in range(0, len(images), CHECKED_BATCH):
         before = copy.deepcopy(policy)  # dynamic inference may move the thresholds
         routed = run_dynamic(model, policy, images[start : start + CHECKED_BATCH], keep_logits=True)
         part = stored.part(slice(start, start + len(routed.exits)))
         batches.append(agreement(routed, part.logits, before, errors=part.errors, task=model.task))
+        if part.tokens is not None and routed.answers is not None:
+            others.append(other_patches(routed.answers, part, routed.exits))
     return Agreement(
         samples=sum(batch.samples for batch in batches),
         moved=sum(batch.moved for batch in batches),
         unexplained=sum(batch.unexplained for batch in batches),
         logit_error=max(batch.logit_error for batch in batches),
+        patches=float(torch.cat(others).mean()) if others else None,
     )

@@ -120,7 +120,7 @@ def audit(
         )
     rounded = set(different)
     if maps is not None and part.maps is not None:
-        others = (maps.cpu()[drawn] != part.maps[exits, torch.arange(count)]).flatten(1).double().mean(1)
+        others = other_patches(maps.cpu()[drawn], part, exits)
         if others.mean() > max(PATCHES, tolerance):
             raise UserError(
                 f"--run {run_id}: {float(others.mean()):.1%} of the patches of {count} answers drawn from the timed run (seed "
@@ -129,6 +129,18 @@ def audit(
             )
         rounded |= set(others.nonzero()[:, 0].tolist())
     return Audit(seed=seed, answers=count, rounding=len(rounded))
+
+
+def other_patches(maps: Tensor, stored: ExitScores, exits: Tensor) -> Tensor:
+    """The share of patches with another class than in the stored map of the exit taken, float64 [N].
+
+    Args:
+        maps: classes of the patches, int64 (N, g, g).
+        stored: scores of the same N samples, with maps.
+        exits: of each sample, [N].
+    """
+    assert stored.maps is not None
+    return (maps.cpu() != stored.maps[exits.cpu(), torch.arange(len(maps))]).flatten(1).double().mean(1)
 
 
 def _is_rounding(

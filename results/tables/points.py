@@ -61,9 +61,12 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
     costs = run.record.costs
     blocks = [exit_.block for exit_ in run.record.exits]
     values = run.values(point.name)
-    # The lower end of a speed-up belongs to the upper end of its cost, and vice versa.
+    # The lower end of a speed-up belongs to the upper end of its cost, and vice versa. A model with one exit has no interval:
+    # its images cost the same, or, where tokens leave, only the mean of their costs is recorded.
     block_interval, macs_interval = (
         bounded_mean(run.mean_over_exits(point.name, np.array(price, dtype=np.float64)), min(price), max(price))
+        if len(price) > 1
+        else (np.nan, np.nan)
         for price in (blocks, costs.cumulative)
     )
     is_swin = run.record.backbone.family == "swin"

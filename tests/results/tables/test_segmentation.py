@@ -75,6 +75,21 @@ def test_the_metric_of_a_point_is_the_weighted_miou_of_its_settings(runs: dict[s
     assert runs["static"].values(STATIC).mean() == pytest.approx(mean_iou(counts_of(run, {-1: 1.0})))
 
 
+def test_a_cost_that_is_known_or_only_a_mean_has_no_interval(runs: dict[str, Run]) -> None:
+    """Of a truncated model all images cost the same; where tokens leave, the record holds the mean of their costs."""
+    ends = ["layer_low", "layer_high", "mac_low", "mac_high"]
+    (row,) = points([runs["lgvit"]]).query("point == @HALF").to_dict("records")
+    assert row["mac_low"] < row["mac_speedup"] < row["mac_high"]
+    truncated = next(run for run in runs.values() if not run.has_exits and not run.is_static)
+    train = truncated.record.spec.train.model_copy(update={"token_exits": (4, 8)})
+    spec = truncated.record.spec.model_copy(update={"train": train})
+    tokens = replace(truncated, record=truncated.record.model_copy(update={"spec": spec}))
+    for run in (truncated, tokens):
+        (row,) = points([run]).to_dict("records")
+        assert row["mac_speedup"] > 1
+        assert np.isnan([row[end] for end in ends]).all()
+
+
 def test_exits_and_the_images_that_leave_there(runs: dict[str, Run]) -> None:
     run = runs["lgvit"]
     exits = exit_table([run])

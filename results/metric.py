@@ -75,7 +75,7 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 ACCURACY = Metric("accuracy", "Accuracy", "Acc.", accuracy_interval, paired_interval, sign_flip, "accuracy", "Recall")
 MIOU = Metric(
     "mIoU", "mIoU", "mIoU", _interval, paired_interval_unbounded, sign_flip_unbounded, "pixel accuracy", "IoU",
-    "counts summed over the images, ignored pixels removed, absent classes left out.",
+    "counts summed over the images, ignored pixels removed, classes neither labelled nor answered left out.",
     better="better", worse="worse", best="best",
 )  # fmt: skip
 AP = Metric(

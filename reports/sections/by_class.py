@@ -18,8 +18,14 @@ MOST = 20
 """Classes in a table; classes.csv has all."""
 
 
-def by_class(study: Study, setting: ComparisonGroup) -> list[Block]:
-    """A sentence and a table about the reference; means over training seeds. Empty where it does not reach a point."""
+def by_class(study: Study, setting: ComparisonGroup, unlisted: str = "") -> list[Block]:
+    """A sentence and a table about the reference; means over training seeds. Empty where it does not reach a point.
+
+    Args:
+        study: of the report.
+        setting: the main group of one dataset and backbone.
+        unlisted: a sentence for the caption where some classes have no row.
+    """
     run, rows = setting.leading, study.rows_of("classes", setting)
     if rows.empty:
         return []
@@ -37,10 +43,12 @@ def by_class(study: Study, setting: ComparisonGroup) -> list[Block]:
     table_name = f"{setting.number}-classes"
     shown = means.sort_values("change", kind="stable").head(MOST).sort_index() if len(means) > MOST else means
     more = f" The {MOST} classes that lose most; classes.csv has all." if len(means) > MOST else ""
+    fewer = f" {unlisted}" if unlisted and len(means) < run.record.data.classes else ""
     seeds = f" Means over {own['seed'].nunique()} training seeds." if own["seed"].nunique() > 1 else ""
     caption = (
         f"{run.metric.of_class} (%) of every class{study.where(setting)}: of the backbone without exits, and "
-        f"of {name} {where}. Images: test images with the class. Block: mean block after which these images leave.{more}{seeds}"
+        f"of {name} {where}. Images: test images with the class. Block: mean block after which these images leave."
+        f"{more}{fewer}{seeds}"
     )
     header = ("Class", "Images", "Without exits", "With exits", "Change (points)", "Block")
     cells = tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from reports.blocks import Block, Drawn, Text
 from reports.comparison_group import ComparisonGroup
 from reports.figures.scenes import ROWS, Scene, scenes
@@ -15,11 +17,12 @@ from results.tables.run import Run
 
 COLUMNS = 6
 """Exits in the figure of scenes."""
+UNLISTED = "Classes without labelled pixels have no row; where one is answered, its IoU of 0 counts in the mIoU."
 
 
 def classes_and_boundaries(study: Study) -> list[Block]:
     """For each main group of a segmentation, sentences and a table about the reference; means over training seeds."""
-    return by_group(study, "segmentation", (_scenes, _boundaries, by_class))
+    return by_group(study, "segmentation", (_scenes, _boundaries, partial(by_class, unlisted=UNLISTED)))
 
 
 def _scenes(study: Study, setting: ComparisonGroup) -> list[Block]:

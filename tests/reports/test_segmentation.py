@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from reports.blocks import Text
+from reports.blocks import Shown, Text
 from reports.captioned import readable_tables
 from reports.paper import build_report
 from reports.sections.results import results
@@ -30,7 +30,7 @@ from results.tables.run import Run, TriedRate
 from tests.conftest import SmokeRun
 from tests.segmentation_runs import write_segmentation
 
-COUNTED = "counts summed over the images, ignored pixels removed, absent classes left out."
+COUNTED = "counts summed over the images, ignored pixels removed, classes neither labelled nor answered left out."
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,22 @@ def test_classes_are_listed_with_their_iou_and_depth(report: Report) -> None:
         assert re.search(rf"{name} \d+ {cells} −\d+\.\d {row['mean_block']:.1f}", report.paper), name
     exits = pd.read_csv(report.out / "exits.csv").query("method == 'lgvit'").groupby("block")["boundary_iou"].mean()
     assert f"a boundary IoU of {100 * exits.iloc[0]:.1f} %" in report.paper
+
+
+def test_the_table_of_classes_says_that_others_may_count_in_the_miou(report: Report) -> None:
+    """A class that is answered and nowhere labelled has no images, so no row, and an IoU of 0 in the mean."""
+
+    def caption(runs: Sequence[Run]) -> str:
+        blocks = classes_and_boundaries(Study("scenes", runs, tidy_tables(runs, [])))
+        (shown,) = (block for block in blocks if isinstance(block, Shown))
+        return shown.caption
+
+    explained = "Classes without labelled pixels have no row; where one is answered, its IoU of 0 counts in the mIoU."
+    assert explained in caption(report.runs)  # no image has a hat
+    data = report.runs[0].record.data
+    data = data.model_copy(update={"classes": data.classes - 1, "class_names": data.class_names[:-1]})
+    without_hats = [replace(run, record=run.record.model_copy(update={"data": data})) for run in report.runs]
+    assert explained not in caption(without_hats)
 
 
 def test_of_an_exit_that_finds_no_boundary_no_share_is_stated(report: Report) -> None:

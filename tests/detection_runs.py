@@ -118,6 +118,6 @@ def _write(store: Store, model: InventedModel) -> None:
         static_accuracy=SplitAccuracy(**{split: accuracies(one)[-1] for split, one in static.items()}),
     )
     with store.write_run(record) as folder:
-        evaluation.write(folder)
+        evaluation.write(folder, "")
         images = [Picture(1000 + n, picture("test", n), 1.0) for n in range(4)]
         pictures_frame(images).to_parquet(folder / PICTURES, index=False)

@@ -58,7 +58,7 @@ def _write(store: Store, method: Configured) -> None:
         static_accuracy=SplitAccuracy(**{split: accuracies(s)[-1] for split, s in static.items()}), points=evaluation.points,
     )  # fmt: skip
     with store.write_run(record) as folder:
-        evaluation.write(folder)
+        evaluation.write(folder, "")
 
 
 def _data_card() -> DataCard:

@@ -58,7 +58,7 @@ def make_finished(grid: Grid, store: Store, *, tables: bool = True, samples: int
             record, evaluation = _template(run.spec, samples, variant)
             folder = store.root.parent / "tables" / str(len(templates))
             folder.mkdir(parents=True)
-            evaluation.write(folder)
+            evaluation.write(folder, "")
             files = tuple(
                 Artifact(path=path.name, sha256=sha256(path), bytes=path.stat().st_size) for path in folder.iterdir()
             )

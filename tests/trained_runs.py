@@ -99,7 +99,7 @@ def write_trained_run(
         points=evaluation.points,
     )
     with store.write_run(record) as folder:
-        evaluation.write(folder)
+        evaluation.write(folder, record.data.split_identity["val"])
     return record
 
 

@@ -19,8 +19,6 @@ from benchmark.evaluation.evidence import evidence_of
 from benchmark.evaluation.redraw import redraw
 from benchmark.evaluation.scores import ExitScores
 from benchmark.evaluation.sweep import decide, without_exits
-from datasets.api import ImageSplit
-from datasets.splits import identity
 from methods.policies.policy import ExitPolicy
 from results.operating_point import BUDGETS, OperatingPoint, PointKind, Redrawn, WeightedThreshold
 from results.record import CostTable, ExitMetrics
@@ -39,7 +37,7 @@ class Evaluation:
 
     Attributes:
         points: operating points.
-        thresholds: the settings chosen on val, and the hash of val's sample ids and labels.
+        thresholds: the settings chosen on val, and the number of its samples.
         outcomes: see `results.tables.run.Run.outcomes`.
         curves: see `results.tables.run.Run`.
         answers: the prediction of each exit for each test sample; see `results.tables.answers`.
@@ -55,9 +53,15 @@ class Evaluation:
     corners: pd.DataFrame
     ground_truth: pd.DataFrame | None = None
 
-    def write(self, folder: Path) -> None:
-        """Write the thresholds and tables to the run's folder."""
-        (folder / "thresholds.json").write_text(json.dumps(self.thresholds, indent=1) + "\n", encoding="utf-8")
+    def write(self, folder: Path, val: str) -> None:
+        """Write the thresholds and tables to the run's folder.
+
+        Args:
+            folder: of the run.
+            val: identity of the split on which the thresholds were chosen, as in the record's data card.
+        """
+        thresholds = {"val": val, **self.thresholds}
+        (folder / "thresholds.json").write_text(json.dumps(thresholds, indent=1) + "\n", encoding="utf-8")
         for name in (*TABLES, GROUND_TRUTH):
             if (table := getattr(self, name)) is not None:
                 table.to_parquet(folder / f"{name}.parquet", index=False)
@@ -116,7 +120,7 @@ def evaluate(
             corners.append(tables.corner(selection.label, int(t), decided_on_test, scores["test"].sample_id.numpy()))
     return Evaluation(
         tuple(points),
-        {"val": _identity(scores["val"]), "samples": len(scores["val"].labels), "policies": frozen},
+        {"samples": len(scores["val"].labels), "policies": frozen},
         pd.concat(outcomes, ignore_index=True),
         pd.concat(curves, ignore_index=True),
         tested.answers(static["test"]),
@@ -152,7 +156,7 @@ def evaluate_without_exits(
         costs: cost table of the model.
     """
     own_scores = static if scores is None else scores
-    frozen = {"val": _identity(own_scores["val"]), "samples": len(own_scores["val"].labels), "policies": []}
+    frozen = {"samples": len(own_scores["val"].labels), "policies": []}
     tested = evidence_of(own_scores["test"])
     answers, truth = tested.answers(static["test"]), tested.ground_truth()
     static_outcomes, corners = evidence_of(static["test"]).final_outcomes(), tables.no_corners(tested.has_right)
@@ -295,8 +299,3 @@ def frozen_points(chosen: list[ChosenPoint], settings: np.ndarray) -> list[dict[
         }
         for choice in chosen
     ]
-
-
-def _identity(scores: ExitScores) -> str:
-    """SHA-256 over sample ids and labels, as in the record's data card."""
-    return identity(ImageSplit(np.empty(0, np.uint8), scores.labels.numpy(), scores.sample_id.numpy()))

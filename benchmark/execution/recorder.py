@@ -105,7 +105,7 @@ class Recorder:
             points=evaluation.points,
         )
         with self.store.write_run(record) as folder:
-            evaluation.write(folder)
+            evaluation.write(folder, record.data.split_identity["val"])
             if scores["test"].maps is not None and inputs.card.redistributable:
                 examples_frame(_examples(scores["test"], inputs)).to_parquet(folder / EXAMPLES, index=False)
             if scores["test"].detections is not None and inputs.card.redistributable:

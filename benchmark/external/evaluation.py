@@ -59,7 +59,7 @@ def evaluate_exits(splits: Mapping[str, ExternalExits], costs: CostTable, blocks
     answers["exit"] -= 1  # records count exits from 0
     return Evaluation(
         tuple(points),
-        {"val": identity_of(splits["val"]), "samples": splits["val"].samples, "policies": [frozen]},
+        {"samples": splits["val"].samples, "policies": [frozen]},
         pd.concat(outcomes, ignore_index=True),
         pd.concat([tables.curve(POLICY, split, sweeps[split], costs, blocks) for split in SPLITS], ignore_index=True),
         answers,

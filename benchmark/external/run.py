@@ -122,7 +122,7 @@ def evaluate_file(
         points=evaluation.points,
     )
     with store.write_run(record) as folder:
-        evaluation.write(folder)
+        evaluation.write(folder, record.data.split_identity["val"])
     return record
 
 

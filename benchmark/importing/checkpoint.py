@@ -195,7 +195,7 @@ def import_checkpoint(
         points=evaluation.points,
     )
     with store.write_run(record) as folder:
-        evaluation.write(folder)
+        evaluation.write(folder, record.data.split_identity["val"])
     return run_id
 
 

@@ -1,8 +1,10 @@
-"""Masks that are not in memory are all read before a training, so that a wrong one in any split ends the command at once."""
+"""Masks that are not in memory are all read before a training, so that a wrong one in any split ends the command at once.
+A run on such masks names its val split."""
 
 from __future__ import annotations
 
 import io
+import json
 import multiprocessing
 import sys
 from dataclasses import replace
@@ -19,6 +21,8 @@ from benchmark.cli import start
 from benchmark.errors import Interrupted
 from benchmark.execution.building import Builder
 from benchmark.execution.checking import check_masks
+from benchmark.execution.config import ExecutionConfig
+from benchmark.execution.task import run_task
 from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.stages.graph import run_stages
@@ -133,3 +137,16 @@ def test_masks_that_nothing_is_going_to_read_are_not_read(data: Path) -> None:
     shown = io.StringIO()
     check_masks(replace(plan, done_stages=frozenset(read)), builder(data), Reporter(Console(file=shown)))
     assert not shown.getvalue()
+
+
+def test_thresholds_name_the_val_split_of_the_data_card(data: Path) -> None:
+    """By sample ids and breeds, which the scores of a segmentation do not hold."""
+    plan = planned(data.parent)
+    (static,) = (run for run in plan.runs if run.spec.train.method.name == "static")
+    config = ExecutionConfig(results=data.parent / "results", data_dir=data, device="cpu", loader_processes=0)
+    names = [stage.name for stage in static.chain]
+    run_task(plan, config, Reporter(Console(quiet=True)), stages=names, runs=[static.run_id])
+    store = Store(config.results)
+    frozen = json.loads((store.run(static.run_id) / "thresholds.json").read_text(encoding="utf-8"))
+    assert frozen["val"] == store.done_record(static.run_id).data.split_identity["val"]
+    assert frozen["samples"] == 3

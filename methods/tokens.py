@@ -84,9 +84,13 @@ class Tokens:
         return replace(self, values=self.values.detach())
 
     def select(self, keep: Tensor) -> Tokens:
-        """The tokens of the samples whose entry in the bool mask ``keep`` (B,) is True."""
+        """The tokens of the samples whose entry in the bool mask ``keep`` (B,) is True, without padding that none needs."""
         tensors: dict[str, Any] = {name: getattr(self, name) for name in BY_SAMPLE}
-        return replace(self, **{name: tensor[keep] for name, tensor in tensors.items() if tensor is not None})
+        kept = replace(self, **{name: tensor[keep] for name, tensor in tensors.items() if tensor is not None})
+        if kept.positions is None:
+            return kept
+        most = int((kept.positions != PADDING).any(0).sum())  # padding comes last
+        return replace(kept, values=kept.values[:, : self.prefix + most], positions=kept.positions[:, :most])
 
     @staticmethod
     def joined(parts: Sequence[Tokens]) -> Tokens:

@@ -187,14 +187,22 @@ def test_class_tokens_stay_and_tokens_without_a_grid_cannot_be_read_as_a_map() -
 @torch.no_grad()
 def test_images_can_be_selected_and_batches_without_some_tokens_not_joined() -> None:
     backbone, heads = parts()
-    reduced, images = TokenExitViT(backbone, heads, 0.6, 2), pictures(4)
-    tokens = reduced.embed(images)
+    reduced = TokenExitViT(backbone, heads, 0.6, 2)
+    tokens = reduced.embed(pictures(4))
     for number in range(1, 5):
         tokens = reduced.block(number, tokens)
-    rest = tokens.select(torch.tensor([False, True, True, False]))
-    for number in range(5, 13):
-        tokens, rest = reduced.block(number, tokens), reduced.block(number, rest)
-    torch.testing.assert_close(reduced.classify(rest), reduced.classify(tokens)[1:3], atol=1e-5, rtol=1e-4)
+    assert tokens.positions is not None
+    shortest = int((tokens.positions != PADDING).sum(1).argmin())
+    assert (tokens.positions[shortest] == PADDING).any()
+    for images in ([1, 2], [shortest]):  # one image alone is run without a mask, so without padding
+        keep = torch.zeros(4, dtype=torch.bool).index_fill(0, torch.tensor(images), True)
+        whole, rest = tokens, tokens.select(keep)
+        for number in range(5, 13):
+            whole, rest = reduced.block(number, whole), reduced.block(number, rest)
+        torch.testing.assert_close(reduced.classify(rest), reduced.classify(whole)[images], atol=1e-5, rtol=1e-4)
+        assert whole.lengths is not None
+        assert rest.lengths is not None
+        assert torch.equal(rest.lengths, whole.lengths[images])
     with pytest.raises(ValueError, match="cannot be joined"):
         Tokens.joined([tokens, tokens])
 

@@ -36,15 +36,14 @@ class PixelDecisions(Decisions):
         return np.array([v.mean() for v in values]), np.array([bounded_mean(v, 0.0, 1.0) for v in values])
 
     def metric_of_draws(self, times: np.ndarray) -> np.ndarray:
-        """Sums of whole numbers in float64 are exact, so they do not depend on the order of additions."""
-        classes, columns = self.counts.shape[2:]
-        sums = np.zeros((len(self.settings), times.shape[1], classes, columns))
-        for exit_index in range(self.exits):
-            leaves = (self.exit_taken == exit_index).astype(np.float64)
-            for c in range(classes):
-                for column in range(columns):
-                    sums[:, :, c, column] += leaves @ (self.counts[exit_index, :, c, column, None] * times)
-        return mean_iou(sums)
+        """One product for each setting, of the counts at its exits. Sums of whole numbers in float64 are exact in any order."""
+        images, shape = np.arange(self.counts.shape[1]), (times.shape[1], *self.counts.shape[2:])
+        return np.stack(
+            [
+                mean_iou((times.T @ self.counts[exits, images].reshape(len(images), -1)).reshape(shape))
+                for exits in self.exit_taken
+            ]
+        )
 
 
 class PixelEvidence(SignalEvidence):

@@ -109,6 +109,39 @@ def test_a_grid_of_detection_is_rehearsed(tmp_path: Path, benchmark_command: Com
         assert len({point.policy for point in records[name].points}) == len(content["policies"])
 
 
+@pytest.mark.slow
+def test_maps_are_rehearsed_in_bf16_and_with_tokens_that_leave_in_training(
+    tmp_path: Path, benchmark_command: Command
+) -> None:
+    """At a small size: 16 bits, a DeiT, and heads that train while tokens leave, which no grid for the CPU has together."""
+    recipe = {"batch_size": 32, "precision": "bf16"}
+    trained = {"regime": "mixed", "trained": True, "threshold": 0.05, "keep": 1}  # 1 of 21 classes has a larger one
+    write_grid(
+        tmp_path / "grid.yaml",
+        backbones=["vit_nano_patch4_64"],
+        datasets=["voc-segmentation"],
+        methods=[{"name": "token-exit", "set": trained}],
+        exits=[[6, 8]],
+        include=[{"backbone": "deit_nano_distilled_patch4_64", "method": "lgvit"}],
+        policies=["map-confidence"],
+        recipes={
+            "finetune": recipe | {"augment": "scale-crop-flip"},
+            "joint": recipe | {"augment": "scale-crop-flip"},
+            "exits": recipe | {"augment": "none"},
+        },
+    )
+    command = ("run", "--grid", tmp_path / "grid.yaml", "--rehearse", "--results", tmp_path / "results", "--threads", 1)
+    done = benchmark_command(*command, "--format", "none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 models finished" in re.sub(r"\s+", " ", done.stdout)
+    store = Store(tmp_path / "results" / "rehearsals" / "tiny")
+    records = {record.label: record for record in map(store.done_record, store.run_ids())}
+    (tokens,) = (record for label, record in records.items() if label.startswith("token-exit"))
+    assert tokens.data.task == "segmentation"
+    assert tokens.costs.cumulative[0] < tokens.costs.baseline
+    assert len(records["lgvit"].exits) == 3
+
+
 @pytest.mark.parametrize("name", ["paper-cifar100", "paper-food101", "paper-imagenet"])
 def test_the_papers_grids_are_complete_and_rehearse_each_model_once(name: str) -> None:
     grid = load_grid(find_grid(name))

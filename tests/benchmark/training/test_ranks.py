@@ -13,17 +13,18 @@ import torch
 from torch import nn
 
 from benchmark.errors import Interrupted, TrainingDivergedError
-from benchmark.evaluation.scores import score_split, send_scores
+from benchmark.evaluation.scores import choose_on_val, score_split, send_scores
 from benchmark.execution.process_group import process_group
 from benchmark.grid.load import load_grid
 from benchmark.stages.graph import run_stages
 from benchmark.training.backbone import build_backbone
 from benchmark.training.exits import exits_learner, frozen_pass
 from benchmark.training.heads import build_heads
-from benchmark.training.inputs import read_inputs
+from benchmark.training.inputs import Inputs, read_inputs
 from benchmark.training.joint import joint_learner
 from benchmark.training.loop import Learner, fit
 from benchmark.training.ranks import ALONE, Ranks, running_statistics, synchronise_norms
+from benchmark.training.trained_model import trained_model
 from datasets import loading
 from datasets.api import DataError
 from methods.model import MultiExitModel
@@ -156,8 +157,28 @@ def score(folder: Path, ranks: Ranks = ALONE) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     _, inputs, _ = CASES["a last batch of one image"].learners(folder, ranks)
     run = next(iter(load_grid(folder / f"grid-{ranks.rank}.yaml").runs)).train
-    model = MultiExitModel(build_backbone(run), build_heads(run)).eval()
-    default, loading.SCORING_BATCH = loading.SCORING_BATCH, 20
+    return score_test(MultiExitModel(build_backbone(run), build_heads(run)).eval(), inputs, 20, ranks)
+
+
+def score_maps(folder: Path, ranks: Ranks = ALONE) -> Any:
+    """The scores of 13 scenes in three batches, by a model whose tokens leave at thresholds that each process chooses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = write_grid(
+        folder / f"grid-{ranks.rank}.yaml", backbones=["vit_nano_patch4_64"], policies=["map-confidence"],
+        datasets=[{"name": "fashion-scenes", "set": {"train": 20, "val": 10, "test": 13}}],
+        methods=[{"name": "token-exit", "set": {"agreement": 0.1, "keep": 1}}],
+    )  # fmt: skip
+    (run,) = load_grid(grid).runs
+    inputs = read_inputs(run.train, None, workers=0)
+    parts = build_backbone(run.train), build_heads(run.train)
+    model = trained_model(run.train, *parts, run_stages(run).scores.reduction, CPU)
+    choose_on_val(model, inputs, CPU)
+    return score_test(model, inputs, 5, ranks)
+
+
+def score_test(model: MultiExitModel, inputs: Inputs, batch: int, ranks: Ranks) -> Any:
+    """The scores of test in batches of this size; None on the rank that sends them."""
+    default, loading.SCORING_BATCH = loading.SCORING_BATCH, batch
     try:
         return (score_split if ranks.leads else send_scores)(model, inputs, "test", CPU, ranks)
     finally:
@@ -184,6 +205,7 @@ def work(folder: Path) -> None:
         for name, case in [*CASES.items(), ("norms", WITH_NORMS), ("gates", GATES), ("detectors", DETECTORS)]:
             results[name] = train(case, folder / name, ranks)
         results["scores"] = score(folder / "scores", ranks)
+        results["maps"] = score_maps(folder / "maps", ranks)
         results["stopped"] = message_of(Interrupted, lambda: train(SHARED, folder / "stopped", ranks, stop=1))
         results["resumed"] = train(SHARED, folder / "stopped", ranks)
         message_of(Interrupted, lambda: train(GATES, folder / "stopped gates", ranks, stop=1))
@@ -297,12 +319,15 @@ def test_on_a_gpu_sync_batchnorms_keep_the_parameters() -> None:
     assert not running_statistics(on_gpu)
 
 
-def test_scores_are_the_bits_of_one_process(two: Results, tmp_path: Path) -> None:
-    alone, shared = score(tmp_path), two[1][0]["scores"]
-    assert two[1][1]["scores"] is None
+@pytest.mark.parametrize(("name", "images"), [("scores", 45), ("maps", 13)])
+def test_scores_are_the_bits_of_one_process(name: str, images: int, two: Results, tmp_path: Path) -> None:
+    alone, shared = {"scores": score, "maps": score_maps}[name](tmp_path), two[1][0][name]
+    assert two[1][1][name] is None
     assert alone.tensors.keys() == shared.tensors.keys()
-    assert all(torch.equal(tensor, shared.tensors[name]) for name, tensor in alone.tensors.items())
-    assert len(shared.sample_id.unique()) == 45
+    assert all(torch.equal(tensor, shared.tensors[key]) for key, tensor in alone.tensors.items())
+    assert len(shared.sample_id.unique()) == images
+    if name == "maps":  # images differ in their tokens
+        assert len(shared.tokens[0, :, -1].unique()) > 1
 
 
 def test_stopped_and_resumed_together_changes_no_bit(two: Results) -> None:

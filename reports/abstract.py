@@ -104,7 +104,8 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
     if speeds is not None:
         at = "that loses at most 1 point on val" if speeds["kind"] == DROP[0] else "that its grid fixed"
         counts = [f"{times(speeds['layer_speedup'])} in layers", f"{times(speeds['mac_speedup'])} in MACs"]
-        timed = [f"{times(speeds['time_speedup'])} in time"] if pd.notna(speeds["time_speedup"]) else []
+        seeds = f" ({speeds['timed_seeds']})" if speeds["timed_seeds"] else ""
+        timed = [f"{times(speeds['time_speedup'])} in time{seeds}"] if pd.notna(speeds["time_speedup"]) else []
         where = one_exit(setting, study) if speeds["kind"] == DROP[0] else ""
         parts.append(
             # The time of the truncated backbone, which needs no dynamic inference, was not measured.

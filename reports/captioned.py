@@ -31,7 +31,7 @@ from reports.words import few
 from results.metric import Metric
 from results.tables.points import summary
 from results.tables.row_labels import labels
-from results.tables.run import Run
+from results.tables.run import STATIC, Run
 
 RECALLED = {"segmentation": ", of pixels", "detection": ", of labelled boxes at an IoU of 0.5"}
 """What is recalled, by task."""
@@ -142,7 +142,7 @@ def learning_rates(name: str, runs: list[Run]) -> Shown:
 
 def readable_tables(study: Study) -> list[Shown]:
     """Every row of every setting, under every policy: the content of table.txt, table.md and table.tex."""
-    tables = [backbones(study)] if study.settings else []
+    tables = [backbones(study)] if study.settings else list(without_exits(study))
     all_labels = labels(study.runs)
     for setting in study.settings:
         runs = of_setting(study.runs, tuple(setting.where.values()))
@@ -158,6 +158,17 @@ def readable_tables(study: Study) -> list[Shown]:
             tables.append(learning_rates(setting.name, runs))
     named = [replace(shown, table=renamed(shown.table, study.display)) for shown in tables]
     return [*named, *heads(study), *block_tables(study), *mechanisms(study)]
+
+
+def without_exits(study: Study) -> Iterator[Shown]:
+    """The models without exits of each backbone and dataset, for a report in which no run has exits."""
+    for (backbone, dataset), rows in study.points.groupby(["backbone", "dataset"], sort=False):
+        totals = summary(rows).sort_values("kind", key=lambda kind: kind != STATIC, kind="stable")
+        caption = (
+            f"Models without exits, {study.backbones[backbone]} on {dataset}, on test. Drop: against the backbone, same seed "
+            f"(negative: a gain). Layers and MACs: those of the backbone over those of the model. {_brackets(totals).lstrip()}"
+        )
+        yield Shown(noted(caption, study.metric), drop_table(totals, study.metric))
 
 
 def _judged(setting: ComparisonGroup) -> Iterator[tuple[Run, str]]:

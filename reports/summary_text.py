@@ -34,11 +34,12 @@ def summary_text(study: Study) -> str:
 def _caption(study: Study, setting: ComparisonGroup) -> str:
     metric = setting.metric
     where = f"{setting.name}. ½ MACs: {metric.name} (%) on test at half of the MACs of the backbone without exits."
+    rows = setting.shown
+    seeds = "".join(f", {text} only" for text in dict.fromkeys(rows["timed_seeds"]) if text)
     rest = (
         f"Then, at a drop of at most 1 point on val or a fixed threshold: {metric.name} (%), and the speed-up in layers (heads "
-        "free), in MACs and, where measured, in time (one image at a time)."
+        f"free), in MACs and, where measured, in time (one image at a time{seeds})."
     )
-    rows = setting.shown
     cut = f" The first {MOST} of {len(rows)} rows; table.txt has all." if len(rows) > MOST else ""
     return noted(f"{where} {rest}{marks(setting, study.display) if setting.contrasts else ''}{cut}", metric)
 

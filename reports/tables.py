@@ -10,6 +10,7 @@ import pandas as pd
 
 from results.judge.contrast import AHEAD, BEHIND, OPEN, Contrast
 from results.metric import ACCURACY, Metric
+from results.tables.points import timed_seeds
 from results.tables.run import NO_POLICY, STATIC, Run
 from results.text import printable
 
@@ -78,11 +79,14 @@ def times(value: float) -> str:
 
 
 def timing(points: pd.DataFrame) -> str:
-    """A sentence that names the devices on which times were measured, with a space after it; empty if there are no times."""
+    """A sentence that names the devices on which times were measured, and the seeds if not all of them were timed; with a space
+    after it, empty if there are no times."""
     devices = (
         [device for device in points["time_device"].dropna().unique() if device] if "time_device" in points else []
     )
-    return f"Time: measured one image at a time on {' and '.join(devices)}. " if devices else ""
+    seeds = timed_seeds(points) if "seed" in points else next(filter(None, points.get("timed_seeds", ())), "")
+    only = f", {seeds} only" if seeds else ""
+    return f"Time: measured one image at a time on {' and '.join(devices)}{only}. " if devices else ""
 
 
 def drop_table(summary: pd.DataFrame, metric: Metric = ACCURACY) -> Table:

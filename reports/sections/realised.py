@@ -8,6 +8,7 @@ from reports.comparison_group import DROP, ComparisonGroup
 from reports.tables import times, timing
 from reports.words import few, join
 from results.stats.statistics import over_seeds
+from results.tables.points import timed_seeds
 from results.tables.run import STATIC
 
 MANY = 3
@@ -19,7 +20,8 @@ LEAST = 1.2
 def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.DataFrame:
     """One row per method at `DROP`: label; layer, mac and time; the ends of 95 % intervals of the first two (layer_low, ...).
 
-    Intervals are over seeds where there are several, else over test images. Time has no interval, but a device (time_device).
+    Intervals are over seeds where there are several, else over test images. Time has no interval, but a device (time_device);
+    mac_timed is the speed-up in MACs of the seeds that were timed, which timed_seeds names if they are not all.
     """
     rows_at_drop = table[table["run_id"].isin({run.record.run_id for run in setting.exiting})]
     rows_at_drop = rows_at_drop[
@@ -32,6 +34,8 @@ def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.Data
             continue
         row: dict[str, object] = {"label": label, "time": group["time_speedup"].mean()}
         row["time_device"] = next((device for device in group["time_device"].dropna() if device), "")
+        row["mac_timed"] = group.loc[group["time_speedup"].notna(), "mac_speedup"].mean()
+        row["timed_seeds"] = timed_seeds(group)
         for name in ("layer", "mac"):
             values = group[f"{name}_speedup"].to_numpy()
             row[name] = values.mean()
@@ -42,7 +46,10 @@ def counted_three_ways(setting: ComparisonGroup, table: pd.DataFrame) -> pd.Data
             )
             row[f"{name}_low"], row[f"{name}_high"] = ends
         rows.append(row)
-    columns = ["label", "layer", "layer_low", "layer_high", "mac", "mac_low", "mac_high", "time", "time_device"]
+    columns = [
+        "label", "layer", "layer_low", "layer_high", "mac", "mac_low", "mac_high", "time", "time_device", "mac_timed",
+        "timed_seeds",
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -64,7 +71,9 @@ def realised(rows: pd.DataFrame) -> list[str]:
     if not timed.empty:
         by_time = timed.sort_values("time", kind="stable")
         chosen = timed if len(timed) <= MANY else by_time.iloc[[0, -1]]
-        parts = [f"{times(row['time'])} ({row['label']}, {times(row['mac'])} in MACs)" for _, row in chosen.iterrows()]
+        parts = [
+            f"{times(row['time'])} ({row['label']}, {times(row['mac_timed'])} in MACs)" for _, row in chosen.iterrows()
+        ]
         device = timing(rows).replace("Time: measured", "Measured").rstrip(". ")
         found = join(parts) if len(timed) <= MANY else f"between {join(parts)}"
         sentences.append(f"{device}, the speed-up in time is {found}.")

@@ -111,6 +111,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     The column `interval` is the kind of the interval (low, high): over test samples if there is one seed, else the t interval
     over seeds, which is missing where all seeds have the same accuracy. With several seeds, the intervals over val and test
     images (mac_redrawn_low, ...) are missing. A seed counts once: of two runs with the same label and seed, the first by id.
+    Times are means over the seeds that were timed, which `timed_seeds` names in the column of that name.
     """
     rows = []
     table = (
@@ -121,6 +122,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(names, keys, strict=True)) | {"seeds": len(group), "reached": bool(group["reached"].all())}
         for column in ("accuracy", "drop", "mean_block", "layer_speedup", "mac_speedup", "time_speedup"):
             row[column] = group[column].mean() if row["reached"] else np.nan
+        row["timed_seeds"] = timed_seeds(group)
         if len(group) == 1:
             first = group.iloc[0]
             row |= {"interval": "test samples", **{name: first.get(name, np.nan) for name in ("low", "high", *REDRAWN)}}
@@ -129,6 +131,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             row |= {"interval": "seeds", "low": low, "high": high}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def timed_seeds(table: pd.DataFrame) -> str:
+    """The seeds of some rows of `points` whose time was measured, such as "seed 0"; empty if all or none were timed."""
+    timed = table.loc[table["time_device"].fillna("") != "", "seed"].unique()
+    if len(timed) in (0, table["seed"].nunique()):
+        return ""
+    return f"seed{'' if len(timed) == 1 else 's'} {', '.join(map(str, sorted(timed)))}"
 
 
 def comparisons(runs: list[Run]) -> pd.DataFrame:

@@ -297,6 +297,14 @@ def test_no_share_is_stated_of_a_small_speed_up() -> None:
     assert "Costlier in MACs than the backbone without exits: C (0.98×" in both
 
 
+def test_the_time_of_one_seed_stands_beside_the_macs_of_that_seed() -> None:
+    row = {"label": "A", "layer": 3.0, "mac": 2.8, "time": 1.4, "mac_timed": 2.5, "timed_seeds": "seed 0"}
+    text = " ".join(realised(pd.DataFrame([row | {"time_device": "a CPU"}])))
+    assert (
+        "Measured one image at a time on a CPU, seed 0 only, the speed-up in time is 1.40× (A, 2.50× in MACs)." in text
+    )
+
+
 def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:
     backbone = registry.card("backbone", "vit_nano_patch4_28")
     losses = {}

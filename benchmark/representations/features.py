@@ -53,31 +53,51 @@ def features(
     backbone: BlockBackbone, inputs: Inputs, split: str, blocks: Sequence[int], device: torch.device
 ) -> Features:
     """One pass through a frozen backbone over a split, without augmentation."""
-    class_tokens: dict[int, list[Tensor]] = {block: [] for block in blocks}
-    patch_means: dict[int, list[Tensor]] = {block: [] for block in blocks}
+    gathered = _Gathered(len(inputs.splits[split]))
     labels: list[Tensor] = []
     sample_id: list[Tensor] = []
-    final_logits: list[Tensor] = []
     for batch in inputs.scoring(split):
         tokens = backbone.embed(batch.images.to(device))
         for number in range(1, backbone.depth + 1):
             tokens = backbone.block(number, tokens)
-            if number in class_tokens:
-                class_tokens[number].append(
-                    tokens.class_tokens.flatten(1)
-                    .float()
-                    .clone()  # a view would keep all tokens of the batch in memory
-                    if tokens.prefix
-                    else tokens.patches.new_zeros(len(batch.labels), 0)
+            if number in blocks:
+                own = (
+                    tokens.class_tokens.flatten(1) if tokens.prefix else tokens.patches.new_zeros(len(batch.labels), 0)
                 )
-                patch_means[number].append(tokens.patches.mean(1).float())
+                gathered.add(f"class {number}", own)
+                gathered.add(f"mean {number}", tokens.patches.mean(1))
+        gathered.add("logits", backbone.classify(tokens))
         labels.append(batch.labels.to(device))
         sample_id.append(batch.sample_id)
-        final_logits.append(backbone.classify(tokens).float())
     return Features(
-        {block: torch.cat(parts) for block, parts in class_tokens.items()},
-        {block: torch.cat(parts) for block, parts in patch_means.items()},
+        {block: gathered.of(f"class {block}") for block in blocks},
+        {block: gathered.of(f"mean {block}") for block in blocks},
         torch.cat(labels),
         torch.cat(sample_id),
-        torch.cat(final_logits),
+        gathered.of("logits"),
     )
+
+
+class _Gathered:
+    """Values of all images, each kind in one tensor from the first batch on.
+
+    Many small tensors that stay, between activations that are freed, would fragment the memory: with 54,000 images of 28x28
+    pixels, features of 170 MB took 8 GB.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.values: dict[str, Tensor] = {}
+        self.filled: dict[str, int] = {}
+
+    def add(self, kind: str, values: Tensor) -> None:
+        """The values of the next images, [B, ...]; stored as float32."""
+        if kind not in self.values:
+            self.values[kind] = values.new_empty((self.images, *values.shape[1:]), dtype=torch.float32)
+        start = self.filled.get(kind, 0)
+        self.filled[kind] = start + len(values)
+        self.values[kind][start : self.filled[kind]] = values
+
+    def of(self, kind: str) -> Tensor:
+        """Those of all images so far, [N, ...]."""
+        return self.values[kind][: self.filled[kind]]

@@ -103,13 +103,16 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
         return None
     if run.record.method.options.get("teacher_norm", "final") != "final" or _smoothing(run):
         return None
+    found = []
     for probes in run.head_probes:
         at_block = [probe for probe in probes.probes if probe.block == exit_.block]
-        if not at_block:
-            continue
-        inputs = reads if len(at_block) > 1 else PATCH_MEAN
-        return probes.at(exit_.block, inputs) if inputs else min(at_block, key=lambda probe: probe.val_accuracy)
-    return None
+        if at_block:
+            inputs = reads if len(at_block) > 1 else PATCH_MEAN
+            found.append(
+                probes.at(exit_.block, inputs) if inputs else min(at_block, key=lambda probe: probe.val_accuracy)
+            )
+    # Where a block was probed more than once, with other strengths, val chooses.
+    return max(filter(None, found), key=lambda probe: probe.val_accuracy, default=None)
 
 
 def _smoothing(run: Run) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -24,9 +25,12 @@ class Counting:
 
     depth: int = 2
     alive: list[Any] = field(default_factory=list)
+    tensors: list[int] = field(default_factory=list)
+    """Number of tensors of floats in memory before each batch."""
 
     def embed(self, images: Tensor) -> Tokens:
         assert sum(one() is not None for one in self.alive) <= 1, "more than the last tokens stay in memory"
+        self.tensors.append(sum(type(one) is Tensor and one.is_floating_point() for one in gc.get_objects()))
         return self.block(0, Tokens(images.reshape(-1, 1, 1).expand(-1, 5, 2), 2, 1))
 
     def block(self, number: int, tokens: Tokens) -> Tokens:
@@ -43,11 +47,13 @@ def test_features_are_class_tokens_and_patch_means_and_no_other_tokens_stay_in_m
     values = torch.arange(IMAGES).float()
     batches = [
         SimpleNamespace(images=part.reshape(-1, 1, 1, 1), labels=(part % CLASSES).long(), sample_id=part.long())
-        for part in values.split(4)
+        for part in values.split(2)
     ]
-    inputs: Any = SimpleNamespace(scoring=lambda split: batches)
+    inputs: Any = SimpleNamespace(scoring=lambda split: batches, splits={"train": values})
     backbone: Any = Counting()
     made = features(backbone, inputs, "train", [1, 2], torch.device("cpu"))
+    _, second, third = backbone.tensors
+    assert second == third, "small tensors that stay fragment the memory"
     for block in (1, 2):
         rows = [[value, block, value, 1.5] for value in values.tolist()]
         assert made.at(block, BOTH).features.tolist() == rows

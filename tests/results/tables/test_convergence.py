@@ -122,6 +122,15 @@ def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_p
     assert [probe.inputs for probe in probes if probe] == ["class token", "patch mean"]
 
 
+def test_of_probes_with_other_strengths_the_best_on_val_counts() -> None:
+    run = run_with("linear", 0.595, THREE)
+    (stored,) = run.probes
+    better = stored.model_copy(update={"probes": (block_probe("class token", 0.7), *THREE[1:])})
+    for probes in ((stored, better), (better, stored)):
+        chosen = probe_of(replace(run, probes=probes), run.record.exits[0])
+        assert chosen == better.probes[0]
+
+
 def test_the_accuracy_of_a_probe_is_that_of_its_answers() -> None:
     probe = block_probe("class token", 0.6).model_copy(update={"test_accuracy": 0.9})
     table = convergence_table([run_with("linear", 0.55, (probe, *THREE[1:]))])

@@ -129,9 +129,12 @@ def _weighted(one: ClassMatches, rows: np.ndarray, weights: np.ndarray, positive
     seen = weights.cumsum(axis=0)
     precision = []
     for right, counted in zip(*one.by_threshold(rows), strict=True):
-        at = np.flatnonzero(right)
-        number = seen if counted.all() else (weights * counted[:, None]).cumsum(axis=0)
-        precision.append(_area(weights[at].cumsum(axis=0).T, number[at].T, positives))
+        at, uncounted = np.flatnonzero(right), np.flatnonzero(~counted)
+        number = seen[at]
+        if len(uncounted):  # few: those in ignored boxes
+            left_out = np.vstack([np.zeros_like(weights[:1]), weights[uncounted].cumsum(axis=0)])
+            number = number - left_out[np.searchsorted(uncounted, at)]
+        precision.append(_area(weights[at].cumsum(axis=0).T, number.T, positives))
     return np.array(precision)
 
 

@@ -31,7 +31,9 @@ from benchmark.execution.retrying import RULES
 from benchmark.execution.slurm.failures import CAUSES, EXIT_CODES
 from benchmark.execution.slurm.scheduler import LOST
 from benchmark.grid.grid_file import GridFile
+from benchmark.grid.load import load_grid
 from benchmark.grid.schema import attribute_docstrings
+from benchmark.grid.summary import grid_summary
 from datasets.joint_augment import JOINT_AUGMENTATIONS
 from methods.api import TrainStage
 from methods.exit_method import ExitMethod
@@ -85,6 +87,17 @@ def grid_keys() -> str:
             for key, field in GridFile.model_fields.items()
         ],
     )
+
+
+def shipped_grids() -> str:
+    rows = []
+    for name, path in registry.grids().items():
+        grid = load_grid(path)
+        trained = [run.train for run in grid.runs]
+        axes = [train.backbone for train in trained], [train.dataset.name for train in trained]
+        used = (", ".join(map(code, dict.fromkeys(axis))) for axis in axes)
+        rows.append([code(name), grid_summary(path), *used, str(len(trained))])
+    return table(["grid", "what it compares", "backbones", "datasets", "runs"], rows)
 
 
 def recipe_keys() -> str:
@@ -283,6 +296,7 @@ def run_tables() -> str:
 
 PARTS: dict[str, Callable[[], Any]] = {
     "grid-keys": grid_keys,
+    "shipped-grids": shipped_grids,
     "recipe-keys": recipe_keys,
     "exit-schemes": exit_schemes,
     "commands": commands,

@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmark.cli.options import results_option
 from benchmark.errors import UserError
 from benchmark.grid.schema import grid_schema
+from benchmark.grid.summary import grid_summary
 from benchmark.registry import TABLES, grids, table
 from benchmark.run_reference import short_id
 from benchmark.text_table import left_out, text_table, without_constants
@@ -82,8 +83,7 @@ def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> No
     for name, path in grids().items():
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         backbones = [entry["name"] if isinstance(entry, dict) else entry for entry in content["backbones"]]
-        axes = f"{len(content['methods'])} methods, {', '.join(backbones)}"
-        shown.add_row(f"  {name}", axes)
+        shown.add_row(f"  {name}", f"{grid_summary(path)} [dim]{', '.join(backbones)}[/]")
     console.print(shown)
 
 

@@ -13,6 +13,7 @@ from benchmark.cli import main
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
 from results.judge.mechanism_evidence import mechanism_answers
+from results.stats.statistics import over_seeds
 from results.store.folder import Store
 from results.store.probes import without_probes
 from results.tables.convergence import convergence_table
@@ -106,9 +107,10 @@ def test_the_page_agrees_with_the_records(table: pd.DataFrame) -> None:
     header, _, *lines = of_methods.splitlines()
     columns = [cell.strip() for cell in header.strip("|").split("|")]
     assert columns == ["Method", *POINTS, "MACs, ≤ 1 point"]
-    assert {line.strip("|").split("|")[0].strip() for line in lines} == set(totals["label"]) - {"static"}
-    for line in lines:
-        label, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+    rows_of = {re.search("`(.*)`", line)[1]: line for line in lines}
+    assert set(rows_of) == set(totals["label"]) - {"static"}
+    for label, line in rows_of.items():
+        _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         rows = totals[totals["label"] == label]
         for cell, budget in zip(cells, POINTS.values(), strict=False):
             (row,) = rows[(rows["kind"] == "equal-macs") & (rows["target"] == budget)].itertuples()
@@ -131,6 +133,38 @@ def test_the_models_without_exits_have_the_accuracies_that_the_page_shows(runs: 
         assert f"| {accuracy} | {1 / row.mac_speedup:.2f} |" in page
     seeds = {run.seed for run in controls}
     alike = [run for run in runs if run.seed in seeds and (run.is_static or run.method == "lgvit")]
-    of_lgvit = summary(points(alike)).query("label == 'lgvit' and kind == 'equal-macs' and target == 0.5")
-    (row,) = of_lgvit.itertuples()
+    at_half = points(alike).query("label == 'lgvit' and kind == 'equal-macs' and target == 0.5")
+    (row,) = summary(at_half).itertuples()
     assert f"exits reach {100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}] at half" in page
+    shorter = points(controls).query("label == 'truncated(depth=6)'")
+    gain, ends = gain_by_seed(at_half, shorter)
+    assert f"that is {gain} points more than the first six blocks {ends}" in one_line("docs/reference-results.md")
+    assert f"LGViT {gain} points more {ends}" in one_line("README.md")
+    assert f"| {accuracy} |" in (CONTROLS / "table.md").read_text(encoding="utf-8")
+
+
+def test_the_gain_by_exits_before_block_4_is_the_one_that_the_page_shows(runs: list[Run]) -> None:
+    of_schemes, problems = load_runs(Store(SCHEMES), Store(SCHEMES).run_ids())
+    assert problems == []
+    at_budget = "label == 'lgvit' and kind == 'equal-macs' and target == 0.4"
+    schemes, paper = points(of_schemes).query(at_budget), points(runs).query(at_budget)
+    gains = {scheme: gain_by_seed(rows, paper) for scheme, rows in schemes.groupby("scheme")}
+    page = one_line("docs/reference-results.md")
+    gain, ends = gains["blocks 2 4 6 8"]
+    assert f"is {gain} points more accurate than with the paper's eight exits after blocks 4 to 11 {ends}" in page
+    assert min(float(gains[scheme][0]) for scheme in ("shallow(count=4)", "uniform(count=4)")) >= 0.4
+    gain, ends = gains["middle(count=4)"]
+    assert f"(+{gain} {ends})" in page
+
+
+def gain_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> tuple[str, str]:
+    """Mean and 95 % t interval over the seeds that both have of the accuracy of some rows minus that of others, in points."""
+    accuracies = (rows.set_index("seed")["accuracy"] for rows in (first, second))
+    differences = (100 * next(accuracies).sub(next(accuracies))).dropna().tolist()
+    low, high = over_seeds(differences)
+    return f"{sum(differences) / len(differences):.2f}", f"[{low:.2f}, {high:.2f}]"
+
+
+def one_line(path: str) -> str:
+    """A page without line breaks, with hyphens for minus signs."""
+    return " ".join((ROOT / path).read_text(encoding="utf-8").replace("−", "-").split())

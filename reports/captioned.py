@@ -165,8 +165,8 @@ def without_exits(study: Study) -> Iterator[Shown]:
     for (backbone, dataset), rows in study.points.groupby(["backbone", "dataset"], sort=False):
         totals = summary(rows).sort_values("kind", key=lambda kind: kind != STATIC, kind="stable")
         caption = (
-            f"Models without exits, {study.backbones[backbone]} on {dataset}, on test. Drop: against the backbone, same seed "
-            f"(negative: a gain). Layers and MACs: those of the backbone over those of the model. {_brackets(totals).lstrip()}"
+            f"Models without exits, {study.backbones[str(backbone)]} on {dataset}, on test. Drop: against the backbone, same "
+            f"seed (negative: a gain). Layers and MACs: those of the backbone over those of the model. {_brackets(totals)}"
         )
         yield Shown(noted(caption, study.metric), drop_table(totals, study.metric))
 

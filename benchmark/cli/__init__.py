@@ -106,7 +106,9 @@ def start() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt, Interrupted):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end; more of them would end in a traceback
-        click.echo("stopped; the same command resumes from the last checkpoint", err=True)
+        anew = "--rehearse" in sys.argv
+        what = "a rehearsal starts anew" if anew else "the same command resumes from the last checkpoint"
+        click.echo(f"stopped; {what}", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

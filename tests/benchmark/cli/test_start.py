@@ -60,3 +60,21 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback(monkeypatch: pytest.
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("benchmark", run_name="__main__")
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize(
+    ("rehearse", "next_time"), [(False, "resumes from the last checkpoint"), (True, "starts anew")]
+)
+def test_ctrl_c_says_what_the_same_command_does(
+    rehearse: bool, next_time: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["benchmark", "run", "--grid", *(["--rehearse"] if rehearse else [])])
+    monkeypatch.setattr("benchmark.cli.main", interrupt)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 130
+    assert next_time in capsys.readouterr().err

@@ -105,7 +105,8 @@ def running(login: str, **settings: object) -> Iterator[Cluster]:
     started = subprocess.run(["bash", SCRIPT, "start"], env=env, capture_output=True, text=True)
     if started.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"no Slurm here: {started.stderr.strip().splitlines()[-1]}")
+        said = [line for line in started.stderr.splitlines() if line.startswith("local-slurm:")]
+        pytest.skip(f"no Slurm here: {'; '.join(said)}")
     env |= {"SLURM_CONF": f"{folder}/etc/slurm.conf", "PYTHONPATH": str(HERE / "plugin")}
     try:
         yield Cluster(folder, env, login)

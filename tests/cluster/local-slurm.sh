@@ -287,7 +287,7 @@ start() {
 
   spawn munged munged --foreground --force --key-file="$D/munge/key" --socket="$D/munge/sock" --num-threads=4 \
     --pid-file="$D/munge/pid" --log-file="$D/log/munged.log" --seed-file="$D/munge/seed"
-  wait_for 10 munged munge -n -S "$D/munge/sock"
+  wait_for 90 munged munge -n -S "$D/munge/sock"
 
   if [ "$ACCT" != 0 ]; then
     # A tiny MariaDB without network: unix socket only, whoever runs this is its superuser, no durability.
@@ -300,13 +300,13 @@ start() {
     fi
     spawn mariadbd mariadbd "${db[@]}" --skip-networking --socket="$D/db/sock" --pid-file="$D/db/pid" \
       --innodb-lock-wait-timeout=900 --max-connections=50
-    wait_for 30 mariadbd mariadb --no-defaults -S "$D/db/sock" -u "$ME" -e "select 1"
+    wait_for 90 mariadbd mariadb --no-defaults -S "$D/db/sock" -u "$ME" -e "select 1"
     MYSQL_UNIX_PORT=$D/db/sock spawn slurmdbd slurmdbd -D
-    wait_for 30 slurmdbd in_use $((BASE + 1))
+    wait_for 90 slurmdbd in_use $((BASE + 1))
   fi
 
   spawn slurmctld slurmctld -D -f "$SLURM_CONF"
-  wait_for 20 slurmctld in_use "$BASE"
+  wait_for 90 slurmctld in_use "$BASE"
   for ((i = 1; i <= NODES; i++)); do spawn_node "n$i"; done
   if [ "$ACCT" != 0 ]; then                                         # something for --account and --qos to name
     sacctmgr -iQ add account bench cluster=local >/dev/null 2>&1 || true
@@ -314,7 +314,7 @@ start() {
     sacctmgr -iQ add qos high >/dev/null 2>&1 || true
     sacctmgr -iQ modify user "$ME" set qos=normal,high >/dev/null 2>&1 || true
   fi
-  wait_for 30 "idle nodes" idle
+  wait_for 90 "idle nodes" idle
   usage
 }
 usage() {

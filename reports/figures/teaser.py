@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Literal
 
 import matplotlib as mpl
@@ -29,6 +30,8 @@ ABOVE = 0.7
 """Height of axis labels and legends in inches."""
 LEGEND = {3: 24, 2: 40}
 """Columns of a legend, with the letters of the longest name that has room in them."""
+WRAP = 26
+"""Letters in one line of a name beside the bars."""
 LEAST_SHARE = 0.3
 """Cheaper thresholds of a curve do not set the range of the accuracy axis: their accuracy may be that of chance."""
 
@@ -115,8 +118,8 @@ def _speeds(axes: Axes, study: Study, rows: pd.DataFrame) -> None:
                 )
                 axes.text(row[kind] + 0.03, position, f"{row[kind]:.2f}×", va="center", fontsize=5.5)
     axes.axvline(1, color="black", lw=0.8, ls=":")
-    axes.set_yticks(range(len(rows)), [study.display[label] for label in rows["label"]], fontsize=6.5)
+    axes.set_yticks(range(len(rows)), [fill(study.display[label], WRAP) for label in rows["label"]], fontsize=6.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.18 * max(rows[kinds].max()))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("speed-up, ≤ 1 point lost on val")
+    axes.set_xlabel("speed-up, ≤ 1 point lost on val", loc="right")  # the label may be wider than the axes

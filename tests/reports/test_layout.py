@@ -13,9 +13,16 @@ from methods import METHODS
 from reports.blocks import PAGE_ROWS, Section, Shown, Text, as_data, parts
 from reports.figures.line_labels import spread_apart
 from reports.figures.panels import ONE_PANEL, legend_below, panel_figure, spread
+from reports.figures.teaser import teaser
 from reports.numbering import number_floats, ref
+from reports.sections.realised import counted_three_ways
+from reports.study import Study
 from reports.style import RC, is_wide, looks
 from reports.tables import Table
+from reports.tidy_tables import tidy_tables
+from results.store.folder import Store
+from results.tables.loading import load_runs
+from tests.conftest import ROOT
 from tests.reports.registered import registered
 
 
@@ -51,6 +58,29 @@ def test_legends_stay_inside_the_figure_and_cover_no_axes(count: int, length: in
         assert figure.bbox.y0 <= box.y0
         assert not any(box.overlaps(axes.get_window_extent()) for axes in cells)
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_long_names_beside_the_bars_of_the_first_figure_cut_nothing_off() -> None:
+    store = Store(ROOT / "results" / "reference")
+    of_seed = [
+        run_id
+        for run_id in store.run_ids()
+        if "-s0-" in run_id and run_id.startswith(("lgvit", "static", "homogeneous-local"))
+    ]
+    runs, _ = load_runs(store, of_seed)
+    study = Study("t", runs, tidy_tables(runs, []))
+    assert max(len(name) for name in study.display.values()) > 40
+    speeds = counted_three_ways(study.main[0], study.points)
+    figure = teaser(study, study.main[0], speeds)
+    with mpl.rc_context(RC):
+        figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert box is not None
+        assert figure.bbox.x0 - 1 <= box.x0
+        assert box.x1 <= figure.bbox.x1 + 1
+    left, right = (axes.get_window_extent() for axes in figure.axes)
+    assert right.width > left.width / 2  # the names leave room for the bars
 
 
 def test_every_registered_method_has_a_look_of_its_own_that_never_changes() -> None:

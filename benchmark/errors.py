@@ -25,8 +25,14 @@ class RankError(UserError):
         self.failure = failure
 
 
+RESUMES = "the same command resumes from the last checkpoint"
+
+
 class Interrupted(Exception):
-    """The user or the scheduler asked to stop; the checkpoint is written."""
+    """The user or the scheduler asked to stop; the checkpoint is written. Its text says what the same command does next."""
+
+    def __init__(self, next_time: str = RESUMES) -> None:
+        super().__init__(next_time)
 
 
 class HeldElsewhereError(Interrupted):

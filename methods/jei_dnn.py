@@ -13,7 +13,7 @@ class JEIDNN(Competitor):
     """Linear heads with gates on the frozen backbone, trained in turns.
 
     Attributes:
-        base: registered name of the method whose heads get the gates, such as ``lgvit``; None for the paper's linear heads.
+        base: registered name of the method whose heads get the gates, such as ``lgvit``; null for the paper's linear heads.
         tradeoff: lambda, the weight of an exit's cost in the targets of the gates. The paper has no threshold: each value is a
             training and a point.
         weighting: weights of the exits in the loss of the heads: ``detached``, by the gates, as the paper describes; or

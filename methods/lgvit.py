@@ -21,9 +21,9 @@ class LGViT(ExitMethod):
     """LPH at the first ceil(n/2) exits (2 of 6), GAH at the others. The D numbers refer to docs/discrepancies.md.
 
     Attributes:
-        lph_kernel: kernel size of the depthwise convolution in every LPH; 0 removes the convolution. None selects the
+        lph_kernel: kernel size of the depthwise convolution in every LPH; 0 removes the convolution. null selects the
             authors' layout: 3 in the first half of the LPHs, 0 in the second half (D18).
-        gah_stride: stride of every GAH. None selects the authors' layout: 2 in the first half of the GAHs, 3 in the
+        gah_stride: stride of every GAH. null selects the authors' layout: 2 in the first half of the GAHs, 3 in the
             second half (on Swin 1 and 2).
         pool: downsampling before a GAH: ``subsample``, as in the official code, or ``average`` pooling (D19).
         gah_residual: whether a GAH adds its input to its output, as an LPH does (D20).

@@ -20,7 +20,7 @@ class TokenExit(Vanilla):
     Attributes:
         threshold: tokens whose largest probability is above it are confident, in (0, 1]; with 1 no token leaves. Each value is
             a run, and a point without exits in reports.
-        agreement: None, or a share in (0, 1]: each exit has a threshold of its own, the lowest one with which this share of the
+        agreement: null, or a share in (0, 1]: each exit has a threshold of its own, the lowest one with which this share of the
             confident tokens of val has the class that the whole backbone gives them. It takes the place of ``threshold``.
         keep: number of confident tokens of each predicted class that stay as context, those with the highest scores.
         trained: whether tokens also leave while backbone and heads train together, which needs the regime ``joint``,

@@ -188,7 +188,7 @@ def _redrawn(totals: pd.DataFrame) -> str:
     """What the intervals over val and test are, and why some rows have none; with a space before it."""
     if not has_redrawn(totals):
         return ""
-    text = " MACs, val drawn anew: 95 % interval over val and test images, the threshold chosen again each time"
+    text = " MACs, val bootstrapped: 95 % interval over val and test images, the threshold chosen again each time"
     rows = totals[(totals["kind"] == "accuracy-drop") & totals["reached"] & (totals["seeds"] == 1)]
     none = (
         " (–: all draws give the same value, so there is no interval)" if rows["mac_redrawn_low"].isna().any() else ""

@@ -92,7 +92,13 @@ class ComparisonGroup:
 
     @property
     def leading(self) -> Run:
-        """LGViT with its default options if it was run, else LGViT with others, else the first run with exits."""
+        """A run of the method of the declared primary endpoint; without one, of LGViT with its default options, of LGViT with
+        others, or the first run with exits."""
+        declared = [
+            run for run in self.exiting if (primary := run.record.spec.primary) and primary.method == run.method
+        ]
+        if declared:
+            return declared[0]
         lgvit = [run for run in self.exiting if run.record.spec.train.method.name == LGVIT]
         return next((run for run in lgvit if run.method == LGVIT), next(iter(lgvit), self.exiting[0]))
 

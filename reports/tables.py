@@ -105,7 +105,7 @@ def drop_table(summary: pd.DataFrame, metric: Metric = ACCURACY) -> Table:
     timed = bool(shown[shown["kind"] != STATIC]["time_speedup"].notna().any())
     header += ("Time",) if timed else ()
     redrawn = has_redrawn(shown)
-    header += ("MACs, val drawn anew",) if redrawn else ()
+    header += ("MACs, val bootstrapped",) if redrawn else ()
     rows = []
     for _, row in shown.iterrows():
         if row["kind"] == STATIC or row["policy"] == NO_POLICY:

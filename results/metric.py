@@ -86,11 +86,6 @@ AP = Metric(
 METRICS: dict[Task, Metric] = {"classification": ACCURACY, "segmentation": MIOU, "detection": AP}
 
 
-def metric_of(tasks: Iterable[Task]) -> Metric:
-    """The metric of runs of one or of several tasks; accuracy where there is no run."""
-    return one_metric(METRICS[task] for task in tasks)
-
-
 def one_metric(metrics: Iterable[Metric]) -> Metric:
     """One metric for a text about several, such as ``accuracy or mIoU``; accuracy for none."""
     present = set(metrics)

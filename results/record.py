@@ -39,7 +39,7 @@ EXTERNAL_FILE = "exits.parquet"
 
 
 Task = Literal["classification", "segmentation", "detection"]
-"""What a model answers for an image: one class, or a class for every pixel."""
+"""What a model answers for an image: one class, a class for every pixel, or boxes with classes."""
 
 Macs = Annotated[int, Field(ge=0, le=10**18)]
 PositiveMacs = Annotated[int, Field(gt=0, le=10**18)]

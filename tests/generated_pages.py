@@ -83,7 +83,7 @@ def grid_keys() -> str:
     return table(
         ["key", "default", "meaning"],
         [
-            [code(key), "required" if field.is_required() else code(field.default), texts[key]]
+            [code(key), "required" if field.is_required() else code(_yaml(field.default)), texts[key]]
             for key, field in GridFile.model_fields.items()
         ],
     )
@@ -238,7 +238,7 @@ def method_options() -> str:
         own_texts = [documented_attributes(base) for base in cls.__mro__ if base not in elsewhere]
         own = [field for field in fields(cls) if any(field.name in documented for documented in own_texts)]
         if own:
-            rows = [[code(f.name), code(f.default), texts[f.name]] for f in own]
+            rows = [[code(f.name), code(_yaml(f.default)), texts[f.name]] for f in own]
             parts.append(f"**`{name}`**\n\n{table(['option', 'default', 'meaning'], rows)}")
     return "\n\n".join(parts)
 

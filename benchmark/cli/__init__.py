@@ -56,7 +56,7 @@ LONG_WORD = re.compile(r"(\S{60})\S{60,}(\S{20})")
 
 class LazyGroup(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]  # the module of the command `list` shadows the function
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
@@ -104,11 +104,9 @@ def start() -> None:
                 f"A run or file whose name begins with '-' follows '--': {error.ctx.command_path} -- NAME", err=True
             )
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt, Interrupted):
+    except (click.Abort, KeyboardInterrupt, Interrupted) as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end; more of them would end in a traceback
-        anew = "--rehearse" in sys.argv
-        what = "a rehearsal starts anew" if anew else "the same command resumes from the last checkpoint"
-        click.echo(f"stopped; {what}", err=True)
+        click.echo(f"stopped; {error}" if isinstance(error, Interrupted) else "stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

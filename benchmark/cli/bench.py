@@ -1,4 +1,4 @@
-"""``python -m benchmark bench``: measure data loading and dynamic inference on this machine."""
+"""``python -m benchmark bench``: measure data loading, dynamic inference and exported models on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TARGET = 0.95
 
 @click.group("bench", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Measure data loading and dynamic inference on this machine.
+    """Measure data loading, dynamic inference and exported models on this machine.
 
     \b
     Examples:
@@ -142,7 +142,7 @@ def dynamic(
     console = Console(highlight=False)
     card = registry.card("backbone", backbone)
     setup = dynamic_speed.TimingSetup(card, batch_size, batches, warmup, usable_device(device), threads)
-    console.print(f"{backbone}, batch size {batch_size}, {batches} batches, {device}, threads: {threads}")
+    console.print(f"{backbone}, batch size {batch_size}, {batches} batches, {setup.device}, threads: {threads}")
     for method in ("lgvit", "vanilla"):
         timing, parts = dynamic_speed.measure_released_shares(method, setup)
         verdict = "reached" if timing.realised >= TARGET else "missed"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmark.cli.claims_view import details, summary
 from benchmark.cli.grid_runs import selected_run_ids
-from benchmark.cli.options import changes_option, grid_option, results_option
+from benchmark.cli.options import changes_option, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
@@ -22,13 +22,20 @@ from results.tables.loading import load_runs
 @grid_option("Only the runs of this grid; without the option, every run in the results folder.")
 @changes_option
 @results_option
+@data_dir_option
 @click.option("--full", is_flag=True, help="Show every reading, setting and published number, with reason and runs.")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every claim is reproduced or close.")
 @click.option(
     "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
 )
 def command(
-    grid_name: str | None, changes: tuple[str, ...], results_dir: Path, full: bool, strict: bool, out: Path | None
+    grid_name: str | None,
+    changes: tuple[str, ...],
+    results_dir: Path,
+    data_dir: Path | None,
+    full: bool,
+    strict: bool,
+    out: Path | None,
 ) -> None:
     """Judge LGViT's claims and published numbers by the finished runs, with fixed rules.
 
@@ -43,7 +50,7 @@ def command(
       python -m benchmark claims --grid paper.yaml --strict
     """
     store = Store(results_dir)
-    runs, problems = load_runs(store, selected_run_ids(store, grid_name, changes=changes))
+    runs, problems = load_runs(store, selected_run_ids(store, grid_name, data_dir, changes))
     if not runs:
         raise UserError(
             f"there is no finished run in {store.root / 'runs'}; run this first: python -m benchmark run --grid"

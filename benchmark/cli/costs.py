@@ -31,7 +31,7 @@ def command(
     """Count the parameters, and the multiply-accumulates (MACs) for leaving at each exit, all evaluated heads included.
 
     linear_conv counts linear and convolution layers only, as most published values do. matrix_products also counts the matrix
-    products of attention; the suite's speed-ups use it. Shown apart are the MACs of gates and of choosing tokens, which the
+    products of attention; the suite's speed-ups use it. Separate rows show the MACs of gates and of choosing tokens, which the
     table includes, and those of the policy's ensemble or scores, which it does not.
 
     \b

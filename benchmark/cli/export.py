@@ -37,7 +37,7 @@ def command(
     """Write the model of RUN as one graph per segment: from the image to the first exit, from there to the second, and so on.
 
     The folder also gets export.json (policy, threshold, classes, image form, exits with their MACs) and, for ONNX, runner.py,
-    which needs onnxruntime and numpy alone. The batch size is free. The policies are confidence, entropy and margin.
+    which needs only onnxruntime and numpy. The batch size is free. The policies are confidence, entropy and margin.
 
     \b
     Examples:

@@ -76,7 +76,7 @@ data_dir_option = click.option(
 
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads of each worker; the bits of results depend on it."
+    "--threads", type=click.IntRange(min=1), help="CPU threads of each process; the bits of results depend on it."
 )
 executor_option = click.option(
     "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Where to run."

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Show the runs and stages of a grid: which are finished, which are shared, and what the others need.
 
-    Named are datasets and weights that are not on this machine, with the command that brings them, the disk space, and the
+    It names datasets and weights that are not on this machine, with the command that brings them, the disk space, and the
     estimated time with what the estimate rests on.
 
     \b

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmark.cli.grid_report import report_folder, write_report
 from benchmark.cli.plan_view import show_plan
 from benchmark.environment import require_torch
+from benchmark.errors import Interrupted
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.rehearse import rehearsal_of, rehearse
 from benchmark.grid.load import Grid
@@ -31,7 +32,10 @@ def show_rehearsal(
     start = time.monotonic()
     show_plan(console, make_plan(small, store))
     changes = {"results": store.root, "data_dir": None, "loader_processes": 0, "kill_each_training": True}
-    result = rehearse(console, small, config.model_copy(update=changes))
+    try:
+        result = rehearse(console, small, config.model_copy(update=changes))
+    except Interrupted as error:
+        raise Interrupted("a rehearsal starts anew") from error
     run_ids = [run.run_id for run in make_plan(small, store).runs]
     if formats:
         write_report(console, store, run_ids, title=small.name, out=target, formats=formats)

@@ -1,4 +1,4 @@
-"""Runs an exported model with early exits; needs onnxruntime and numpy alone.
+"""Runs an exported model with early exits; needs only onnxruntime and numpy.
 
 from runner import Model
 labels, confidences, exits = Model("folder").predict(images)  # uint8 [N, H, W, C] of the size in export.json

@@ -195,7 +195,7 @@ def exit_metrics(scores: dict[str, ExitScores], blocks: list[int], heads: list[s
 def prepare(selection: Configured, val: ExitScores, costs: CostTable) -> tuple[ExitPolicy, np.ndarray]:
     """A policy, fitted on val if needed, and the settings to evaluate: the configured one, or a grid computed on val.
 
-    Of a grid with more settings than the task evaluates, settings at equal distances in the grid, both ends included.
+    A grid with more settings than the task evaluates is thinned evenly; both ends stay.
     """
     policy: ExitPolicy = registry.configured("policy", selection.name, selection.set)
     policy.fit(val.logits, val.labels, [macs / costs.baseline for macs in costs.cumulative])

@@ -1,4 +1,7 @@
-"""Scores: the logits of every exit for every sample of val and test, computed once after training and stored."""
+"""Scores: what every exit answers for every sample of val and test, computed once after training and stored.
+
+Of maps and boxes they contain what policies and metrics need, of classifications the logits.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where a plan is carried out: on this machine."""
+"""Carries a plan out: in this process, in workers on this machine, or as jobs of Slurm."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from benchmark.errors import HeldElsewhereError, Interrupted, RankError, UserError
+from benchmark.errors import RESUMES, HeldElsewhereError, Interrupted, RankError, UserError
 from benchmark.execution.causes import failure_of
 from datasets.api import DataError
 from results.store.folder import StoreError
@@ -26,7 +26,6 @@ BLAME_SECONDS = 5.0
 """How long a rank that lost another waits before it fails itself, so that the agent sees the other one's failure first."""
 SENTENCES = {"UserError": UserError, "DataError": DataError, "StoreError": StoreError}
 """Errors whose text is for the user; their type is kept when they are passed to the agent."""
-RESUME = "the same command resumes from the last checkpoint"
 
 
 def launch(
@@ -104,15 +103,15 @@ def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
 def _raise_cause(name: str, failure: ProcessFailure) -> NoReturn:
     """Raise the error that ended a rank, in the agent's process."""
     if failure.exitcode < 0:
-        raise RankError(f"{name} was killed ({signal.Signals(-failure.exitcode).name}); {RESUME}", "killed")
+        raise RankError(f"{name} was killed ({signal.Signals(-failure.exitcode).name}); {RESUMES}", "killed")
     message = failure.error_file_data.get("message", {})
     text = message.get("message", "") if isinstance(message, dict) else str(message)
     kind, _, content = text.partition(": ")
     if kind != _ReportedError.__name__:
-        raise RankError(f"{name} ended with exit code {failure.exitcode}{': ' + text if text else ''}; {RESUME}")
+        raise RankError(f"{name} ended with exit code {failure.exitcode}{': ' + text if text else ''}; {RESUMES}")
     reported = json.loads(content)
     if "interrupted" in reported:
         raise HeldElsewhereError(reported["held"]) if reported["held"] else Interrupted
     if "text" in reported:
         raise SENTENCES[reported["kind"]](reported["text"])
-    raise RankError(f"{name} failed: {reported['sentence']}; {RESUME}", reported["failure"])
+    raise RankError(f"{name} failed: {reported['sentence']}; {RESUMES}", reported["failure"])

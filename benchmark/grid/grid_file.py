@@ -14,7 +14,7 @@ The form (all keys but the first four are optional):
     learning_rates: [1.0]               # factors of the exits' and joint recipes' lr; for each method the best on val counts
     latency: []                         # batch sizes at which the finished runs are timed, such as [1, 32]
     probes: false                       # whether `run` compares each head with a linear probe
-    primary: null                       # the one comparison that counts: {method: lgvit, against: [vanilla], macs: 0.5}
+    primary: null                       # what decides, declared before training: {method: lgvit, against: [vanilla], macs: 0.5}
     include: []                         # partial combinations to add: {method: lgvit, exits: [2, 6], seed: 1}
     exclude: []                         # partial combinations to leave out
 """

@@ -26,13 +26,20 @@ seeds: [0]
 
 # Keys that are left out keep their default.
 recipes:
-  finetune: {{epochs: 30, batch_size: 100, lr: 3.0e-3, warmup: 0.2}}   # stage 1: the backbone
+  # Stage 1: the backbone.
+  finetune: {{epochs: 15, batch_size: 100, optimizer: muon, lr: 1.0e-2, warmup: 0.1}}
   # Stage 2: the heads on the frozen backbone. These of `quick` converge; larger backbones need a smaller lr.
-  exits: {{epochs: 12, batch_size: 100, lr: 3.0e-2, weight_decay: 0, augment: none}}
+  exits: {{epochs: 10, batch_size: 100, optimizer: muon, lr: 1.0e-2, weight_decay: 0, augment: none}}
   # joint: {{epochs: 30}}                       # methods that train backbone and heads together, such as branchynet
 
 # Exit rules that are evaluated on the stored scores, without any training; own is the rule of each method's paper.
 policies: [confidence]
+
+# Batch sizes at which the finished runs are timed.
+# latency: [1, 32]
+
+# Compares the heads with linear probes: have they converged?
+# probes: true
 
 # Factors of the learning rate of the stages that train exits; for each method, the best on val counts.
 # learning_rates: [0.5, 1.0, 2.0]

@@ -31,7 +31,6 @@ BACKBONE_KEYS = ["weights", *sorted(NORMALISATION_KEYS)]
 MAX_PLACE = 150
 """Characters of a place in the file that a message shows; a key can have any length."""
 MAX_SEED = 2**31 - 1
-LGVIT = "lgvit"
 OWN = "own"
 """Among the policies of a grid: the exit policy of each method's own paper."""
 
@@ -115,10 +114,7 @@ class ValueReader:
         return [value for value in checked if value is not None]
 
     def primary(self, key: PrimaryKey | None, exiting: Sequence[Configured]) -> PrimaryEndpoint | None:
-        """The primary endpoint, whose methods must be among ``exiting``; None, after noting a mistake, if not.
-
-        Its first method must be the one that reports compare with all others.
-        """
+        """The primary endpoint, whose methods must be among ``exiting``; None, after noting a mistake, if not."""
         if key is None:
             return None
         if not exiting:
@@ -131,8 +127,6 @@ class ValueReader:
                 self.wrong("primary", f"{unknown('method with exits of this grid', label, sorted(methods))}")
         if len(set(labels)) < len(labels):
             self.wrong("primary", "each method is named once")
-        if (first := compared_method(exiting).label) not in labels[:1]:
-            self.wrong("primary.method", f"must be {first}, which reports compare with the other methods of this grid")
         if key.macs not in BUDGETS:
             self.wrong("primary.macs", f"must be one of {', '.join(map(str, BUDGETS))}, not {key.macs}")
         if self.mistakes:
@@ -281,13 +275,6 @@ class ValueReader:
         else:
             return tuple(sorted(value))
         return None
-
-
-def compared_method(exiting: Sequence[Configured]) -> Configured:
-    """The method that reports compare with all others, as in `reports.comparison_group`: LGViT, if possible with its default
-    options; without LGViT the first one."""
-    lgvit = [method for method in exiting if method.name == LGVIT]
-    return min(lgvit, key=lambda method: bool(method.set)) if lgvit else exiting[0]
 
 
 def unknown_key(key: str, known: list[str]) -> str:

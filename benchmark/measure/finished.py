@@ -181,7 +181,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
 
 
 def policy_at(record: DoneRecord, point: OperatingPoint, val: ExitScores) -> ExitPolicy:
-    """The policy of an operating point, fitted on val, with the point's threshold; any one for a run without early exits."""
+    """The policy of an operating point, fitted on val, with the point's threshold; a placeholder for a run without exits."""
     if point.policy == NO_POLICY:
         return Confidence(threshold=point.settings[0].threshold)
     selections = record.spec.policies

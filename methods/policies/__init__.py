@@ -123,7 +123,7 @@ POLICIES: dict[str, PolicyCard] = {
     ),
     "jei": PolicyCard(
         target="methods.policies.jei:JEI",
-        summary="the exit's gate takes a share >= threshold of what earlier gates left of 1",
+        summary="gate of the exit / (1 - sum of the earlier gates) >= threshold",
         fixed_threshold_ignores_val=True,
         reads_gates=True,
         citation="Regol et al., ICLR 2024, arXiv 2310.09163",

@@ -17,7 +17,7 @@ LEFT = "stick_left"
 
 @dataclass(kw_only=True)
 class JEI(GatePolicy):
-    """Exit at the first exit whose gate takes at least the share ``threshold`` of what earlier gates left of 1.
+    """Exit at the first exit whose gate, divided by 1 minus the sum of the earlier gates, is at least ``threshold``.
 
     With gates g, the share is g_k / (1 - sum of earlier g), at most 1; it is 1 where nothing is left. A gate is 1 minus the
     predicted error probability of the exit.

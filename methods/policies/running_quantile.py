@@ -52,7 +52,7 @@ class RunningQuantile(ExitPolicy):
         budget: mean cost as a share of the MACs of the backbone without exits, as for ``budgeted``.
         prior: weight of the threshold from val at the start, as a number of images (the first n_k), at least 1.
         rate: step size, at least 0; at 0 the thresholds stay those of val.
-        order: seed of a random order in which an evaluation presents the samples of a split; None for their stored order.
+        order: seed of a random order in which an evaluation presents the samples of a split; null for their stored order.
     """
 
     swept = "budget"

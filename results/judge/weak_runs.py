@@ -85,18 +85,18 @@ def classes_lost_by_exits(run: Run) -> Iterator[Symptom]:
 
 def one_exit(run: Run, runs: Iterable[Run]) -> Iterator[Symptom]:
     """Operating points at which all test images leave at the same early exit; one symptom a run and exit."""
-    places: dict[int, list[str]] = {}
+    places: dict[int, dict[str, float]] = {}
     for point in run.record.points:
         if point.test is not None:
             exit_ = int(np.argmax(point.test.exit_shares))
             if exit_ < len(run.record.exits) - 1 and point.test.exit_shares[exit_] >= ALL:
-                places.setdefault(exit_, []).append(point.name)
-    for exit_, points in places.items():
+                places.setdefault(exit_, {})[point.name] = point.test.exit_shares[exit_]
+    for exit_, shares in places.items():
         block = run.record.exits[exit_].block
         name = ONE_EXIT if exit_ == 0 else "everything leaves at one exit"
         yield Symptom(
-            name, run.record.run_id, points[0], ALL, ALL,
-            f"all test images leave after block {block} at {len(points)} operating point{'s' * (len(points) > 1)}; the "
+            name, run.record.run_id, next(iter(shares)), next(iter(shares.values())), ALL,
+            f"all test images leave after block {block} at {len(shares)} operating point{'s' * (len(shares) > 1)}; the "
             f"backbone truncated after block {block} does the same{_truncated(run, block, runs)}",
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 CHUNK = 4_000_000
 """Numbers in the largest array at a time."""
 EXACT = 100_000
-"""Images times right boxes of a class up to which it is computed anew without each image; above, to first order."""
+"""Up to this product of images and right boxes of a class, its AP without each image is exact, above to first order."""
 
 
 def precision_by_class(matches: Matches, taken: np.ndarray) -> np.ndarray:

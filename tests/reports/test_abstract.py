@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
 import pandas as pd
@@ -17,6 +18,7 @@ from reports.tables import interval, percent, signed, times
 from reports.text_tables import plain
 from reports.tidy_tables import tidy_tables
 from reports.words import p_value
+from results.spec import PrimaryEndpoint
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.run import Run
@@ -102,6 +104,20 @@ def test_claims_rank_no_methods_where_the_heads_of_the_reference_have_not_conver
         monkeypatch.setattr("reports.abstract.unconverged", lambda _setting, gaps=gaps: gaps)
         text = " ".join(abstract(study))
         assert ("CLAIMS" in text, "not ranked" in text) == (is_stated, not is_stated)
+
+
+def test_the_method_of_the_primary_endpoint_is_compared_with_the_others(runs: list[Run]) -> None:
+    def declared(run: Run) -> Run:
+        primary = PrimaryEndpoint(method="vanilla", against=("lgvit",), macs=0.5)
+        spec = run.record.spec.model_copy(update={"primary": primary})
+        return replace(run, record=run.record.model_copy(update={"spec": spec}))
+
+    assert {group.reference for group in Study("t", runs, tidy_tables(runs, [])).main} == {"lgvit"}
+    chosen = [declared(run) for run in runs]
+    (group,) = Study("t", chosen, tidy_tables(chosen, [])).main
+    assert group.reference == "vanilla"
+    (primary,) = [key for key, contrast in group.contrasts.items() if contrast.is_primary]
+    assert primary == ("lgvit", 0.5)
 
 
 def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:

@@ -8,11 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main, start
-from benchmark.errors import UserError
+from benchmark.errors import Interrupted, UserError
 
 
 def test_a_run_that_begins_with_a_dash_is_explained(
@@ -62,19 +63,38 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback(monkeypatch: pytest.
     assert ended.value.code == 130
 
 
-@pytest.mark.parametrize(
-    ("rehearse", "next_time"), [(False, "resumes from the last checkpoint"), (True, "starts anew")]
-)
+def test_every_command_that_takes_a_grid_takes_what_its_run_ids_depend_on() -> None:
+    """Weights in the data folder and changes of the grid are part of the keys."""
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert "--grid" not in options or {"--set", "--data-dir"} <= options, name
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (KeyboardInterrupt(), "stopped"),  # by most commands, which have no checkpoint
+    (Interrupted(), "stopped; the same command resumes from the last checkpoint"),
+])  # fmt: skip
 def test_ctrl_c_says_what_the_same_command_does(
-    rehearse: bool, next_time: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(**_: object) -> None:
-        raise KeyboardInterrupt
+        raise error
 
-    monkeypatch.setattr(sys, "argv", ["benchmark", "run", "--grid", *(["--rehearse"] if rehearse else [])])
     monkeypatch.setattr("benchmark.cli.main", interrupt)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         start()
     assert ended.value.code == 130
-    assert next_time in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_an_interrupted_rehearsal_starts_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr("benchmark.cli.rehearsal.rehearse", interrupt)
+    result = CliRunner().invoke(main, ["run", "--grid", "smoke", "--rehearse", "--results", str(tmp_path)])
+    assert str(result.exception) == "a rehearsal starts anew"

@@ -28,7 +28,6 @@ def test_a_primary_endpoint_is_part_of_every_run_and_of_no_key(tmp_path: Path) -
     ("{method: lgvit, against: [vanilla], macs: 0.55}", ["primary.macs", "0.4, 0.5, 0.6, 0.75", "0.55"]),
     ("{method: lgvit, against: [], macs: 0.5}", ["primary.against"]),
     ("{method: lgvit, against: [vanilla]}", ["primary.macs", "required"]),
-    ("{method: vanilla, against: [lgvit], macs: 0.5}", ["primary.method", "must be lgvit"]),
     ("lgvit", ["primary", "lgvit"]),
 ])  # fmt: skip
 def test_a_mistake_in_a_primary_endpoint_is_named(tmp_path: Path, primary: str, parts: list[str]) -> None:

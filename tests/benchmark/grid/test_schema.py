@@ -72,13 +72,13 @@ def test_a_new_grid_plans_as_it_is(name: str, tmp_path: Path, monkeypatch: pytes
     assert max(map(len, path.read_text().splitlines())) <= 128
 
 
-def test_every_comment_of_the_template_is_correct(tmp_path: Path) -> None:
+def test_the_template_has_every_key_and_its_comments_are_correct(tmp_path: Path) -> None:
     """Keys that are commented out load as well."""
-    commented = r"^( *)# ((?:learning_rates|overrides|include|exclude|joint):|  - )"
+    commented = rf"^( *)# ((?:{'|'.join(GridFile.model_fields)}|joint):|  - )"
     text = re.sub(commented, r"\1\2", template("mine"), flags=re.MULTILINE)
     (tmp_path / "mine.yaml").write_text(text)
     content = yaml.load(text, ValueLoader)
-    assert {"learning_rates", "overrides", "include", "exclude"} <= set(content)
+    assert set(content) == set(GridFile.model_fields)
     assert "joint" in content["recipes"]
     assert VALIDATOR.is_valid(content)
     assert len(load_grid(tmp_path / "mine.yaml").runs) > 3

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ExecutionConfig(BaseModel):
     """Settings of one command or submission. Serialisable as JSON; the same for all of its processes, but for `worker`.
 
-    Only `device`, `threads` and `processes` can change bits.
+    Only `device`, `threads`, `processes` and, where `threads` is None, `workers` can change bits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

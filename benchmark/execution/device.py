@@ -42,7 +42,7 @@ def check_devices(config: ExecutionConfig) -> None:
     """Check, without creating a CUDA context, that there is a GPU for each rank.
 
     Raises:
-        UserError: they cannot.
+        UserError: there are fewer GPUs than ranks, or one GPU is named.
     """
     if ":" in config.device:
         raise UserError(f"--device {config.device}: several ranks need one GPU each; use cuda or cpu")

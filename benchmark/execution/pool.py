@@ -58,7 +58,7 @@ class _Worker:
 
 @dataclass
 class WorkerPool:
-    """Workers that execute one plan in one results folder, whose lock the caller holds.
+    """Workers that execute one plan in one results folder.
 
     Attributes:
         plan: its missing runs are made and recorded.

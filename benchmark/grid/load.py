@@ -136,8 +136,8 @@ class _GridReader(ValueReader):
                     tuple(file.learning_rates),
                 )
             ]
-            self.check_run(runs_of_point[0])
             for run in runs_of_point:
+                self.check_run(run)
                 runs.setdefault(run.train.model_dump_json(), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")

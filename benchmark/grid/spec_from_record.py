@@ -110,7 +110,9 @@ def grid_of_record(record: DoneRecord, path: Path, local: LocalPaths, data_dir: 
         "policies": [policy.model_dump() for policy in spec.policies],
     }
     (run,) = grid_of(content, path, data_dir).runs
-    return Grid("reproduce", path, (run.model_copy(update={"scheme": spec.scheme}),))
+    # The recipes of a record already have its learning rate.
+    kept = {"scheme": spec.scheme, "learning_rates": spec.learning_rates, "primary": spec.primary}
+    return Grid("reproduce", path, (run.model_copy(update=kept),))
 
 
 def _dataset(name: str, path: Path, images: Path | None) -> str:

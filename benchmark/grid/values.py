@@ -120,7 +120,8 @@ class ValueReader:
         if not exiting:
             self.wrong("primary", "no method of this grid has exits at which whole images leave")
             return None
-        named = self.each("primary", [key.method, *key.against], self.readers["methods"])
+        method = self.readers["methods"]("primary.method", key.method)
+        named = [*([method] if method else []), *self.each("primary.against", key.against, self.readers["methods"])]
         labels, methods = [method.label for method in named], {method.label for method in exiting}
         for label in labels:
             if label not in methods:

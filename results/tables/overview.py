@@ -24,7 +24,7 @@ def overview(store: Store) -> tuple[pd.DataFrame, list[str]]:
     Columns: run_id, status, cause (of a failure), method, backbone, dataset, scheme, seed, metric (its name), static_accuracy
     (of the backbone without exits, on test), finished (time), and for one operating point on test: point, accuracy,
     layer_speedup, mac_speedup.
-    The point is the first one with a drop of at most `DROP` on val, or else the first fixed threshold.
+    The point is the first one that reached a drop of at most `DROP` on val, or else the first fixed threshold.
     """
     rows, problems = [], []
     for run_id in store.run_ids():
@@ -63,6 +63,6 @@ def _row(record: RunRecord) -> dict[str, Any]:
 
 
 def _point(record: DoneRecord) -> OperatingPoint | None:
-    at_drop = (point for point in record.points if (point.kind, point.target) == ("accuracy-drop", DROP))
+    at_drop = (point for point in record.points if (point.kind, point.target) == ("accuracy-drop", DROP) and point.test)
     fixed = (point for point in record.points if point.kind == "fixed")
     return next(at_drop, None) or next(fixed, None)

@@ -24,7 +24,7 @@ from benchmark.stages.plan import make_plan
 from results.record import DoneRecord
 from results.spec import RunSpec
 from results.store.folder import Store
-from tests.conftest import Command, SmokeRun
+from tests.conftest import ROOT, Command, SmokeRun
 from tests.datasets.photos import write_photos
 from tests.results.builders import failed_record, stage_provenance
 from tests.results.edited import edit_record
@@ -120,6 +120,17 @@ def test_the_grid_of_each_record_contains_its_run(smoke: SmokeRun) -> None:
         assert stages.run_id == run_id
         assert run == record.spec
         assert stage_changes(record, store, stages) == []
+
+
+def test_a_run_of_a_grid_with_learning_rates_and_a_primary_endpoint_is_the_same_run() -> None:
+    """The learning rates of the grid are part of the run's key, and its own is part of its recipes."""
+    store = Store(ROOT / "results" / "reference")
+    for method in ("lgvit", "vanilla", "class-patch-mean"):
+        run_id = next(name for name in store.run_ids() if name.startswith(f"{method}-") and "-s0-" in name)
+        record = finished_record(store, run_id)
+        assert record.spec.learning_rates
+        (run,) = grid_of_record(record, store.run(run_id) / "record.json", LocalPaths(), None).runs
+        assert run == record.spec
 
 
 # Changes since the record

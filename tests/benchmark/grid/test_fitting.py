@@ -26,6 +26,12 @@ def test_augmentations_of_images_alone_are_refused_for_segmentation(tmp_path: Pa
     assert message.startswith(sentence.replace("masks", "boxes"))
 
 
+def test_recipes_of_later_seeds_are_checked_too(tmp_path: Path) -> None:
+    text = SOUND.replace("fashion-mnist-mini", "fashion-scenes") + "seeds: [0, 1]\n"
+    (message,) = mistakes(tmp_path, f"{text}overrides: [{{seed: 1, recipes: {{exits: {{mixup: 0.8}}}}}}]")
+    assert "recipes.exits.mixup: changes images without their masks" in message
+
+
 @pytest.mark.parametrize(("recipe", "sentence"), [
     ("augment: crop-flip", "recipes.finetune.augment: detection has no crop-flip (fashion-scenes-detection)"),
     ("augment: scale-crop-flip", "augmentations that it has: none, flip, flip-shift"),

@@ -21,7 +21,7 @@ def test_a_primary_endpoint_is_part_of_every_run_and_of_no_key(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("primary", "parts"), [
-    ("{method: lgvit, against: [vanila], macs: 0.5}", ["primary", "vanila", "vanilla"]),
+    ("{method: lgvit, against: [vanila], macs: 0.5}", ["primary.against[0]", "vanila", "vanilla"]),
     ("{method: lgvit, against: [pabee], macs: 0.5}", ["primary", "pabee", "vanilla"]),
     ("{method: lgvit, against: [static], macs: 0.5}", ["primary", "static", "with exits"]),
     ("{method: lgvit, against: [lgvit], macs: 0.5}", ["primary", "once"]),

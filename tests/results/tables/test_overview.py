@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -31,6 +32,21 @@ def test_each_run_has_a_row_with_the_numbers_of_its_record(smoke: SmokeRun) -> N
             assert row["accuracy"] == test.accuracy
             assert row["mac_speedup"] == pytest.approx(record.costs.baseline / test.mean_macs)
         assert row["static_accuracy"] == record.static_accuracy.test
+
+
+def test_a_point_that_no_threshold_reaches_is_passed_over(smoke: SmokeRun, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run_id = next(name for name in Store(smoke.results).run_ids() if name.startswith("lgvit-"))
+    shutil.copytree(Store(smoke.results).run(run_id), store.run(run_id))
+    reached = overview(store)[0].iloc[0]
+    assert reached["point"].endswith("accuracy-drop-0.01")
+
+    def unreached_first(record: dict[str, Any]) -> None:
+        first = next(p for p in record["points"] if (p["kind"], p["target"]) == ("accuracy-drop", 0.01))
+        record["points"].insert(0, first | {"settings": [], "val": None, "test": None})
+
+    edit_record(store.run(run_id), unreached_first)
+    pd.testing.assert_series_equal(overview(store)[0].iloc[0], reached)
 
 
 def test_failed_and_damaged_records_are_listed(smoke: SmokeRun, tmp_path: Path, benchmark_command: Command) -> None:

@@ -82,7 +82,11 @@ executor_option = click.option(
     "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Where to run."
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that make different stages."
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that make different stages; without --threads they share the CPU threads.",
 )
 gpus_option = click.option(
     "--gpus",

@@ -9,8 +9,8 @@ A key is the hash of canonical JSON of
 
 Registered heads, losses, policies, backbones, datasets, tasks and token reductions have a version of their own on their card,
 which is among the fields. Versions are raised by hand, so that a comment does not retrain a model.
-`tests/test_code_versions.py` compares the code of every domain and card with the code on file, and derives from the imports which
-domains a kind must name.
+`tests/test_code_versions.py` compares the code of every domain and card with the code on file, and derives from the imports
+which domains a kind must name.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _comparisons(setting: ComparisonGroup, names: Mapping[str, str]) -> list[str
         )
     half = [contrast for (_, budget), contrast in setting.contrasts.items() if budget == HALF[1]]
     over = "seeds" if any(contrast.estimate.kind == "seeds" for contrast in half) else "test images"
-    detectable = max(contrast.detectable for contrast in half)
+    detectable = max((contrast.detectable for contrast in half), default=0)  # no pair may reach half of the MACs
     if detectable > 0:  # it is 0 where all methods give the same answers
         sentences.append(
             f"With these {over}, a true difference at half of the MACs may be missed if it is below "

@@ -18,8 +18,9 @@ from results.spec import Configured
 from results.store.folder import Store
 from results.store.output import write_table
 
-Setting = tuple[str, str, str | None]
-"""What runs that are seeds of each other share: a name to show, the recipes, and the identity of the test images."""
+Setting = tuple[str, str, str | None, str | None]
+"""What runs that are seeds of each other share: a name to show, the recipes, and the identities of the test images and of the
+initial weights."""
 Correct = dict[str, np.ndarray | None]
 """Correctness of every test sample by policy; None for a policy that does not reach the budget."""
 
@@ -94,16 +95,19 @@ def show_best(
 def _setting(record: DoneRecord) -> Setting:
     train = record.spec.train
     name = f"{record.label}, {train.backbone}, {train.dataset.label}, exits {record.spec.scheme}"
-    return name, train.recipes.model_dump_json(), record.data.content.get("test")
+    return name, train.recipes.model_dump_json(), record.data.content.get("test"), train.weights.identity
 
 
 def _names(settings: dict[Setting, dict[int, Correct]]) -> dict[Setting, str]:
-    """A name for each setting, with its number of seeds; equal names of settings with other recipes or images are numbered."""
+    """A name for each setting, with its number of seeds; equal names of settings with other recipes, initial weights
+    or images are numbered."""
     names: dict[Setting, str] = {}
     for setting, seeds in settings.items():
         count = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
-        earlier = sum(name == setting[0] for name, _, _ in names)
-        names[setting] = f"{setting[0]}, {count}{f' (other recipes or images: {earlier + 1})' if earlier else ''}"
+        earlier = sum(name == setting[0] for name, *_ in names)
+        names[setting] = (
+            f"{setting[0]}, {count}{f' (other recipes, weights or images: {earlier + 1})' if earlier else ''}"
+        )
     return names
 
 

@@ -106,13 +106,14 @@ def ranking(
         lines += text_table(cells, width, optional=[metrics[setting].name])
         if left_out.get(setting):
             lines += wrapped(f"not at this cost: {', '.join(left_out[setting])}", width)
-    count = sum(row.to_best is not None for policies in ranked.values() for row in policies)
-    over = {row.to_best.estimate.kind for policies in ranked.values() for row in policies if row.to_best is not None}
+    compared = [row.to_best for policies in ranked.values() for row in policies if row.to_best is not None]
+    pairs = f" over all {compared[0].tests} pairs of policies" if compared else ""
+    over = {contrast.estimate.kind for contrast in compared}
     titles = dict.fromkeys(metrics[setting].title for setting in ranked)
     legend = (
         f"{' and '.join(titles)} in % on test, and paired difference to the best policy in points, with 95 % intervals over "
         f"test samples{' (differences: over seeds)' if over == {'seeds'} else ''}. p by the exact sign-flip test (over five "
-        f"or more seeds also by the t test), with Holm's correction over all {count} comparisons. tie: not shown to differ "
+        f"or more seeds also by the t test), with Holm's correction{pairs}. tie: not shown to differ "
         "from the best. The thresholds around the budget come from val; on test two of them are mixed so that the cost is "
         f"exact. {one_metric(metrics[setting] for setting in ranked).explained()}"
     )

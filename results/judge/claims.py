@@ -111,10 +111,11 @@ def _direction(
         return Decision("inconclusive", reason, chosen)
     contrasts = {key: contrast for key, contrast in tested.items() if key[0] in rivals and key[1] in BUDGETS}
     missing = [
-        f"{seeds} of {SEEDS} seeds against {name} at {budget:g} of the MACs"
+        f"{seeds} of {needed} seeds against {name} at {budget:g} of the MACs"
         for name in rivals
         for budget in BUDGETS
-        if (seeds := contrasts[name, budget].seeds if (name, budget) in contrasts else 0) < SEEDS
+        for seeds, needed in [_seeds(contrasts.get((name, budget)))]
+        if seeds < needed
     ]
     if len(rivals) < claim.rivals.at_least:
         missing.append(f"{len(rivals)} of {claim.rivals.at_least} rivals")
@@ -131,6 +132,11 @@ def _direction(
     if missing:
         verdict, reason = "inconclusive", f"{reason}; {missing[0]}{_more(missing)}"
     return Decision(verdict, reason, [*chosen, *used], smallest.estimate, smallest.p)
+
+
+def _seeds(contrast: Contrast | None) -> tuple[int, int]:
+    """The seeds with which a pair was compared, and those that a verdict needs: all that either method was run with."""
+    return (contrast.seeds, max(SEEDS, contrast.seeds_run)) if contrast is not None else (0, SEEDS)
 
 
 def _speedup(chosen: list[Run], claim: Claim) -> Decision:

@@ -116,13 +116,12 @@ def on_paper_scale(run: Run, claims: Claims) -> bool:
     least the paper's epochs in each stage. The weights of a file may be anything. The paper has classification alone."""
     train, scope = run.record.spec.train, claims.scope
     stages = {stage.stage for stage in run.record.stages}
-    heads = train.recipes.joint if "joint" in stages else train.recipes.exits
+    epochs = [getattr(train.recipes, stage).epochs for stage in ("finetune", "joint", "exits") if stage in stages]
     return (
         run.is_classification
         and run.backbone in scope.backbones
         and train.dataset.name in scope.datasets
         and not train.dataset.set
         and train.weights.source.startswith(PUBLISHED)
-        and heads.epochs >= scope.epochs
-        and ("finetune" not in stages or train.recipes.finetune.epochs >= scope.epochs)
+        and min(epochs, default=0) >= scope.epochs
     )

@@ -12,6 +12,7 @@ import pytest
 
 from reports.abstract import abstract
 from reports.captioned import readable_tables
+from reports.findings import details
 from reports.sections.claims import claims_table
 from reports.study import Study
 from reports.tables import interval, percent, signed, times
@@ -118,6 +119,16 @@ def test_the_method_of_the_primary_endpoint_is_compared_with_the_others(runs: li
     assert group.reference == "vanilla"
     (primary,) = [key for key, contrast in group.contrasts.items() if contrast.is_primary]
     assert primary == ("lgvit", 0.5)
+
+
+def test_a_primary_endpoint_is_told_where_no_pair_reaches_half_of_the_macs(runs: list[Run]) -> None:
+    (group,) = Study("t", runs, tidy_tables(runs, [])).main
+    late = {key: replace(contrast, family="primary") for key, contrast in group.contrasts.items() if key[1] == 0.75}
+    assert late
+    group.__dict__["contrasts"] = late
+    text = " ".join(details(group, {run.method: run.method for run in runs}))
+    assert "0.75 of the MACs" in text
+    assert "at half of the MACs may be missed" not in text
 
 
 def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:

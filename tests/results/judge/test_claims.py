@@ -13,7 +13,7 @@ import pytest
 
 from benchmark import registry
 from results.judge.claims import judge
-from results.judge.judgement import CONTROLS
+from results.judge.judgement import CONTROLS, on_paper_scale
 from results.judge.literature import read_claims, read_numbers
 from results.spec import Configured, Weights
 from results.store.folder import Store
@@ -114,6 +114,14 @@ def test_what_is_missing_on_a_side_leaves_a_claim_inconclusive(
     assert part in row["reason"]
 
 
+def test_a_rival_with_further_seeds_is_named(runs: list[Run]) -> None:
+    """Tests ask for every seed of both methods, so the reason says which are missing."""
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 6)
+    row = verdict(judge([run for run in better if run.method == "vanilla" or run.seed < 5], CLAIMS), "above vanilla")
+    assert row["verdict"] == "inconclusive"
+    assert "5 of 6 seeds against vanilla" in row["reason"]
+
+
 def few_images(run: Run) -> Run:
     """The run as if it had been tested on the first 250 images."""
     point_outcomes = {
@@ -188,6 +196,19 @@ def test_one_homogeneous_head_is_not_every_head(runs: list[Run]) -> None:
     row = verdict(judge(one, CLAIMS), "above homogeneous heads")
     assert row["verdict"] == "inconclusive"
     assert "1 of 2 rivals" in row["reason"]
+
+
+def test_both_stages_of_the_alternating_reading_have_the_papers_epochs(runs: list[Run]) -> None:
+    lgvit = next(run for run in promoted(runs, 1) if run.method == "lgvit")
+    (finetune,) = (stage for stage in lgvit.record.stages if stage.stage == "finetune")
+    stages = (finetune.model_copy(update={"stage": "joint"}), *lgvit.record.stages)
+    recipes = lgvit.record.spec.train.recipes
+    for joint, exits, expected in ((50, 50, True), (50, 12, False), (12, 50, False)):
+        epochs = {"joint": joint, "exits": exits}
+        changed = {stage: getattr(recipes, stage).model_copy(update={"epochs": n}) for stage, n in epochs.items()}
+        run = with_train(lgvit, recipes=recipes.model_copy(update=changed))
+        both = run.changed(record=run.record.model_copy(update={"stages": stages}))
+        assert on_paper_scale(both, CLAIMS) is expected
 
 
 @pytest.mark.parametrize("field", ["weights", "file", "exits", "finetune"])

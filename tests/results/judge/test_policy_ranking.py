@@ -58,6 +58,7 @@ def test_the_ranking_fits_80_columns() -> None:
     setting = "lgvit, vit_nano_patch4_28, exits paper, 1 seed"
     ranked = rank_policies({setting: {**POLICIES, name: [answers(319)]}})
     lines = ranking(ranked, {setting: ACCURACY}, {}, 0.5, 80)
+    assert "Holm's correction over all 10 pairs of policies" in " ".join(" ".join(lines).split())
     assert any(line.startswith("Accuracy in %") for line in lines)
     assert MIOU.note in " ".join(ranking(ranked, {setting: MIOU}, {}, 0.5, 80))
     assert max(map(len, lines)) <= 80

@@ -158,10 +158,9 @@ def _sure(setting: ComparisonGroup) -> list[str]:
     over = "training seeds" if row["interval"] == "seeds" else "test images"
     tests = ""
     if setting.contrasts:
-        few_seeds = (
-            "" if row["interval"] == "seeds" else f", for the models of {counted(setting.seeds, 'training seed')} alone"
+        tests = (
+            f"; differences are tested in pairs over {setting.tested_over}, with Holm's correction over {setting.tests}"
         )
-        tests = f"; differences are tested in pairs{few_seeds}, with Holm's correction over {setting.tests}"
     return [
         f"The 95 % interval of this {setting.metric.name} over {over} is {interval(row['low'], row['high'])}{tests}."
     ]

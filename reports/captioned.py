@@ -111,7 +111,8 @@ def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType
     caution = f" Not converged, so that marks describe these trainings: heads of {few(late)}." if late else ""
     return (
         f" Bold: significantly {setting.metric.better} than {name}; underlined: significantly {setting.metric.worse} (paired "
-        f"tests, Holm's correction over {setting.tests}); without a mark: not shown to differ.{caution}"
+        f"tests over {setting.tested_over}; Holm's correction over {setting.tests}); without a mark: not shown to "
+        f"differ.{caution}"
     )
 
 

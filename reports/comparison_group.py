@@ -12,6 +12,7 @@ import pandas as pd
 from reports.words import counted, join
 from results.judge.contrast import Contrast, Family, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
+from results.judge.verdicts import SEEDS
 from results.metric import Metric
 from results.tables.run import STATIC, Run
 
@@ -120,6 +121,15 @@ class ComparisonGroup:
     def seeds_at(self, label: str, point: tuple[str, float]) -> Seeds:
         """The runs of a label by seed, each with the name of its operating point."""
         return at_point(self.contenders.get(label, {}), *point)
+
+    @property
+    def tested_over(self) -> str:
+        """Over what the comparisons with the reference are tested, in words: over seeds only where there are enough of them."""
+        kinds = {contrast.estimate.kind for contrast in self.contrasts.values()}
+        if kinds == {"seeds"}:
+            return "training seeds"
+        images = f"test images, for the models of {counted(self.seeds, 'training seed')} alone"
+        return f"training seeds or, where they are fewer than {SEEDS}, {images}" if "seeds" in kinds else images
 
     @property
     def tests(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.abstract import abstract
 from reports.blocks import Block, Drawn, Section, Shown, as_data, block_data
-from reports.figures.teaser import teaser
+from reports.figures.teaser import chosen, teaser
 from reports.numbering import number_floats
 from reports.sections import closing, costs, discrepancies, opening, placement, policies, variants
 from reports.sections.atlas import exit_atlas
@@ -117,6 +117,12 @@ def _teaser(study: Study) -> Drawn:
         beside = (
             f" Right: one operating point counted in layers (heads free) and in MACs (every evaluated head). {time}"
         )
-    caption = f"{'Left: t' if beside else 'T'}est {setting.metric.name} over mean MACs, {setting.place}.{beside}"
+    shown, some = chosen(setting), ""
+    if len(shown) < len(setting.methods):
+        some = (
+            f" ({len(shown)} of {len(setting.methods)} methods: {study.display[shown[0]]}, the best others at half of the "
+            "MACs, and the last)"
+        )
+    caption = f"{'Left: t' if beside else 'T'}est {setting.metric.name} over mean MACs, {setting.place}{some}.{beside}"
     origin = source(setting.runs, "curves.csv, points" if beside else "curves")
     return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser", origin)

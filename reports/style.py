@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -49,7 +50,7 @@ class Look(NamedTuple):
     line: Any
 
 
-_SPARE_COLORS = ["#E69F00", "#56B4E9", "#7F7F7F", "#A6761D", "#8C2D04", "#1B7837", "#762A83", "#000000"]
+_SPARE_COLORS = ["#E69F00", "#56B4E9", "#7F7F7F", "#A6761D", "#8C2D04", "#B3446C", "#762A83", "#000000"]
 _SPARE_MARKERS = ["v", "P", "X", "<", ">", "d", "s", "^", "D"]
 _SPARE_LINES = [(6, 1), (2, 2), (5, 1, 1, 1, 1, 1), (1, 2), (8, 2)]
 _SPARE = [
@@ -84,6 +85,11 @@ def looks(methods: Mapping[str, MethodInfo | None]) -> dict[str, Look]:
         unused = (look for look in candidates if look not in chosen.values())
         chosen[label] = next(distinct, None) or next(unused, None) or candidates[0]
     return chosen
+
+
+def class_colors(count: int) -> list[tuple[float, float, float]]:
+    """A color for each class in a picture; up to ten can be told apart."""
+    return list(sns.color_palette("tab10", count) if count <= 10 else sns.husl_palette(count, s=0.9, l=0.6))
 
 
 def legend_label(name: str) -> str:

@@ -225,7 +225,7 @@ def markdown(tables: Iterable[tuple[str, Table]]) -> str:
     """Tables as GitHub renders them."""
     parts = []
     for caption, table in tables:
-        rule = ["---"] + ["---:"] * (len(table.header) - 1)
+        rule = ["---"] + ["---" if table.words else "---:"] * (len(table.header) - 1)
         cells = [
             [_marked(_markdown(cell), (r, c) in table.bold, (r, c) in table.underlined) for c, cell in enumerate(row)]
             for r, row in enumerate(table.rows)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from reports.figures.scenes import FRAME, draw_picture
-from reports.style import RC, TEXT_WIDTH
+from reports.style import RC, TEXT_WIDTH, class_colors
 
 IGNORED = "ignored"
 GREY = (0.6, 0.6, 0.6)
@@ -58,7 +57,7 @@ def detected(rows: Sequence[Detected], titles: Sequence[str], class_names: Seque
         titles: of the exits' columns.
         class_names: by index.
     """
-    colors = sns.husl_palette(max(len(class_names), 1), s=0.95, l=0.6)
+    colors = class_colors(len(class_names))
     heads = ["labels", *titles]
     width = TEXT_WIDTH / len(heads)
     heights = [width * row.image.shape[0] / row.image.shape[1] for row in rows]

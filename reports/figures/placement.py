@@ -48,7 +48,7 @@ def placement(
                 if look.line != (1, 0):
                     line.set_dashes(look.line)
         above.set_ylabel(f"{metric} (%)\nat half of the MACs")
-        below.set_ylabel("speed-up in MACs,\n1 point lost on val")
+        below.set_ylabel("speed-up in MACs,\n≤ 1 point lost on val")
         below.set_xticks(range(len(placements)), [fill(name, 14) for name in placements])
         below.set_xlim(-0.4, len(placements) - 0.6)
         figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=6.5)

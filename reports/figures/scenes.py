@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from reports.style import RC, TEXT_WIDTH
+from reports.style import RC, TEXT_WIDTH, class_colors
 from results.tables.examples import IGNORED, Example
 
 ROWS = 4
@@ -58,7 +57,7 @@ def scenes(
         shown: 0-based exits that have a column.
         token_blocks: block of each exit of tokens, and the last block.
     """
-    colors = [GROUND, *sns.husl_palette(max(len(class_names) - 1, 1), s=0.85, l=0.6)]
+    colors = [GROUND, *class_colors(len(class_names) - 1)]
     table = np.array([*colors, (1.0, 1.0, 1.0)])
     of_tokens = ("token exit", "left after") if token_blocks else ()
     titles = ["image", "label", *(f"block {blocks[k]}" for k in shown), *of_tokens]

@@ -43,7 +43,7 @@ def teaser(study: Study, setting: ComparisonGroup, speeds: pd.DataFrame) -> Figu
         setting: that is shown.
         speeds: of `reports.sections.realised.counted_three_ways`; may be empty.
     """
-    names = _chosen(setting)
+    names = chosen(setting)
     with mpl.rc_context(RC):
         bars = speeds["label"].isin(names).sum() * (3 * BAR / GROUP) + ABOVE
         height = max(HEIGHT if len(names) > 1 else LOW, bars)
@@ -69,8 +69,8 @@ def _legend(figure: Figure, axes: Axes, place: Literal["outside upper left", "ou
     figure.legend(handles, texts, loc=place, ncols=columns, fontsize=6.5, columnspacing=1.0)
 
 
-def _chosen(setting: ComparisonGroup) -> list[str]:
-    """The reference first, then others by decreasing accuracy at half of the MACs."""
+def chosen(setting: ComparisonGroup) -> list[str]:
+    """The methods that are shown: the reference, then others by decreasing accuracy at half of the MACs."""
     half = setting.at(HALF).sort_values("accuracy", ascending=False)["label"]
     others = [name for name in dict.fromkeys([*half, *setting.methods]) if name != setting.reference]
     once = [name for name in others if name not in setting.repeating]

@@ -12,7 +12,7 @@ from reports.tables import signed
 from results.record import FEW_EPOCHS
 
 FIGURE = "learning-curves"
-MOST = 6
+MOST = 10
 """Largest number of lines."""
 
 
@@ -30,6 +30,7 @@ def learning_curves(study: Study) -> list[Block]:
         look = study.looks.get(run.method)
         if trained and look:
             curves.setdefault(study.display[run.method], (trained, look.color))
+    first = f" The first {MOST} of {len(curves)}." if len(curves) > MOST else ""
     curves = dict(list(curves.items())[:MOST])
     if not curves:
         return []
@@ -42,6 +43,6 @@ def learning_curves(study: Study) -> list[Block]:
     )
     caption = (
         f"{measured.capitalize()} on train, mean over the steps of each epoch, seed {seed}: the backbone, and the heads of "
-        "each method (mean over exits). A line that still rises at its end was trained briefly."
+        f"each method (mean over exits).{first} A line that still rises at its end was trained briefly."
     )
     return [Text(text), Drawn(caption, drawn(curves, measured), FIGURE, source(runs, "", "report"))]

@@ -31,8 +31,10 @@ def mechanisms(study: Study) -> list[Shown]:
     scales = "; ".join(dict.fromkeys(scaled.scale for scaled in answers))
     caption = (
         "Rules on LGViT's mechanisms: supported, not supported, or open. They were fixed before the first numbers; the check "
-        "of convergence, which (a), (c) and (d) use, changed afterwards. Brackets: intervals over training seeds. The "
-        f"answers hold at the scale of these runs: {scales}."
+        "of convergence, which (a), (c) and (d) use, changed afterwards. Brackets: 95 % intervals over training seeds, 97.5 % "
+        "in (d). Supported: all intervals above 0 and all means at least the margin, 0.5 points or in (d) a rank correlation "
+        "of 0.5; not supported: an interval that ends below the margin. The answers hold at the scale of these runs: "
+        f"{scales}."
     )
     several = len({scaled.scale for scaled in answers}) > 1
     header: tuple[str, ...] = ("Rule", "Statement", "Answer", "Numbers", "Why open")

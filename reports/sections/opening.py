@@ -19,9 +19,9 @@ from results.judge.family import primary_endpoint
 MOST = 30
 """Most rows in the table of methods."""
 QUESTION = (
-    "LGViT [1] attaches exits to a Vision Transformer: convolutional heads (LPH) in its shallow half, attention heads (GAH) in "
-    "its deep half. The backbone is trained first, then the heads on the frozen backbone by self-distillation. An image leaves "
-    "at the first exit that is confident enough."
+    "LGViT [1] attaches exits to a Vision Transformer: convolutional local perception heads (LPH) in its shallow half, "
+    "attention-based global aggregation heads (GAH) in its deep half. The backbone is trained first, then the heads on the "
+    "frozen backbone by self-distillation. An image leaves at the first exit that is confident enough."
 )
 ANSWERS = {
     "segmentation": " Here every exit answers a class for each pixel.",
@@ -30,12 +30,12 @@ ANSWERS = {
 """By task of the first setting."""
 COMPARED = (
     f"{ref('methods')} lists what is compared, {ref('data')} the data. Comparisons of heads hold backbone, exits and recipes "
-    "fixed; comparisons of training hold the heads fixed."
+    "fixed, only the learning rate may differ; comparisons of training hold the heads fixed."
 )
 SPEEDS = (
     "Three speed-ups stand side by side. In layers, as the paper and its code count: depth over the mean block at which images "
-    "leave, so heads cost nothing. In MACs: those of the backbone without exits over the mean of an image, with stem, blocks "
-    "and every evaluated head. In time: measured, where it was."
+    "leave, so heads cost nothing. In MACs (multiply-accumulates): those of the backbone without exits over the mean of an "
+    "image, with stem, blocks and every evaluated head. In time: measured, where it was."
 )
 RULES = (
     "Thresholds are chosen on val and applied to test once. A drop in {metric} is against the backbone without exits of the "

@@ -29,9 +29,9 @@ COLUMNS = {
 """Columns of `by_block`: the measure, and the first of these parts that it has."""
 CAPTION = (
     "What the blocks represent, on test. Probe: accuracy of logistic regression on class token and patch mean, in %; nearest "
-    "mean: of the nearest class mean. CKA with the tokens after the last block. Distance: mean attention distance in pixels, "
-    "smallest to largest head; uniform: that of equal weights. High: share of high spatial frequencies; noise: that of white "
-    "noise."
+    "mean: of the nearest class mean. CKA (centred kernel alignment, debiased) with the tokens after the last block. Distance: "
+    "mean attention distance in pixels, smallest to largest head; uniform: that of equal weights. High: share of high spatial "
+    "frequencies; noise: that of white noise."
 )
 DRAWN = (
     "What the blocks represent, on test. From left: linear probe on class token and patch mean (dotted: nearest class mean); "

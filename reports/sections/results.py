@@ -79,7 +79,7 @@ def main_figure(study: Study, setting: ComparisonGroup) -> list[Block]:
     if setting.contrasts:
         caption += (
             f" Right: {metric} minus that of {study.display[setting.reference]} on the same images, with intervals that hold "
-            f"together with 95 % (Bonferroni, {setting.tests}, over {setting.over}). Filled: significant by the "
+            f"together with 95 % (Bonferroni, {setting.tests}, over {setting.tested_over}). Filled: significant by the "
             "tests of Section 1; grey: not shown to differ."
         )
         if len(rows) < len(setting.methods) - 1:

@@ -111,7 +111,7 @@ def effect_text(answer: Answer, effect: Effect) -> str:
     scale, unit = (1.0, "") if answer.rule == "d" else (100.0, " points")
     interval = "" if np.isnan(effect.low) else f" [{scale * effect.low:.2f}, {scale * effect.high:.2f}]"
     seeds = f"{effect.seeds} seed{'s' if effect.seeds > 1 else ''}"
-    return f"{effect.name}: {scale * effect.mean:.2f}{interval}{unit}, {seeds}"
+    return f"{effect.name}: {scale * effect.mean:.2f}{interval}{unit}, {seeds}".replace(" -", " −").replace("[-", "[−")
 
 
 # Groups of runs that a rule compares

@@ -131,6 +131,19 @@ def test_a_primary_endpoint_is_told_where_no_pair_reaches_half_of_the_macs(runs:
     assert "at half of the MACs may be missed" not in text
 
 
+@pytest.mark.parametrize(
+    ("seeds", "over"), [(2, "test images, for the models of 2 training seeds alone"), (5, "training seeds")]
+)
+def test_what_differences_are_tested_over_is_said_apart_from_intervals(runs: list[Run], seeds: int, over: str) -> None:
+    """Few seeds give intervals of an accuracy, but no test."""
+    chosen = promoted(runs, seeds)
+    study = Study("t", chosen, tidy_tables(chosen, []))
+    (group,) = study.main
+    assert (group.over, group.tested_over) == ("training seeds", over)
+    captions = " ".join(shown.caption for shown in readable_tables(study))
+    assert f"paired tests over {over}; " in captions
+
+
 def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:
     chosen = [run for run in promoted(runs, 5) if run.method != "vanilla" or run.seed == 0]
     study = Study("t", chosen, tidy_tables(chosen, []))

@@ -12,7 +12,6 @@ import pandas as pd
 from reports.words import counted, join
 from results.judge.contrast import Contrast, Family, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
-from results.judge.verdicts import SEEDS
 from results.metric import Metric
 from results.tables.run import STATIC, Run
 
@@ -128,8 +127,9 @@ class ComparisonGroup:
         kinds = {contrast.estimate.kind for contrast in self.contrasts.values()}
         if kinds == {"seeds"}:
             return "training seeds"
-        images = f"test images, for the models of {counted(self.seeds, 'training seed')} alone"
-        return f"training seeds or, where they are fewer than {SEEDS}, {images}" if "seeds" in kinds else images
+        if "seeds" in kinds:
+            return "training seeds, or test images where seeds are too few or equal"
+        return f"test images, for the models of {counted(self.seeds, 'training seed')} alone"
 
     @property
     def tests(self) -> str:

@@ -98,8 +98,9 @@ def run_on_slurm(
             show_starts(console, arrays, scripts)
         show_scripts(console, arrays, scripts)
         return None
-    if "%" in str(store.root):
-        raise UserError(f"--results {store.root}: the path must not contain '%', a placeholder in Slurm's log names")
+    for sign, meaning in (("%", "a placeholder in Slurm's log names"), (":", "which separates folders in PYTHONPATH")):
+        if sign in str(store.root):
+            raise UserError(f"--results {store.root}: the path must not contain {sign!r}, {meaning}")
     require_torch()
     from benchmark.execution.checking import check_parts  # imports torch, which a dry run does without
 

@@ -81,6 +81,7 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {name}: not usable here ({reason}); allowed: auto, cpu, cuda, cuda:N") from None
-    # Records say float32. By default cuDNN rounds the inputs of convolutions to TF32, with 10 bits of mantissa.
+    # Records say float32. TF32 has 10 bits of mantissa; cuDNN uses it by default, matrix products do in some containers.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     return device

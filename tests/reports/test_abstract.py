@@ -139,9 +139,10 @@ def test_what_differences_are_tested_over_is_said_apart_from_intervals(runs: lis
     chosen = promoted(runs, seeds)
     study = Study("t", chosen, tidy_tables(chosen, []))
     (group,) = study.main
-    assert (group.over, group.tested_over) == ("training seeds", over)
+    assert group.over == "training seeds"
+    assert group.tested_over.startswith(over)
     captions = " ".join(shown.caption for shown in readable_tables(study))
-    assert f"paired tests over {over}; " in captions
+    assert f"paired tests over {over}" in captions
 
 
 def test_a_method_with_one_seed_is_not_said_to_have_several(runs: list[Run]) -> None:

@@ -14,6 +14,7 @@ from benchmark.execution.slurm.options import minutes, read_options
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
+from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 from tests.conftest import ROOT
 from tests.grids import write_grid
 
@@ -100,3 +101,13 @@ def test_gpus_are_counted_in_every_form_of_the_option() -> None:
         ("gpu:h100:2,tmp:9", 2),
     ):
         assert read_options({"sbatch": (f"gres={gres}",)}, None).resources("exits").gpus == count
+
+
+@pytest.mark.parametrize("sign", ["%", ":"])
+def test_a_results_folder_that_slurm_or_python_would_misread_is_refused(
+    sign: str, tmp_path: Path, slurm: FakeSlurm
+) -> None:
+    store = Store(tmp_path / f"run-10{sign}30")
+    with pytest.raises(UserError, match=f"must not contain '{sign}'"):
+        run(plan_of(store), store)
+    assert not slurm.scripts

@@ -123,7 +123,7 @@ class _GridReader(ValueReader):
         datasets = {point.point.dataset.name for point, _ in points}
         if file.probes and (problem := probes_mistake(datasets)):
             self.wrong("probes", problem)
-        runs: dict[str, RunSpec] = {}
+        runs: dict[tuple[str, str], RunSpec] = {}
         for point, seeds in points:
             runs_of_point = [
                 run.model_copy(update={"primary": primary})
@@ -138,7 +138,7 @@ class _GridReader(ValueReader):
             ]
             for run in runs_of_point:
                 self.check_run(run)
-                runs.setdefault(run.train.model_dump_json(), run)
+                runs.setdefault((run.train.model_dump_json(), run.scheme), run)
         if not runs:
             raise UserError(f"{self.path}: exclude: leaves no run")
         self.raise_mistakes()

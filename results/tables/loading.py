@@ -122,7 +122,8 @@ def _outcome_rows(record: DoneRecord) -> int:
 
 
 def without_repeats(runs: list[Run]) -> tuple[list[Run], list[str]]:
-    """The runs without repeated results: of runs with the same training, later runs keep only policies of no earlier run.
+    """The runs without repeated results: of runs with the same training in one setting, later ones keep only policies of no
+    earlier one.
 
     Returns:
         the runs, and one sentence per run whose repeated results differ from those that count.
@@ -130,7 +131,7 @@ def without_repeats(runs: list[Run]) -> tuple[list[Run], list[str]]:
     seen: dict[tuple[str, str], Run] = {}
     distinct, problems = [], []
     for run in runs:
-        training = json.dumps(run.record.spec.train.model_dump(mode="json"), sort_keys=True)
+        training = json.dumps([run.setting, run.record.spec.train.model_dump(mode="json")], sort_keys=True)
         points = tuple(point for point in run.record.points if (training, point.policy) not in seen)
         policies = {point.policy for point in points}
         if (earlier := seen.get((training, STATIC))) and _contradicts(run, earlier):

@@ -82,6 +82,18 @@ def test_include_adds_and_exclude_leaves_out(tmp_path: Path) -> None:
     assert combinations == {("static", (), 0), ("static", (), 1), ("lgvit", paper, 0), ("vanilla", (6,), 5)}
 
 
+def test_a_method_with_the_same_exits_in_two_schemes_is_run_in_both(tmp_path: Path) -> None:
+    """So that it can be compared with the others in each; the trainings are shared."""
+    runs = expand(tmp_path, SOUND.replace("lgvit]", "lgvit, deebert]") + "exits: [paper, published]\n")
+    lgvit = [run for run in runs if run.train.method.name == "lgvit"]
+    assert [run.scheme for run in lgvit] == ["paper", "published"]
+    assert lgvit[0].train == lgvit[1].train
+    first, second = map(run_stages, lgvit)
+    assert first.run_id != second.run_id
+    assert first.training == second.training
+    assert sum(run.train.method.name == "static" for run in runs) == 1
+
+
 def test_recipes_change_what_they_name_and_keep_the_rest(tmp_path: Path) -> None:
     run = expand(tmp_path, SOUND + "recipes: {exits: {epochs: 2, lr: 1e-3}}\n")[1]
     assert run.train.recipes.exits.epochs == 2

@@ -110,6 +110,11 @@ def test_other_results_of_the_same_training_are_named(smoke: SmokeRun, tmp_path:
         record=runs[0].record.model_copy(update={"run_id": "other"}),
         point_outcomes={**runs[0].point_outcomes, STATIC: other},
     )
+    spec = runs[0].record.spec.model_copy(update={"scheme": "published"})
+    elsewhere = changed.changed(record=changed.record.model_copy(update={"spec": spec}))
+    both, problems = without_repeats([runs[0], elsewhere])
+    assert ([run.record.spec.scheme for run in both], problems) == (["paper", "published"], [])
+    assert both[1].record.points == elsewhere.record.points
     kept, (problem,) = without_repeats([runs[0], changed])
     assert kept[0].record.run_id == copied[0]
     assert "other:" in problem

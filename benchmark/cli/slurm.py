@@ -225,7 +225,10 @@ def _follow(console: Console, plan: Plan, store: Store, submission: Submission) 
     jobs = {task.job for task in submission.manifest().tasks}
 
     def has_jobs(status: Status) -> bool:
-        live = scheduler.live_jobs()
+        try:
+            live = scheduler.live_jobs()
+        except UserError:  # the controller may be restarting; the jobs go on
+            return True
         return any(job in live and live[job].in_flight for job in jobs)
 
     follow(console, plan, store, has_jobs)

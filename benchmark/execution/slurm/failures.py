@@ -79,7 +79,8 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
         noted = final_failure(store, stage.name, this_process(submission.name))
         if noted is None or (noted.failure in ("error", "killed") and len(task.units) == 1):
             unexplained[stage.name] = noted is not None
-    states = _final_states({tasks[name][1].job for name in unexplained})
+    owners = {tasks[name][0].owner for name in unexplained}
+    states = _final_states({tasks[name][1].job for name in unexplained}, owners)
     for name, is_noted in unexplained.items():
         submission, task = tasks[name]
         state = states.get(task.job)
@@ -93,13 +94,13 @@ def note_job_failures(store: Store, runs: Iterable[RunStages]) -> None:
             note_end(store, worker, [name], failure, sentence)
 
 
-def _final_states(jobs: set[str]) -> dict[str, JobState]:
+def _final_states(jobs: set[str], owners: set[int]) -> dict[str, JobState]:
     """States of jobs that should have ended, once accounting knows all ends; empty if Slurm does not respond."""
     deadline = time.monotonic() + ACCOUNTING_SECONDS
     states: dict[str, JobState] = {}
     with suppress(UserError):
         while jobs:
-            states = scheduler.states_of(jobs)
+            states = scheduler.states_of(jobs, owners)
             if all(state.accounted for state in states.values()) or time.monotonic() > deadline:
                 break
             time.sleep(1)

@@ -21,7 +21,7 @@ from benchmark.cli.status import _is_active
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
 from benchmark.execution.slurm import scheduler
-from benchmark.execution.slurm.failures import cause_of, note_end, note_job_failures
+from benchmark.execution.slurm.failures import cause_of, last_failure, note_end, note_job_failures
 from benchmark.execution.slurm.jobs import in_flight, scheduled_stages
 from benchmark.execution.slurm.submission import Submission
 from benchmark.execution.slurm.task import NOT_REQUEUED
@@ -148,6 +148,22 @@ def test_waiting_ends_with_the_last_job_and_reports_unfinished_runs(slurm: FakeS
     assert ended.value.exit_code == 1
 
 
+def test_waiting_goes_on_while_the_controller_does_not_respond(
+    slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slurm.folder / "bin" / "squeue").write_text(
+        '#!/bin/sh\necho >> "$FAKE/questions"\n[ "$(wc -l < "$FAKE/questions")" -gt 4 ] || exit 1\n'
+    )
+    clock = itertools.count(step=60)
+    monkeypatch.setattr(
+        follow_module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None)
+    )
+    with pytest.raises(Exit) as ended:
+        run(plan_of(store), store, wait=True)
+    assert ended.value.exit_code == 1
+    assert (slurm.folder / "questions").read_text().count("\n") > 4
+
+
 def test_slurm_is_asked_seldom(slurm: FakeSlurm, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(store)
     run(plan, store)
@@ -206,7 +222,12 @@ def test_tasks_of_another_user_are_in_flight_and_not_cancelled(
     sentence = cancel_jobs(store, plan.grid.name)
     assert f"{len(jobs)} Slurm tasks belong to {pwd.getpwuid(1).pw_name}" in str(sentence)
     assert not (slurm.folder / "cancelled").exists()
-    assert f"--user={os.getuid()},1" in (slurm.folder / "squeue-arguments").read_text().replace("1,0", "0,1")
+    squeue = slurm.folder / "squeue-arguments"
+    assert f"--user={os.getuid()},1" in squeue.read_text().replace("1,0", "0,1")
+    squeue.unlink()
+    note_job_failures(store, plan.runs)  # the report of another user's jobs knows that they still run
+    assert f"--user={os.getuid()},1" in squeue.read_text().replace("1,0", "0,1")
+    assert not any(last_failure(store, name) for name in in_flight(store.root))
 
 
 def test_a_failed_stage_without_a_record_is_shown_with_its_cause(store: Store) -> None:

@@ -22,10 +22,12 @@ from results.tables.points import points, summary
 from results.tables.run import Run
 from tests.conftest import ROOT
 
-FOLDER, SCHEMES, CONTROLS = (
-    ROOT / "results" / name for name in ("reference", "reference-schemes", "reference-controls")
+FOLDER, SCHEMES, CONTROLS, LONGER = (
+    ROOT / "results" / name for name in ("reference", "reference-schemes", "reference-controls", "reference-longer")
 )
-MOST_BYTES = 15 * 10**6
+MOST_BYTES = {(FOLDER, SCHEMES, CONTROLS): 15 * 10**6, (LONGER,): 4 * 10**6}
+LONGER_RIVALS = ("vanilla", "homogeneous-local", "class-patch-mean")
+LONGER_PLAIN = "lgvit(feature_terms=False, kd_weight=0)"
 POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
 
 
@@ -41,7 +43,7 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return points(runs)
 
 
-@pytest.mark.parametrize("folder", [FOLDER, SCHEMES, CONTROLS])
+@pytest.mark.parametrize("folder", [FOLDER, SCHEMES, CONTROLS, LONGER])
 def test_every_run_of_the_grid_is_recorded(folder: Path) -> None:
     """Compared by name, not by key: later code versions give the stages other keys, and the records stay."""
     expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid(folder.name)).runs}
@@ -82,10 +84,11 @@ def test_the_blocks_are_explained_without_weights(runs: list[Run]) -> None:
     assert "probes with distillation" in explained.output
 
 
-def test_it_is_small_and_contains_no_weights() -> None:
-    every = (path for folder in (FOLDER, SCHEMES, CONTROLS) for path in folder.rglob("*"))
+@pytest.mark.parametrize("folders", MOST_BYTES)
+def test_it_is_small_and_contains_no_weights(folders: tuple[Path, ...]) -> None:
+    every = (path for folder in folders for path in folder.rglob("*"))
     files = [path for path in every if path.is_file() and "figures" not in path.parts]
-    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+    assert 0 < sum(path.stat().st_size for path in files) < MOST_BYTES[folders]
     assert not [path for path in files if path.suffix in (".safetensors", ".pt")]
     for path in files:
         if path.suffix in (".json", ".md", ".txt"):
@@ -155,6 +158,52 @@ def test_the_gain_by_exits_before_block_4_is_the_one_that_the_page_shows(runs: l
     assert min(float(gains[scheme][0]) for scheme in ("shallow(count=4)", "uniform(count=4)")) >= 0.4
     gain, ends = gains["middle(count=4)"]
     assert f"(+{gain} {ends})" in page
+
+
+def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) -> None:
+    longer, problems = load_runs(Store(LONGER), Store(LONGER).run_ids())
+    assert problems == []
+    seeds = {run.seed for run in longer}
+    short = [run for run in runs if run.seed in seeds]
+    page, tables = one_line("docs/reference-results.md"), {"short": points(short), "long": points(longer)}
+
+    def rows(training: str, label: str, budget: float | None = None) -> pd.DataFrame:
+        table = tables[training].query("label == @label")
+        return table if budget is None else table.query("kind == 'equal-macs' and target == @budget")
+
+    gain, ends = gain_by_seed(rows("long", "static"), rows("short", "static"))
+    assert f"The backbones are {gain} points more accurate {ends}" in page
+    at_half = [gain_by_seed(rows("long", "lgvit", 0.5), rows("long", label, 0.5)) for label in LONGER_RIVALS]
+    assert f"minus `vanilla` is {difference(at_half[0])}, minus LPH at every exit {difference(at_half[1])}" in page
+    assert f"minus `class-patch-mean` {difference(at_half[2])}" in page
+    low, before = (gain_by_seed(rows(name, "lgvit", 0.4), rows(name, "vanilla", 0.4)) for name in ("long", "short"))
+    assert (
+        f"ahead of them by {difference(low)}, with the short training of the same seeds by {difference(before)}" in page
+    )
+    plain = gain_by_seed(rows("long", LONGER_PLAIN, 0.4), rows("long", "lgvit", 0.4))
+    assert f"LGViT's accuracy at 0.4 of the MACs by {difference(plain)}" in page
+    mixing = [
+        next(scaled.answer for scaled in mechanism_answers(those) if scaled.answer.rule == "a")
+        for those in (longer, short)
+    ]
+    long_effect, short_effect = (f"{100 * answer.effects[0].mean:.2f}" for answer in mixing)
+    assert (
+        f"LPH with kernel 3 is ahead of LPH with kernel 0 by {long_effect} points there, and by {short_effect} with"
+        in page
+    )
+    table = convergence_table(longer)
+    assert table is not None
+    heads, backbones = table[table["part"] == "head"], table[table["part"] == "backbone"]
+    assert bool(heads["converged"].all())
+    assert f"the largest gap to a probe is {100 * heads['gap'].max():.2f} points" in page
+    quarter = 100 * backbones["gap"]
+    assert f"gained {quarter.min():.1f} to {quarter.max():.1f} points in the last quarter" in page
+
+
+def difference(gain: tuple[str, str]) -> str:
+    """A mean difference with its sign, and its interval."""
+    mean, ends = gain
+    return f"{'' if mean.startswith('-') else '+'}{mean} {ends}"
 
 
 def gain_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> tuple[str, str]:

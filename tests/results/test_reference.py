@@ -187,10 +187,12 @@ def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) 
         for those in (longer, short)
     ]
     long_effect, short_effect = (f"{100 * answer.effects[0].mean:.2f}" for answer in mixing)
-    assert (
-        f"LPH with kernel 3 is ahead of LPH with kernel 0 by {long_effect} points there, and by {short_effect} with"
-        in page
-    )
+    low_end, high_end = (f"{100 * end:.2f}" for end in (mixing[0].effects[0].low, mixing[0].effects[0].high))
+    readme = one_line("README.md")
+    assert f"they are {gain} points better" in readme
+    assert f"then brings {long_effect} points [{low_end}, {high_end}]" in readme
+    ahead = f"by {long_effect} points [{low_end}, {high_end}], and by {short_effect} with"
+    assert f"LPH with kernel 3 is ahead of LPH with kernel 0 {ahead}" in page
     table = convergence_table(longer)
     assert table is not None
     heads, backbones = table[table["part"] == "head"], table[table["part"] == "backbone"]

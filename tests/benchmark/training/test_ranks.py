@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.errors import RESUMES, Interrupted, TrainingDivergedError
 from benchmark.evaluation.scores import choose_on_val, score_split, send_scores
 from benchmark.execution.process_group import process_group
 from benchmark.grid.load import load_grid
@@ -332,7 +332,7 @@ def test_scores_are_the_bits_of_one_process(name: str, images: int, two: Results
 
 def test_stopped_and_resumed_together_changes_no_bit(two: Results) -> None:
     for result in two[1]:
-        assert result["stopped"] == ""  # Interrupted, on both
+        assert result["stopped"] == RESUMES  # on both
         assert_same(result["resumed"], result[next(iter(CASES))])
         assert_same(result["resumed gates"], result["gates"])
         assert_same(result["resumed detectors"], result["detectors"])

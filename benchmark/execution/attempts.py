@@ -14,7 +14,8 @@ from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
 from results.provenance import EarlierAttempt
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
-from results.store.folder import Store, StoreError
+from results.store.files import StoreError, UnwritableError
+from results.store.folder import Store
 from results.store.locks import CannotLockError, Lock
 
 MAX_DEATHS = 3
@@ -53,7 +54,7 @@ class Attempts:
             whether the locks are held; False if another process holds one.
 
         Raises:
-            StoreError: a lock belongs to another user, who does not share it.
+            UnwritableError: a lock belongs to another user, who does not share it.
         """
         with ExitStack() as held:
             yield all(self._lock(name, held) for name in sorted(names))
@@ -64,7 +65,7 @@ class Attempts:
             if not lock.acquire():
                 return False
         except PermissionError as error:
-            raise StoreError(
+            raise UnwritableError(
                 f"cannot write {lock.path}, which belongs to another user; in a team's folder everybody sets umask 002"
             ) from error
         except CannotLockError:

@@ -19,19 +19,16 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-from benchmark.errors import Interrupted, RankError, TrainingDivergedError, UserError
-from benchmark.execution.causes import failure_of
+from benchmark.errors import Interrupted, RankError, TrainingDivergedError
 from benchmark.stages.stage import Stage
 from benchmark.training.ranks import ALONE, Ranks
-from datasets.api import DataError
-from results.store.folder import StoreError
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 POLL_SECONDS = 0.05
 END = "end"
-# After the first two, every rank continues. The others end the task of rank 0 with their error.
-KNOWN_TO_ALL = (Interrupted, TrainingDivergedError, UserError, DataError, StoreError)
+KNOWN_TO_ALL = (Interrupted, TrainingDivergedError)
+"""Every rank raises these at the same step, and continues."""
 
 
 @dataclass
@@ -41,28 +38,25 @@ class DistributedContext:
     Attributes:
         ranks: this process's place, for trainings and scorings.
         store: key-value store that all ranks share; None for a process without others.
+        out_of_step: whether rank 0 has left a call by an error, and the other ranks still wait within it: the task must end.
     """
 
     ranks: Ranks = ALONE
     store: dist.Store | None = None
+    out_of_step: bool = field(default=False, init=False)
     _published: int = field(default=0, init=False)
 
     @contextmanager
     def calling(self, stages: Sequence[Stage]) -> Iterator[Ranks]:
-        """On rank 0: context in which the other ranks take part in making stages in one pass.
-
-        Raises:
-            RankError: rank 0 failed within the context. The other ranks are still waiting for it, so the task must end.
-        """
+        """On rank 0: context in which the other ranks take part in making stages in one pass."""
         self._publish(json.dumps([stage.name for stage in stages]))
         try:
             yield self.ranks
         except KNOWN_TO_ALL:
             raise
-        except Exception as error:
-            if self.store is None:
-                raise
-            raise RankError(f"{self.ranks} failed: {type(error).__name__}: {error}", failure_of(error)) from error
+        except BaseException:
+            self.out_of_step = self.store is not None
+            raise
 
     def calls(self) -> Iterator[list[str]]:
         """On other ranks: the names of the stages of each call, until rank 0 has finished.

@@ -22,12 +22,12 @@ from benchmark.stages.graph import heads_of, method_of, own_policy
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
-from datasets.api import DataError
 from datasets.images import decoded, shrunk
 from datasets.split_rules import SplitRule
 from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
-from results.store.folder import Store, StoreError
+from results.store.files import UnwritableError
+from results.store.folder import Store
 from results.tables.examples import COUNT, EXAMPLES, Example, examples_frame
 from results.tables.pictures import PICTURES, Picture, pictures_frame
 
@@ -35,8 +35,8 @@ COSTS = "cost.json"
 HISTORY = "history.json"
 """The means of the losses and of the accuracy over each epoch of a training."""
 
-FATAL = (UserError, DataError, StoreError, Interrupted, KeyboardInterrupt)
-"""Errors that would affect every other run, and requests to stop. They end the task."""
+FATAL = (UserError, UnwritableError, Interrupted, KeyboardInterrupt)
+"""Errors that would affect every other run, and requests to stop. They end the task; others fail one run."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Recorder:
             seconds: time that this process spent on its stages.
 
         Raises:
-            UserError, DataError, StoreError: an error that affects every run.
+            UserError, UnwritableError: an error that affects every run.
         """
         try:
             missing = self.first_missing(run)

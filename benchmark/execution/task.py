@@ -63,8 +63,9 @@ def run_task(
     Raises:
         Interrupted: the reporter asked to stop; the checkpoint is written.
         HeldElsewhereError: see `ExecutionConfig.lock_seconds`.
-        UserError, DataError, StoreError: an error that affects every run.
+        UserError, UnwritableError: an error that affects every run.
         RankError: another rank failed or died.
+        Exception: any error of rank 0 for which other ranks are still waiting.
     """
     device = set_up_device(config)
     with process_group(device) as context:
@@ -172,10 +173,10 @@ class _Task:
             except Exception as error:  # also recorded in the attempts of the stage, for other processes
                 if self.maker.reporter.stop_requested():
                     raise Interrupted from error
+                if self.maker.context.out_of_step or (run is not None and isinstance(error, FATAL)):
+                    raise
                 if run is None:  # else the run's record says it
                     self.maker.reporter.say(f"{stage.name} failed: {sentence_of(error)}")
-                elif isinstance(error, FATAL):
-                    raise
                 self.failures.append(StageFailure(stage.name, failure_of(error), sentence_of(error)))
                 moved = failed = True
                 break

@@ -23,6 +23,10 @@ class StoreError(Exception):
     """The results folder cannot be read or written; the message names the file and the reason."""
 
 
+class UnwritableError(StoreError):
+    """The results folder cannot be written: the disk is full, or writing is not allowed. It affects every run."""
+
+
 class DamagedError(StoreError):
     """A file is missing or was changed since it was written."""
 
@@ -34,10 +38,10 @@ NO_ROOM = {
 }
 
 
-def unwritable(path: Path, error: OSError) -> StoreError:
+def unwritable(path: Path, error: OSError) -> UnwritableError:
     """The error for a path that cannot be written, with advice."""
     advice = NO_ROOM.get(error.errno or 0, "set a writable folder with --results")
-    return StoreError(f"cannot write {path}: {error.strerror or error}; {advice}")
+    return UnwritableError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
 from benchmark import registry
-from benchmark.errors import HeldElsewhereError, Interrupted, RankError, UserError
+from benchmark.errors import HeldElsewhereError, Interrupted, UserError
 from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.launch import launch
@@ -32,7 +32,7 @@ from benchmark.progress import Reporter
 from datasets.api import DataError
 from results.record import FailureCause
 from results.store.attempts import this_process
-from results.store.folder import Store
+from results.store.folder import Store, StoreError
 
 FAILED = 1
 LOCK_SECONDS = 60.0
@@ -90,11 +90,12 @@ class NodeTask:
         except Interrupted:
             return STOPPED
         except (
-            RankError,
             UserError,
             DataError,
-        ) as error:  # if a rank died, another rank has only recorded that it lost it
-            self._note(names, failure_of(error), str(error))
+            StoreError,
+        ) as error:  # a node that only lost the others does not replace their cause
+            unexplained = [name for name in names if final_failure(self.store, name, self.worker) is None]
+            self._note(unexplained, failure_of(error), str(error))
         for failure in failures:
             if final_failure(self.store, failure.name, self.worker) is None:  # a blocked stage has no attempt
                 self._note([failure.name], failure.cause, failure.sentence)
@@ -136,7 +137,11 @@ class NodeTask:
         if data_dir is None or not self.settings.stage_data or not stages:
             return data_dir
         datasets = dict.fromkeys(stage.run.train.dataset.name for stage in stages)
-        return stage_data(data_dir, [registry.card("dataset", name) for name in datasets], _say)
+        try:
+            return stage_data(data_dir, [registry.card("dataset", name) for name in datasets], _say)
+        except DataError as error:  # the stages on this dataset will fail by it, and those on others need not
+            _say(f"{error}; nothing is copied to this node's disk")
+            return data_dir
 
     def _side_by_side(self, config: ExecutionConfig, names: Collection[str]) -> None:
         """Make stages in a pool of processes, one for each stage. Failures are in the attempts of the stages.
@@ -183,7 +188,7 @@ def make_stages(folder: Path, config: ExecutionConfig, names: Collection[str]) -
 
     Raises:
         UserError: Slurm gave GPUs that torch cannot use.
-        Interrupted, RankError, DataError, StoreError: see `run_task`.
+        Exception: see `run_task`.
     """
     reporter = _reporter()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

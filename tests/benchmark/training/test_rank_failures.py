@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -11,17 +12,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from benchmark.errors import RankError
 from benchmark.execution.building import Builder
+from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.process_group import process_group
 from benchmark.execution.rank_worker import follow
+from benchmark.execution.task import run_task
 from benchmark.grid.load import load_grid
+from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
+from benchmark.training import loop
 from benchmark.training.ranks import Ranks
+from results.store.files import unwritable
 from results.store.folder import Store, StoreError
 from tests.benchmark.training.test_ranks import CPU, SHARED
 from tests.benchmark.training.two_processes import SIZE, launch_two, message_of
+from tests.grids import write_grid
 
 
 def stay_silent(folder: Path) -> None:
@@ -55,6 +63,34 @@ def die(how: str) -> None:
             raise MemoryError("no more")
         with context.calling([]) as ranks:
             ranks.receive_bytes(1)
+
+
+def fill_the_disk(folder: Path) -> None:
+    """Run in each of two processes. The disk is full when rank 0 writes the first checkpoint."""
+
+    def full(path: Path, content: bytes) -> None:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise unwritable(path, error) from error
+
+    loop.write_checkpoint = full
+    config = ExecutionConfig(
+        results=folder / "results", session="s", device="cpu", threads=1, loader_processes=0, processes=2
+    )
+    plan = make_plan(load_grid(folder / "tiny.yaml"), Store(config.results))
+    names = {stage.name for stage in plan.missing_stages if stage.kind == "finetune"}
+    run_task(plan, config, Reporter(Console(quiet=True)), stages=names)
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_one_rank_ends_all_with_its_sentence(tmp_path: Path) -> None:
+    """Also where rank 0 makes single stages, as on Slurm, and would go on with the next one after a failure."""
+    write_grid(tmp_path / "tiny.yaml", recipes={"finetune": {"epochs": 1}})
+    store = Store(tmp_path / "results")
+    store.prepare()
+    with pytest.raises(StoreError, match="No space left on device; free some space"):
+        launch_two(fill_the_disk, tmp_path)
+    (attempts,) = [store.progress(path.name).attempts() for path in store.root.glob("progress/finetune-*")]
+    assert (attempts[-1].outcome, attempts[-1].failure) == ("failed", "disk-full")
 
 
 def test_a_rank_that_does_not_respond_ends_the_training(tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ class HeartbeatWriter:
         self.started = now()
         self.last_written = -HEARTBEAT_SECONDS
         self.first: tuple[int, float] | None = None
+        self.latest = 0, 0
 
     def resumed(self, step: int, epoch: int) -> None:
         self.attempts.reporter.resumed(step, epoch)
@@ -252,16 +253,24 @@ class HeartbeatWriter:
         at = time.monotonic()
         if self.first is None:
             self.first = step, at
+        self.latest = step, epoch
         if at - self.last_written >= HEARTBEAT_SECONDS or step == self.steps:
-            self.last_written = at
-            self._write(step, epoch, at)
+            self._write(at)
         self.attempts.reporter.step(step, epoch, metrics)
+
+    def beat(self) -> None:
+        """Write the heartbeats between two steps, so that a long measurement there is not taken for a hang."""
+        at = time.monotonic()
+        if self.first is not None and at - self.last_written >= HEARTBEAT_SECONDS:
+            self._write(at)
 
     def stop_requested(self) -> bool:
         return self.attempts.reporter.stop_requested()
 
-    def _write(self, step: int, epoch: int, at: float) -> None:
+    def _write(self, at: float) -> None:
         assert self.first is not None
+        self.last_written = at
+        step, epoch = self.latest
         done, seconds = step - self.first[0], at - self.first[1]
         steps_per_second = done / seconds if done and seconds else None
         updated = now()

@@ -26,10 +26,14 @@ class LastQuarterWatcher:
         task: of the learner.
         inputs: the data.
         path: of the file.
+        beat: writes the heartbeats of the training; called during the measurement.
     """
 
-    def __init__(self, watcher: Watcher, learner: Learner, task: Task, inputs: Inputs, path: Path) -> None:
+    def __init__(
+        self, watcher: Watcher, learner: Learner, task: Task, inputs: Inputs, path: Path, beat: Callable[[], None]
+    ) -> None:
         self.watcher, self.learner, self.task, self.inputs, self.path = watcher, learner, task, inputs, path
+        self.beat = beat
         self.epoch = begin_of_last_quarter(learner.recipe.epochs)
 
     def resumed(self, step: int, epoch: int) -> None:
@@ -40,7 +44,7 @@ class LastQuarterWatcher:
 
     def step(self, step: int, epoch: int, metrics: Callable[[], dict[str, float]]) -> None:
         if self.epoch and step == self.epoch * self.learner.steps_per_epoch:
-            accuracy = final_accuracy(self.learner, self.task, self.inputs)
+            accuracy = final_accuracy(self.learner, self.task, self.inputs, self.beat)
             content = {"epoch": self.epoch, "epochs": self.learner.recipe.epochs, "val_accuracy": accuracy}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.path, (json.dumps(content) + "\n").encode(), durable=True)

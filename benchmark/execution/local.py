@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from benchmark.errors import UserError
+from benchmark.errors import Interrupted, UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.interrupt import StopRequest
 from benchmark.execution.pool import WorkerPool
@@ -45,7 +45,7 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
     Raises:
         UserError: a mistake of the user, or another command runs in the folder.
         RankError: one of the processes that share a training died.
-        Interrupted: all processes stopped on request.
+        Interrupted: all processes stopped on request, or died at a second one.
     """
     store = Store(config.results)
     store.prepare()
@@ -62,6 +62,8 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
             pool = WorkerPool(plan, config.model_copy(update={"session": session}), reporter)
             pool.run()
             reporter.say(f"All runs ended after {duration(reporter.elapsed)}")
+    except KeyboardInterrupt:
+        raise Interrupted from None
     except Timeout:
         raise UserError(
             f"another command is running in {store.root}; wait for it, share its work with --join, or use another folder "

@@ -36,6 +36,7 @@ from benchmark.stages.plan import Plan, changed_fields, counted
 from benchmark.stages.stage import Stage
 from benchmark.training.backbone import BACKBONE_WEIGHTS, classes_of, task_of
 from benchmark.training.heads import HEADS_WEIGHTS
+from benchmark.training.loop import Watcher
 from methods.model import ExitHeads, MultiExitModel
 from results.metric import METRICS
 from results.store.attempts import this_process
@@ -158,9 +159,9 @@ class StageMaker:
         task = task_of(train)
         shown = ValAccuracyWatcher(watcher, learners[0], task, inputs, lambda: self.builder.start(stages[0]))
         folder = self.store.progress_dir(stages[0].name)
-        watched = (
-            LastQuarterWatcher(shown, learners[0], task, inputs, folder / VAL) if stages[0].kind != "exits" else shown
-        )
+        watched: Watcher = shown
+        if stages[0].kind != "exits":
+            watched = LastQuarterWatcher(shown, learners[0], task, inputs, folder / VAL, watcher.beat)
         curves = CurveWriter(watched, stages, learners, self.config.results) if self.config.tensorboard else None
         title = f"{self.place}{_title(stages)}"
         measured = METRICS[inputs.card.task].in_training

@@ -99,10 +99,16 @@ class ValAccuracyWatcher:
         return float(torch.cat(correct).mean())
 
 
-def final_accuracy(learner: Learner, task: Task, inputs: Inputs) -> float:
+def final_accuracy(learner: Learner, task: Task, inputs: Inputs, beat: Callable[[], None]) -> float:
     """The accuracy of the final classifier on all of val, in evaluation mode; the learner trains on as before.
 
     In segmentation it is the share of right pixels in each batch, averaged with the numbers of images as weights.
+
+    Args:
+        learner: that trains a backbone.
+        task: of the learner.
+        inputs: the data.
+        beat: called after every batch, since all of val can take longer than a training may be silent.
     """
     correct, count = 0.0, 0
     with in_evaluation(learner.module), torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -112,6 +118,7 @@ def final_accuracy(learner: Learner, task: Task, inputs: Inputs) -> float:
             right = task.is_right(last.cpu(), batch.labels)
             correct += float(right.double().sum()) * len(batch.labels) / max(len(right), 1)
             count += len(batch.labels)
+            beat()
     return correct / count
 
 

@@ -16,14 +16,16 @@ from rich.console import Console
 
 from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import HeldElsewhereError, Interrupted
-from benchmark.execution.attempts import MAX_DEATHS
+from benchmark.execution.attempts import MAX_DEATHS, HeartbeatWriter
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.pool import WorkerPool, _Worker
 from benchmark.execution.status import Status
 from benchmark.execution.task import run_task
+from benchmark.execution.val_accuracy import final_accuracy
 from benchmark.execution.watchdog import Watchdog
 from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
+from benchmark.training.backbone import task_of
 from results.store.attempts import Heartbeat, now, this_process
 from results.store.locks import Lock
 from tests.benchmark.execution.test_workers import grid_file, maker_for
@@ -77,6 +79,25 @@ def test_the_heartbeat_of_an_earlier_start_of_the_job_says_nothing(maker: StageM
     for _ in range(2):
         assert silent(watchdog, name) == []
         time.sleep(2 * 60 * MINUTES)
+
+
+def test_a_measurement_between_two_steps_is_not_silent(maker: StageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.execution.attempts.HEARTBEAT_SECONDS", 0.0)
+    stage = finetune(maker)
+    (learner,), _ = maker.builder.learners([stage])
+    inputs, progress = maker.builder.inputs(stage.run.train), maker.store.progress(stage.name)
+    with maker.attempts.attempt(maker.attempts.startable([stage]), stage):
+        writer = HeartbeatWriter(maker.attempts, [stage.name], 100, 10, 10.0)
+        writer.beat()  # before the first step, which nothing watches
+        assert progress.heartbeat().steps == 0  # type: ignore[union-attr]
+        writer.step(1, 0, dict)
+        before = progress.heartbeat()
+        final_accuracy(learner, task_of(stage.run.train), inputs, writer.beat)
+        after = progress.heartbeat()
+    assert before is not None
+    assert after is not None
+    assert after.updated > before.updated
+    assert (after.step, after.steps) == (before.step, before.steps) == (1, 100)
 
 
 def test_a_training_that_goes_on_after_its_hang_was_recorded_notes_no_other_end(

@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.errors import TrainingDivergedError
+from benchmark.errors import RESUMES, TrainingDivergedError
 from benchmark.execution.attempts import MAX_DEATHS
 from benchmark.execution.causes import BlockedError, failure_of
 from benchmark.execution.config import ExecutionConfig
@@ -158,6 +158,7 @@ def test_two_ctrl_c_end_all_processes_at_once(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output
+    assert f"stopped; {RESUMES}" in output
     assert not is_running(beat.by.pid)
 
 

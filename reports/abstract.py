@@ -71,8 +71,10 @@ def _setup(study: Study) -> str:
     places = _places(study)
     where = join(places) if len(places) <= SETTINGS else f"{places[0]} and {len(places) - 1} other settings"
     backbones = "backbone" if len({run.backbone for run in study.runs}) == 1 else "backbones"
+    schemes = len({setting.where["scheme"] for setting in study.settings})
+    placed = f" in {schemes} exit schemes" if schemes > 1 else ""
     return (
-        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits and the "
+        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits{placed} and the "
         f"{backbones} without exits, {_seed_counts(study)}, on {where}."
     )
 
@@ -124,8 +126,8 @@ def _finding(study: Study, setting: ComparisonGroup, unconverged: Container[str]
             f"the backbone has not converged (its val {setting.metric.name} still rose in the last quarter of its epochs), so "
             f"early exits may be {setting.metric.better} than it"
         )
-    if len(study.main) > 1:
-        parts[0] = f"on {setting.place}, {parts[0]}"
+    if len(study.settings) > 1:
+        parts[0] = f"on {setting.name}, {parts[0]}"
     text = "; ".join(parts) + "."
     return [text[0].upper() + text[1:]]
 

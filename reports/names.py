@@ -25,6 +25,8 @@ SIZES = ("pico", "nano", "tiny", "small", "base", "large", "huge", "giant")
 STAGES = {"finetune": "fine-tuning", "joint": "joint training", "exits": "heads"}
 COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 """An exit scheme that places a number of exits by a rule."""
+BLOCKS = "blocks "
+"""Beginning of an exit scheme that lists its blocks."""
 MOST_FIELDS = 3
 """Fields that are named where the recipes of two settings differ."""
 
@@ -65,8 +67,11 @@ def _backbone(name: str) -> str:
 
 def scheme_words(scheme: str) -> str:
     """``4 uniform exits`` for ``uniform(count=4)``."""
-    match = COUNTED.fullmatch(scheme)
-    return f"{match['count']} {match['rule']} exits" if match else f"exits {scheme}"
+    if match := COUNTED.fullmatch(scheme):
+        return f"{match['count']} {match['rule']} exits"
+    if scheme.startswith(BLOCKS):
+        return f"exits after {scheme}"
+    return "the paper's exits" if scheme == "paper" else f"exits {scheme}"
 
 
 def recipe_words(runs: Sequence[Run]) -> list[str]:

@@ -123,6 +123,6 @@ def _teaser(study: Study) -> Drawn:
             f" ({len(shown)} of {len(setting.methods)} methods: {study.display[shown[0]]}, the best others at half of the "
             "MACs, and the last)"
         )
-    caption = f"{'Left: t' if beside else 'T'}est {setting.metric.name} over mean MACs, {setting.place}{some}.{beside}"
+    caption = f"{'Left: t' if beside else 'T'}est {setting.metric.name} over mean MACs, {setting.name}{some}.{beside}"
     origin = source(setting.runs, "curves.csv, points" if beside else "curves")
     return Drawn(caption.strip(), teaser(study, setting, speeds), "teaser", origin)

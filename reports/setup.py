@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from reports.comparison_group import LGVIT
-from reports.names import backbone_names, scheme_words
+from reports.names import BLOCKS, backbone_names, scheme_words
 from reports.study import Study
 from reports.words import few, join
 from results.spec import Recipe
@@ -173,7 +173,7 @@ def _exits(runs: list[Run]) -> list[str]:
             placed.setdefault(run.record.spec.scheme, []).append(" ".join(map(str, run.record.spec.train.exits)))
     several = len(placed) > 1
     lists = [
-        " or ".join(dict.fromkeys(blocks)) + (f" ({scheme_words(scheme)})" if several else "")
+        " or ".join(dict.fromkeys(blocks)) + (f" ({scheme_words(scheme)})" if several and not scheme.startswith(BLOCKS) else "")
         for scheme, blocks in placed.items()
     ]
     return [f"after blocks {', '.join(lists)}"] if lists else []

@@ -127,13 +127,12 @@ class Study:
         return backbone_names(dict.fromkeys(run.backbone for run in self.runs))
 
     def where(self, setting: ComparisonGroup, before: str = ", ") -> str:
-        """What distinguishes a main group from the others, after some text; empty if there is only one."""
-        if len(self.main) < 2:
+        """What distinguishes a group from the others of the report, after some text; empty if there is only one."""
+        if len(self.settings) < 2:
             return ""
-        parts = [(s.where["backbone"], s.where["dataset"], s.place) for s in self.main]
-        backbone, data, place = setting.where["backbone"], setting.where["dataset"], setting.place
-        name = self.backbones[backbone]
-        rest = place.removeprefix(f"{name} on {data}").removeprefix(", ")
+        parts = [(s.where["backbone"], s.where["dataset"]) for s in self.settings]
+        name, data = self.backbones[setting.where["backbone"]], setting.where["dataset"]
+        rest = setting.name.removeprefix(f"{name} on {data}").removeprefix(", ")
         several = [len({part[i] for part in parts}) > 1 for i in (0, 1)]
         words = [word for word, is_shown in zip((name, data), several, strict=True) if is_shown]
         return before + ", ".join([*words, *([rest] if rest else [])])

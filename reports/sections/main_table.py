@@ -26,9 +26,10 @@ LONG = 24
 def main_table(study: Study) -> list[Block]:
     blocks: list[Block] = []
     for settings in _side_by_side(study.main):
-        text = f"{_caption(study.metric)} {timing(study.points)}{_where(study)}"
+        where = study.where(settings[0]) if len(study.main) == 1 else ""
+        text = f"{_caption(study.metric, where)} {timing(study.points)}{_where(study)}"
         if blocks:
-            text = f"Main results on {join([setting.place for setting in settings])}, as in {ref('main-1')}."
+            text = f"Main results on {join([setting.name for setting in settings])}, as in {ref('main-1')}."
         text += "".join(dict.fromkeys(marks(setting, study.display) for setting in settings if setting.contrasts))
         text = noted(text, study.metric)
         table = renamed(_table(study, settings), study.display)
@@ -51,7 +52,7 @@ def paper_layout(study: Study) -> Shown:
             )
         rows.append(tuple(cells))
     header = ("Method", *(text for setting in study.main for text in (f"{setting.metric.short} (%)", "Speed-up")))
-    groups = (("", 1), *((setting.place, 2) for setting in study.main))
+    groups = (("", 1), *((setting.name, 2) for setting in study.main))
     caption = (
         f"{study.metric.title} on test, and speed-up in layers (heads cost nothing) over the backbone without exits, for the "
         "cheapest threshold that loses at most 1 point on val, or the method's fixed threshold."
@@ -74,9 +75,9 @@ def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]
     return tables
 
 
-def _caption(metric: Metric) -> str:
+def _caption(metric: Metric, where: str) -> str:
     return (
-        f"Main results on test. ½ MACs: {metric.name} (%) where the mean cost is half of the MACs of the backbone without "
+        f"Main results on test{where}. ½ MACs: {metric.name} (%) where the mean cost is half of the MACs of the backbone without "
         "exits, every evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, or the "
         f"method's fixed threshold: {metric.name} (%), mean MACs of an image, and the speed-up in layers (heads free), in MACs "
         "and, where it was measured, in time."
@@ -108,7 +109,7 @@ def _table(study: Study, settings: list[ComparisonGroup]) -> Table:
             *(["Time"] if has_time else []),
         ]
         header += columns
-        groups.append((setting.place, len(columns)))
+        groups.append((setting.name, len(columns)))
     labels = _ordered(settings)
     rows, bold, underlined = [], set(), set()
     for r, label in enumerate(labels):

@@ -11,7 +11,7 @@ import pandas as pd
 from reports.blocks import Block, Drawn, Text
 from reports.comparison_group import DROP, HALF, ComparisonGroup
 from reports.figures.placement import placement
-from reports.names import COUNTED
+from reports.names import BLOCKS, COUNTED
 from reports.numbering import ref
 from reports.sources import source
 from reports.study import Study
@@ -101,7 +101,9 @@ def _rows(settings: list[ComparisonGroup], names: list[str], methods: list[str])
 
 
 def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
-    places = [f"{name} {' '.join(map(str, _blocks(setting)))}" for setting, name in zip(settings, names, strict=True)]
+    """The blocks of each placement; a scheme that lists its blocks says them by its name."""
+    blocks = [" ".join(map(str, _blocks(setting))) for setting in settings]
+    places = [text if name == f"{BLOCKS}{text}" else f"{name} {text}" for name, text in zip(names, blocks, strict=True)]
     return f"Exits after blocks: {'; '.join(places)} (placements of this suite; those of the paper are not known)."
 
 

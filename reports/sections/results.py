@@ -33,14 +33,15 @@ def results(study: Study) -> list[Block]:
     first, *others = _described(study)
     figures = "" if study.has_one_method else f", {ref(_figure(first))} shows the curves"
     figures += " and the differences" if first.contrasts else ""
-    start = f"{ref('main-1')} lists the results{' of every method' if figures else ''}{figures}."
+    where = "" if others else study.where(first, " with ")
+    start = f"{ref('main-1')} lists the results{' of every method' if figures else ''}{where}{figures}."
     blocks: list[Block] = [Text(" ".join([start, *filter(None, [text]), *verdicts]))]
     if study.has_one_method:
         blocks += [replace(table, name="main-1") for table in point_tables(study, first)]
     else:
         blocks += [*main_table(study), *main_figure(study, first)]
     if others:
-        blocks.append(Heading(first.place))
+        blocks.append(Heading(first.name))
     blocks += [Text(text) for text in details(first, study.display)]
     texts, bars = _speed_ups(study, first), []
     if not study.has_one_method:
@@ -50,7 +51,7 @@ def results(study: Study) -> list[Block]:
     blocks += [Text(" ".join(texts))] if texts else []
     blocks += [*exits_figures(study, first), *bars]
     for setting in others:
-        blocks += [Heading(setting.place), *(Text(text) for text in details(setting, study.display))]
+        blocks += [Heading(setting.name), *(Text(text) for text in details(setting, study.display))]
         at_one_point = " ".join(_speed_ups(study, setting))
         blocks.append(Text(f"{at_one_point} {ref(_figure(setting))} shows the curves.".strip()))
     return blocks

@@ -17,6 +17,7 @@ from benchmark.grid.load import load_grid
 from benchmark.pictures import Pictures
 from datasets.fashion_mnist import MINI
 from methods.exit_method import ExitMethod
+from reports.abstract import abstract
 from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
@@ -176,6 +177,22 @@ def test_methods_are_called_by_name_everywhere(questions: tuple[Store, Path]) ->
     assert not re.search(r"\blgvit\b|gah_|lph_|kd_weight|recipes [0-9a-f]{6}|\(Continued|Other settings", text)
     for path in (questions[1] / "table.txt", questions[1] / "table.md"):
         assert not re.search(r"\blgvit\b|gah_|lph_", path.read_text(encoding="utf-8"))
+
+
+def test_numbers_of_one_exit_scheme_name_it_where_there_are_several(questions: tuple[Store, Path]) -> None:
+    store, out = questions
+    runs, _ = load_runs(store, store.run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    (setting,) = study.main
+    assert len(study.settings) == 4
+    assert study.where(setting) == ", the paper's exits"
+    assert "4 exit schemes" in abstract(study)[1]
+    assert "the paper's exits" in abstract(study)[2]
+    text = pdf_text(out / "paper.pdf")
+    for shown in ("Figure 1: Left: ", "Main results on test", "Figure 2: Left: "):
+        assert "the paper's exits" in text.split(shown)[1].split(".")[0], shown
+    alone = [run for run in runs if run.record.spec.scheme in ("paper", "none")]
+    assert "the paper's exits" not in " ".join(abstract(Study("t", alone, tidy_tables(alone, []))))
 
 
 def test_every_table_and_figure_names_its_records(questions: tuple[Store, Path]) -> None:

@@ -120,4 +120,7 @@ def method_info(name: str, method: Method) -> MethodInfo:
 def backbone_info(name: str) -> BackboneInfo:
     """The description of a backbone in a record."""
     registered = card("backbone", name)
-    return BackboneInfo(name=name, family=registered.family, idle_token_variant_of=registered.idle_token_variant_of)
+    return BackboneInfo(
+        name=name, family=registered.family, idle_token_variant_of=registered.idle_token_variant_of,
+        image_size=registered.image_size,
+    )  # fmt: skip

@@ -74,8 +74,8 @@ def _setup(study: Study) -> str:
     schemes = len({setting.where["scheme"] for setting in study.settings})
     placed = f" in {schemes} exit schemes" if schemes > 1 else ""
     return (
-        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits{placed} and the "
-        f"{backbones} without exits, {_seed_counts(study)}, on {where}."
+        f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits{placed} "
+        f"and the {backbones} without exits, {_seed_counts(study)}, on {where}."
     )
 
 

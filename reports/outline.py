@@ -89,7 +89,7 @@ def content(study: Study, figures: Path) -> dict[str, Any]:
             "claims": [] if unjudged(study) else block_data(claims, figures),
             "note": unjudged(study) if is_own(study) else "",
             "teaser": block_data(_teaser(study), figures)[0],
-            "cited": cited(study.runs),
+            "cited": list(cited(study.runs)),
             "sections": as_data(sections, figures),
             "appendix": as_data(appendix, figures),
         }

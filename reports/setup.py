@@ -32,10 +32,9 @@ SHOWN_IF_SET = ("rand_augment", "erasing", "mixup", "cutmix", "precision")
 def facts(runs: list[Run]) -> list[tuple[str, str]]:
     """(topic, description) lines of the setup; the different values of a topic are joined."""
     trainings = [run.record.spec.train for run in runs if not run.record.is_external]
-    names = backbone_names(dict.fromkeys(run.backbone for run in runs))
     lines = [
         ("Data", [_data(run) for run in runs]),
-        ("Backbone", [name if short == name else f"{short} ({name})" for name, short in names.items()]),
+        ("Backbone", _backbones(runs)),
         ("Exits", _exits(runs)),
         ("Fine-tuning", _recipes([train.recipes.finetune for train in trainings])),
         ("Joint training", _recipes([run.record.spec.train.recipes.joint for run in runs if _is_joint(run)])),
@@ -49,15 +48,31 @@ def facts(runs: list[Run]) -> list[tuple[str, str]]:
     return [(topic, "; ".join(dict.fromkeys(values))) for topic, values in lines if values]
 
 
-def cited(runs: list[Run]) -> list[str]:
-    """Keys into references.yaml: LGViT, the backbones, methods, policies and metrics of the runs, and the libraries used."""
+def cited(runs: list[Run]) -> dict[str, list[str]]:
+    """Keys into references.yaml in the order of their numbers, and what has its origin there: LGViT, the backbones, methods,
+    policies and metrics of the runs, and the libraries used."""
     known = yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))
-    families = [run.record.backbone.family for run in runs]
-    methods = [reference for run in runs if (reference := run.record.method.reference) is not None]
-    rules = [POLICY_REFERENCES.get(policy.name, "") for run in runs for policy in run.record.spec.policies]
-    metrics = ["boundary-iou"] if any(run.is_segmentation for run in runs) else []
-    keys = (LGVIT, *families, *methods, *rules, *metrics, "timm", "fvcore")
-    return [key for key in dict.fromkeys(keys) if key in known]
+    short = backbone_names(dict.fromkeys(run.backbone for run in runs))
+    infos = [run.record.method for run in runs]
+    pairs = [
+        (LGVIT, "LGViT"),
+        *((run.record.backbone.family, short[run.backbone]) for run in runs),
+        *((info.reference, info.display_name) for info in infos if info.reference is not None),
+        *((POLICY_REFERENCES.get(rule.name, ""), rule.name) for run in runs for rule in run.record.spec.policies),
+        *(("boundary-iou", "boundary IoU") for run in runs if run.is_segmentation),
+        ("timm", "timm"),
+        ("fvcore", "fvcore"),
+    ]
+    names: dict[str, list[str]] = {}
+    for key, name in dict.fromkeys(pairs):
+        if key in known:
+            names.setdefault(key, []).append(name)
+    return names
+
+
+def origins(runs: list[Run]) -> str:
+    """What the runs use, each with the number of its reference."""
+    return "; ".join(f"{few(names)} [{number}]" for number, names in enumerate(cited(runs).values(), start=1))
 
 
 def differences(study: Study) -> str:
@@ -102,6 +117,17 @@ def _data(run: Run) -> str:
     sizes = " / ".join(f"{data.sizes[split]:,}" for split in ("train", "val", "test"))
     source = "".join(f" {text[0].upper()}{text[1:]}." for text in (data.citation, data.licence) if text)
     return f"{data.name}: {sizes} images for train / val / test, {data.classes} classes.{source}"
+
+
+def _backbones(runs: list[Run]) -> list[str]:
+    """Name, depth and, where it is recorded, image size."""
+    names = backbone_names(dict.fromkeys(run.backbone for run in runs))
+    texts = []
+    for run in runs:
+        name, short, size = run.backbone, names[run.backbone], run.record.backbone.image_size
+        pixels = f", images of {size} x {size} pixels" if size else ""
+        texts.append(f"{name if short == name else f'{short} ({name})'}, {run.record.depth} blocks{pixels}")
+    return texts
 
 
 def _external(run: Run) -> str:
@@ -173,7 +199,8 @@ def _exits(runs: list[Run]) -> list[str]:
             placed.setdefault(run.record.spec.scheme, []).append(" ".join(map(str, run.record.spec.train.exits)))
     several = len(placed) > 1
     lists = [
-        " or ".join(dict.fromkeys(blocks)) + (f" ({scheme_words(scheme)})" if several and not scheme.startswith(BLOCKS) else "")
+        " or ".join(dict.fromkeys(blocks))
+        + (f" ({scheme_words(scheme)})" if several and not scheme.startswith(BLOCKS) else "")
         for scheme, blocks in placed.items()
     ]
     return [f"after blocks {', '.join(lists)}"] if lists else []

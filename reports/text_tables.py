@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from textwrap import fill, wrap
 
 from reports.tables import Table
@@ -11,7 +12,8 @@ from results.text import printable
 WIDTH = 80
 """Characters of a line."""
 NAME = 28
-"""Characters of the first column of a table that would be too wide; longer names break between words."""
+"""Characters of the first column of a table that would be too wide; longer names break between words, as do cells that do not
+fit beside the key columns."""
 GAP = "  "
 
 
@@ -28,23 +30,31 @@ def plain(tables: Iterable[tuple[str, Table]], width: int = WIDTH) -> str:
 
 
 def _lines(table: Table, width: int) -> list[str]:
-    rows = [
-        tuple(printable(f"{cell}{_mark(table, r, c)}") for c, cell in enumerate(row))
-        for r, row in enumerate(table.rows)
+    texts = [
+        [printable(f"{cell}{_mark(table, r, c)}") for c, cell in enumerate(row)] for r, row in enumerate(table.rows)
     ]
-    sizes = [max(map(len, column)) for column in zip(table.header, *rows, strict=True)]
-    if _total(sizes) > width and sizes[0] > NAME:
-        names = [wrap(row[0], NAME, break_long_words=False, break_on_hyphens=False) or [""] for row in rows]
-        sizes[0] = max(len(table.header[0]), *(len(line) for lines in names for line in lines))
-    else:
-        names = [[row[0]] for row in rows]
+    limits = [max(map(len, column)) for column in zip(table.header, *texts, strict=True)]
+    if _total(limits) > width:
+        limits[0] = min(limits[0], NAME)
+        room = max(width - _total(limits[: table.keys]) - len(GAP), NAME)
+        limits[table.keys :] = [min(limit, room) for limit in limits[table.keys :]]
+    cells = [[_wrapped(text, limit) for text, limit in zip(row, limits, strict=True)] for row in texts]
+    sizes = [max(map(len, [name, *(line for row in cells for line in row[c])])) for c, name in enumerate(table.header)]
     lines = []
     for columns in _parts(sizes, table.keys, width):
-        rule = "-" * _total([sizes[column] for column in columns])
-        lines += [rule, _line(table.header, columns, sizes), rule]
-        for row, (first, *others) in zip(rows, names, strict=True):
-            lines += [_line((first, *row[1:]), columns, sizes), *others]
+        widths = [sizes[c] for c in columns]
+        rule = "-" * _total(widths)
+        lines += [rule, _line([table.header[c] for c in columns], widths, table.words), rule]
+        for row in cells:
+            lines += [
+                _line(line, widths, table.words) for line in zip_longest(*(row[c] for c in columns), fillvalue="")
+            ]
     return lines
+
+
+def _wrapped(text: str, limit: int) -> list[str]:
+    """The lines of a cell."""
+    return wrap(text, limit, break_long_words=False, break_on_hyphens=False) if len(text) > limit else [text]
 
 
 def _parts(sizes: Sequence[int], keys: int, width: int) -> list[list[int]]:
@@ -62,8 +72,10 @@ def _total(sizes: Sequence[int]) -> int:
     return sum(sizes) + len(GAP) * (len(sizes) - 1)
 
 
-def _line(cells: Sequence[str], columns: Sequence[int], sizes: Sequence[int]) -> str:
-    aligned = (cells[c].rjust(sizes[c]) if c else cells[c].ljust(sizes[c]) for c in columns)
+def _line(texts: Sequence[str], widths: Sequence[int], words: bool) -> str:
+    """Words and the first column stand left, numbers right."""
+    columns = enumerate(zip(texts, widths, strict=True))
+    aligned = (text.ljust(width) if words or n == 0 else text.rjust(width) for n, (text, width) in columns)
     return GAP.join(aligned).rstrip()
 
 

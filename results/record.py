@@ -213,6 +213,8 @@ class BackboneInfo(Frozen):
     """Architecture, and its key in reports/references.yaml: ``vit``, ``deit``, ``swin``, or that of another package."""
     idle_token_variant_of: str | None = None
     """Name of the same backbone without an unread distillation token; None for all others."""
+    image_size: PositiveInt | None = None
+    """Side of the square input, in pixels; None where it is not recorded."""
 
 
 class SplitAccuracy(Frozen):

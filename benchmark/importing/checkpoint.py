@@ -185,7 +185,9 @@ def import_checkpoint(
         run_id=run_id,
         spec=spec,
         method=MethodInfo(name=KIND, options=options, display_name="Imported checkpoint"),
-        backbone=BackboneInfo(name=spec.train.backbone, family=described.card.family),
+        backbone=BackboneInfo(
+            name=spec.train.backbone, family=described.card.family, image_size=described.card.image_size
+        ),
         stages=tuple(_reference(store, name) for name in (model_stage, cost_stage, score_stage)),
         provenance=provenance.provenance(str(device), time.monotonic() - start),
         data=data,

@@ -40,7 +40,8 @@ def backbone_sentence(rows: pd.DataFrame) -> str:
         return f"In the last quarter of its epochs the val accuracy of the backbone changed by {gains[0]} points: {verdict}."
     return (
         f"In the last quarter of their epochs the val accuracy of {counted(len(backbones), 'backbone')} changed by "
-        f"{' to '.join(gains)} points; {late or 'none'} gained more than {100 * BACKBONE_LIMIT:g} and counts as not converged."
+        f"{' to '.join(gains)} points; {late or 'none'} gained more than {100 * BACKBONE_LIMIT:g}, which counts as not "
+        "converged."
     )
 
 

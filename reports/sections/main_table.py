@@ -77,10 +77,10 @@ def _side_by_side(settings: list[ComparisonGroup]) -> list[list[ComparisonGroup]
 
 def _caption(metric: Metric, where: str) -> str:
     return (
-        f"Main results on test{where}. ½ MACs: {metric.name} (%) where the mean cost is half of the MACs of the backbone without "
-        "exits, every evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, or the "
-        f"method's fixed threshold: {metric.name} (%), mean MACs of an image, and the speed-up in layers (heads free), in MACs "
-        "and, where it was measured, in time."
+        f"Main results on test{where}. ½ MACs: {metric.name} (%) where the mean cost is half of the MACs of the backbone "
+        "without exits, every evaluated head counted. To its right, the cheapest threshold that loses at most 1 point on val, "
+        f"or the method's fixed threshold: {metric.name} (%), mean MACs of an image, and the speed-up in layers (heads free), "
+        "in MACs and, where it was measured, in time."
     )
 
 

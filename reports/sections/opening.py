@@ -10,7 +10,7 @@ from reports.blocks import Block, Shown, Terms, Text
 from reports.names import head_name
 from reports.numbering import ref
 from reports.sections.data import data
-from reports.setup import differences, facts, judged_by
+from reports.setup import differences, facts, judged_by, origins
 from reports.study import Study
 from reports.tables import DASH, Table
 from reports.words import join
@@ -63,6 +63,7 @@ def question_and_setup(study: Study) -> list[Block]:
         *facts(study.runs),
         ("Policies", judged_by(study)),
         ("Differs from the paper", differences(study)),
+        ("Origins", origins(study.runs)),
     ]
     terms = Terms(tuple((term, text) for term, text in items if text))
     question = QUESTION + ANSWERS.get(study.main[0].leading.record.data.task, "")
@@ -89,9 +90,15 @@ def primary(study: Study) -> str:
 
 
 def methods(study: Study) -> Shown:
-    """Every method with its name, exit heads, training and source."""
+    """Every method with its name, exit heads, training, learning rates where they differ, and source."""
     rows: dict[str, tuple[str, ...]] = {}
-    for run in (run for group in study.main for run in group.runs):
+    runs = [run for group in study.main for run in group.runs]
+    rates: dict[str, set[float]] = {}
+    for run in runs:
+        trained = run.has_exits and not run.record.is_external
+        rates.setdefault(run.method, set()).update([run.heads_recipe.lr] if trained else [])
+    differ = len(set().union(*rates.values())) > 1
+    for run in runs:
         info = run.record.method
         heads = Counter(exit_.head for exit_ in run.record.exits[:-1])
         exits = ", ".join(f"{count} × {head_name(head)}" for head, count in heads.items()) or "none"
@@ -102,14 +109,17 @@ def methods(study: Study) -> Shown:
             exits,
             regime,
             loss,
+            *([", ".join(f"{rate:g}" for rate in sorted(rates[run.method])) or DASH] if differ else []),
             info.citation or "control of this suite",
         )
         rows.setdefault(run.method, row)
     shown = list(rows.values())[:MOST]
     more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
     first = " of the first setting" if len(study.main) > 1 else ""
-    caption = f"Methods: heads at the exits{first}, their training, the loss of the heads, and source.{more}"
-    table = Table(("Method", "Heads at exits", "Training", "Loss", "Source"), tuple(shown), words=True)
+    rate = ["Learning rate"] if differ else []
+    learned = " and learning rate" if differ else ""
+    caption = f"Methods: heads at the exits{first}, their training, loss{learned}, and source.{more}"
+    table = Table(("Method", "Heads at exits", "Training", "Loss", *rate, "Source"), tuple(shown), words=True)
     return Shown(caption, table, name="methods")
 
 

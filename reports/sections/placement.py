@@ -73,17 +73,17 @@ def _compared(
     if not methods:
         return []
     own = settings[0].reference if settings[0].reference in methods else methods[0]
-    place = f"{settings[0].place}: " if len(_comparable(study)) > 1 else ""
+    place = settings[0].place if len(_comparable(study)) > 1 else ""
     rows = _rows(settings, names, methods[:MOST])
     figure = placement(rows, names, study.looks, study.display, settings[0].metric.name, ordered=name is _count)
     file = f"{settings[0].number}-{re.sub('[^a-z]+', '-', title.lower()).strip('-')}"
     caption = (
-        f"{title}. {place}{_placed(settings, names)} Bars: 95 %, over training seeds where there are several, else over test "
-        "images. A gap: half of the MACs is not reached."
+        f"{title}{f', {place}' if place else ''}, after blocks: {_placed(settings, names)} Bars: 95 %, over training seeds "
+        "where there are several, else over test images. A gap: half of the MACs is not reached."
     )
     runs = [run for setting in settings for run in setting.exiting]
     return [
-        Text(f"{place}{_sentence(study, settings, names, own)} {ref(file)} shows all methods."),
+        Text(f"{f'{place}: ' if place else ''}{_sentence(study, settings, names, own)} {ref(file)} shows all methods."),
         Drawn(caption, figure, file, source(runs, "points")),
     ]
 
@@ -104,7 +104,7 @@ def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
     """The blocks of each placement; a scheme that lists its blocks says them by its name."""
     blocks = [" ".join(map(str, _blocks(setting))) for setting in settings]
     places = [text if name == f"{BLOCKS}{text}" else f"{name} {text}" for name, text in zip(names, blocks, strict=True)]
-    return f"Exits after blocks: {'; '.join(places)} (placements of this suite; those of the paper are not known)."
+    return f"{'; '.join(places)} (placements of this suite; those of the paper are not known)."
 
 
 def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], method: str) -> str:

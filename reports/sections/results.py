@@ -18,6 +18,7 @@ from reports.sections.main_table import main_table
 from reports.sections.realised import counted_three_ways, realised
 from reports.sources import source
 from reports.study import Study
+from reports.tables import timing
 from reports.words import few
 
 ROUTING = "routing"
@@ -161,7 +162,8 @@ def _bars(study: Study, setting: ComparisonGroup) -> list[Drawn]:
     if len(rows) <= CURVES:
         return []
     figure = honesty(rows.assign(label=rows["label"].map(study.display)))
-    text = f"Speed-ups with at most 1 point lost on val{study.where(setting)}. Bars: 95 % over {setting.over}."
+    where, time = study.where(setting), timing(rows).rstrip()
+    text = f"Speed-ups with at most 1 point lost on val{where}. Bars: 95 % over {setting.over}. {time}".rstrip()
     return [Drawn(text, figure, f"{setting.number}-honesty", source(setting.exiting, "points"))]
 
 

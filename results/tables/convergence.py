@@ -101,7 +101,7 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
     reads = None if run.record.method.options.get("base") else READS.get(exit_.head)
     if reads and exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
         return None
-    if run.record.method.options.get("teacher_norm", "final") != "final" or _smoothing(run):
+    if run.record.method.options.get("teacher_norm", "final") != "final" or run.heads_recipe.label_smoothing:
         return None
     found = []
     for probes in run.head_probes:
@@ -113,13 +113,6 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
             )
     # Where a block was probed more than once, with other strengths, val chooses.
     return max(filter(None, found), key=lambda probe: probe.val_accuracy, default=None)
-
-
-def _smoothing(run: Run) -> float:
-    """The label smoothing in the loss of the heads."""
-    recipes = run.record.spec.train.recipes
-    apart = any(stage.stage == "exits" for stage in run.record.stages)
-    return (recipes.exits if apart else recipes.joint).label_smoothing
 
 
 def _by_method(runs: Iterable[Run]) -> list[list[Head]]:

@@ -16,7 +16,7 @@ import pandas as pd
 from results.metric import METRICS, Metric
 from results.operating_point import OperatingPoint
 from results.record import DoneRecord
-from results.spec import option_text
+from results.spec import Recipe, option_text
 from results.stats.iou import mean_iou
 from results.store.devices import DeviceCheck, is_unverified
 from results.store.folder import StoreError
@@ -246,6 +246,12 @@ class Run:
     @property
     def has_exits(self) -> bool:
         return bool(self.record.spec.train.exits)
+
+    @property
+    def heads_recipe(self) -> Recipe:
+        """The recipe of the last training of the heads: their own, or that of joint training."""
+        recipes = self.record.spec.train.recipes
+        return recipes.exits if any(stage.stage == "exits" for stage in self.record.stages) else recipes.joint
 
     @property
     def backbone(self) -> str:

@@ -74,6 +74,19 @@ def test_the_paper_agrees_with_the_records(smoke: SmokeRun) -> None:
         assert part in text
 
 
+def test_every_reference_is_cited(smoke: SmokeRun) -> None:
+    setup, references = pdf_text(smoke.out / "paper.pdf").split("References")[:2]
+    numbers = re.findall(r"\[(\d+)\]", references)
+    assert len(numbers) > 3
+    assert set(numbers) <= set(re.findall(r"\[(\d+)\]", setup))
+    assert f"LGViT [{numbers[0]}]" in setup
+
+
+def test_the_backbone_is_described_by_depth_and_image_size(smoke: SmokeRun) -> None:
+    text = pdf_text(smoke.out / "paper.pdf")
+    assert "ViT-Nano (vit_nano_patch4_28), 12 blocks, images of 28 x 28 pixels" in text
+
+
 def test_names_and_commands_can_be_copied_from_the_paper(smoke: SmokeRun) -> None:
     text = "".join(page.extract_text() for page in PdfReader(smoke.out / "paper.pdf").pages)
     assert not [sign for sign in text if unicodedata.category(sign) == "Cf" and sign != "\u00ad"]

@@ -23,9 +23,9 @@ from reports.paper import build_report
 from reports.sections import policies
 from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
-from reports.sections.opening import heads_loss
+from reports.sections.opening import heads_loss, methods
 from reports.sections.realised import realised
-from reports.sections.results import exits_figures
+from reports.sections.results import exits_figures, results
 from reports.sections.shift import shifted
 from reports.sections.summary import summary
 from reports.study import Study
@@ -175,6 +175,7 @@ def test_methods_are_called_by_name_everywhere(questions: tuple[Store, Path]) ->
     for name in ("LGViT (GAH stride 1)", "4 shallow exits", "ViT-Nano on fashion-mnist-mini"):
         assert name in text
     assert not re.search(r"\blgvit\b|gah_|lph_|kd_weight|recipes [0-9a-f]{6}|\(Continued|Other settings", text)
+    assert max(map(len, (questions[1] / "table.txt").read_text(encoding="utf-8").splitlines())) <= 80
     for path in (questions[1] / "table.txt", questions[1] / "table.md"):
         assert not re.search(r"\blgvit\b|gah_|lph_", path.read_text(encoding="utf-8"))
 
@@ -320,6 +321,38 @@ def test_the_time_of_one_seed_stands_beside_the_macs_of_that_seed() -> None:
     assert (
         "Measured one image at a time on a CPU, seed 0 only, the speed-up in time is 1.40× (A, 2.50× in MACs)." in text
     )
+
+
+def test_the_figure_of_speed_ups_says_how_times_were_measured(smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    tidy = tidy_tables(runs, [])
+    device = {"time_speedup": 1.5, "time_device": "a CPU, 1 thread, fp32"}
+    monkeypatch.setattr("reports.sections.results.CURVES", 0)
+    for points_, is_timed in ((tidy["points"].assign(**device), True), (tidy["points"], False)):
+        (figure,) = [
+            block
+            for block in results(Study("t", runs, tidy | {"points": points_}))
+            if isinstance(block, Drawn) and block.name.endswith("honesty")
+        ]
+        assert ("one image at a time on a CPU, 1 thread, fp32." in figure.caption) is is_timed
+
+
+def test_the_table_of_methods_has_learning_rates_where_they_differ(smoke: SmokeRun) -> None:
+    def with_rate(run: Run, rate: float) -> Run:
+        recipes = run.record.spec.train.recipes
+        changed = recipes.model_copy(update={"exits": run.heads_recipe.model_copy(update={"lr": rate})})
+        spec = run.record.spec.with_train(recipes=changed).model_copy(update={"learning_rates": (0.02, 0.5)})
+        return replace(run, record=run.record.model_copy(update={"spec": spec}))
+
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    equal = [with_rate(run, 0.5) if run.has_exits else run for run in runs]
+    differing = [with_rate(run, 0.02) if run.method == "lgvit" else run for run in equal]
+    assert "Learning rate" not in methods(Study("t", equal, tidy_tables(equal, []))).table.header
+    table = methods(Study("t", differing, tidy_tables(differing, []))).table
+    rates = {row[0]: row[table.header.index("Learning rate")] for row in table.rows}
+    assert (rates["LGViT"], rates["Vanilla early exit"], rates["backbone without exits"]) == ("0.02", "0.5", "–")
 
 
 def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:

@@ -27,6 +27,19 @@ def test_a_wide_table_continues_below_with_its_keys() -> None:
     assert all(len(line.split("  ")[0]) <= NAME for line in names)
 
 
+def test_words_that_do_not_fit_beside_the_keys_continue_below() -> None:
+    statements = [" ".join(f"word{r}.{n}" for n in range(20)) for r in range(3)]
+    table = Table(
+        ("Rule", "Statement", "Answer"), tuple((f"({r})", s, "open") for r, s in enumerate(statements)), words=True
+    )
+    text = plain([("A caption.", table)], 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.split().count("open") == 3
+    for statement in statements:
+        assert statement in " ".join(text.split())
+    assert "\n(1)   word1.0 " in text
+
+
 def test_a_table_that_fits_is_in_one_part() -> None:
     text = plain([("A caption.", WIDE)], 200)
     assert text.count("≤ 2 points") == 1

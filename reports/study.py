@@ -15,6 +15,7 @@ from reports.names import WITHOUT_EXITS, backbone_names, method_name, recipe_wor
 from reports.style import Look, looks
 from results.judge.claims import judge
 from results.judge.literature import Claims, read_claims, read_numbers
+from results.judge.one_policy import under_one_policy
 from results.metric import Metric, one_metric
 from results.record import DoneRecord, MethodInfo
 from results.tables.points import summary
@@ -83,11 +84,11 @@ class Study:
 
     @cached_property
     def judged(self) -> list[Run]:
-        """Each run under one policy: its method's own where the grid has it, else the first. Runs of a single method keep all
-        policies, since these are what is compared."""
+        """Each method of a setting under one policy; see `results.judge.one_policy`. Runs of a single method keep all policies,
+        since these are what is compared."""
         if len({run.method for run in self.runs if run.has_exits}) < 2:
             return self.runs
-        return [_under(run, run.judged_policy) for run in self.runs]
+        return under_one_policy(self.runs)
 
     @cached_property
     def settings(self) -> list[ComparisonGroup]:
@@ -227,9 +228,3 @@ def _method_name(run: Run) -> str:
     """The name of a run's method; its label where the record describes another method."""
     method = run.record.spec.train.method
     return method_name(run.record.method, method.set) if run.record.method.name == method.name else run.method
-
-
-def _under(run: Run, policy: str) -> Run:
-    points = tuple(point for point in run.record.points if point.policy == policy)
-    record = run.record.model_copy(update={"points": points})
-    return run.changed(record=record, curves=run.curves[run.curves["policy"] == policy])

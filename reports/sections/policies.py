@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.blocks import Block, Shown, Text
 from reports.captioned import noted
-from reports.comparison_group import DROP, HALF
+from reports.comparison_group import DROP, HALF, of_setting
 from reports.names import without_order
 from reports.sections.shift import is_shifted
 from reports.sources import source
@@ -23,11 +23,19 @@ MANY = 24
 
 def other_policies(study: Study) -> list[Block]:
     """Every method under every policy. With only one method the main results show this already."""
-    if study.judged is study.runs or all(len(run.policies) < 2 for run in study.runs):
+    in_results, evaluated = (
+        {(run.method, policy) for run in runs for policy in run.policies} for runs in (study.judged, study.runs)
+    )
+    if in_results == evaluated:
         return []
     blocks: list[Block] = []
     for setting in study.main:
-        ids = {run.record.run_id for run in setting.exiting if not is_shifted(run)}
+        runs = [
+            run
+            for run in of_setting(study.runs, tuple(setting.where.values()))
+            if run.has_exits and not is_shifted(run)
+        ]
+        ids = {run.record.run_id for run in runs}
         rows = study.points[study.points["run_id"].isin(ids) & study.points["kind"].isin([DROP[0], HALF[0], "fixed"])]
         rows = rows.assign(policy=rows["policy"].map(without_order))
         rules = list(dict.fromkeys(rows["policy"]))
@@ -48,7 +56,7 @@ def other_policies(study: Study) -> list[Block]:
                 + (f" No method reaches half of the MACs with {join(never)}." if never else "")
             )
             table = _crossed(half, methods, [rule for rule in rules if rule in reached], study.display)
-            shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
+            shown = Shown(noted(caption, setting.metric), table, source=source(runs, "points"))
         else:
             caption = (
                 f"Test {setting.metric.name} (%) at half of the MACs by policy{study.where(setting)}; Layers, MACs: the "
@@ -57,13 +65,14 @@ def other_policies(study: Study) -> list[Block]:
             table = Table(
                 ("Method and policy", "½ MACs", "Layers", "MACs"), _listed(half, drop, methods, rules, study.display)
             )
-            shown = Shown(noted(caption, setting.metric), table, source=source(setting.exiting, "points"))
+            shown = Shown(noted(caption, setting.metric), table, source=source(runs, "points"))
         blocks.append(shown)
     if not blocks:
         return []
-    own = list(dict.fromkeys(rule for run in study.runs if (rule := run.judged_policy) and run.has_exits))
+    own = list(dict.fromkeys(policy for run in study.judged if run.has_exits for policy in run.policies))
     text = (
-        f"Section 2 uses one policy per method, its own or the first of the grid ({', '.join(own)}); the table has all."
+        "Section 2 uses one policy per method: its own, or else the one with most training seeds, of equals the first of the "
+        f"grid ({', '.join(own)}). The table has all."
     )
     return [Text(text), *blocks]
 

@@ -26,6 +26,7 @@ from results.judge.judgement import (
     refusal,
 )
 from results.judge.literature import Claim, Claims, Number, Reading
+from results.judge.one_policy import under_one_policy
 from results.judge.published_numbers import judge_numbers
 from results.judge.verdicts import SEEDS, Verdict, distinct, for_a_headline, judge_drop, paired_difference
 from results.operating_point import BUDGETS
@@ -42,14 +43,15 @@ def judge(runs: list[Run], claims: Claims, numbers: Iterable[Number] = ()) -> pd
     """Every claim for every reading of LGViT, then every published number that runs can be joined with.
 
     Args:
-        runs: finished ones. Those on the user's own images judge no claim.
+        runs: finished ones. Those on the user's own images judge no claim; of the others each method of a setting is judged
+            under one policy.
         claims: to be judged.
         numbers: to be joined with runs.
 
     Returns:
         columns as `Judgement`; a claim without a run has one row, "not run".
     """
-    runs = [run for run in runs if not run.record.data.is_own]
+    runs = under_one_policy(run for run in runs if not run.record.data.is_own)
 
     @cache
     def contrasts(setting: tuple[str, ...], label: str) -> dict[tuple[str, float], Contrast]:

@@ -36,9 +36,10 @@ def not_converged(runs: list[Run]) -> Iterator[Symptom]:
         first = own.iloc[0]
         exit_ = next(one for one in by_run[first["run_id"]].record.exits if one.block == first["block"])
         inputs = WORDS.get(first["inputs"], first["inputs"])
-        over = "" if len(own) == 1 else f", in the mean over {len(own)} training seeds"
+        seeds = own.drop_duplicates("seed")  # a training may be recorded under several policies
+        over = "" if len(seeds) == 1 else f", in the mean over {len(seeds)} training seeds"
         yield Symptom(
             HEAD, " ".join(own["run_id"]), f"block {first['block']}", first["mean_gap"], first["limit"],
-            f"the {exit_.head} exit after block {first['block']} classifies {100 * own['accuracy'].mean():.1f} % of test "
-            f"correctly, a linear probe with its inputs ({inputs}) and loss {100 * own['reference'].mean():.1f} %{over}",
+            f"the {exit_.head} exit after block {first['block']} classifies {100 * seeds['accuracy'].mean():.1f} % of test "
+            f"correctly, a linear probe with its inputs ({inputs}) and loss {100 * seeds['reference'].mean():.1f} %{over}",
         )  # fmt: skip

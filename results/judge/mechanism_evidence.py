@@ -19,6 +19,7 @@ from results.judge.mechanisms import (
     local_information,
     no_data,
 )
+from results.judge.one_policy import under_one_policy
 from results.store.probes import BOTH, PATCH_MEAN, backbone_stage
 from results.store.representations import TOKENS
 from results.tables.convergence import convergence_table
@@ -68,12 +69,12 @@ def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
     converged = _convergence(runs)
     answers = []
     for (backbone, dataset, _), own in _groups(runs, lambda run: (run.backbone, run.dataset, image_identity(run))):
-        images = own[0].record.data.sizes.get("train", 0)
+        images, judged = own[0].record.data.sizes.get("train", 0), under_one_policy(own)
         for rule_answers in (
             [local_information(_exits(group, converged), own[0].record.depth) for group in _alike(own, ("kernel",))],
             [deep_semantics(_blocks(group)) for group in _same_backbone(own)],
-            [distillation(_runs(group, converged)) for group in _alike(own, tuple(DISTILLATION))],
-            *([_schemes(group, converged, predictor) for group in _same_count(own)] for predictor in PREDICTORS),
+            [distillation(_runs(group, converged)) for group in _alike(judged, tuple(DISTILLATION))],
+            *([_schemes(group, converged, predictor) for group in _same_count(judged)] for predictor in PREDICTORS),
         ):
             lacks_least = min(rule_answers, key=lambda answer: len(answer.reason))
             with_numbers = [answer for answer in rule_answers if answer.effects] or [lacks_least]

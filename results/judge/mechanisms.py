@@ -82,11 +82,12 @@ def local_information(exits: pd.DataFrame, depth: int) -> Answer:
     if by_block.empty:
         return no_data("a", statement, "no seed has all three heads after the same block")
     means = by_block.groupby(level="seed").mean()
+    compared = shallow[pd.MultiIndex.from_frame(shallow[["seed", "block"]]).isin(by_block.index)]
     differences = {
         f"LPH, kernel 3 minus {label}": (means["lph-3"] - means[head]).tolist()
         for head, label in (("lph-0", "kernel 0"), ("linear", "linear"))
     }
-    return _answer("a", statement, differences, MARGIN, converged=_all(shallow["converged"]))
+    return _answer("a", statement, differences, MARGIN, converged=_all(compared["converged"]))
 
 
 def deep_semantics(blocks: pd.DataFrame) -> Answer:
@@ -132,7 +133,8 @@ def distillation(runs: pd.DataFrame) -> Answer:
         )
     mixed, same = (cells[heads, True] - cells[heads, False] for heads in ("mixed", "homogeneous"))
     named = {"gain of mixed heads minus gain of homogeneous heads": (mixed - same).tolist()}
-    return _answer("c", statement, named, MARGIN, converged=_all(runs["converged"]))
+    compared = runs[runs["seed"].isin(cells.index)]
+    return _answer("c", statement, named, MARGIN, converged=_all(compared["converged"]))
 
 
 def exit_schemes(schemes: pd.DataFrame, predictor: str) -> Answer:

@@ -137,10 +137,12 @@ def _heads(run: Run) -> Iterator[Head]:
 
 
 def _rows(heads: list[Head]) -> list[dict[str, Any]]:
-    """One row per head of a method in a setting. Its seeds decide together, so that more seeds make no verdict less certain."""
-    by_block: dict[int, list[Head]] = {}
+    """One row per head of a method in a setting. Its seeds decide together, so that more seeds make no verdict less certain; of
+    two runs with one seed, such as one training under two policies, the first counts."""
+    by_seed: dict[int, dict[int, Head]] = {}
     for head in heads:
-        by_block.setdefault(head.exit.block, []).append(head)
+        by_seed.setdefault(head.exit.block, {}).setdefault(head.run.seed, head)
+    by_block = {block: list(of_seeds.values()) for block, of_seeds in by_seed.items()}
     p = holm(np.array([one_sided(sum(h.lost for h in own), sum(h.won for h in own)) for own in by_block.values()]))
     of_block = {
         block: (sum(head.gap for head in own) / len(own), adjusted)

@@ -299,6 +299,12 @@ class Run:
         """The values of `SETTING`."""
         return self.backbone, self.dataset, self.record.spec.scheme, self.recipes
 
+    def under(self, policy: str) -> Run:
+        """The run with the operating points and curves of one policy alone."""
+        points = tuple(point for point in self.record.points if point.policy == policy)
+        record = self.record.model_copy(update={"points": points})
+        return self.changed(record=record, curves=self.curves[self.curves["policy"] == policy])
+
     def changed(self, **fields: Any) -> Run:
         """A copy with some fields replaced, which keeps the tables that were already read."""
         copy = replace(self, **fields)

@@ -373,3 +373,23 @@ def test_the_outputs_of_detectors_are_not_distilled() -> None:
     assert heads_loss(frozen, "detection") == "FCOS and features"
     assert heads_loss(frozen | {"feature_terms": False}, "detection") == "FCOS"
     assert heads_loss(frozen | {"regime": "joint"}, "detection") == "FCOS"
+
+
+def test_methods_under_policies_of_two_grids_are_compared_under_one_and_listed_under_all(tmp_path: Path) -> None:
+    grid = write_grid(
+        tmp_path / "two.yaml", methods=["static", "lgvit", "vanilla"], policies=["confidence", "entropy"], seeds=[0, 1]
+    )
+    store = Store(tmp_path / "results")
+    make_finished(load_grid(grid), store, variants=2)
+    runs, _ = load_runs(store, store.run_ids())
+    exiting = [run for run in runs if run.has_exits]
+    other = [run.changed(record=run.record.model_copy(update={"run_id": f"a-{run.record.run_id}"})) for run in exiting]
+    apart = [*(run.under("entropy") for run in other if run.seed == 0), *(run.under("confidence") for run in runs)]
+    study = Study("t", apart, tidy_tables(apart, []))
+    (group,) = study.main
+    assert group.methods == ["lgvit", "vanilla"]
+    assert {run.policies[0] for run in group.exiting} == {"confidence"}
+    (listed,) = [block.table for block in policies.other_policies(study) if isinstance(block, Shown)]
+    assert [row[0] for row in listed.rows] == [
+        f"{name}, {policy}" for name in ("LGViT", "Vanilla early exit") for policy in ("entropy", "confidence")
+    ]

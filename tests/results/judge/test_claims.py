@@ -19,7 +19,7 @@ from results.spec import Configured, Weights
 from results.store.folder import Store
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.loading import load_runs
-from results.tables.run import Run
+from results.tables.run import STATIC, Run
 from tests.conftest import Command, SmokeRun
 from tests.results.judge.paper_scale import (
     changed_where,
@@ -112,6 +112,32 @@ def test_what_is_missing_on_a_side_leaves_a_claim_inconclusive(
     row = verdict(judge(change(better), CLAIMS), "above vanilla")
     assert row["verdict"] == "inconclusive"
     assert part in row["reason"]
+
+
+def under_another_id(run: Run, policy: str, prefix: str) -> Run:
+    """The run as another grid would record it under another policy."""
+    copy = with_policy(run, policy)
+    outcomes = {
+        new.name: run.point_outcomes[old.name]
+        for old, new in zip(run.record.points, copy.record.points, strict=True)
+        if old.reached
+    }
+    renamed = copy.record.model_copy(update={"run_id": f"{prefix}-{run.record.run_id}"})
+    return copy.changed(
+        record=renamed,
+        point_outcomes={STATIC: run.point_outcomes[STATIC]} | outcomes,
+        curves=run.curves.assign(policy=policy),
+    )
+
+
+@pytest.mark.parametrize("prefix", ["a", "z"])
+def test_a_method_is_judged_under_one_policy_in_all_seeds(runs: list[Run], prefix: str) -> None:
+    """Whatever the ids of runs of another grid under another policy, which some seeds have."""
+    better = promoted([right_everywhere(run) if run.method == "lgvit" else run for run in runs], 5)
+    others = [under_another_id(run, "entropy", prefix) for run in better if run.has_exits and run.seed < 3]
+    expected, mixed = (judge(some, CLAIMS) for some in (better, [*others, *better]))
+    assert verdict(expected, "above vanilla")["verdict"] == "reproduced"
+    pd.testing.assert_frame_equal(mixed, expected)
 
 
 def test_a_rival_with_further_seeds_is_named(runs: list[Run]) -> None:

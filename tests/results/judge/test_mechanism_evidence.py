@@ -57,7 +57,7 @@ def run(
         for kind in ("class token", "both")
     )  # fmt: skip
     own = Probes(backbone=stage.name, content={}, probes=probes, last_quarter=None)
-    made = Run(record, {}, pd.DataFrame(), Path(), probes=(own,))
+    made = Run(record, {}, pd.DataFrame(columns=["policy"]), Path(), probes=(own,))
     shape, labels = (len(metrics), IMAGES), np.zeros(IMAGES, dtype=int)
     answers = Answers(labels, labels, np.zeros(shape, dtype=int), np.full(shape, np.nan), np.full(shape, np.nan))
     made.__dict__["answers"] = answers  # instead of its file: every head and probe is right on these images
@@ -137,6 +137,24 @@ def test_distillation_is_read_from_runs_that_differ_in_its_options() -> None:
     assert (answer.verdict, round(answer.effects[0].mean, 6)) == ("supported", 0.04)
     half = [one for one in runs if one.record.spec.train.method.set.get("feature_terms") is None]
     assert "kd_weight" in by_rule(half)["c"].answer.reason
+
+
+def test_a_training_under_two_policies_is_one_run_under_the_policy_that_all_seeds_have() -> None:
+    off = {"kd_weight": 0.0, "feature_terms": False}
+    runs = [
+        one
+        for seed in range(5)
+        for one in (
+            run("lgvit", seed, 0.90 + JITTER[seed]), run("lgvit", seed, 0.85, **off),
+            run("homogeneous-local", seed, 0.80), run("homogeneous-local", seed, 0.79, **off),
+        )
+    ]  # fmt: skip
+    entropy = point(0.5, 3).model_copy(update={"policy": "entropy"})
+    others = [
+        one.changed(record=one.record.model_copy(update={"run_id": f"a-{one.record.run_id}", "points": (entropy,)}))
+        for one in runs[:8]
+    ]
+    assert by_rule([*others, *runs])["c"] == by_rule(runs)["c"]
 
 
 def test_exit_schemes_need_as_many_exits_and_the_measures_at_their_blocks() -> None:

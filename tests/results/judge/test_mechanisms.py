@@ -68,6 +68,27 @@ def test_few_seeds_unconverged_heads_and_missing_heads_leave_it_open() -> None:
     assert one.low != one.low  # NaN: one seed has no interval
 
 
+def test_seeds_that_are_not_compared_do_not_decide_whether_heads_have_converged() -> None:
+    table = exits(0.02, 0.03, seeds=5)
+    alone = table[(table["seed"] == 0) & (table["head"] == "lph-3")]
+    for state in (None, False):
+        other = alone.assign(seed=5, converged=state)
+        assert local_information(pd.concat([table, other]), 8) == local_information(table, 8)
+    runs = pd.DataFrame(
+        {
+            "seed": seed,
+            "heads": heads,
+            "distilled": on,
+            "accuracy": 0.8 + gain * on + JITTER[seed] * on,
+            "converged": True,
+        }
+        for seed, (heads, gain), on in product(range(5), (("mixed", 0.03), ("homogeneous", 0)), (True, False))
+    )
+    runs.loc[runs["heads"] == "homogeneous", "accuracy"] = 0.7
+    assert distillation(runs).verdict == "supported"
+    assert distillation(pd.concat([runs, runs[:1].assign(seed=5, converged=False)])) == distillation(runs)
+
+
 def blocks(probe_loss: float, mean_loss: float) -> pd.DataFrame:
     """Three blocks, of which the second is best on val; on test the first one is best, which must not matter."""
     return pd.DataFrame(

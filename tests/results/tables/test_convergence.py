@@ -187,6 +187,21 @@ def test_the_seeds_of_a_method_are_judged_together() -> None:
     assert not_converged(runs[3:]) == {}
 
 
+def test_a_training_under_two_policies_counts_once() -> None:
+    """Seed 0 is 0.8 points behind the probe, seed 1 0.3: 0.55 in the mean, and 0.47 if seed 1 counted twice."""
+    runs = [of_seed(run_with("linear", test, THREE), seed) for seed, test in enumerate((0.592, 0.597))]
+    again = runs[1].changed(record=runs[1].record.model_copy(update={"run_id": "r1-again"}))
+    once, twice = (convergence_table(some) for some in (runs, [*runs, again]))
+    assert once is not None
+    assert twice is not None
+    assert set(twice["mean_gap"].round(9)) == {0.0055}
+    assert twice["p"].tolist() == pytest.approx([once["p"][0]] * 3)
+    assert twice["run_id"].tolist() == ["r0", "r1", "r1-again"]
+    (symptom,) = symptoms([*runs, again])
+    assert "mean over 2 training seeds" in symptom.sentence
+    assert symptom.sentence == next(symptoms(runs)).sentence
+
+
 @pytest.mark.parametrize("count", [1, 8, 13])
 def test_bits_of_images_survive_packing(count: int) -> None:
     bits = np.arange(count) % 3 == 0

@@ -50,6 +50,7 @@ class Redrawn(Frozen):
     drop: tuple[float, float]
     """Accuracy drop on test against the backbone without exits."""
     layer_speedup: tuple[float, float]
+    """The number of the last block over the mean block; `results.tables.points` divides the depth of the backbone."""
     mac_speedup: tuple[float, float]
 
     @model_validator(mode="after")

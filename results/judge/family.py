@@ -98,10 +98,9 @@ def _method(contender: Contender) -> str:
 
 
 def _comparable(first: Contender, second: Contender) -> bool:
-    """Whether the two have the same images and comparable policies in every seed; the policies of one run always are."""
+    """Whether the two have the same images and comparable policies in every seed."""
     return all(
-        run.record.run_id == other.record.run_id
-        or (have_equal_images(run, other) and comparable(run, policy, other, against))
+        have_equal_images(run, other) and comparable(run, policy, other, against)
         for seed in set(first) & set(second)
         for (run, policy), (other, against) in [(first[seed], second[seed])]
     )

@@ -15,6 +15,9 @@ from results.tables.pairing import paired
 from results.tables.row_labels import labels
 from results.tables.run import SETTING, STATIC, Run
 
+ORDERED = ("running-quantile",)
+"""Policies whose decision on an image depends on the images before it, so that images are no independent samples. `tests`
+compares them with the registered cards."""
 REDRAWN = ("mac_redrawn_low", "mac_redrawn_high")
 
 
@@ -82,12 +85,16 @@ def _point_row(run: Run, point: OperatingPoint) -> dict[str, object]:
         "mac_speedup": mac_speedup(point.test.exit_shares, costs.cumulative, costs.baseline),
         "mac_low": costs.baseline / macs_interval[1], "mac_high": costs.baseline / macs_interval[0],
         "official_swin_speedup": official_swin_speedup(point.test.exit_shares, blocks) if is_swin else np.nan,
-    } | _redrawn(point.redrawn) | _measured_speedup(run, point)  # fmt: skip
+    } | _redrawn(run, point.redrawn) | _measured_speedup(run, point)  # fmt: skip
 
 
-def _redrawn(redrawn: Redrawn | None) -> dict[str, object]:
+def _redrawn(run: Run, redrawn: Redrawn | None) -> dict[str, object]:
     """The intervals over val and test images; NaN where there are none, or all draws give the same value."""
-    intervals = (redrawn.drop, redrawn.layer_speedup, redrawn.mac_speedup) if redrawn else [(np.nan, np.nan)] * 3
+    intervals = [(np.nan, np.nan)] * 3
+    if redrawn:
+        # A record divides the number of the last block, which is not the depth in a model that runs its blocks twice.
+        low, high = (end * run.record.depth / run.record.exits[-1].block for end in redrawn.layer_speedup)
+        intervals = [redrawn.drop, (low, high), redrawn.mac_speedup]
     row: dict[str, object] = {}
     for name, (low, high) in zip(("drop", "layer", "mac"), intervals, strict=True):
         row[f"{name}_redrawn_low"], row[f"{name}_redrawn_high"] = (low, high) if low < high else (np.nan, np.nan)
@@ -158,7 +165,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     pairs = (pair for group in groups.values() for pair in combinations(group, 2))
     rows = []
     for (first, one), (second, other) in pairs:
-        if first is not second and not comparable(first, one, second, other):
+        if not comparable(first, one, second, other):
             continue
         second_points = {(p.kind, p.target): p for p in second.record.points if p.reached and p.policy == other}
         for point in first.record.points:
@@ -182,5 +189,9 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
 
 def comparable(first: Run, one: str, second: Run, other: str) -> bool:
-    """Whether two methods are compared under these policies: the same one, or each under that of its own paper."""
-    return one == other or (one == first.record.own_policy and other == second.record.own_policy)
+    """Whether two rows are compared: methods under the same policy, or each under that of its own paper, and the policies of
+    one run; none of `ORDERED`."""
+    if any(policy.partition("(")[0] in ORDERED for policy in (one, other)):
+        return False
+    is_own = one == first.record.own_policy and other == second.record.own_policy
+    return first.record.run_id == second.record.run_id or one == other or is_own

@@ -14,6 +14,7 @@ from reports.weakness import unconverged
 from reports.words import compared, counted, few, join
 from results.judge.contrast import AHEAD, BEHIND, OPEN
 from results.judge.judgement import on_paper_scale
+from results.tables.convergence import are_compared
 from results.tables.run import Run
 
 MANY = 4
@@ -122,6 +123,11 @@ def limits(study: Study) -> list[str]:
     if any(run.has_exits and not run.head_probes for run in runs):
         how = "" if not any(run.is_classification for run in runs) else " (grid key probes, or the command explain)"
         sentences.append(f"Whether all heads have converged was not checked{how}.")
+    names = (study.display[run.method] for run in runs if run.head_probes and not are_compared(run))
+    if apart := list(dict.fromkeys(names)):
+        sentences.append(
+            f"Whether the heads of {few(apart)} have converged was not checked: no probe has their loss and their inputs."
+        )
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")
     return sentences

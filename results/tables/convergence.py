@@ -13,7 +13,7 @@ import pandas as pd
 
 from results.record import ExitMetrics
 from results.stats.significance import holm, one_sided
-from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, BlockProbe, unpacked
+from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, BlockProbe, distillation_of, unpacked
 from results.tables.pairing import image_identity
 from results.tables.run import Run
 
@@ -32,6 +32,8 @@ READS = {
 """The probe inputs that a head of each kind reads, so that it should be at least as accurate as the probe."""
 MEAN_OF_CLASS_TOKENS = ("jei", "ztw")
 """Heads that read the mean of two class tokens (DeiT), and so less than the probe, which reads both: they are not compared."""
+WEIGHTED = ("pabee", "pcee")
+"""Methods that weight the cross-entropies of their exits by depth, beside those with the option ``exit_weights``."""
 COLUMNS = [
     "run_id", "method", "backbone", "seed", "part", "block", "inputs", "split", "accuracy", "reference", "gap", "mean_gap",
     "limit", "p", "converged",
@@ -96,12 +98,13 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
 
     Of a head whose inputs are unknown, such as one of an installed package or one that contains another method's head, the
     probe with the lowest val accuracy. A backbone without class tokens has only the mean of the patch tokens. None where no
-    probe has the loss of the head: smoothed labels, or a teacher without the backbone's final norm.
+    probe has the loss of the head: smoothed labels, a teacher without the backbone's final norm, or weights of the exits.
     """
     reads = None if run.record.method.options.get("base") else READS.get(exit_.head)
     if reads and exit_.head in MEAN_OF_CLASS_TOKENS and run.record.backbone.family == "deit":
         return None
-    if run.record.method.options.get("teacher_norm", "final") != "final" or run.heads_recipe.label_smoothing:
+    has_no_probe = run.heads_recipe.label_smoothing or _weights_exits(run)
+    if run.record.method.options.get("teacher_norm", "final") != "final" or has_no_probe:
         return None
     found = []
     for probes in run.head_probes:
@@ -113,6 +116,21 @@ def probe_of(run: Run, exit_: ExitMetrics) -> BlockProbe | None:
             )
     # Where a block was probed more than once, with other strengths, val chooses.
     return max(filter(None, found), key=lambda probe: probe.val_accuracy, default=None)
+
+
+def are_compared(run: Run) -> bool:
+    """Whether all early exits of a run have a probe that they are compared with."""
+    return not run.record.costs.reduced_tokens and all(probe_of(run, exit_) for exit_ in run.record.exits[:-1])
+
+
+def _weights_exits(run: Run) -> bool:
+    """Whether the share of the distillation in the loss differs between the exits: only their cross-entropies are weighted.
+
+    Without distillation a weight changes the length of the steps of a head, and not what it learns.
+    """
+    method = run.record.method
+    is_weighted = method.options.get("exit_weights", "uniform") != "uniform" or method.name in WEIGHTED
+    return is_weighted and distillation_of(run.record) is not None
 
 
 def _by_method(runs: Iterable[Run]) -> list[list[Head]]:

@@ -10,12 +10,24 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from benchmark import registry
+from methods.exit_method import ExitMethod
+from reports.findings import limits
+from reports.study import Study
 from results.judge.convergence import not_converged as symptoms
 from results.record import ExitMetrics, StageRef
 from results.stats.significance import holm, one_sided
 from results.store.probes import BlockProbe, Distillation, LastQuarter, ProbeInputs, Probes, packed, unpacked
 from results.tables.answers import Answers
-from results.tables.convergence import ALPHA, HEAD_LIMIT, backbone_is_late, convergence_table, not_converged, probe_of
+from results.tables.convergence import (
+    ALPHA,
+    HEAD_LIMIT,
+    WEIGHTED,
+    backbone_is_late,
+    convergence_table,
+    not_converged,
+    probe_of,
+)
 from results.tables.run import Run
 from tests.results.builders import done_record, run_spec
 
@@ -104,13 +116,46 @@ def test_heads_with_a_loss_that_no_probe_has_are_not_compared() -> None:
     recipes = train.recipes.model_copy(
         update={"joint": train.recipes.joint.model_copy(update={"label_smoothing": 0.1})}
     )
+    weights = {"exit_weights": "depth", "kd_weight": 0.3, "regime": "frozen"}
+    weighted = run.record.method.model_copy(update={"options": weights})
     smoothed = run.record.spec.model_copy(update={"train": train.model_copy(update={"recipes": recipes})})
     assert not_converged([run]) != {}
     for record in (
         run.record.model_copy(update={"method": other_teacher}),
+        run.record.model_copy(update={"method": weighted}),
         run.record.model_copy(update={"spec": smoothed}),
     ):
         assert convergence_table([with_answers(replace(run, record=record))]) is None
+
+
+def test_weights_of_exits_without_distillation_change_no_comparison() -> None:
+    run = run_with("lph", 0.5, THREE)
+    options = {"exit_weights": "depth", "kd_weight": 0, "regime": "frozen"}
+    weighted = run.record.method.model_copy(update={"options": options})
+    assert not_converged([run.changed(record=run.record.model_copy(update={"method": weighted}))]) == not_converged(
+        [run]
+    )
+
+
+def test_the_methods_that_weight_their_exits_are_known() -> None:
+    card = registry.card("backbone", "vit_nano_patch4_28")
+    weighted = set()
+    for name, method_card in registry.table("method").items():
+        method = method_card.load()()
+        if isinstance(method, ExitMethod):
+            loss = method.heads_stage(card).loss.options
+            own = registry.method_info(name, method).options
+            if loss.get("exit_weights", "uniform") != own.get("exit_weights", "uniform"):
+                weighted.add(name)
+    assert weighted == set(WEIGHTED)
+
+
+def test_the_limits_name_heads_whose_loss_no_probe_has() -> None:
+    run = run_with("lph", 0.5, THREE)
+    info = run.record.method.model_copy(update={"options": {"teacher_norm": "none"}})
+    other = run.changed(record=run.record.model_copy(update={"method": info}))
+    texts = [" ".join(limits(Study("t", [one], {}))) for one in (run, other)]
+    assert [("no probe has their loss" in text, run.method in text) for text in texts] == [(False, False), (True, True)]
 
 
 def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_probe() -> None:

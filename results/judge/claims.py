@@ -28,7 +28,15 @@ from results.judge.judgement import (
 from results.judge.literature import Claim, Claims, Number, Reading
 from results.judge.one_policy import under_one_policy
 from results.judge.published_numbers import judge_numbers
-from results.judge.verdicts import SEEDS, Verdict, distinct, for_a_headline, judge_drop, paired_difference
+from results.judge.verdicts import (
+    SEEDS,
+    Verdict,
+    distinct,
+    for_a_headline,
+    judge_drop,
+    over_samples,
+    paired_difference,
+)
 from results.operating_point import BUDGETS
 from results.tables.fixed_speedup import drop_at_speedup
 from results.tables.pairing import have_equal_images
@@ -142,11 +150,19 @@ def _seeds(contrast: Contrast | None) -> tuple[int, int]:
 
 
 def _speedup(chosen: list[Run], claim: Claim) -> Decision:
-    """Judges "this fast at no larger drop": the speed-up is fixed at the claimed one, and the drop on test is tested."""
+    """Judges "this fast at no larger drop": the speed-up is fixed at the claimed one, and the drop on test is tested.
+
+    A single threshold is one of many, and refutes no claim about another speed-up than its own.
+    """
+    policy = chosen[0].judged_policy
+    one_threshold = any(point.kind == "fixed" for point in chosen[0].record.points if point.policy == policy)
     drops = [drop_at_speedup(run, run.judged_policy, claim.metric, claim.speedup) for run in chosen]
     reached = [drop for drop in drops if drop is not None]
     unit = {"layer": "layers", "mac": "MACs"}[claim.metric]
     if not reached:
+        if one_threshold:
+            reason = f"the only threshold that was evaluated is slower than {claim.speedup:g}x in {unit}"
+            return Decision("inconclusive", reason, chosen)
         verdict = for_a_headline("not reproduced", len(chosen))
         seeds = "" if len(chosen) >= SEEDS else f"; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"
         return Decision(verdict, f"no threshold is {claim.speedup:g}x as fast in {unit}{seeds}", chosen)
@@ -155,18 +171,25 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
     if (different := distinct(reached)) < len(reached):
         copies = f"{different} of {len(reached)} seeds have different outcomes: the others are copies of one training"
         return Decision("inconclusive", copies, chosen)
-    drop = paired_difference(reached, chosen[0].metric)
-    reason = (
-        f"at {claim.speedup:g}x in {unit} the drop is {100 * drop.value:.1f} points "
-        f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]; claimed {100 * claim.drop:g}"
+    drop, on_samples = (estimate(reached, chosen[0].metric) for estimate in (paired_difference, over_samples))
+    ends = f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
+    if drop.kind == "seeds":
+        ends = f"{ends} over seeds, [{100 * on_samples.low:.1f}, {100 * on_samples.high:.1f}] over test images"
+    at = (
+        f"at {claim.speedup:g}x in {unit}"
+        if not one_threshold
+        else f"at the only threshold, faster than {claim.speedup:g}x in {unit},"
     )
+    reason = f"{at} the drop is {100 * drop.value:.1f} points {ends}; claimed {100 * claim.drop:g}"
     if len(reached) < len(drops):
         reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no threshold that is this fast"
         return Decision("inconclusive", reason, chosen, drop)
     if len(chosen) < SEEDS:
         reason = f"{reason}; {len(chosen)} of the {SEEDS} training seeds that a verdict needs"
-    verdict = for_a_headline(judge_drop(drop, claim.drop), len(chosen))
-    return Decision(verdict, reason, chosen, drop)
+    verdict = judge_drop((drop, on_samples), claim.drop)
+    if one_threshold and verdict == "not reproduced":
+        verdict, reason = "inconclusive", f"{reason}; other thresholds were not evaluated"
+    return Decision(for_a_headline(verdict, len(chosen)), reason, chosen, drop)
 
 
 def _more(items: list[str]) -> str:

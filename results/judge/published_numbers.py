@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pandas as pd
 
 from results.judge.judgement import (
     Decision,
@@ -17,7 +18,7 @@ from results.judge.judgement import (
     refusal,
 )
 from results.judge.literature import Claims, Number, Reading
-from results.judge.verdicts import SEEDS, for_a_headline, judge_number, over_runs
+from results.judge.verdicts import SEEDS, distinct, for_a_headline, judge_number, over_runs
 from results.tables.run import Run
 
 
@@ -55,6 +56,9 @@ def _number(runs: list[Run], accuracy: Number, speedup: Number) -> Decision:
     if not reached:
         return Decision("inconclusive", "no curve reaches this speed-up", runs)
     used = [run for run, _ in reached]
+    if (different := distinct([_curve(run).to_numpy() for run in used])) < len(used):
+        copies = f"{different} of {len(used)} seeds have different outcomes: the others are copies of one training"
+        return Decision("inconclusive", copies, used)
     estimate = over_runs([value for _, (value, _, _) in reached], reached[0][1][1:])
     reason = f"{100 * estimate.value:.1f} % at the same speed-up; published {accuracy.value:g} %"
     if np.isnan(estimate.low):
@@ -66,11 +70,15 @@ def _number(runs: list[Run], accuracy: Number, speedup: Number) -> Decision:
 
 def _accuracy_at(run: Run, layer_speedup: float) -> tuple[float, float, float] | None:
     """Test accuracy with interval at a layer speed-up, linear between settings; None if the curve does not reach it."""
-    curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == run.judged_policy)]
-    curve = curve.sort_values("mean_block")
-    block = run.record.depth / layer_speedup
+    curve, block = _curve(run), run.record.depth / layer_speedup
     blocks = curve["mean_block"].to_numpy()
     if not blocks[0] <= block <= blocks[-1]:
         return None
     value, low, high = (float(np.interp(block, blocks, curve[name])) for name in ("accuracy", "low", "high"))
     return value, low, high
+
+
+def _curve(run: Run) -> pd.DataFrame:
+    """The settings of the policy on test, from the earliest exits to the latest."""
+    curve = run.curves[(run.curves["split"] == "test") & (run.curves["policy"] == run.judged_policy)]
+    return curve.sort_values("mean_block")[["mean_block", "accuracy", "low", "high"]]

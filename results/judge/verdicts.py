@@ -44,9 +44,7 @@ def paired_difference(differences: Sequence[np.ndarray], metric: Metric = ACCURA
         differences: of every test sample, [N] per training seed.
         metric: of which these are differences.
     """
-    pooled = np.mean(differences, axis=0)
-    low, high = metric.paired_interval(pooled)
-    samples = Estimate(float(pooled.mean()), low, high, "test samples", metric.sign_flip(pooled))
+    samples = over_samples(differences, metric)
     means = [float(difference.mean()) for difference in differences]
     if len(means) < SEEDS or are_equal(means):  # equal means say nothing about the variance over seeds
         return samples
@@ -55,6 +53,13 @@ def paired_difference(differences: Sequence[np.ndarray], metric: Metric = ACCURA
     # A lead of an image in every seed is no lead: the difference must be significant over seeds and over test samples.
     p = max(float(ttest_1samp(means, 0.0).pvalue), samples.p)
     return Estimate(samples.value, *over_seeds(means), "seeds", p)
+
+
+def over_samples(differences: Sequence[np.ndarray], metric: Metric = ACCURACY) -> Estimate:
+    """`paired_difference` over test samples, given the trained models."""
+    pooled = np.mean(differences, axis=0)
+    low, high = metric.paired_interval(pooled)
+    return Estimate(float(pooled.mean()), low, high, "test samples", metric.sign_flip(pooled))
 
 
 def distinct(results: Sequence[np.ndarray]) -> int:
@@ -77,20 +82,22 @@ def over_runs(values: Sequence[float], single: tuple[float, float]) -> Estimate:
     return Estimate(float(np.mean(values)), *over_seeds(values), "seeds")
 
 
-def judge_drop(drop: Estimate, allowed: float) -> Verdict:
+def judge_drop(drops: Sequence[Estimate], allowed: float) -> Verdict:
     """Judges "no larger drop", at a fixed speed-up.
 
     Args:
-        drop: measured accuracy drop, in [0, 1].
+        drops: the measured accuracy drop, in [0, 1], over seeds and over test samples: all seeds have the same test samples, so
+            the verdict must hold by both intervals.
         allowed: the largest drop of the claim.
     """
-    if not np.isfinite([drop.value, drop.low, drop.high]).all():
+    low, high = min(drop.low for drop in drops), max(drop.high for drop in drops)
+    if not np.isfinite([end for drop in drops for end in (drop.value, drop.low, drop.high)]).all():
         return "inconclusive"
-    if drop.high <= allowed:
+    if high <= allowed:
         return "reproduced"
-    if drop.high <= allowed + CLOSE_POINTS:
+    if high <= allowed + CLOSE_POINTS:
         return "close"
-    return "not reproduced" if drop.low > allowed else "inconclusive"
+    return "not reproduced" if low > allowed else "inconclusive"
 
 
 def judge_number(estimate: Estimate, published: float) -> Verdict:

@@ -264,6 +264,29 @@ def test_the_speed_up_is_fixed_and_the_drop_is_tested(runs: list[Run]) -> None:
     assert verdict(judge(useless, CLAIMS), "speed-up in layers")["verdict"] == "not reproduced"
 
 
+def with_one_threshold(run: Run, corner: int) -> Run:
+    """The run as if one threshold of its policy had been evaluated: a corner of its hull, from the slowest."""
+    points = tuple(point for point in run.record.points if point.reached)[:1]
+    fixed = points[0].model_copy(update={"kind": "fixed", "target": points[0].settings[0].threshold})
+    copy = run.changed(record=run.record.model_copy(update={"points": (fixed,)}))
+    at = run.hull_outcomes[fixed.policy]
+    slowest = np.argsort(-at.exit.mean(axis=1))[[corner]]
+    copy.__dict__["hull_outcomes"] = {fixed.policy: replace(at, values=at.values[slowest], exit=at.exit[slowest])}
+    return copy
+
+
+def test_a_single_threshold_refutes_no_claim_about_another_speed_up(runs: list[Run]) -> None:
+    for corner, correct, part, expected in (
+        (0, True, "slower than 1.8x", "inconclusive"),
+        (-1, False, "faster than 1.8x", "inconclusive"),
+        (-1, True, "faster than 1.8x", "reproduced"),
+    ):
+        seeds = promoted([with_hull(run, correct=correct) for run in runs if run.method == "lgvit"], 5)
+        row = verdict(judge([with_one_threshold(run, corner) for run in seeds], CLAIMS), "speed-up in layers")
+        assert row["verdict"] == expected
+        assert part in row["reason"]
+
+
 def test_the_controls_are_those_of_the_registry() -> None:
     cards = registry.table("policy")
     assert {name for name, card in cards.items() if card.target.startswith("methods.policies.controls:")} == set(
@@ -298,8 +321,9 @@ def test_published_numbers_need_seeds_and_one_setting(runs: list[Run]) -> None:
     ]
     table = numbers(both)
     assert sorted(table["scheme"]) == ["paper", "uniform"]
-    # Seeds with one accuracy have no interval, so nothing is judged.
+    # Seeds with one curve are copies of one training, so nothing is judged.
     assert set(table["verdict"]) == {"inconclusive"}
+    assert table["reason"].str.startswith("1 of 5 seeds").all()
     assert table[["low", "high"]].isna().all(axis=None)
 
 

@@ -14,6 +14,7 @@ from benchmark.errors import Interrupted, UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.interrupt import StopRequest
 from benchmark.execution.pool import WorkerPool
+from benchmark.grid.load import Grid
 from benchmark.progress import Reporter, duration
 from benchmark.stages.plan import Plan
 from results.store.commands import LOCK, Command, new_session
@@ -57,7 +58,7 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
     if config.join and not can_lock(store.root):
         raise UserError(f"{store.root} is on a file system without file locks, which --join needs")
     try:
-        with _command(store, plan.grid.name, config) as session, StopRequest() as stop:
+        with _command(store, plan.grid, config) as session, StopRequest() as stop:
             reporter = Reporter(console, lambda: stop.requested)
             pool = WorkerPool(plan, config.model_copy(update={"session": session}), reporter)
             pool.run()
@@ -76,7 +77,7 @@ def run_locally(console: Console, plan: Plan, config: ExecutionConfig) -> LocalR
 
 
 @contextmanager
-def _command(store: Store, grid: str, config: ExecutionConfig) -> Iterator[str]:
+def _command(store: Store, grid: Grid, config: ExecutionConfig) -> Iterator[str]:
     """The session of a command. It holds the folder, unless it joins other commands.
 
     Raises:
@@ -85,5 +86,5 @@ def _command(store: Store, grid: str, config: ExecutionConfig) -> Iterator[str]:
     if config.join:
         yield new_session()
         return
-    with FileLock(store.root / LOCK, timeout=0), Command.open(store, grid) as command:
+    with FileLock(store.root / LOCK, timeout=0), Command.open(store, grid.name, grid.source) as command:
         yield command.session

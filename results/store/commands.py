@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, PositiveInt
@@ -35,17 +36,21 @@ class Command(Frozen):
     session: str
     """Id of the command, used in attempts and in the name of the log folder."""
     grid: str
+    source: Path | None = None
+    """The grid's file."""
     started: AwareDatetime
 
     @classmethod
     @contextmanager
-    def open(cls, store: Store, grid: str) -> Iterator[Command]:
+    def open(cls, store: Store, grid: str, source: Path | None = None) -> Iterator[Command]:
         """Write this process as the running command, until the block ends. The caller holds the folder's lock.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        command = cls(pid=os.getpid(), host=socket.gethostname(), session=new_session(), grid=grid, started=now())
+        command = cls(
+            pid=os.getpid(), host=socket.gethostname(), session=new_session(), grid=grid, source=source, started=now()
+        )
         path = store.root / FILE
         write_file(path, sealed(command.model_dump_json()).encode())
         try:

@@ -11,15 +11,18 @@ from types import SimpleNamespace
 
 import pytest
 from click.exceptions import Exit
+from click.testing import CliRunner
+from filelock import FileLock
 from rich.console import Console
 
 from benchmark.cli import follow as follow_module
-from benchmark.cli.cancel import cancel_jobs
+from benchmark.cli.cancel import command as cancel
 from benchmark.cli.follow import follow
 from benchmark.cli.slurm_options import check_executor
 from benchmark.cli.status import _is_active
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
+from benchmark.execution.cancelling import cancel_jobs, name_of_grid
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of, last_failure, note_end, note_job_failures
 from benchmark.execution.slurm.jobs import in_flight, scheduled_stages
@@ -27,6 +30,7 @@ from benchmark.execution.slurm.submission import Submission
 from benchmark.execution.slurm.task import NOT_REQUEUED
 from benchmark.execution.status import status_of
 from results.store.attempts import this_process
+from results.store.commands import LOCK, Command
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import FakeSlurm, plan_of, run
 
@@ -207,6 +211,35 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_its_cause(slurm: FakeSlu
     assert status.totals["failed"] == len(plan.runs)
     assert {one.failure for one in status.runs} == {"cancelled"}
     assert "its job was cancelled (job" in status.runs[0].sentence
+
+
+@pytest.mark.parametrize("edit", ["nonsense: 1", None])
+def test_jobs_of_a_grid_file_that_is_no_longer_valid_are_cancelled(
+    edit: str | None, slurm: FakeSlurm, store: Store
+) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    slurm.says("squeue", in_queue([task.job for task in submission.manifest().tasks], "RUNNING"))
+    path = plan.grid.source
+    if edit is None:
+        path.unlink()
+    else:
+        path.write_text(edit)
+    done = CliRunner().invoke(cancel, ["--grid", str(path), "--results", str(store.root)])
+    assert f"cancelled {len(submission.manifest().tasks)} Slurm tasks" in done.output
+    assert name_of_grid(store, plan.grid.name, None, ()) == plan.grid.name
+    with pytest.raises(UserError, match="no file"):
+        name_of_grid(store, str(path.with_name("other.yaml")), None, ())
+
+
+def test_a_command_whose_grid_file_is_no_longer_valid_is_known(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "results"), tmp_path / "grid.yaml"
+    path.write_text("name: [")
+    with FileLock(store.root / LOCK, timeout=0), Command.open(store, "mine", path):
+        assert name_of_grid(store, str(path), None, ()) == "mine"
+    with pytest.raises(UserError, match=r"grid\.yaml"):
+        name_of_grid(store, str(path), None, ())
 
 
 def test_tasks_of_another_user_are_in_flight_and_not_cancelled(

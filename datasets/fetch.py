@@ -8,8 +8,11 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from datasets.api import Archive, DataError, DatasetCard
 from datasets.integrity import CHUNK_BYTES, DamagedArchiveError, digest_of, is_archive, unpack
@@ -31,7 +34,8 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
         one line per file: its path and how it was verified.
 
     Raises:
-        DataError: the download requires an account, the server cannot be reached, or a file is not the official one.
+        DataError: the download requires an account, the server cannot be reached, a file is not the official one, or another
+            command is fetching it.
     """
     if not card.archives or any(archive.url is None for archive in card.archives):
         raise DataError(f"dataset {card.name} cannot be fetched: {card.how_to_get}")
@@ -39,12 +43,37 @@ def fetch(card: DatasetCard, data_dir: Path, progress: Progress) -> list[str]:
     for archive in card.archives:
         folder = data_dir / archive.folder
         path = folder / archive.name
-        if not path.is_file():
-            _download(archive, path, progress)
-        lines.append(f"{path}  {_verify(archive, path)}")
-        if is_archive(archive.name):
-            _unpack(path, folder)
+        with _alone(path):
+            if not path.is_file():
+                _download(archive, path, progress)
+            lines.append(f"{path}  {_verify(archive, path)}")
+            if is_archive(archive.name):
+                _unpack(path, folder)
     return lines
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a file against other commands that fetch it: they would write to the same temporary files.
+
+    Raises:
+        DataError: another command is fetching it, or its folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"another command is fetching {path}; wait until it has ended (if none runs, remove {lock.lock_file})"
+        ) from None
+    except OSError as error:
+        raise DataError(f"cannot write {lock.lock_file} ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -74,7 +103,6 @@ def _download(archive: Archive, path: Path, progress: Progress) -> None:
     assert archive.url is not None
     part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         offset = part.stat().st_size if part.is_file() else 0
         _receive(archive.url, part, offset, lambda done, total: progress(archive.name, done, total))
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:

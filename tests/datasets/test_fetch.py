@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from datasets import DATASETS
 from datasets.api import Archive, DataError, DatasetCard
@@ -89,6 +91,19 @@ def test_an_archive_is_verified_and_unpacked_where_the_reader_looks(publisher: P
     assert progress[-1] == (NAME, len(publisher.content), len(publisher.content))
     fetch(card, data, quiet)
     assert len(publisher.range_headers) == 1  # the archive existed already
+
+
+def test_a_second_command_that_fetches_the_same_archive_says_so(publisher: Publisher, tmp_path: Path) -> None:
+    card, data = card_of(publisher), tmp_path / "data"
+    data.mkdir()
+    with (
+        FileLock(data / f".{NAME}.lock"),
+        pytest.raises(DataError, match=f"another command is fetching {re.escape(str(data / NAME))}"),
+    ):
+        fetch(card, data, quiet)
+    assert publisher.range_headers == []
+    fetch(card, data, quiet)
+    fetch(card, data, quiet)
 
 
 def test_an_interrupted_download_resumes(publisher: Publisher, tmp_path: Path) -> None:

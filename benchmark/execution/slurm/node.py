@@ -26,7 +26,7 @@ from benchmark.execution.slurm.failures import final_failure, last_failure, note
 from benchmark.execution.slurm.options import CPU_KINDS, TRAINING_KINDS
 from benchmark.execution.slurm.staging import stage_data
 from benchmark.execution.slurm.submission import Submission
-from benchmark.execution.slurm.task import HELD, STOPPED
+from benchmark.execution.slurm.task import HELD, STOPPED, fruitless_starts
 from benchmark.execution.task import StageFailure, run_task
 from benchmark.progress import Reporter
 from datasets.api import DataError
@@ -35,6 +35,8 @@ from results.store.attempts import this_process
 from results.store.folder import Store, StoreError
 
 FAILED = 1
+MAX_FRUITLESS = 3
+"""Starts in a row that the time limit ends before they make anything, after which the task fails."""
 LOCK_SECONDS = 60.0
 """How long a task holds its resources while another submission makes its stages."""
 SIGNALS = (JobEnvironment._usr_sig(), signal.SIGTERM)
@@ -119,7 +121,18 @@ class NodeTask:
         return True
 
     def is_started_too_often(self, names: Collection[str]) -> bool:
-        """Whether this start exceeds --max-requeues, which then ends the stages. Starts that only waited do not count."""
+        """Whether this start exceeds --max-requeues or follows too many without a result, which then ends the stages.
+
+        Starts that only waited do not count.
+        """
+        fruitless = fruitless_starts(self.submission.folder, self.job.job_id)
+        if (count := fruitless.stat().st_size if fruitless.exists() else 0) >= MAX_FRUITLESS:
+            sentence = (
+                f"each of its last {count} starts reached the time limit before it finished anything or wrote a checkpoint; "
+                "request more --time: a scoring, or an epoch's measurement on val, is repeated as a whole"
+            )
+            self._note(names, "time-limit", sentence)
+            return True
         held = self.submission.held_starts(self.job.job_id)
         starts = self.restarts + 1 - (held.stat().st_size if held.exists() else 0)
         if starts <= self.settings.max_requeues + 1:

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -59,7 +58,13 @@ def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str]
                     say(f"not enough space on {disk} for {folder} ({size / 1e9:.1f} GB), which is read in place")
                     return data_dir
                 start = time.monotonic()
-                _copy(folder, target)
+                try:
+                    _copy(folder, target)
+                except OSError as error:  # as when another job fills the disk meanwhile
+                    say(
+                        f"{folder} cannot be copied to {disk}, and is read in place ({error.strerror or str(error)[:200]})"
+                    )
+                    return data_dir
                 say(f"copied {folder} to {target} in {time.monotonic() - start:.0f} s, every file compared")
         finally:
             lock.release()
@@ -80,8 +85,9 @@ def _version(data_dir: Path, folders: Iterable[Path]) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """The target appears complete or not at all."""
-    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    """The target appears complete or not at all. The caller holds its lock, so a partial copy is one of a killed process."""
+    partial = target.with_name(f".{target.name}-partial")
+    shutil.rmtree(partial, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         shutil.copytree(source, partial)

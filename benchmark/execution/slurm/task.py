@@ -10,13 +10,16 @@ submitit's handlers must be installed quickly, so nothing here imports torch.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 
 from benchmark.execution.watchdog import Watchdog
@@ -33,6 +36,8 @@ TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
 POLL_SECONDS = 0.2
 REQUEUE_SECONDS = 60.0
 AGAIN_MINUTES = 10
+SIGNAL_SECONDS = 60.0
+"""Slurm may send its signal this much earlier than it was told."""
 END_SECONDS = 600.0
 """How long a stopped job waits for Slurm; no site waits longer between SIGTERM and SIGKILL."""
 
@@ -49,6 +54,7 @@ class SlurmTask:
         patience: seconds that the working processes get to write their checkpoint.
         results: the results folder.
         hang_minutes: a training that makes no step for this long is ended, and the job is requeued.
+        limit: minutes after which Slurm ends the job.
     """
 
     folder: str
@@ -58,7 +64,10 @@ class SlurmTask:
     patience: float
     results: str = ""
     hang_minutes: float = 15.0
+    limit: float = math.inf
     worker: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    begun: float = field(default=0.0, init=False, compare=False)
+    before: list[object] = field(default_factory=list, init=False, compare=False)
 
     def __call__(self) -> None:
         """
@@ -67,6 +76,7 @@ class SlurmTask:
         """
         module = f"benchmark.execution.slurm.{'report_job' if self.kind == 'report' else 'node'}"
         arguments = [self.folder, self.kind, str(self.processes), *self.names]
+        self.begun, self.before = time.monotonic(), self._work_done()
         try:
             self.worker = subprocess.Popen([sys.executable, "-P", *TIMM_WARNING, "-m", module, *arguments])
             # Not wait(): it would hold the lock that poll() in the signal handler needs.
@@ -126,4 +136,33 @@ class SlurmTask:
             time.sleep(POLL_SECONDS)
         if self.worker is not None and self.worker.returncode == 0:
             sys.exit()
+        self._count_fruitless()
         return DelayedSubmission(replace(self))
+
+    def _count_fruitless(self) -> None:
+        """Count the starts in a row that lasted until the time limit, and ended without a new checkpoint, stage or record."""
+        if "SLURM_JOB_ID" not in os.environ or not self.names:
+            return
+        path = fruitless_starts(Path(self.folder), JobEnvironment().job_id)
+        lasted = time.monotonic() - self.begun + SIGNAL_SECONDS >= 60 * self.limit - 4 * self.patience
+        if self._work_done() != self.before:
+            path.unlink(missing_ok=True)
+        elif lasted:
+            with path.open("ab") as file:
+                file.write(b".")
+
+    def _work_done(self) -> list[object]:
+        """What of the work is finished, and the version of each checkpoint."""
+        store = Store(Path(self.results))
+        done: list[object] = [
+            store.has_stage(name) or (store.run(name) / "record.json").is_file() for name in self.names
+        ]
+        for name in self.names:
+            with suppress(FileNotFoundError):
+                done.append((store.progress_dir(name) / "checkpoint.pt").stat().st_mtime_ns)
+        return done
+
+
+def fruitless_starts(submission: Path, job: str) -> Path:
+    """A file with one byte for each of the last starts of a task that the time limit ended before it made anything."""
+    return submission / "jobs" / f"{job}_fruitless"

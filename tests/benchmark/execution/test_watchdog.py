@@ -86,7 +86,7 @@ def test_a_measurement_between_two_steps_is_not_silent(maker: StageMaker, monkey
     stage = finetune(maker)
     (learner,), _ = maker.builder.learners([stage])
     inputs, progress = maker.builder.inputs(stage.run.train), maker.store.progress(stage.name)
-    with maker.attempts.attempt(maker.attempts.startable([stage]), stage):
+    with maker.attempts.attempt(maker.attempts.startable([stage]), stage), maker.reporter.stage("", 100, 10):
         writer = HeartbeatWriter(maker.attempts, [stage.name], 100, 10, 10.0)
         writer.beat()  # before the first step, which nothing watches
         assert progress.heartbeat().steps == 0  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmark.execution.attempts import MAX_DEATHS, Attempts
 from benchmark.execution.slurm import task as module
-from benchmark.execution.slurm.task import HELD, NOT_REQUEUED, STOPPED, SlurmTask
+from benchmark.execution.slurm.task import HELD, NOT_REQUEUED, STOPPED, SlurmTask, fruitless_starts
 from benchmark.progress import Reporter
 from results.store.attempts import Attempt, Heartbeat, Worker, now
 from results.store.folder import Store
@@ -92,6 +92,31 @@ def test_a_worker_that_does_not_stop_is_requeued_after_a_while(task: SlurmTask) 
     assert task.worker is not None
     assert task.worker.poll() is None
     task.worker.kill()
+
+
+def test_starts_that_the_time_limit_ends_without_a_result_are_counted(
+    task: SlurmTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "jobs").mkdir()
+    task.results, task.patience, task.begun = str(tmp_path / "results"), 0.0, time.monotonic() - 3600
+    counted = fruitless_starts(tmp_path, "7")
+    checkpoint = Store(tmp_path / "results").progress_dir("exits-1") / "checkpoint.pt"
+
+    def ends(limit: float, *, writes: bool = False) -> int:
+        task.limit, task.before = limit, task._work_done()
+        if writes:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.write_bytes(b"")
+        task.checkpoint()
+        return counted.stat().st_size if counted.exists() else 0
+
+    assert ends(limit=60) == 1
+    assert ends(limit=120) == 1  # Slurm preempted it
+    assert ends(limit=60) == 2
+    assert ends(limit=60, writes=True) == 0
+    assert ends(limit=60) == 1
 
 
 def test_a_finished_task_is_not_requeued(task: SlurmTask) -> None:

@@ -44,12 +44,18 @@ class NotFiniteError(Exception):
 
 
 class TrainingDivergedError(NotFiniteError):
-    """The loss or the weights of a learner are no longer finite.
-
-    Attributes:
-        learner: name of the learner with this loss; the other learners of its pass are not affected.
-    """
+    """The loss or the weights of a learner are no longer finite; see `blame`."""
 
     def __init__(self, learner: str, message: str) -> None:
         super().__init__(message)
-        self.learner = learner
+        blame(self, learner)
+
+
+def blame(error: BaseException, learner: str) -> None:
+    """Note that an error came from one learner of a pass, so that the others continue without it."""
+    error.learner = learner  # type: ignore[attr-defined]
+
+
+def blamed(error: BaseException) -> str | None:
+    """The name of the learner that an error came from, if it came from one."""
+    return getattr(error, "learner", None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from benchmark.errors import Interrupted, RankError, TrainingDivergedError
+from benchmark.errors import Interrupted, RankError, blamed
 from benchmark.execution.causes import BlockedError, HangError, KilledError, failure_of, sentence_of
 from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
@@ -119,15 +119,15 @@ class Attempts:
     def attempt(self, stages: Sequence[Stage], requested: Stage) -> Iterator[None]:
         """Context manager: record the start of an attempt at stages whose locks are held, and its end by an exception.
 
-        The exception counts as a failure of the requested stage, or of the stage that diverged; the other stages were stopped.
-        After a request to stop, it counts as a stop: the signal may have ended a loader process.
+        The exception counts as a failure of the stage whose learner raised it, else of the requested stage; the others were
+        stopped. After a request to stop, it counts as a stop: the signal may have ended a loader process.
         """
         for stage in stages:
             self._start(stage.name)
         try:
             yield
         except BaseException as error:
-            failed = error.learner if isinstance(error, TrainingDivergedError) else requested.name
+            failed = blamed(error) or requested.name
             stopped = isinstance(error, STOPS) or self.reporter.stop_requested()
             for stage in stages:
                 if self.store.has_stage(stage.name):

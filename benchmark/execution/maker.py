@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 
 from benchmark import provenance, registry
-from benchmark.errors import Interrupted, TrainingDivergedError, UserError
+from benchmark.errors import Interrupted, UserError, blamed
 from benchmark.evaluation.scores import CHOSEN, SCORED, choose_on_val, save_scores, score_file, score_split
 from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
@@ -137,11 +137,12 @@ class StageMaker:
         try:
             with self.attempts.attempt(together, stage):
                 make(together)
-        except TrainingDivergedError as error:
-            if error.learner == stage.name:
+        except Exception as error:
+            failed = blamed(error)
+            if failed in (None, stage.name) or self.context.out_of_step or self.reporter.stop_requested():
                 raise
-            # Another method of this pass diverged: resume without it, from the checkpoints of the others.
-            self.reporter.say(f"{self.place}{error}; the others of its pass continue without it")
+            # Another method of this pass failed: resume without it, from the checkpoints of the others.
+            self.reporter.say(f"{self.place}{failed} failed ({error}); the others of its pass continue without it")
             self._make(stage, together)
 
     def _train(self, stages: Sequence[Stage]) -> None:

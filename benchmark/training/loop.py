@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.errors import Interrupted, TrainingDivergedError, blame
 from benchmark.seeds import seed_for
 from benchmark.training.checkpoints import read_checkpoint, write_checkpoint
 from benchmark.training.optimizer import learning_rate, make_optimizer
@@ -299,7 +299,11 @@ def fit(
                 with mixed(first.recipe, device):
                     shared = frozen(part)
                 for learner in learning:
-                    learner.backward(part, shared, number, piece.weight / batch.size, piece, ranks.seed_parts)
+                    try:
+                        learner.backward(part, shared, number, piece.weight / batch.size, piece, ranks.seed_parts)
+                    except Exception as error:
+                        blame(error, learner.name)
+                        raise
             if ranks.size > 1:
                 ranks.all_reduce([summand for learner in learning for summand in learner.summands(batch.size)])
             for learner in learning:

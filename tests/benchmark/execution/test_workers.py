@@ -273,6 +273,40 @@ def test_a_stage_that_kills_its_processes_fails_alone(tmp_path: Path, monkeypatc
     again.attempts.check_not_blocked(stage)
 
 
+@dataclass(frozen=True)
+class Broken(SelfDistillation):
+    """A loss with a mistake, as in a method that somebody writes."""
+
+    def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        raise TypeError("a mistake in the loss")
+
+
+@dataclass(frozen=True)
+class Unfinished(Vanilla):
+    """Linear heads with that loss."""
+
+    def stages(self, backbone: BackboneCard) -> tuple[TrainStage, ...]:
+        return (TrainStage(loss=Component("broken")),)
+
+
+@pytest.mark.slow
+def test_an_error_in_the_loss_of_one_method_fails_that_method_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pass is requested by another method, which goes on with the bits that it has without it."""
+    monkeypatch.setitem(METHODS, "unfinished", MethodCard(target=f"{__name__}:Unfinished", summary=""))
+    monkeypatch.setitem(LOSSES, "broken", Card(target=f"{__name__}:Broken", summary=""))
+    maker = maker_for(grid_file(tmp_path, epochs=1, methods=["lgvit", "unfinished", "vanilla"]), tmp_path / "results")
+    assert len({stage.shared_pass for stage in maker.plan.missing_stages if stage.kind == "exits"}) == 1
+    (failed,) = execute_here(maker)
+    record = maker.store.record(failed)
+    assert (record.label, record.cause) == ("unfinished", "TypeError: a mistake in the loss")
+    execute_here(maker_for(grid_file(tmp_path, epochs=1, methods=["lgvit", "vanilla"]), tmp_path / "without"))
+    maker.store.remove_failed_run(failed)
+    alone = contents(tmp_path / "without")
+    assert alone.items() <= contents(tmp_path / "results").items()
+
+
 def out_of_memory() -> None:
     torch.empty(1 << 60)
 

@@ -139,6 +139,8 @@ DEFERRED_IMPORTS = {
     "benchmark/provenance.py": "reports and plans read provenance without torch",
     "benchmark/weights.py": "huggingface_hub is slow to import, and plans rarely need it",
     "benchmark/execution/tensorboard.py": "tensorboard is an optional package",
+    "benchmark/execution/after_runs.py": "torch, where latencies or probes are missing",
+    "benchmark/execution/cancelling.py": "submitit, for folders with submissions alone",
     "benchmark/execution/pool.py": "torch, in the process that works",
     "methods/policies/risk_control.py": "scipy is slow to import, and most policies do not need it",
     "methods/policies/temperature.py": "likewise",

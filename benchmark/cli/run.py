@@ -17,16 +17,13 @@ from benchmark.cli.rehearsal import show_rehearsal
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
+from benchmark.execution.after_runs import measure_after_runs, unprobed, without_latency
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.local import run_locally
 from benchmark.execution.requirements import requirements
 from benchmark.grid.load import find_grid, load_grid
-from benchmark.stages.graph import STATIC
 from benchmark.stages.plan import Plan, make_plan
-from results.record import DoneRecord
 from results.store.folder import Store
-from results.store.latency import read_latencies
-from results.store.probes import without_probes
 
 
 @click.command("run")
@@ -124,8 +121,7 @@ def command(
     if join:  # the other commands may still work; `run` without --join, or `report`, writes the report
         _end_join(console, plan, store)
         return
-    _measure(console, plan, config)
-    _probe(console, plan, config)
+    measure_after_runs(plan, config, line_printer(console))
     report_on(console, plan, store, target, formats, data_dir)
     if failed:
         console.print(f"{len(failed)} of {len(plan.runs)} runs failed; the same command tries them again", style="red")
@@ -148,7 +144,7 @@ def _finish_slurm(
 ) -> None:
     """The report of a grid whose jobs have made every run. Computes nothing: this machine is a login node."""
     _say_finished(console, plan)
-    lacks = {"latencies": bool(_without_latency(plan, store)), "probes": bool(_without_probes(plan, store))}
+    lacks = {"latencies": bool(without_latency(plan, store)), "probes": bool(unprobed(plan, store))}
     if what := " and ".join(name for name, is_missing in lacks.items() if is_missing):
         console.print(
             f"The {what} of the grid are not measured, which jobs of a submission do not do: run the command without "
@@ -157,39 +153,6 @@ def _finish_slurm(
         )
     if not dry_run:
         report_on(console, plan, store, out, formats, data_dir)
-
-
-def _without_latency(plan: Plan, store: Store) -> list[str]:
-    """Ids of the finished runs for which the grid asks for latencies and that have none yet, on any device."""
-    if not plan.grid.latency:
-        return []
-    measured = read_latencies(store, damaged=[])
-    others = [run.run_id for run in plan.runs if run.spec.train.method.name != STATIC.name]
-    return [run_id for run_id in others if store.is_done(run_id) and run_id not in measured]
-
-
-def _measure(console: Console, plan: Plan, config: ExecutionConfig) -> None:
-    if run_ids := _without_latency(plan, Store(config.results)):
-        require_torch()
-        from benchmark.measure.grid_latency import measure_grid  # imports torch
-
-        measure_grid(plan, config, run_ids, line_printer(console))
-
-
-def _without_probes(plan: Plan, store: Store) -> list[DoneRecord]:
-    """The finished runs whose backbones the grid asks to probe and that are not probed yet."""
-    if not plan.grid.probes:
-        return []
-    run_ids = [run.run_id for run in plan.runs if run.spec.train.exits and store.is_done(run.run_id)]
-    return without_probes(store, run_ids)
-
-
-def _probe(console: Console, plan: Plan, config: ExecutionConfig) -> None:
-    if missing := _without_probes(plan, Store(config.results)):
-        require_torch()
-        from benchmark.representations.grid_probes import probe_grid  # imports torch
-
-        probe_grid(missing, config, line_printer(console))
 
 
 def _end_join(console: Console, plan: Plan, store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,18 +10,17 @@ from benchmark import registry
 from benchmark.errors import Interrupted, UserError
 from benchmark.execution.building import Builder
 from benchmark.execution.data_check import READS
+from benchmark.execution.image_sizes import is_known_late, shrunk
 from benchmark.progress import Reporter
 from benchmark.stages.plan import Plan
 from benchmark.stages.stage import RunStages
 from benchmark.training.backbone import initial_backbone
 from benchmark.training.heads import build_heads
-from benchmark.training.inputs import Inputs
 from datasets.check import check_mask_files
 from datasets.folder import PREFIX, is_folder
 from datasets.images import typical_side
 from datasets.masks import MaskFiles
 from datasets.skipped import skipped_files
-from methods.tasks import TASKS
 
 
 def check_plan(plan: Plan, builder: Builder, reporter: Reporter) -> list[str]:
@@ -42,28 +40,15 @@ def check_plan(plan: Plan, builder: Builder, reporter: Reporter) -> list[str]:
         Interrupted: the reporter asked to stop.
     """
     check_parts(plan.missing_runs, str(plan.grid.source))
-    warnings = [shrunk(run.spec.train.backbone, builder.inputs(run.spec.train)) for run in plan.missing_runs]
+    warnings = []
+    for run in plan.missing_runs:
+        inputs = builder.inputs(run.spec.train)
+        if is_known_late(inputs.card):  # of the others the plan has the warning
+            side = typical_side(inputs.splits["train"].images)
+            warnings.append(shrunk(inputs.card, side, run.spec.train.backbone))
     check_weights(plan, builder)
     check_masks(plan, builder, reporter)
     return [warning for warning in dict.fromkeys(warnings) if warning is not None]
-
-
-def shrunk(backbone: str, inputs: Inputs) -> str | None:
-    """A warning where a backbone's input has less than half of the pixels of a stored image along each side; else None."""
-    side = typical_side(inputs.splits["train"].images)
-    if side <= 2 * inputs.size:
-        return None
-    cards = registry.table("backbone").items()
-    largest = max(card.image_size for _, card in cards)
-    stages = 1 if TASKS[inputs.card.task].labels_patches else math.inf  # see `benchmark.grid.fitting.check_task`
-    fitting = [
-        name for name, card in cards if 2 * card.image_size >= min(side, 2 * largest) and len(card.stages) <= stages
-    ]
-    grey = " and to grey" if inputs.card.channels > inputs.channels else ""
-    return (
-        f"Images of {inputs.card.name} are about {side} pixels wide and are reduced to {inputs.size}x{inputs.size}{grey} for "
-        f"{backbone}; backbones that fit: {', '.join(fitting)}"
-    )
 
 
 def skipped_images(plan: Plan) -> list[str]:

@@ -3,62 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import median
-
-from PIL import Image, UnidentifiedImageError
 
 from benchmark import registry
 from datasets.api import DatasetCard
-from datasets.images import ImageFiles
-from methods.api import BackboneCard
+from datasets.images import typical_side
+from methods.tasks import TASKS
 from results.spec import RunSpec
 
 TOO_FAR = 4
 """Images may be shrunk by this factor without a warning."""
-SAMPLED = 9
-"""Image files of a folder whose size is read."""
-MOST = 4
-"""Backbones that a warning names."""
 
 
 def shrinking(runs: Iterable[RunSpec]) -> list[str]:
-    """A sentence for every dataset and backbone whose images are shrunk more than `TOO_FAR`, with backbones that fit."""
-    sides: dict[str, int | None] = {}
+    """`shrunk` of every dataset whose images are of one size or the user's own, and every backbone."""
+    sides: dict[str, int] = {}
     sentences = []
-    for dataset, name in dict.fromkeys((run.train.dataset.name, run.train.backbone) for run in runs):
-        data, backbone = registry.card("dataset", dataset), registry.card("backbone", name)
+    for dataset, backbone in dict.fromkeys((run.train.dataset.name, run.train.backbone) for run in runs):
+        data = registry.card("dataset", dataset)
+        if is_known_late(data):
+            continue
         if dataset not in sides:
-            sides[dataset] = _side(data)
-        side = sides[dataset]
-        if side is not None and side > TOO_FAR * backbone.image_size:
-            names = _fitting(side, backbone)
-            others = f"; registered backbones with a larger input: {', '.join(names)}" if names else ""
-            sentences.append(
-                f"images of {data.name}, about {side} pixels, are shrunk to the {backbone.image_size} of {name}, and fine "
-                f"detail is lost{others}"
-            )
-    return sentences
+            sides[dataset] = data.image_size or typical_side(data.read(None)["train"].images)
+        sentences.append(shrunk(data, sides[dataset], backbone))
+    return [sentence for sentence in sentences if sentence is not None]
 
 
-def _side(card: DatasetCard) -> int | None:
-    """The shorter side of the images in pixels, of a folder the median of some; None if it is not known."""
-    if card.image_size is not None or card.has_official_splits:
-        return card.image_size
-    images = card.read(None)["train"].images
-    assert isinstance(images, ImageFiles)
-    sides = []
-    for position in range(0, len(images), max(len(images) // SAMPLED, 1)):
-        try:
-            with Image.open(images.path(position)) as image:
-                sides.append(min(image.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue  # `data check` and the training name damaged files
-    return round(median(sides)) if sides else None
+def is_known_late(data: DatasetCard) -> bool:
+    """Whether the size of the images is only known when they are read for training."""
+    return data.image_size is None and data.has_official_splits
 
 
-def _fitting(side: int, backbone: BackboneCard) -> list[str]:
-    """Backbones that shrink such images by at most `TOO_FAR`, or else the largest inputs there are; smallest models first."""
-    cards = {name: registry.card("backbone", name) for name in registry.table("backbone")}
-    enough = min(side / TOO_FAR, max(card.image_size for card in cards.values()))
-    fits = [name for name, card in cards.items() if card.image_size >= enough and card.image_size > backbone.image_size]
-    return sorted(fits, key=lambda name: (cards[name].image_size, sum(cards[name].dims)))[:MOST]
+def shrunk(data: DatasetCard, side: int, name: str) -> str | None:
+    """A warning where images are shrunk by more than `TOO_FAR` for a backbone, with the next larger ones that fit; else None.
+
+    Args:
+        data: the card of the images.
+        side: their shorter side in pixels, 0 if it cannot be read.
+        name: of the backbone.
+    """
+    backbone = registry.card("backbone", name)
+    if side <= TOO_FAR * backbone.image_size:
+        return None
+    stages = 1 if TASKS[data.task].labels_patches else None  # see `benchmark.grid.fitting.check_task`
+    larger = {
+        other: card.image_size
+        for other, card in registry.table("backbone").items()
+        if card.image_size > backbone.image_size and stages in (None, len(card.stages))
+    }
+    enough = [size for size in larger.values() if size >= side / TOO_FAR]
+    fitting = min(enough) if enough else max(larger.values(), default=0)
+    names = [other for other, size in larger.items() if size == fitting]
+    grey = " and to grey" if data.channels > backbone.channels else ""
+    others = f"; registered backbones with a larger input: {', '.join(names)}" if names else ""
+    return (
+        f"images of {data.name}, about {side} pixels, are shrunk to the {backbone.image_size}x{backbone.image_size} of {name}"
+        f"{grey}, and fine detail is lost{others}"
+    )

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import provenance, registry
+from benchmark import provenance
 from benchmark.errors import UserError
-from benchmark.execution.checking import shrunk
 from benchmark.execution.data_check import check_data, check_dataset_version, write_data
 from benchmark.execution.maker import check_packages
 from benchmark.grid.load import load_grid
@@ -88,20 +87,6 @@ def test_the_code_of_a_package_is_part_of_the_key_and_compared(tmp_path: Path, m
     assert exits.name in str(refusal.value)
     assert "code_version" in str(refusal.value)
     sys.modules.pop(package.name, None)
-
-
-def test_photos_for_a_small_backbone_are_a_warning(tmp_path: Path) -> None:
-    inputs = read_inputs(planned(tmp_path).spec.train, None, workers=0)
-    assert shrunk("vit_nano_patch4_28", inputs) is None
-    photos = ImageSplit(np.zeros((2, 300, 320, 3), np.uint8), np.arange(2), np.arange(2))
-    warning = shrunk("vit_nano_patch4_28", replace(inputs, splits={"train": photos}))
-    assert warning is not None
-    for word in ("300", "28x28", "vit_base_patch16_224", "vit_nano_patch4_28"):
-        assert word in warning
-    assert "vit_nano_patch8_64" not in warning
-    assert "swin_base_patch4_window7_224" in warning
-    scenes = replace(inputs, splits={"train": photos}, card=registry.card("dataset", "fashion-scenes"))
-    assert "swin" not in str(shrunk("vit_nano_patch4_28", scenes))  # segmentation refuses it
 
 
 def test_other_integers_become_labels_and_fractions_are_no_images() -> None:

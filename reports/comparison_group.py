@@ -10,13 +10,14 @@ from functools import cached_property
 import pandas as pd
 
 from reports.words import counted, join
+from results import operating_point
 from results.judge.contrast import Contrast, Family, Seeds
 from results.judge.family import Contender, against_others, at_point, contenders
 from results.metric import Metric
 from results.tables.run import STATIC, Run
 
 LGVIT = "lgvit"
-DROP = ("accuracy-drop", 0.01)
+DROP = ("accuracy-drop", operating_point.DROP)
 HALF = ("equal-macs", 0.5)
 """The operating points that the text refers to: kind and target."""
 

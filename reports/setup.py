@@ -183,7 +183,7 @@ def judged_by(study: Study) -> str:
     runs = study.judged
     rules: dict[str, list[str]] = {}
     for run in runs:
-        for policy in dict.fromkeys(point.policy for point in run.record.points):
+        for policy in run.policies:
             if run.has_exits:
                 rules.setdefault(policy, []).append(study.display[run.method])
     if len(rules) < 2 or len({run.method for run in runs if run.has_exits}) < 2:

@@ -11,6 +11,8 @@ from results.frozen import Frozen
 PointKind = Literal["accuracy-drop", "equal-macs", "fixed"]
 BUDGETS = (0.4, 0.5, 0.6, 0.75)
 """The mean costs of the points of kind ``equal-macs``, as shares of the MACs of the backbone without exits."""
+DROP = 0.01
+"""The largest accuracy drop on val at the point of kind ``accuracy-drop`` that commands and reports choose among several."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """An accuracy, or a share of samples."""

@@ -89,6 +89,10 @@ class StageRef(Frozen):
         return f"{self.stage}-{self.key}"
 
 
+COSTS = "cost.json"
+"""File of a stage with its `CostTable`."""
+
+
 class CostTable(Frozen):
     """Cost of exiting at each exit, in multiply-accumulates (MACs) per image.
 

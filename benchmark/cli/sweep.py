@@ -16,6 +16,7 @@ from benchmark.cli.sweep_view import points
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.judge.judgement import CONTROLS
+from results.operating_point import DROP
 from results.record import DoneRecord
 from results.spec import Configured
 from results.store.folder import Store
@@ -100,7 +101,7 @@ def command(
         )
         return
     if not drops and not budgets:
-        drops, budgets = (0.01,), (0.5,)
+        drops, budgets = (DROP,), (0.5,)
     rows, left_out = [], []
     alike: dict[str, list[str]] = {}  # sentences that differ only in the run
     for number, record in enumerate(records, start=1):

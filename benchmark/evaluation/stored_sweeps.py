@@ -155,8 +155,7 @@ def _decisions(
             if skip_unsupported:
                 continue
             raise UserError(f"--policy {selection.name}: {problem}")
-        reads_gates = registry.card("policy", selection.name).load().reads_gates
-        if reads_gates and scores["val"].errors is None:
+        if registry.card("policy", selection.name).reads_gates and scores["val"].errors is None:
             if skip_unsupported:
                 continue
             raise UserError(f"--policy {selection.name}: the exits of {record.run_id} have no learned gate to read")

@@ -17,7 +17,7 @@ from benchmark.stages.plan import Plan
 from benchmark.stages.stage import Stage
 from datasets.split_rules import SplitRule
 from methods.api import BackboneCard
-from results.record import CostTable
+from results.record import COSTS, CostTable
 from results.spec import TrainSpec
 from results.store.folder import Store
 
@@ -34,7 +34,6 @@ BOXES, BOX_BYTES = 100, 22
 """Boxes of an exit in an image, of which trained exits find as many as are kept, and the stored size of one."""
 ANSWER_BYTES = {"classification": 0, "segmentation": 70, "detection": 20 * BOXES}
 """Of an image at an exit, in the table of answers: what it has above `RECORD_BYTES`."""
-COSTS = "cost.json"
 
 
 @dataclass(frozen=True)

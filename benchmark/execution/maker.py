@@ -26,7 +26,7 @@ from benchmark.execution.data_check import check_data, check_dataset_version, wr
 from benchmark.execution.last_quarter import FILE as VAL
 from benchmark.execution.last_quarter import LastQuarterWatcher
 from benchmark.execution.process_group import DistributedContext
-from benchmark.execution.recorder import COSTS, HISTORY, Recorder
+from benchmark.execution.recorder import HISTORY, Recorder
 from benchmark.execution.tensorboard import CurveWriter
 from benchmark.execution.val_accuracy import ValAccuracyWatcher
 from benchmark.measure.price import price
@@ -39,6 +39,7 @@ from benchmark.training.heads import HEADS_WEIGHTS
 from benchmark.training.loop import Watcher
 from methods.model import ExitHeads, MultiExitModel
 from results.metric import METRICS
+from results.record import COSTS
 from results.store.attempts import this_process
 from results.store.folder import Store
 

@@ -24,14 +24,13 @@ from benchmark.stages.stage import RunStages, Stage
 from benchmark.training.inputs import Inputs
 from datasets.images import decoded, shrunk
 from datasets.split_rules import SplitRule
-from results.record import FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
+from results.record import COSTS, FEW_EPOCHS, CostTable, DoneRecord, FailedRecord, FailureCause, SplitAccuracy, StageRef
 from results.spec import TrainSpec
 from results.store.files import UnwritableError
 from results.store.folder import Store
 from results.tables.examples import COUNT, EXAMPLES, Example, examples_frame
 from results.tables.pictures import PICTURES, Picture, pictures_frame
 
-COSTS = "cost.json"
 HISTORY = "history.json"
 """The means of the losses and of the accuracy over each epoch of a training."""
 

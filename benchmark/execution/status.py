@@ -249,8 +249,8 @@ def status_of(plan: Plan, store: Store, scheduler: Scheduler = no_scheduler) -> 
     return Status(plan, store, scheduler(store, plan))
 
 
-def last_lines(path: Path, count: int = 3) -> list[str]:
-    """The last non-empty lines of a log or traceback, without control characters."""
+def last_lines(path: Path) -> list[str]:
+    """The last three non-empty lines of a log or traceback, without control characters."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 8192, 0))
@@ -258,7 +258,7 @@ def last_lines(path: Path, count: int = 3) -> list[str]:
     except OSError:
         return []
     clean = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", "", line).rstrip() for line in lines)
-    return [line for line in clean if line][-count:]
+    return [line for line in clean if line][-3:]
 
 
 def _is_alive(last: Attempt, heartbeat: Heartbeat | None, locked: bool | None) -> bool:

@@ -25,7 +25,7 @@ from benchmark.training.inputs import inputs_of
 from methods.official import from_official
 from methods.official_config import OfficialModel, describe
 from methods.official_schema import CheckpointError
-from results.record import BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
+from results.record import COSTS, BackboneInfo, CostTable, DoneRecord, MethodInfo, SplitAccuracy, StageRef
 from results.spec import Configured, Recipes, RunSpec, TrainSpec, Weights
 from results.store.files import StoreError, read_file, sha256
 from results.store.folder import Store
@@ -35,7 +35,6 @@ POLICIES = (
     Configured(name="confidence"),
     *(Configured(name="confidence", set={"threshold": threshold}) for threshold in (0.8, 0.9, 0.99)),
 )
-COSTS = "cost.json"
 CONFIG_BYTES = 2**24
 ROOTS = ("deit.", "swin.")
 WRAPPERS = ("module.", "_orig_mod.")

@@ -115,7 +115,7 @@ def audit(
             for at, classes in ((exits, predictions), (offline_exits, offline_predictions))
         )
         raise UserError(
-            f"--run {run_id}: {len(wrong)} of {count} answers drawn from the timed run (seed {seed}) are not the offline "
+            f"run {run_id}: {len(wrong)} of {count} answers drawn from the timed run (seed {seed}) are not the offline "
             f"decisions: sample {int(part.sample_id[first])} left {timed}, offline {offline}; the times are discarded"
         )
     rounded = set(different)
@@ -123,7 +123,7 @@ def audit(
         others = other_patches(maps.cpu()[drawn], part, exits)
         if others.mean() > max(PATCHES, tolerance):
             raise UserError(
-                f"--run {run_id}: {float(others.mean()):.1%} of the patches of {count} answers drawn from the timed run (seed "
+                f"run {run_id}: {float(others.mean()):.1%} of the patches of {count} answers drawn from the timed run (seed "
                 f"{seed}) have another class than in the stored answers, most of them in sample "
                 f"{int(part.sample_id[others.argmax()])}; the times are discarded"
             )

@@ -147,7 +147,7 @@ def checked_model(subject: Subject, say: Callable[[str], None]) -> CheckedModel:
     policy = policy_at(record, subject.point, scores["val"])
     if policy.ordered:
         raise UserError(
-            f"--point {subject.point.name}: its decisions depend on the samples before, so answers of a timed run cannot be "
+            f"point {subject.point.name}: its decisions depend on the samples before, so answers of a timed run cannot be "
             "compared with the offline decisions; use a point of another policy"
         )
     inputs = read_inputs(record.spec.train, subject.data_dir)
@@ -156,7 +156,7 @@ def checked_model(subject: Subject, say: Callable[[str], None]) -> CheckedModel:
     if not check.within(DEVICE_TOLERANCES[precision]):
         patches = "" if check.patches is None else f"{check.patches:.1%} of the patches have another class, "
         raise UserError(
-            f"--run {record.run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples take "
+            f"run {record.run_id}: dynamic inference disagrees with the stored scores: {check.unexplained} samples take "
             f"another exit, {patches}and logits differ by {check.logit_error:.1e} of the largest; nothing was timed"
         )
     if precision == "fp32" and check.patches is None and check.logit_error > TOLERANCE:

@@ -24,7 +24,7 @@ from methods.lookup import listed, unknown
 from methods.model import ExitHeads, MultiExitModel
 from methods.policies.confidence import Confidence
 from methods.policies.policy import ExitPolicy
-from results.operating_point import OperatingPoint
+from results.operating_point import DROP, OperatingPoint
 from results.record import DoneRecord
 from results.store.folder import Store
 from results.tables.run import NO_POLICY, STATIC
@@ -159,7 +159,7 @@ def policy_label(record: DoneRecord, policy: str | None) -> str:
 
 
 def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
-    """The named operating point; without a name, the point with an accuracy drop of 0.01, else the first with one threshold.
+    """The named operating point; without a name, the point with an accuracy drop of `DROP`, else the first with one threshold.
 
     Raises:
         UserError: the point does not exist or mixes two thresholds.
@@ -174,7 +174,7 @@ def choose_point(record: DoneRecord, name: str | None) -> OperatingPoint:
                 f"--point {name}: it mixes two thresholds; use one of: {', '.join(point.name for point in usable)}"
             )
         return points[name]
-    order = [p for p in usable if (p.kind, p.target) == ("accuracy-drop", 0.01)] + usable
+    order = [p for p in usable if (p.kind, p.target) == ("accuracy-drop", DROP)] + usable
     if not order:
         raise UserError(f"run {record.run_id} reached no operating point with one threshold")
     return order[0]

@@ -18,8 +18,6 @@ class GatePolicy(ThresholdPolicy):
     For stored logits they come from `with_context`, during inference from the entry ``error`` of the state.
     """
 
-    reads_gates = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self._errors: Tensor | None = None

@@ -27,7 +27,6 @@ class ExitPolicy(ABC):
         swept: name of the parameter that a sweep varies; its value is called the setting.
         causal: whether the decision at exit k depends only on exits up to k of the same sample; False only for controls.
         learns: whether `fit` must be called with val data before the policy is used.
-        reads_gates: whether the policy reads the exits' learned gates; it then requires exits that have them.
         ordered: whether the decision on a sample depends on the samples before it, so that all samples of a split must be
             decided together. Samples are then not independent, so the policy is left out of paired comparisons.
     """
@@ -35,7 +34,6 @@ class ExitPolicy(ABC):
     swept: ClassVar[str] = "threshold"
     causal: ClassVar[bool] = True
     learns: ClassVar[bool] = False
-    reads_gates: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

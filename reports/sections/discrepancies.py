@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Text
-from reports.comparison_group import HALF, LGVIT, ComparisonGroup
+from reports.comparison_group import DROP, HALF, LGVIT, ComparisonGroup
 from reports.names import option_words
 from reports.sections.variants import NAME, variant_figure, with_variants
 from reports.study import Study
@@ -123,7 +123,7 @@ def _entropy(study: Study) -> list[str]:
 def _swin(study: Study) -> list[str]:
     """The effect of D3, the official code's count of layers on Swin."""
     table = study.points[study.points["official_swin_speedup"].notna() & (study.points["label"] == LGVIT)]
-    rows = table[(table["kind"] == "accuracy-drop") & (table["target"] == 0.01)]
+    rows = table[(table["kind"] == DROP[0]) & (table["target"] == DROP[1])]
     return [
         "D3 of docs/discrepancies.md, exits of Swin counted one block too low: the official code would report "
         f"{times(row['official_swin_speedup'])} in layers where it is {times(row['layer_speedup'])} "

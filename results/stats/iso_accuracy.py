@@ -51,17 +51,6 @@ class IsoAccuracy:
     unreached: float
 
 
-def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> float:
-    """The smallest cost with at least this accuracy, interpolated linearly between corners; NaN if it is not reached.
-
-    Args:
-        cost: cost of the corners, [H], in any order.
-        accuracy: accuracy of the corners, [H].
-        target: accuracy.
-    """
-    return float(_costs_to_reach(cost[None], accuracy[None], np.array([target]))[0])
-
-
 def costs_to_reach(
     methods: Sequence[Corners], static: Sequence[np.ndarray], drop: float, *, seed: int = 0
 ) -> list[np.ndarray]:
@@ -98,7 +87,10 @@ def costs_to_reach(
 
 
 def _costs_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`cost_to_reach` for R replicates at once: [R, H], [R, H] and [R] to [R]."""
+    """The smallest cost with at least the accuracy ``target``, interpolated linearly between corners; NaN if it is not reached.
+
+    For R replicates at once: [R, H], [R, H] and [R] to [R]. The corners are in any order.
+    """
     order = np.argsort(cost, axis=1, kind="stable")
     cost, accuracy = np.take_along_axis(cost, order, axis=1), np.take_along_axis(accuracy, order, axis=1)
     reached = accuracy >= target[:, None] - 1e-12

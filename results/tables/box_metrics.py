@@ -72,8 +72,7 @@ def class_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
     settings = [evidence.precision(taken).mean(axis=1) for taken in outcomes.exit]
     by_class = np.tensordot(outcomes.weight, np.stack(settings), axes=1)
     static = evidence.precision(run.point_outcomes[STATIC].exit[0]).mean(axis=1)
-    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    cost = run.mean_over_exits(point.name, prices)
+    cost = run.mean_over_exits(point.name, run.relative_costs)
     block = run.mean_over_exits(point.name, np.array([exit_.block for exit_ in run.record.exits], dtype=np.float64))
     rows = []
     for one, own, before in zip(evidence.matches.classes, by_class, static, strict=True):

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from results.operating_point import DROP
 from results.stats.iso_accuracy import Corners, costs_to_reach, iso_accuracy
 from results.tables.pairing import are_paired
 from results.tables.points import comparable
@@ -17,7 +18,7 @@ BATCH = 16
 COLUMNS = [*SETTING, "seed", "drop", "first", "second", "speedup", "low", "high", "unreached"]
 
 
-def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
+def iso_table(runs: list[Run]) -> pd.DataFrame:
     """Comparisons of each run and policy with the backbone without exits, and of pairs of methods.
 
     A pair of methods has the same policy, or each method its own. Columns: those of `SETTING`, seed, drop (against the backbone
@@ -25,17 +26,17 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
     (low, high), unreached (share of replicates).
     """
     names = labels(runs)
-    costs = _costs(runs, drop)
+    costs = _costs(runs)
     groups: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     rows = []
     for run in runs:
-        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+        for policy in run.policies if run.has_exits else ():
             own_costs = costs.get((run.record.run_id, policy))
             if own_costs is None:
                 continue
             groups.setdefault((*run.setting, run.seed), []).append((run, policy))
             # The backbone without exits costs 1 and always reaches its own accuracy.
-            rows.append(_row(run, drop, names[run.record.run_id, policy], STATIC, own_costs, np.ones(len(own_costs))))
+            rows.append(_row(run, names[run.record.run_id, policy], STATIC, own_costs, np.ones(len(own_costs))))
     for group in groups.values():
         for (first, one), (second, other) in combinations(group, 2):
             if first is second or not comparable(first, one, second, other):
@@ -43,22 +44,22 @@ def iso_table(runs: list[Run], drop: float = 0.01) -> pd.DataFrame:
             if not are_paired(first, STATIC, second, STATIC):
                 continue
             keys = (first.record.run_id, one), (second.record.run_id, other)
-            rows.append(_row(first, drop, names[keys[0]], names[keys[1]], costs[keys[0]], costs[keys[1]]))
+            rows.append(_row(first, names[keys[0]], names[keys[1]], costs[keys[0]], costs[keys[1]]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
+def _costs(runs: list[Run]) -> dict[tuple[str, str], np.ndarray]:
     """`costs_to_reach` of every run and policy that has a curve, `BATCH` at a time."""
     batches: dict[int, list[tuple[tuple[str, str], Corners, np.ndarray]]] = {}
     costs: dict[tuple[str, str], np.ndarray] = {}
 
     def flush(batch: list[tuple[tuple[str, str], Corners, np.ndarray]]) -> None:
         names, corners, static = zip(*batch, strict=True)
-        costs.update(zip(names, costs_to_reach(corners, static, drop), strict=True))
+        costs.update(zip(names, costs_to_reach(corners, static, DROP), strict=True))
         batch.clear()
 
     for run in runs:
-        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+        for policy in run.policies if run.has_exits else ():
             corners = _corners(run, policy)
             if len(corners.values) >= 2:
                 batch = batches.setdefault(corners.values.shape[1], [])
@@ -71,9 +72,9 @@ def _costs(runs: list[Run], drop: float) -> dict[tuple[str, str], np.ndarray]:
     return costs
 
 
-def _row(run: Run, drop: float, first: str, second: str, one: np.ndarray, other: np.ndarray) -> dict[str, object]:
+def _row(run: Run, first: str, second: str, one: np.ndarray, other: np.ndarray) -> dict[str, object]:
     where: dict[str, object] = dict(zip([*SETTING, "seed"], (*run.setting, run.seed), strict=True))
-    return where | {"drop": drop, "first": first, "second": second, **vars(iso_accuracy(one, other))}
+    return where | {"drop": DROP, "first": first, "second": second, **vars(iso_accuracy(one, other))}
 
 
 def _corners(run: Run, policy: str) -> Corners:
@@ -81,5 +82,4 @@ def _corners(run: Run, policy: str) -> Corners:
     outcomes = run.hull_outcomes.get(policy)
     if outcomes is None:
         return Corners(np.empty((0, 0), dtype=bool), np.empty((0, 0)))
-    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    return Corners(outcomes.values, prices[outcomes.exit])
+    return Corners(outcomes.values, run.relative_costs[outcomes.exit])

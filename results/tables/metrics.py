@@ -85,7 +85,7 @@ def head_table(runs: list[Run]) -> pd.DataFrame:
     for run in _with_exits(runs):
         if not run.is_classification:
             continue  # an image is not right or wrong
-        correct, cost = run.answers.correct, _relative_cost(run)
+        correct, cost = run.answers.correct, run.relative_costs
         oracle, wasted = first_correct(correct, cost), overthinking(correct, cost)
         rows.append(
             _base(run, run.method)
@@ -104,7 +104,7 @@ def exit_table(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in _with_exits(runs):
-        cost = _relative_cost(run)
+        cost = run.relative_costs
         of_task = ROWS.get(run.record.data.task)
         measured = of_task.exit_rows(run) if of_task else _class_exits(run)
         for k, exit_ in enumerate(run.record.exits):
@@ -230,7 +230,7 @@ def class_table(runs: list[Run]) -> pd.DataFrame:
         outcomes = _FlatOutcomes(run, point)
         static = run.values(STATIC)[outcomes.sample]
         parts.append(
-            per_class(outcomes.label, _relative_cost(run)[outcomes.exits], outcomes.right, static, outcomes.weight)
+            per_class(outcomes.label, run.relative_costs[outcomes.exits], outcomes.right, static, outcomes.weight)
         )
         base = _base(run, label) | {"point": point.name}
         where += [base | {"name": run.record.data.class_name(int(index))} for index in parts[-1]["class"]]
@@ -268,7 +268,7 @@ def _policies(runs: list[Run]) -> Iterator[tuple[Run, str, str]]:
     """Each run with early exits, with the label of the table row and the policy."""
     names = labels(runs)
     for run in _with_exits(runs):
-        for policy in dict.fromkeys(point.policy for point in run.record.points):
+        for policy in run.policies:
             yield run, names[run.record.run_id, policy], policy
 
 
@@ -285,10 +285,6 @@ def _base(run: Run, label: str) -> dict[str, Any]:
     """The columns run_id, those of `SETTING`, method, label and seed."""
     where: dict[str, Any] = {"run_id": run.record.run_id, **dict(zip(SETTING, run.setting, strict=True))}
     return where | {"method": run.method, "label": label, "seed": run.seed}
-
-
-def _relative_cost(run: Run) -> np.ndarray:
-    return np.array(run.record.costs.cumulative) / run.record.costs.baseline
 
 
 def _curve(run: Run, policy: str, split: str) -> tuple[np.ndarray, np.ndarray]:

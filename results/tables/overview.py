@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 
 from results.metric import METRICS
-from results.operating_point import OperatingPoint
+from results.operating_point import DROP, OperatingPoint
 from results.record import DoneRecord, RunRecord
 from results.store.folder import Store, StoreError
 
-DROP = 0.01
 COLUMNS = [
     *("run_id", "status", "cause", "method", "backbone", "dataset", "scheme", "seed", "metric", "static_accuracy"),
     *("finished", "point", "accuracy", "layer_speedup", "mac_speedup"),

@@ -68,8 +68,7 @@ def class_rows(run: Run, point: OperatingPoint) -> list[dict[str, Any]]:
     outcomes, labelled = _outcomes(run, point), run.pixel_counts.labelled > 0
     by_setting = iou_by_class(outcomes.counts[..., REGION].sum(axis=1, dtype=np.int64))  # [S, C]
     static = iou_by_class(run.pixel_counts.without_exits[..., REGION].sum(axis=0, dtype=np.int64))
-    prices = np.array(run.record.costs.cumulative) / run.record.costs.baseline
-    cost = run.mean_over_exits(point.name, prices)
+    cost = run.mean_over_exits(point.name, run.relative_costs)
     block = run.mean_over_exits(point.name, np.array([exit_.block for exit_ in run.record.exits], dtype=np.float64))
     rows = []
     for index in np.flatnonzero(labelled.any(axis=0)):

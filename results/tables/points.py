@@ -160,7 +160,7 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
     names = labels(runs)
     groups: dict[tuple[object, ...], list[tuple[Run, str]]] = {}
     for run in runs:
-        for policy in dict.fromkeys(point.policy for point in run.record.points) if run.has_exits else ():
+        for policy in run.policies if run.has_exits else ():
             groups.setdefault((*run.setting, run.seed), []).append((run, policy))
     pairs = (pair for group in groups.values() for pair in combinations(group, 2))
     rows = []

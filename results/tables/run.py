@@ -274,6 +274,11 @@ class Run:
         return list(dict.fromkeys(point.policy for point in self.record.points))
 
     @property
+    def relative_costs(self) -> np.ndarray:
+        """Cost of leaving at each exit as a share of the MACs without exits, [K]."""
+        return np.array(self.record.costs.cumulative) / self.record.costs.baseline
+
+    @property
     def judged_policy(self) -> str:
         """The policy that judges the run: the method's own if it was evaluated, else the first one; empty without policies."""
         own = self.record.own_policy

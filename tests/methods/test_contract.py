@@ -14,7 +14,7 @@ from benchmark.errors import UserError
 from benchmark.evaluation.scores import score_split
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.measure.price import price
-from benchmark.registry import configured, table
+from benchmark.registry import table
 from benchmark.seeds import seed_for
 from benchmark.stages.graph import method_of, run_stages
 from benchmark.stages.stage import Stage
@@ -230,7 +230,7 @@ def test_published_exits(method: str, vit: Iterable[int], swin: Iterable[int]) -
 @pytest.mark.parametrize("method", table("method"))
 def test_a_methods_own_policy_can_read_its_heads(method: str) -> None:
     instance = table("method")[method].load()()
-    policy = configured("policy", instance.policy().name, instance.policy().options)
+    policy = table("policy")[instance.policy().name]
     heads = instance.heads((3, 6), VIT)
     assert not heads or policy.reads_gates == any(head.options.get("gate", False) for head in heads)
 

@@ -104,7 +104,7 @@ CASES = [
 def test_every_policy_takes_the_exits_of_the_offline_sweep(
     backbone: str, name: str, parameters: dict[str, Any], device: str, prepared: dict[str, Any]
 ) -> None:
-    reads_gates = POLICIES[name].load().reads_gates
+    reads_gates = POLICIES[name].reads_gates
     model, images, offline, errors = prepared[backbone, "berxit" if reads_gates else "lgvit"]
     policy = fitted(name, parameters, offline)
     routed = run_dynamic(model.to(device), copy.deepcopy(policy), images.to(device), keep_logits=True)

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from results.stats import iso_accuracy as module
-from results.stats.iso_accuracy import Corners, IsoAccuracy, cost_to_reach, costs_to_reach, iso_accuracy
+from results.stats.iso_accuracy import Corners, IsoAccuracy, costs_to_reach, iso_accuracy
 from results.store.folder import Store
 from results.tables.iso_accuracy import iso_table
 from results.tables.loading import load_runs
 from results.tables.run import STATIC
 from tests.conftest import SmokeRun
+
+
+def cost_to_reach(cost: np.ndarray, accuracy: np.ndarray, target: float) -> float:
+    """The smallest cost of a method with these corners, [H], and this accuracy."""
+    corners, static = Corners(accuracy[:, None], cost[:, None]), np.array([target])
+    return float(costs_to_reach([corners], [static], 0.0)[0][0])
 
 
 def test_the_cost_of_an_accuracy_by_hand() -> None:

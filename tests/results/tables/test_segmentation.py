@@ -13,7 +13,6 @@ import pytest
 from pyarrow.parquet import read_schema
 
 from results.stats.iou import mean_iou
-from results.stats.iso_accuracy import cost_to_reach
 from results.store.folder import Store
 from results.store.sharing import share
 from results.tables.columns import PIXEL_COLUMNS
@@ -27,6 +26,7 @@ from results.tables.points import comparisons, points
 from results.tables.run import STATIC, Run
 from tests.results.edited import edit_record, problem_of_edited
 from tests.results.loaded import runs_by_method
+from tests.results.stats.test_iso_accuracy import cost_to_reach
 from tests.segmentation_runs import CLASSES, IMAGES, POLICY, write_segmentation
 
 HALF = f"{POLICY}/equal-macs-0.5"

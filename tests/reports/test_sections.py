@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,12 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from benchmark import registry
 from benchmark.grid.load import load_grid
-from benchmark.pictures import Pictures
-from datasets.fashion_mnist import MINI
-from methods.exit_method import ExitMethod
 from reports.abstract import abstract
 from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
-from reports.sections.atlas import EACH, exit_samples
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
-from reports.sections.opening import heads_loss, methods
 from reports.sections.realised import realised
 from reports.sections.results import exits_figures, results
 from reports.sections.shift import shifted
@@ -31,7 +25,6 @@ from reports.sections.summary import summary
 from reports.study import Study
 from reports.tables import cost_columns, signed
 from reports.tidy_tables import tidy_tables
-from results.spec import Configured
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.points import comparisons, points
@@ -124,45 +117,6 @@ def test_runs_at_the_papers_scale_judge_its_claims(smoke: SmokeRun) -> None:
         assert verdicts.startswith("The paper's claims: speed-up in layers: ")
         assert SMALL_SCALE not in verdicts
         assert ("reproduced" in verdicts) is (seeds == 5)  # with fewer than five seeds, every verdict is inconclusive
-
-
-def lgvit(smoke: SmokeRun) -> Run:
-    store = Store(smoke.results)
-    runs, _ = load_runs(store, store.run_ids())
-    return next(run for run in runs if run.method == "lgvit")
-
-
-def test_the_atlas_shows_samples_of_each_exit(smoke: SmokeRun) -> None:
-    run = lgvit(smoke)
-    point = next(point for point in run.record.points if point.reached and len(point.settings) == 1)
-    outcomes = run.outcomes[run.outcomes["point"] == point.name].set_index("sample_id")
-    blocks = {exit_.block: k for k, exit_ in enumerate(run.record.exits)}
-    samples = exit_samples(run, point)
-    assert sum(row.share for row in samples) == pytest.approx(1)
-    for row in samples:
-        chosen = outcomes.loc[row.sample_id]
-        assert (chosen["exit"] == blocks[row.block]).all()
-        assert ((chosen["prediction"] == chosen["label"]).to_numpy() == row.right).all()
-        there = outcomes[outcomes["exit"] == blocks[row.block]]
-        assert len(row.sample_id) == min(EACH, len(there))
-        assert chosen["label"].nunique() == min(EACH, there["label"].nunique())
-
-
-def test_pictures_are_the_test_images_and_only_where_they_may_be_shown(smoke: SmokeRun) -> None:
-    record = lgvit(smoke).record
-    test = MINI.read(None)["test"]
-    ids = [int(sample) for sample in lgvit(smoke).answers.sample_id[[0, 7, 3]]]
-    images = Pictures(None)(record, ids)
-    assert images is not None
-    for sample, image in zip(ids, images, strict=True):
-        assert np.array_equal(image, test.images[np.flatnonzero(test.sample_id == sample)[0]])
-    elsewhere = record.spec.with_train(dataset=Configured(name="folder:/etc"))
-    for other in (
-        record.model_copy(update={"data": record.data.model_copy(update={"redistributable": False})}),
-        record.model_copy(update={"data": record.data.model_copy(update={"split_identity": {"test": "0" * 64}})}),
-        record.model_copy(update={"spec": elsewhere}),
-    ):
-        assert Pictures(None)(other, ids) is None
 
 
 def test_without_pictures_the_atlas_lists_ids(questions: tuple[Store, Path], smoke: SmokeRun) -> None:
@@ -336,43 +290,6 @@ def test_the_figure_of_speed_ups_says_how_times_were_measured(smoke: SmokeRun, m
             if isinstance(block, Drawn) and block.name.endswith("honesty")
         ]
         assert ("one image at a time on a CPU, 1 thread, fp32." in figure.caption) is is_timed
-
-
-def test_the_table_of_methods_has_learning_rates_where_they_differ(smoke: SmokeRun) -> None:
-    def with_rate(run: Run, rate: float) -> Run:
-        recipes = run.record.spec.train.recipes
-        changed = recipes.model_copy(update={"exits": run.heads_recipe.model_copy(update={"lr": rate})})
-        spec = run.record.spec.with_train(recipes=changed).model_copy(update={"learning_rates": (0.02, 0.5)})
-        return replace(run, record=run.record.model_copy(update={"spec": spec}))
-
-    store = Store(smoke.results)
-    runs, _ = load_runs(store, store.run_ids())
-    equal = [with_rate(run, 0.5) if run.has_exits else run for run in runs]
-    differing = [with_rate(run, 0.02) if run.method == "lgvit" else run for run in equal]
-    assert "Learning rate" not in methods(Study("t", equal, tidy_tables(equal, []))).table.header
-    table = methods(Study("t", differing, tidy_tables(differing, []))).table
-    rates = {row[0]: row[table.header.index("Learning rate")] for row in table.rows}
-    assert (rates["LGViT"], rates["Vanilla early exit"], rates["backbone without exits"]) == ("0.02", "0.5", "–")
-
-
-def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:
-    backbone = registry.card("backbone", "vit_nano_patch4_28")
-    losses = {}
-    for name in registry.TABLES["method"]:
-        method = registry.configured("method", name, {})
-        if isinstance(method, ExitMethod):
-            loss = method.stages(backbone)[-1].loss
-            losses[name] = heads_loss(asdict(method), "classification")
-            distilled = loss.name == "self-distillation" and loss.options["weight"] > 0
-            assert (losses[name] == "self-distillation") == distilled, name
-    assert losses["vanilla"] == losses["lgvit"] != losses["deebert"]
-
-
-def test_the_outputs_of_detectors_are_not_distilled() -> None:
-    frozen = {"regime": "frozen", "kd_weight": 0.9, "feature_terms": True}
-    assert heads_loss(frozen, "detection") == "FCOS and features"
-    assert heads_loss(frozen | {"feature_terms": False}, "detection") == "FCOS"
-    assert heads_loss(frozen | {"regime": "joint"}, "detection") == "FCOS"
 
 
 def test_methods_under_policies_of_two_grids_are_compared_under_one_and_listed_under_all(tmp_path: Path) -> None:

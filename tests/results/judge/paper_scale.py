@@ -1,4 +1,4 @@
-"""Small runs changed to look like runs on the paper's scale, and faults planted in them."""
+"""Small runs changed to look like runs on the paper's scale, faults planted in them, and what is judged of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from results.spec import Configured, Weights
 from results.tables.outcomes import ClassOutcomes
@@ -79,3 +80,9 @@ def without_point(run: Run, part: str) -> Run:
 def with_policy(run: Run, policy: str) -> Run:
     points = tuple(point.model_copy(update={"policy": policy}) for point in run.record.points)
     return replace(run, record=run.record.model_copy(update={"points": points}))
+
+
+def verdict(table: pd.DataFrame, claim: str, reading: str = "lgvit") -> pd.Series:
+    """The row of a claim under a reading, in a table of `results.judge.claims.judge`."""
+    (row,) = table[(table["claim"] == claim) & (table["reading"] == reading)].to_dict("records")
+    return pd.Series(row)

@@ -116,25 +116,30 @@ def test_heads_with_a_loss_that_no_probe_has_are_not_compared() -> None:
     recipes = train.recipes.model_copy(
         update={"joint": train.recipes.joint.model_copy(update={"label_smoothing": 0.1})}
     )
-    weights = {"exit_weights": "depth", "kd_weight": 0.3, "regime": "frozen"}
-    weighted = run.record.method.model_copy(update={"options": weights})
     smoothed = run.record.spec.model_copy(update={"train": train.model_copy(update={"recipes": recipes})})
     assert not_converged([run]) != {}
     for record in (
         run.record.model_copy(update={"method": other_teacher}),
-        run.record.model_copy(update={"method": weighted}),
         run.record.model_copy(update={"spec": smoothed}),
     ):
         assert convergence_table([with_answers(replace(run, record=record))]) is None
 
 
-def test_weights_of_exits_without_distillation_change_no_comparison() -> None:
+@pytest.mark.parametrize(
+    ("kd_weight", "exit_weights", "is_compared"), [(0.3, "uniform", True), (0.3, "depth", False), (0, "depth", True)]
+)
+def test_heads_with_another_share_of_distillation_at_every_exit_are_not_compared(
+    kd_weight: float, exit_weights: str, *, is_compared: bool
+) -> None:
+    """Only the cross-entropies are weighted; without distillation the weights change no loss."""
     run = run_with("lph", 0.5, THREE)
-    options = {"exit_weights": "depth", "kd_weight": 0, "regime": "frozen"}
-    weighted = run.record.method.model_copy(update={"options": options})
-    assert not_converged([run.changed(record=run.record.model_copy(update={"method": weighted}))]) == not_converged(
-        [run]
-    )
+    (plain,) = run.probes
+    taught = plain.model_copy(update={"distillation": Distillation(weight=0.3, temperature=2)})
+    options = {"exit_weights": exit_weights, "kd_weight": kd_weight, "regime": "frozen"}
+    info = run.record.method.model_copy(update={"options": options})
+    record = run.record.model_copy(update={"method": info})
+    weighted = with_answers(replace(run, record=record, probes=(plain, taught)))
+    assert (convergence_table([weighted]) is not None) == is_compared
 
 
 def test_the_methods_that_weight_their_exits_are_known() -> None:

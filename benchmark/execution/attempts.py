@@ -14,7 +14,7 @@ from benchmark.progress import Reporter
 from benchmark.stages.stage import Stage
 from results.provenance import EarlierAttempt
 from results.store.attempts import Attempt, Heartbeat, Outcome, Worker, now
-from results.store.files import StoreError, UnwritableError
+from results.store.files import StoreError, UnwritableError, unwritable
 from results.store.folder import Store
 from results.store.locks import CannotLockError, Lock
 
@@ -54,7 +54,7 @@ class Attempts:
             whether the locks are held; False if another process holds one.
 
         Raises:
-            UnwritableError: a lock belongs to another user, who does not share it.
+            UnwritableError: a lock cannot be written, or belongs to another user, who does not share it.
         """
         with ExitStack() as held:
             yield all(self._lock(name, held) for name in sorted(names))
@@ -74,6 +74,8 @@ class Attempts:
                 self.reporter.say(
                     f"{self.store.root} cannot lock files: two processes may do the same work at once; the results are the same"
                 )
+        except OSError as error:  # as when the disk is full
+            raise unwritable(lock.path, error) from error
         held.callback(self._release, name, lock)
         return True
 

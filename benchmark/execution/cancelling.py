@@ -31,11 +31,13 @@ def cancel(store: Store, grid: str, *, now: bool) -> list[str]:
         sentences that describe what was done.
 
     Raises:
-        UserError: squeue or scancel does not respond, or the command runs another grid, or on another machine.
+        UserError: squeue or scancel does not respond, the command runs on another machine, or there are no jobs and it runs
+            another grid.
     """
     jobs = cancel_jobs(store, grid) if _has_submissions(store) else None
     sentences = [jobs] if jobs else []
-    if jobs is None or Command.running(store):
+    command = Command.running(store)
+    if jobs is None or (command and command.grid == grid):
         sentences.append(cancel_local(store, grid, now=now))
     return sentences
 
@@ -50,25 +52,32 @@ def name_of_grid(store: Store, text: str, data_dir: Path | None, changes: Sequen
         changes: to the file.
 
     Raises:
-        UserError: the file is invalid or missing, and nothing was started from it.
+        UserError: the file is invalid or missing, and no grid or several were started from it.
     """
     try:
         return load_grid(find_grid(text), data_dir, changes).name
     except UserError:
-        for name, source in _started(store):
-            if text == name or Path(text).resolve() == source:
-                return name
-        raise
+        started = _started(store)
+        names = {name for name, _ in started if name == text} or {
+            name for name, source in started if source == Path(text).resolve()
+        }
+        if len(names) > 1:
+            raise UserError(
+                f"{text} was started as {', '.join(sorted(names))}: give one of these names with --grid"
+            ) from None
+        if not names:
+            raise
+        return names.pop()
 
 
 def _started(store: Store) -> list[tuple[str, Path | None]]:
-    """Names and files of the grids that the folder's command runs or that were submitted, the latest first."""
+    """Names and files of the grids that the folder's command runs or that were submitted."""
     command = Command.running(store)
     started: list[tuple[str, Path | None]] = [(command.grid, command.source)] if command else []
     if _has_submissions(store):
         from benchmark.execution.slurm.submission import submissions
 
-        for submission, manifest in reversed(submissions(store.root)):
+        for submission, manifest in submissions(store.root):
             with suppress(OSError, ValidationError):
                 started.append((manifest.grid, submission.settings().source))
     return started
@@ -105,7 +114,8 @@ def cancel_jobs(store: Store, grid: str) -> str | None:
         for one in own:
             if one.state.waits:  # it has no process that could record its end
                 note_cancelled(store, one.submission, one.task)
-        sentences.append(f"cancelled {len(own)} Slurm tasks; running ones write a checkpoint, from which 'run' resumes")
+        resumes = "running ones write a checkpoint, from which 'run' resumes"
+        sentences.append(f"cancelled {len(own)} Slurm tasks of {grid}; {resumes}")
     return "\n".join(sentences)
 
 

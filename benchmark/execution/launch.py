@@ -94,7 +94,7 @@ def _run_rank(function: Callable[..., Any], *arguments: Any) -> Any:
         raise _ReportedError(json.dumps({"interrupted": True, "held": held})) from error
     except (UserError, DataError, StoreError) as error:
         kind = next(name for name, type_ in SENTENCES.items() if isinstance(error, type_))
-        raise _ReportedError(json.dumps({"kind": kind, "text": str(error)})) from error
+        raise _ReportedError(json.dumps({"kind": kind, "text": str(error), "failure": failure_of(error)})) from error
     except Exception as error:
         content = {"sentence": f"{type(error).__name__}: {error}", "failure": failure_of(error)}
         raise _ReportedError(json.dumps(content)) from error
@@ -113,5 +113,5 @@ def _raise_cause(name: str, failure: ProcessFailure) -> NoReturn:
     if "interrupted" in reported:
         raise HeldElsewhereError(reported["held"]) if reported["held"] else Interrupted
     if "text" in reported:
-        raise SENTENCES[reported["kind"]](reported["text"])
+        raise SENTENCES[reported["kind"]](reported["text"]) from RankError(f"{name} failed", reported["failure"])
     raise RankError(f"{name} failed: {reported['sentence']}; {RESUMES}", reported["failure"])

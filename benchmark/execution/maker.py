@@ -20,7 +20,7 @@ from benchmark.errors import Interrupted, UserError, blamed
 from benchmark.evaluation.scores import CHOSEN, SCORED, choose_on_val, save_scores, score_file, score_split
 from benchmark.execution.attempts import Attempts, HeartbeatWriter
 from benchmark.execution.building import Builder
-from benchmark.execution.causes import KilledError
+from benchmark.execution.causes import KilledError, sentence_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.data_check import check_data, check_dataset_version, write_data
 from benchmark.execution.last_quarter import FILE as VAL
@@ -135,6 +135,7 @@ class StageMaker:
             attempt = self.attempts.failed(stage.name)
             raise KilledError(attempt.sentence if attempt else stage.name)
         make = {"scores": self._score, "cost": self._price}.get(stage.kind, self._train)
+        others = False
         try:
             with self.attempts.attempt(together, stage):
                 make(together)
@@ -143,7 +144,13 @@ class StageMaker:
             if failed in (None, stage.name) or self.context.out_of_step or self.reporter.stop_requested():
                 raise
             # Another method of this pass failed: resume without it, from the checkpoints of the others.
-            self.reporter.say(f"{self.place}{failed} failed ({error}); the others of its pass continue without it")
+            self.reporter.say(
+                f"{self.place}{failed} failed ({sentence_of(error)}); the others of its pass continue without it"
+            )
+            others = True
+        if (
+            others
+        ):  # not within the handler, where the exception keeps the models and the graph of the failed pass in memory
             self._make(stage, together)
 
     def _train(self, stages: Sequence[Stage]) -> None:

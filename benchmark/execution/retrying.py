@@ -60,7 +60,10 @@ RULES: dict[FailureCause, RetryRule] = {
     ),
     "disk-full": RetryRule("The results folder has no room left.", AGAIN),
     "missing-data": RetryRule("Images or weights are missing or damaged.", AGAIN),
-    "time-limit": RetryRule("The task reached its time limit and was not requeued.", RESUMES),
+    "time-limit": RetryRule(
+        "The task reached its time limit and was not requeued, or Slurm ended five starts in a row without a result.",
+        f"{RESUMES} A scoring has none: give it more `--time`.",
+    ),
     "hang": RetryRule("A training made no step for `--hang-minutes`.", IN_A_ROW, node="in a row"),
     "node-failure": RetryRule("The machine failed.", f"{RESUMES} The failed machine is excluded.", node="always"),
     "cancelled": RetryRule("Somebody ran `cancel` or `scancel`, or the job was preempted and not requeued.", RESUMES),

@@ -262,7 +262,11 @@ def fit(
     for learner in learners:
         synchronise_norms(learner.module, ranks)
         ranks.broadcast_module(learner.module)
-        damage = learner.resume(checkpoint(learner), ranks)
+        try:
+            damage = learner.resume(checkpoint(learner), ranks)
+        except Exception as error:
+            blame(error, learner.name)
+            raise
         if damage:
             watcher.damaged(damage)
     share = ranks.share(first.recipe)
@@ -301,6 +305,8 @@ def fit(
                 for learner in learning:
                     try:
                         learner.backward(part, shared, number, piece.weight / batch.size, piece, ranks.seed_parts)
+                    except torch.OutOfMemoryError:  # of the pass as a whole, whichever learner asked last
+                        raise
                     except Exception as error:
                         blame(error, learner.name)
                         raise

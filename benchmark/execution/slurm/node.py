@@ -35,8 +35,8 @@ from results.store.attempts import this_process
 from results.store.folder import Store, StoreError
 
 FAILED = 1
-MAX_FRUITLESS = 3
-"""Starts in a row that the time limit ends before they make anything, after which the task fails."""
+MAX_FRUITLESS = 5
+"""Starts in a row that Slurm ends before they make anything, after which the task fails."""
 LOCK_SECONDS = 60.0
 """How long a task holds its resources while another submission makes its stages."""
 SIGNALS = (JobEnvironment._usr_sig(), signal.SIGTERM)
@@ -128,8 +128,8 @@ class NodeTask:
         fruitless = fruitless_starts(self.submission.folder, self.job.job_id)
         if (count := fruitless.stat().st_size if fruitless.exists() else 0) >= MAX_FRUITLESS:
             sentence = (
-                f"each of its last {count} starts reached the time limit before it finished anything or wrote a checkpoint; "
-                "request more --time: a scoring, or an epoch's measurement on val, is repeated as a whole"
+                f"Slurm ended each of its last {count} starts before it finished anything or wrote a checkpoint; if by the "
+                "time limit, request more --time: a scoring, or an epoch's measurement on val, is repeated as a whole"
             )
             self._note(names, "time-limit", sentence)
             return True

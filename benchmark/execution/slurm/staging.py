@@ -10,13 +10,13 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from datasets.api import DataError, DatasetCard
 from results.store.files import sha256
-from results.store.locks import Lock
+from results.store.locks import CannotLockError, Lock
 
 SPACE_FACTOR = 1.1
 """Required free space in sizes of the copy."""
@@ -40,6 +40,15 @@ def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str]
     folders = [source for source in sources if source != data_dir and source.is_relative_to(data_dir)]
     if not folders:
         return data_dir
+    try:
+        return _staged(data_dir, folders, say)
+    except (OSError, CannotLockError) as error:  # as when another job fills the disk meanwhile
+        say(f"{data_dir} cannot be copied to this node's disk, and is read in place ({str(error)[:200]})")
+        return data_dir
+
+
+def _staged(data_dir: Path, folders: Sequence[Path], say: Callable[[str], None]) -> Path:
+    """The folder with the copies, or ``data_dir`` where they have no room."""
     disk = Path(next((os.environ[name] for name in DISK_VARIABLES if os.environ.get(name)), "/tmp"))
     root = disk / f"lgvit-bench-{os.getuid()}" / _version(data_dir, folders)
     root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,13 +67,7 @@ def stage_data(data_dir: Path, cards: Iterable[DatasetCard], say: Callable[[str]
                     say(f"not enough space on {disk} for {folder} ({size / 1e9:.1f} GB), which is read in place")
                     return data_dir
                 start = time.monotonic()
-                try:
-                    _copy(folder, target)
-                except OSError as error:  # as when another job fills the disk meanwhile
-                    say(
-                        f"{folder} cannot be copied to {disk}, and is read in place ({error.strerror or str(error)[:200]})"
-                    )
-                    return data_dir
+                _copy(folder, target)
                 say(f"copied {folder} to {target} in {time.monotonic() - start:.0f} s, every file compared")
         finally:
             lock.release()

@@ -161,7 +161,7 @@ def _submit_arrays(
             SlurmTask(
                 str(submission.folder), task.kind, task.names, array.processes, patience, str(execution.results),
                 # Stages side by side have a pool, which ends the silent one alone.
-                execution.hang_minutes * (2 if array.at_once > 1 else 1), array.resources.time,
+                execution.hang_minutes * (2 if array.at_once > 1 else 1),
             )
             for task in array.tasks
         ]  # fmt: skip

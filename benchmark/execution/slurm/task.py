@@ -10,7 +10,6 @@ submitit's handlers must be installed quickly, so nothing here imports torch.
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -36,8 +35,6 @@ TIMM_WARNING = ("-W", "ignore::FutureWarning:torch.jit._script")
 POLL_SECONDS = 0.2
 REQUEUE_SECONDS = 60.0
 AGAIN_MINUTES = 10
-SIGNAL_SECONDS = 60.0
-"""Slurm may send its signal this much earlier than it was told."""
 END_SECONDS = 600.0
 """How long a stopped job waits for Slurm; no site waits longer between SIGTERM and SIGKILL."""
 
@@ -54,7 +51,6 @@ class SlurmTask:
         patience: seconds that the working processes get to write their checkpoint.
         results: the results folder.
         hang_minutes: a training that makes no step for this long is ended, and the job is requeued.
-        limit: minutes after which Slurm ends the job.
     """
 
     folder: str
@@ -64,9 +60,7 @@ class SlurmTask:
     patience: float
     results: str = ""
     hang_minutes: float = 15.0
-    limit: float = math.inf
     worker: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    begun: float = field(default=0.0, init=False, compare=False)
     before: list[object] = field(default_factory=list, init=False, compare=False)
 
     def __call__(self) -> None:
@@ -76,7 +70,7 @@ class SlurmTask:
         """
         module = f"benchmark.execution.slurm.{'report_job' if self.kind == 'report' else 'node'}"
         arguments = [self.folder, self.kind, str(self.processes), *self.names]
-        self.begun, self.before = time.monotonic(), self._work_done()
+        self.before = self._work_done()
         try:
             self.worker = subprocess.Popen([sys.executable, "-P", *TIMM_WARNING, "-m", module, *arguments])
             # Not wait(): it would hold the lock that poll() in the signal handler needs.
@@ -140,14 +134,13 @@ class SlurmTask:
         return DelayedSubmission(replace(self))
 
     def _count_fruitless(self) -> None:
-        """Count the starts in a row that lasted until the time limit, and ended without a new checkpoint, stage or record."""
+        """Count the starts in a row that Slurm ended without a new checkpoint, stage or record."""
         if "SLURM_JOB_ID" not in os.environ or not self.names:
             return
         path = fruitless_starts(Path(self.folder), JobEnvironment().job_id)
-        lasted = time.monotonic() - self.begun + SIGNAL_SECONDS >= 60 * self.limit - 4 * self.patience
         if self._work_done() != self.before:
             path.unlink(missing_ok=True)
-        elif lasted:
+        else:
             with path.open("ab") as file:
                 file.write(b".")
 
@@ -164,5 +157,5 @@ class SlurmTask:
 
 
 def fruitless_starts(submission: Path, job: str) -> Path:
-    """A file with one byte for each of the last starts of a task that the time limit ended before it made anything."""
+    """A file with one byte for each of the last starts of a task that Slurm ended before it made anything."""
     return submission / "jobs" / f"{job}_fruitless"

@@ -12,6 +12,7 @@ from benchmark.execution.maker import StageMaker
 from benchmark.execution.task import run_task
 from results.store.files import StoreError, unwritable
 from results.store.folder import Store
+from results.store.locks import Lock
 from tests.benchmark.execution.test_workers import execute_here, grid_file, maker_for
 from tests.datasets.photos import write_photos
 from tests.grids import bundled
@@ -69,4 +70,12 @@ def test_a_full_disk_stops_everything_in_one_sentence(tmp_path: Path, monkeypatc
     with pytest.raises(StoreError, match="No space left on device; free some space") as error:
         execute_here(maker)
     assert "\n" not in str(error.value)
+    monkeypatch.undo()
+
+    def cannot_acquire(lock: Lock) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Lock, "acquire", cannot_acquire)  # the first write of a stage
+    with pytest.raises(StoreError, match="No space left on device; free some space"):
+        execute_here(maker)
     assert maker.store.run_ids() == []

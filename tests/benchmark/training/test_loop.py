@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.errors import Interrupted, TrainingDivergedError
+from benchmark.errors import Interrupted, TrainingDivergedError, blamed
 from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.task import run_plan
@@ -189,8 +189,23 @@ def test_a_checkpoint_of_another_module_is_named(tmp_path: Path) -> None:
     (learner,) = loop.learners(0)
     path = tmp_path / "c" / learner.name / "checkpoint.pt"
     write_checkpoint(path, b"not a checkpoint")
-    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be resumed from"):
-        loop.fit([learner], tmp_path / "c")
+    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be resumed from") as error:
+        loop.fit([*loop.learners(1), learner], tmp_path / "c")
+    assert blamed(error.value) == learner.name
+
+
+def test_no_learner_is_blamed_for_the_memory_of_its_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(tmp_path)
+    first, second = loop.learners(0, 1)
+    for error in (torch.OutOfMemoryError(), ValueError()):
+
+        def fails(*arguments: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(second, "backward", fails)
+        with pytest.raises(type(error)):
+            loop.fit([first, second], tmp_path / type(error).__name__)
+        assert blamed(error) == (second.name if isinstance(error, ValueError) else None)
 
 
 def test_a_nan_loss_stops_the_training(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmark.errors import RankError
 from benchmark.execution.building import Builder
+from benchmark.execution.causes import failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.process_group import process_group
 from benchmark.execution.rank_worker import follow
@@ -87,8 +88,9 @@ def test_a_full_disk_of_one_rank_ends_all_with_its_sentence(tmp_path: Path) -> N
     write_grid(tmp_path / "tiny.yaml", recipes={"finetune": {"epochs": 1}})
     store = Store(tmp_path / "results")
     store.prepare()
-    with pytest.raises(StoreError, match="No space left on device; free some space"):
+    with pytest.raises(StoreError, match="No space left on device; free some space") as error:
         launch_two(fill_the_disk, tmp_path)
+    assert failure_of(error.value) == "disk-full"  # as other nodes note it
     (attempts,) = [store.progress(path.name).attempts() for path in store.root.glob("progress/finetune-*")]
     assert (attempts[-1].outcome, attempts[-1].failure) == ("failed", "disk-full")
 

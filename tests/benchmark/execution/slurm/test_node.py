@@ -259,6 +259,17 @@ def test_data_are_read_in_place_where_the_copy_fails(tmp_path: Path, monkeypatch
     assert "No space left on device" in messages[0]
 
 
+def test_data_are_read_in_place_where_the_node_has_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, messages = registry.card("dataset", "cifar-10"), []
+    folder = tmp_path / "data" / card.folders[1]
+    folder.mkdir(parents=True)
+    (folder / card.markers[0].rstrip("/")).write_bytes(b"images")
+    (tmp_path / "disk").write_bytes(b"")
+    monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path / "disk"))
+    assert stage_data(tmp_path / "data", [card], messages.append) == tmp_path / "data"
+    assert "is read in place" in messages[0]
+
+
 def test_a_dataset_that_cannot_be_copied_ends_no_stage_of_another(
     slurm: FakeSlurm, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from benchmark.cli.slurm_options import check_executor
 from benchmark.cli.status import _is_active
 from benchmark.cli.status_view import screen
 from benchmark.errors import UserError
+from benchmark.execution.cancelling import cancel as cancel_grid
 from benchmark.execution.cancelling import cancel_jobs, name_of_grid
 from benchmark.execution.slurm import scheduler
 from benchmark.execution.slurm.failures import cause_of, last_failure, note_end, note_job_failures
@@ -231,6 +232,28 @@ def test_jobs_of_a_grid_file_that_is_no_longer_valid_are_cancelled(
     assert name_of_grid(store, plan.grid.name, None, ()) == plan.grid.name
     with pytest.raises(UserError, match="no file"):
         name_of_grid(store, str(path.with_name("other.yaml")), None, ())
+
+
+def test_jobs_are_cancelled_while_a_command_runs_another_grid(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    submission, _ = run(plan, store)
+    assert submission is not None
+    slurm.says("squeue", in_queue([task.job for task in submission.manifest().tasks], "RUNNING"))
+    with FileLock(store.root / LOCK, timeout=0), Command.open(store, "another", plan.grid.source):
+        (sentence,) = cancel_grid(store, plan.grid.name, now=False)
+    assert f"Slurm tasks of {plan.grid.name};" in sentence
+
+
+def test_a_file_from_which_several_grids_were_started_names_none_of_them(slurm: FakeSlurm, store: Store) -> None:
+    plan = plan_of(store)
+    run(plan, store)
+    plan.grid.source.write_text("name: [")
+    with (
+        FileLock(store.root / LOCK, timeout=0),
+        Command.open(store, "another", plan.grid.source),
+        pytest.raises(UserError, match=f"was started as another, {plan.grid.name}: give one of these names"),
+    ):
+        name_of_grid(store, str(plan.grid.source), None, ())
 
 
 def test_a_command_whose_grid_file_is_no_longer_valid_is_known(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ SIZES = ("pico", "nano", "tiny", "small", "base", "large", "huge", "giant")
 STAGES = {"finetune": "fine-tuning", "joint": "joint training", "exits": "heads"}
 COUNTED = re.compile(r"(?P<rule>[\w-]+)\(count=(?P<count>\d+)\)")
 """An exit scheme that places a number of exits by a rule."""
+NAMED_SCHEMES = {"paper": "the paper's exits", "published": "each method's published exits"}
 BLOCKS = "blocks "
 """Beginning of an exit scheme that lists its blocks."""
 MOST_FIELDS = 3
@@ -71,7 +72,7 @@ def scheme_words(scheme: str) -> str:
         return f"{match['count']} {match['rule']} exits"
     if scheme.startswith(BLOCKS):
         return f"exits after {scheme}"
-    return "the paper's exits" if scheme == "paper" else f"exits {scheme}"
+    return NAMED_SCHEMES.get(scheme, f"exits {scheme}")
 
 
 def recipe_words(runs: Sequence[Run]) -> list[str]:

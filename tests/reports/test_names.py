@@ -56,8 +56,8 @@ def test_backbones_with_the_same_short_name_keep_their_ids() -> None:
 
 
 def test_exits_and_points_in_words() -> None:
-    words = ["the paper's exits", "4 uniform exits", "exits after blocks 2 4"]
-    assert [scheme_words(name) for name in ("paper", "uniform(count=4)", "blocks 2 4")] == words
+    words = ["the paper's exits", "each method's published exits", "4 uniform exits", "exits after blocks 2 4"]
+    assert [scheme_words(name) for name in ("paper", "published", "uniform(count=4)", "blocks 2 4")] == words
     assert point_words("confidence/equal-macs-0.5") == "at half of the MACs"
     assert point_words("confidence/accuracy-drop-0") == "where nothing is lost on val"
     assert point_words("confidence/accuracy-drop-0.02") == "where at most 2 points are lost on val"

@@ -122,9 +122,10 @@ def _data(run: Run) -> str:
 def _backbones(runs: list[Run]) -> list[str]:
     """Name, depth and, where it is recorded, image size."""
     names = backbone_names(dict.fromkeys(run.backbone for run in runs))
+    sizes = {run.backbone: size for run in runs if (size := run.record.backbone.image_size)}
     texts = []
     for run in runs:
-        name, short, size = run.backbone, names[run.backbone], run.record.backbone.image_size
+        name, short, size = run.backbone, names[run.backbone], sizes.get(run.backbone)
         pixels = f", images of {size} x {size} pixels" if size else ""
         texts.append(f"{name if short == name else f'{short} ({name})'}, {run.record.depth} blocks{pixels}")
     return texts

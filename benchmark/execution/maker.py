@@ -135,7 +135,7 @@ class StageMaker:
             attempt = self.attempts.failed(stage.name)
             raise KilledError(attempt.sentence if attempt else stage.name)
         make = {"scores": self._score, "cost": self._price}.get(stage.kind, self._train)
-        others = False
+        again = False
         try:
             with self.attempts.attempt(together, stage):
                 make(together)
@@ -147,10 +147,8 @@ class StageMaker:
             self.reporter.say(
                 f"{self.place}{failed} failed ({sentence_of(error)}); the others of its pass continue without it"
             )
-            others = True
-        if (
-            others
-        ):  # not within the handler, where the exception keeps the models and the graph of the failed pass in memory
+            again = True
+        if again:  # after the handler, in which the exception keeps the models of the failed pass in memory
             self._make(stage, together)
 
     def _train(self, stages: Sequence[Stage]) -> None:

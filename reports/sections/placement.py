@@ -24,13 +24,14 @@ MOST = 6
 
 
 def schemes(study: Study) -> list[Block]:
-    """Exit schemes with the same number of exits."""
+    """Exit schemes with the same number of exits. Where each method has exits of its own, as published, a scheme is none."""
     blocks: list[Block] = []
     for settings in _comparable(study):
         by_count: dict[object, list[ComparisonGroup]] = {}
         for setting in settings:
-            by_count.setdefault(len(_blocks(setting)), []).append(setting)
-        chosen = max(by_count.values(), key=len)
+            if len({run.record.spec.train.exits for run in setting.exiting}) == 1:
+                by_count.setdefault(len(_blocks(setting)), []).append(setting)
+        chosen = max(by_count.values(), key=len, default=[])
         if len({setting.where["scheme"] for setting in chosen}) > 1:
             blocks += _compared(study, chosen, "Exit schemes", _scheme)
     return blocks

@@ -28,7 +28,13 @@ def test_every_reference_is_cited(smoke: SmokeRun) -> None:
 
 def test_the_backbone_is_described_by_depth_and_image_size(smoke: SmokeRun) -> None:
     text = pdf_text(smoke.out / "paper.pdf")
-    assert "ViT-Nano (vit_nano_patch4_28), 12 blocks, images of 28 x 28 pixels" in text
+    described = "ViT-Nano (vit_nano_patch4_28), 12 blocks, images of 28 x 28 pixels"
+    assert described in text
+    store = Store(smoke.results)
+    first, *others = load_runs(store, store.run_ids())[0]
+    backbone = first.record.backbone.model_copy(update={"image_size": None})  # as in older records
+    older = first.changed(record=first.record.model_copy(update={"backbone": backbone}))
+    assert dict(facts([older, *others]))["Backbone"] == described
 
 
 def test_recipes_that_differ_only_in_the_learning_rate_are_merged(smoke: SmokeRun) -> None:

@@ -18,6 +18,7 @@ from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.placement import schemes
 from reports.sections.realised import realised
 from reports.sections.results import exits_figures, results
 from reports.sections.shift import shifted
@@ -148,6 +149,19 @@ def test_numbers_of_one_exit_scheme_name_it_where_there_are_several(questions: t
         assert "the paper's exits" in text.split(shown)[1].split(".")[0], shown
     alone = [run for run in runs if run.record.spec.scheme in ("paper", "none")]
     assert "the paper's exits" not in " ".join(abstract(Study("t", alone, tidy_tables(alone, []))))
+
+
+def test_exits_that_differ_between_methods_are_no_placement(tmp_path: Path) -> None:
+    methods = ["static", "lgvit", "vanilla", {"name": "sdn", "set": {"regime": "frozen"}}]
+    grid = write_grid(
+        tmp_path / "g.yaml", datasets=["fashion-mnist-mini"], methods=methods, exits=["paper", "published"]
+    )
+    store = Store(tmp_path / "results")
+    make_finished(load_grid(grid), store)
+    runs, _ = load_runs(store, store.run_ids())
+    study = Study("t", runs, tidy_tables(runs, []))
+    assert len(study.settings) == 2
+    assert schemes(study) == []
 
 
 def test_every_table_and_figure_names_its_records(questions: tuple[Store, Path]) -> None:

@@ -15,9 +15,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmark.errors import RESUMES, TrainingDivergedError
+from benchmark.errors import RESUMES
 from benchmark.execution.attempts import MAX_DEATHS
-from benchmark.execution.causes import BlockedError, failure_of
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.maker import StageMaker
 from benchmark.execution.task import run_plan
@@ -25,14 +24,13 @@ from benchmark.grid.load import load_grid
 from benchmark.progress import Reporter
 from benchmark.provenance import stage_provenance
 from benchmark.stages.plan import make_plan
-from datasets.api import DataError
 from methods import METHODS
 from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses import LOSSES
 from methods.losses.self_distillation import SelfDistillation
 from methods.vanilla import Vanilla
 from results.store.attempts import Heartbeat
-from results.store.files import StoreError, write_file
+from results.store.files import StoreError
 from results.store.folder import Store
 from results.store.locks import Lock
 from tests.benchmark.execution.test_resume import contents
@@ -305,48 +303,3 @@ def test_an_error_in_the_loss_of_one_method_fails_that_method_alone(
     maker.store.remove_failed_run(failed)
     alone = contents(tmp_path / "without")
     assert alone.items() <= contents(tmp_path / "results").items()
-
-
-def out_of_memory() -> None:
-    torch.empty(1 << 60)
-
-
-def full_disk() -> None:
-    with Path("/dev/full").open("wb", buffering=0) as file:
-        file.write(b"x")
-
-
-def cannot_write(tmp: Path = Path("/dev/full/none")) -> None:
-    write_file(tmp, b"")
-
-
-def no_number() -> None:
-    raise TrainingDivergedError("exits-1", "the loss is nan")
-
-
-def no_images() -> None:
-    raise DataError("no images")
-
-
-def blocked() -> None:
-    raise BlockedError("exits-1", "MemoryError")
-
-
-@pytest.mark.parametrize(
-    ("what", "failure"),
-    [
-        (out_of_memory, "oom"),
-        (full_disk, "disk-full"),
-        (cannot_write, "error"),
-        (no_number, "nan"),
-        (no_images, "missing-data"),
-        (blocked, "blocked"),
-    ],
-)
-def test_an_exception_has_a_kind_of_cause(what: Any, failure: str) -> None:
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        what()
-    assert failure_of(error.value) == failure
-    wrapped = StoreError("the sentence for the user")
-    wrapped.__cause__ = error.value
-    assert failure_of(wrapped) == failure

@@ -123,9 +123,10 @@ def test_deep_semantics_is_read_from_the_probes_on_both_kinds_of_tokens() -> Non
     assert answer.verdict == "not supported"  # the nearest mean does not fall
 
 
-def test_distillation_is_read_from_runs_that_differ_in_its_options() -> None:
+def with_and_without_distillation() -> list[Run]:
+    """Mixed and homogeneous heads of five seeds; distillation brings mixed heads 0.04 more on average."""
     off = {"kd_weight": 0.0, "feature_terms": False}
-    runs = [
+    return [
         one
         for seed in range(5)
         for one in (
@@ -133,6 +134,10 @@ def test_distillation_is_read_from_runs_that_differ_in_its_options() -> None:
             run("homogeneous-local", seed, 0.80), run("homogeneous-local", seed, 0.79, **off),
         )
     ]  # fmt: skip
+
+
+def test_distillation_is_read_from_runs_that_differ_in_its_options() -> None:
+    runs = with_and_without_distillation()
     answer = by_rule(runs)["c"].answer
     assert (answer.verdict, round(answer.effects[0].mean, 6)) == ("supported", 0.04)
     half = [one for one in runs if one.record.spec.train.method.set.get("feature_terms") is None]
@@ -140,15 +145,7 @@ def test_distillation_is_read_from_runs_that_differ_in_its_options() -> None:
 
 
 def test_a_training_under_two_policies_is_one_run_under_the_policy_that_all_seeds_have() -> None:
-    off = {"kd_weight": 0.0, "feature_terms": False}
-    runs = [
-        one
-        for seed in range(5)
-        for one in (
-            run("lgvit", seed, 0.90 + JITTER[seed]), run("lgvit", seed, 0.85, **off),
-            run("homogeneous-local", seed, 0.80), run("homogeneous-local", seed, 0.79, **off),
-        )
-    ]  # fmt: skip
+    runs = with_and_without_distillation()
     entropy = point(0.5, 3).model_copy(update={"policy": "entropy"})
     others = [
         one.changed(record=one.record.model_copy(update={"run_id": f"a-{one.record.run_id}", "points": (entropy,)}))

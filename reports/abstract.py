@@ -71,8 +71,13 @@ def _setup(study: Study) -> str:
     places = _places(study)
     where = join(places) if len(places) <= SETTINGS else f"{places[0]} and {len(places) - 1} other settings"
     backbones = "backbone" if len({run.backbone for run in study.runs}) == 1 else "backbones"
-    schemes = len({setting.where["scheme"] for setting in study.settings})
-    placed = f" in {schemes} exit schemes" if schemes > 1 else ""
+    schemes: dict[str, set[str]] = {}
+    for setting in study.settings:
+        for run in setting.exiting:
+            schemes.setdefault(run.method, set()).add(setting.where["scheme"])
+    numbers = {len(of_method) for of_method in schemes.values()}
+    up_to = "up to " if len(numbers) > 1 else ""
+    placed = f" in {up_to}{max(numbers)} exit schemes" if max(numbers, default=0) > 1 else ""
     return (
         f"This report is based on {counted(len(study.runs), 'run')}: {counted(methods, 'method')} with early exits{placed} "
         f"and the {backbones} without exits, {_seed_counts(study)}, on {where}."

@@ -112,8 +112,15 @@ def marks(setting: ComparisonGroup, labels: Mapping[str, str] = MappingProxyType
     return (
         f" Bold: significantly {setting.metric.better} than {name}; underlined: significantly {setting.metric.worse} (paired "
         f"tests over {setting.tested_over}; Holm's correction over {setting.tests}); without a mark: not shown to "
-        f"differ.{caution}"
+        f"differ.{_apart(setting, labels)}{caution}"
     )
+
+
+def _apart(setting: ComparisonGroup, labels: Mapping[str, str]) -> str:
+    """The rows without a mark because nothing compared them, with a space before; empty if there are none."""
+    tested = {label for label, _ in setting.contrasts}
+    apart = [labels.get(label, label) for label in setting.contenders if label not in {setting.reference, *tested}]
+    return f" Not compared: {few(apart)}." if apart else ""
 
 
 def costs(name: str, runs: list[Run]) -> Shown:

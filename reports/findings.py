@@ -126,7 +126,8 @@ def limits(study: Study) -> list[str]:
     names = (study.display[run.method] for run in runs if run.head_probes and not are_compared(run))
     if apart := list(dict.fromkeys(names)):
         sentences.append(
-            f"Whether the heads of {few(apart)} have converged was not checked: no probe has their loss and their inputs."
+            f"Whether the heads of {few(apart)} have converged was not checked, or not at every exit: no probe there has "
+            "their loss and their inputs."
         )
     if not any(run.latencies for run in runs):
         sentences.append("Speed-ups are counted, in layers and in MACs; no time was measured.")

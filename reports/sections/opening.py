@@ -95,7 +95,7 @@ def methods(study: Study) -> Shown:
     runs = [run for group in study.main for run in group.runs]
     rates: dict[str, set[float]] = {}
     for run in runs:
-        trained = run.has_exits and not run.record.is_external
+        trained = any(stage.stage in ("joint", "exits") for stage in run.record.stages)
         rates.setdefault(run.method, set()).update([run.heads_recipe.lr] if trained else [])
     differ = len(set().union(*rates.values())) > 1
     for run in runs:
@@ -115,7 +115,7 @@ def methods(study: Study) -> Shown:
         rows.setdefault(run.method, row)
     shown = list(rows.values())[:MOST]
     more = f" The first {MOST} of {len(rows)}; the records have all." if len(rows) > MOST else ""
-    first = " of the first setting" if len(study.main) > 1 else ""
+    first = " of the first setting" if len(study.main) > 1 else study.where(study.main[0])
     rate = ["Learning rate"] if differ else []
     learned = " and learning rate" if differ else ""
     caption = f"Methods: heads at the exits{first}, their training, loss{learned}, and source.{more}"

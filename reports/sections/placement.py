@@ -105,7 +105,10 @@ def _placed(settings: list[ComparisonGroup], names: list[str]) -> str:
     """The blocks of each placement; a scheme that lists its blocks says them by its name."""
     blocks = [" ".join(map(str, _blocks(setting))) for setting in settings]
     places = [text if name == f"{BLOCKS}{text}" else f"{name} {text}" for name, text in zip(names, blocks, strict=True)]
-    return f"{'; '.join(places)} (placements of this suite; those of the paper are not known)."
+    published = [name for name in names if name in ("paper", "published")]
+    but = f"all but {join(published)}: " if published else ""
+    unknown = "" if published else "; those of the paper are not known"
+    return f"{'; '.join(places)} ({but}placements of this suite{unknown})."
 
 
 def _sentence(study: Study, settings: list[ComparisonGroup], names: list[str], method: str) -> str:

@@ -24,7 +24,8 @@ MANY = 24
 def other_policies(study: Study) -> list[Block]:
     """Every method under every policy. With only one method the main results show this already."""
     in_results, evaluated = (
-        {(run.method, policy) for run in runs for policy in run.policies} for runs in (study.judged, study.runs)
+        {(run.setting, run.method, policy) for run in runs for policy in run.policies}
+        for runs in (study.judged, study.runs)
     )
     if in_results == evaluated:
         return []

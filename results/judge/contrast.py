@@ -18,7 +18,7 @@ from results.stats.statistics import (
     over_seeds,
 )
 from results.tables.pairing import are_paired
-from results.tables.run import Run
+from results.tables.run import Run, is_ordered
 
 Key = TypeVar("Key", bound=Hashable)
 Seeds = Mapping[int, tuple[Run, str | None]]
@@ -97,12 +97,13 @@ def contrast(first: Seeds, second: Seeds) -> Contrast | None:
         second: those of the second.
 
     Returns:
-        None if they share no seed in which both reach their point, or were tested on other images.
+        None if they share no seed in which both reach their point, or were tested on other images, or if the policy of one
+        decides by earlier images (`results.tables.run.is_ordered`).
     """
     pairs = []
     for seed in sorted(set(first) & set(second)):
         (run, point), (other, at) = first[seed], second[seed]
-        if point is not None and at is not None:
+        if point is not None and at is not None and not (_in_order(run, point) or _in_order(other, at)):
             pairs.append(((run, point), (other, at)))
     if not pairs or not all(are_paired(*pairs[0][0], *side) for pair in pairs for side in pair):
         return None
@@ -113,6 +114,10 @@ def contrast(first: Seeds, second: Seeds) -> Contrast | None:
         [run.point_outcomes[point].exits_and_answers for run, point in side] for side in zip(*pairs, strict=True)
     ]
     return replace(result, seeds=min(result.seeds, *(distinct(of_side) for of_side in outcomes)))
+
+
+def _in_order(run: Run, name: str) -> bool:
+    return any(point.name == name and is_ordered(point.policy) for point in run.record.points)
 
 
 def of_differences(differences: Sequence[np.ndarray], seeds_run: int, metric: Metric = ACCURACY) -> Contrast:

@@ -8,7 +8,7 @@ import numpy as np
 
 from results.judge.literature import Claims, Reading
 from results.judge.verdicts import Estimate, Verdict
-from results.tables.run import Run
+from results.tables.run import Run, is_ordered
 
 IMAGES = 200
 """Test images that a verdict needs at least."""
@@ -96,10 +96,14 @@ def one_per_seed(runs: list[Run]) -> list[Run]:
 
 
 def refusal(chosen: list[Run]) -> Decision | None:
-    """A decision where nothing can be tested: a control decides on the exits, or there are too few test images."""
+    """A decision where nothing can be tested: a control decides on the exits, earlier images do, or test images are too few."""
     policy = chosen[0].judged_policy
     if policy.partition("(")[0] in CONTROLS:
         return Decision("inconclusive", f"the policy {policy} is a control that no user can run", chosen)
+    if is_ordered(policy):
+        return Decision(
+            "inconclusive", f"the policy {policy} decides by earlier images, which no interval covers", chosen
+        )
     images = min(run.record.data.sizes["test"] for run in chosen)
     if images < IMAGES:
         return Decision("inconclusive", f"{images} of the {IMAGES} test images that a verdict needs", chosen)

@@ -63,18 +63,22 @@ class ScaledAnswer:
 def mechanism_answers(runs: list[Run]) -> list[ScaledAnswer]:
     """The answers of all rules, by backbone and dataset; without the runs that a rule needs its answer is open.
 
-    A rule is applied to each group of runs that differ in nothing else; those without numbers are left out if another has some.
+    A rule is applied to each group of runs that differ in nothing else, also not in the policy where operating points are
+    compared; those without numbers are left out if another has some.
     """
     runs = [run for run in runs if run.is_classification]  # the rules are about image classifiers
     converged = _convergence(runs)
     answers = []
     for (backbone, dataset, _), own in _groups(runs, lambda run: (run.backbone, run.dataset, image_identity(run))):
-        images, judged = own[0].record.data.sizes.get("train", 0), under_one_policy(own)
+        images, judged = own[0].record.data.sizes.get("train", 0), _by_policy(own)
         for rule_answers in (
             [local_information(_exits(group, converged), own[0].record.depth) for group in _alike(own, ("kernel",))],
             [deep_semantics(_blocks(group)) for group in _same_backbone(own)],
-            [distillation(_runs(group, converged)) for group in _alike(judged, tuple(DISTILLATION))],
-            *([_schemes(group, converged, predictor) for group in _same_count(judged)] for predictor in PREDICTORS),
+            [distillation(_runs(group, converged)) for these in judged for group in _alike(these, tuple(DISTILLATION))],
+            *(
+                [_schemes(group, converged, predictor) for these in judged for group in _same_count(these)]
+                for predictor in PREDICTORS
+            ),
         ):
             lacks_least = min(rule_answers, key=lambda answer: len(answer.reason))
             with_numbers = [answer for answer in rule_answers if answer.effects] or [lacks_least]
@@ -123,6 +127,12 @@ def _groups(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> list[tuple[t
     for run in runs:
         groups.setdefault(key(run), []).append(run)
     return list(groups.items())  # type: ignore[arg-type]
+
+
+def _by_policy(runs: list[Run]) -> list[list[Run]]:
+    """Runs with exits under the policy of their method and setting, one group for each policy."""
+    with_exits = [run for run in under_one_policy(runs) if run.has_exits]
+    return [group for _, group in _groups(with_exits, lambda run: run.judged_policy)] or [runs]
 
 
 def _alike(runs: list[Run], varied: tuple[str, ...]) -> list[list[Run]]:

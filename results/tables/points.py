@@ -13,11 +13,8 @@ from results.stats.statistics import bounded_mean, detectable_difference, over_s
 from results.store.devices import UNVERIFIED, is_unverified
 from results.tables.pairing import paired
 from results.tables.row_labels import labels
-from results.tables.run import SETTING, STATIC, Run
+from results.tables.run import SETTING, STATIC, Run, is_ordered
 
-ORDERED = ("running-quantile",)
-"""Policies whose decision on an image depends on the images before it, so that images are no independent samples. `tests`
-compares them with the registered cards."""
 REDRAWN = ("mac_redrawn_low", "mac_redrawn_high")
 
 
@@ -190,8 +187,8 @@ def comparisons(runs: list[Run]) -> pd.DataFrame:
 
 def comparable(first: Run, one: str, second: Run, other: str) -> bool:
     """Whether two rows are compared: methods under the same policy, or each under that of its own paper, and the policies of
-    one run; none of `ORDERED`."""
-    if any(policy.partition("(")[0] in ORDERED for policy in (one, other)):
+    one run; none whose decisions depend on earlier images (`is_ordered`)."""
+    if is_ordered(one) or is_ordered(other):
         return False
     is_own = one == first.record.own_policy and other == second.record.own_policy
     return first.record.run_id == second.record.run_id or one == other or is_own

@@ -42,8 +42,16 @@ from results.tables.pixel_counts import EDGE, REGION, PixelCounts
 STATIC = "static"
 NO_POLICY = "none"  # policy of a model without early exits other than the reference, such as a truncated backbone
 SETTING = ["backbone", "dataset", "scheme", "recipes"]  # equal for runs that are compared with each other
+ORDERED = ("running-quantile",)
+"""Policies whose decision on an image depends on the images before it, so that images are no independent samples. `tests`
+compares them with the registered cards."""
 
 Image = TypeVar("Image", Example, Picture)
+
+
+def is_ordered(policy: str) -> bool:
+    """Whether a policy, by its name with options, is one of `ORDERED`."""
+    return policy.partition("(")[0] in ORDERED
 
 
 @dataclass(frozen=True)
@@ -270,8 +278,8 @@ class Run:
 
     @cached_property
     def policies(self) -> list[str]:
-        """The evaluated policies, in the order of the grid."""
-        return list(dict.fromkeys(point.policy for point in self.record.points))
+        """The evaluated policies, in the order of the grid; those that nothing is compared with (`is_ordered`) come last."""
+        return sorted(dict.fromkeys(point.policy for point in self.record.points), key=is_ordered)
 
     @property
     def relative_costs(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from reports.sections.opening import heads_loss, methods
 from reports.setup import facts
 from reports.study import Study
 from reports.tidy_tables import tidy_tables
+from results.spec import Recipes
 from results.store.folder import Store
 from results.tables.loading import load_runs
 from results.tables.run import Run
@@ -65,6 +66,23 @@ def test_the_table_of_methods_has_learning_rates_where_they_differ(smoke: SmokeR
     table = methods(Study("t", differing, tidy_tables(differing, []))).table
     rates = {row[0]: row[table.header.index("Learning rate")] for row in table.rows}
     assert (rates["LGViT"], rates["Vanilla early exit"], rates["backbone without exits"]) == ("0.02", "0.5", "–")
+
+
+def test_an_imported_model_has_no_learning_rate(smoke: SmokeRun) -> None:
+    store = Store(smoke.results)
+    runs, _ = load_runs(store, store.run_ids())
+    (vanilla,) = (run for run in runs if run.method == "vanilla")
+    stages = tuple(
+        stage.model_copy(update={"stage": "imported"})
+        for stage in vanilla.record.stages
+        if stage.stage not in ("finetune", "exits")
+    )
+    spec = vanilla.record.spec.with_train(recipes=Recipes())
+    imported = replace(vanilla, record=vanilla.record.model_copy(update={"stages": stages, "spec": spec}))
+    changed = [
+        imported if run is vanilla else run for run in runs if run.method in ("lgvit", "vanilla") or run.is_static
+    ]
+    assert "Learning rate" not in methods(Study("t", changed, tidy_tables(changed, []))).table.header
 
 
 def test_the_loss_in_the_table_of_methods_is_the_one_that_trains() -> None:

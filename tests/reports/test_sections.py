@@ -18,6 +18,7 @@ from reports.blocks import Drawn, Shown
 from reports.paper import build_report
 from reports.sections import policies
 from reports.sections.claims import SMALL_SCALE, claims_table, unjudged, verdict_sentence
+from reports.sections.opening import methods
 from reports.sections.placement import schemes
 from reports.sections.realised import realised
 from reports.sections.results import exits_figures, results
@@ -142,7 +143,10 @@ def test_numbers_of_one_exit_scheme_name_it_where_there_are_several(questions: t
     (setting,) = study.main
     assert len(study.settings) == 4
     assert study.where(setting) == ", the paper's exits"
-    assert "4 exit schemes" in abstract(study)[1]
+    assert "in up to 4 exit schemes" in abstract(study)[1]  # of LGViT with its default options; its variants are in one
+    assert "heads at the exits, the paper's exits, their training" in methods(study).caption
+    twice = [run for run in runs if run.method == "lgvit" or run.is_static]
+    assert "in 4 exit schemes" in abstract(Study("t", twice, tidy_tables(twice, [])))[1]
     assert "the paper's exits" in abstract(study)[2]
     text = pdf_text(out / "paper.pdf")
     for shown in ("Figure 1: Left: ", "Main results on test", "Figure 2: Left: "):
@@ -243,6 +247,21 @@ def test_tables_of_policies_on_images_as_they_are_and_on_shifted_ones(
     assert cells == expected
     smoke_runs, _ = load_runs(Store(smoke.results), Store(smoke.results).run_ids())
     assert shifted(Study("t", smoke_runs, tidy_tables(smoke_runs, []))) == []
+
+
+def test_policies_of_one_setting_are_shown_also_if_another_setting_has_them(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path / "g.yaml", methods=["static", "lgvit", "vanilla"], policies=["confidence", "entropy"])
+    store = Store(tmp_path / "results")
+    make_finished(load_grid(grid), store)
+    runs, _ = load_runs(store, store.run_ids())
+    longer = [with_epochs(run.under("entropy") if run.has_exits else run, 99) for run in runs]
+    alone, both = (Study("t", those, tidy_tables(those, [])) for those in (runs, [*runs, *longer]))
+    shown, with_others = (
+        [block.table.rows for block in policies.other_policies(study) if isinstance(block, Shown)]
+        for study in (alone, both)
+    )
+    assert shown == with_others
+    assert len(shown) == 1
 
 
 def test_a_model_that_runs_its_blocks_twice_does_not_stretch_the_figures_of_exits(tmp_path: Path) -> None:

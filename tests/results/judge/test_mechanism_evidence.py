@@ -154,6 +154,21 @@ def test_a_training_under_two_policies_is_one_run_under_the_policy_that_all_seed
     assert by_rule([*others, *runs])["c"] == by_rule(runs)["c"]
 
 
+def test_runs_under_other_policies_are_not_set_against_each_other() -> None:
+    runs = with_and_without_distillation()
+    worse = point(0.5, 3).model_copy(update={"policy": "entropy"})
+    options = {"kd_weight": 0.0, "feature_terms": False}
+    mixed = [
+        one.changed(record=one.record.model_copy(update={"points": (worse,)}))
+        if one.record.spec.train.method == Configured(name="lgvit", set=options)
+        else one
+        for one in runs
+    ]
+    assert by_rule(runs)["c"].answer.effects
+    answer = by_rule(mixed)["c"].answer
+    assert (answer.verdict, answer.effects) == ("open", ())
+
+
 def test_exit_schemes_need_as_many_exits_and_the_measures_at_their_blocks() -> None:
     schemes = {"shallow": (1, 2), "middle": (3, 4), "deep": (5, 6), "late": (2, 6)}
     runs = [

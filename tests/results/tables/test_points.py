@@ -11,7 +11,8 @@ from benchmark import registry
 from benchmark.grid.load import grid_of
 from results.store.folder import Store
 from results.tables.loading import load_runs
-from results.tables.points import ORDERED, comparable, points, timed_seeds
+from results.tables.points import comparable, points, timed_seeds
+from results.tables.run import ORDERED
 from tests.grids import tiny_grid
 from tests.made_up_runs import make_finished
 

@@ -13,6 +13,7 @@ from benchmark.cli import main
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.graph import run_stages
 from results.judge.mechanism_evidence import mechanism_answers
+from results.judge.mechanisms import Answer
 from results.stats.statistics import over_seeds
 from results.store.folder import Store
 from results.store.probes import without_probes
@@ -25,9 +26,18 @@ from tests.conftest import ROOT
 FOLDER, SCHEMES, CONTROLS, LONGER = (
     ROOT / "results" / name for name in ("reference", "reference-schemes", "reference-controls", "reference-longer")
 )
-MOST_BYTES = {(FOLDER, SCHEMES, CONTROLS): 15 * 10**6, (LONGER,): 7 * 10**6}
-LONGER_RIVALS = ("vanilla", "homogeneous-local", "class-patch-mean")
-LONGER_PLAIN = "lgvit(feature_terms=False, kd_weight=0)"
+MOST_BYTES = {(FOLDER, SCHEMES, CONTROLS): 15 * 10**6, (LONGER,): 11 * 10**6}
+DIFFERENCES = {  # rows of the page's table of short and longer training: two methods, and the budget at which they are compared
+    "LGViT minus `vanilla`, half of the MACs": ("lgvit", "vanilla", 0.5),
+    "LGViT minus LPH at every exit, half of the MACs": ("lgvit", "homogeneous-local", 0.5),
+    "LGViT minus `class-patch-mean`, half of the MACs": ("lgvit", "class-patch-mean", 0.5),
+    "LGViT minus `vanilla`, 0.4 of the MACs": ("lgvit", "vanilla", 0.4),
+    "LGViT with cross-entropy alone minus LGViT, 0.4 of the MACs": (
+        "lgvit(feature_terms=False, kd_weight=0)",
+        "lgvit",
+        0.4,
+    ),
+}
 POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
 
 
@@ -163,35 +173,33 @@ def test_the_gain_by_exits_before_block_4_is_the_one_that_the_page_shows(runs: l
 def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) -> None:
     longer, problems = load_runs(Store(LONGER), Store(LONGER).run_ids())
     assert problems == []
-    seeds = {run.seed for run in longer}
-    short = [run for run in runs if run.seed in seeds]
-    page, tables = one_line("docs/reference-results.md"), {"short": points(short), "long": points(longer)}
-
-    def rows(training: str, label: str, budget: float | None = None) -> pd.DataFrame:
-        table = tables[training].query("label == @label")
-        return table if budget is None else table.query("kind == 'equal-macs' and target == @budget")
-
-    gain, ends = gain_by_seed(rows("long", "static"), rows("short", "static"))
-    assert f"The backbones are {gain} points more accurate {ends}" in page
-    at_half = [gain_by_seed(rows("long", "lgvit", 0.5), rows("long", label, 0.5)) for label in LONGER_RIVALS]
-    assert f"minus `vanilla` is {difference(at_half[0])}, minus LPH at every exit {difference(at_half[1])}" in page
-    assert f"minus `class-patch-mean` {difference(at_half[2])}" in page
-    low, before = (gain_by_seed(rows(name, "lgvit", 0.4), rows(name, "vanilla", 0.4)) for name in ("long", "short"))
-    assert (
-        f"ahead of them by {difference(low)}, with the short training of the same seeds by {difference(before)}" in page
-    )
-    plain = gain_by_seed(rows("long", LONGER_PLAIN, 0.4), rows("long", "lgvit", 0.4))
-    assert f"LGViT's accuracy at 0.4 of the MACs by {difference(plain)}" in page
-    answers = [{scaled.answer.rule: scaled.answer for scaled in mechanism_answers(those)} for those in (longer, short)]
-    assert [answers[0][rule].verdict for rule in "abc"] == ["open", "not supported", "not supported"]
-    mixing = [of_rules["a"] for of_rules in answers]
-    long_effect, short_effect = (f"{100 * answer.effects[0].mean:.2f}" for answer in mixing)
-    low_end, high_end = (f"{100 * end:.2f}" for end in (mixing[0].effects[0].low, mixing[0].effects[0].high))
-    readme = one_line("README.md")
+    assert {run.seed for run in longer} == {run.seed for run in runs}
+    page, readme = one_line("docs/reference-results.md"), one_line("README.md")
+    tables = [points(those) for those in (runs, longer)]
+    alone = [next(summary(table.query("label == 'static'")).itertuples()) for table in tables]
+    shown = [f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" for row in alone]
+    assert f"| backbone without exits (%) | {shown[0]} | {shown[1]} |" in page
+    at_drop = [summary(table.query("kind == 'accuracy-drop' and target == 0.01")) for table in tables]
+    for label, name in {"lgvit": "LGViT", "vanilla": "`vanilla`"}.items():
+        (short,), (long,) = (rows.loc[rows["label"] == label, "mac_speedup"] for rows in at_drop)
+        assert f"| speed-up in MACs of {name}, at most 1 point lost on val | {short:.2f}× | {long:.2f}× |" in page
+    for row, (method, other, budget) in DIFFERENCES.items():
+        at_budget = [table[(table["kind"] == "equal-macs") & (table["target"] == budget)] for table in tables]
+        of_both = [(rows[rows["label"] == method], rows[rows["label"] == other]) for rows in at_budget]
+        cells = [difference(gain_by_seed(*pair)) for pair in of_both]
+        assert f"| {row} | {cells[0]} | {cells[1]} |" in page
+    gain, ends = gain_by_seed(*(table.query("label == 'static'") for table in reversed(tables)))
+    assert f"The backbones are then {gain} points more accurate {ends}" in page
     assert f"they are {gain} points better" in readme
-    assert f"then brings {long_effect} points [{low_end}, {high_end}]" in readme
-    ahead = f"by {long_effect} points [{low_end}, {high_end}], and by {short_effect} with"
-    assert f"LPH with kernel 3 is ahead of LPH with kernel 0 {ahead}" in page
+    half = tables[1].query("label == 'lgvit' and kind == 'equal-macs' and target == 0.5")
+    ahead, between = gain_by_seed(half, tables[1].query("label == 'truncated(depth=6)'"))
+    assert f"With 20 epochs, LGViT's exits are {ahead} points more accurate than the first six blocks {between}" in page
+    assert f"{ahead} points {between} with 20 epochs" in readme
+    answers = [{scaled.answer.rule: scaled.answer for scaled in mechanism_answers(those)} for those in (runs, longer)]
+    assert [answers[1][rule].verdict for rule in "abc"] == ["open", "not supported", "not supported"]
+    mixing = [effect_of(answer["a"]) for answer in answers]
+    assert f"| LPH with kernel 3 minus kernel 0, the shallow exits | +{mixing[0]} | +{mixing[1]} |" in page
+    assert f"then brings {mixing[1].replace(' [', ' points [')}" in readme
     table = convergence_table(longer)
     assert table is not None
     heads, backbones = table[table["part"] == "head"], table[table["part"] == "backbone"]
@@ -200,6 +208,12 @@ def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) 
     assert f"one by one, {(heads['gap'] > 0.005).sum()} of {len(heads)} heads are above the limit of 0.5" in page
     quarter = 100 * backbones["gap"]
     assert f"gained {quarter.min():.1f} to {quarter.max():.1f} points in the last quarter" in page
+
+
+def effect_of(answer: Answer) -> str:
+    """Mean and interval of the first effect that decides an answer, in points."""
+    effect = answer.effects[0]
+    return f"{100 * effect.mean:.2f} [{100 * effect.low:.2f}, {100 * effect.high:.2f}]"
 
 
 def difference(gain: tuple[str, str]) -> str:
@@ -213,7 +227,8 @@ def gain_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> tuple[str, str]:
     accuracies = (rows.set_index("seed")["accuracy"] for rows in (first, second))
     differences = (100 * next(accuracies).sub(next(accuracies))).dropna().tolist()
     low, high = over_seeds(differences)
-    return f"{sum(differences) / len(differences):.2f}", f"[{low:.2f}, {high:.2f}]"
+    mean = round(sum(differences) / len(differences), 2) + 0.0  # no "-0.00"
+    return f"{mean:.2f}", f"[{low:.2f}, {high:.2f}]"
 
 
 def one_line(path: str) -> str:

@@ -160,7 +160,10 @@ def test_the_limits_name_heads_whose_loss_no_probe_has() -> None:
     info = run.record.method.model_copy(update={"options": {"teacher_norm": "none"}})
     other = run.changed(record=run.record.model_copy(update={"method": info}))
     texts = [" ".join(limits(Study("t", [one], {}))) for one in (run, other)]
-    assert [("no probe there has their loss" in text, run.method in text) for text in texts] == [(False, False), (True, True)]
+    assert [("no probe there has their loss" in text, run.method in text) for text in texts] == [
+        (False, False),
+        (True, True),
+    ]
 
 
 def test_the_head_of_another_method_inside_a_head_is_compared_with_the_weakest_probe() -> None:

@@ -24,7 +24,9 @@ from benchmark.stages.stage import Stage
 from benchmark.training.ranks import ALONE, Ranks
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+COLLECTIVE_TIMEOUT = timedelta(hours=2)
+"""Long, because the others wait while rank 0 measures val or reads a slow disk. A rank that dies is noticed at once, and a
+training that makes no step is ended by the watchdog."""
 POLL_SECONDS = 0.05
 END = "end"
 KNOWN_TO_ALL = (Interrupted, TrainingDivergedError)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from benchmark.errors import UserError
 from benchmark.execution.config import ExecutionConfig
 from benchmark.execution.device import usable_device
@@ -36,5 +38,10 @@ def measure_grid(plan: Plan, config: ExecutionConfig, run_ids: Sequence[str], sa
                 store, run_id, None, device, precision="fp32", images=IMAGES, threads=config.threads, data_dir=config.data_dir
             )  # fmt: skip
             measure_run(subject, plan.grid.latency, lambda line: None, warmup=WARMUP)
-        except (UserError, StoreError, DataError) as error:  # the other results of the run are valid without its time
+        except (
+            UserError,
+            StoreError,
+            DataError,
+            torch.OutOfMemoryError,
+        ) as error:  # the other results of the run are valid without its time
             say(f"no latency of {run_id}: {error}")

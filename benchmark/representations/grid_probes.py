@@ -36,7 +36,7 @@ def probe_grid(records: Sequence[DoneRecord], config: ExecutionConfig, say: Call
             probe_backbone(
                 Subject(store, group[0], device, config.data_dir), exit_blocks(group), distillation_of(group[0])
             )
-        except (UserError, StoreError, DataError) as error:  # the runs are valid without probes
+        except (UserError, StoreError, DataError, torch.OutOfMemoryError) as error:  # the runs are valid without probes
             say(f"no probes of {train.backbone}, seed {train.seed}: {error}")
 
 

@@ -282,7 +282,8 @@ def fit(
             learner.check_finite()  # a diverged learner is not saved
             learner.seconds += now - started
             learner.save(checkpoint(learner), ranks)
-        saved = started = now
+        started = now
+        saved = time.monotonic()  # after it: a save that takes longer than the interval must not follow every step
 
     def watch(step: int, epoch: int) -> int:
         """The decision of rank 0 after a step: continue or stop."""

@@ -57,6 +57,20 @@ def probed(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+def test_probes_that_do_not_fit_in_memory_leave_the_grid_its_report(
+    smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*args: object) -> None:
+        raise torch.OutOfMemoryError("out of memory, tried to allocate 60 GiB")
+
+    monkeypatch.setattr("benchmark.representations.grid_probes.probe_backbone", too_large)
+    store = Store(smoke.results)
+    records = without_probes(store, [name for name in store.run_ids() if not name.startswith("static")])
+    lines: list[str] = []
+    probe_grid(records, ExecutionConfig(results=smoke.results, device="cpu"), lines.append)
+    assert lines[-1] == "no probes of vit_nano_patch4_28, seed 0: out of memory, tried to allocate 60 GiB"
+
+
 def test_all_runs_on_the_backbone_share_the_probes(probed: Store) -> None:
     runs, problems = load_runs(probed, probed.run_ids())
     assert problems == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from benchmark.progress import Reporter
 from benchmark.stages.plan import make_plan
 from benchmark.training.checkpoints import previous, write_checkpoint
 from benchmark.training.finetune import finetune_learner
-from benchmark.training.loop import fit
+from benchmark.training.loop import CHECKPOINT_SECONDS, Learner, fit
+from benchmark.training.ranks import Ranks
 from methods import METHODS
 from methods.api import BackboneCard, Card, Component, MethodCard, TrainStage
 from methods.losses import LOSSES
@@ -49,6 +51,26 @@ def test_a_stop_at_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
     resumed = loop.learners(0, 1)
     for actual, whole in zip(loop.fit(resumed, tmp_path / "stopped"), expected, strict=True):
         assert_same(actual, whole)
+
+
+def test_saves_that_take_longer_than_their_interval_do_not_follow_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0, saves=0)
+    write = Learner.save
+
+    def slow(self: Learner, path: Path, ranks: Ranks) -> None:
+        write(self, path, ranks)
+        clock.saves += 1
+        clock.now += 1.5 * CHECKPOINT_SECONDS
+
+    monkeypatch.setattr(Learner, "save", slow)
+    monkeypatch.setattr("benchmark.training.loop.time", SimpleNamespace(monotonic=lambda: clock.now))
+    loop = Loop(tmp_path)
+    (learner,) = learners = loop.learners(0)
+    loop.fit(learners, tmp_path / "saved")
+    assert (learner.step, clock.saves) == (6, 2)  # after each epoch
+    assert learner.seconds == 1.5 * CHECKPOINT_SECONDS  # of the first save; the last one ends after the training
 
 
 def test_with_muon_a_stop_changes_no_bit_and_the_weights_are_others_than_with_adamw(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
     assert [run.spec for run in submission.settings().plan(store).runs] == [run.spec for run in plan.runs]
 
 
+def test_ranks_of_a_node_have_a_core_each_where_nothing_else_is_asked_for(slurm: FakeSlurm, store: Store) -> None:
+    submission, _ = run(plan_of(store), store, gpus_per_node=2)
+    assert submission is not None
+    for script, array in zip(slurm.scripts, submission.manifest().arrays, strict=True):
+        trains = any(task.gpus > 1 for task in array.tasks)
+        assert ("--cpus-per-task=2" in script) == trains, script
+    assert any("--cpus-per-task=2" in script for script in slurm.scripts)
+
+
 def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:
     plan = plan_of(store)
     submission, _ = run(plan, store)

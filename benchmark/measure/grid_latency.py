@@ -38,10 +38,6 @@ def measure_grid(plan: Plan, config: ExecutionConfig, run_ids: Sequence[str], sa
                 store, run_id, None, device, precision="fp32", images=IMAGES, threads=config.threads, data_dir=config.data_dir
             )  # fmt: skip
             measure_run(subject, plan.grid.latency, lambda line: None, warmup=WARMUP)
-        except (
-            UserError,
-            StoreError,
-            DataError,
-            torch.OutOfMemoryError,
-        ) as error:  # the other results of the run are valid without its time
+        except (UserError, StoreError, DataError, torch.OutOfMemoryError) as error:
+            # The other results of the run are valid without its time.
             say(f"no latency of {run_id}: {error}")

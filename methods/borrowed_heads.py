@@ -23,11 +23,13 @@ def borrowed_heads(
     """For each exit the options ``head``, ``options`` and ``head_version`` of a head that contains the one of ``base``.
 
     Raises:
-        ValueError: a head of ``base`` reads modules of the backbone.
+        ValueError: ``base`` has no heads at these exits, or one of them reads modules of the backbone.
     """
     heads = METHODS[base].load()().heads(exits, backbone)
     if any(HEADS[head.name].reads_backbone for head in heads):
         raise ValueError(f"{borrower}: the heads of {base} read parts of the backbone, so they cannot be its base")
+    if len(heads) != len(exits):
+        raise ValueError(f"{borrower}: {base} has no heads at the exits, so it cannot be its base")
     return tuple(
         {"head": head.name, "options": dict(head.options), "head_version": HEADS[head.name].code_version}
         for head in heads

@@ -96,7 +96,7 @@ def test_a_head_that_shares_parts_with_other_exits_is_refused() -> None:
         BoostedHead(8, 3, 3, 1, head="linear", options={"shared_pooler": True}, head_version=1, first=False)
 
 
-@pytest.mark.parametrize("base", ["jei-dnn", "two-resolutions"])
-def test_heads_that_read_the_backbone_cannot_be_boosted(base: str) -> None:
+@pytest.mark.parametrize("base", ["jei-dnn", "two-resolutions", "static", "tome"])
+def test_heads_that_read_the_backbone_or_do_not_exist_cannot_be_boosted(base: str) -> None:
     with pytest.raises(ValueError, match=base):
         configured("method", "boosted", {"base": base}).heads((3, 6), BACKBONES["vit_nano_patch4_28"])

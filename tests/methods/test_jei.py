@@ -163,7 +163,7 @@ def test_gates_on_the_heads_of_another_method_cost_only_the_gates() -> None:
 
 @pytest.mark.parametrize(("base", "words"), [
     ("jei-dnn", "jei-dnn read parts of the backbone"), ("two-resolutions", "two-resolutions read parts of the backbone"),
-    ("lgvitt", "'lgvit'"), ("berxit", "gate"), ("ztw", "other exits"),
+    ("static", "static has no heads"), ("lgvitt", "'lgvit'"), ("berxit", "gate"), ("ztw", "other exits"),
 ])  # fmt: skip
 def test_heads_that_cannot_have_a_gate_are_refused(base: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):

@@ -183,6 +183,9 @@ def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) 
     for label, name in {"lgvit": "LGViT", "vanilla": "`vanilla`"}.items():
         (short,), (long,) = (rows.loc[rows["label"] == label, "mac_speedup"] for rows in at_drop)
         assert f"| speed-up in MACs of {name}, at most 1 point lost on val | {short:.2f}× | {long:.2f}× |" in page
+    exiting = [100 * rows.loc[rows["label"] != "static", "drop"] for rows in at_drop]
+    lost = [f"{drops.min():.1f} to {drops.max():.1f}" for drops in exiting]
+    assert f"at most 1 point on val lose {lost[0]} points with 8 epochs and {lost[1]} with 20" in page
     for row, (method, other, budget) in DIFFERENCES.items():
         at_budget = [table[(table["kind"] == "equal-macs") & (table["target"] == budget)] for table in tables]
         of_both = [(rows[rows["label"] == method], rows[rows["label"] == other]) for rows in at_budget]

@@ -62,8 +62,8 @@ def executor_for(
     srun_args = ["--kill-on-bad-exit=1", "--export=ALL"]  # SBATCH_EXPORT=NONE may be the site's default
     # One task a node, whose processes share its CPUs.
     cpus = resources.cpus_per_task and resources.cpus_per_task * max(array.processes, array.at_once)
-    if not cpus and (processes := max(array.processes, array.at_once)) > 1:
-        cpus = processes
+    if array.at_once > 1 and not cpus:
+        cpus = array.at_once
     if cpus:
         srun_args += ["--cpus-per-task", str(cpus)]  # since Slurm 22.05 srun does not inherit it from sbatch
     parameters = {

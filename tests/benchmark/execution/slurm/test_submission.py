@@ -54,13 +54,11 @@ def test_contents_of_a_submission(slurm: FakeSlurm, store: Store) -> None:
     assert [run.spec for run in submission.settings().plan(store).runs] == [run.spec for run in plan.runs]
 
 
-def test_ranks_of_a_node_have_a_core_each_where_nothing_else_is_asked_for(slurm: FakeSlurm, store: Store) -> None:
-    submission, _ = run(plan_of(store), store, gpus_per_node=2)
-    assert submission is not None
-    for script, array in zip(slurm.scripts, submission.manifest().arrays, strict=True):
-        trains = any(task.gpus > 1 for task in array.tasks)
-        assert ("--cpus-per-task=2" in script) == trains, script
-    assert any("--cpus-per-task=2" in script for script in slurm.scripts)
+def test_cpus_of_each_gpu_are_left_to_the_user_or_the_site(slurm: FakeSlurm, store: Store) -> None:
+    """sbatch refuses --cpus-per-gpu together with --cpus-per-task, which would also replace the site's own number per GPU."""
+    run(plan_of(store), store, gpus_per_node=2, sbatch=("cpus-per-gpu=8",))
+    assert any("--cpus-per-gpu=8" in script for script in slurm.scripts)
+    assert not any("--cpus-per-task" in script for script in slurm.scripts)
 
 
 def test_stages_in_flight_are_not_submitted_again(slurm: FakeSlurm, store: Store) -> None:

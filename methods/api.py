@@ -86,6 +86,7 @@ class HeadCard(Card):
     Attributes:
         reads_patches: whether the head reads patch tokens of a backbone with class tokens, so that none may be merged.
         reads_backbone: whether the head reads modules of the backbone, so that it cannot stand within another head.
+        options_across_exits: options that, when set, make the head read or share parts of other exits, likewise.
         tasks: tasks for which the head has a form.
         options_on_class_tokens: options that only the form on class tokens has.
     """
@@ -95,6 +96,7 @@ class HeadCard(Card):
 
     reads_patches: bool = False
     reads_backbone: bool = False
+    options_across_exits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ class Boosted(Competitor):
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         """
         Raises:
-            ValueError: a head of the other method reads modules of the backbone.
+            ValueError: a head of the other method reads modules of the backbone or of other exits.
         """
         inner = borrowed_heads(self.base, exits, backbone, "boosted")
         return tuple(

@@ -23,11 +23,15 @@ def borrowed_heads(
     """For each exit the options ``head``, ``options`` and ``head_version`` of a head that contains the one of ``base``.
 
     Raises:
-        ValueError: ``base`` has no heads at these exits, or one of them reads modules of the backbone.
+        ValueError: ``base`` has no heads at these exits, or one of them reads modules of the backbone or of other exits.
     """
     heads = METHODS[base].load()().heads(exits, backbone)
     if any(HEADS[head.name].reads_backbone for head in heads):
-        raise ValueError(f"{borrower}: the heads of {base} read parts of the backbone, so they cannot be its base")
+        raise ValueError(f"{borrower}: the heads of {base} read parts of the backbone, so it cannot be its base")
+    if any(head.options.get(option) for head in heads for option in HEADS[head.name].options_across_exits):
+        raise ValueError(
+            f"{borrower}: the heads of {base} read or share parts of other exits, so it cannot be its base"
+        )
     if len(heads) != len(exits):
         raise ValueError(f"{borrower}: {base} has no heads at the exits, so it cannot be its base")
     return tuple(

@@ -49,7 +49,7 @@ class JEIDNN(Competitor):
     def heads(self, exits: tuple[int, ...], backbone: BackboneCard) -> tuple[Component, ...]:
         """
         Raises:
-            ValueError: a head of the other method reads modules of the backbone.
+            ValueError: a head of the other method reads modules of the backbone or of other exits.
         """
         if self.base is None:
             return (Component("jei", {"gate": True}),) * len(exits)

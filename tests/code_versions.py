@@ -61,7 +61,7 @@ NO_EFFECT = {
 DESCRIPTION = {
     "summary", "citation", "licence", "how_to_get", "code_version", "redistributable", "target", "family",
     "idle_token_variant_of", "normalisation", "fixed_threshold_ignores_val", "reads_gates", "reads_patches",
-    "reads_backbone", "tasks", "options_on_class_tokens", "own_policy", "labels_patches",
+    "reads_backbone", "options_across_exits", "tasks", "options_on_class_tokens", "own_policy", "labels_patches",
 }  # fmt: skip
 """Fields of cards that change no result."""
 

@@ -20,6 +20,7 @@ HEADS: dict[str, HeadCard] = {
         target="methods.heads.linear:LinearHead",
         tasks=ALL_TASKS,
         options_on_class_tokens=("shared_pooler", "gate"),
+        options_across_exits=("shared_pooler", "gate"),
         summary="pooler + linear classifier on the class token (shared_pooler, gate)",
     ),
     "class-patch-mean": HeadCard(
@@ -51,6 +52,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "ztw": HeadCard(
         target="methods.heads.ztw:ZTWHead",
+        options_across_exits=("cascade",),
         summary="linear classifier on the class token and the logits of the exit before (cascade, layers)",
     ),
     "jei": HeadCard(
@@ -60,6 +62,7 @@ HEADS: dict[str, HeadCard] = {
     ),
     "boosted": HeadCard(
         target="methods.heads.boosted:BoostedHead",
+        options_across_exits=("head",),  # always set
         summary="another head whose logits are added to the answer of the exit before",
     ),
     "final-classifier": HeadCard(

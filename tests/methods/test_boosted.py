@@ -10,7 +10,6 @@ from torch import nn
 
 from benchmark.measure.price import price
 from benchmark.registry import card, configured
-from methods.backbones import BACKBONES
 from methods.heads.boosted import BoostedHead
 from methods.model import ExitHeads, backbone_pass
 from methods.tokens import Tokens
@@ -94,9 +93,3 @@ def test_wrong_options_are_errors(options: dict[str, Any], parts: list[str]) -> 
 def test_a_head_that_shares_parts_with_other_exits_is_refused() -> None:
     with pytest.raises(ValueError, match="linear"):
         BoostedHead(8, 3, 3, 1, head="linear", options={"shared_pooler": True}, head_version=1, first=False)
-
-
-@pytest.mark.parametrize("base", ["jei-dnn", "two-resolutions", "static", "tome"])
-def test_heads_that_read_the_backbone_or_do_not_exist_cannot_be_boosted(base: str) -> None:
-    with pytest.raises(ValueError, match=base):
-        configured("method", "boosted", {"base": base}).heads((3, 6), BACKBONES["vit_nano_patch4_28"])

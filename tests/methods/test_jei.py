@@ -161,15 +161,6 @@ def test_gates_on_the_heads_of_another_method_cost_only_the_gates() -> None:
     assert gated.heads_parameters - plain.heads_parameters == 2 * 5
 
 
-@pytest.mark.parametrize(("base", "words"), [
-    ("jei-dnn", "jei-dnn read parts of the backbone"), ("two-resolutions", "two-resolutions read parts of the backbone"),
-    ("static", "static has no heads"), ("lgvitt", "'lgvit'"), ("berxit", "gate"), ("ztw", "other exits"),
-])  # fmt: skip
-def test_heads_that_cannot_have_a_gate_are_refused(base: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        price(NANO, JEIDNN(base=base), (3, 6), 10)
-
-
 @pytest.mark.parametrize("options", [{}, {"base": "lgvit"}])
 def test_a_finished_run_answers_as_its_scores(tmp_path: Path, options: dict[str, str]) -> None:
     record = write_trained_run(tmp_path, method="jei-dnn", samples=30, policies=("confidence", "jei"), options=options)

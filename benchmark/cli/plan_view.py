@@ -16,6 +16,7 @@ from benchmark.stages.plan import Plan, counted
 from benchmark.stages.stage import Stage
 from benchmark.text_table import left_out, text_table, without_constants, wrapped
 from benchmark.weights import can_be_downloaded
+from results.store.folder import Store
 
 SHOWN_PASSES = 5
 STAGE_TITLES = {
@@ -49,6 +50,23 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
     console.print()
     if runs:
         _show_runs(console, plan)
+
+
+def show_late_endpoint(console: Console, plan: Plan, store: Store) -> None:
+    """Warn if finished runs do not have the primary endpoint of the grid: reports then ignore it."""
+    declared = next((run.spec.primary for run in plan.runs), None)  # all runs of a grid have the same
+    if declared is None:
+        return
+    tested = [run for run in plan.runs if run.spec.train.method.label == declared.method]
+    done = [run.run_id for run in tested if run.run_id in plan.done_runs]
+    late = sum(store.done_record(run_id).spec.primary != declared for run_id in done)
+    if late:
+        sentence = (
+            f"primary: {late} of {len(done)} finished runs of {declared.method} were recorded before this endpoint was "
+            "declared, so reports do not use it"
+        )
+        shown = "\n".join(wrapped(sentence, console.width, "warning: "))
+        console.print(shown, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_requirements(console: Console, needs: Requirements) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmark.cli.grid_report import format_option, report_folder, report_on
 from benchmark.cli.grid_run import check_processes, line_printer, load_with_weights, require_data
 from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
-from benchmark.cli.plan_view import show_plan, show_requirements
+from benchmark.cli.plan_view import show_late_endpoint, show_plan, show_requirements
 from benchmark.cli.rehearsal import show_rehearsal
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
@@ -100,6 +100,7 @@ def command(
         grid = load_with_weights(console, grid_name, data_dir, offline, changes, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store, None if slurm.get("dry_run") else line_printer(console))
+    show_late_endpoint(console, plan, store)
     target = report_folder(out, grid.name, store, formats)
     if executor == "slurm":
         if plan.missing_runs:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmark.stages.graph import run_stages
 from tests.benchmark.grid.expansion import SOUND, expand, mistakes
+from tests.conftest import Command, SmokeRun
 
 
 def test_a_primary_endpoint_is_part_of_every_run_and_of_no_key(tmp_path: Path) -> None:
@@ -40,3 +41,14 @@ def test_a_primary_endpoint_needs_a_method_with_exits(tmp_path: Path) -> None:
     methods = SOUND.replace("lgvit]", "static]")
     (message,) = mistakes(tmp_path, f"{methods}primary: {{method: lgvit, against: [vanilla], macs: 0.5}}")
     assert "primary: no method of this grid has exits" in message
+
+
+def test_plan_warns_of_an_endpoint_that_finished_runs_do_not_have(smoke: SmokeRun, benchmark_command: Command) -> None:
+    late = "primary={method: lgvit, against: [vanilla], macs: 0.4}"
+    plain, warned = (
+        benchmark_command("plan", "--grid", "smoke", "--results", smoke.results, *change).stdout
+        for change in ((), ("--set", late))
+    )
+    assert "primary" not in plain
+    sentence = "1 of 1 finished runs of lgvit were recorded before this endpoint was declared, so reports do not use it"
+    assert sentence in " ".join(warned.split())

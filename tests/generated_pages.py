@@ -38,6 +38,8 @@ from datasets.joint_augment import JOINT_AUGMENTATIONS
 from methods.api import TrainStage
 from methods.exit_method import ExitMethod
 from methods.placement import SCHEMES
+from reports.tidy_columns import COLUMNS as TIDY_COLUMNS
+from reports.tidy_columns import COMMON as TIDY_COMMON
 from reports.tidy_tables import CONTENTS
 from results.spec import DEFAULT_RECIPES, Recipe, Recipes
 from results.tables.columns import BY_TASK, COLUMNS
@@ -280,6 +282,12 @@ def tidy_tables() -> str:
     return table(["table", "contents"], [[code(name), text] for name, text in CONTENTS.items()])
 
 
+def tidy_columns() -> str:
+    common = table(["column", "meaning"], [[code(column), text] for column, text in TIDY_COMMON.items()])
+    rows = [[code(name), code(column), text] for name, own in TIDY_COLUMNS.items() for column, text in own.items()]
+    return "\n".join([common, "", "And those of single tables:", "", table(["table", "column", "meaning"], rows)])
+
+
 def run_tables() -> str:
     parts = []
     for name in (*COLUMNS, "ground_truth"):
@@ -307,6 +315,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "datasets": datasets,
     "backbones": backbones,
     "tidy-tables": tidy_tables,
+    "tidy-columns": tidy_columns,
     "run-tables": run_tables,
 }
 

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from benchmark import registry
+from benchmark.cli import main
 from benchmark.cli.slurm_plan import show_arrays, wall_hours
 from benchmark.execution.estimate import Estimate, Estimator, backbone_size, total
 from benchmark.execution.slurm.layout import ArrayTask, JobArray, arrays_of
@@ -19,7 +21,7 @@ from benchmark.grid.load import find_grid, load_grid
 from benchmark.stages.plan import make_plan
 from results.store.folder import Store
 from tests.benchmark.execution.slurm.conftest import plan_of
-from tests.conftest import DATA
+from tests.conftest import DATA, ROOT
 from tests.results.builders import done_record, machine, stage_provenance
 
 
@@ -104,3 +106,25 @@ def test_training_counts_three_forward_passes_per_image(tmp_path: Path) -> None:
     estimate = total(Estimator(plan, store).unit(unit) for unit in finetunes)
     assert estimate.macs == 3 * 3 * 200 * epochs * macs
     assert estimate.artifact_bytes == 3 * 4 * weights
+
+
+SIZES = re.compile(r"^\| `([\w-]+)`(, five seeds)? \| .* \| ([\d,]+) \| ([\d,]+) \|$", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("grid", "five_seeds", "runs", "hours"),
+    SIZES.findall((ROOT / "docs" / "reproduce-paper.md").read_text(encoding="utf-8")),
+)
+def test_the_page_on_the_paper_has_the_runs_and_the_estimate_of_each_grid(
+    grid: str, five_seeds: str, runs: str, hours: str, tmp_path: Path
+) -> None:
+    change = ["--set", "seeds=[0,1,2,3,4]"] if five_seeds else []
+    options = ["--grid", grid, "--results", str(tmp_path), *change]
+    planned = CliRunner().invoke(main, ["plan", *options])
+    profile = str(ROOT / "docs" / "profiles" / "university.yaml")
+    dry = ["--executor", "slurm", "--profile", profile, "--tflops", "60", "--dry-run"]
+    estimated = CliRunner().invoke(main, ["run", *options, *dry])
+    assert f"Grid {grid}: {runs.replace(',', '')} runs" in planned.output
+    counted = re.search(r"([\d.]+) GPU-hours", estimated.output)
+    assert counted is not None
+    assert f"{float(counted[1]):,.0f}" == hours

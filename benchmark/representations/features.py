@@ -16,16 +16,20 @@ from results.store.probes import BOTH, CLASS_TOKEN, PATCH_MEAN, ProbeInputs
 
 @dataclass(frozen=True)
 class Features:
-    """The features of a split at some blocks, on the device of the backbone.
+    """The features of a split at some blocks.
+
+    They stay in the memory of the CPU, since those of a large train split at all blocks are too many for a GPU.
 
     Attributes:
+        device: of the backbone; `at` returns the features of one block there.
         class_tokens: by block, (N, P * C) for P class tokens.
         patch_means: by block, (N, C).
         labels: (N,).
-        sample_id: (N,), on the CPU.
+        sample_id: (N,).
         final_logits: of the final classifier, (N, classes).
     """
 
+    device: torch.device
     class_tokens: dict[int, Tensor]
     patch_means: dict[int, Tensor]
     labels: Tensor
@@ -42,10 +46,11 @@ class Features:
         return every if self.class_tokens[block].shape[1] else (PATCH_MEAN,)
 
     def at(self, block: int, inputs: ProbeInputs) -> Split:
-        """The features of a kind at a block, with the labels."""
+        """The features of a kind at a block, with the labels, on `device`."""
         parts = {CLASS_TOKEN: [self.class_tokens], PATCH_MEAN: [self.patch_means]}
         both = [self.class_tokens, self.patch_means]
-        return Split(torch.cat([part[block] for part in parts.get(inputs, both)], dim=1), self.labels)
+        read = [part[block].to(self.device) for part in parts.get(inputs, both)]
+        return Split(torch.cat(read, dim=1), self.labels.to(self.device))
 
 
 @torch.no_grad()
@@ -67,9 +72,10 @@ def features(
                 gathered.add(f"class {number}", own)
                 gathered.add(f"mean {number}", tokens.patches.mean(1))
         gathered.add("logits", backbone.classify(tokens))
-        labels.append(batch.labels.to(device))
+        labels.append(batch.labels)
         sample_id.append(batch.sample_id)
     return Features(
+        device,
         {block: gathered.of(f"class {block}") for block in blocks},
         {block: gathered.of(f"mean {block}") for block in blocks},
         torch.cat(labels),
@@ -93,7 +99,7 @@ class _Gathered:
     def add(self, kind: str, values: Tensor) -> None:
         """The values of the next images, [B, ...]; stored as float32."""
         if kind not in self.values:
-            self.values[kind] = values.new_empty((self.images, *values.shape[1:]), dtype=torch.float32)
+            self.values[kind] = torch.empty((self.images, *values.shape[1:]), dtype=torch.float32)
         start = self.filled.get(kind, 0)
         self.filled[kind] = start + len(values)
         self.values[kind][start : self.filled[kind]] = values

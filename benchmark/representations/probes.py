@@ -76,7 +76,7 @@ def _teacher(distillation: Distillation | None, train: Features) -> Teacher | No
     """The final classifier as the teacher of probes."""
     if distillation is None:
         return None
-    probabilities = (train.final_logits / distillation.temperature).softmax(1)
+    probabilities = (train.final_logits.to(train.device) / distillation.temperature).softmax(1)
     return Teacher(distillation.weight, distillation.temperature, probabilities)
 
 

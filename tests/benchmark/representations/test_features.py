@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,3 +59,7 @@ def test_features_are_class_tokens_and_patch_means_and_no_other_tokens_stay_in_m
         assert made.at(block, BOTH).features.tolist() == rows
     assert made.final_logits.tolist() == [[value, 2] for value in values.tolist()]
     assert made.final_accuracy == np.mean([(0 if value >= 2 else 1) == value % CLASSES for value in values.tolist()])
+    elsewhere = replace(made, device=torch.device("meta")).at(1, BOTH)
+    assert elsewhere.features.is_meta
+    assert elsewhere.labels.is_meta
+    assert not made.class_tokens[1].is_meta

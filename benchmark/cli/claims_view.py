@@ -34,7 +34,10 @@ def summary(judgements: pd.DataFrame, claims: Claims, width: int) -> list[str]:
     notes = []
     if settings := list(dict.fromkeys(row["setting"] for row in rows if row["setting"])):
         where = settings[0] if len(settings) == 1 else "of several, the least favourable"
-        notes.append(f"Drop (of a speed-up) or lead: points, 95 % interval, in the setting with most seeds ({where}).")
+        notes.append(
+            "Drop of a speed-up, or the smallest lead over a rival at a budget: points, 95 % interval, in the setting with most "
+            f"seeds ({where})."
+        )
     notes.append(
         "Judged: settings at the paper's scale. Small: settings of other data or models in which the rule holds; they "
         f"judge no published claim, which is then {SMALL_SCALE!r}."
@@ -88,7 +91,7 @@ def _claim_row(claim: Claim, judgements: pd.DataFrame) -> dict[str, str]:
     return {
         "claim": claim.id,
         "verdict": SMALL_SCALE if verdict == "not run" and len(small) else verdict,
-        "drop or lead": DASH if row is None else _value(row, claim),
+        "drop or least lead": DASH if row is None else _value(row, claim),
         "judged": str(len(judged)),
         "small": f"{holds} of {len(small)}" if len(small) else DASH,
         "setting": "" if row is None else _setting(row),
@@ -113,6 +116,7 @@ def _setting(row: pd.Series) -> str:
 
 
 def _value(row: pd.Series, claim: Claim) -> str:
-    value, low, high = (round(100 * row[name], 1) + 0.0 for name in ("value", "low", "high"))  # + 0.0: no "-0.0"
+    digits = 2 if abs(row["value"]) < 0.1 else 1
+    value, low, high = (round(100 * row[name], digits) + 0.0 for name in ("value", "low", "high"))  # + 0.0: no "-0.0"
     sign = "+" if claim.kind == "direction" else ""
-    return f"{value:{sign}.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+    return f"{value:{sign}.{digits}f}" + ("" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")

@@ -134,8 +134,8 @@ def _direction(
     worst = min(contrasts, key=lambda key: contrasts[key].estimate.value)
     smallest = contrasts[worst]
     reason = (
-        f"{len(contrasts)} comparisons; the smallest lead is {100 * smallest.estimate.value:+.1f} points "
-        f"[{100 * smallest.estimate.low:.1f}, {100 * smallest.estimate.high:.1f}] over {worst[0]} at {worst[1]:g} of the MACs, "
+        f"{len(contrasts)} comparisons; the smallest lead is {100 * smallest.estimate.value:+.2f} points "
+        f"[{100 * smallest.estimate.low:.2f}, {100 * smallest.estimate.high:.2f}] over {worst[0]} at {worst[1]:g} of the MACs, "
         f"p = {smallest.p:.2g} after Holm's correction over a family of {smallest.tests}"
     )
     verdict = judge_direction(list(contrasts.values()))
@@ -172,15 +172,15 @@ def _speedup(chosen: list[Run], claim: Claim) -> Decision:
         copies = f"{different} of {len(reached)} seeds have different outcomes: the others are copies of one training"
         return Decision("inconclusive", copies, chosen)
     drop, on_samples = (estimate(reached, chosen[0].metric) for estimate in (paired_difference, over_samples))
-    ends = f"[{100 * drop.low:.1f}, {100 * drop.high:.1f}]"
+    ends = f"[{100 * drop.low:.2f}, {100 * drop.high:.2f}]"
     if drop.kind == "seeds":
-        ends = f"{ends} over seeds, [{100 * on_samples.low:.1f}, {100 * on_samples.high:.1f}] over test images"
+        ends = f"{ends} over seeds, [{100 * on_samples.low:.2f}, {100 * on_samples.high:.2f}] over test images"
     at = (
         f"at {claim.speedup:g}x in {unit}"
         if not one_threshold
         else f"at the only threshold, faster than {claim.speedup:g}x in {unit},"
     )
-    reason = f"{at} the drop is {100 * drop.value:.1f} points {ends}; claimed {100 * claim.drop:g}"
+    reason = f"{at} the drop is {100 * drop.value:.2f} points {ends}; claimed {100 * claim.drop:g}"
     if len(reached) < len(drops):
         reason = f"{reason}; {len(drops) - len(reached)} of {len(drops)} seeds have no threshold that is this fast"
         return Decision("inconclusive", reason, chosen, drop)

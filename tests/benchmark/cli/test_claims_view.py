@@ -56,7 +56,7 @@ def test_one_row_per_claim_fits_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert lines.index("") == 1 + len(CLAIMS.claims)
     assert cells(judgements, "above homogeneous heads") == "not reproduced -12.3 [-12.4, -12.1] 1 -"
-    assert cells(judgements, "above vanilla") == "small scale +1.0 [0.9, 1.2] 0 0 of 20"
+    assert cells(judgements, "above vanilla") == "small scale +1.00 [0.90, 1.20] 0 0 of 20"
 
 
 def test_the_worst_setting_decides() -> None:
@@ -65,7 +65,7 @@ def test_the_worst_setting_decides() -> None:
         judgement("speed-up in layers", "not reproduced", 0.030, seeds=5, backbone="b1"),
         judgement("speed-up in layers", "not reproduced", 0.040, seeds=5, backbone="b2"),
     )
-    assert cells(judgements, "speed-up in layers") == "not reproduced 4.0 [3.9, 4.2] 3 -"
+    assert cells(judgements, "speed-up in layers") == "not reproduced 4.00 [3.90, 4.20] 3 -"
 
 
 def test_small_runs_show_the_setting_with_most_seeds() -> None:
@@ -74,7 +74,7 @@ def test_small_runs_show_the_setting_with_most_seeds() -> None:
         judgement("speed-up in MACs", "reproduced", -0.0001, seeds=5, small=True, backbone="b1"),
         judgement("speed-up in MACs", "not run", np.nan, small=True, backbone="b2"),
     )
-    assert cells(judgements, "speed-up in MACs") == "small scale 0.0 [-0.1, 0.2] 0 1 of 2"
+    assert cells(judgements, "speed-up in MACs") == "small scale -0.01 [-0.11, 0.19] 0 1 of 2"
 
 
 def test_the_full_list_has_every_judgement_and_no_repeated_sentence() -> None:

@@ -35,8 +35,8 @@ def summary(judgements: pd.DataFrame, claims: Claims, width: int) -> list[str]:
     if settings := list(dict.fromkeys(row["setting"] for row in rows if row["setting"])):
         where = settings[0] if len(settings) == 1 else "of several, the least favourable"
         notes.append(
-            "Drop of a speed-up, or the smallest lead over a rival at a budget: points, 95 % interval, in the setting with most "
-            f"seeds ({where})."
+            "Drop of a speed-up, or the smallest lead over a rival at a budget: points, 95 % interval, in the setting with "
+            f"most seeds ({where})."
         )
     notes.append(
         "Judged: settings at the paper's scale. Small: settings of other data or models in which the rule holds; they "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,12 @@ def write_stamp(
 def check_replaceable(out: Path, store: Store, formats: Sequence[str] = DEFAULT) -> None:
     """
     Raises:
-        StoreError: a report in this folder would replace other files, its own records, or shared records.
+        StoreError: the folder cannot be written, or a report in it would replace other files or records.
     """
+    above = next(folder for folder in out.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "is not writable" if above.is_dir() else "is no folder"
+        raise StoreError(f"{out} cannot be written: {above} {why}; name another folder with --out")
     if out.exists() and not (out / STAMP).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} is not empty and not a report, and would be replaced; name another folder with --out")
     for root in store.roots:

@@ -63,6 +63,15 @@ class LazyGroup(click.Group):
             return None
         return import_module(COMMANDS[name][0]).command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from methods.lookup import unknown  # imports pydantic, which a broken installation may lack
+
+            raise UserError(unknown("command", args[0], COMMANDS))
+        return super().resolve_command(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmark import registry
 from benchmark.cli.option_values import registered
-from benchmark.cli.options import data_dir_option
+from benchmark.cli.options import Device, data_dir_option
 from benchmark.environment import require_deploy, require_torch
 from benchmark.errors import UserError
 from datasets.augment import AUGMENTATIONS
@@ -46,7 +46,9 @@ def command() -> None:
     "--batches", type=click.IntRange(min=1), default=50, show_default=True, help="Timed batches, after 2 for warm-up."
 )
 @click.option("--loader-workers", type=click.IntRange(min=0), multiple=True, help="Repeatable; by default 0, 1 and 2.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=Device(), metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @data_dir_option
 def loader(
     dataset: str,
@@ -118,7 +120,9 @@ def _train_spec(dataset: str, backbone: str, augment: str, batch_size: int) -> T
 @click.option("--batches", type=click.IntRange(min=1), default=10, show_default=True, help="Timed batches.")
 @click.option("--warmup", type=click.IntRange(min=1), default=2, show_default=True, help="Warm-up batches, not timed.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=Device(), metavar="NAME", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @click.option("--map", "with_map", is_flag=True, help="Also measure several batch sizes and exit rates.")
 def dynamic(
     backbone: str, batch_size: int, batches: int, warmup: int, threads: int, device: str, with_map: bool

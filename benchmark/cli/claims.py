@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmark.cli.claims_view import details, summary
 from benchmark.cli.grid_runs import selected_run_ids
-from benchmark.cli.options import changes_option, data_dir_option, grid_option, results_option
+from benchmark.cli.options import OutputPath, changes_option, data_dir_option, grid_option, results_option
 from benchmark.errors import UserError
 from results.judge.claims import judge
 from results.judge.literature import read_claims, read_numbers
@@ -25,9 +25,7 @@ from results.tables.loading import load_runs
 @data_dir_option
 @click.option("--full", is_flag=True, help="Show every reading, setting and published number, with reason and runs.")
 @click.option("--strict", is_flag=True, help="Exit with 1 unless every claim is reproduced or close.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
-)
+@click.option("--out", type=OutputPath(dir_okay=False), help="Also write a CSV file.")
 def command(
     grid_name: str | None,
     changes: tuple[str, ...],

@@ -48,8 +48,14 @@ def command(first: str, second: str, results_dir: Path) -> None:
       python -m benchmark compare results /mnt/cluster/results
     """
     console = Console(highlight=False)
-    if all(Path(side).is_dir() and not (Path(side) / "record.json").is_file() for side in (first, second)):
+    folders = [side for side in (first, second) if Path(side).is_dir() and not (Path(side) / "record.json").is_file()]
+    if len(folders) == 2:
         _compare_folders(console, Path(first), Path(second))
+    elif folders:
+        (other,) = {first, second} - set(folders)
+        raise UserError(
+            f"{folders[0]} is a results folder and {other} is none; compare takes two runs or two results folders"
+        )
     else:
         _compare_runs(console, _load(results_dir, first), _load(results_dir, second))
 

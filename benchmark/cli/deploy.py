@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmark.cli.options import data_dir_option, results_option
+from benchmark.cli.options import Device, OutputPath, data_dir_option, results_option
 from benchmark.environment import require_torch
 from results.store.folder import Store
 from results.text import printable
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 @click.option("--policy", metavar="NAME", help="A policy of the run; by default its first.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    type=OutputPath(dir_okay=False),
     show_default="RUN.deployed.json here",
     help="The file to write.",
 )
 @click.option(
-    "--device", default="auto", show_default=True, help="Where times are measured: auto, cpu, cuda or cuda:N."
+    "--device",
+    type=Device(),
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Where times are measured: auto, cpu, cuda or cuda:N.",
 )
 @data_dir_option
 def command(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmark.cli.options import data_dir_option, results_option
+from benchmark.cli.options import Device, data_dir_option, results_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from benchmark.run_reference import find_run
@@ -17,7 +17,9 @@ from results.store.folder import Store
 @click.command("explain")
 @click.argument("references", nargs=-1, required=True, metavar="RUN...")
 @results_option
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=Device(), metavar="NAME", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
 @data_dir_option
 def command(

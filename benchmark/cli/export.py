@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.cli.options import results_option
+from benchmark.cli.options import OutputPath, results_option
 from benchmark.environment import require_deploy, require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
@@ -21,7 +21,7 @@ from results.store.folder import Store
 @click.option("--policy", metavar="NAME", help="The policy of --threshold; by default the run's first.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, resolve_path=True, file_okay=False),
+    type=OutputPath(file_okay=False),
     show_default="RUN.onnx or RUN.torch here",
     help="The folder to write; new or empty.",
 )

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.option_values import registered
-from benchmark.cli.options import InputFile, data_dir_option
+from benchmark.cli.options import Device, InputFile, OutputPath, data_dir_option
 from benchmark.environment import require_torch
 from results.spec import Configured
 from results.store.folder import Store
@@ -22,13 +22,15 @@ from results.store.folder import Store
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     help="The results folder; made if it does not exist.",
 )
 @click.option("--dataset", metavar="NAME", help="Score the model on halves of its official test set.")
 @click.option("--resplit", type=click.IntRange(0, 9), default=0, show_default=True, help="Which of ten random halves.")
 @data_dir_option
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=Device(), metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 def command(
     file: Path, config_file: Path, out: Path, dataset: str | None, resplit: int, data_dir: Path | None, device: str
 ) -> None:

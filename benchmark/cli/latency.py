@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.latency_view import show_latency, show_server
-from benchmark.cli.options import data_dir_option, results_option
+from benchmark.cli.options import Device, data_dir_option, results_option
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
 from results.store.folder import Store
@@ -44,7 +44,9 @@ SERVER_ONLY = {"loads": "--load", "requests": "--requests", "seed": "--seed", "l
     type=click.IntRange(min=1),
     help="Repeatable; by default 1, 8 and 32. With server: the largest batch of the queue, 8 by default.",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option(
+    "--device", type=Device(), metavar="NAME", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default torch's own choice.")
 @click.option(

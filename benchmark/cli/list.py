@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli.options import results_option
+from benchmark.cli.options import OutputPath, results_option
 from benchmark.errors import UserError
 from benchmark.grid.schema import grid_schema
 from benchmark.grid.summary import grid_summary
@@ -41,7 +41,7 @@ PLURALS = {
 @results_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, resolve_path=True, dir_okay=False),
+    type=OutputPath(dir_okay=False),
     help="With --runs: also write a CSV file.",
 )
 def command(runs: bool, schema: bool, results_dir: Path, out: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,40 @@ class InputFile(click.Path):
         return path
 
 
+class OutputPath(click.Path):
+    """A file or folder that need not exist. An empty text is refused: it would be the current folder."""
+
+    def __init__(self, **limits: bool) -> None:
+        super().__init__(path_type=Path, resolve_path=True, **limits)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """
+        Raises:
+            UserError: the text is empty.
+        """
+        if value == "":
+            name = param.opts[0] if param is not None else "the path"
+            raise UserError(
+                f"{name} is empty: name a path, or leave the option out (is a variable of your shell unset?)"
+            )
+        return super().convert(value, param, ctx)
+
+
+class Device(click.ParamType):
+    """A device of torch, by the form of its name; whether it is usable here is found when torch is imported."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """
+        Raises:
+            UserError: it has another form.
+        """
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+            raise UserError(f"--device {value}: allowed are auto, cpu, cuda and cuda:N")
+        return value
+
+
 def grid_option(help_text: str):  # type: ignore[no-untyped-def]
     """The option ``--grid [NAME|PATH]``: a shipped grid or a YAML file; without a value, `DEFAULT_GRID`."""
     return click.option(
@@ -61,7 +96,7 @@ changes_option = click.option(
 results_option = click.option(
     "--results",
     "results_dir",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     default=DEFAULT_RESULTS,
     show_default="results/ of the checkout",
     help="The results folder.",
@@ -69,12 +104,14 @@ results_option = click.option(
 
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     envvar="LGVIT_BENCH_DATA",
     help="Folder of your datasets, with pretrained weights in weights/; also LGVIT_BENCH_DATA.",
 )
 
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device_option = click.option(
+    "--device", type=Device(), metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), help="CPU threads of each process; the bits of results depend on it."
 )
@@ -101,7 +138,7 @@ loader_workers_option = click.option(
 offline_option = click.option(
     "--offline", is_flag=True, help="Never use the network: pretrained weights must be on this machine."
 )
-out_option = click.option("--out", type=click.Path(path_type=Path, resolve_path=True), help="The report's folder.")
+out_option = click.option("--out", type=OutputPath(), help="The report's folder.")
 
 log_option = click.option(
     "--log",

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
-from benchmark.cli.plan_view import show_late_endpoint, show_plan, show_requirements
+from benchmark.cli.plan_view import show_damaged, show_late_endpoint, show_plan, show_requirements
 from benchmark.execution.requirements import requirements
 from benchmark.grid.load import find_grid, load_grid
 from benchmark.run_reference import find_run
@@ -38,6 +38,7 @@ def command(
     console = Console()
     store = Store(results_dir)
     plan = make_plan(load_grid(find_grid(grid_name or DEFAULT_GRID), data_dir, changes), store)
+    show_damaged(console, plan)
     show_late_endpoint(console, plan, store)
     if why_run is None:
         show_plan(console, plan, runs=True)

@@ -52,6 +52,14 @@ def show_plan(console: Console, plan: Plan, *, runs: bool = False) -> None:
         _show_runs(console, plan)
 
 
+def show_damaged(console: Console, plan: Plan) -> None:
+    """Warn of runs whose record is damaged; they count as not finished."""
+    for sentence in plan.damaged.values():
+        text = f"{sentence}; run sets the run aside and evaluates it again"
+        shown = "\n".join(wrapped(text, console.width, "warning: "))
+        console.print(shown, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def show_late_endpoint(console: Console, plan: Plan, store: Store) -> None:
     """Warn if finished runs do not have the primary endpoint of the grid: reports then ignore it."""
     declared = next((run.spec.primary for run in plan.runs), None)  # all runs of a grid have the same

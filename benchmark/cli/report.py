@@ -9,7 +9,15 @@ from rich.console import Console
 
 from benchmark.cli.grid_report import format_option, show_report
 from benchmark.cli.grid_runs import grid_run_ids
-from benchmark.cli.options import DEFAULT_RESULTS, REPORTS_OUT, changes_option, data_dir_option, grid_option, out_option
+from benchmark.cli.options import (
+    DEFAULT_RESULTS,
+    REPORTS_OUT,
+    OutputPath,
+    changes_option,
+    data_dir_option,
+    grid_option,
+    out_option,
+)
 from benchmark.cli.units import size
 from benchmark.errors import UserError
 from benchmark.grid.load import find_grid, load_grid
@@ -26,7 +34,7 @@ from results.store.tiers import tiers as shared_tiers
 @click.option(
     "--results",
     "results_dirs",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     multiple=True,
     show_default="results/ of the checkout",
     help="A results folder; repeatable.",

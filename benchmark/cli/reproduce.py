@@ -9,6 +9,8 @@ from rich.console import Console
 
 from benchmark.cli.options import (
     DEFAULT_RESULTS,
+    Device,
+    OutputPath,
     data_dir_option,
     loader_workers_option,
     offline_option,
@@ -31,23 +33,28 @@ from results.store.folder import Store
 @results_option
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     show_default="results/reproduced/RUN of the checkout",
     help="The results folder of the second run.",
 )
 @data_dir_option
 @click.option(
     "--images",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     help="For a run on folder:PATH: that folder on this machine.",
 )
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, resolve_path=True),
+    type=OutputPath(),
     help="For a run that starts from a weights file: that file on this machine.",
 )
 @offline_option
-@click.option("--device", help="auto, cpu, cuda or cuda:N; by default the record's if it is usable here.")
+@click.option(
+    "--device",
+    type=Device(),
+    metavar="NAME",
+    help="auto, cpu, cuda or cuda:N; by default the record's if it is usable here.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default the record's.")
 @loader_workers_option
 def command(

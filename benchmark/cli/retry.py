@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmark.cli.grid_report import format_option, report_folder, report_on
 from benchmark.cli.grid_run import check_processes, load_with_weights, require_data
 from benchmark.cli.options import DEFAULT_GRID, changes_option, execution_options, grid_option
-from benchmark.cli.plan_view import show_plan
+from benchmark.cli.plan_view import show_damaged, show_plan
 from benchmark.cli.slurm_options import check_executor, slurm_options
 from benchmark.environment import require_tensorboard, require_torch
 from benchmark.errors import UserError
@@ -89,6 +89,7 @@ def command(
     grid = load_with_weights(console, grid_name or DEFAULT_GRID, data_dir, offline, changes, here=executor == "local")
     store = Store(results_dir)
     plan = make_plan(grid, store)
+    show_damaged(console, plan)
     target = report_folder(out, grid.name, store, formats)
     runs = status_of(plan, store).runs
     chosen = chosen_runs(runs, causes)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmark.cli.follow import SUBMISSIONS, follow, scheduler_states
 from benchmark.cli.options import DEFAULT_GRID, changes_option, data_dir_option, grid_option, results_option
+from benchmark.cli.plan_view import show_damaged
 from benchmark.cli.status_view import as_json, screen
 from benchmark.errors import UserError
 from benchmark.execution.status import Status, status_of
@@ -58,6 +59,7 @@ def command(
     if as_text:
         click.echo(json.dumps(as_json(status, Command.running(store)), indent=1))
     else:
+        show_damaged(console, plan)
         console.print(screen(status, Command.running(store), runs=runs), soft_wrap=not console.is_terminal)
         _warn_of_submissions(console, store)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmark import registry
 from benchmark.cli.grid_runs import selected_run_ids
 from benchmark.cli.option_values import configured
-from benchmark.cli.options import changes_option, data_dir_option, grid_option, results_option
+from benchmark.cli.options import OutputPath, changes_option, data_dir_option, grid_option, results_option
 from benchmark.cli.sweep_view import points
 from benchmark.environment import require_torch
 from benchmark.errors import UserError
@@ -19,6 +19,7 @@ from results.judge.judgement import CONTROLS
 from results.operating_point import DROP
 from results.record import DoneRecord
 from results.spec import Configured
+from results.store.files import DamagedError
 from results.store.folder import Store
 from results.store.output import write_table
 
@@ -44,9 +45,7 @@ from results.store.output import write_table
 )
 @click.option("--drop", "drops", multiple=True, type=click.FloatRange(0, 1), help="Repeatable: accuracy drop on val.")
 @click.option("--best", is_flag=True, help="Rank the policies at one budget, each compared with the best one.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, resolve_path=True, dir_okay=False), help="Also write a CSV file."
-)
+@click.option("--out", type=OutputPath(dir_okay=False), help="Also write a CSV file.")
 def command(
     grid_name: str | None,
     changes: tuple[str, ...],
@@ -109,7 +108,7 @@ def command(
             console.print(f"run {number}/{len(records)}: {record.run_id}", highlight=False, markup=False)
         try:
             rows += evaluate_policies(store, record, chosen_policies, drops, budgets, skip_unsupported=not policies)
-        except UserError as error:  # a policy reads what this run lacks
+        except (UserError, DamagedError) as error:  # a policy reads what this run lacks, or its scores are damaged
             sentence = f"{record.run_id}: {str(error).removeprefix(f'{record.run_id}: ')}"
             left_out.append(sentence)
             alike.setdefault(sentence.replace(record.run_id, ""), []).append(sentence)

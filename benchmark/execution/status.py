@@ -152,7 +152,7 @@ class Status:
     @cached_property
     def runs(self) -> list[RunStatus]:
         """The runs in the order of the grid."""
-        recorded = set(self.store.run_ids())
+        recorded = set(self.store.run_ids()) - self.plan.damaged.keys()
         return [self._run(run, run.run_id in recorded) for run in self.plan.runs]
 
     @property

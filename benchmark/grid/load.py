@@ -212,6 +212,8 @@ class _GridReader(ValueReader):
     def partial(self, where: str, entry: dict[str, Any]) -> dict[str, Any]:
         """An entry of include, exclude or overrides: the axes that it names, with their values."""
         values = {}
+        if not entry:
+            self.wrong(where, f"names none of {', '.join(AXES)}")
         for axis, value in entry.items():
             if axis not in AXES:
                 self.wrong(where, unknown_key(axis, list(AXES)))

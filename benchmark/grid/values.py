@@ -73,14 +73,17 @@ class ValueReader:
             return model.model_validate(content)
         except ValidationError as error:
             for problem in error.errors():
-                keys = [str(part) for part in problem["loc"]]
-                where = ".".join([prefix, *keys] if prefix else keys)
+                keys = [part if isinstance(part, str) else f"[{part}]" for part in problem["loc"]]
+                where = ".".join([prefix, *keys] if prefix else keys).replace(".[", "[")
                 if problem["type"] == "extra_forbidden":
                     self.wrong(where, unknown_key(keys[-1], list(model.model_fields)))
                 elif problem["type"] == "missing":
                     self.wrong(where, "this key is required")
                 else:
-                    self.wrong(where, f"{problem['msg']}, not {shortened(problem['input'])}")
+                    message = problem["msg"].removeprefix("Value error, ").replace(" or instance of Configured", "")
+                    self.wrong(
+                        where, f"{message}, not {'empty' if problem['input'] is None else shortened(problem['input'])}"
+                    )
             return None
 
     def recipes(self, changes: Any, where: str, base: dict[str, Any]) -> Recipes | None:
@@ -111,6 +114,9 @@ class ValueReader:
         if not values:
             self.wrong(key, "is empty, so the grid has no run")
         checked = [read(f"{key}[{i}]", value) for i, value in enumerate(values)]
+        for i, value in enumerate(checked):
+            if value is not None and value in checked[:i]:
+                self.wrong(f"{key}[{i}]", f"is the same as {key}[{checked.index(value)}]")
         return [value for value in checked if value is not None]
 
     def primary(self, key: PrimaryKey | None, exiting: Sequence[Configured]) -> PrimaryEndpoint | None:

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from benchmark.measure.audit import TimedAnswers
 from benchmark.measure.dynamic import run_dynamic
+from benchmark.progress import duration
 from methods.model import MultiExitModel
 from methods.policies.policy import ExitPolicy
 from results.record import CostTable
 from results.store.latency import BatchTiming, Quantiles
 
+PROGRESS_SECONDS = 10.0
+"""Time between two messages of progress."""
 REPETITIONS = 100
 """Most batches of a repeated image."""
 
@@ -27,6 +30,7 @@ def time_batches(
     costs: CostTable,
     batch_size: int,
     warmup: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[BatchTiming, TimedAnswers]:
     """Time dynamic inference and the backbone without exits on every batch.
 
@@ -41,6 +45,7 @@ def time_batches(
         costs: cost table of the model.
         batch_size: images per batch.
         warmup: number of untimed batches before the timed ones.
+        say: prints a progress message, between two batches.
 
     Returns:
         the times, and the answers of the timed dynamic inference; their samples are positions in ``images``.
@@ -54,7 +59,12 @@ def time_batches(
         for i in range(warmup):
             answered(model, backbone(batches[i % len(batches)]))
             run_dynamic(model, policy, batches[i % len(batches)])
+        shown = began = time.monotonic()
         for i, batch in enumerate(batches):
+            if (now := time.monotonic()) - shown > PROGRESS_SECONDS:
+                shown = now
+                left = (now - began) / i * (len(batches) - i)
+                say(f"  {i} of {len(batches)} batches, about {duration(left)} left")
             order = ("backbone", "dynamic") if i % 2 == 0 else ("dynamic", "backbone")
             for model_kind in order:
                 start = clock()

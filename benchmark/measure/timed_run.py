@@ -43,8 +43,9 @@ def measure_run(
     for size in usable(batch_sizes, len(checked.pixels)):
         say(f"timing batches of {size} ...")
         timing, timed = time_batches(
-            checked.model, checked.backbone, checked.policy, checked.pixels, subject.record.costs, size, warmup
-        )
+            checked.model, checked.backbone, checked.policy, checked.pixels, subject.record.costs, size, warmup,
+            say,
+        )  # fmt: skip
         timings.append(timing)
         answers.append(timed)
     latency = Latency(

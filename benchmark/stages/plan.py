@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -26,12 +26,14 @@ class Plan:
         runs: in the order of the grid, without duplicates.
         done_runs: ids of the runs with a finished record.
         done_stages: names of the finished stages, without damaged ones that a missing run needs.
+        damaged: for each run whose record cannot be read, what is wrong with it; the run is not among `done_runs`.
     """
 
     grid: Grid
     runs: tuple[RunStages, ...]
     done_runs: frozenset[str]
     done_stages: frozenset[str]
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def missing_runs(self) -> list[RunStages]:
@@ -63,25 +65,35 @@ def make_plan(grid: Grid, store: Store, repair: Callable[[str], None] | None = N
         repair: called with a sentence for each damaged run, after `set_damaged_aside`; None leaves damaged runs alone.
 
     Raises:
-        StoreError: a record is damaged.
+        StoreError: a record has another schema, or cannot be read.
     """
     runs = {run.run_id: run for run in map(run_stages, grid.runs)}
     if repair is not None:
         for sentence in set_damaged_aside(runs.values(), store):
             repair(sentence)
-    done_runs = _done_runs(runs, store)
-    return Plan(grid, tuple(runs.values()), done_runs, _done_stages(runs.values(), done_runs, store))
+    done_runs, damaged = _recorded(runs, store)
+    return Plan(grid, tuple(runs.values()), done_runs, _done_stages(runs.values(), done_runs, store), damaged)
 
 
 def refreshed(plan: Plan, store: Store) -> Plan:
     """The same plan with the present state of the results folder."""
     run_ids = {run.run_id for run in plan.runs}
-    done_runs = _done_runs(run_ids, store)
-    return replace(plan, done_runs=done_runs, done_stages=_done_stages(plan.runs, done_runs, store))
+    done_runs, damaged = _recorded(run_ids, store)
+    done_stages = _done_stages(plan.runs, done_runs, store)
+    return replace(plan, done_runs=done_runs, done_stages=done_stages, damaged=damaged)
 
 
-def _done_runs(run_ids: Collection[str], store: Store) -> frozenset[str]:
-    return frozenset(run_id for run_id in store.run_ids() if run_id in run_ids and store.is_done(run_id))
+def _recorded(run_ids: Collection[str], store: Store) -> tuple[frozenset[str], dict[str, str]]:
+    """The finished runs, and those whose record is damaged, with what is wrong."""
+    done, damaged = [], {}
+    for run_id in store.run_ids():
+        if run_id in run_ids:
+            try:
+                if store.is_done(run_id):
+                    done.append(run_id)
+            except DamagedError as error:
+                damaged[run_id] = str(error)
+    return frozenset(done), damaged
 
 
 def _done_stages(runs: Iterable[RunStages], done_runs: Collection[str], store: Store) -> frozenset[str]:

@@ -40,7 +40,7 @@ NO_ROOM = {
 
 def unwritable(path: Path, error: OSError) -> UnwritableError:
     """The error for a path that cannot be written, with advice."""
-    advice = NO_ROOM.get(error.errno or 0, "set a writable folder with --results")
+    advice = NO_ROOM.get(error.errno or 0, "name a folder that can be written, with --results or --out")
     return UnwritableError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 

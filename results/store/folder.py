@@ -33,6 +33,9 @@ from results.store.attempts import Progress, log_failed_run
 from results.store.files import UNFINISHED, DamagedError, StoreError, read_file, sha256, sweep, unfinished, unwritable
 from results.text import printable
 
+MADE_AGAIN = (
+    "remove this folder, and run makes it again for unfinished runs; for a finished one: reproduce RUN --into FOLDER"
+)
 RECORD_BYTES = 2**24  # largest size of a record, a manifest or a provenance
 
 
@@ -112,7 +115,7 @@ class Store:
             content = unsealed(read_file(path, RECORD_BYTES))
             _Manifest.model_validate(content)
         except ValueError as error:
-            raise DamagedError(f"{path}: {_first_error(error)}; remove {path.parent} to make it again") from error
+            raise DamagedError(f"{path}: {_first_error(error)}; {MADE_AGAIN}") from error
         return content
 
     def provenance(self, name: str) -> StageProvenance:
@@ -125,9 +128,7 @@ class Store:
         try:
             return StageProvenance.model_validate(unsealed(read_file(path, RECORD_BYTES)))
         except ValueError as error:
-            raise DamagedError(
-                f"{path}: cannot be read ({_first_error(error)}); remove {path.parent} to make it again"
-            ) from error
+            raise DamagedError(f"{path}: cannot be read ({_first_error(error)}); {MADE_AGAIN}") from error
 
     def artifact(self, name: str, file: str) -> Path:
         """The path of an artifact, whose hash is verified.
@@ -138,9 +139,7 @@ class Store:
         path = self.stage(name) / file
         expected = {entry["path"]: entry["sha256"] for entry in self.manifest(name)["artifacts"]}
         if not path.is_file() or expected.get(file) != sha256(path):
-            raise DamagedError(
-                f"{path} is missing or was changed since it was written; remove {path.parent} to make it again"
-            )
+            raise DamagedError(f"{path} is missing or was changed since it was written; {MADE_AGAIN}")
         return path
 
     def check_stage(self, name: str, *, artifacts: bool) -> None:

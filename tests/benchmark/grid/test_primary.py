@@ -38,7 +38,7 @@ def test_a_mistake_in_a_primary_endpoint_is_named(tmp_path: Path, primary: str, 
 
 
 def test_a_primary_endpoint_needs_a_method_with_exits(tmp_path: Path) -> None:
-    methods = SOUND.replace("lgvit]", "static]")
+    methods = SOUND.replace("static, lgvit]", "static]")
     (message,) = mistakes(tmp_path, f"{methods}primary: {{method: lgvit, against: [vanilla], macs: 0.5}}")
     assert "primary: no method of this grid has exits" in message
 

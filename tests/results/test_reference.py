@@ -16,6 +16,7 @@ from results.judge.mechanism_evidence import mechanism_answers
 from results.judge.mechanisms import Answer
 from results.stats.statistics import over_seeds
 from results.store.folder import Store
+from results.store.latency import FILE, Latency
 from results.store.probes import without_probes
 from results.tables.convergence import convergence_table
 from results.tables.loading import load_runs
@@ -23,10 +24,17 @@ from results.tables.points import points, summary
 from results.tables.run import Run
 from tests.conftest import ROOT
 
-FOLDER, SCHEMES, CONTROLS, LONGER = (
-    ROOT / "results" / name for name in ("reference", "reference-schemes", "reference-controls", "reference-longer")
+FOLDER, SCHEMES, CONTROLS, LONGER, SCHEMES_LONGER = (
+    ROOT / "results" / name
+    for name in (
+        "reference",
+        "reference-schemes",
+        "reference-controls",
+        "reference-longer",
+        "reference-schemes-longer",
+    )
 )
-MOST_BYTES = {(FOLDER, SCHEMES, CONTROLS): 15 * 10**6, (LONGER,): 11 * 10**6}
+MOST_BYTES = {(FOLDER, SCHEMES, CONTROLS): 15 * 10**6, (LONGER, SCHEMES_LONGER): 14 * 10**6}
 DIFFERENCES = {  # rows of the page's table of short and longer training: two methods, and the budget at which they are compared
     "LGViT minus `vanilla`, half of the MACs": ("lgvit", "vanilla", 0.5),
     "LGViT minus LPH at every exit, half of the MACs": ("lgvit", "homogeneous-local", 0.5),
@@ -38,6 +46,15 @@ DIFFERENCES = {  # rows of the page's table of short and longer training: two me
         0.4,
     ),
 }
+TIMED = (
+    "lgvit",
+    "vanilla",
+    "class-patch-mean",
+    "homogeneous-local",
+    "homogeneous-local(kernel=0)",
+    "homogeneous-global",
+)
+PLAIN = tuple(f"{method}(feature_terms=False, kd_weight=0)" for method in ("lgvit", "homogeneous-local"))
 POINTS = {"0.4 × MACs": 0.4, "0.5 × MACs": 0.5, "0.6 × MACs": 0.6, "0.75 × MACs": 0.75}
 
 
@@ -53,15 +70,16 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return points(runs)
 
 
-@pytest.mark.parametrize("folder", [FOLDER, SCHEMES, CONTROLS, LONGER])
+@pytest.mark.parametrize("folder", [FOLDER, SCHEMES, CONTROLS, LONGER, SCHEMES_LONGER])
 def test_every_run_of_the_grid_is_recorded(folder: Path) -> None:
     """Compared by name, not by key: later code versions give the stages other keys, and the records stay."""
     expected = {run_stages(run).run_id.rpartition("-")[0] for run in load_grid(find_grid(folder.name)).runs}
     assert {run_id.rpartition("-")[0] for run_id in Store(folder).run_ids()} == expected
 
 
-def test_the_exit_schemes_have_the_ranks_that_the_page_shows() -> None:
-    store = Store(SCHEMES)
+@pytest.mark.parametrize("folder", [SCHEMES, SCHEMES_LONGER])
+def test_the_exit_schemes_have_the_ranks_that_the_page_shows(folder: Path) -> None:
+    store = Store(folder)
     of_schemes, problems = load_runs(store, store.run_ids())
     assert problems == []
     assert without_probes(store, [run.record.run_id for run in of_schemes if run.has_exits]) == []
@@ -168,6 +186,57 @@ def test_the_gain_by_exits_before_block_4_is_the_one_that_the_page_shows(runs: l
     assert min(float(gains[scheme][0]) for scheme in ("shallow(count=4)", "uniform(count=4)")) >= 0.4
     gain, ends = gains["middle(count=4)"]
     assert f"(+{gain} {ends})" in page
+
+
+def test_the_gain_by_early_exits_with_longer_training_is_the_one_that_the_page_shows() -> None:
+    of_schemes, longer = (load_runs(Store(folder), Store(folder).run_ids())[0] for folder in (SCHEMES_LONGER, LONGER))
+    gains = {}
+    for budget in (0.4, 0.5):
+        at_budget = f"label == 'lgvit' and kind == 'equal-macs' and target == {budget}"
+        schemes, paper = points(of_schemes).query(at_budget), points(longer).query(at_budget)
+        gains[budget] = {scheme: gain_by_seed(rows, paper) for scheme, rows in schemes.groupby("scheme")}
+    page = one_line("docs/reference-results.md")
+    for scheme, words in {
+        "blocks 2 4 6 8": "with blocks 2, 4, 6 and 8",
+        "uniform(count=4)": "with 2, 5, 8 and 11",
+        "shallow(count=4)": "with 1 to 4",
+        "middle(count=4)": "with 4 to 7",
+    }.items():
+        assert f"{difference(gains[0.4][scheme])} {words}" in page
+    assert f"again at most {max(float(gain) for gain, _ in gains[0.5].values()):.2f}" in page
+    early = sorted(float(gain) for scheme, (gain, _) in gains[0.4].items() if scheme != "middle(count=4)")
+    assert f"(with 20 epochs {early[0]:.1f} to {early[-1]:.1f})" in one_line("README.md")
+    table = convergence_table(of_schemes)
+    assert table is not None
+    assert bool(table[table["part"] == "head"]["converged"].all())
+
+
+def test_the_times_are_those_that_the_page_shows() -> None:
+    """Of seed 0 of the short training, and of three seeds of the longer one."""
+    shown = {
+        "8 epochs": {label: speedups(FOLDER, label) for label in TIMED},
+        "20 epochs": {label: speedups(LONGER, label) for label in [*TIMED, *PLAIN]},
+    }
+    for label in [*TIMED, *PLAIN]:
+        cells = [f"`{label}`"]
+        short, longer = shown["8 epochs"].get(label), shown["20 epochs"][label]
+        cells += [f"{short[key][0]:.2f}×" for key in ("macs", 1, 32)] if short else ["–"] * 3
+        cells.append(f"{sum(longer['macs']) / 3:.2f}×")
+        cells += [f"{sum(v) / 3:.2f}× ({min(v):.2f} to {max(v):.2f})" for v in (longer[1], longer[32])]
+        assert f"| {' | '.join(cells)} |" in (ROOT / "docs" / "reference-results.md").read_text(encoding="utf-8")
+
+
+def speedups(folder: Path, label: str) -> dict[object, list[float]]:
+    """The measured speed-ups of a method by batch size, one for each seed that was timed, and those in MACs of batch size 1."""
+    found: dict[object, list[float]] = {"macs": [], 1: [], 32: []}
+    store = Store(folder)
+    for name in store.stages("latency"):
+        latency = Latency.model_validate_json((store.stage(name) / FILE).read_bytes())
+        if store.done_record(latency.run_id).label == label:
+            for timing in latency.timings:
+                found[timing.batch_size].append(timing.speedup)
+                found["macs"] += [timing.mac_speedup] * (timing.batch_size == 1)
+    return found
 
 
 def test_longer_training_gives_the_numbers_that_the_page_shows(runs: list[Run]) -> None:

@@ -152,7 +152,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "gap": "of a head `reference` minus `accuracy`; of a backbone its gain in the last quarter",
         "mean_gap": "mean over the seeds of the method: what decides",
         "limit": "above which a gap counts",
-        "p": "that chance alone makes the probes so much more accurate, over the images of all seeds, after Holm's correction",
+        "p": "that chance alone makes the probes so much more accurate: over test images, corrected (Holm)",
         "converged": "whether `mean_gap` is within the limit, or may be chance",
     },
     "representations": {

@@ -35,7 +35,7 @@ def write_trained_run(
     method: str = "lgvit",
     exits: tuple[int, ...] = (4, 8),
     samples: int = 60,
-    policies: tuple[str, ...] = ("confidence", "entropy", "margin"),
+    policies: tuple[str | Configured, ...] = ("confidence", "entropy", "margin"),
     weights: Weights = SCRATCH,
     options: Mapping[str, Any] | None = None,
 ) -> DoneRecord:
@@ -45,7 +45,13 @@ def write_trained_run(
         backbone=backbone, method=Configured(name=method, set=dict(options or {})), exits=exits, recipes=Recipes(), seed=0,
         weights=weights,
     )  # fmt: skip
-    spec = RunSpec(train=train, scheme="paper", policies=tuple(Configured(name=name) for name in policies))
+    spec = RunSpec(
+        train=train,
+        scheme="paper",
+        policies=tuple(
+            Configured.model_validate(each if isinstance(each, Configured) else {"name": each}) for each in policies
+        ),
+    )
     backbone_module, heads = build_backbone(train), build_heads(train)
     generator = torch.Generator().manual_seed(0)
     # Random heads have similar outputs for all images; larger weights make their confidences differ.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from benchmark import provenance, registry
 from benchmark.deployment.budget import Budget
@@ -132,8 +133,9 @@ def _on_test(store: Store, record: DoneRecord, policy: ExitPolicy, test: ExitSco
     if not runs:
         raise UserError(*problems)
     order = test.sample_id.argsort()
-    exits, predictions = policy.with_context(test.labels, test.errors).choose(test.logits)
-    right = (predictions == test.labels)[order].double().numpy()
+    exits = torch.from_numpy(decide(policy, test, np.array([policy.required_setting()])).exit_taken[0].astype(np.int64))
+    predictions = policy.with_context(test.labels, test.errors).predictions(test.logits)
+    right = (predictions[exits, torch.arange(len(exits))] == test.labels)[order].double().numpy()
     taken = exits[order].numpy()
     prices = np.asarray(record.costs.cumulative, dtype=np.float64)
     macs = prices[taken]

@@ -39,6 +39,7 @@ POLICIES: dict[str, PolicyCard] = {
     ),
     "sdn": PolicyCard(
         target="methods.policies.sdn:SDN",
+        code_version=2,
         summary="confidence >= threshold, else the most confident of all predictions",
         citation="Kaya et al., ICML 2019",
     ),

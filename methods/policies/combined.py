@@ -39,9 +39,6 @@ class Combined(ThresholdPolicy):
         early = [self.combine(k, exit_logits, state) for k, exit_logits in enumerate(logits[:-1])]
         return torch.stack([*early, self.combine(None, logits[-1], state)])
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        return self.answers(logits).argmax(-1)
-
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(self.answers(logits)[:-1])
 

@@ -125,10 +125,6 @@ class ExitPolicy(ABC):
         """
         return logits
 
-    def fallback(self, logits: Tensor) -> Tensor:
-        """The predicted class of samples that take no early exit, [N]; by default the final head's prediction."""
-        return logits[-1].argmax(-1)
-
     def choose(self, logits: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """Exit index [N], 0-based over the K exits, and predicted class [N] at the current `setting`.
 
@@ -141,7 +137,7 @@ class ExitPolicy(ABC):
 
     def predictions(self, logits: Tensor) -> Tensor:
         """The predicted class of each sample at each exit, [K, N]."""
-        return torch.cat([self.answers(logits)[:-1].argmax(-1), self.fallback(logits)[None]])
+        return self.answers(logits).argmax(-1)
 
     def start(self, batch: int, device: torch.device | str = "cpu") -> State:
         """The state of ``batch`` samples before the first exit: tensors whose first axis is the batch."""

@@ -29,23 +29,32 @@ class SDN(ThresholdPolicy):
     def signal(self, logits: Tensor) -> Tensor:
         return confidences(logits[:-1])
 
-    def fallback(self, logits: Tensor) -> Tensor:
-        """The most confident prediction of all exits, [N]."""
+    def answers(self, logits: Tensor) -> Tensor:
         most_confident = confidences(logits).argmax(0)
-        return logits.argmax(-1)[most_confident, torch.arange(logits.shape[1], device=logits.device)]
-
-    def start(self, batch: int, device: torch.device | str = "cpu") -> State:
-        return {
-            "confidence": torch.full((batch,), -1.0, device=device),
-            "answer": torch.zeros(batch, dtype=torch.int64, device=device),
-        }
+        last = logits[most_confident, torch.arange(logits.shape[1], device=logits.device)]
+        return torch.cat([logits[:-1], last[None]])
 
     def step(self, exit_index: int, logits: Tensor, state: State) -> Tensor:
-        confidence = confidences(logits)
-        is_higher = confidence > state["confidence"]
-        state["answer"] = torch.where(is_higher, logits.argmax(-1), state["answer"])
-        state["confidence"] = torch.where(is_higher, confidence, state["confidence"])
+        confidence = self._keep_most_confident(logits, state)
+        state["answer"] = logits
         return self.leave(confidence, self.required_setting())
 
+    def answer(self, logits: Tensor, state: State) -> Tensor:
+        return state["answer"]
+
     def finish(self, logits: Tensor, state: State) -> Tensor:
-        return torch.where(confidences(logits) > state["confidence"], logits.argmax(-1), state["answer"])
+        self._keep_most_confident(logits, state)
+        state["answer"] = state["most_confident"]
+        return state["answer"].argmax(-1)
+
+    def _keep_most_confident(self, logits: Tensor, state: State) -> Tensor:
+        """Store the logits of the most confident exit so far, the first one of several; the confidence of this exit."""
+        confidence = confidences(logits)
+        if "most_confident" in state:
+            is_higher = confidence > state["confidence"]
+            logits = torch.where(is_higher[:, None], logits, state["most_confident"])
+            state["confidence"] = torch.where(is_higher, confidence, state["confidence"])
+        else:
+            state["confidence"] = confidence
+        state["most_confident"] = logits
+        return confidence

@@ -58,8 +58,8 @@ def heads(study: Study) -> list[Shown]:
     caption = (
         "Heads beside linear probes. Gap: test accuracy of a logistic regression with the inputs and the loss of a head minus "
         f"that of the head, in points{over}; the largest of all exits. An exit has not converged if it is above "
-        f"{100 * HEAD_LIMIT:g} and beyond chance (McNemar's exact test, one-sided, Holm's correction over the exits of a "
-        f"method, level {ALPHA:g})."
+        f"{100 * HEAD_LIMIT:g} and beyond chance (exact sign-flip test over images, one-sided, Holm's correction over the "
+        f"exits of a method, level {ALPHA:g})."
     )
     if any(BOTH in row for row in cells):
         caption += " Both inputs: class token and patch mean."

@@ -77,11 +77,10 @@ def failed_records(store: Store, run_ids: Iterable[str]) -> list[FailedRecord]:
 def exits_that_did_not_learn(run: Run) -> Iterator[Symptom]:
     """An early exit whose test accuracy on all samples is less than halfway from chance to that of the final head.
 
-    Chance: in a segmentation, the mIoU of always answering the most frequent class; in a detection, 0.
+    Chance: the accuracy, or mIoU, of always answering the most frequent class; in a detection, 0.
     """
-    metric, chance = run.metric, 0.0 if run.is_detection else 1 / run.record.data.classes
-    if run.is_segmentation:
-        chance = balance_of(run.point_outcomes[STATIC]).majority_share
+    metric = run.metric
+    chance = 0.0 if run.is_detection else balance_of(run.point_outcomes[STATIC]).majority_share
     limit = chance + LEARNED * (run.record.exits[-1].test_accuracy - chance)
     for exit_ in run.record.exits[:-1]:
         if exit_.test_accuracy < limit:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-GRID = 100  # differences are rounded to multiples of 1 / GRID
+GRID = 120
+"""Differences are rounded to multiples of 1 / GRID; means over 1 to 6, 8 and 10 training seeds are such multiples."""
 FINE = 20  # differences without known bounds are rounded to multiples of 1 / FINE of their root mean square
 
 
@@ -40,17 +41,21 @@ def _two_sided(steps: np.ndarray, signs: np.ndarray) -> float:
         steps: absolute differences in units, [N].
         signs: of the differences, [N].
     """
+    total = abs(int((signs * steps).sum()))
+    return min(1.0, 2 * _tail(steps, total)) if total else 1.0
+
+
+def _tail(steps: np.ndarray, total: int) -> float:
+    """The probability that a sum of whole numbers with random signs is at least ``total``, which is at least 0."""
     sizes, counts = np.unique(steps[steps > 0], return_counts=True)
     if not len(sizes):
-        return 1.0
+        return float(total == 0)
     if len(sizes) == 1:
         from scipy.special import bdtr  # orders of magnitude faster than scipy.stats.binomtest
 
-        count = int(counts[0])
-        negative = int((signs[steps > 0] < 0).sum())
-        # The binomial distribution with p = 1/2 is symmetric: both tails have the same probability.
-        return float(min(1.0, 2 * bdtr(min(negative, count - negative), count, 0.5)))
-    total = abs(int((signs * steps).sum()))
+        count, least = int(counts[0]), -(-total // int(sizes[0]))
+        # The sum is positive - negative = count - 2 negative, in units of the size.
+        return float(bdtr((count - least) // 2, count, 0.5)) if least <= count else 0.0
     # The transform is periodic in its length; the probability beyond 12 standard deviations is below 1e-30.
     reach = min(int(counts @ sizes), total + int(12 * np.sqrt(counts @ sizes**2)))
     length = 1 << (2 * reach + 1).bit_length()
@@ -59,19 +64,18 @@ def _two_sided(steps: np.ndarray, signs: np.ndarray) -> float:
     for size, count in zip(sizes, counts, strict=True):
         characteristic *= np.cos(size * frequency) ** count
     probability = np.fft.irfft(characteristic, length)  # of the sums 0, 1, ..., and from the end -1, -2, ...
-    return float(np.clip(2 * probability[total : length // 2].sum(), 0.0, 1.0)) if total else 1.0
+    return float(np.clip(probability[total : length // 2].sum(), 0.0, 1.0))
 
 
-def one_sided(gains: int, losses: int) -> float:
-    """P-value of McNemar's exact test that the second of two classifiers is not more accurate than the first.
+def one_sided(differences: np.ndarray) -> float:
+    """P-value that a mean difference is not positive, by the exact sign-flip test on the same samples.
 
     Args:
-        gains: samples that only the second classifies correctly.
-        losses: samples that only the first classifies correctly.
+        differences: as for `sign_flip`.
     """
-    from scipy.special import bdtr
-
-    return float(bdtr(losses, gains + losses, 0.5))
+    steps = np.rint(GRID * np.abs(differences)).astype(int)
+    total = int((np.sign(differences) * steps).sum())
+    return _tail(steps, total) if total >= 0 else 1.0 - _tail(steps, 1 - total)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -49,16 +49,14 @@ class Head:
         exit: of the head.
         inputs: of the probe.
         reference: accuracy of the probe.
-        lost: number of images that only the probe classifies correctly.
-        won: number of images that only the head does.
+        lag: for each image 1 if only the probe classifies it correctly, -1 if only the head does, else 0.
     """
 
     run: Run
     exit: ExitMetrics
     inputs: str
     reference: float
-    lost: int
-    won: int
+    lag: np.ndarray
 
     @property
     def gap(self) -> float:
@@ -72,7 +70,8 @@ def convergence_table(runs: list[Run]) -> pd.DataFrame | None:
     reference: of the probe, or of the final classifier before the last quarter of the epochs. gap: reference minus accuracy of
     a head; the gain of a backbone. mean_gap: the mean over the training seeds of the method, which decides whether its heads
     after this block have converged; of a backbone, its own. p: that chance alone makes the probes so much more accurate than
-    the heads, over the images of all seeds, after Holm's correction over the exits; empty for backbones.
+    the heads, by the sign-flip test on the means over the seeds of each image, after Holm's correction over the exits; empty for
+    backbones.
     """
     rows = [row for heads in _by_method(runs) for row in _rows(heads)] + list(_backbones(runs))
     return pd.DataFrame(rows, columns=COLUMNS) if rows else None
@@ -150,8 +149,9 @@ def _heads(run: Run) -> Iterator[Head]:
         head = run.answers.correct[number] if probe else np.empty(0, dtype=bool)
         by_probe = unpacked(probe.test_correct, len(head)) if probe else None
         if probe is not None and by_probe is not None:
-            lost, won = int((by_probe & ~head).sum()), int((head & ~by_probe).sum())
-            yield Head(run, exit_, probe.inputs, float(by_probe.mean()), lost, won)
+            yield Head(
+                run, exit_, probe.inputs, float(by_probe.mean()), by_probe.astype(np.int8) - head.astype(np.int8)
+            )
 
 
 def _rows(heads: list[Head]) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ def _rows(heads: list[Head]) -> list[dict[str, Any]]:
     for head in heads:
         by_seed.setdefault(head.exit.block, {}).setdefault(head.run.seed, head)
     by_block = {block: list(of_seeds.values()) for block, of_seeds in by_seed.items()}
-    p = holm(np.array([one_sided(sum(h.lost for h in own), sum(h.won for h in own)) for own in by_block.values()]))
+    p = holm(np.array([one_sided(np.mean([head.lag for head in own], axis=0)) for own in by_block.values()]))
     of_block = {
         block: (sum(head.gap for head in own) / len(own), adjusted)
         for (block, own), adjusted in zip(by_block.items(), p.tolist(), strict=True)

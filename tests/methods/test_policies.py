@@ -102,6 +102,7 @@ def online(policy: ExitPolicy, logits: Tensor) -> tuple[Tensor, Tensor]:
         predictions[running[leave]] = policy.answer(logits[k, running], state)[leave].argmax(-1)
         running, state = running[~leave], survivors(state, ~leave)
     predictions[running] = policy.finish(logits[-1, running], state)
+    assert torch.equal(policy.answer(logits[-1, running], state).argmax(-1), predictions[running])
     return exits, predictions
 
 

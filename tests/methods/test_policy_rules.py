@@ -20,6 +20,13 @@ def test_sdn_uses_the_most_confident_prediction_if_no_exit_passes() -> None:
     assert (exits.item(), predictions.item()) == (2, 0)
 
 
+def test_the_confidence_of_sdn_is_that_of_its_answer() -> None:
+    logits = torch.randn(4, 500, 10, generator=torch.Generator().manual_seed(0))
+    answers = get_policy("sdn", threshold=0.9).answers(logits)
+    torch.testing.assert_close(answers[-1].softmax(-1).amax(-1), logits.softmax(-1).amax(-1).amax(0))
+    assert torch.equal(answers[:-1], logits[:-1])
+
+
 def test_bin_accuracy_is_measured_on_val() -> None:
     generator = torch.Generator().manual_seed(2)
     val = torch.randn(3, 6000, 4, generator=generator)

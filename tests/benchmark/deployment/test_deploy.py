@@ -19,14 +19,17 @@ from benchmark.deployment.choice import choose_deployment
 from benchmark.deployment.deployed import read_deployed
 from benchmark.deployment.measured_times import TimingSetup
 from benchmark.errors import UserError
+from benchmark.evaluation.evaluate import prepare
 from benchmark.evaluation.stored_runs import load_run_scores
+from benchmark.evaluation.sweep import decide
 from methods.policies import get_policy
 from results.provenance import Machine
 from results.record import DoneRecord
+from results.spec import Configured
 from results.store.folder import Store, StoreError
 from results.store.latency import FILE, read_latencies
 from tests.results.builders import latency, stage_provenance
-from tests.trained_runs import RUN
+from tests.trained_runs import RUN, write_trained_run
 
 TIMING = TimingSetup(torch.device("cpu"))
 
@@ -58,6 +61,19 @@ def test_a_share_of_macs_is_kept_on_val_and_measured_on_test(
     assert content["input"] == {
         "size": 28, "channels": 1, "stored_size": 28, "stored_channels": 1, "mean": [0.286], "std": [0.353]
     }  # fmt: skip
+
+
+def test_images_reach_a_policy_that_adapts_in_the_order_of_its_option(tmp_path: Path) -> None:
+    selection = Configured(name="running-quantile", set={"order": 3, "prior": 1})
+    record, store = write_trained_run(tmp_path, samples=200, policies=(selection,)), Store(tmp_path)
+    scores = load_run_scores(store, record)
+    deployed = choose_deployment(store, record.run_id, Budget.parse("0.6"))
+    policy, _ = prepare(selection, scores["val"], record.costs)
+    (exits,) = decide(policy, scores["test"], np.array([deployed.setting])).exit_taken
+    assert deployed.test.exit_shares == pytest.approx(np.bincount(exits, minlength=len(record.exits)) / len(exits))
+    setattr(policy, policy.swept, deployed.setting)
+    as_stored, _ = policy.choose(scores["test"].logits)
+    assert not np.array_equal(as_stored, exits)
 
 
 def test_a_drop_gives_the_records_point(results: Path, record: DoneRecord) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from results.judge.failures import failed_records, failures
+from results.judge.failures import exits_that_did_not_learn, failed_records, failures
 from results.record import DoneRecord
 from results.store.folder import Store
 from results.tables.loading import load_runs
-from results.tables.outcomes import split_by_point
-from results.tables.run import Run, TriedRate
+from results.tables.outcomes import ClassOutcomes, split_by_point
+from results.tables.run import STATIC, Run, TriedRate
 from tests.conftest import SmokeRun
 from tests.results.builders import failed_record
 
@@ -77,6 +78,24 @@ def test_an_exit_that_does_not_learn(runs: list[Run]) -> None:
     assert row["limit"] == pytest.approx(0.5)
     assert "49.0 %" in row["sentence"]
     assert "90.0 %" in row["sentence"]
+
+
+def test_chance_is_the_share_of_the_most_frequent_class(runs: list[Run]) -> None:
+    """Nine of ten test images have one class, and the final head has 95 %: half of the way is 92.5 %."""
+
+    def change(record: DoneRecord) -> dict[str, Any]:
+        first, *others = record.exits
+        exits = [exit_.model_copy(update={"test_accuracy": 0.95}) for exit_ in others]
+        return {"exits": (first.model_copy(update={"test_accuracy": 0.9}), *exits)}
+
+    run = next(run for run in bent(runs, change) if not run.is_static)
+    alone = run.point_outcomes[STATIC]
+    assert isinstance(alone, ClassOutcomes)
+    label = np.arange(len(alone.label)) // (0.9 * len(alone.label))
+    run.__dict__["point_outcomes"] = run.point_outcomes | {STATIC: replace(alone, label=label.astype(int))}
+    (symptom,) = exits_that_did_not_learn(run)
+    assert symptom.limit == pytest.approx(0.925, abs=0.001)
+    assert symptom.value == 0.9
 
 
 def scaled_costs(record: DoneRecord, split: str, factor: float) -> dict[str, Any]:

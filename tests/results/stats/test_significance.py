@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from results.stats.significance import holm, sign_flip, sign_flip_unbounded
+from results.stats.significance import holm, one_sided, sign_flip, sign_flip_unbounded
 
 
 def test_whole_differences_give_mcnemars_exact_test() -> None:
@@ -27,6 +27,19 @@ def test_fractional_differences_equal_the_enumeration_of_all_signs(values: list[
     sums = np.array([signs @ np.abs(d) for signs in np.array(list(product([-1, 1], repeat=len(d))))])
     expected = (np.abs(sums) >= abs(d.sum()) - 1e-9).mean()
     assert sign_flip(d) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.7, -0.3, 0.0, 0.3, 0.4, 0.7, 1.0]), min_size=1, max_size=11))
+def test_the_one_sided_test_equals_the_enumeration_of_all_signs(values: list[float]) -> None:
+    d = np.array(values)
+    sums = np.array([signs @ np.abs(d) for signs in np.array(list(product([-1, 1], repeat=len(d))))])
+    assert one_sided(d) == pytest.approx((sums >= d.sum() - 1e-9).mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5, 6, 8, 10])
+def test_means_over_training_seeds_are_not_rounded(seeds: int) -> None:
+    """Three images with the difference of one seed and one with that of three the other way round have the sum 0."""
+    assert sign_flip(np.array([1 / seeds] * 3 + [-3 / seeds])) == (1.0 if seeds > 2 else pytest.approx(1.0))
 
 
 def test_many_fractional_differences_are_as_an_independent_normal_approximation() -> None:

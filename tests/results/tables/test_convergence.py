@@ -210,9 +210,19 @@ def test_equally_good_heads_are_rarely_named() -> None:
     rng = np.random.default_rng(0)
     counts = rng.multinomial(4000, [0.04, 0.04, 0.92], size=(400, 8))
     gaps = (counts[..., 0] - counts[..., 1]) / 4000
-    p = np.array([holm(np.array([one_sided(*pair[:2]) for pair in run])) for run in counts])
+    p = np.array([holm(np.array([one_sided(np.repeat([1, -1], pair[:2])) for pair in run])) for run in counts])
     assert (gaps > HEAD_LIMIT).any(axis=1).mean() > 0.5
     assert ((gaps > HEAD_LIMIT) & (p < ALPHA)).any(axis=1).mean() < 0.07
+
+
+def test_images_on_which_all_seeds_agree_are_no_more_evidence_than_one_seed() -> None:
+    """The images are the same in every seed, so it is not chance alone that decides anew in each."""
+    run = run_with("linear", 0.594, THREE)
+    alone, together = convergence_table([run]), convergence_table([of_seed(run, seed) for seed in range(8)])
+    assert alone is not None
+    assert together is not None
+    assert 0 < alone["p"].iloc[0] < 1
+    assert together["p"].tolist() == pytest.approx([alone["p"].iloc[0]] * 8)
 
 
 def of_seed(run: Run, seed: int) -> Run:

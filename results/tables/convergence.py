@@ -70,8 +70,8 @@ def convergence_table(runs: list[Run]) -> pd.DataFrame | None:
     reference: of the probe, or of the final classifier before the last quarter of the epochs. gap: reference minus accuracy of
     a head; the gain of a backbone. mean_gap: the mean over the training seeds of the method, which decides whether its heads
     after this block have converged; of a backbone, its own. p: that chance alone makes the probes so much more accurate than
-    the heads, by the sign-flip test on the means over the seeds of each image, after Holm's correction over the exits; empty for
-    backbones.
+    the heads, by the sign-flip test on the means over the seeds of each image, after Holm's correction over the exits; empty
+    for backbones.
     """
     rows = [row for heads in _by_method(runs) for row in _rows(heads)] + list(_backbones(runs))
     return pd.DataFrame(rows, columns=COLUMNS) if rows else None

@@ -165,7 +165,7 @@ def test_a_report_depends_on_the_code_in_every_folder() -> None:
 def test_a_report_that_cannot_be_written_is_one_sentence(smoke: SmokeRun, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(smoke.results)
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StoreError, match="cannot be written"):
         build_report(store, store.run_ids(), title="t", out=tmp_path / "file" / "report")
 
 

@@ -177,10 +177,10 @@ def test_why_names_the_changed_fields(smoke: SmokeRun, benchmark_command: Comman
     (("run", "--grid", "smok"), "unknown grid 'smok'; did you mean 'smoke'?"),
     (("run", "--grid", "no/such.yaml"), "there is no file"),
     (("run", "--grid", "smoke", "--device", "cuda:7"), "--device cuda:7: not usable here"),
-    (("run", "--grid", "smoke", "--device", "gpu"), "--device gpu: not usable here"),
+    (("run", "--grid", "smoke", "--device", "gpu"), "--device gpu: allowed are auto, cpu, cuda and cuda:N"),
     (("run", "--grid", "smoke", "--threads", "0"), "--threads"),
     (("run", "--gird", "smoke"), "--grid"),
-    (("rnu",), "No such command 'rnu'"),
+    (("rnu",), "unknown command 'rnu'; did you mean 'run'?"),
     (("report", "--grid", "smoke"), "run this first: python -m benchmark run --grid smoke"),
 ])  # fmt: skip
 def test_one_mistake_one_sentence(
